@@ -1,0 +1,16 @@
+"""Fixtures: where the reference data lies."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder with weights and published numbers to test against; never copied into the repository."""
+    beside = Path(__file__).resolve().parent.parent.parent / "shared" / "reference"
+    folder = Path(os.environ.get("TOYLAB_REFERENCE", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no reference data at {folder} (set TOYLAB_REFERENCE)")
+    return folder

@@ -1,0 +1,149 @@
+"""The losses against numpy's longdouble: where float32 log-softmax has lost everything, these still hold."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from toylab.losses import cross_entropy, naive_cross_entropy, squared_error
+
+CLASSES = (2, 5, 114, 1000)
+OFFSETS = (0.0, -7.3, 1000.0, -1e5)
+compiled = jax.jit(jax.vmap(jax.value_and_grad(cross_entropy)))
+
+
+def each(logits, labels):
+    """Loss [B] and gradient [B, C] of each example, as numpy."""
+    return jax.tree.map(np.asarray, compiled(logits, labels))
+
+
+def reference(logits, labels):
+    """Loss [B] and gradient [B, C] of float32 logits, in longdouble; each term is written so that nothing cancels."""
+    z = np.asarray(logits, np.longdouble)
+    is_label = np.arange(z.shape[1]) == labels[:, None]
+    margins = z - z[is_label][:, None]
+    top = np.maximum(margins.max(axis=1, keepdims=True), 0)
+    others = np.where(is_label, 0, np.exp(margins - top)).sum(axis=1)
+    loss = np.where(top[:, 0] > 0, top[:, 0] + np.log(np.exp(-top[:, 0]) + others), np.log1p(others))
+    p = np.where(is_label, 0, np.exp(margins - top - (loss[:, None] - top)))
+    return loss, np.where(is_label, -p.sum(axis=1, keepdims=True), p)
+
+
+def with_margins(margins, classes, offset=0.0, seed=0):
+    """Logits [B, C] whose label leads the best other class by each margin, and labels [B]. A third of the examples have
+    one strong other class, a third spread ones, a third all equal ones."""
+    rng = np.random.default_rng(seed)
+    spread = np.array([30.0, 2.0, 0.0])[np.arange(len(margins)) % 3, None]
+    logits = -spread * rng.random((len(margins), classes))
+    labels = rng.integers(0, classes, len(margins))
+    rows = np.arange(len(margins))
+    best = (labels + 1 + rng.integers(0, classes - 1, len(margins))) % classes
+    logits[rows, best], logits[rows, labels] = 0, margins
+    return (logits + offset).astype(np.float32), labels
+
+
+def errors(margins, classes, offset):
+    """Largest relative error of the loss, and of the gradient by norm."""
+    logits, labels = with_margins(margins, classes, offset)
+    (loss, gradient), (true_loss, true_gradient) = each(logits, labels), reference(logits, labels)
+    norm = np.sqrt((true_gradient**2).sum(axis=1))
+    off = np.sqrt(((gradient - true_gradient) ** 2).sum(axis=1))
+    return float((np.abs(loss - true_loss) / true_loss).max()), float((off / norm).max())
+
+
+@pytest.mark.parametrize("offset", OFFSETS)
+@pytest.mark.parametrize("classes", CLASSES)
+def test_loss_and_gradient_keep_their_relative_precision(classes, offset):
+    assert max(errors(np.linspace(-50, 20, 300), classes, offset)) < 1e-6
+    assert max(errors(np.linspace(20, 60, 300), classes, offset)) < 5e-6
+
+
+def test_the_reference_itself_is_softmax_cross_entropy():
+    logits, labels = with_margins(np.linspace(-3, 3, 30), 5)
+    z = logits.astype(np.longdouble)
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    loss, gradient = reference(logits, labels)
+    np.testing.assert_allclose(loss, -np.log(p[np.arange(30), labels]), rtol=1e-15)
+    np.testing.assert_allclose(gradient, p - np.eye(5)[labels], atol=1e-16)
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+def test_beyond_a_margin_of_60_zero_is_allowed_and_nan_is_not(classes):
+    logits, labels = with_margins(np.linspace(60, 500, 300), classes)
+    (loss, gradient), (true_loss, _) = each(logits, labels), reference(logits, labels)
+    assert (loss >= 0).all() and (loss <= 1.0001 * true_loss + 1e-37).all()
+    assert (np.abs(gradient) <= 1.0001 * true_loss[:, None] + 1e-37).all()  # false of a nan, too
+    wrong_loss, wrong_gradient = each(-logits, labels)  # margins down to -530
+    np.testing.assert_allclose(wrong_loss, reference(-logits, labels)[0], rtol=1e-6)
+    assert np.isfinite(wrong_gradient).all()
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+def test_huge_logits_give_finite_losses_and_gradients(classes):
+    rng = np.random.default_rng(1)
+    values = np.array([1e38, -1e38, 3e37, 500, -500, 1e-38, 0], np.float32)
+    logits, labels = rng.choice(values, (300, classes)), rng.integers(0, classes, 300)
+    loss, gradient = each(logits, labels)
+    assert np.isfinite(loss).all() and (loss >= 0).all()
+    assert np.isfinite(gradient).all() and (np.abs(gradient) <= 1.000001).all()
+
+
+def test_a_class_masked_with_minus_infinity_counts_for_nothing():
+    logits, labels = with_margins(np.linspace(-20, 20, 40), 5)
+    masked = np.hstack([logits, np.full((40, 1), -np.inf, np.float32)])
+    (loss, gradient), (all_loss, all_gradient) = each(logits, labels), each(masked, labels)
+    np.testing.assert_allclose(all_loss, loss, rtol=1e-6)
+    np.testing.assert_allclose(all_gradient, np.hstack([gradient, np.zeros((40, 1))]), rtol=1e-6)
+
+
+def test_jit_vmap_and_batch_axes_change_nothing():
+    logits, labels = with_margins(np.linspace(-20, 20, 24), 5)
+    whole = cross_entropy(logits, labels)
+    assert whole.shape == (24,) and whole.dtype == jnp.float32
+    np.testing.assert_allclose(jax.jit(cross_entropy)(logits, labels), whole, rtol=3e-7)
+    np.testing.assert_allclose(jax.vmap(cross_entropy)(logits, labels), whole, rtol=3e-7)
+    folded = cross_entropy(logits.reshape(2, 3, 4, 5), labels.reshape(2, 3, 4))
+    np.testing.assert_allclose(folded.reshape(24), whole, rtol=3e-7)
+
+
+def test_forward_and_reverse_derivatives_agree():
+    logits, labels = with_margins(np.linspace(-30, 40, 60), 114)
+    direction = np.random.default_rng(2).normal(size=logits.shape).astype(np.float32)
+    _, forward = jax.jvp(lambda z: cross_entropy(z, labels), (logits,), (direction,))
+    _, gradient = each(logits, labels)
+    scale = np.linalg.norm(gradient, axis=1) * np.linalg.norm(direction, axis=1)
+    off = np.abs(forward - (np.float64(gradient) * direction).sum(axis=1))
+    assert (off <= 1e-6 * scale).all()
+
+
+def test_the_second_derivative_is_that_of_softmax():
+    logits, labels = with_margins(np.linspace(-10, 10, 9), 5)
+    found = jax.jit(jax.vmap(jax.hessian(cross_entropy)))(logits, labels)
+    p = np.exp(np.float64(logits) - np.float64(logits).max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, p[:, :, None] * np.eye(5) - p[:, :, None] * p[:, None], atol=1e-7)
+
+
+def test_float64_logits_keep_float64():
+    logits, labels = with_margins(np.linspace(-50, 300, 200), 5)
+    with jax.enable_x64():
+        loss = np.asarray(cross_entropy(jnp.asarray(logits, jnp.float64), labels))
+    assert loss.dtype == np.float64
+    np.testing.assert_allclose(loss, np.float64(reference(logits, labels)[0]), rtol=1e-14)
+
+
+def test_the_naive_loss_agrees_at_small_margins_and_collapses_to_zero_at_large_ones():
+    logits, labels = with_margins(np.linspace(-30, 3, 100), 114)
+    np.testing.assert_allclose(naive_cross_entropy(logits, labels), each(logits, labels)[0], rtol=2e-5)
+    logits, labels = with_margins(np.full(30, 20.0), 5)
+    naive, gradient = jax.vmap(jax.value_and_grad(naive_cross_entropy))(logits, labels)
+    assert (naive == 0).all() and (each(logits, labels)[0] > 1e-9).all()
+    assert (gradient[np.arange(30), labels] == 0).all()  # softmax collapse: the label's logit is pushed no more
+    assert (each(logits, labels)[1][np.arange(30), labels] < 0).all()
+
+
+def test_squared_error_is_the_mean_over_the_last_axis():
+    outputs, targets = np.array([[1.0, 2.0], [3.0, -1.0]]), np.array([[0.0, 0.0], [3.0, 1.0]])
+    np.testing.assert_allclose(squared_error(outputs, targets), [2.5, 2.0])
+    gradient = jax.grad(lambda x: squared_error(x, targets[0]))(outputs[0])
+    np.testing.assert_allclose(gradient, outputs[0] - targets[0])  # 2 (f − y) / n

@@ -1,0 +1,220 @@
+"""Fourier analysis over Z_p of embeddings, neurons and logits (Nanda et al. 2023, arXiv 2301.05217, §4).
+
+A frequency k runs from 0 (the constant) to p//2. All arrays over frequencies have p//2 + 1 entries, key
+frequencies are a bool mask over them, and every energy is a plain sum of squares. Inputs are numpy or jax
+arrays, the output has the floating dtype of the input; everything works under jit and vmap.
+"""
+
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.base import Params, Run
+
+
+def basis(p: int) -> Array:
+    """The real Fourier basis F [p, p] of Z_p, rows orthonormal (Nanda et al. 2023, §4.1).
+
+    Row 0 is the constant 1/√p; rows 2k−1 and 2k are √(2/p)·cos(2πkn/p) and √(2/p)·sin(2πkn/p), k = 1, 2, ….
+    The paper has odd p only; for even p the last row is (−1)^n/√p, the cosine of k = p/2, whose sine
+    vanishes. A signal's coefficients are F @ x. Raises ValueError for p < 1.
+    """
+    if p < 1:
+        raise ValueError(f"p is {p}, the modulus must be at least 1")
+    return jnp.concatenate([jnp.full((1, p), p**-0.5), waves(p).reshape(-1, p)])[:p]
+
+
+def waves(p: int) -> Array:
+    """The non-constant rows of `basis` by frequency: [p//2, 2, p], cosine and sine (0 for k = p/2)."""
+    k, n = np.arange(1, p // 2 + 1)[:, None], np.arange(p)
+    angle = 2 * np.pi * (k * n % p) / p  # reduced as integers, so that large k·n costs no digits
+    rows = np.stack([np.cos(angle), np.sin(angle)], axis=1) * np.sqrt(2 / p)
+    if p % 2 == 0:
+        rows[-1] = [(-1.0) ** n / np.sqrt(p), 0 * n]
+    return jnp.asarray(rows)
+
+
+def spectrum(x: ArrayLike, axis: int = 0) -> Array:
+    """Energy of each frequency along `axis` (of length p), summed over all other axes: [p//2 + 1].
+
+    Entry k is Σ (cos row of F·x)² + Σ (sin row of F·x)². The entries sum to ‖x‖² (Parseval). Units: those of
+    x, squared. Nanda et al. 2023, §4.1, whose figure shows the square root of each row; ValueError for a
+    scalar x.
+    """
+    x = floating(x)
+    if x.ndim == 0:
+        raise ValueError("x is a scalar, it must have an axis of length p")
+    x = jnp.moveaxis(x, axis, 0).reshape(x.shape[axis], -1)
+    power = (_dot(basis(len(x)), x) ** 2).sum(1)
+    # an even p has no sine for its last cosine
+    pairs = jnp.pad(power[1:], (0, 1 - len(x) % 2)).reshape(-1, 2)
+    return jnp.concatenate([power[:1], pairs.sum(1)])
+
+
+def key_frequencies(
+    energy: ArrayLike,
+    *,
+    threshold: float = 0.02,  # gives the key sets of the saved runs; the paper says "non-negligible"
+) -> Array:
+    """Which frequencies matter: those with more than `threshold` of the non-constant energy. Bool [p//2 + 1].
+
+    `energy` [p//2 + 1] is a spectrum, or the squared `logit_coefficients`. Entry 0, the constant, is never
+    key; where there is no energy nothing is. Nanda et al. 2023 keep what is of "non-negligible norm" without
+    giving a number. The 2 % is ours: it gives the published key sets of their float32 run (logits
+    and W_E) and of the embeddings of Zhong et al. 2023. Raises ValueError unless `energy` has one axis.
+    """
+    energy = floating(energy)
+    if energy.ndim != 1:
+        raise ValueError(f"energy has shape {energy.shape}, it must have the one axis [p//2 + 1]")
+    return (energy > threshold * energy[1:].sum()).at[0].set(False)
+
+
+def neuron_frequencies(acts: ArrayLike) -> tuple[Array, Array]:
+    """The frequency of each neuron and the share of its variance there: (int [n], share in [0, 1] [n]).
+
+    `acts` [p, p, n] are activations over all inputs (a, b), centred here. The share of k is the energy of the
+    2-D transform in the block {1, cos k, sin k} ⊗ {1, cos k, sin k} without its constant, over the whole
+    variance; the frequency is the k of the largest share. Nanda et al. 2023, §4.3. Deviation: their code
+    never tries the last frequency (p−1)/2, here k runs to p//2. A neuron that does not vary has frequency 0
+    and share 0. Raises ValueError unless the shape is [p, p, n].
+    """
+    acts = floating(acts)
+    p = modulus("acts", acts, 3)
+    three = jnp.concatenate([jnp.full((p // 2, 1, p), p**-0.5), waves(p)], axis=1)  # 1, cos k, sin k
+    centred = acts - acts.mean((0, 1))
+    over_a = _dot(three.reshape(-1, p), centred.reshape(p, -1)).reshape(p // 2 * 3, p, -1)
+    # repeated and not broadcast: XLA would copy all of over_a to share a factor
+    block = (_dot(jnp.repeat(three, 3, axis=0), over_a) ** 2).reshape(p // 2, 9, -1)
+    energy = block[:, 1:].sum(1)  # [k, n], without what rounding left in 1 ⊗ 1
+    total = (centred**2).sum((0, 1))
+    varies = total > (p * jnp.finfo(acts.dtype).eps) ** 2 * (acts**2).sum((0, 1))  # more than rounding
+    share = jnp.where(varies, energy / jnp.where(varies, total, 1), 0)
+    return jnp.where(varies, share.argmax(0) + 1, 0), share.max(0)
+
+
+def by_sum(x: ArrayLike) -> Array:
+    """Inputs sorted by s = a + b mod p: entry [s, b, …] of the result is x[s − b, b, …], for x [p, p, …].
+
+    A mean over axis 1 is then the part of x that depends on a + b alone. For a − b, give x[:, -arange(p)].
+    """
+    x = jnp.asarray(x)
+    n = np.arange(modulus("x", x))
+    return x[(n[:, None] - n) % len(n), n]
+
+
+def logit_coefficients(logits: ArrayLike) -> Array:
+    """⟨logits, cos(2πk(a+b−c)/p)⟩ with the cosine of unit norm over the cube (a, b, c): [p//2 + 1], signed.
+
+    Entry 0 belongs to the constant. The squares of the entries are energies and add up to at most ‖logits‖².
+    `logits` is [p, p, p] (drop further classes first), the unit is that of the logits times p^{3/2}. Nanda et
+    al. 2023, §4.1. Raises ValueError for other shapes.
+    """
+    logits = floating(logits)
+    p = modulus("logits", logits, 3, cube=True)
+    summed = by_sum(logits).sum(1)  # [s, c]
+    w = waves(p).astype(logits.dtype)
+    products = (_dot(w, summed) * w).sum((1, 2))  # cos ks cos kc + sin ks sin kc, summed
+    norm = np.full(p // 2, np.sqrt(2 * p))
+    norm[p // 2 - 1 :] *= 1 if p % 2 else 0.5**0.5  # cos² averages 1 and not ½ at k = p/2
+    constant = summed.sum() / p**1.5
+    return jnp.concatenate([constant[None], products / norm]).astype(logits.dtype)
+
+
+def logit_fve(logits: ArrayLike, key: ArrayLike, centring: Literal["input", "global"] = "input") -> Array:
+    """Share of the logits' variance in the key cosines: Σ_key ⟨logits, cos_k⟩² / ‖centred logits‖².
+
+    `logits` [p, p, p], `key` bool [p//2 + 1], result a scalar in [0, 1], 0 where the logits do not vary.
+    `centring` "input" subtracts the mean over c of every input, since a softmax does not see it; "global" one
+    mean of the cube. The difference is large (.472 against .330 in the float32 run of Nanda et al. 2023,
+    §4.1, who do not say which). Raises ValueError for other shapes and an unknown centring.
+    """
+    if centring not in ("input", "global"):
+        raise ValueError(f'centring is {centring!r}, it must be "input" or "global"')
+    logits = floating(logits)
+    p = modulus("logits", logits, 3, cube=True)
+    energy = jnp.where(key_mask(key, p), logit_coefficients(logits) ** 2, 0).sum()
+    total = ((logits - logits.mean(2 if centring == "input" else None, keepdims=True)) ** 2).sum()
+    return jnp.where(total > 0, energy / jnp.where(total > 0, total, 1), 0)
+
+
+def floating(x: ArrayLike) -> Array:
+    """x as a jax array: floats keep their dtype, integers become the default float."""
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
+
+
+def modulus(name: str, x: Array, ndim: int | None = None, *, cube: bool = False) -> int:
+    """p, of an array whose first two axes (of a cube, three) run over Z_p; ValueError where they do not."""
+    axes = 3 if cube else 2
+    if x.ndim < axes or x.ndim != (ndim or x.ndim) or len(set(x.shape[:axes])) > 1 or x.shape[0] < 2:
+        wanted = "[p, p, p]" if cube else "[p, p]" if ndim == 2 else "[p, p, n]" if ndim else "[p, p, …]"
+        raise ValueError(f"{name} has shape {x.shape}, it must be {wanted} with p ≥ 2")
+    return x.shape[0]
+
+
+def key_mask(key: ArrayLike, p: int) -> Array:
+    """`key` as a bool array [p//2 + 1] with the constant left out; ValueError for indices or a wrong size."""
+    key = jnp.asarray(key)
+    if key.dtype != bool or key.shape != (p // 2 + 1,):
+        wanted = f"a bool mask [p//2 + 1] = [{p // 2 + 1}] "
+        raise ValueError(f"key is {key.dtype} of shape {key.shape}, it must be {wanted}")
+    return key.at[0].set(False)
+
+
+def _dot(a: Array, b: Array) -> Array:
+    """a @ b in b's dtype, with full precision on accelerators too, whose default keeps three digits."""
+    return jnp.matmul(a.astype(b.dtype), b, precision="highest")
+
+
+def task_modulus(run: Run) -> int:
+    """p, which the modular task has and the Task protocol does not ask for."""
+    return run.config.task.p  # type: ignore[attr-defined]
+
+
+def logit_cube(params: Params, run: Run) -> Array:
+    """The logits of all inputs, [p, p, p]: the last position is read, classes beyond p ("=") are dropped."""
+    p = task_modulus(run)
+    logits, _ = run.config.net.apply(params, run.data["tokens"])
+    return logits.reshape(p * p, -1, logits.shape[-1])[:, -1, :p].reshape(p, p, p)
+
+
+def number_rows(params: Params, run: Run) -> Array:
+    """The rows of W_E that are numbers, [p, n]; the embeddings of separate operands stand side by side."""
+    p = task_modulus(run)
+    return jnp.moveaxis(params["W_E"], -2, 0)[:p].reshape(p, -1)
+
+
+def neuron_to_logit(params: Params, run: Run) -> Array:
+    """W_L = W_out W_U of the last layer, or W_U where neurons are read out directly, [d_mlp, p] (§4.2)."""
+    W_U = params["W_U"][:, : task_modulus(run)]
+    return _dot(params["W_out"][-1], W_U) if "W_out" in params else W_U
+
+
+def embedding(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the spectrum of W_E over the numbers."""
+    return {"spectrum": spectrum(number_rows(params, run))}
+
+
+def neuron_logit(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the spectrum of W_L over the classes."""
+    return {"spectrum": spectrum(neuron_to_logit(params, run), axis=1)}
+
+
+def neurons(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: frequency and fraction of the last layer's neurons at the last position."""
+    p = task_modulus(run)
+    acts = run.config.net.apply(params, run.data["tokens"])[1]["mlp_post"][-1]  # [p², (T,) n]
+    frequency, fraction = neuron_frequencies(acts.reshape(p * p, -1, acts.shape[-1])[:, -1].reshape(p, p, -1))
+    return {"frequency": frequency, "fraction": fraction}
+
+
+def logits(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the cosines in the logits, which of them are key, and the variance that those explain."""
+    cube = logit_cube(params, run)
+    coefficients = logit_coefficients(cube)
+    key = key_frequencies(coefficients**2)
+    fve = {"fve": logit_fve(cube, key), "fve_global": logit_fve(cube, key, "global")}
+    return {"coefficients": coefficients, "key": key, **fve}

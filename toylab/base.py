@@ -1,0 +1,117 @@
+"""The types of toylab: what a run is made of, and the three protocols that a new part has to meet.
+
+A `Config` is a frozen pytree. Its leaves (learning rate, weight decay, init scale, seed, …) are what `vmap` may vary;
+its tree structure with the static fields in it (modulus, widths, number of training pairs) is what forces a compile.
+Configs that share structure are stacked into a batch, and the unit of `vmap` is the whole run.
+
+Axis letters, always in this order: R run, T saved point, then the model's own: L layer, B batch, H head,
+P position. New axes go last. This file holds no logic and imports nothing of toylab.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import field
+from typing import Any, Protocol, runtime_checkable
+
+from flax import struct
+from jax import Array
+
+Params = dict[str, Array]
+"""Named arrays, flat: `W_E [d_vocab, d_model]`, `W_in [n_layers, d_model, d_mlp]`, … (DESIGN: TransformerLens names)."""
+
+Data = Any
+"""A pytree of arrays fixed for the run, a function of the config and so never stored."""
+
+Cache = dict[str, Array]
+"""Activations by name, layer axis first: `resid_pre [L, B, P, d_model]`, `pattern [L, B, H, P, P]`, …"""
+
+Patch = Mapping[str, Callable[[Array, int], Array]]
+"""Activation name → `f(value, layer)`, called at each layer; what it returns replaces the value."""
+
+Analyzer = Callable[[Params, "Run"], dict[str, Array]]
+"""One point in training → named arrays of fixed shape. `analyze` and the trainer's probes map it over runs and points."""
+
+
+def static(**kwargs: Any) -> Any:
+    """A field that is part of the tree structure: hashable, the same for all runs of a family, changed by a recompile."""
+    return field(metadata={"pytree_node": False}, **kwargs)
+
+
+class Apply(Protocol):
+    """A network as a function: logits (or outputs) and a cache, which may be empty."""
+
+    def __call__(self, params: Params, x: Array) -> tuple[Array, Cache]: ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """One family of data. Implementations are pytrees; `check` returns the task or raises one sentence."""
+
+    def check(self) -> "Task": ...
+
+    def data(self, key: Array) -> Data:
+        """Arrays fixed for the run (the split, for instance)."""
+        ...
+
+    def loss(self, apply: Apply, params: Params, data: Data, key: Array) -> Array:
+        """The scalar that is minimised; `key` draws a fresh batch, full-batch tasks ignore it."""
+        ...
+
+    def measure(self, apply: Apply, params: Params, data: Data) -> dict[str, Array]:
+        """Cheap scalars, taken at every saved point."""
+        ...
+
+
+@runtime_checkable
+class Network(Protocol):
+    """What a config needs of a network; `toylab.models.Net` makes one of any `nnx.Module`."""
+
+    def check(self) -> "Network": ...
+
+    def init(self, key: Array) -> Params: ...
+
+    def apply(
+        self, params: Params, x: Array, patch: Patch | None = None, *, full: bool = True
+    ) -> tuple[Array, Cache]: ...
+
+
+@runtime_checkable
+class Optimizer(Protocol):
+    """Hyperparameters as a pytree, and the optax transform made of them inside the traced function."""
+
+    def check(self) -> "Optimizer": ...
+
+    def transform(self) -> Any: ...
+
+
+class Config(struct.PyTreeNode):
+    """Everything that determines a run, and nothing else."""
+
+    task: Task
+    net: Network
+    optimizer: Optimizer
+    seed: int = 0  # initial weights and split
+    data_seed: int = 0  # the stream of fresh batches
+
+
+class State(struct.PyTreeNode):
+    """What goes on from step to step."""
+
+    params: Params
+    opt_state: Any
+    step: Array  # scalar, never batched: all runs of a lane are at the same step
+
+
+class Trajectory(struct.PyTreeNode):
+    """What is kept: leaves [T, …], and [R, T, …] for a group."""
+
+    params: Params
+    measures: dict[str, Array]
+    probes: dict[str, dict[str, Array]]
+
+
+class Run(struct.PyTreeNode):
+    """What an analyzer may lean on beside the params; leaves [R, …] outside it."""
+
+    config: Config
+    data: Data
+    final: dict[str, Array] = field(default_factory=dict)  # what earlier analyzers found at the run's last point

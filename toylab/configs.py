@@ -1,0 +1,176 @@
+"""A config as data: checked, overridden by path, written as canonical JSON, hashed, compared, stacked into a batch."""
+
+import difflib
+import hashlib
+import json
+import typing
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from toylab.base import Config
+
+
+def check(config: Config) -> Config:
+    """The config with every leaf a float32 or int32 by its field's type, or a ValueError of one sentence.
+
+    So 1 and 1.0 are the same config. Called once, where a config enters (the sweep, the command line): a pytree is
+    rebuilt with tracers at every unflatten, so it cannot check itself.
+    """
+    config = _typed(config, "")
+    for part in (config.task, config.net, config.optimizer):
+        part.check()
+    if hasattr(config.task, "check_net"):
+        config.task.check_net(config.net)
+    return config
+
+
+def override(config: Config, path: str, text: str) -> Config:
+    """The config with the field at `path` (`optimizer.weight_decay`, `net.d_model`) set to what `text` says."""
+    return _override(config, path.split("."), text, path)
+
+
+def canonical(value: Any) -> Any:
+    """The config as JSON values: types and functions by qualified name, arrays as lists, floats as float32 prints them."""
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {field.name: canonical(getattr(value, field.name)) for field in fields(value)}
+        return {"type": _qualified(type(value)), **parts}
+    if isinstance(value, type) or callable(value):
+        return _qualified(value)
+    if isinstance(value, dict):
+        return {str(name): canonical(inner) for name, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [canonical(inner) for inner in value]
+    if value is None or isinstance(value, str | bool):
+        return value
+    array = np.asarray(value)
+    if array.ndim:
+        return [canonical(inner) for inner in array]
+    if array.dtype.kind == "f":
+        return float(str(array)) if array.dtype == np.float32 else float(array)  # 0.001, not 0.0010000000474974513
+    return int(array)
+
+
+def digest(config: Config) -> str:
+    """sha256 of the canonical JSON, as 64 hex digits. A run is named by the first 10."""
+    return digest_of(canonical(config))
+
+
+def digest_of(canonical_config: Any) -> str:
+    """The same of a config already canonical."""
+    return hashlib.sha256(json.dumps(canonical_config, sort_keys=True).encode()).hexdigest()
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Canonical JSON as `{"optimizer.lr": 0.001, …}`, the net's sizes and leaves under `net.` as users name them."""
+    if isinstance(value, dict):
+        items = list(value.items())
+        sizes = value.get("sizes") if prefix == "net." else None
+        if sizes is not None:
+            items = [("module", value["module"]), *[tuple(pair) for pair in sizes], *value["leaves"].items(), ("clamps", value["clamps"])]
+        return {path: leaf for name, inner in items for path, leaf in flat(inner, f"{prefix}{name}.").items()}
+    return {prefix[:-1]: value}
+
+
+def differences(old: Any, new: Any) -> list[str]:
+    """Fields that differ between two canonical configs, as `field: old → new`."""
+    a, b = flat(old), flat(new)
+    return [f"{name}: {a.get(name)} → {b.get(name)}" for name in sorted(a | b) if a.get(name) != b.get(name)]
+
+
+def family(config: Config) -> Any:
+    """What two configs must share to share a compiled program: structure (static fields in it), shapes, dtypes; and
+    data_seed, since a group draws its batches once."""
+    leaves, structure = jax.tree.flatten(config)
+    return structure, tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves), int(config.data_seed)
+
+
+def stack(configs: Sequence[Config]) -> Config:
+    """Configs of one family as one config with leaves [R, …]; data_seed, which they share, stays a scalar."""
+    stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *configs)
+    return stacked.replace(data_seed=configs[0].data_seed)
+
+
+def _qualified(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def _own_fields(value: Any) -> dict[str, tuple[Any, Any]]:
+    """name → (annotation, value) of a dataclass; of a net, its module's fields instead."""
+    if hasattr(value, "module_fields"):
+        return value.module_fields()
+    hints = typing.get_type_hints(type(value))
+    return {field.name: (hints[field.name], getattr(value, field.name)) for field in fields(value)}
+
+
+def _set(value: Any, **changes: Any) -> Any:
+    return value.with_fields(**changes) if hasattr(value, "module_fields") else value.replace(**changes)
+
+
+def _typed(part: Any, prefix: str) -> Any:
+    changes = {}
+    for name, (hint, value) in _own_fields(part).items():
+        nested = is_dataclass(value) and not isinstance(value, type)
+        changes[name] = _typed(value, f"{prefix}{name}.") if nested else _cast(value, hint, prefix + name, part)
+    return _set(part, **changes)
+
+
+def _cast(value: Any, hint: Any, path: str, part: Any) -> Any:
+    static = _is_static(part, path.rsplit(".", 1)[-1])
+    if hint is float or hint is int:
+        number = isinstance(value, int | float | np.number) or (hasattr(value, "shape") and value.shape == ())
+        whole = number and not isinstance(value, bool) and (hint is float or float(value) == int(value))
+        if not whole or not np.isfinite(float(value)):
+            raise ValueError(f"{path} is {value!r}: it must be {'a number' if hint is float else 'a whole number'}.")
+        return hint(value) if static else (np.float32 if hint is float else np.int32)(value)
+    if typing.get_origin(hint) is Literal and value not in typing.get_args(hint):
+        near = difflib.get_close_matches(str(value), map(str, typing.get_args(hint)), 1)
+        known = ", ".join(map(str, typing.get_args(hint)))
+        raise ValueError(f"{path} is {value!r}: {f'did you mean {near[0]}? ' if near else ''}it must be one of {known}.")
+    if hint is bool and not isinstance(value, bool):
+        raise ValueError(f"{path} is {value!r}: it must be true or false.")
+    if hasattr(value, "dtype") and np.ndim(value):
+        return np.asarray(value, np.float32 if np.asarray(value).dtype.kind == "f" else np.int32)
+    return value
+
+
+def _is_static(part: Any, name: str) -> bool:
+    if hasattr(part, "module_fields"):
+        return name not in part.leaves
+    return not next(field for field in fields(part) if field.name == name).metadata.get("pytree_node", True)
+
+
+def _override(part: Any, names: list[str], text: str, path: str) -> Any:
+    known = _own_fields(part)
+    if names[0] not in known:
+        before, rest = path[: len(path) - len(".".join(names))], names[1:]
+        paths = [".".join([before + name, *rest]) for name in known]
+        near = difflib.get_close_matches(path, paths, 1, cutoff=0.5)
+        raise ValueError(f"{path} is no field: {f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(paths) + '.'}")
+    hint, value = known[names[0]]
+    if len(names) > 1:
+        if not is_dataclass(value):
+            raise ValueError(f"{path} is no field: {names[0]} has no parts.")
+        return _set(part, **{names[0]: _override(value, names[1:], text, path)})
+    if is_dataclass(value):
+        raise ValueError(f"{path} is no single value: set one of its parts, {', '.join(f'{path}.{n}' for n in _own_fields(value))}.")
+    return _set(part, **{names[0]: _parse(text, hint, path)})
+
+
+def _parse(text: str, hint: Any, path: str) -> Any:
+    if hint is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{path} is {text!r}: it must be true or false.")
+        return text.lower() == "true"
+    if hint is int or hint is float:
+        try:
+            return int(text) if hint is int else float(text)
+        except ValueError:
+            wanted = "a whole number" if hint is int else "a number"
+            raise ValueError(f"{path} is {text!r}: it must be {wanted}.") from None
+    if typing.get_origin(hint) is Literal or hint is str:
+        return text
+    raise ValueError(f"{path} cannot be set from the command line: it takes {hint}.")

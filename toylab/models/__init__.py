@@ -1,0 +1,120 @@
+"""`Net`: any `nnx.Module` as a pure pair init/apply over a flat dict of named arrays. The one bridge to flax.
+
+A model is a module whose constructor takes its fields by keyword, and `rngs`. Fields annotated `float` are leaves of the
+config, which a sweep may vary within one compile; all others (sizes, flags, closed Literals) are static. Its parameters
+are `nnx.Param`s; its call is `(x, patch=None, full=True) -> (output, cache)`. After a merge the leaves stand on the module
+as attributes under their own names.
+"""
+
+import difflib
+import inspect
+import typing
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import jax
+from flax import nnx, struct
+from jax import Array
+
+from toylab.base import Cache, Params, Patch, static
+from toylab.models.mlp import ModularMLP
+from toylab.models.transformer import Transformer
+
+__all__ = ["ModularMLP", "Net", "Transformer"]
+
+
+class Net(struct.PyTreeNode):
+    """A network as part of a config: the module's class, its static fields, and its leaves."""
+
+    module: type = static()
+    sizes: tuple[tuple[str, Any], ...] = static()
+    leaves: dict[str, Any]
+    clamps: tuple[tuple[str, Callable[[Array, int], Array]], ...] = static(default=())  # patches in force at every call
+
+    @classmethod
+    def of(cls, module: type, *, clamps: tuple[tuple[str, Any], ...] = (), **given: Any) -> "Net":
+        """`Net.of(Transformer, n_layers=1, d_model=128, init_scale=1.0)`; fields left out take the module's defaults."""
+        known = fields(module)
+        if unknown := sorted(set(given) - set(known)):
+            near = difflib.get_close_matches(unknown[0], known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}."
+            raise ValueError(f"net.{unknown[0]} is no field of {module.__name__}: {hint}")
+        values = {name: given.get(name, default) for name, (_, default) in known.items()}
+        if missing := [name for name, value in values.items() if value is inspect.Parameter.empty]:
+            raise ValueError(f"net.{missing[0]} is missing: {module.__name__} needs {', '.join(missing)}.")
+        leaves = {name: value for name, value in values.items() if known[name][0] is float}
+        sizes = tuple((name, value) for name, value in values.items() if name not in leaves)
+        return cls(module=module, sizes=sizes, leaves=leaves, clamps=clamps)
+
+    def __getattr__(self, name: str) -> Any:
+        """`net.d_model`, `net.init_scale`: the module's fields read as the net's own."""
+        if not name.startswith("_"):
+            for own in (dict(self.sizes), self.leaves):
+                if name in own:
+                    return own[name]
+        raise AttributeError(f"{type(self).__name__} has no field {name}")
+
+    def module_fields(self) -> dict[str, tuple[Any, Any]]:
+        """name → (annotation, value) of the module's fields: how a config reads a net."""
+        return {name: (hint, getattr(self, name)) for name, (hint, _) in fields(self.module).items()}
+
+    def with_fields(self, **changes: Any) -> "Net":
+        own = {name: value for name, (_, value) in self.module_fields().items()}
+        return Net.of(self.module, clamps=self.clamps, **{**own, **changes})
+
+    def check(self) -> "Net":
+        """Sizes are whole and positive (d_mlp may be 0: no MLP), then the module's own rules."""
+        for name, value in self.sizes:
+            least = 0 if name == "d_mlp" else 1
+            if isinstance(value, int) and not isinstance(value, bool) and value < least:
+                raise ValueError(f"net.{name} is {value}: it must be at least {least}.")
+        for name, value in self.leaves.items():
+            if not value > 0:
+                raise ValueError(f"net.{name} is {value}: it must be above 0.")
+        if hasattr(self.module, "check"):
+            self.module.check(**dict(self.sizes))
+        return self
+
+    def init(self, key: Array) -> Params:
+        module = self.module(**dict(self.sizes), **self.leaves, rngs=nnx.Rngs(params=key))
+        paths, _ = jax.tree_util.tree_flatten_with_path(nnx.state(module, nnx.Param))
+        return {_name(path): leaf for path, leaf in paths}
+
+    def apply(self, params: Params, x: Array, patch: Patch | None = None, *, full: bool = True) -> tuple[Array, Cache]:
+        """`full=True`: the plain path with its cache, and patches. `full=False`: the fast path, output only, no patch."""
+        if patch and not full:
+            raise ValueError("patch needs full=True: the fast path computes only part of the activations.")
+        graph, structure, names = _skeleton(self.module, self.sizes, tuple(self.leaves))
+        if set(params) != set(names):
+            missing, extra = sorted(set(names) - set(params)), sorted(set(params) - set(names))
+            raise ValueError(f"params lacks {missing} and has {extra} beyond what {self.module.__name__} takes.")
+        module = nnx.merge(graph, jax.tree_util.tree_unflatten(structure, [params[name] for name in names]))
+        for name, value in self.leaves.items():
+            setattr(module, name, value)
+        if self.clamps:
+            return module(x, {**dict(self.clamps), **(patch or {})}, full=True)
+        return module(x, patch, full=full)
+
+
+def fields(module: type) -> dict[str, tuple[Any, Any]]:
+    """A module's fields, as its constructor states them: name → (annotation, default or Parameter.empty)."""
+    hints = typing.get_type_hints(module.__init__)  # type: ignore[misc]
+    parameters = inspect.signature(module.__init__).parameters  # type: ignore[misc]
+    own = {name: parameter for name, parameter in parameters.items() if name not in ("self", "rngs")}
+    return {name: (hints[name], parameter.default) for name, parameter in own.items()}
+
+
+@lru_cache(maxsize=256)
+def _skeleton(module: type, sizes: tuple[tuple[str, Any], ...], leaves: tuple[str, ...]) -> tuple[Any, Any, list[str]]:
+    """The module's graph, the structure of its state and the names of its params, from shapes alone."""
+    some = dict.fromkeys(leaves, 1.0)  # the leaves set values, never shapes
+    abstract = nnx.eval_shape(lambda: module(**dict(sizes), **some, rngs=nnx.Rngs(params=0)))
+    graph, state = nnx.split(abstract)
+    paths, structure = jax.tree_util.tree_flatten_with_path(state)
+    return graph, structure, [_name(path) for path, _ in paths]
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    """`W_E`, or `layers.0.kernel` where modules are nested."""
+    return ".".join(str(entry.key) for entry in path if isinstance(entry, jax.tree_util.DictKey))

@@ -1,0 +1,53 @@
+"""One-hidden-layer networks for pairs of tokens (Gromov 2023; the CPU variant of Nanda et al. 2023's circuit)."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from toylab.base import Cache, Patch
+
+
+class ModularMLP(nnx.Module):
+    """tokens int [B, ≥ 2] → logits [B, d_vocab_out]: `φ(E_a W_in[:d] + E_b W_in[d:]) W_out W_U`, no biases.
+
+    `W_E [2, d_vocab, d_model]` (separate) or `[d_vocab, d_model]` (shared); `W_in [2, d_model, d_mlp]`, one block an
+    operand; `W_U [d_mlp, d_vocab_out]`. Only the first two tokens are read, so the task's "=" may follow.
+    """
+
+    def __init__(
+        self,
+        *,
+        d_vocab: int,
+        d_vocab_out: int,
+        d_model: int = 64,
+        d_mlp: int = 128,
+        embedding: Literal["separate", "shared"] = "separate",
+        activation: Literal["relu", "quadratic"] = "relu",
+        init_scale: float = 1.0,  # multiplies every weight at the start
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.embedding, self.activation = embedding, activation
+
+        def normal(*shape: int, fan: int) -> nnx.Param:
+            return nnx.Param(init_scale * jax.random.normal(rngs.params(), shape) / fan**0.5)
+
+        operands = (2,) if embedding == "separate" else ()
+        self.W_E = normal(*operands, d_vocab, d_model, fan=d_model)
+        self.W_in = normal(2, d_model, d_mlp, fan=2 * d_model)
+        self.W_U = normal(d_mlp, d_vocab_out, fan=d_mlp)
+
+    def __call__(self, tokens: Array, patch: Patch | None = None, full: bool = True) -> tuple[Array, Cache]:
+        patch = patch or {}
+        if unknown := set(patch) - {"mlp_pre", "mlp_post"}:
+            raise ValueError(f"patch names {sorted(unknown)}: the activations are mlp_pre, mlp_post.")
+        if tokens.ndim != 2 or tokens.shape[1] < 2:
+            raise ValueError(f"tokens has shape {tokens.shape}: it must be [batch, at least 2 positions].")
+        table = jnp.einsum("...vd,odm->ovm" if self.embedding == "shared" else "ovd,odm->ovm", self.W_E[...], self.W_in[...])
+        pre = table[0][tokens[:, 0]] + table[1][tokens[:, 1]]  # [B, d_mlp]; depends on each operand through a table
+        pre = patch["mlp_pre"](pre, 0) if "mlp_pre" in patch else pre
+        post = jax.nn.relu(pre) if self.activation == "relu" else pre**2
+        post = patch["mlp_post"](post, 0) if "mlp_post" in patch else post
+        return post @ self.W_U, {"mlp_pre": pre[None], "mlp_post": post[None]} if full else {}

@@ -1,0 +1,91 @@
+"""Optimizers as pytrees whose learning rate and weight decay are leaves, built into optax transforms where they are used.
+
+Not `optax.inject_hyperparams`: it casts b1, b2 and eps to float32 arrays and so changes results.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax import Array
+
+from toylab.base import static
+
+
+def _warm(lr: Array, warmup: int) -> Array | Callable[[Array], Array]:
+    """lr · min(step / warmup, 1): step 0 has lr 0, as in the code of Power et al. 2022 and Nanda et al. 2023."""
+    return (lambda step: lr * jnp.minimum(step / warmup, 1)) if warmup else lr
+
+
+def _check(optimizer: Any) -> None:
+    for name in ("lr", "weight_decay"):
+        value = getattr(optimizer, name, 0.0)
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"optimizer.{name} is {value}: it must be a finite number, at least 0.")
+    for name in ("b1", "b2", "momentum"):
+        value = getattr(optimizer, name, 0.0)
+        if not 0 <= value < 1:
+            raise ValueError(f"optimizer.{name} is {value}: it must lie in [0, 1).")
+    if not getattr(optimizer, "eps", 1.0) > 0:
+        raise ValueError(f"optimizer.eps is {optimizer.eps}: it must be above 0.")
+    if optimizer.warmup < 0:
+        raise ValueError(f"optimizer.warmup is {optimizer.warmup}: it must be a number of steps, at least 0.")
+
+
+class AdamW(struct.PyTreeNode):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019) on every parameter, biases and positions too:
+    `w ← w − lr_t (m̂ / (√v̂ + eps) + weight_decay · w)`, as torch and optax have it."""
+
+    lr: float = 1e-3  # Nanda et al. 2023, as all defaults here
+    weight_decay: float = 1.0
+    b1: float = static(default=0.9)
+    b2: float = static(default=0.98)
+    eps: float = static(default=1e-8)
+    warmup: int = static(default=10)
+
+    def check(self) -> "AdamW":
+        _check(self)
+        return self
+
+    def transform(self) -> optax.GradientTransformation:
+        return optax.adamw(
+            _warm(self.lr, self.warmup), self.b1, self.b2, self.eps, weight_decay=self.weight_decay
+        )
+
+
+class Adam(struct.PyTreeNode):
+    """Adam (Kingma & Ba 2015), no weight decay."""
+
+    lr: float = 1e-3
+    b1: float = static(default=0.9)
+    b2: float = static(default=0.999)
+    eps: float = static(default=1e-8)
+    warmup: int = static(default=0)
+
+    def check(self) -> "Adam":
+        _check(self)
+        return self
+
+    def transform(self) -> optax.GradientTransformation:
+        return optax.adam(_warm(self.lr, self.warmup), self.b1, self.b2, self.eps)
+
+
+class SGD(struct.PyTreeNode):
+    """Gradient descent with heavy-ball momentum and L2 decay added to the gradient, as torch's SGD."""
+
+    lr: float = 0.1
+    weight_decay: float = 0.0
+    momentum: float = static(default=0.0)
+    warmup: int = static(default=0)
+
+    def check(self) -> "SGD":
+        _check(self)
+        return self
+
+    def transform(self) -> optax.GradientTransformation:
+        return optax.chain(
+            optax.add_decayed_weights(self.weight_decay),
+            optax.sgd(_warm(self.lr, self.warmup), self.momentum or None),
+        )

@@ -1,0 +1,112 @@
+"""The circles on which an embedding places the tokens, one for each key frequency.
+
+The direction of cos k in the embedding is the row F_cos @ W_E, with F_cos [p] the unit cosine
+cos(2πk·/p)·√(2/p), and likewise for sin k. Together they span a plane of the residual stream; the tokens are
+seen projected on it.
+"""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from toylab.plots import style
+
+MOST = 9  # circles in one figure, the those with most energy
+LABELLED = 6  # tokens numbered in a circle, spread evenly over it
+CYCLIC = "twilight"
+
+
+def plane(W_E: np.ndarray, k: int) -> tuple[np.ndarray, float]:
+    """Tokens on the plane of frequency k, and the share (0..1) of ‖W_E‖² in that frequency.
+
+    W_E [p, d_model] -> [p, 2] in weight units. The axes are orthonormal: the first is the direction of cos k,
+    the second the part of the direction of sin k that is orthogonal to it (Gram–Schmidt), so distances are
+    not distorted.
+    """
+    p = len(W_E)
+    angle = 2 * np.pi * k * np.arange(p) / p
+    directions = np.stack([np.cos(angle), np.sin(angle)]) * np.sqrt(2 / p) @ W_E  # [2, d_model]
+    basis = np.linalg.qr(directions.T)
+    axes = basis.Q * np.where(np.diag(basis.R) < 0, -1, 1)  # [d_model, 2]
+    return W_E @ axes, float((directions**2).sum() / (W_E**2).sum())
+
+
+def _number_tokens(ax: Axes, points: np.ndarray, k: int, ring: float) -> None:
+    """Number a few tokens, evenly spread in phase k·token mod p, on a ring [radius] outside all points."""
+    p = len(points)
+    phase = k * np.arange(p) % p
+    taken: list[float] = []
+    for turn in np.arange(LABELLED) / LABELLED:
+        token = int(np.argmin(abs(phase - turn * p)))
+        angle = float(np.arctan2(points[token, 1], points[token, 0]))
+        if all(np.cos(angle - other) < np.cos(0.6) for other in taken):
+            taken.append(angle)
+            label = ring * np.array([np.cos(angle), np.sin(angle)])
+            ax.plot(*np.stack([points[token], 0.88 * label]).T, color="#8A8A8A", lw=0.4, zorder=1)
+            ax.text(label[0], label[1], str(token), fontsize=style.SMALL, ha="center", va="center_baseline")
+
+
+def _circle(ax: Axes, points: np.ndarray, share: float, k: int, radius: float) -> None:
+    """One panel: the points [p, 2] of frequency k, in a frame that holds `radius` and the labels."""
+    p = len(points)
+    ax.axhline(0, color="#DDDDDD", lw=0.5, zorder=0)
+    ax.axvline(0, color="#DDDDDD", lw=0.5, zorder=0)
+    x, y, turns = *points.T, (k * np.arange(p) % p) / p
+    ax.scatter(x, y, c=turns, cmap=CYCLIC, vmin=0, vmax=1, s=9, lw=0.3, ec="#444444", zorder=2)
+    _number_tokens(ax, points, k, max(0.8 * radius, 1.25 * float(np.hypot(*points.T).max())))
+    ax.set(xlim=(-1.5 * radius, 1.5 * radius), ylim=(-1.5 * radius, 1.5 * radius), aspect="equal")
+    ax.set_title(f"$k$ = {k}\n{100 * share:.1f} % of energy", fontsize=style.SMALL)
+    ax.locator_params(nbins=4)
+
+
+def _frames(n: int) -> tuple[Figure, list[Axes], int]:
+    """n panels in one row or two, with the number of columns."""
+    columns = n if n <= 5 else -(-n // 2)
+    rows = -(-n // columns)
+    width = style.PAGE if columns > 2 else style.COLUMN
+    side = (width - 1.2) / columns  # axes are square; the inches beside them hold labels, titles, colour bar
+    figure, axes = style.panels(width, 0.3 + (side + 0.45) * rows, columns, rows)
+    for ax in axes[n:]:
+        ax.remove()
+    return figure, axes[:n], columns
+
+
+def _nothing(reason: str) -> Figure:
+    figure, (ax,) = style.panels(style.COLUMN, 1.2)
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, reason, ha="center", va="center", transform=ax.transAxes)
+    return figure
+
+
+@style.house
+def embedding_circles(W_E: np.ndarray, key: np.ndarray) -> Figure:
+    """Tokens 0..p-1 on the plane of each key frequency k, coloured by k·token mod p.
+
+    W_E [p, d_model] (without the row of "="), key [p//2 + 1] bool. All panels have one scale, in weight
+    units. Of more than nine key frequencies the nine with most energy are drawn. Energy is ‖W_E‖², constant
+    component included.
+    """
+    p = len(W_E)
+    if W_E.ndim != 2 or key.shape != (p // 2 + 1,):
+        raise ValueError(
+            f"W_E {W_E.shape} and key {key.shape} have wrong shapes; [p, d_model] and [p//2 + 1]"
+        )
+    found = [int(k) for k in np.flatnonzero(key) if 0 < k < p / 2]  # 0 and p/2 have no sine, so no plane
+    if not found:
+        return _nothing("no key frequency: no circle to draw")
+    if not np.isfinite(W_E).all() or not W_E.any():
+        return _nothing("the embedding is zero or not finite: no circle to draw")
+    planes = {k: plane(W_E, k) for k in found}
+    drawn = sorted(sorted(found, key=lambda k: -planes[k][1])[:MOST])
+    figure, axes, columns = _frames(len(drawn))
+    radius = max(float(np.hypot(*planes[k][0].T).max()) for k in drawn)
+    for i, (ax, k) in enumerate(zip(axes, drawn, strict=True)):
+        _circle(ax, *planes[k], k, radius)
+        ax.tick_params(labelleft=i % columns == 0, labelbottom=i + columns >= len(drawn))
+    more = f"\nthe {MOST} strongest of {len(found)} key frequencies" if len(found) > MOST else ""
+    figure.supxlabel("along cos $k$ (weight units)" + more, fontsize=8)
+    figure.supylabel("along sin $k$ (weight units)", fontsize=8)
+    bar = figure.colorbar(axes[0].collections[0], ax=axes, aspect=25, pad=0.02, ticks=[0, 0.5, 1])
+    bar.set_label("$k$ · token mod $p$ (turns)")
+    bar.ax.tick_params(**style.TICKS)
+    return figure

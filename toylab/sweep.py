@@ -1,0 +1,196 @@
+"""Sweeps: configs → families (one compile) → groups (one folder, one lock) → lanes (vmap) → chunks of saved points.
+
+`run` trains every group of a sweep, `load` reads it back. What happens inside a group is group.py, how its runs share
+the device is lanes.py.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from toylab import configs as cfg
+from toylab import store, train
+from toylab.base import Config, Params
+from toylab.group import Interrupted, Progress, Spec, joined, run_group
+from toylab.lanes import Arrays, Plan, compiled, environment
+
+__all__ = [
+    "Group", "Interrupted", "Plan", "Progress", "Spec", "bytes_needed", "compiled", "environment", "groups", "load",
+    "log_then_linear", "params_at", "run", "run_group", "run_name", "write_table",
+]  # fmt: skip
+
+MAX_RUNS = 256  # a group is the unit of folder, lock and resume
+
+
+def log_then_linear(first: int, last: int, n: int) -> np.ndarray:
+    """About n ascending step numbers: 0, then from `first` in constant ratio until the gaps reach the linear spacing,
+    then evenly to `last`. A quarter of the points lies in the part with constant ratio."""
+    if not 0 < first < last or n < 4:
+        raise ValueError(f"log_then_linear({first}, {last}, {n}): it needs 0 < first < last and n of at least 4.")
+    n_log = max(n // 4, 2)
+    n_linear = max(n - n_log - 1, 1)
+    low, high = float(first), float(last)
+    for _ in range(60):  # bisect for the knee, where both gaps agree
+        knee = (low * high) ** 0.5
+        log_gap = knee * (1 - (first / knee) ** (1 / (n_log - 1)))
+        low, high = (knee, high) if log_gap < (last - knee) / n_linear else (low, knee)
+    points = np.concatenate([[0], np.geomspace(first, knee, n_log), np.linspace(knee, last, n_linear + 1)])
+    return np.unique(np.round(points).astype(int))
+
+
+def groups(configs: Sequence[Config]) -> dict[str, list[Config]]:
+    """Checked configs by group name, in order of first appearance; duplicates and an empty list are refused."""
+    if not configs:
+        raise ValueError("the sweep has no configs: give at least one value for each field.")
+    if n_double := len(configs) - len({cfg.digest(config) for config in configs}):
+        raise ValueError(f"the sweep has {n_double} duplicate config(s): every run must differ from the others in a field.")
+    families: dict[Any, list[Config]] = {}
+    for config in configs:
+        families.setdefault(cfg.family(config), []).append(config)
+    cut = [members[i : i + MAX_RUNS] for members in families.values() for i in range(0, len(members), MAX_RUNS)]
+    return {f"{i:03d}-{run_name(members[0])}": members for i, members in enumerate(cut)}
+
+
+def run_name(config: Config) -> str:
+    return cfg.digest(config)[:10]
+
+
+def run(
+    configs: Sequence[Config],
+    spec: Spec,
+    folder: Path,
+    *,
+    plan: Plan | None = None,
+    lane: int | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> None:
+    """Trains every group of the sweep into `folder/<group>/`, one after another. Call it again to go on."""
+    named = groups(configs)
+    if folder.is_dir() and (others := {path.parent.name for path in folder.glob("*/manifest.json")} - set(named)):
+        raise store.StoreError(_other_sweep(folder, sorted(others)[0], next(iter(named.values()))))
+    for name, members in named.items():
+        run_group(members, spec, folder / name, plan=plan, lane=lane, report=report, interrupted=interrupted)
+
+
+def _other_sweep(folder: Path, group: str, configs: Sequence[Config]) -> str:
+    """Says how the runs in the folder differ from the asked ones."""
+    old = store.read_json(folder / group / "manifest.json", sealed=True)["configs"]
+    new = [cfg.canonical(config) for config in configs]
+    changed = cfg.differences(old[0], new[0]) or [f"runs: {len(old)} → {len(new)}"]
+    return f"{folder} holds runs of another config ({'; '.join(changed)}): choose another --out."
+
+
+def bytes_needed(configs: Sequence[Config], spec: Spec) -> int:
+    """What the saved points of a sweep and its resume points take at most on disk."""
+    total = 0
+    for members in groups(configs).values():
+        state = jax.eval_shape(train.init, members[0])
+        kept = {name: leaf for name, leaf in state.params.items() if spec.keep is None or name in spec.keep}
+        points, resume = len(spec.saves) * _n_bytes(kept), _n_bytes(state)
+        n_chunks = 1 + len(members) * points // 64_000_000 + len(spec.saves) // 16
+        total += len(members) * (points + resume * n_chunks)
+    return total
+
+
+def _n_bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group read back: steps [T], arrays [R, T, …], valid [R, T]. After a run's end arrays are nan and valid is False."""
+
+    name: str
+    configs: list[dict[str, Any]]  # canonical
+    runs: list[str]
+    steps: np.ndarray
+    valid: np.ndarray
+    params: Arrays
+    measures: Arrays
+    probes: Arrays
+    messages: list[str]
+    manifest: dict[str, Any]
+
+
+def load(folder: Path, *, params: bool = True) -> Iterator[Group]:
+    """The groups of a sweep, one after another (each may be large); `params=False` leaves the trajectories on disk.
+
+    A damaged newest chunk is left out with a message; one in the middle raises Damaged with its steps."""
+    manifests = sorted(folder.glob("*/manifest.json"))
+    if not manifests:
+        raise store.StoreError(f"{folder} holds no runs: run the stage train first.")
+    return (_load_group(path.parent, params) for path in manifests)
+
+
+def _load_group(folder: Path, params: bool) -> Group:
+    manifest = store.read_json(folder / "manifest.json", sealed=True)
+    wanted = ("traj", "measures", "probes") if params else ("measures", "probes")
+    read, messages, steps = [], [], store.chunks(folder)
+    for step in steps:
+        try:
+            read.append(store.read_chunk(folder, step, wanted))
+        except store.Damaged as error:
+            if step != steps[-1]:
+                before = max((s for s in steps if s < step), default=0)
+                raise store.Damaged(
+                    f"{error}; the points after step {before} up to {step} are lost. "
+                    f"Delete the folders {', '.join(str(s) for s in steps if s >= step)} there and train again: "
+                    f"it goes on from step {before}."
+                ) from error
+            messages.append(f"{error}. It is left out; train again to make it anew.")
+    if not read:
+        raise store.StoreError(f"{folder} holds no sound chunk yet: run the stage train.")
+    saves = np.concatenate([info["steps"] for _, info in read])
+    measures = joined([items["measures"] for items, _ in read])
+    lengths = np.array(read[-1][1]["lengths"])
+    return Group(
+        name=folder.name,
+        configs=manifest["configs"],
+        runs=[cfg.digest_of(canonical)[:10] for canonical in manifest["configs"]],
+        steps=saves,
+        valid=np.arange(len(saves)) < lengths[:, None],
+        params=joined([items.get("traj", {}) for items, _ in read]),
+        measures=measures,
+        probes=joined([items.get("probes", {}) for items, _ in read]),
+        messages=messages,
+        manifest=manifest,
+    )
+
+
+def write_table(folder: Path, path: Path) -> None:
+    """The long-form table of a sweep, one row a run and saved point: run, group, step, config fields, measures."""
+    parts: list[dict[str, np.ndarray]] = []
+    for group in load(folder, params=False):
+        rows, points = np.nonzero(group.valid)
+        fields = [cfg.flat(config) for config in group.configs]
+        columns = {"run": np.array(group.runs)[rows], "group": np.full(len(rows), group.name)}
+        for name in fields[0]:
+            if not isinstance(fields[0][name], list):
+                columns[name] = np.array([field[name] for field in fields])[rows]
+        columns["step"] = group.steps[points]
+        parts.append({**columns, **{name: value[rows, points] for name, value in group.measures.items()}})
+    names = dict.fromkeys(name for part in parts for name in part)
+    store.write_table(path, {name: _column([part.get(name, [None] * len(part["run"])) for part in parts]) for name in names})
+
+
+def _column(parts: Sequence[Any]) -> list[Any]:
+    return [value.item() if hasattr(value, "item") else value for part in parts for value in part]
+
+
+def params_at(folder: Path, run: str, step: int) -> Params:
+    """The params of one run (its name or the start of it) at a saved step, to start another run from."""
+    names = []
+    for group in load(folder):
+        names += group.runs
+        for r in (r for r, name in enumerate(group.runs) if name.startswith(run)):
+            steps = group.steps[group.valid[r]]
+            if step not in steps:
+                near = steps[np.argmin(np.abs(steps - step))]
+                raise ValueError(f"run {group.runs[r]} has no point saved at step {step}: the nearest is {near}.")
+            return {name: value[r, list(group.steps).index(step)] for name, value in group.params.items()}
+    raise ValueError(f"{folder} holds no run {run!r}: it has {', '.join(names)}.")

@@ -1,0 +1,140 @@
+"""Binary operations on the integers mod p: the tables on which grokking was found (Power et al. 2022, arXiv 2201.02177)."""
+
+import random
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax import Array
+
+from toylab.base import Apply, Params, static
+from toylab.losses import cross_entropy
+
+Operation = Literal[
+    "add", "subtract", "multiply", "divide", "x2+y2", "x2+xy+y2", "x2+xy+y2+x", "x3+xy", "x3+xy2+y", "divide_or_subtract",
+    "random",
+]  # fmt: skip
+
+POLYNOMIALS: dict[str, Callable[[Array, Array], Array]] = {
+    "add": lambda x, y: x + y,
+    "subtract": lambda x, y: x - y,
+    "multiply": lambda x, y: x * y,
+    "x2+y2": lambda x, y: x**2 + y**2,
+    "x2+xy+y2": lambda x, y: x**2 + x * y + y**2,
+    "x2+xy+y2+x": lambda x, y: x**2 + x * y + y**2 + x,
+    "x3+xy": lambda x, y: x**3 + x * y,
+    "x3+xy2+y": lambda x, y: x**3 + x * y**2 + y,
+}
+SYMMETRIC = ("add", "multiply", "x2+y2", "x2+xy+y2")
+
+
+class ModularArithmetic(struct.PyTreeNode):
+    """Tokens `a, b, =` (the last is number p) → `a ∘ b mod p`, full batch over n_train of the pairs.
+
+    The order of the pairs decides the split: its first n_train are the training set. It is a permutation drawn from the
+    run's seed, or a leaf `order [p*p]` of row-major indices a·p + b: `python_order` makes that of Nanda's code.
+    """
+
+    p: int = static(default=113)  # Nanda et al. 2023
+    n_train: int = static(default=3830)  # int(0.3 · 113²)
+    op: Operation = static(default="add")
+    pairs: Literal["ordered", "unordered"] = static(default="ordered")  # unordered: one of (a, b), (b, a)
+    corruption: float = 0.0  # share of training labels redrawn uniformly from all p (Doshi et al. 2023)
+    order: Array | None = None
+
+    def check(self) -> "ModularArithmetic":
+        if self.op not in get_args(Operation):
+            raise ValueError(f"task.op is {self.op!r}: it must be one of {', '.join(get_args(Operation))}.")
+        if self.p < 2:
+            raise ValueError(f"task.p is {self.p}: it must be at least 2.")
+        if self.op.startswith("divide") and any(self.p % d == 0 for d in range(2, int(self.p**0.5) + 1)):
+            raise ValueError(f"task.p is {self.p}: it must be prime for op {self.op}, so that every b ≠ 0 has an inverse.")
+        if self.pairs == "unordered" and self.op not in SYMMETRIC:
+            raise ValueError(f"task.pairs is 'unordered': op {self.op} is not symmetric; {', '.join(SYMMETRIC)} are.")
+        if not 0 < self.n_train <= self.n_pairs:
+            raise ValueError(f"task.n_train is {self.n_train}: it must lie between 1 and {self.n_pairs}, the number of pairs.")
+        if not 0 <= self.corruption <= 1:
+            raise ValueError(f"task.corruption is {self.corruption}: it must lie in [0, 1].")
+        if self.order is not None and not np.array_equal(np.sort(np.asarray(self.order)), np.arange(self.p**2)):
+            raise ValueError(f"task.order is no permutation of the {self.p**2} pairs: give each index a·p + b once.")
+        return self
+
+    def check_net(self, net: Any) -> None:
+        """The net must know every token and class: jax clamps an index beyond a table without a word."""
+        for field, least, why in (("d_vocab", self.p, "a token each number"), ("d_vocab_out", self.p, "a class each number")):
+            if getattr(net, field) < least:
+                raise ValueError(f"net.{field} is {getattr(net, field)}: task.p = {self.p} needs at least {least}, {why}.")
+        if getattr(net, "n_ctx", 0) and net.d_vocab < self.p + 1:
+            raise ValueError(f"net.d_vocab is {net.d_vocab}: task.p = {self.p} needs {self.p + 1}, the numbers and '='.")
+        if getattr(net, "n_ctx", 3) < 3:
+            raise ValueError(f"net.n_ctx is {net.n_ctx}: the task has 3 positions, a, b and '='.")
+
+    @property
+    def n_pairs(self) -> int:
+        """How many pairs the operation is defined on (division: b ≠ 0)."""
+        return int(self._valid().sum())
+
+    def _valid(self) -> np.ndarray:
+        a, b = np.divmod(np.arange(self.p**2), self.p)
+        defined = b > 0 if self.op.startswith("divide") else np.ones(self.p**2, bool)
+        return defined & (a <= b) if self.pairs == "unordered" else defined
+
+    def data(self, key: Array) -> dict[str, Array]:
+        """tokens [p*p, 3] of all pairs, labels [p, p], train [n_train] and test [n_pairs − n_train] (indices into the
+        p*p pairs), train_labels [n_train], train_mask and test_mask [p, p]."""
+        order_key, label_key, corrupt_key = jax.random.split(key, 3)
+        p, n_train = self.p, self.n_train
+        a, b = jnp.divmod(jnp.arange(p**2), p)
+        labels = jax.random.randint(label_key, (p**2,), 0, p) if self.op == "random" else self._labels(a, b)
+        order = jax.random.permutation(order_key, p**2) if self.order is None else jnp.asarray(self.order)
+        valid = jnp.asarray(self._valid())
+        order = order[jnp.argsort(~valid[order], stable=True)][: self.n_pairs]  # undefined pairs last, and cut
+        train, test = order[:n_train], order[n_train:]
+        which, drawn = jax.random.split(corrupt_key)
+        rank = jax.random.permutation(which, n_train)
+        redrawn = rank < jnp.floor(self.corruption * n_train)
+        train_labels = jnp.where(redrawn, jax.random.randint(drawn, (n_train,), 0, p), labels[train])
+        mask = jnp.zeros(p**2, bool)
+        return {
+            "tokens": jnp.stack([a, b, jnp.full_like(a, p)], axis=1),
+            "labels": labels.reshape(p, p),
+            "train": train,
+            "test": test,
+            "train_labels": train_labels,
+            "train_mask": mask.at[train].set(True).reshape(p, p),
+            "test_mask": mask.at[test].set(True).reshape(p, p),
+        }
+
+    def _labels(self, a: Array, b: Array) -> Array:
+        if not self.op.startswith("divide"):
+            return POLYNOMIALS[self.op](a, b) % self.p
+        inverse = np.array([pow(int(y), -1, self.p) if y else 0 for y in range(self.p)])
+        quotient = a * jnp.asarray(inverse)[b] % self.p
+        if self.op == "divide":
+            return quotient
+        return jnp.where(b % 2 == 1, quotient, (a - b) % self.p)  # Power et al. 2022: x/y if y is odd, else x − y
+
+    def loss(self, apply: Apply, params: Params, data: dict[str, Array], key: Array) -> Array:
+        logits, _ = apply(params, data["tokens"][data["train"]])
+        return jnp.mean(cross_entropy(logits, data["train_labels"]))
+
+    def measure(self, apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
+        """train and test loss (mean nats) and accuracy (share of 1); test is nan where no pair is left for it."""
+        clean = data["labels"].reshape(-1)
+        sets = {"train": (data["train"], data["train_labels"]), "test": (data["test"], clean[data["test"]])}
+        measures = {}
+        for name, (index, labels) in sets.items():
+            logits, _ = apply(params, data["tokens"][index])
+            measures[f"{name}_loss"] = jnp.mean(cross_entropy(logits, labels))
+            measures[f"{name}_accuracy"] = jnp.mean(jnp.argmax(logits, axis=-1) == labels)
+        return measures
+
+
+def python_order(p: int, seed: int) -> np.ndarray:
+    """int32 [p*p]: the order of pairs in Nanda et al. 2023's code, `random.seed(seed); random.shuffle(all pairs)`."""
+    pairs = list(range(p * p))
+    random.Random(seed).shuffle(pairs)
+    return np.array(pairs, np.int32)

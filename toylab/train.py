@@ -1,0 +1,73 @@
+"""The whole dynamics: init, step, advance. Pure functions of (config, state), so the unit of `vmap` is the whole run.
+
+Seeds by role: `split(key(seed))` gives the initial weights' key and the data's; the fresh batch of a step comes from
+`fold_in(key(data_seed), step)`. There is no other randomness and so no PRNG state: however a run is cut into chunks or
+resumed, its bits are the same.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import jax
+import optax
+from jax import Array
+
+from toylab.base import Analyzer, Config, Data, Params, Run, State, Trajectory
+
+
+def init(config: Config, params: Params | None = None) -> State:
+    """The state at step 0, or one that starts from given params (ungrokking, branching, fine-tuning)."""
+    init_key, _ = jax.random.split(jax.random.key(config.seed))
+    params = config.net.init(init_key) if params is None else params
+    return State(params=params, opt_state=config.optimizer.transform().init(params), step=jax.numpy.int32(0))
+
+
+def data(config: Config) -> Data:
+    """The arrays fixed for the run. A function of the config, so never stored."""
+    _, data_key = jax.random.split(jax.random.key(config.seed))
+    return config.task.data(data_key)
+
+
+def step(config: Config, data: Data, key: Array, state: State) -> State:
+    """One update. `key` is the stream of the run's `data_seed`; the step folded into it draws the batch."""
+    batch_key = jax.random.fold_in(key, state.step)
+    apply = partial(config.net.apply, full=False)
+    gradient = jax.grad(lambda params: config.task.loss(apply, params, data, batch_key))(state.params)
+    updates, opt_state = config.optimizer.transform().update(gradient, state.opt_state, state.params)
+    return State(params=optax.apply_updates(state.params, updates), opt_state=opt_state, step=state.step + 1)
+
+
+def advance(
+    config: Config,
+    state: State,
+    gaps: Array,
+    *,
+    probes: Mapping[str, Analyzer] | None = None,
+    keep: tuple[str, ...] | None = None,
+) -> tuple[State, Trajectory]:
+    """Trains through `gaps` int [T] and records a point after each: point i lies after gaps[i] more steps.
+
+    `gaps[0] = 0` records where it stands. A probe is an analyzer that needs only the current params and so can run here,
+    for every run of a sweep, when the params themselves are too many to keep; `keep` names the params to record (None:
+    all). Returns the state after the last point and the trajectory, leaves [T, …].
+    """
+    fixed, key = data(config), jax.random.key(config.data_seed)
+
+    def to_next_point(state: State, gap: Array) -> tuple[State, Trajectory]:
+        state = jax.lax.fori_loop(0, gap, lambda _, state: step(config, fixed, key, state), state)
+        return state, record(state)
+
+    def record(state: State) -> Trajectory:
+        kept = state.params if keep is None else {name: state.params[name] for name in keep}
+        measures = config.task.measure(partial(config.net.apply, full=False), state.params, fixed)
+        run = Run(config=config, data=fixed)
+        return Trajectory(
+            params=kept,
+            measures=measures,
+            probes={name: probe(state.params, run) for name, probe in (probes or {}).items()},
+        )
+
+    return jax.lax.scan(to_next_point, state, gaps)
+
+
+Advance = Callable[[Config, State, Array], tuple[State, Trajectory]]
