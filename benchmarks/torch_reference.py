@@ -1,20 +1,20 @@
-"""The opponent: the one-layer transformer of Nanda et al. 2023 (arXiv 2301.05217) and its training step in PyTorch.
+"""The opponent: the one-layer transformer of Nanda et al. 2023 (arXiv 2301.05217) and its training in PyTorch.
 
-Written from the set-up as published: parameters as plain tensors, attention by einsum under a causal mask, every position
-of every layer computed, the logits of the last position read out, cross-entropy of the logits in float64, AdamW on all
-parameters with a linear warm-up. Names and layouts are toylab's, so that both start from the same numbers.
+Written from the set-up as published: parameters as plain tensors, attention by einsum under a causal mask, every
+position of every layer computed, the logits of the last position read out, cross-entropy of the logits in float64,
+AdamW on all parameters with a linear warm-up. Names and layouts are toylab's: both start from the same numbers.
 """
 
-import os
 from collections.abc import Mapping
 
 import numpy as np
 import torch
+from contestants import n_cores
 from torch import nn
 
 
 class OneLayerTransformer(nn.Module):
-    """tokens int64 [B, P] → logits [B, P, d_vocab_out]. `params`: toylab's for n_layers = 1, W_Q [1, H, d_model, d_head]."""
+    """tokens int64 [B, P] → logits [B, P, d_vocab_out]. `params`: toylab's, n_layers = 1, W_Q [1, H, d_model, d_head]."""
 
     def __init__(self, params: Mapping[str, np.ndarray]) -> None:
         super().__init__()
@@ -22,7 +22,9 @@ class OneLayerTransformer(nn.Module):
         for name, value in params.items():
             own = value[0] if name in per_layer else value
             setattr(self, name, nn.Parameter(torch.tensor(np.array(own))))
-        self.register_buffer("visible", torch.tril(torch.ones(len(params["W_pos"]), len(params["W_pos"]), dtype=torch.bool)))
+        self.register_buffer(
+            "visible", torch.tril(torch.ones(len(params["W_pos"]), len(params["W_pos"]), dtype=torch.bool))
+        )
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         n_positions = tokens.shape[1]
@@ -31,7 +33,9 @@ class OneLayerTransformer(nn.Module):
         k = torch.einsum("bpd,hde->bhpe", resid, self.W_K)
         v = torch.einsum("bpd,hde->bhpe", resid, self.W_V)
         scores = torch.einsum("bhqe,bhke->bhqk", q, k) / q.shape[-1] ** 0.5
-        scores = scores.masked_fill(~self.visible[:n_positions, :n_positions], -1e10)  # as published, in place of −inf
+        scores = scores.masked_fill(
+            ~self.visible[:n_positions, :n_positions], -1e10
+        )  # as published, in place of −inf
         z = torch.einsum("bhqk,bhke->bhqe", torch.softmax(scores, dim=-1), v)
         resid = resid + torch.einsum("bhqe,hed->bqd", z, self.W_O)
         post = torch.relu(torch.einsum("bpd,dm->bpm", resid, self.W_in) + self.b_in)
@@ -40,19 +44,27 @@ class OneLayerTransformer(nn.Module):
 
 
 class TorchTraining:
-    """Full-batch training from given params; `compile` passes the network and its loss through torch.compile."""
+    """Full-batch training from given params; `through_compile`: network and loss go through torch.compile."""
 
     def __init__(
-        self, params: Mapping[str, np.ndarray], tokens: np.ndarray, labels: np.ndarray, *, gpu: bool, compile: bool
+        self,
+        params: Mapping[str, np.ndarray],
+        tokens: np.ndarray,
+        labels: np.ndarray,
+        *,
+        gpu: bool,
+        through_compile: bool,
     ) -> None:
         torch.set_num_threads(n_cores())
         self.device = torch.device("cuda" if gpu else "cpu")
         self.net = OneLayerTransformer(params).to(self.device)
         self.tokens = torch.tensor(np.array(tokens), dtype=torch.int64, device=self.device)
         self.labels = torch.tensor(np.array(labels), dtype=torch.int64, device=self.device)
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=1.0)
+        self.optimizer = torch.optim.AdamW(
+            self.net.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=1.0
+        )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: min(step / 10, 1))
-        self.objective = torch.compile(self._objective) if compile else self._objective
+        self.objective = torch.compile(self._objective) if through_compile else self._objective
 
     def _objective(self, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         log_probabilities = torch.log_softmax(self.net(tokens)[:, -1].to(torch.float64), dim=-1)
@@ -84,7 +96,3 @@ class TorchMatmul:
         torch.matmul(self.a, self.b)
         if self.a.is_cuda:
             torch.cuda.synchronize()
-
-
-def n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,146 +1,50 @@
-"""Milliseconds a training step of the grokking transformer takes, in toylab, in plain JAX and in PyTorch.
+"""Milliseconds that a training step of the grokking transformer takes in toylab, in plain JAX and in PyTorch.
 
-    python benchmarks/train_speed.py [--steps 100] [--no-torch] [--json benchmarks/results/train_speed_cpu.json]
+    python benchmarks/train_speed.py [--steps 100] [--no-torch] [--json benchmarks/results/train_speed.json]
 
-The network of Nanda et al. 2023 at full size: p = 113, 3,830 training pairs as one batch, d_model 128, 4 heads, d_mlp 512,
-114 logits, AdamW(1e-3, wd 1, betas .9/.98, warm-up 10), float32. All contestants start from the same weights and data and
-take the same steps in turn, a short window each, so that a busy machine slows all of them alike: read the ratios. The
-machine's own float32 matmul rate is measured in the same rounds.
+The network of Nanda et al. 2023 at full size: p = 113, 3,830 training pairs as one batch, d_model 128, 4 heads,
+d_mlp 512, 114 logits, AdamW(1e-3, wd 1, betas .9/.98, warm-up 10), float32. All contestants start from the same
+weights and data and take the same steps in turn, a short window each, so that a busy machine slows all of them
+alike: read the ratios. The machine's own float32 matmul rate is measured in the same rounds. On an accelerator,
+lanes of many runs are timed as well.
 """
 
 import argparse
 import json
+import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from flax import struct
+from contestants import Contestant, JaxTraining, contestants, grokking_config, matmuls, on_accelerator
 
-from toylab import configs as cfg
-from toylab import train
-from toylab.base import Cache, Config, Params, Patch
-from toylab.lanes import compiled, environment, first_state, stacked
-from toylab.models import Net, Transformer
-from toylab.optim import AdamW
-from toylab.tasks.modular import ModularArithmetic
+from toylab.lanes import environment
 
 WINDOW = 5  # steps timed at a time
 LANES = (1, 16, 64, 256)  # runs in one vmap, on accelerators
-SQUARES = (512, 1024, 2048)
-TARGETS = {"over eager PyTorch": 8.0, "over plain JAX": 4.0, "of the matmul rate": 0.45}
+TARGETS = {"PyTorch eager": 8.0, "plain JAX": 4.0}  # times toylab's step
+SHARE_TARGET = 0.45  # of the matmul rate
 
 
-class Contestant(Protocol):
-    def advance(self, n_steps: int) -> None: ...
+def necessary_flops(
+    n_batch: int = 3830, n_positions: int = 3, d_vocab: int = 114, d_model: int = 128, d_mlp: int = 512
+) -> int:
+    """Floating-point operations of a step's matrix products, 2·m·k·n each, with the first layer as a table.
 
-    def loss(self) -> float: ...
-
-
-class PlainNet(struct.PyTreeNode):
-    """A net in its plain form: every position of every layer, also in training. The cache is dropped, so jit prunes it."""
-
-    net: Net
-
-    def check(self) -> "PlainNet":
-        return self.replace(net=self.net.check())
-
-    def init(self, key: jax.Array) -> Params:
-        return self.net.init(key)
-
-    def apply(
-        self, params: Params, x: jax.Array, patch: Patch | None = None, *, full: bool = True
-    ) -> tuple[jax.Array, Cache]:
-        return self.net.apply(params, x, patch, full=True)[0], {}
-
-
-class JaxTraining:
-    """The compiled program of a sweep, for a lane of one or more runs."""
-
-    def __init__(self, configs: Sequence[Config]) -> None:
-        states = stacked([first_state(config, None) for config in configs])
-        alone = len(configs) == 1
-        self.config = configs[0] if alone else cfg.stack(configs)
-        self.state = jax.tree.map(lambda leaf: jnp.array(leaf[0] if alone else leaf), states.replace(step=None))
-        self.state = self.state.replace(step=jnp.int32(0))
-        self.function = compiled(len(configs), (), ())
-
-    def advance(self, n_steps: int) -> None:
-        self.state, self.point = self.function(self.config, self.state, np.array([n_steps], np.int32))
-        jax.block_until_ready((self.state, self.point))
-
-    def loss(self) -> float:
-        return float(np.ravel(self.point.measures["train_loss"])[0])
-
-
-def grokking_config(seed: int = 0) -> Config:
-    net = Net.of(Transformer, d_vocab=114, d_vocab_out=114, n_ctx=3, n_layers=1, d_model=128, n_heads=4, d_mlp=512)
-    return cfg.check(Config(task=ModularArithmetic(p=113, n_train=3830), net=net, optimizer=AdamW(), seed=seed))
-
-
-def necessary_flops(task: ModularArithmetic, net: Net) -> int:
-    """Floating-point operations of one training step's matrix products, 2·m·k·n each, in the cheapest form toylab knows.
-
-    Forward, with B = n_train, V = d_vocab, P = 3 positions, D = d_model:
-      first layer   q of the last position, k and v of all, on the (position, token) table   2·V·D·D·(1 + 2P)
-      attention     q·k of the one query, pattern·v                                          2·B·P·D each
-      last position W_O 2·B·D·D · W_in and W_out 2·B·D·d_mlp each · W_U 2·B·D·d_vocab_out
-    Times three: each product has two of its size in the backward pass. Not counted: gathers and scatters, softmax, loss,
-    activation, biases, the optimizer; nor the pair table of q·k that toylab uses because it is faster, not smaller.
+    Forward, with B = n_batch, V = d_vocab = d_vocab_out, P = n_positions, D = d_model:
+      first layer    on the (position, token) table, q of the last position, k and v of all   2·V·D·D·(1 + 2P)
+      attention      q·k of the one query, and pattern·v                                      2·B·P·D each
+      last position  W_O 2·B·D·D, W_in and W_out 2·B·D·d_mlp each, W_U 2·B·D·V
+    Times three: each product has two of its size in the backward pass. Not counted: gathers and scatters, softmax,
+    loss, activation, biases, optimizer; nor that toylab takes q·k on a table of token pairs: faster, not smaller.
     """
-    n_batch, n_positions, width = task.n_train, 3, net.d_model
-    table = 2 * net.d_vocab * width * width * (1 + 2 * n_positions)
-    attention = 2 * (2 * n_batch * n_positions * width)
-    last = 2 * n_batch * width * (width + 2 * net.d_mlp + net.d_vocab_out)
+    table = 2 * d_vocab * d_model * d_model * (1 + 2 * n_positions)
+    attention = 2 * (2 * n_batch * n_positions * d_model)
+    last = 2 * n_batch * d_model * (d_model + 2 * d_mlp + d_vocab)
     return 3 * (table + attention + last)
-
-
-def contestants(with_torch: bool) -> tuple[dict[str, Contestant], list[str]]:
-    """All that can run here, by name, compiled and at step 1 (whose learning rate is 0); and why others cannot."""
-    config = grokking_config()
-    ready: dict[str, Contestant] = {
-        "toylab": JaxTraining([config]),
-        "plain JAX": JaxTraining([config.replace(net=PlainNet(config.net))]),
-    }
-    missing = [] if with_torch else ["PyTorch: left out by --no-torch"]
-    if with_torch:
-        try:
-            from torch_reference import TorchTraining
-        except ImportError as error:
-            missing.append(f"PyTorch: {error}")
-        else:
-            params = {name: np.asarray(value) for name, value in first_state(config, None).params.items()}
-            data = train.data(config)
-            tokens, labels = np.asarray(data["tokens"][data["train"]]), np.asarray(data["train_labels"])
-            for name, compile in (("PyTorch eager", False), ("PyTorch compile", True)):
-                ready[name] = TorchTraining(params, tokens, labels, gpu=on_accelerator(), compile=compile)
-    for name in list(ready):
-        try:
-            ready[name].advance(1)
-        except Exception as error:  # torch.compile: any failure of its compiler only means one contestant less
-            if name != "PyTorch compile":
-                raise
-            missing.append(f"{name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}")
-            del ready[name]
-    return ready, missing
-
-
-def matmuls(with_torch: bool) -> dict[str, tuple[int, Callable[[], Any]]]:
-    """name → (FLOPs, one product): squares, and the two shapes that a step spends most of its time in."""
-    multiply = jax.jit(jnp.matmul)
-    made: dict[str, tuple[int, Callable[[], Any]]] = {}
-    squares = (*SQUARES, 8192) if on_accelerator() else SQUARES
-    for m, k, n in [(size, size, size) for size in squares] + [(3830, 128, 512), (3830, 512, 128)]:
-        a, b = jnp.asarray(np.random.randn(m, k), jnp.float32), jnp.asarray(np.random.randn(k, n), jnp.float32)
-        made[f"JAX {m}x{k}x{n}"] = 2 * m * k * n, lambda a=a, b=b: multiply(a, b).block_until_ready()
-        if with_torch:
-            from torch_reference import TorchMatmul
-
-            made[f"PyTorch {m}x{k}x{n}"] = 2 * m * k * n, TorchMatmul(m, k, n, gpu=on_accelerator())
-    return made
 
 
 def seconds(function: Callable[[], Any]) -> float:
@@ -150,6 +54,117 @@ def seconds(function: Callable[[], Any]) -> float:
 
 
 def seconds_a_step(contestant: Contestant) -> float:
-    """One window; what a call costs beside its steps (toylab measures a saved point in it) is taken off."""
+    """One window. What a call costs beside its steps (toylab's measures a saved point) is taken off."""
     contestant.advance(1)  # caches and threads are the contestant's own again
     return (seconds(lambda: contestant.advance(WINDOW)) - seconds(lambda: contestant.advance(0))) / WINDOW
+
+
+def race(n_steps: int, with_torch: bool) -> dict[str, Any]:
+    """All contestants and matmuls in rounds. Medians over the rounds, ratios taken within each round."""
+    ready, missing = contestants(with_torch)
+    products = matmuls(with_torch)
+    first = {name: contestant.loss() for name, contestant in ready.items()}
+    times: dict[str, list[float]] = {name: [] for name in [*ready, *products]}
+    for _ in range(max(n_steps // WINDOW, 1)):
+        for name, contestant in ready.items():
+            times[name].append(seconds_a_step(contestant))
+        for name, (_, product) in products.items():
+            times[name].append(seconds(product))
+    rates = {name: flops / statistics.median(times[name]) / 1e9 for name, (flops, _) in products.items()}
+    flops, best = necessary_flops(), max(rates.values())
+    rows = {
+        name: {
+            "ms": 1e3 * statistics.median(times[name]),
+            "times_toylab": statistics.median(
+                a / b for a, b in zip(times[name], times["toylab"], strict=True)
+            ),
+            "matmul_share": flops / statistics.median(times[name]) / 1e9 / best,
+            "first_loss": first[name],
+            "last_loss": contestant.loss(),
+        }
+        for name, contestant in ready.items()
+    }
+    return {
+        "steps": len(times["toylab"]) * (WINDOW + 1) + 1,
+        "rounds": len(times["toylab"]),
+        "necessary_gflop": flops / 1e9,
+        "matmul_gflops": rates,
+        "contestants": rows,
+        "left_out": missing,
+    }
+
+
+def lanes(n_steps: int) -> list[dict[str, Any]]:
+    """Many runs in one program: ms a step of the lane and of each of its runs, at both matmul precisions."""
+    found = []
+    for precision in ("highest", "default"):
+        for width in LANES:
+            with jax.default_matmul_precision(precision):
+                training = JaxTraining([grokking_config(seed) for seed in range(width)])
+                training.advance(1)
+                step = statistics.median(seconds_a_step(training) for _ in range(max(n_steps // WINDOW, 1)))
+            found.append(
+                {"precision": precision, "runs": width, "ms": 1e3 * step, "ms_a_run": 1e3 * step / width}
+            )
+    return found
+
+
+def report(result: dict[str, Any]) -> None:
+    """The tables, in markdown."""
+    rates = result["matmul_gflops"]
+    best = max(rates, key=rates.__getitem__)
+    print(f"\n{', '.join(f'{name} {value}' for name, value in result['environment'].items())}")
+    print(f"{result['steps']} steps in {result['rounds']} rounds; medians\n")
+    print("| contestant | ms a step | times toylab | of matmul rate | loss at step 1 | loss at the end |")
+    print("|---|---|---|---|---|---|")
+    for name, row in result["contestants"].items():
+        print(
+            f"| {name} | {row['ms']:.2f} | {row['times_toylab']:.2f} | {row['matmul_share']:.1%} "
+            f"| {row['first_loss']:.6f} | {row['last_loss']:.6f} |"
+        )
+    print("".join(f"\nLeft out: {line}" for line in result["left_out"]))
+    print(
+        f"\nNecessary for a step: {result['necessary_gflop']:.2f} GFLOP. float32 matmul rate, GFLOP/s (best: {best}):"
+    )
+    print(", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()) + "\n")
+    for name, target in TARGETS.items():
+        if name in result["contestants"]:
+            reached = result["contestants"][name]["times_toylab"]
+            print(
+                f"- {verdict(reached >= target)}: {reached:.2f} times as fast as {name}, target ≥ {target:g}"
+            )
+    share = result["contestants"]["toylab"]["matmul_share"]
+    print(f"- {verdict(share >= SHARE_TARGET)}: {share:.1%} of the matmul rate, target ≥ {SHARE_TARGET:.0%}")
+    firsts, lasts = (
+        [row[key] for row in result["contestants"].values()] for key in ("first_loss", "last_loss")
+    )
+    apart, drift = max(firsts) - min(firsts), (max(lasts) - min(lasts)) / max(lasts)
+    print(f"- {verdict(apart <= 1e-4)}: the losses at step 1 agree to {apart:.1e}, target ≤ 1e-4")
+    print(f"- {verdict(drift <= 0.05)}: the losses at the end agree to {drift:.1%}, target ≤ 5%")
+    if result["lanes"]:
+        print("\n| matmul precision | runs | ms a step | ms a step and run |\n|---|---|---|---|")
+        for row in result["lanes"]:
+            print(f"| {row['precision']} | {row['runs']} | {row['ms']:.3f} | {row['ms_a_run']:.4f} |")
+
+
+def verdict(reached: bool) -> str:
+    return "pass" if reached else "MISS"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--steps", type=int, default=100, help="timed steps of each contestant (default 100)")
+    parser.add_argument("--no-torch", action="store_true", help="toylab and plain JAX only")
+    parser.add_argument("--json", type=Path, help="also write the numbers there")
+    given = parser.parse_args()
+    with jax.default_matmul_precision("highest") if on_accelerator() else nullcontext():  # as PyTorch has it
+        result = {"environment": environment(), **race(given.steps, not given.no_torch)}
+    result["lanes"] = lanes(given.steps) if on_accelerator() else []
+    report(result)
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

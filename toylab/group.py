@@ -12,7 +12,7 @@ from toylab import configs as cfg
 from toylab import store, train
 from toylab.base import Analyzer, Config, Params, State
 from toylab.lanes import Arrays, Lane, Plan, choose_plan, environment, first_state, stacked
-from toylab.store import StoreError
+from toylab.store import Refused
 
 Stop = Callable[[Arrays], bool]
 
@@ -89,7 +89,7 @@ def _manifest(
     if lane is not None:
         old["lane"], asked["lane"] = manifest["plan"]["lane"], lane
     if changed := cfg.differences(old, asked):
-        raise StoreError(f"{folder} holds runs of another config ({'; '.join(changed)}): choose another --out.")
+        raise Refused(f"{folder} holds runs of another config ({'; '.join(changed)}): choose another --out.")
     if later := [step for step in saves if step > manifest["saves"][-1]]:
         manifest["saves"] += later
         store.write_json(path, manifest, sealed=True)

@@ -27,6 +27,10 @@ class StoreError(Exception):
     """What is wrong on disk, what is safe and what to type, for the person who reads it."""
 
 
+class Refused(StoreError):
+    """What was asked cannot be done as asked; nothing was touched."""
+
+
 class Damaged(StoreError):
     """A chunk whose content is not what was written."""
 
@@ -142,7 +146,7 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError:
             file.seek(0)
             owner = file.read().strip() or "another process"
-            raise StoreError(f"{folder} is in use by {owner}: wait for it or choose another --out.") from None
+            raise Refused(f"{folder} is in use by {owner}: wait for it or choose another --out.") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {os.uname().nodename}")
         file.flush()
@@ -154,12 +158,12 @@ def make_folder(folder: Path, needed: int) -> None:
     created."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
-        raise StoreError(f"--out leads to {existing}, which is a file: give a folder.")
+        raise Refused(f"--out leads to {existing}, which is a file: give a folder.")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise StoreError(f"--out leads to {existing}, which is not writable: give a folder that is.")
+        raise Refused(f"--out leads to {existing}, which is not writable: give a folder that is.")
     free = shutil.disk_usage(existing).free
     if needed > free:
-        raise StoreError(
+        raise Refused(
             f"--out leads to {existing}, which has {size(free)} free: this sweep needs {size(needed)}; "
             "save fewer points or give another folder."
         )

@@ -72,7 +72,7 @@ def run(
     """Trains every group of the sweep into `folder/<group>/`, one after another. Call it again to go on."""
     named = groups(configs)
     if folder.is_dir() and (others := {path.parent.name for path in folder.glob("*/manifest.json")} - set(named)):
-        raise store.StoreError(_other_sweep(folder, sorted(others)[0], next(iter(named.values()))))
+        raise store.Refused(_other_sweep(folder, sorted(others)[0], next(iter(named.values()))))
     for name, members in named.items():
         run_group(members, spec, folder / name, plan=plan, lane=lane, report=report, interrupted=interrupted)
 

@@ -211,6 +211,19 @@ def neurons(params: Params, run: Run) -> dict[str, Array]:
     return {"frequency": frequency, "fraction": fraction}
 
 
+def neuron_census(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the share of neurons above 85 % single-frequency (§4.2), and how many of those each frequency has."""
+    found = neurons(params, run)
+    single, frequencies = found["fraction"] > 0.85, jnp.arange(task_modulus(run) // 2 + 1)
+    count = jnp.sum(single & (found["frequency"] == frequencies[:, None]), axis=1)
+    return {"single": single.mean(), "count": count}
+
+
+def numbers(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the embeddings of the numbers themselves, [p, n]; for the last point, where a figure shows them."""
+    return {"W_E": number_rows(params, run)}
+
+
 def logits(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: the cosines in the logits, which of them are key, and the variance that those explain."""
     cube = logit_cube(params, run)

@@ -1,0 +1,1 @@
+"""Lab pages: one phenomenon a file. `python run_sweep.py --list` shows them."""

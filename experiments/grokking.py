@@ -1,0 +1,204 @@
+"""Grokking: a one-layer transformer memorises addition mod 113, then finds a Fourier circuit and generalises.
+
+Claim     Long after it fits its training pairs, the network's test loss falls; all the while it has been building a circuit
+          of a few cosines, and it generalises when weight decay has cleaned the memorisation away.
+Source    Nanda et al. 2023, Progress measures for grokking via mechanistic interpretability (arXiv 2301.05217), figures 1,
+          2, 3, 6 and 7, mainline set-up: p = 113, 30 % of the pairs, AdamW lr 1e-3, weight decay 1, full batch.
+Expect    99 % train accuracy near step 150, test loss below 0.1 near step 8,000 (factor 2 between seeds), 2 to 9 key
+          frequencies that explain 95 % of the logits' variance, 85 % of the neurons tuned to a single frequency.
+Cost      cpu: one seed, 2 to 5 minutes on two cores. paper: 5 seeds to step 25,000, about 40 minutes on two cores.
+          The paper trains for 40,000 epochs; all that is claimed lies before 25,000.
+Command   python run_sweep.py grokking [--scale smoke|cpu|paper]
+"""
+
+import numpy as np
+
+from toylab.analysis import fourier, norms, progress
+from toylab.base import Config
+from toylab.lab import Claim, Measures
+from toylab.models import Net, Transformer
+from toylab.optim import AdamW
+from toylab.plots import circles, curves, spectra
+from toylab.sweep import log_then_linear
+from toylab.tasks import ModularArithmetic
+
+
+def nanda(p: int = 113, n_train: int = 3830, d_model: int = 128, d_mlp: int = 512, seed: int = 0) -> Config:
+    """The paper's set-up; every default not given here stands, with its source, where it belongs."""
+    net = Net.of(Transformer, d_vocab=p + 1, d_vocab_out=p + 1, n_ctx=3, d_model=d_model, d_mlp=d_mlp)
+    return Config(task=ModularArithmetic(p=p, n_train=n_train), net=net, optimizer=AdamW(), seed=seed)
+
+
+CONFIGS = {
+    "smoke": [nanda(p=13, n_train=100, d_model=16, d_mlp=32)],
+    "cpu": [nanda()],
+    "paper": [nanda(seed=seed) for seed in range(5)],
+}
+SAVES = {
+    "smoke": log_then_linear(10, 200, 12),
+    "cpu": log_then_linear(10, 40_000, 400),
+    "paper": log_then_linear(10, 25_000, 220),
+}
+
+
+def grokked(measures: dict[str, np.ndarray]) -> np.ndarray:
+    """Test accuracy has reached 99 %: of [..., t] → [...]."""
+    return (measures["test_accuracy"] >= 0.99).any(axis=-1)
+
+
+def well_after_grokking(measures: dict[str, np.ndarray]) -> bool:
+    """3,000 steps after 99 % test accuracy: cleanup is over."""
+    reached = measures["test_accuracy"] >= 0.99
+    return bool(reached.any() and measures["step"][-1] >= measures["step"][reached.argmax()] + 3000)
+
+
+STOP = {"smoke": None, "cpu": well_after_grokking, "paper": None}
+MILESTONE = ("grokked", grokked)
+PROBES: dict = {}
+FINAL = {"logits": fourier.logits, "neurons": fourier.neurons, "numbers": fourier.numbers}
+ANALYSES = {
+    "embedding": fourier.embedding,
+    "neuron_logit": fourier.neuron_logit,
+    "neurons": fourier.neuron_census,
+    "logits": fourier.logits,
+    "loss": progress.losses,
+    "gini": progress.ginis,
+    "weights": norms.weights,
+}
+
+HALF_CHANCE = np.log(113) / 2  # nats: half the loss of guessing, which no memorising network has on unseen pairs
+
+
+def phases(m: Measures) -> np.ndarray:
+    """[R, 3]: the steps at which memorisation, circuit formation and cleanup end (nan: not reached).
+
+    Memorisation ends where the test loss peaks; circuit formation where it first falls below half the loss of guessing;
+    cleanup where the sum of squared weights has lost 95 % of all it will lose (by eye in the paper: 1.4k, 9.4k, 14k)."""
+    test = np.where(m.valid, m["test_loss"], -np.inf)
+    formed = after_peak(m, m["test_loss"] < HALF_CHANCE)
+    weights = m["weights/sum_of_squares/total"]
+    end = m.last("weights/sum_of_squares/total")
+    lost = weights <= end[:, None] + 0.05 * (np.nanmax(weights, axis=1) - end)[:, None]
+    return np.stack([m.steps[test.argmax(axis=1)], formed, after(m, lost, formed)], axis=1)
+
+
+def after(m: Measures, true: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """[R]: the first saved step not before `step` [R] at which `true` [R, T]."""
+    return m.first_step(true & (m.steps >= step[:, None]))
+
+
+def after_peak(m: Measures, true: np.ndarray) -> np.ndarray:
+    """[R]: the first step after the peak of the test loss at which `true` [R, T]."""
+    return after(m, true, m.steps[np.where(m.valid, m["test_loss"], -np.inf).argmax(axis=1)])
+
+
+def at(m: Measures, name: str, step: np.ndarray) -> np.ndarray:
+    """[R]: the value of `name` at the saved step [R]; nan where step is."""
+    where = np.searchsorted(m.steps, np.nan_to_num(step, nan=m.steps[0]))
+    return np.where(np.isnan(step), np.nan, m[name][np.arange(len(where)), where])
+
+
+def grokking_ratio(m: Measures) -> np.ndarray:
+    return m.first_step(m["test_accuracy"] >= 0.99) / m.first_step(m["train_accuracy"] >= 0.99)
+
+
+def restricted_lead(m: Measures) -> np.ndarray:
+    """Steps by which the restricted loss falls below half the loss of guessing before the test loss does."""
+    return after_peak(m, m["test_loss"] < HALF_CHANCE) - m.first_step(m["loss/restricted"] < HALF_CHANCE)
+
+
+def excluded_rise(m: Measures) -> np.ndarray:
+    """Nats by which the excluded loss has risen above its minimum by the end of circuit formation, at points where the
+    train loss is below 0.01 throughout."""
+    forming = m.valid & (m["train_loss"] < 0.01) & (m.steps <= phases(m)[:, 1:2])
+    excluded = m["loss/excluded"]
+    rise = np.where(forming, excluded, -np.inf).max(axis=1) - np.where(forming, excluded, np.inf).min(axis=1)
+    return np.where(forming.any(axis=1), rise, np.nan)
+
+
+def norm_fall(m: Measures) -> np.ndarray:
+    """Σw² at the end of cleanup over that at its start."""
+    ends = phases(m)
+    return at(m, "weights/sum_of_squares/total", ends[:, 2]) / at(m, "weights/sum_of_squares/total", ends[:, 1])
+
+
+def train_step(m: Measures) -> np.ndarray:
+    return m.first_step(m["train_loss"] < 0.1)
+
+
+def test_step(m: Measures) -> np.ndarray:
+    return after_peak(m, m["test_loss"] < 0.1)
+
+
+def n_key(m: Measures) -> np.ndarray:
+    return m["final/logits/key"].sum(axis=1)
+
+
+def single_share(m: Measures) -> np.ndarray:
+    return (m["final/neurons/fraction"] > 0.85).mean(axis=1)
+
+
+def last(name: str) -> "Last":
+    return Last(name)
+
+
+class Last:
+    """The value at each run's last point."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, m: Measures) -> np.ndarray:
+        return m.last(self.name)
+
+
+RUNS = "the paper's released runs"
+CLAIMS = [
+    Claim("memorises: first step with train loss < 0.1", f"{RUNS}: 134 to 202 over train fractions", train_step, 134, 202),
+    Claim("groks: first step with test loss < 0.1", f"{RUNS}: 7,930, within a factor 2", test_step, 3965, 15860),
+    Claim("delay: steps to 99 % test over 99 % train accuracy", "figure 2; about 60", grokking_ratio, 10),
+    Claim("key frequencies in the logits", "section 5.3: 2 to 9", n_key, 2, 9),
+    Claim("logit variance explained by the key cosines", "section 4.1: 95 %", last("logits/fve"), 0.95),
+    Claim("neurons above 85 % single-frequency", "section 4.2: 84.6 %; 79.1 % in a released run", single_share, 0.79),
+    Claim("restricted loss falls before test loss: lead", "figure 7", restricted_lead, 1, unit="steps"),
+    Claim("excluded loss rises while train loss < 0.01", "figure 7", excluded_rise, 1, unit="nats"),
+    Claim("Gini coefficient of W_E", "section 5.3: 0.55 to 0.80", last("gini/W_E"), 0.55, 0.80),
+    Claim("Gini coefficient of W_L", "section 5.3: 0.68 to 0.91", last("gini/W_L"), 0.68, 0.91),
+    Claim("Σw² after cleanup over before", "figure 7: falls sharply", norm_fall, 0, 0.8),
+]
+
+
+def learning(m: Measures) -> object:
+    return curves.learning(
+        m.steps, m["train_loss"], m["test_loss"], m["train_accuracy"], m["test_accuracy"], phases(m)
+    )
+
+
+def progress_measures(m: Measures) -> object:
+    return curves.progress(m.steps, m["train_loss"], m["test_loss"], m["loss/restricted"], m["loss/excluded"], phases(m))
+
+
+def spectra_through_training(m: Measures) -> object:
+    energies = m["embedding/spectrum"][0], m["neuron_logit/spectrum"][0]
+    return spectra.through_training(m.steps, *energies, m["final/logits/key"][0], phases(m)[0])
+
+
+def structure(m: Measures) -> object:
+    groups = {"embeddings": ("W_E", "W_pos"), "attention": ("W_Q", "W_K", "W_V", "W_O"), "MLP": ("W_in", "b_in", "W_out", "b_out"), "unembedding": ("W_U",)}
+    by_name = {group: sum(m[f"weights/sum_of_squares/{name}"] for name in names) for group, names in groups.items()}
+    return curves.structure(
+        m.steps, m["gini/W_E"], m["gini/W_L"], m["weights/sum_of_squares/total"], phases(m), by_name=by_name
+    )
+
+
+def embedding_circles(m: Measures) -> object:
+    return circles.embedding_circles(m["final/numbers/W_E"][0], m["final/logits/key"][0])
+
+
+FIGURES = {
+    "learning": learning,
+    "progress": progress_measures,
+    "spectra": spectra_through_training,
+    "structure": structure,
+    "circles": embedding_circles,
+}

@@ -1,0 +1,260 @@
+"""Train, analyze and draw a lab page of experiments/: `python run_sweep.py grokking`.
+
+Runs of a sweep go into OUT/<experiment>/runs; small results beside them. Stopped or killed, the same command goes on."""
+
+import argparse
+import ast
+import difflib
+import importlib
+import itertools
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from toylab.sweep import Progress
+
+PAGES = Path(__file__).parent / "experiments"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    if options.list or options.experiment is None:
+        print(_listing())
+        return 0
+    command = "python run_sweep.py " + shlex.join(sys.argv[1:] if arguments is None else arguments)
+    try:
+        page = _page(options.experiment)
+        return _stages(page, options, command)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    description = (__doc__ or "").split("\n\n")[0]
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("run_sweep.py", description=description, epilog=_listing(), formatter_class=form)
+    add = parser.add_argument
+    add("experiment", nargs="?", help="a page of experiments/")
+    add("--list", action="store_true", help="the experiments and what they show")
+    add("--set", action="extend", default=[], nargs="+", metavar="FIELD=A,B",
+        help="set a field of the config; several values make a grid: optimizer.weight_decay=0.3,1.0 net.d_model=64")
+    add("--seeds", type=int, metavar="N", help="seeds 0 to N−1")
+    add("--scale", choices=("smoke", "cpu", "paper"), help="default: cpu, or paper where there is an accelerator")
+    add("--stage", choices=("train", "analyze", "draw"), help="only this stage (default: all three)")
+    add("--out", type=Path, help="default: results at paper scale, results/<scale> at the others")
+    add("--lane", type=int, metavar="W", help="runs in one vmap (default: chosen by a short measurement)")
+    add("--from", dest="start", metavar="RUN@STEP", help="start from the params of a run at a saved step; "
+        "RUN is its name in this sweep's folder, or FOLDER/NAME for another's (results/cpu/grokking/1a2b@8000)")
+    return parser  # fmt: skip
+
+
+def _listing() -> str:
+    """Experiment names with the first line of their docstrings, read without importing them."""
+    lines = ["experiments:"]
+    for name, path in _pages().items():
+        text = ast.get_docstring(ast.parse(path.read_text())) or ""
+        lines.append(f"  {name:24}{text.splitlines()[0] if text else ''}")
+    return "\n".join(lines)
+
+
+def _pages() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(PAGES.glob("*.py")) if path.stem != "__init__"}
+
+
+def _page(name: str) -> Any:
+    if name not in (known := _pages()):
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
+        raise ValueError(f"experiment {name!r} is not known: {hint}")
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true"  # scatters in a fixed order: bits repeat
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")  # accelerators round to bfloat16 or tf32 otherwise
+    return importlib.import_module(f"experiments.{name}")
+
+
+def _stages(page: Any, options: argparse.Namespace, command: str) -> int:
+    """The asked stages one after another; the exit status."""
+    import jax
+
+    from toylab import lab, store, sweep
+
+    scale = options.scale or ("cpu" if jax.default_backend() == "cpu" else "paper")
+    configs = _configs(page.CONFIGS[scale], options)
+    sweep.groups(configs)  # refuses duplicates before anything is created
+    out = options.out or (Path("results") if scale == "paper" else Path("results") / scale)
+    folder = out / options.experiment
+    if options.lane is not None and options.lane < 1:
+        raise ValueError(f"--lane is {options.lane}: it must be at least 1.")
+    stages = [options.stage] if options.stage else ["train", "analyze", "draw"]
+    try:
+        if "train" in stages:
+            spec = lab.spec(page, scale, **_start(options.start, folder, configs))
+            store.make_folder(folder / "runs", 0 if (folder / "runs").is_dir() else sweep.bytes_needed(configs, spec))
+            with Watch(page.MILESTONE, command) as watch:
+                sweep.run(configs, spec, folder / "runs", lane=options.lane, report=watch, interrupted=watch.interrupted)
+            lab.write_manifest(folder, page, scale, configs, command, _commit())
+        if "analyze" in stages:
+            started = time.perf_counter()
+            claims = lab.analyze(page, configs, folder, print)
+            print(f"analyzed in {time.perf_counter() - started:.0f} s: {folder / 'measures.npz'}, claims.json")
+            print_claims(claims)
+        if "draw" in stages:
+            print("drawn: " + ", ".join(str(path) for path in lab.draw(page, folder)))
+    except sweep.Interrupted as stopped:
+        print(f"stopped: {stopped}. To go on: {command}", file=sys.stderr)
+        return 130
+    except store.Refused as error:
+        print(error, file=sys.stderr)
+        return 2
+    except store.StoreError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _configs(base: Sequence[Any], options: argparse.Namespace) -> list[Any]:
+    """The page's configs with the grid of --set and --seeds laid over them, checked."""
+    from toylab import configs as cfg
+
+    grid: dict[str, list[str]] = {}
+    for setting in options.set:
+        field, equals, values = setting.partition("=")
+        if not equals or not values or "" in values.split(","):
+            raise ValueError(f"--set {setting}: give a field and its values, as optimizer.lr=1e-3,3e-3.")
+        if field in grid:
+            raise ValueError(f"--set names {field} twice: give all its values in one list.")
+        grid[field] = values.split(",")
+    if options.seeds is not None:
+        if options.seeds < 1 or "seed" in grid:
+            raise ValueError(f"--seeds is {options.seeds}: give at least 1, or --set seed=… instead.")
+        grid["seed"] = [str(seed) for seed in range(options.seeds)]
+    if "seed" in grid:  # the page's own seeds make way
+        base = list({cfg.digest(config.replace(seed=0)): config.replace(seed=0) for config in base}.values())
+    found = []
+    for config, values in itertools.product(base, itertools.product(*grid.values())):
+        for field, value in zip(grid, values, strict=True):
+            config = cfg.override(config, field, value)
+        found.append(cfg.check(config))
+    return found
+
+
+def _start(start: str | None, folder: Path, configs: Sequence[Any]) -> dict[str, Any]:
+    """The params that --from names, fitting every config."""
+    if start is None:
+        return {}
+    import jax
+
+    from toylab import sweep
+
+    place, at, step = start.rpartition("@")
+    if not at or not step.isdecimal():
+        raise ValueError(f"--from is {start!r}: it must be RUN@STEP, as 1a2b3c4d5e@8000.")
+    where, _, run = place.rpartition("/")
+    params = sweep.params_at((Path(where) if where else folder) / "runs", run, int(step))
+    for config in configs:
+        wanted = {name: leaf.shape for name, leaf in jax.eval_shape(config.net.init, jax.random.key(0)).items()}
+        if wanted != (given := {name: value.shape for name, value in params.items()}):
+            differ = sorted(name for name in wanted | given if wanted.get(name) != given.get(name))
+            raise ValueError(f"--from is {start}: its params do not fit this net ({', '.join(differ)} differ).")
+    return {"start": params, "started_from": f"{run}@{step}"}
+
+
+def _commit() -> str:
+    git = ["git", "-C", str(PAGES.parent), "describe", "--always", "--dirty"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def print_claims(claims: Sequence[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("claim", "source", "bound", "values", "verdict")
+    for claim in claims:
+        values = ", ".join("–" if value is None else f"{value:.3g}" for value in claim["values"])
+        table.add_row(claim["name"], claim["source"], claim["bound"], values, claim["verdict"])
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+class Watch:
+    """Shows how training goes (a live display on a terminal, else a plain line now and then) and takes Ctrl-C and SIGTERM:
+    the first asks training to commit and stop, a second one ends the process at once (nothing committed is lost)."""
+
+    def __init__(self, milestone: tuple[str, Any], command: str) -> None:
+        self.milestone, self.command = milestone, command
+        self.asked = False
+        self.last_line, self.start = 0.0, (0.0, 0)
+
+    def __enter__(self) -> "Watch":
+        from rich.live import Live
+        from rich.text import Text
+
+        self.live = Live(Text(""), refresh_per_second=4) if sys.stdout.isatty() else None
+        if self.live:
+            self.live.start()
+        self.handlers = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        if self.live:
+            self.live.stop()
+
+    def _ask(self, number: int, frame: object) -> None:
+        if self.asked:
+            os._exit(128 + number)
+        self.asked = True
+        print("stopping after the points in hand; once more ends at once", file=sys.stderr, flush=True)
+
+    def interrupted(self) -> bool:
+        return self.asked
+
+    def __call__(self, progress: "Progress") -> None:
+        for message in progress.messages:
+            print(message, flush=True)
+        now = time.perf_counter()
+        if not self.start[0] or progress.step < self.start[1]:
+            self.start = (now, progress.step)
+        line = self._line(progress, now)
+        if self.live:
+            from rich.text import Text
+
+            self.live.update(Text(line))
+        elif progress.measures and (now - self.last_line > 5 or progress.step == progress.last or progress.ended.all()):
+            print(line, flush=True)
+            self.last_line = now
+
+    def _line(self, progress: "Progress", now: float) -> str:
+        import numpy as np
+
+        trained, taken = progress.step - self.start[1], now - self.start[0]
+        rate = trained / taken if trained and taken else float("nan")
+        left = (progress.last - progress.step) / rate
+        parts = [f"step {progress.step:,}/{progress.last:,}", f"{rate:.4g} steps/s"]
+        if left == left:
+            parts.append(f"at most {left // 60:.0f}:{left % 60:02.0f} left")
+        for name, values in sorted(progress.measures.items()):
+            known = [row[np.isfinite(row)] for row in values]
+            latest = [row[-1] for row in known if len(row)]
+            if latest:
+                parts.append(f"{name.replace('_', ' ')} {np.median(latest):.3g}")
+        n_runs = len(progress.ended)
+        if progress.measures:
+            word, reached = self.milestone
+            parts.append(f"{word} {int(np.sum(reached(progress.measures)))}/{n_runs}")
+        return "  ".join([*parts, f"ended {int(progress.ended.sum())}/{n_runs}"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

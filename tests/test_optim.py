@@ -1,0 +1,137 @@
+"""The optimizers against their formulas written out in numpy float64, in torch's conventions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from toylab.optim import SGD, Adam, AdamW
+
+STEPS = 30
+rng = np.random.default_rng(0)
+START = {"W": rng.normal(size=(4, 3)).astype(np.float32), "b": rng.normal(size=3).astype(np.float32)}
+GRADIENTS = {name: rng.normal(size=(STEPS, *w.shape)).astype(np.float32) for name, w in START.items()}
+
+
+@jax.jit
+def path(optimizer, gradients=GRADIENTS):
+    """The params after each step, leaves [STEPS, …]."""
+    transform = optimizer.transform()
+
+    def step(carry, gradient):
+        params, state = carry
+        updates, state = transform.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+        return (params, state), params
+
+    params = jax.tree.map(jnp.asarray, START)
+    return jax.lax.scan(step, (params, transform.init(params)), gradients)[1]
+
+
+def adamw(w, gradients, lr, decay, b1, b2, eps, warmup):
+    """Loshchilov & Hutter 2019, algorithm 2, with decay · lr_t as torch has it."""
+    w, m, v, found = np.float64(w), 0.0, 0.0, []
+    for i, g in enumerate(np.float64(gradients)):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        mhat, vhat = m / (1 - b1 ** (i + 1)), v / (1 - b2 ** (i + 1))
+        rate = lr * min(i / warmup, 1) if warmup else lr
+        w = w - rate * (mhat / (np.sqrt(vhat) + eps) + decay * w)
+        found.append(w)
+    return np.stack(found)
+
+
+def sgd(w, gradients, lr, decay, momentum, warmup):
+    """torch.optim.SGD: decay joins the gradient, the buffer holds Σ momentum^i g without the learning rate."""
+    w, buffer, found = np.float64(w), 0.0, []
+    for i, g in enumerate(np.float64(gradients)):
+        buffer = momentum * buffer + g + decay * w
+        w = w - lr * (min(i / warmup, 1) if warmup else 1) * buffer
+        found.append(w)
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("eps", [1e-8, 0.3])
+@pytest.mark.parametrize("warmup", [0, 10])
+def test_adamw_follows_its_formula_on_biases_too(warmup, eps):
+    found = path(AdamW(lr=0.03, weight_decay=0.7, b1=0.9, b2=0.98, eps=eps, warmup=warmup))
+    for name, w in START.items():
+        expected = adamw(w, GRADIENTS[name], 0.03, 0.7, 0.9, 0.98, eps, warmup)
+        np.testing.assert_allclose(found[name], expected, rtol=2e-5, atol=2e-6)
+
+
+def test_adam_is_adamw_without_decay():
+    found = path(Adam(lr=0.03))
+    for name, w in START.items():
+        expected = adamw(w, GRADIENTS[name], 0.03, 0.0, 0.9, 0.999, 1e-8, 0)
+        np.testing.assert_allclose(found[name], expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("warmup", [0, 10])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("decay", [0.0, 0.4])
+def test_sgd_is_torchs(decay, momentum, warmup):
+    found = path(SGD(lr=0.05, weight_decay=decay, momentum=momentum, warmup=warmup))
+    for name, w in START.items():
+        expected = sgd(w, GRADIENTS[name], 0.05, decay, momentum, warmup)
+        np.testing.assert_allclose(found[name], expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("optimizer", [AdamW(warmup=10), Adam(warmup=10), SGD(warmup=10)])
+def test_step_0_of_a_warm_up_changes_nothing_and_the_next_does(optimizer):
+    found = path(optimizer)
+    for name, w in START.items():
+        np.testing.assert_array_equal(found[name][0], w)
+        assert (np.asarray(found[name][1]) != w).all()
+
+
+def test_decay_alone_shrinks_by_the_current_learning_rate():
+    nothing = jax.tree.map(jnp.zeros_like, GRADIENTS)
+    found = path(AdamW(lr=0.1, weight_decay=0.5, warmup=10), nothing)
+    factors = np.cumprod(1 - 0.1 * 0.5 * np.minimum(np.arange(STEPS) / 10, 1))
+    for name, w in START.items():
+        np.testing.assert_allclose(found[name], np.multiply.outer(factors, w), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [AdamW, SGD])
+def test_runs_batched_over_lr_and_decay_equal_runs_alone(kind):
+    lrs, decays = np.float32([0.001, 0.03, 0.03]), np.float32([1.0, 0.0, 0.3])
+    batch = jax.vmap(path)(kind(lr=lrs, weight_decay=decays))
+    for i in range(3):
+        alone = path(kind(lr=lrs[i], weight_decay=decays[i]))
+        jax.tree.map(lambda a, b, i=i: np.testing.assert_allclose(a[i], b, 1e-6, 1e-7), batch, alone)
+
+
+def test_only_lr_and_decay_are_leaves():
+    assert jax.tree.leaves(AdamW(lr=2.0, weight_decay=3.0)) == [2.0, 3.0]
+    assert jax.tree.leaves(SGD(lr=2.0, weight_decay=3.0)) == [2.0, 3.0]
+    assert jax.tree.leaves(Adam(lr=2.0)) == [2.0]
+    assert jax.tree.structure(AdamW(lr=1.0)) == jax.tree.structure(AdamW(lr=2.0))
+    assert jax.tree.structure(AdamW(b2=0.98)) != jax.tree.structure(AdamW(b2=0.99))
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        *[(kind, "lr", x) for kind in (AdamW, Adam, SGD) for x in (-1e-3, NAN, INF)],
+        *[(kind, "weight_decay", x) for kind in (AdamW, SGD) for x in (-0.1, NAN, INF)],
+        *[(kind, name, x) for kind in (AdamW, Adam) for name in ("b1", "b2") for x in (1.0, -0.1, 1.5, NAN)],
+        *[(SGD, "momentum", x) for x in (1.0, -0.1, NAN)],
+        *[(kind, "eps", x) for kind in (AdamW, Adam) for x in (0.0, -1e-8, NAN)],
+        *[(kind, "warmup", -1) for kind in (AdamW, Adam, SGD)],
+    ],
+)
+def test_bad_values_are_refused_by_field(kind, field, value):
+    with pytest.raises(ValueError) as error:
+        kind(**{field: value}).check()
+    assert str(error.value).startswith(f"optimizer.{field} is {value}: it must ")
+    assert str(error.value).endswith(".") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [AdamW, Adam, SGD])
+def test_check_returns_a_good_optimizer_unchanged(kind):
+    for good in (kind(), kind(lr=0.0, warmup=0), kind(lr=1)):
+        assert good.check() == good
