@@ -44,15 +44,30 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("experiment", nargs="?", help="a page of experiments/")
     add("--list", action="store_true", help="the experiments and what they show")
-    add("--set", action="extend", default=[], nargs="+", metavar="FIELD=A,B",
-        help="set a field of the config; several values make a grid: optimizer.weight_decay=0.3,1.0 net.d_model=64")
+    add(
+        "--set",
+        action="extend",
+        default=[],
+        nargs="+",
+        metavar="FIELD=A,B",
+        help="set a field of the config; several values make a grid: optimizer.weight_decay=0.3,1.0 net.d_model=64",
+    )
     add("--seeds", type=int, metavar="N", help="seeds 0 to N−1")
-    add("--scale", choices=("smoke", "cpu", "paper"), help="default: cpu, or paper where there is an accelerator")
+    add(
+        "--scale",
+        choices=("smoke", "cpu", "paper"),
+        help="default: cpu, or paper where there is an accelerator",
+    )
     add("--stage", choices=("train", "analyze", "draw"), help="only this stage (default: all three)")
     add("--out", type=Path, help="default: results at paper scale, results/<scale> at the others")
     add("--lane", type=int, metavar="W", help="runs in one vmap (default: chosen by a short measurement)")
-    add("--from", dest="start", metavar="RUN@STEP", help="start from the params of a run at a saved step; "
-        "RUN is its name in this sweep's folder, or FOLDER/NAME for another's (results/cpu/grokking/1a2b@8000)")
+    add(
+        "--from",
+        dest="start",
+        metavar="RUN@STEP",
+        help="start from the params of a run at a saved step; "
+        "RUN is its name in this sweep's folder, or FOLDER/NAME for another's (results/cpu/grokking/1a2b@8000)",
+    )
     return parser  # fmt: skip
 
 
@@ -88,7 +103,7 @@ def _stages(page: Any, options: argparse.Namespace, command: str) -> int:
 
     from toylab import lab, store, sweep
 
-    scale = options.scale or ("cpu" if jax.default_backend() == "cpu" else "paper")
+    scale: Any = options.scale or ("cpu" if jax.default_backend() == "cpu" else "paper")
     configs = _configs(page.CONFIGS[scale], options)
     sweep.groups(configs)  # refuses duplicates before anything is created
     out = options.out or (Path("results") if scale == "paper" else Path("results") / scale)
@@ -101,7 +116,14 @@ def _stages(page: Any, options: argparse.Namespace, command: str) -> int:
             spec = lab.spec(page, scale, **_start(options.start, folder, configs))
             store.make_folder(folder / "runs", 0 if (folder / "runs").is_dir() else sweep.bytes_needed(configs, spec))
             with Watch(page.MILESTONE, command) as watch:
-                sweep.run(configs, spec, folder / "runs", lane=options.lane, report=watch, interrupted=watch.interrupted)
+                sweep.run(
+                    configs,
+                    spec,
+                    folder / "runs",
+                    lane=options.lane,
+                    report=watch,
+                    interrupted=watch.interrupted,
+                )
             lab.write_manifest(folder, page, scale, configs, command, _commit())
         if "analyze" in stages:
             started = time.perf_counter()

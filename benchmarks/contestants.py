@@ -33,12 +33,8 @@ class Contestant(Protocol):
 
 def grokking_config(seed: int = 0) -> Config:
     """Nanda et al. 2023 at full size."""
-    net = Net.of(
-        Transformer, d_vocab=114, d_vocab_out=114, n_ctx=3, n_layers=1, d_model=128, n_heads=4, d_mlp=512
-    )
-    return cfg.check(
-        Config(task=ModularArithmetic(p=113, n_train=3830), net=net, optimizer=AdamW(), seed=seed)
-    )
+    net = Net.of(Transformer, d_vocab=114, d_vocab_out=114, n_ctx=3, n_layers=1, d_model=128, n_heads=4, d_mlp=512)
+    return cfg.check(Config(task=ModularArithmetic(p=113, n_train=3830), net=net, optimizer=AdamW(), seed=seed))
 
 
 class PlainNet(struct.PyTreeNode):
@@ -94,9 +90,7 @@ def contestants(with_torch: bool) -> tuple[dict[str, Contestant], list[str]]:
     tokens, labels = np.asarray(data["tokens"][data["train"]]), np.asarray(data["train_labels"])
     missing = []
     for name, through_compile in (("PyTorch eager", False), ("PyTorch compile", True)):
-        training = TorchTraining(
-            params, tokens, labels, gpu=on_accelerator(), through_compile=through_compile
-        )
+        training = TorchTraining(params, tokens, labels, gpu=on_accelerator(), through_compile=through_compile)
         try:
             training.advance(1)
         except Exception as error:

@@ -33,9 +33,7 @@ class OneLayerTransformer(nn.Module):
         k = torch.einsum("bpd,hde->bhpe", resid, self.W_K)
         v = torch.einsum("bpd,hde->bhpe", resid, self.W_V)
         scores = torch.einsum("bhqe,bhke->bhqk", q, k) / q.shape[-1] ** 0.5
-        scores = scores.masked_fill(
-            ~self.visible[:n_positions, :n_positions], -1e10
-        )  # as published, in place of −inf
+        scores = scores.masked_fill(~self.visible[:n_positions, :n_positions], -1e10)  # as published, in place of −inf
         z = torch.einsum("bhqk,bhke->bhqe", torch.softmax(scores, dim=-1), v)
         resid = resid + torch.einsum("bhqe,hed->bqd", z, self.W_O)
         post = torch.relu(torch.einsum("bpd,dm->bpm", resid, self.W_in) + self.b_in)
@@ -60,9 +58,7 @@ class TorchTraining:
         self.net = OneLayerTransformer(params).to(self.device)
         self.tokens = torch.tensor(np.array(tokens), dtype=torch.int64, device=self.device)
         self.labels = torch.tensor(np.array(labels), dtype=torch.int64, device=self.device)
-        self.optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=1.0
-        )
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=1.0)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: min(step / 10, 1))
         self.objective = torch.compile(self._objective) if through_compile else self._objective
 

@@ -75,9 +75,7 @@ def race(n_steps: int, with_torch: bool) -> dict[str, Any]:
     rows = {
         name: {
             "ms": 1e3 * statistics.median(times[name]),
-            "times_toylab": statistics.median(
-                a / b for a, b in zip(times[name], times["toylab"], strict=True)
-            ),
+            "times_toylab": statistics.median(a / b for a, b in zip(times[name], times["toylab"], strict=True)),
             "matmul_share": flops / statistics.median(times[name]) / 1e9 / best,
             "first_loss": first[name],
             "last_loss": contestant.loss(),
@@ -103,9 +101,7 @@ def lanes(n_steps: int) -> list[dict[str, Any]]:
                 training = JaxTraining([grokking_config(seed) for seed in range(width)])
                 training.advance(1)
                 step = statistics.median(seconds_a_step(training) for _ in range(max(n_steps // WINDOW, 1)))
-            found.append(
-                {"precision": precision, "runs": width, "ms": 1e3 * step, "ms_a_run": 1e3 * step / width}
-            )
+            found.append({"precision": precision, "runs": width, "ms": 1e3 * step, "ms_a_run": 1e3 * step / width})
     return found
 
 
@@ -130,14 +126,10 @@ def report(result: dict[str, Any]) -> None:
     for name, target in TARGETS.items():
         if name in result["contestants"]:
             reached = result["contestants"][name]["times_toylab"]
-            print(
-                f"- {verdict(reached >= target)}: {reached:.2f} times as fast as {name}, target ≥ {target:g}"
-            )
+            print(f"- {verdict(reached >= target)}: {reached:.2f} times as fast as {name}, target ≥ {target:g}")
     share = result["contestants"]["toylab"]["matmul_share"]
     print(f"- {verdict(share >= SHARE_TARGET)}: {share:.1%} of the matmul rate, target ≥ {SHARE_TARGET:.0%}")
-    firsts, lasts = (
-        [row[key] for row in result["contestants"].values()] for key in ("first_loss", "last_loss")
-    )
+    firsts, lasts = ([row[key] for row in result["contestants"].values()] for key in ("first_loss", "last_loss"))
     apart, drift = max(firsts) - min(firsts), (max(lasts) - min(lasts)) / max(lasts)
     print(f"- {verdict(apart <= 1e-4)}: the losses at step 1 agree to {apart:.1e}, target ≤ 1e-4")
     print(f"- {verdict(drift <= 0.05)}: the losses at the end agree to {drift:.1%}, target ≤ 5%")

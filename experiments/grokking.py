@@ -43,7 +43,7 @@ SAVES = {
 
 def grokked(measures: dict[str, np.ndarray]) -> np.ndarray:
     """Test accuracy has reached 99 %: of [..., t] → [...]."""
-    return (measures["test_accuracy"] >= 0.99).any(axis=-1)
+    return np.any(measures["test_accuracy"] >= 0.99, axis=-1)
 
 
 def well_after_grokking(measures: dict[str, np.ndarray]) -> bool:
@@ -154,12 +154,23 @@ class Last:
 
 RUNS = "the paper's released runs"
 CLAIMS = [
-    Claim("memorises: first step with train loss < 0.1", f"{RUNS}: 134 to 202 over train fractions", train_step, 134, 202),
+    Claim(
+        "memorises: first step with train loss < 0.1",
+        f"{RUNS}: 134 to 202 over train fractions",
+        train_step,
+        134,
+        202,
+    ),
     Claim("groks: first step with test loss < 0.1", f"{RUNS}: 7,930, within a factor 2", test_step, 3965, 15860),
     Claim("delay: steps to 99 % test over 99 % train accuracy", "figure 2; about 60", grokking_ratio, 10),
     Claim("key frequencies in the logits", "section 5.3: 2 to 9", n_key, 2, 9),
     Claim("logit variance explained by the key cosines", "section 4.1: 95 %", last("logits/fve"), 0.95),
-    Claim("neurons above 85 % single-frequency", "section 4.2: 84.6 %; 79.1 % in a released run", single_share, 0.79),
+    Claim(
+        "neurons above 85 % single-frequency",
+        "section 4.2: 84.6 %; 79.1 % in a released run",
+        single_share,
+        0.79,
+    ),
     Claim("restricted loss falls before test loss: lead", "figure 7", restricted_lead, 1, unit="steps"),
     Claim("excluded loss rises while train loss < 0.01", "figure 7", excluded_rise, 1, unit="nats"),
     Claim("Gini coefficient of W_E", "section 5.3: 0.55 to 0.80", last("gini/W_E"), 0.55, 0.80),
@@ -169,13 +180,13 @@ CLAIMS = [
 
 
 def learning(m: Measures) -> object:
-    return curves.learning(
-        m.steps, m["train_loss"], m["test_loss"], m["train_accuracy"], m["test_accuracy"], phases(m)
-    )
+    return curves.learning(m.steps, m["train_loss"], m["test_loss"], m["train_accuracy"], m["test_accuracy"], phases(m))
 
 
 def progress_measures(m: Measures) -> object:
-    return curves.progress(m.steps, m["train_loss"], m["test_loss"], m["loss/restricted"], m["loss/excluded"], phases(m))
+    return curves.progress(
+        m.steps, m["train_loss"], m["test_loss"], m["loss/restricted"], m["loss/excluded"], phases(m)
+    )
 
 
 def spectra_through_training(m: Measures) -> object:
@@ -184,7 +195,12 @@ def spectra_through_training(m: Measures) -> object:
 
 
 def structure(m: Measures) -> object:
-    groups = {"embeddings": ("W_E", "W_pos"), "attention": ("W_Q", "W_K", "W_V", "W_O"), "MLP": ("W_in", "b_in", "W_out", "b_out"), "unembedding": ("W_U",)}
+    groups = {
+        "embeddings": ("W_E", "W_pos"),
+        "attention": ("W_Q", "W_K", "W_V", "W_O"),
+        "MLP": ("W_in", "b_in", "W_out", "b_out"),
+        "unembedding": ("W_U",),
+    }
     by_name = {group: sum(m[f"weights/sum_of_squares/{name}"] for name in names) for group, names in groups.items()}
     return curves.structure(
         m.steps, m["gini/W_E"], m["gini/W_L"], m["weights/sum_of_squares/total"], phases(m), by_name=by_name

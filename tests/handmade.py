@@ -38,9 +38,7 @@ def cosine_logits(p: int, amplitudes: dict[int, float]) -> np.ndarray:
 def cosine_loss(p: int, amplitudes: dict[int, float]) -> float:
     """Cross-entropy of `cosine_logits` at every input: log Σ_d exp(Σ_k A_k (cos(2πkd/p) − 1))."""
     d = np.arange(p)
-    return float(
-        np.log(np.exp(sum(A * (np.cos(2 * np.pi * k * d / p) - 1) for k, A in amplitudes.items())).sum())
-    )
+    return float(np.log(np.exp(sum(A * (np.cos(2 * np.pi * k * d / p) - 1) for k, A in amplitudes.items())).sum()))
 
 
 def mask_of(p: int, *frequencies: int) -> np.ndarray:
@@ -119,11 +117,7 @@ def pizza_logits(folder: Path, name: str) -> np.ndarray:
     config = json.loads((folder / f"{name}.config.json").read_text())
     p = config["C"]
     pairs = np.stack(np.meshgrid(range(p), range(p), indexing="ij"), axis=-1).reshape(-1, 2)
-    logits = (
-        pizza_linear(w, pairs, config["model_type"])
-        if "l1.weight" in w
-        else pizza_transformer(w, pairs, config)
-    )
+    logits = pizza_linear(w, pairs, config["model_type"]) if "l1.weight" in w else pizza_transformer(w, pairs, config)
     return logits[:, :p].reshape(p, p, p)
 
 

@@ -35,9 +35,7 @@ def one_by_one(fn, params, run):
     for r in range(n_runs):
         one = jax.tree.map(lambda x: x[r] if np.ndim(x) else x, run)  # noqa: B023
         points += [fn(jax.tree.map(lambda x: jnp.asarray(x[r, t]), params), one) for t in range(n_points)]  # noqa: B023
-    return {
-        k: np.stack([p[k] for p in points]).reshape(n_runs, n_points, *points[0][k].shape) for k in points[0]
-    }
+    return {k: np.stack([p[k] for p in points]).reshape(n_runs, n_points, *points[0][k].shape) for k in points[0]}
 
 
 @settings(max_examples=15, deadline=None)

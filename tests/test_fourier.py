@@ -118,9 +118,7 @@ def test_logit_coefficients_are_the_inner_product_with_unit_cosines(data, p):
 def test_fve_and_its_centrings():
     p, key = 11, mask_of(11, 2, 3)
     cube = cosine_logits(p, {2: 3.0, 3: 1.0, 5: 2.0})
-    of_input = (
-        np.sqrt(2) * np.cos(2 * np.pi * np.arange(p) / p)[:, None, None]
-    )  # variance 1, which no softmax sees
+    of_input = np.sqrt(2) * np.cos(2 * np.pi * np.arange(p) / p)[:, None, None]  # variance 1, which no softmax sees
     for logits, centring, expected in (
         (cube + 5, "input", 10 / 14),
         (cube + 5, "global", 10 / 14),

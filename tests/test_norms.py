@@ -18,9 +18,7 @@ def test_known_values():
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    arrays(np.float64, (4, 3), elements=st.floats(-1e3, 1e3, allow_subnormal=False)), st.floats(0, 2 * np.pi)
-)
+@given(arrays(np.float64, (4, 3), elements=st.floats(-1e3, 1e3, allow_subnormal=False)), st.floats(0, 2 * np.pi))
 def test_rotations_and_splitting_change_no_total(x, angle):
     rotation = np.eye(3)
     rotation[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]

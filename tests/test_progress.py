@@ -55,9 +55,7 @@ def test_losses_by_their_definition(p):
     part = projected(logits, key)
     ce = exact(cross_entropy, part + (logits - part).mean((0, 1)), labels)
     for mask, expected in ((None, ce.mean()), (train, ce[train].mean())):
-        np.testing.assert_allclose(
-            exact(progress.restricted_loss, logits, labels, key, mask), expected, rtol=1e-10
-        )
+        np.testing.assert_allclose(exact(progress.restricted_loss, logits, labels, key, mask), expected, rtol=1e-10)
     excluded = exact(progress.excluded_loss, logits, labels, key, train)
     for k in range(p // 2 + 1):
         if k in (1, p // 2):
@@ -65,9 +63,7 @@ def test_losses_by_their_definition(p):
             np.testing.assert_allclose(excluded["each"][k], without, rtol=1e-10)
         else:
             assert np.isnan(excluded["each"][k])
-    np.testing.assert_allclose(
-        excluded["all"], exact(cross_entropy, logits - part, labels)[train].mean(), rtol=1e-10
-    )
+    np.testing.assert_allclose(excluded["all"], exact(cross_entropy, logits - part, labels)[train].mean(), rtol=1e-10)
 
 
 def test_losses_of_cosine_logits_are_known():
@@ -78,9 +74,7 @@ def test_losses_of_cosine_logits_are_known():
     restricted = exact(progress.restricted_loss, cube, sums(p), key)
     np.testing.assert_allclose(restricted, cosine_loss(p, {2: 5.0, 3: 3.0}), rtol=1e-10)
     everything = exact(progress.restricted_loss, seen_by_bias_only, sums(p), mask_of(p, 2, 3, 5))
-    np.testing.assert_allclose(
-        everything, exact(cross_entropy, seen_by_bias_only, sums(p)).mean(), rtol=1e-10
-    )
+    np.testing.assert_allclose(everything, exact(cross_entropy, seen_by_bias_only, sums(p)).mean(), rtol=1e-10)
     excluded = exact(progress.excluded_loss, cube, sums(p), key, train)
     np.testing.assert_allclose(excluded["all"], cosine_loss(p, {5: 2.0}), rtol=1e-10)
     np.testing.assert_allclose(excluded["each"][2], cosine_loss(p, {3: 3.0, 5: 2.0}), rtol=1e-10)
@@ -203,9 +197,7 @@ def test_analyzers_read_the_handmade_circuit():
     ginis = exact(progress.ginis, params, run)
     np.testing.assert_allclose(ginis["W_E"], 1 - 4 / p, rtol=1e-9)  # four equal norms of p
     norms = np.array([2, 2, 1, 1])  # W_L: amplitudes 6 and 3
-    by_definition = np.abs(
-        np.subtract.outer(np.r_[norms, np.zeros(p - 4)], np.r_[norms, np.zeros(p - 4)])
-    ).sum()
+    by_definition = np.abs(np.subtract.outer(np.r_[norms, np.zeros(p - 4)], np.r_[norms, np.zeros(p - 4)])).sum()
     np.testing.assert_allclose(ginis["W_L"], by_definition / (2 * p * norms.sum()), rtol=1e-9)
 
 

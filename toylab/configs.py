@@ -70,7 +70,12 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
         items = list(value.items())
         sizes = value.get("sizes") if prefix == "net." else None
         if sizes is not None:
-            items = [("module", value["module"]), *[tuple(pair) for pair in sizes], *value["leaves"].items(), ("clamps", value["clamps"])]
+            items = [
+                ("module", value["module"]),
+                *[tuple(pair) for pair in sizes],
+                *value["leaves"].items(),
+                ("clamps", value["clamps"]),
+            ]
         return {path: leaf for name, inner in items for path, leaf in flat(inner, f"{prefix}{name}.").items()}
     return {prefix[:-1]: value}
 
@@ -85,7 +90,11 @@ def family(config: Config) -> Any:
     """What two configs must share to share a compiled program: structure (static fields in it), shapes, dtypes; and
     data_seed, since a group draws its batches once."""
     leaves, structure = jax.tree.flatten(config)
-    return structure, tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves), int(config.data_seed)
+    return (
+        structure,
+        tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves),
+        int(config.data_seed),
+    )
 
 
 def stack(configs: Sequence[Config]) -> Config:
@@ -129,7 +138,9 @@ def _cast(value: Any, hint: Any, path: str, part: Any) -> Any:
     if typing.get_origin(hint) is Literal and value not in typing.get_args(hint):
         near = difflib.get_close_matches(str(value), map(str, typing.get_args(hint)), 1)
         known = ", ".join(map(str, typing.get_args(hint)))
-        raise ValueError(f"{path} is {value!r}: {f'did you mean {near[0]}? ' if near else ''}it must be one of {known}.")
+        raise ValueError(
+            f"{path} is {value!r}: {f'did you mean {near[0]}? ' if near else ''}it must be one of {known}."
+        )
     if hint is bool and not isinstance(value, bool):
         raise ValueError(f"{path} is {value!r}: it must be true or false.")
     if hasattr(value, "dtype") and np.ndim(value):
@@ -149,14 +160,18 @@ def _override(part: Any, names: list[str], text: str, path: str) -> Any:
         before, rest = path[: len(path) - len(".".join(names))], names[1:]
         paths = [".".join([before + name, *rest]) for name in known]
         near = difflib.get_close_matches(path, paths, 1, cutoff=0.5)
-        raise ValueError(f"{path} is no field: {f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(paths) + '.'}")
+        raise ValueError(
+            f"{path} is no field: {f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(paths) + '.'}"
+        )
     hint, value = known[names[0]]
     if len(names) > 1:
         if not is_dataclass(value):
             raise ValueError(f"{path} is no field: {names[0]} has no parts.")
         return _set(part, **{names[0]: _override(value, names[1:], text, path)})
     if is_dataclass(value):
-        raise ValueError(f"{path} is no single value: set one of its parts, {', '.join(f'{path}.{n}' for n in _own_fields(value))}.")
+        raise ValueError(
+            f"{path} is no single value: set one of its parts, {', '.join(f'{path}.{n}' for n in _own_fields(value))}."
+        )
     return _set(part, **{names[0]: _parse(text, hint, path)})
 
 

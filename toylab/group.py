@@ -186,14 +186,14 @@ class _Group:
             "ended": self.ended.tolist(),
             "lengths": self.lengths.tolist(),
         }
-        store.write_chunk(self.folder, self.state.step, {**items, "state": _flatten(self.state)}, info)
+        store.write_chunk(self.folder, int(self.state.step), {**items, "state": _flatten(self.state)}, info)
         self.done += n_points
 
     def _tell(self, report: Callable[[Progress], None]) -> None:
         report(
             Progress(
                 group=self.folder.name,
-                step=self.state.step,
+                step=int(self.state.step),
                 last=self.saves[-1],
                 measures=self.measures,
                 ended=self.ended.copy(),

@@ -64,7 +64,11 @@ class Claim:
             "bound": self.bound,
             "values": [float(f"{value:.6g}") if np.isfinite(value) else None for value in values],
             "holds": holds.tolist(),
-            "verdict": "holds" if holds.all() else f"holds for {holds.sum()} of {len(holds)}" if holds.any() else "fails",
+            "verdict": "holds"
+            if holds.all()
+            else f"holds for {holds.sum()} of {len(holds)}"
+            if holds.any()
+            else "fails",
         }
 
     @property
@@ -94,7 +98,9 @@ def spec(page: Page, scale: Scale, **start: Any) -> sweep.Spec:
     return sweep.Spec(saves=page.SAVES[scale], stop=page.STOP[scale], probes=page.PROBES, **start)
 
 
-def write_manifest(folder: Path, page: Page, scale: Scale, configs: Sequence[Config], command: str, commit: str) -> None:
+def write_manifest(
+    folder: Path, page: Page, scale: Scale, configs: Sequence[Config], command: str, commit: str
+) -> None:
     """manifest.json: what was run, at which commit, in which environment; enough to run it again."""
     groups = {group.name: group for group in sweep.load(folder / "runs", params=False)}
     manifest = {
@@ -121,7 +127,9 @@ def analyze(
         for message in group.messages:
             tell(message)
         if group.name not in named:
-            raise store.StoreError(f"{folder / 'runs' / group.name} was trained with other configs: choose another --out.")
+            raise store.StoreError(
+                f"{folder / 'runs' / group.name} was trained with other configs: choose another --out."
+            )
         parts.append(_analyzed(page, named[group.name], group, batch_size))
     measures = Measures(_padded(parts))
     store.write_arrays(folder / "measures.npz", measures)
@@ -163,7 +171,9 @@ def _together(analyzers: Mapping[str, Analyzer]) -> Analyzer:
 
 def _stacked_data(configs: Sequence[Config]) -> Any:
     make = jax.jit(data_of)
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *[jax.tree.map(np.asarray, make(config)) for config in configs])
+    return jax.tree.map(
+        lambda *leaves: np.stack(leaves), *[jax.tree.map(np.asarray, make(config)) for config in configs]
+    )
 
 
 def _blanked(value: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -194,7 +204,8 @@ def _side_by_side(name: str, parts: Sequence[Arrays], steps: np.ndarray) -> np.n
         if name in part:
             value = part[name]
             inner = tuple(slice(n) for n in value.shape[1 + over_time :])
-            at = (slice(None), np.searchsorted(steps, part["steps"]), *inner) if over_time else (slice(None), *inner)
+            points = (np.searchsorted(steps, part["steps"]),) if over_time else ()
+            at: tuple[Any, ...] = (slice(None), *points, *inner)
             block[at] = value
         blocks.append(block)
     return np.concatenate(blocks)

@@ -45,7 +45,7 @@ def environment() -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "backend": jax.default_backend(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "matmul_precision": jax.config.jax_default_matmul_precision or "default",
+        "matmul_precision": jax.config.read("jax_default_matmul_precision") or "default",
         "jax": jax.__version__,
         "jaxlib": jaxlib.__version__,
         "numpy": np.__version__,
@@ -80,7 +80,13 @@ class Lane:
     but small models."""
 
     def __init__(
-        self, configs: Sequence[Config], state: State, members: list[int], width: int, probes: Probes, keep: Any
+        self,
+        configs: Sequence[Config],
+        state: State,
+        members: list[int],
+        width: int,
+        probes: Probes,
+        keep: Any,
     ) -> None:
         """`state`: the group's, leaves [R, …] on the host; `members`: which of its runs are in this lane."""
         self.members, self.width = members, width
@@ -115,7 +121,11 @@ class Lane:
 
 
 def choose_plan(
-    configs: Sequence[Config], saves: Sequence[int], probes: Mapping[str, Analyzer], keep: Any, lane: int | None
+    configs: Sequence[Config],
+    saves: Sequence[int],
+    probes: Mapping[str, Analyzer],
+    keep: Any,
+    lane: int | None,
 ) -> Plan:
     """The width that trains a step of a run fastest (or `lane`), beats of about a second, chunks of about 64 MB or a
     minute, whichever is less."""

@@ -3,7 +3,6 @@
 Not `optax.inject_hyperparams`: it casts b1, b2 and eps to float32 arrays and so changes results.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ from jax import Array
 from toylab.base import static
 
 
-def _warm(lr: Array, warmup: int) -> Array | Callable[[Array], Array]:
+def _warm(lr: float | Array, warmup: int) -> Any:
     """lr · min(step / warmup, 1): step 0 has lr 0, as in the code of Power et al. 2022 and Nanda et al. 2023."""
     return (lambda step: lr * jnp.minimum(step / warmup, 1)) if warmup else lr
 
@@ -50,9 +49,7 @@ class AdamW(struct.PyTreeNode):
         return self
 
     def transform(self) -> optax.GradientTransformation:
-        return optax.adamw(
-            _warm(self.lr, self.warmup), self.b1, self.b2, self.eps, weight_decay=self.weight_decay
-        )
+        return optax.adamw(_warm(self.lr, self.warmup), self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
 
 
 class Adam(struct.PyTreeNode):

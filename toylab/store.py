@@ -52,7 +52,8 @@ def write_chunk(folder: Path, step: int, items: Mapping[str, Arrays], info: Mapp
     try:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
             checkpointer.save(
-                beside.absolute(), args=ocp.args.Composite(**arguments, info=ocp.args.JsonSave(_sealed(record)))
+                beside.absolute(),
+                args=ocp.args.Composite(**arguments, info=ocp.args.JsonSave(_sealed(record))),
             )
         os.rename(beside, folder / str(step))
     except Exception as error:  # Orbax and tensorstore raise their own kinds for a full disk
@@ -65,7 +66,9 @@ def write_chunk(folder: Path, step: int, items: Mapping[str, Arrays], info: Mapp
         ) from error
 
 
-def read_chunk(folder: Path, step: int, names: tuple[str, ...] | None = None) -> tuple[dict[str, Arrays], dict[str, Any]]:
+def read_chunk(
+    folder: Path, step: int, names: tuple[str, ...] | None = None
+) -> tuple[dict[str, Arrays], dict[str, Any]]:
     """The arrays and info of one chunk (`names`: only these items), or Damaged."""
     path = (folder / str(step)).absolute()
     try:
@@ -83,7 +86,7 @@ def read_chunk(folder: Path, step: int, names: tuple[str, ...] | None = None) ->
 
 def newest_sound_chunk(folder: Path) -> tuple[dict[str, Arrays] | None, dict[str, Any], list[str]]:
     """The newest chunk that is what was written, its info, and a message for each damaged one set aside before it."""
-    messages = []
+    messages: list[str] = []
     for step in reversed(chunks(folder)):
         try:
             return *read_chunk(folder, step), messages
@@ -114,7 +117,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
     def write(beside: Path) -> None:
         with beside.open("wb") as file:
-            np.savez_compressed(file, **{name: np.asarray(value) for name, value in arrays.items()})
+            np.savez_compressed(file, allow_pickle=False, **dict(arrays))
 
     _replace(path, write)
 
@@ -189,7 +192,9 @@ def _restore(path: Path, items: Mapping[str, str]) -> Any:
     ocp = _orbax()
     kinds = {"json": ocp.args.JsonRestore, "arrays": ocp.args.PyTreeRestore}
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-        return checkpointer.restore(path, args=ocp.args.Composite(**{name: kinds[kind]() for name, kind in items.items()}))
+        return checkpointer.restore(
+            path, args=ocp.args.Composite(**{name: kinds[kind]() for name, kind in items.items()})
+        )
 
 
 def _describe(array: np.ndarray) -> dict[str, Any]:
@@ -231,7 +236,9 @@ def _replace(path: Path, write: Any) -> None:
         os.replace(beside, path)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise StoreError(f"{path} could not be written ({_first_line(error)}): what was there before is unchanged.") from error
+        raise StoreError(
+            f"{path} could not be written ({_first_line(error)}): what was there before is unchanged."
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:

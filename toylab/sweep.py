@@ -47,7 +47,9 @@ def groups(configs: Sequence[Config]) -> dict[str, list[Config]]:
     if not configs:
         raise ValueError("the sweep has no configs: give at least one value for each field.")
     if n_double := len(configs) - len({cfg.digest(config) for config in configs}):
-        raise ValueError(f"the sweep has {n_double} duplicate config(s): every run must differ from the others in a field.")
+        raise ValueError(
+            f"the sweep has {n_double} duplicate config(s): every run must differ from the others in a field."
+        )
     families: dict[Any, list[Config]] = {}
     for config in configs:
         families.setdefault(cfg.family(config), []).append(config)
@@ -175,10 +177,12 @@ def write_table(folder: Path, path: Path) -> None:
         columns["step"] = group.steps[points]
         parts.append({**columns, **{name: value[rows, points] for name, value in group.measures.items()}})
     names = dict.fromkeys(name for part in parts for name in part)
-    store.write_table(path, {name: _column([part.get(name, [None] * len(part["run"])) for part in parts]) for name in names})
+    store.write_table(
+        path, {name: _column([part.get(name, [None] * len(part["run"])) for part in parts]) for name in names}
+    )
 
 
-def _column(parts: Sequence[Any]) -> list[Any]:
+def _column(parts: Sequence[Any]) -> Any:
     return [value.item() if hasattr(value, "item") else value for part in parts for value in part]
 
 

@@ -83,9 +83,7 @@ def _runs_and_points(params: Any, run: Run) -> tuple[int, int]:
     first, shape = leaves[0]
     for name, other in leaves:
         if len(other) < 2 or other[:2] != shape[:2]:
-            raise ValueError(
-                f"params{name} has shape {other}, it must begin with [R, T] as params{first} {shape}"
-            )
+            raise ValueError(f"params{name} has shape {other}, it must begin with [R, T] as params{first} {shape}")
     if 0 in shape[:2]:
         raise ValueError(f"params{first} has shape {shape}, both R (runs) and T (points) must be at least 1")
     for path, x in jax.tree.leaves_with_path(run):

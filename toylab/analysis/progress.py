@@ -26,9 +26,7 @@ from toylab.base import Params, Run
 from toylab.losses import cross_entropy
 
 
-def restricted_loss(
-    logits: ArrayLike, labels: ArrayLike, key: ArrayLike, mask: ArrayLike | None = None
-) -> Array:
+def restricted_loss(logits: ArrayLike, labels: ArrayLike, key: ArrayLike, mask: ArrayLike | None = None) -> Array:
     """Mean cross-entropy, in nats, of what the key frequencies alone say ("trig loss" in the authors' code).
 
     The logits [p, p, C] are projected on the 2·|key| directions, and the mean over inputs of (logits −
@@ -46,9 +44,7 @@ def restricted_loss(
 
 
 @jax.jit  # the map below would otherwise be compiled anew at every call outside a jit
-def excluded_loss(
-    logits: ArrayLike, labels: ArrayLike, key: ArrayLike, train_mask: ArrayLike
-) -> dict[str, Array]:
+def excluded_loss(logits: ArrayLike, labels: ArrayLike, key: ArrayLike, train_mask: ArrayLike) -> dict[str, Array]:
     """Mean cross-entropy on the training inputs, in nats, with key frequencies taken out of the logits.
 
     "each" [p//2 + 1]: without the two directions of that frequency, nan where it is not key; "all": a scalar,

@@ -45,7 +45,9 @@ class ModularMLP(nnx.Module):
             raise ValueError(f"patch names {sorted(unknown)}: the activations are mlp_pre, mlp_post.")
         if tokens.ndim != 2 or tokens.shape[1] < 2:
             raise ValueError(f"tokens has shape {tokens.shape}: it must be [batch, at least 2 positions].")
-        table = jnp.einsum("...vd,odm->ovm" if self.embedding == "shared" else "ovd,odm->ovm", self.W_E[...], self.W_in[...])
+        table = jnp.einsum(
+            "...vd,odm->ovm" if self.embedding == "shared" else "ovd,odm->ovm", self.W_E[...], self.W_in[...]
+        )
         pre = table[0][tokens[:, 0]] + table[1][tokens[:, 1]]  # [B, d_mlp]; depends on each operand through a table
         pre = patch["mlp_pre"](pre, 0) if "mlp_pre" in patch else pre
         post = jax.nn.relu(pre) if self.activation == "relu" else pre**2

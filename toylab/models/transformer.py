@@ -14,7 +14,10 @@ from jax import Array
 
 from toylab.base import Cache, Patch
 
-ACTIVATIONS = {"relu": jax.nn.relu, "gelu": lambda x: jax.nn.gelu(x, approximate=False)}  # gelu: torch's exact erf
+ACTIVATIONS = {
+    "relu": jax.nn.relu,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+}  # gelu: torch's exact erf
 ATTENTION = ("q", "k", "v", "scores", "pattern", "z", "attn_out")
 MLP = ("mlp_pre", "mlp_post", "mlp_out")
 
@@ -116,7 +119,9 @@ class Transformer(nnx.Module):
         What enters the first layer depends on (position, token) alone, so its q, k and v are computed once for each
         such pair and gathered; where only the last position is read, only it has a query and an MLP in the last layer.
         """
-        resid = self.W_E + self.W_pos[: tokens.shape[1], None]  # table [P, d_vocab, d_model]; [B, P, d_model] from l = 1
+        resid = (
+            self.W_E + self.W_pos[: tokens.shape[1], None]
+        )  # table [P, d_vocab, d_model]; [B, P, d_model] from l = 1
         for layer in range(self.n_layers):
             only_last = self.readout == "last" and layer == self.n_layers - 1
             at = slice(-1, None) if only_last else slice(None)
@@ -158,7 +163,8 @@ class Transformer(nnx.Module):
         return self._mix(scores / q.shape[-1] ** 0.5, v)
 
     def _mix(self, scores: Array, v: Array) -> Array:
-        """scores [B, Q, P, H] (heads last: a softmax over so few positions is faster so), v [B, P, H, d_head] → z [B, Q, H, d_head]."""
+        """scores [B, Q, P, H] (heads last: a softmax over few positions is faster so), v [B, P, H, d_head]
+        → z [B, Q, H, d_head]."""
         if self.causal:
             scores = jnp.where(_visible(*scores.shape[1:3])[..., None], scores, -jnp.inf)
         pattern = jax.nn.softmax(scores, axis=2)

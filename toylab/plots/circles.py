@@ -88,9 +88,7 @@ def embedding_circles(W_E: np.ndarray, key: np.ndarray) -> Figure:
     """
     p = len(W_E)
     if W_E.ndim != 2 or key.shape != (p // 2 + 1,):
-        raise ValueError(
-            f"W_E {W_E.shape} and key {key.shape} have wrong shapes; [p, d_model] and [p//2 + 1]"
-        )
+        raise ValueError(f"W_E {W_E.shape} and key {key.shape} have wrong shapes; [p, d_model] and [p//2 + 1]")
     found = [int(k) for k in np.flatnonzero(key) if 0 < k < p / 2]  # 0 and p/2 have no sine, so no plane
     if not found:
         return _nothing("no key frequency: no circle to draw")

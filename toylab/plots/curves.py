@@ -27,9 +27,7 @@ def _check(steps: np.ndarray, phases: np.ndarray, shown: int, **arrays: np.ndarr
     if steps.ndim != 1 or not steps.size or not np.isfinite(steps).all() or (np.diff(steps) <= 0).any():
         raise ValueError("steps must be finite increasing step numbers [T]")
     if phases.ndim != 2 or phases.shape[1] != len(style.PHASES):
-        raise ValueError(
-            f"phases has shape {phases.shape}; it is [R, {len(style.PHASES)}], where each phase ends"
-        )
+        raise ValueError(f"phases has shape {phases.shape}; it is [R, {len(style.PHASES)}], where each phase ends")
     runs = len(phases)
     if not 0 <= shown < runs:
         raise ValueError(f"shown is {shown}; the runs are 0 to {runs - 1}")
@@ -181,9 +179,7 @@ def structure(
     lines = {"total": Line(sum_of_squares, style.EXCLUDED)}
     for i, (name, values) in enumerate(groups.items()):
         turn, hue = divmod(i, len(style.SERIES))
-        lines[name] = Line(
-            values, style.SERIES[hue], ("-", (0, (4, 1.2)), (0, (1, 1)))[turn % 3], others=False
-        )
+        lines[name] = Line(values, style.SERIES[hue], ("-", (0, (4, 1.2)), (0, (1, 1)))[turn % 3], others=False)
     _panel(squares, steps, lines, phases, shown, xscale)
     squares.set(ylabel="sum of squared weights")
     squares.set_ylim(bottom=0)

@@ -51,11 +51,15 @@ class ModularArithmetic(struct.PyTreeNode):
         if self.p < 2:
             raise ValueError(f"task.p is {self.p}: it must be at least 2.")
         if self.op.startswith("divide") and any(self.p % d == 0 for d in range(2, int(self.p**0.5) + 1)):
-            raise ValueError(f"task.p is {self.p}: it must be prime for op {self.op}, so that every b ≠ 0 has an inverse.")
+            raise ValueError(
+                f"task.p is {self.p}: it must be prime for op {self.op}, so that every b ≠ 0 has an inverse."
+            )
         if self.pairs == "unordered" and self.op not in SYMMETRIC:
             raise ValueError(f"task.pairs is 'unordered': op {self.op} is not symmetric; {', '.join(SYMMETRIC)} are.")
         if not 0 < self.n_train <= self.n_pairs:
-            raise ValueError(f"task.n_train is {self.n_train}: it must lie between 1 and {self.n_pairs}, the number of pairs.")
+            raise ValueError(
+                f"task.n_train is {self.n_train}: it must lie between 1 and {self.n_pairs}, the number of pairs."
+            )
         if not 0 <= self.corruption <= 1:
             raise ValueError(f"task.corruption is {self.corruption}: it must lie in [0, 1].")
         if self.order is not None and not np.array_equal(np.sort(np.asarray(self.order)), np.arange(self.p**2)):
@@ -64,11 +68,18 @@ class ModularArithmetic(struct.PyTreeNode):
 
     def check_net(self, net: Any) -> None:
         """The net must know every token and class: jax clamps an index beyond a table without a word."""
-        for field, least, why in (("d_vocab", self.p, "a token each number"), ("d_vocab_out", self.p, "a class each number")):
+        for field, least, why in (
+            ("d_vocab", self.p, "a token each number"),
+            ("d_vocab_out", self.p, "a class each number"),
+        ):
             if getattr(net, field) < least:
-                raise ValueError(f"net.{field} is {getattr(net, field)}: task.p = {self.p} needs at least {least}, {why}.")
+                raise ValueError(
+                    f"net.{field} is {getattr(net, field)}: task.p = {self.p} needs at least {least}, {why}."
+                )
         if getattr(net, "n_ctx", 0) and net.d_vocab < self.p + 1:
-            raise ValueError(f"net.d_vocab is {net.d_vocab}: task.p = {self.p} needs {self.p + 1}, the numbers and '='.")
+            raise ValueError(
+                f"net.d_vocab is {net.d_vocab}: task.p = {self.p} needs {self.p + 1}, the numbers and '='."
+            )
         if getattr(net, "n_ctx", 3) < 3:
             raise ValueError(f"net.n_ctx is {net.n_ctx}: the task has 3 positions, a, b and '='.")
 
