@@ -1,4 +1,4 @@
-"""Who runs in train_speed.py: the grokking transformer in toylab, plain JAX and PyTorch; and matmuls alone."""
+"""Who runs in train_speed.py: the grokking transformer in toylab, plain JAX, PyTorch; and matmuls alone."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ def grokking_config(seed: int = 0) -> Config:
 
 
 class PlainNet(struct.PyTreeNode):
-    """A net in its plain form, in training too: every position of every layer. The cache is dropped, and so pruned."""
+    """A net in its plain form, in training too: every position of every layer. Its cache is dropped."""
 
     net: Net
 
@@ -73,7 +73,7 @@ class JaxTraining:
 
 
 def contestants(with_torch: bool) -> tuple[dict[str, Contestant], list[str]]:
-    """All that can run here, by name, compiled and at step 1 (the learning rate was 0); and why others cannot."""
+    """All that can run here, by name, compiled and at step 1 (of learning rate 0); and why others cannot."""
     config = grokking_config()
     ready: dict[str, Contestant] = {
         "toylab": JaxTraining([config]),

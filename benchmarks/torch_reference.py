@@ -1,11 +1,10 @@
-"""The opponent: the one-layer transformer of Nanda et al. 2023 (arXiv 2301.05217) and its training in PyTorch.
+"""The opponent: the one-layer transformer of Nanda et al. 2023 (arXiv 2301.05217), trained in PyTorch.
 
-Written from the set-up as published: parameters as plain tensors, attention by einsum under a causal mask, every
-position of every layer computed, the logits of the last position read out, cross-entropy of the logits in float64,
-AdamW on all parameters with a linear warm-up. Names and layouts are toylab's: both start from the same numbers.
+Written from the set-up as published: parameters as plain tensors, attention by einsum under a causal mask,
+every position of every layer computed, the logits of the last position read out, cross-entropy of the logits in
+float64, AdamW on all parameters with a linear warm-up. Names and layouts are toylab's: both start from the same
+numbers.
 """
-
-from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import nn
 
 
 class OneLayerTransformer(nn.Module):
-    """tokens int64 [B, P] → logits [B, P, d_vocab_out]. `params`: toylab's, n_layers = 1, W_Q [1, H, d_model, d_head]."""
+    """tokens int64 [B, P] → logits [B, P, d_vocab_out]; `params` are toylab's, with a layer axis of 1."""
 
     def __init__(self, params: Mapping[str, np.ndarray]) -> None:
         super().__init__()

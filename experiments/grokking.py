@@ -201,7 +201,8 @@ def structure(m: Measures) -> object:
         "MLP": ("W_in", "b_in", "W_out", "b_out"),
         "unembedding": ("W_U",),
     }
-    by_name = {group: sum(m[f"weights/sum_of_squares/{name}"] for name in names) for group, names in groups.items()}
+    squares = {group: [m[f"weights/sum_of_squares/{name}"] for name in names] for group, names in groups.items()}
+    by_name = {group: np.sum(values, axis=0) for group, values in squares.items()}
     return curves.structure(
         m.steps, m["gini/W_E"], m["gini/W_L"], m["weights/sum_of_squares/total"], phases(m), by_name=by_name
     )
