@@ -9,16 +9,12 @@ import importlib
 import itertools
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from toylab.sweep import Progress
+from typing import Any
 
 PAGES = Path(__file__).parent / "experiments"
 
@@ -101,7 +97,7 @@ def _stages(page: Any, options: argparse.Namespace, command: str) -> int:
     """The asked stages one after another; the exit status."""
     import jax
 
-    from toylab import lab, store, sweep
+    from toylab import lab, store, sweep, watch
 
     scale: Any = options.scale or ("cpu" if jax.default_backend() == "cpu" else "paper")
     configs = _configs(page.CONFIGS[scale], options)
@@ -115,14 +111,14 @@ def _stages(page: Any, options: argparse.Namespace, command: str) -> int:
         if "train" in stages:
             spec = lab.spec(page, scale, **_start(options.start, folder, configs))
             store.make_folder(folder / "runs", 0 if (folder / "runs").is_dir() else sweep.bytes_needed(configs, spec))
-            with Watch(page.MILESTONE, command) as watch:
+            with watch.Watch(page.MILESTONE) as shown:
                 sweep.run(
                     configs,
                     spec,
                     folder / "runs",
                     lane=options.lane,
-                    report=watch,
-                    interrupted=watch.interrupted,
+                    report=shown,
+                    interrupted=shown.interrupted,
                 )
             lab.write_manifest(folder, page, scale, configs, command, _commit())
         if "analyze" in stages:
@@ -206,76 +202,6 @@ def print_claims(claims: Sequence[dict[str, Any]]) -> None:
         values = ", ".join("–" if value is None else f"{value:.3g}" for value in claim["values"])
         table.add_row(claim["name"], claim["source"], claim["bound"], values, claim["verdict"])
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-class Watch:
-    """Shows how training goes (a live display on a terminal, else a plain line now and then) and takes Ctrl-C and SIGTERM:
-    the first asks training to commit and stop, a second one ends the process at once (nothing committed is lost)."""
-
-    def __init__(self, milestone: tuple[str, Any], command: str) -> None:
-        self.milestone, self.command = milestone, command
-        self.asked = False
-        self.last_line, self.start = 0.0, (0.0, 0)
-
-    def __enter__(self) -> "Watch":
-        from rich.live import Live
-        from rich.text import Text
-
-        self.live = Live(Text(""), refresh_per_second=4) if sys.stdout.isatty() else None
-        if self.live:
-            self.live.start()
-        self.handlers = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
-        if self.live:
-            self.live.stop()
-
-    def _ask(self, number: int, frame: object) -> None:
-        if self.asked:
-            os._exit(128 + number)
-        self.asked = True
-        print("stopping after the points in hand; once more ends at once", file=sys.stderr, flush=True)
-
-    def interrupted(self) -> bool:
-        return self.asked
-
-    def __call__(self, progress: "Progress") -> None:
-        for message in progress.messages:
-            print(message, flush=True)
-        now = time.perf_counter()
-        if not self.start[0] or progress.step < self.start[1]:
-            self.start = (now, progress.step)
-        line = self._line(progress, now)
-        if self.live:
-            from rich.text import Text
-
-            self.live.update(Text(line))
-        elif progress.measures and (now - self.last_line > 5 or progress.step == progress.last or progress.ended.all()):
-            print(line, flush=True)
-            self.last_line = now
-
-    def _line(self, progress: "Progress", now: float) -> str:
-        import numpy as np
-
-        trained, taken = progress.step - self.start[1], now - self.start[0]
-        rate = trained / taken if trained and taken else float("nan")
-        left = (progress.last - progress.step) / rate
-        parts = [f"step {progress.step:,}/{progress.last:,}", f"{rate:.4g} steps/s"]
-        if left == left:
-            parts.append(f"at most {left // 60:.0f}:{left % 60:02.0f} left")
-        for name, values in sorted(progress.measures.items()):
-            known = [row[np.isfinite(row)] for row in values]
-            latest = [row[-1] for row in known if len(row)]
-            if latest:
-                parts.append(f"{name.replace('_', ' ')} {np.median(latest):.3g}")
-        n_runs = len(progress.ended)
-        if progress.measures:
-            word, reached = self.milestone
-            parts.append(f"{word} {int(np.sum(reached(progress.measures)))}/{n_runs}")
-        return "  ".join([*parts, f"ended {int(progress.ended.sum())}/{n_runs}"])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ float64, AdamW on all parameters with a linear warm-up. Names and layouts are to
 numbers.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from contestants import n_cores

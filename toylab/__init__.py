@@ -1,0 +1,23 @@
+"""toylab: the training dynamics of toy models. A map of the package; the README has the one of the project.
+
+base        the types: Config, State, Trajectory, Run; the protocols Task, Network, Optimizer; axis letters
+train       init, step, advance: the whole dynamics on one page
+losses      cross-entropy that keeps its precision where grokking lives · optim  AdamW, Adam, SGD as pytrees
+tasks       one family of data a file · models  `Net`: any nnx.Module as a pure pair init/apply
+configs     a config checked, overridden by path, hashed, compared, stacked
+sweep       configs → groups → store, and back · group  one group to completion · lanes  how runs share the device
+store       the only code that touches disk
+analysis    array functions, and analyzers mapped over runs and saved points by `analyze`
+lab         a lab page's three stages: train, analyze, draw · plots  arrays → figures
+"""
+
+from toylab.base import Config, Run, State, Trajectory
+from toylab.configs import check
+from toylab.models import Net
+from toylab.sweep import Spec, load, log_then_linear, run
+from toylab.train import advance, init, step
+
+__all__ = [
+    "Config", "Net", "Run", "Spec", "State", "Trajectory", "advance", "check", "init", "load", "log_then_linear", "run",
+    "step",
+]  # fmt: skip

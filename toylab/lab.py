@@ -120,7 +120,7 @@ def write_manifest(
 def analyze(
     page: Page, configs: Sequence[Config], folder: Path, tell: Callable[[str], None], batch_size: int = 16
 ) -> list[dict[str, Any]]:
-    """runs/ → measures.npz, runs.parquet and claims.json; returns the judged claims."""
+    """runs/ → measures.npz, runs.parquet, claims.json and claims.md; returns the judged claims."""
     parts = []
     named = sweep.groups(configs)
     for group in sweep.load(folder / "runs"):
@@ -136,7 +136,17 @@ def analyze(
     sweep.write_table(folder / "runs", folder / "runs.parquet")
     claims = [claim.judge(measures) for claim in page.CLAIMS]
     store.write_json(folder / "claims.json", {"experiment": page.__name__.rsplit(".", 1)[-1], "claims": claims})
+    store.write_text(folder / "claims.md", claims_table(claims))
     return claims
+
+
+def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
+    """The judged claims in Markdown, as the README shows them."""
+    rows = ["| claim | source | bound | value of each run | verdict |", "|---|---|---|---|---|"]
+    for claim in claims:
+        values = ", ".join("–" if value is None else f"{value:.4g}" for value in claim["values"])
+        rows.append(f"| {claim['name']} | {claim['source']} | {claim['bound']} | {values} | {claim['verdict']} |")
+    return "\n".join(rows) + "\n"
 
 
 def _analyzed(page: Page, configs: Sequence[Config], group: sweep.Group, batch_size: int) -> Arrays:

@@ -112,6 +112,10 @@ def read_json(path: Path, *, sealed: bool = False) -> dict[str, Any]:
         raise Damaged(f"{path} is damaged: {_first_line(error)}") from error
 
 
+def write_text(path: Path, text: str) -> None:
+    _replace(path, lambda beside: beside.write_text(text))
+
+
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """A compressed npz, atomically."""
 
