@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from toylab.plots import circles, curves, spectra, style
+from toylab.plots import circles, curves, labels, spectra, style
 
 P, R = 113, 5
 STEPS = np.unique(np.concatenate([[0], np.geomspace(1, 2000, 70), np.linspace(2000, 40000, 130)]).astype(int))
@@ -137,7 +137,7 @@ def written(figure):
 def test_text_is_inside_the_figure_apart_and_large_enough_to_print(name):
     figure = drawn(name)
     assert isinstance(figure, Figure) and figure.get_figwidth() in (style.COLUMN, style.PAGE)
-    assert min(text.get_fontsize() for text in written(figure)) >= style.SMALL
+    assert min(text.get_fontsize() for text in written(figure)) >= labels.SMALL
     boxes = {text: text.get_window_extent().padded(-0.5) for text in written(figure)}
     for text, box in boxes.items():
         assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text
@@ -223,12 +223,12 @@ def test_spread_keeps_labels_apart_in_order_and_moves_no_more_than_it_must():
     draw = np.random.default_rng(0)
     for n in (1, 2, 5, 9):
         wanted, sizes = draw.uniform(0, 100, n), draw.uniform(2, 10, n)
-        centres = style.spread(wanted, sizes, 0, 100)
+        centres = labels.spread(wanted, sizes, 0, 100)
         order = np.argsort(wanted)
         gaps = np.diff(centres[order]) - (sizes[order][1:] + sizes[order][:-1]) / 2
         assert (gaps > -1e-9).all()
         assert (centres - sizes / 2 > -1e-9).all() and (centres + sizes / 2 < 100 + 1e-9).all()
-    np.testing.assert_allclose(style.spread(np.array([50.0, 20, 50]), np.full(3, 4.0), 0, 100), [48, 20, 52])
+    np.testing.assert_allclose(labels.spread(np.array([50.0, 20, 50]), np.full(3, 4.0), 0, 100), [48, 20, 52])
 
 
 def test_the_plane_of_a_circle_keeps_its_distances():

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from toylab.plots import style
+from toylab.plots import labels, style
 
 MOST = 9  # circles in one figure, the those with most energy
 LABELLED = 6  # tokens numbered in a circle, spread evenly over it
@@ -43,7 +43,7 @@ def _number_tokens(ax: Axes, points: np.ndarray, k: int, ring: float) -> None:
             taken.append(angle)
             label = ring * np.array([np.cos(angle), np.sin(angle)])
             ax.plot(*np.stack([points[token], 0.88 * label]).T, color="#8A8A8A", lw=0.4, zorder=1)
-            ax.text(label[0], label[1], str(token), fontsize=style.SMALL, ha="center", va="center_baseline")
+            ax.text(label[0], label[1], str(token), fontsize=labels.SMALL, ha="center", va="center_baseline")
 
 
 def _circle(ax: Axes, points: np.ndarray, share: float, k: int, radius: float) -> None:
@@ -55,7 +55,7 @@ def _circle(ax: Axes, points: np.ndarray, share: float, k: int, radius: float) -
     ax.scatter(x, y, c=turns, cmap=CYCLIC, vmin=0, vmax=1, s=9, lw=0.3, ec="#444444", zorder=2)
     _number_tokens(ax, points, k, max(0.8 * radius, 1.25 * float(np.hypot(*points.T).max())))
     ax.set(xlim=(-1.5 * radius, 1.5 * radius), ylim=(-1.5 * radius, 1.5 * radius), aspect="equal")
-    ax.set_title(f"$k$ = {k}\n{100 * share:.1f} % of energy", fontsize=style.SMALL)
+    ax.set_title(f"$k$ = {k}\n{100 * share:.1f} % of energy", fontsize=labels.SMALL)
     ax.locator_params(nbins=4)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from toylab.plots import style
+from toylab.plots import labels, style
 from toylab.plots.style import XScale
 
 
@@ -60,7 +60,7 @@ def _panel(
             if steps[finite[-1]] < steps[-1]:  # ended early: a dotted guide leads to the name
                 ax.plot(steps[finite[-1]], ends[-1], "o", ms=2.5, color=line.color, zorder=3)
                 ax.hlines(ends[-1], steps[finite[-1]], steps[-1], color=line.color, lw=0.6, ls=(0, (1, 3)))
-    style.MarginLabels(ax, "right", np.array(ends), names, [lines[name].color for name in names])
+    labels.MarginLabels(ax, "right", np.array(ends), names, [lines[name].color for name in names])
     style.mark_phases(ax, float(steps[0]), phases[shown])
 
 

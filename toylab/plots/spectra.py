@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from toylab.plots import style
+from toylab.plots import labels, style
 from toylab.plots.style import XScale
 
 EMBEDDING, NEURON_LOGIT = "embedding $W_E$", "neuron–logit map $W_L$"
@@ -67,7 +67,7 @@ def through_training(
         ax.set(ylim=(bounds[0], bounds[-1]), facecolor="#DDDDDD", ylabel=FREQUENCY)
         style.mark_phases(ax, float(steps[0]), phases, fill=False)
         found = np.flatnonzero(key)
-        style.MarginLabels(ax, "right", found, [str(k) for k in found], ["black"] * len(found))
+        labels.MarginLabels(ax, "right", found, [str(k) for k in found], ["black"] * len(found))
         bar = figure.colorbar(image, ax=ax, label=unit, extend=over, pad=0.02, aspect=25)
         bar.ax.tick_params(**style.TICKS)
         style.letter(ax, mark, name, lift=20)
@@ -82,7 +82,7 @@ def _bars(ax: Axes, energy: np.ndarray, key: np.ndarray) -> None:
     ax.set_ylim(0, 1.05 * float(norm.max(initial=0)) or 1.0)
     found = np.flatnonzero(key)
     ax.vlines(found, norm[found], ax.get_ylim()[1], color=KEY, lw=0.5, ls=(0, (1, 2)))
-    style.MarginLabels(ax, "top", found, [str(i) for i in found], ["black"] * len(found), reach=6)
+    labels.MarginLabels(ax, "top", found, [str(i) for i in found], ["black"] * len(found), reach=6)
 
 
 @style.house
