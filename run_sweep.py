@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     command = "python run_sweep.py " + shlex.join(sys.argv[1:] if arguments is None else arguments)
     try:
         page = _page(options.experiment)
-        return _stages(page, options, command)
+        job = _job(page, options)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    return _stages(page, options, job, command)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,51 +95,67 @@ def _page(name: str) -> Any:
     return importlib.import_module(f"experiments.{name}")
 
 
-def _stages(page: Any, options: argparse.Namespace, command: str) -> int:
-    """The asked stages one after another; the exit status."""
+@dataclass(frozen=True)
+class Job:
+    """What was asked, checked: nothing is created before this stands."""
+
+    scale: Any
+    configs: list[Any]
+    spec: Any
+    folder: Path
+    stages: list[str]
+
+
+def _job(page: Any, options: argparse.Namespace) -> Job:
     import jax
 
-    from toylab import lab, store, sweep, watch
+    from toylab import lab, sweep
 
     scale: Any = options.scale or ("cpu" if jax.default_backend() == "cpu" else "paper")
     configs = _configs(page.CONFIGS[scale], options)
-    sweep.groups(configs)  # refuses duplicates before anything is created
-    out = options.out or (Path("results") if scale == "paper" else Path("results") / scale)
-    folder = out / options.experiment
+    sweep.groups(configs)  # refuses duplicates
     if options.lane is not None and options.lane < 1:
         raise ValueError(f"--lane is {options.lane}: it must be at least 1.")
+    if options.set:  # the page's own configs fit its analyses; tests hold that
+        lab.rehearse(page, configs)
+    out = options.out or (Path("results") if scale == "paper" else Path("results") / scale)
+    spec = lab.spec(page, scale, **_start(options.start, out, configs))
     stages = [options.stage] if options.stage else ["train", "analyze", "draw"]
+    return Job(scale, configs, spec, out / options.experiment, stages)
+
+
+def _stages(page: Any, options: argparse.Namespace, job: Job, command: str) -> int:
+    """The asked stages one after another; the exit status."""
+    from toylab import lab, store, sweep
+
     try:
-        if "train" in stages:
-            spec = lab.spec(page, scale, **_start(options.start, folder, configs))
-            store.make_folder(folder / "runs", 0 if (folder / "runs").is_dir() else sweep.bytes_needed(configs, spec))
-            with watch.Watch(page.MILESTONE) as shown:
-                sweep.run(
-                    configs,
-                    spec,
-                    folder / "runs",
-                    lane=options.lane,
-                    report=shown,
-                    interrupted=shown.interrupted,
-                )
-            lab.write_manifest(folder, page, scale, configs, command, _commit())
-        if "analyze" in stages:
+        if "train" in job.stages:
+            _train(page, job, options.lane, command)
+        if "analyze" in job.stages:
             started = time.perf_counter()
-            claims = lab.analyze(page, configs, folder, print)
-            print(f"analyzed in {time.perf_counter() - started:.0f} s: {folder / 'measures.npz'}, claims.json")
+            claims = lab.analyze(page, job.configs, job.folder, print)
+            print(f"analyzed in {time.perf_counter() - started:.0f} s: {job.folder / 'measures.npz'}, claims.json")
             print_claims(claims)
-        if "draw" in stages:
-            print("drawn: " + ", ".join(str(path) for path in lab.draw(page, folder)))
+        if "draw" in job.stages:
+            print("drawn: " + ", ".join(str(path) for path in lab.draw(page, job.folder)))
     except sweep.Interrupted as stopped:
         print(f"stopped: {stopped}. To go on: {command}", file=sys.stderr)
         return 130
-    except store.Refused as error:
-        print(error, file=sys.stderr)
-        return 2
     except store.StoreError as error:
         print(error, file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, store.Refused) else 1
     return 0
+
+
+def _train(page: Any, job: Job, lane: int | None, command: str) -> None:
+    from toylab import lab, store, sweep, watch
+
+    runs = job.folder / "runs"
+    store.make_folder(runs, 0 if runs.is_dir() else sweep.bytes_needed(job.configs, job.spec))
+    with watch.Watch(page.MILESTONE) as shown:
+        sweep.run(job.configs, job.spec, runs, lane=lane, report=shown, interrupted=shown.interrupted)
+    if shown.trained or not (job.folder / "manifest.json").exists():  # a finished sweep keeps the record of its making
+        lab.write_manifest(job.folder, page, job.scale, job.configs, command, _commit())
 
 
 def _configs(base: Sequence[Any], options: argparse.Namespace) -> list[Any]:
@@ -166,8 +184,8 @@ def _configs(base: Sequence[Any], options: argparse.Namespace) -> list[Any]:
     return found
 
 
-def _start(start: str | None, folder: Path, configs: Sequence[Any]) -> dict[str, Any]:
-    """The params that --from names, fitting every config."""
+def _start(start: str | None, out: Path, configs: Sequence[Any]) -> dict[str, Any]:
+    """The params that --from names, fitting every config. A bare RUN is looked for in every sweep below results and OUT."""
     if start is None:
         return {}
     import jax
@@ -175,16 +193,33 @@ def _start(start: str | None, folder: Path, configs: Sequence[Any]) -> dict[str,
     from toylab import sweep
 
     place, at, step = start.rpartition("@")
-    if not at or not step.isdecimal():
+    where, slash, run = place.rpartition("/")
+    if not at or not step.isdecimal() or not run:
         raise ValueError(f"--from is {start!r}: it must be RUN@STEP, as 1a2b3c4d5e@8000.")
-    where, _, run = place.rpartition("/")
-    params = sweep.params_at((Path(where) if where else folder) / "runs", run, int(step))
+    places = (
+        [Path(where)]
+        if slash
+        else sorted(
+            {
+                path.parents[1]
+                for root in (Path("results"), out)
+                for path in root.rglob("runs/*/manifest.json")
+                for path in [path.parent]
+            }
+        )
+    )
+    found = [place for place in places if slash or sweep.has_run(place / "runs", run)]
+    if len(found) != 1:
+        raise ValueError(
+            f"--from is {start!r}: {len(found)} sweeps below results and --out have that run; give FOLDER/RUN@STEP."
+        )
+    name, params = sweep.params_at(found[0] / "runs", run, int(step))
     for config in configs:
-        wanted = {name: leaf.shape for name, leaf in jax.eval_shape(config.net.init, jax.random.key(0)).items()}
-        if wanted != (given := {name: value.shape for name, value in params.items()}):
-            differ = sorted(name for name in wanted | given if wanted.get(name) != given.get(name))
+        wanted = {key: leaf.shape for key, leaf in jax.eval_shape(config.net.init, jax.random.key(0)).items()}
+        if wanted != (given := {key: value.shape for key, value in params.items()}):
+            differ = sorted(key for key in wanted | given if wanted.get(key) != given.get(key))
             raise ValueError(f"--from is {start}: its params do not fit this net ({', '.join(differ)} differ).")
-    return {"start": params, "started_from": f"{run}@{step}"}
+    return {"start": params, "started_from": f"{found[0].as_posix()}/{name}@{step}"}
 
 
 def _commit() -> str:

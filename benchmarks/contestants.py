@@ -82,7 +82,7 @@ def contestants(with_torch: bool) -> tuple[dict[str, Contestant], list[str]]:
     for contestant in ready.values():
         contestant.advance(1)
     if not with_torch:
-        return ready, ["PyTorch: left out by --no-torch"]
+        return ready, []
     from torch_reference import TorchTraining
 
     params = {name: np.asarray(value) for name, value in first_state(config, None).params.items()}
@@ -122,6 +122,15 @@ def matmuls(with_torch: bool) -> dict[str, tuple[int, Callable[[], Any]]]:
 
 def finished(function: Callable[..., jax.Array], *arguments: jax.Array) -> None:
     function(*arguments).block_until_ready()
+
+
+def no_torch() -> str:
+    """Why PyTorch cannot take part here, or nothing."""
+    try:
+        import torch
+    except ImportError as error:
+        return f"PyTorch: {error}"
+    return "PyTorch: this build of it has no CUDA" if on_accelerator() and not torch.cuda.is_available() else ""
 
 
 def on_accelerator() -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from contestants import Contestant, JaxTraining, contestants, grokking_config, matmuls, on_accelerator
+from contestants import Contestant, JaxTraining, contestants, grokking_config, matmuls, no_torch, on_accelerator
 
 from toylab.lanes import environment
 
@@ -70,8 +70,9 @@ def seconds_a_product(flops: int, product: Callable[[], Any]) -> float:
 
 def race(n_steps: int, with_torch: bool) -> dict[str, Any]:
     """All contestants and matmuls in rounds. Medians over the rounds, ratios taken within each round."""
-    ready, missing = contestants(with_torch)
-    products = matmuls(with_torch)
+    refused = no_torch() if with_torch else "PyTorch: by --no-torch"
+    ready, missing = contestants(not refused)
+    products = matmuls(not refused)
     first = {name: contestant.loss() for name, contestant in ready.items()}
     times: dict[str, list[float]] = {name: [] for name in [*ready, *products]}
     for _ in range(max(n_steps // WINDOW, 1)):
@@ -97,7 +98,7 @@ def race(n_steps: int, with_torch: bool) -> dict[str, Any]:
         "necessary_gflop": needed / 1e9,
         "matmul_gflops": rates,
         "contestants": rows,
-        "left_out": missing,
+        "left_out": [refused] if refused else missing,
     }
 
 

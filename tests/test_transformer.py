@@ -1,6 +1,7 @@
 """The transformer against a forward pass in numpy float64, its fast path against the plain one, causality and patches."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 
 from toylab.models import Net, Transformer
+from toylab.models.transformer import ACTIVATIONS
 
 KEY = jax.random.key(0)
 NANDA = Net.of(Transformer, d_vocab=114, d_vocab_out=114, n_ctx=3)
-V, P = 5, 3  # tokens and positions of the small networks, whose n_ctx is one more than they use
+V, P = 5, 3  # tokens and positions of the small networks
 SMALL, LARGE = 4, 40  # batches on either side of the fast path's choice, V² <= 4 B
 FIELDS = ("n_layers", "readout", "layer_norm", "activation", "causal", "d_mlp", "batch")
 CASES = [  # every pair of values of any two fields occurs
@@ -23,16 +25,14 @@ CASES = [  # every pair of values of any two fields occurs
     (2, "all", False, "gelu", True, 12, SMALL),
     (2, "last", True, "gelu", False, 12, SMALL),
     (2, "all", True, "relu", True, 0, LARGE),
-    (2, "last", False, "gelu", True, 0, SMALL),
-    (1, "last", True, "relu", False, 12, LARGE),
-    (2, "all", True, "gelu", False, 12, LARGE),
 ]
+QUICK = {"xla_backend_optimization_level": 0}  # halves the time to compile
 cases = pytest.mark.parametrize("case", [dict(zip(FIELDS, case, strict=True)) for case in CASES], ids=str)
 
 
 def small(**fields):
-    defaults = {"d_model": 8, "n_heads": 2, "d_mlp": 12, "readout": "all"}
-    return Net.of(Transformer, **{"d_vocab": V, "d_vocab_out": 6, "n_ctx": P + 1, **defaults, **fields})
+    sizes = {"d_vocab": V, "d_vocab_out": 6, "n_ctx": P + 1, "d_model": 8, "n_heads": 2, "d_mlp": 12}
+    return Net.of(Transformer, **{**sizes, "readout": "all", **fields})
 
 
 def weights(net, seed=0):
@@ -74,7 +74,7 @@ def forward(params, tokens, net):
         for layer in range(n_layers):
 
             def keep(name, value):
-                cache.setdefault(name, []).append(value)  # noqa: B023
+                cache.setdefault(name, []).append(value)
                 return value
 
             keep("resid_pre", resid)
@@ -115,12 +115,12 @@ def assert_close(found, expected, share=1e-5):
 def test_logits_and_cache_are_those_of_the_formula_and_the_fast_path_has_the_same_with_gradients(case):
     fields = dict(case)
     tokens = some_tokens(fields.pop("batch"))
-    net = small(**fields)
+    net = small(n_ctx=P + fields["n_layers"] - 1, **fields)  # all positions, and fewer than there are
     params = weights(net)
     logits, cache = forward(params, tokens, net)
     direction = np.random.default_rng(1).normal(size=logits.shape).astype(np.float32)
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=QUICK)
     def both(params):
         def scalar(full):
             def loss(params):
@@ -136,6 +136,9 @@ def test_logits_and_cache_are_those_of_the_formula_and_the_fast_path_has_the_sam
     assert set(plain_cache) == set(cache) and fast_cache == {}
     for name in cache:
         assert_close(plain_cache[name], cache[name])
+    pattern = np.asarray(plain_cache["pattern"])
+    np.testing.assert_allclose(pattern.sum(axis=-1), 1, rtol=1e-6)
+    assert (pattern[..., ~np.tri(P, dtype=bool)] == 0).all() == net.causal
     assert_close(fast, plain)
     for name in params:
         off = np.linalg.norm(gradient[name] - plain_gradient[name])
@@ -173,59 +176,52 @@ def test_layer_norm_adds_its_parameters_and_attention_only_has_no_mlp():
     assert set(jax.eval_shape(small(d_mlp=0).init, KEY)) == plain - {"W_in", "b_in", "W_out", "b_out"}
 
 
+init = jax.jit(
+    lambda scale, key: NANDA.with_fields(layer_norm=True, init_scale=scale).init(key), compiler_options=QUICK
+)
+
+
 def test_initial_weights_have_nandas_spread():
-    params = jax.jit(NANDA.init)(KEY)
+    params = init(1.0, KEY)
     for name, w in params.items():
-        if name[0] == "b":
-            assert not np.asarray(w).any()
+        if name[0] == "b" or name[:2] == "ln":
+            assert (w == (name[-1] == "w")).all()
             continue
         sd = 114**-0.5 if name == "W_U" else 128**-0.5
         np.testing.assert_allclose(np.std(w), sd, rtol=5 / (2 * w.size) ** 0.5)
         assert abs(np.mean(w)) < 5 * sd / w.size**0.5
     flat = np.stack([np.ravel(params[name]) for name in ("W_Q", "W_K", "W_V", "W_O")])
     assert abs(np.corrcoef(flat) - np.eye(4)).max() < 5 / flat.shape[1] ** 0.5  # each drawn on its own
-    again, other = jax.jit(NANDA.init)(KEY), jax.jit(NANDA.init)(jax.random.key(1))
-    assert all((params[name] == again[name]).all() for name in params)
-    assert (params["W_E"] != other["W_E"]).all()
+    assert (params["W_E"] != init(1.0, jax.random.key(1))["W_E"]).all()
 
 
 def test_init_scale_multiplies_every_weight_but_layer_norms():
-    one, two = (jax.jit(small(layer_norm=True, init_scale=scale).init)(KEY) for scale in (1.0, 2.0))
+    one, two = init(1.0, KEY), init(2.0, KEY)
     for name in one:
         np.testing.assert_array_equal(two[name], one[name] if name[:2] == "ln" else 2 * one[name])
-    assert (one["ln1_w"] == 1).all() and (one["ln_final_w"] == 1).all() and not one["ln2_b"].any()
 
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_logits_depend_on_later_tokens_only_without_the_causal_mask(causal):
-    net = small(n_layers=2, causal=causal, layer_norm=True)
+    net = small(n_layers=2, causal=causal)
     params, tokens = weights(net), some_tokens(2)
 
     def logits(delta):
         return net.apply(params, tokens, {"resid_pre": lambda x, layer: x + delta if layer == 0 else x})[0]
 
-    jacobian = jax.jit(jax.jacobian(logits))(np.zeros((2, P, 8), np.float32))  # [B, P, C, B, P, d_model]
+    jacobian = jax.jit(jax.jacobian(logits), compiler_options=QUICK)(
+        np.zeros((2, P, 8), np.float32)
+    )  # [B, P, C, B, P, d_model]
     depends = np.asarray(abs(jacobian).sum(axis=(2, 5)) > 0)  # [B, P, B, P]
     allowed = np.tril(np.ones((P, P), bool)) if causal else np.ones((P, P), bool)
     np.testing.assert_array_equal(depends, np.eye(2, dtype=bool)[:, None, :, None] & allowed[:, None])
 
 
-@pytest.mark.parametrize("causal", [True, False])
-def test_pattern_rows_sum_to_one_and_the_future_has_no_weight(causal):
-    net = small(n_layers=2, causal=causal)
-    pattern = np.asarray(net.apply(weights(net), some_tokens(6))[1]["pattern"])
-    np.testing.assert_allclose(pattern.sum(axis=-1), 1, rtol=1e-6)
-    future = ~np.tril(np.ones((P, P), bool))
-    assert (pattern[..., ~future] > 0).all() and (pattern[..., future] == 0).all() == causal
-
-
 def test_gelu_is_the_exact_one():
-    net = small(activation="gelu")
-    cache = net.apply(weights(net), some_tokens(6))[1]
-    x = np.float64(cache["mlp_pre"])
+    x = np.linspace(-6, 6, 200)
     exact = 0.5 * x * (1 + np.vectorize(math.erf)(x / 2**0.5))
     tanh = 0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
-    np.testing.assert_allclose(cache["mlp_post"], exact, atol=1e-6)
+    np.testing.assert_allclose(ACTIVATIONS["gelu"](np.float32(x)), exact, atol=1e-6)
     assert abs(exact - tanh).max() > 1e-4
 
 
@@ -251,17 +247,18 @@ def test_zeroing_a_heads_z_takes_away_its_contribution():
     assert not np.asarray(patched_cache["z"])[0, :, 1].any()  # the cache holds what went on
 
 
-def test_a_patch_is_called_for_each_layer_with_its_number_and_changes_only_what_follows():
-    seen, (_, cache) = [], TWO.apply(W2, TOKENS)
+def test_a_patch_is_called_for_each_layer_with_its_number_and_changes_what_follows_only():
+    seen, (logits, cache) = [], TWO.apply(W2, TOKENS)
     for name, value in cache.items():
 
         def second(value, layer, name=name):
             seen.append((name, layer, value.shape))
-            return value + 1 if layer == 1 else value
+            return 1.5 * value if layer == 1 else value
 
-        _, patched = TWO.apply(W2, TOKENS, {name: second})
-        np.testing.assert_array_equal(patched[name][1], value[1] + 1)
+        patched_logits, patched = TWO.apply(W2, TOKENS, {name: second})
+        np.testing.assert_array_equal(patched[name][1], 1.5 * value[1])
         jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[0]), patched, cache)
+        assert (patched_logits[:, -1] != logits[:, -1]).all(), name
     assert seen == [(name, layer, value[0].shape) for name, value in cache.items() for layer in (0, 1)]
 
 
@@ -299,11 +296,6 @@ def test_clamps_hold_in_every_call_and_a_patch_of_the_same_name_comes_first():
 def test_tokens_of_another_shape_are_refused(shape, full):
     with pytest.raises(ValueError, match=r"^tokens has shape .*: it must be \[batch, 1 to 4 positions\]\.$"):
         TWO.apply(W2, np.zeros(shape, int), full=full)
-
-
-def test_fewer_positions_are_the_first_ones_of_more():
-    whole, part = TWO.apply(W2, TOKENS, full=False)[0], TWO.apply(W2, TOKENS[:, :2], full=False)[0]
-    assert_close(part, whole[:, :2])
 
 
 def test_heads_must_divide_the_width():

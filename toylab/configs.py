@@ -65,19 +65,16 @@ def digest_of(canonical_config: Any) -> str:
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Canonical JSON as `{"optimizer.lr": 0.001, …}`, the net's sizes and leaves under `net.` as users name them."""
+    """Canonical JSON as `{"optimizer.lr": 0.001, …}`, a net's sizes and leaves under its own name as users set them."""
     if isinstance(value, dict):
-        items = list(value.items())
-        sizes = value.get("sizes") if prefix == "net." else None
-        if sizes is not None:
-            items = [
-                ("module", value["module"]),
-                *[tuple(pair) for pair in sizes],
-                *value["leaves"].items(),
-                ("clamps", value["clamps"]),
-            ]
-        return {path: leaf for name, inner in items for path, leaf in flat(inner, f"{prefix}{name}.").items()}
-    return {prefix[:-1]: value}
+        items = dict(value)
+        if {"module", "sizes", "leaves"} <= set(items):
+            items = {**dict(items.pop("sizes")), **items.pop("leaves"), **items}
+    elif isinstance(value, list) and value and all(isinstance(inner, dict) for inner in value):
+        items = {str(i): inner for i, inner in enumerate(value)}
+    else:
+        return {prefix[:-1]: value}
+    return {path: leaf for name, inner in items.items() for path, leaf in flat(inner, f"{prefix}{name}.").items()}
 
 
 def differences(old: Any, new: Any) -> list[str]:
@@ -130,10 +127,9 @@ def _typed(part: Any, prefix: str) -> Any:
 def _cast(value: Any, hint: Any, path: str, part: Any) -> Any:
     static = _is_static(part, path.rsplit(".", 1)[-1])
     if hint is float or hint is int:
-        number = isinstance(value, int | float | np.number) or (hasattr(value, "shape") and value.shape == ())
-        whole = number and not isinstance(value, bool) and (hint is float or float(value) == int(value))
-        if not whole or not np.isfinite(float(value)):
-            raise ValueError(f"{path} is {value!r}: it must be {'a number' if hint is float else 'a whole number'}.")
+        wanted = "a number" if hint is float else "a whole number within ±2,147,483,647"
+        if not _is_number(value, hint):
+            raise ValueError(f"{path} is {value!r}: it must be {wanted}.")
         return hint(value) if static else (np.float32 if hint is float else np.int32)(value)
     if typing.get_origin(hint) is Literal and value not in typing.get_args(hint):
         near = difflib.get_close_matches(str(value), map(str, typing.get_args(hint)), 1)
@@ -146,6 +142,13 @@ def _cast(value: Any, hint: Any, path: str, part: Any) -> Any:
     if hasattr(value, "dtype") and np.ndim(value):
         return np.asarray(value, np.float32 if np.asarray(value).dtype.kind == "f" else np.int32)
     return value
+
+
+def _is_number(value: Any, hint: type) -> bool:
+    scalar = isinstance(value, int | float | np.number) or (hasattr(value, "dtype") and np.shape(value) == ())
+    if not scalar or isinstance(value, bool | np.bool_) or not abs(float(value)) <= float(np.finfo(np.float32).max):
+        return False
+    return hint is float or (float(value).is_integer() and abs(int(value)) < 2**31)
 
 
 def _is_static(part: Any, name: str) -> bool:

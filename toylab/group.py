@@ -62,14 +62,14 @@ def run_group(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with store.locked(folder):
-        manifest = _manifest(configs, spec, folder, plan, lane)
-        _Group(configs, spec, folder, manifest).train(report, interrupted)
+        manifest, notes = _manifest(configs, spec, folder, plan, lane)
+        _Group(configs, spec, folder, manifest, notes).train(report, interrupted)
 
 
 def _manifest(
     configs: Sequence[Config], spec: Spec, folder: Path, plan: Plan | None, lane: int | None
-) -> dict[str, Any]:
-    """The group's manifest: compared with what is asked if there is one, else decided and written before the first step."""
+) -> tuple[dict[str, Any], list[str]]:
+    """The group's manifest, and what to tell: compared with what is asked if there is one, else decided and written before the first step."""
     path = folder / "manifest.json"
     saves = [int(step) for step in spec.saves]
     asked: dict[str, Any] = {
@@ -83,26 +83,37 @@ def _manifest(
         plan = plan or choose_plan(configs, saves, spec.probes, spec.keep, lane)
         manifest = {**asked, "saves": saves, "plan": plan.as_json(), "environment": environment()}
         store.write_json(path, manifest, sealed=True)
-        return manifest
+        return manifest, []
     manifest = store.read_json(path, sealed=True)
     old = {name: manifest[name] for name in asked}
     if lane is not None:
         old["lane"], asked["lane"] = manifest["plan"]["lane"], lane
+    if len(old["configs"]) != len(asked["configs"]):
+        old["runs"], asked["runs"] = (len(side.pop("configs")) for side in (old, asked))
     if changed := cfg.differences(old, asked):
         raise Refused(f"{folder} holds runs of another config ({'; '.join(changed)}): choose another --out.")
-    if later := [step for step in saves if step > manifest["saves"][-1]]:
+    notes = []
+    if moved := cfg.differences(manifest["environment"], environment()):
+        notes.append(f"{folder} was begun in another environment ({'; '.join(moved)}): its bits may not repeat.")
+    last = manifest["saves"][-1]
+    if set(step for step in saves if step <= last) - set(manifest["saves"]):
+        notes.append(f"{folder} keeps the saved points it was begun with; new ones come after step {last}.")
+    if later := [step for step in saves if step > last]:
         manifest["saves"] += later
         store.write_json(path, manifest, sealed=True)
-    return manifest
+    return manifest, notes
 
 
 class _Group:
     """A group in training: the state of all its runs, their measures so far, and how far the folder has them."""
 
-    def __init__(self, configs: Sequence[Config], spec: Spec, folder: Path, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self, configs: Sequence[Config], spec: Spec, folder: Path, manifest: dict[str, Any], notes: list[str]
+    ) -> None:
         self.configs, self.spec, self.folder = list(configs), spec, folder
         self.plan, self.saves = Plan(**manifest["plan"]), manifest["saves"]
         items, info, self.messages = store.newest_sound_chunk(folder)
+        self.messages += notes
         self.done: int = info.get("points", 0)
         self.ended = np.array(info.get("ended", [False] * len(configs)))
         self.lengths = np.array(info.get("lengths", [0] * len(configs)))  # points each run has
@@ -111,8 +122,9 @@ class _Group:
             self.measures: Arrays = {}
         else:
             self.state = _unflatten(items["state"], self.configs[0], info["step"])
-            past = [store.read_chunk(folder, step, ("measures",))[0]["measures"] for step in store.chunks(folder)]
-            self.measures = joined(past)
+            past, damaged = read_chunks(folder, ("measures",))
+            self.measures = joined([items["measures"] for items, _ in past])
+            self.messages += damaged
 
     def train(self, report: Callable[[Progress], None], interrupted: Callable[[], bool]) -> None:
         self._tell(report)
@@ -201,6 +213,32 @@ class _Group:
             )
         )
         self.messages = []
+
+
+def read_chunks(
+    folder: Path, names: tuple[str, ...]
+) -> tuple[list[tuple[dict[str, Arrays], dict[str, Any]]], list[str]]:
+    """These items of every chunk, in order and without a hole. A damaged newest chunk is left out with a message; one
+    damaged or missing further back raises Damaged, with the steps that are lost and the way out."""
+    read: list[tuple[dict[str, Arrays], dict[str, Any]]] = []
+    steps = store.chunks(folder)
+    for step in steps:
+        before = read[-1][1] if read else {"points": 0, "step": 0}
+        missing = False
+        try:
+            items, info = store.read_chunk(folder, step, names)
+            if missing := info["points"] - len(info["steps"]) != before["points"]:
+                raise store.Damaged(f"a chunk between steps {before['step']} and {step} of {folder} is missing")
+            read.append((items, info))
+        except store.Damaged as error:
+            if step == steps[-1] and not missing:
+                return read, [f"{error}. It is left out; train again to make it anew."]
+            later = ", ".join(str(s) for s in steps if s >= step)
+            raise store.Damaged(
+                f"{error}: the points after step {before['step']} up to {step} are lost. Delete the folders {later} there "
+                f"and train again: it goes on from step {before['step']}."
+            ) from error
+    return read, []
 
 
 def joined(parts: Sequence[Arrays]) -> Arrays:

@@ -98,6 +98,16 @@ def spec(page: Page, scale: Scale, **start: Any) -> sweep.Spec:
     return sweep.Spec(saves=page.SAVES[scale], stop=page.STOP[scale], probes=page.PROBES, **start)
 
 
+def rehearse(page: Page, configs: Sequence[Config]) -> None:
+    """Traces every analyzer on shapes alone, so that one that does not fit a config fails before anything is trained."""
+    for members in sweep.groups(configs).values():
+        params = jax.eval_shape(members[0].net.init, jax.random.key(0))
+        run = Run(config=members[0], data=jax.eval_shape(data_of, members[0]))
+        final = jax.eval_shape(_together(page.FINAL), params, run) if page.FINAL else {}
+        if page.ANALYSES:
+            jax.eval_shape(_together(page.ANALYSES), params, run.replace(final=final))
+
+
 def write_manifest(
     folder: Path, page: Page, scale: Scale, configs: Sequence[Config], command: str, commit: str
 ) -> None:
@@ -121,15 +131,15 @@ def analyze(
     page: Page, configs: Sequence[Config], folder: Path, tell: Callable[[str], None], batch_size: int = 16
 ) -> list[dict[str, Any]]:
     """runs/ → measures.npz, runs.parquet, claims.json and claims.md; returns the judged claims."""
-    parts = []
     named = sweep.groups(configs)
+    if absent := set(named) - set(sweep.same_sweep(folder / "runs", named)):
+        raise store.StoreError(
+            f"{folder / 'runs'} lacks {len(absent)} of the {len(named)} groups: run the stage train first."
+        )
+    parts = []
     for group in sweep.load(folder / "runs"):
         for message in group.messages:
             tell(message)
-        if group.name not in named:
-            raise store.StoreError(
-                f"{folder / 'runs' / group.name} was trained with other configs: choose another --out."
-            )
         parts.append(_analyzed(page, named[group.name], group, batch_size))
     measures = Measures(_padded(parts))
     store.write_arrays(folder / "measures.npz", measures)

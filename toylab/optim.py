@@ -22,11 +22,11 @@ def _check(optimizer: Any) -> None:
     for name in ("lr", "weight_decay"):
         value = getattr(optimizer, name, 0.0)
         if not 0 <= value < float("inf"):
-            raise ValueError(f"optimizer.{name} is {value}: it must be a finite number, at least 0.")
+            raise ValueError(f"optimizer.{name} is {value!s}: it must be a finite number, at least 0.")
     for name in ("b1", "b2", "momentum"):
         value = getattr(optimizer, name, 0.0)
         if not 0 <= value < 1:
-            raise ValueError(f"optimizer.{name} is {value}: it must lie in [0, 1).")
+            raise ValueError(f"optimizer.{name} is {value!s}: it must lie in [0, 1).")
     if not getattr(optimizer, "eps", 1.0) > 0:
         raise ValueError(f"optimizer.eps is {optimizer.eps}: it must be above 0.")
     if optimizer.warmup < 0:

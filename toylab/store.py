@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 SCHEMA = 1
+FILES = "files.json"  # in a chunk: the sha256 of all its other files
+NAMES = "names"  # in an npz: all its arrays, since a zip whose directory is damaged may drop some without a word
 Arrays = dict[str, np.ndarray]
 
 
@@ -47,7 +49,7 @@ def write_chunk(folder: Path, step: int, items: Mapping[str, Arrays], info: Mapp
     described = {name: {key: _describe(value) for key, value in arrays.items()} for name, arrays in items.items()}
     record = {**info, "schema": SCHEMA, "step": step, "arrays": described}
     beside = folder / f"writing-{step}"
-    shutil.rmtree(beside, ignore_errors=True)
+    _clear(folder)
     arguments = {name: ocp.args.PyTreeSave(arrays) for name, arrays in items.items()}
     try:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
@@ -55,9 +57,10 @@ def write_chunk(folder: Path, step: int, items: Mapping[str, Arrays], info: Mapp
                 beside.absolute(),
                 args=ocp.args.Composite(**arguments, info=ocp.args.JsonSave(_sealed(record))),
             )
+        write_json(beside / FILES, _file_digests(beside), sealed=True)
         os.rename(beside, folder / str(step))
     except Exception as error:  # Orbax and tensorstore raise their own kinds for a full disk
-        shutil.rmtree(beside, ignore_errors=True)
+        _clear(folder)
         done = chunks(folder)
         raise StoreError(
             f"the points up to step {step} could not be written to {folder} ({_first_line(error)}). "
@@ -72,6 +75,8 @@ def read_chunk(
     """The arrays and info of one chunk (`names`: only these items), or Damaged."""
     path = (folder / str(step)).absolute()
     try:
+        if read_json(path / FILES, sealed=True) != _file_digests(path):
+            raise ValueError("a file in it differs from what was written")
         info = _opened(_restore(path, {"info": "json"})["info"])
         if info.get("schema") != SCHEMA or info.get("step") != step:
             raise ValueError(f"its info says schema {info.get('schema')}, step {info.get('step')}")
@@ -82,6 +87,18 @@ def read_chunk(
     except Exception as error:  # whatever a flipped bit makes of it
         raise Damaged(f"the chunk at step {step} in {folder} is damaged: {_first_line(error)}") from error
     return {name: {key: np.asarray(value) for key, value in items[name].items()} for name in wanted}, info
+
+
+def _clear(folder: Path) -> None:
+    """Removes what a broken write has left."""
+    for path in folder.glob("writing-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _file_digests(path: Path) -> dict[str, Any]:
+    """sha256 of every file of a chunk: checked before Orbax opens any, which does not take all damage quietly."""
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != FILES)
+    return {str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def newest_sound_chunk(folder: Path) -> tuple[dict[str, Arrays] | None, dict[str, Any], list[str]]:
@@ -107,8 +124,10 @@ def write_json(path: Path, value: Mapping[str, Any], *, sealed: bool = False) ->
 def read_json(path: Path, *, sealed: bool = False) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
+        if not isinstance(value, dict):
+            raise ValueError("it holds no JSON object")
         return _opened(value) if sealed else value
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise Damaged(f"{path} is damaged: {_first_line(error)}") from error
 
 
@@ -121,7 +140,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
     def write(beside: Path) -> None:
         with beside.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **dict(arrays))
+            np.savez_compressed(file, allow_pickle=False, **{NAMES: np.array(sorted(arrays))}, **dict(arrays))
 
     _replace(path, write)
 
@@ -129,7 +148,9 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_arrays(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            if sorted(file[NAMES]) != sorted(set(file.files) - {NAMES}):
+                raise ValueError("arrays are missing from it")
+            return {name: file[name] for name in file.files if name != NAMES}
     except FileNotFoundError:
         raise StoreError(f"{path} is not there: run the stage before it first (train, analyze, then draw).") from None
     except Exception as error:
@@ -174,12 +195,15 @@ def make_folder(folder: Path, needed: int) -> None:
             f"--out leads to {existing}, which has {size(free)} free: this sweep needs {size(needed)}; "
             "save fewer points or give another folder."
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"--out leads to {folder}, which cannot be made ({_first_line(error)}): give another.") from None
 
 
 def size(n_bytes: float) -> str:
     for unit in ("bytes", "kB", "MB", "GB"):
-        if n_bytes < 1000:
+        if n_bytes < 999.5:
             return f"{n_bytes:.3g} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.3g} TB"
@@ -238,8 +262,10 @@ def _replace(path: Path, write: Any) -> None:
     try:
         write(beside)
         os.replace(beside, path)
-    except OSError as error:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise StoreError(
             f"{path} could not be written ({_first_line(error)}): what was there before is unchanged."
         ) from error

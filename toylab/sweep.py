@@ -15,12 +15,12 @@ import numpy as np
 from toylab import configs as cfg
 from toylab import store, train
 from toylab.base import Config, Params
-from toylab.group import Interrupted, Progress, Spec, joined, run_group
+from toylab.group import Interrupted, Progress, Spec, joined, read_chunks, run_group
 from toylab.lanes import Arrays, Plan, compiled, environment
 
 __all__ = [
-    "Group", "Interrupted", "Plan", "Progress", "Spec", "bytes_needed", "compiled", "environment", "groups", "load",
-    "log_then_linear", "params_at", "run", "run_group", "run_name", "write_table",
+    "Group", "Interrupted", "Plan", "Progress", "Spec", "bytes_needed", "compiled", "environment", "groups", "has_run",
+    "load", "log_then_linear", "params_at", "run", "run_group", "run_name", "same_sweep", "write_table",
 ]  # fmt: skip
 
 MAX_RUNS = 256  # a group is the unit of folder, lock and resume
@@ -73,18 +73,24 @@ def run(
 ) -> None:
     """Trains every group of the sweep into `folder/<group>/`, one after another. Call it again to go on."""
     named = groups(configs)
-    if folder.is_dir() and (others := {path.parent.name for path in folder.glob("*/manifest.json")} - set(named)):
-        raise store.Refused(_other_sweep(folder, sorted(others)[0], next(iter(named.values()))))
+    same_sweep(folder, named)
     for name, members in named.items():
         run_group(members, spec, folder / name, plan=plan, lane=lane, report=report, interrupted=interrupted)
 
 
-def _other_sweep(folder: Path, group: str, configs: Sequence[Config]) -> str:
-    """Says how the runs in the folder differ from the asked ones."""
-    old = store.read_json(folder / group / "manifest.json", sealed=True)["configs"]
-    new = [cfg.canonical(config) for config in configs]
-    changed = cfg.differences(old[0], new[0]) or [f"runs: {len(old)} → {len(new)}"]
-    return f"{folder} holds runs of another config ({'; '.join(changed)}): choose another --out."
+def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:
+    """The groups that `folder` has; Refused, with the fields that differ, if it holds runs other than the asked ones."""
+    manifests = {path.parent.name: path for path in sorted(folder.glob("*/manifest.json"))}
+    for name, path in manifests.items():
+        old = store.read_json(path, sealed=True)["configs"]
+        new = [cfg.canonical(config) for config in named.get(name, next(iter(named.values())))]
+        if old != new or name not in named:
+            pairs = zip(old, new, strict=False)
+            changed = next(
+                (lines for a, b in pairs if (lines := cfg.differences(a, b))), [f"runs: {len(old)} → {len(new)}"]
+            )
+            raise store.Refused(f"{folder} holds runs of another config ({'; '.join(changed)}): choose another --out.")
+    return list(manifests)
 
 
 def bytes_needed(configs: Sequence[Config], spec: Spec) -> int:
@@ -131,20 +137,7 @@ def load(folder: Path, *, params: bool = True) -> Iterator[Group]:
 
 def _load_group(folder: Path, params: bool) -> Group:
     manifest = store.read_json(folder / "manifest.json", sealed=True)
-    wanted = ("traj", "measures", "probes") if params else ("measures", "probes")
-    read, messages, steps = [], [], store.chunks(folder)
-    for step in steps:
-        try:
-            read.append(store.read_chunk(folder, step, wanted))
-        except store.Damaged as error:
-            if step != steps[-1]:
-                before = max((s for s in steps if s < step), default=0)
-                raise store.Damaged(
-                    f"{error}; the points after step {before} up to {step} are lost. "
-                    f"Delete the folders {', '.join(str(s) for s in steps if s >= step)} there and train again: "
-                    f"it goes on from step {before}."
-                ) from error
-            messages.append(f"{error}. It is left out; train again to make it anew.")
+    read, messages = read_chunks(folder, ("traj", "measures", "probes") if params else ("measures", "probes"))
     if not read:
         raise store.StoreError(f"{folder} holds no sound chunk yet: run the stage train.")
     saves = np.concatenate([info["steps"] for _, info in read])
@@ -186,15 +179,22 @@ def _column(parts: Sequence[Any]) -> Any:
     return [value.item() if hasattr(value, "item") else value for part in parts for value in part]
 
 
-def params_at(folder: Path, run: str, step: int) -> Params:
-    """The params of one run (its name or the start of it) at a saved step, to start another run from."""
-    names = []
-    for group in load(folder):
-        names += group.runs
-        for r in (r for r, name in enumerate(group.runs) if name.startswith(run)):
-            steps = group.steps[group.valid[r]]
-            if step not in steps:
-                near = steps[np.argmin(np.abs(steps - step))]
-                raise ValueError(f"run {group.runs[r]} has no point saved at step {step}: the nearest is {near}.")
-            return {name: value[r, list(group.steps).index(step)] for name, value in group.params.items()}
-    raise ValueError(f"{folder} holds no run {run!r}: it has {', '.join(names)}.")
+def has_run(folder: Path, run: str) -> bool:
+    return any(name.startswith(run) for group in load(folder, params=False) for name in group.runs)
+
+
+def params_at(folder: Path, run: str, step: int) -> tuple[str, Params]:
+    """A run's full name and its params at a saved step, to start another from; `run`: its name or the start of it."""
+    if not run or not folder.is_dir():
+        raise ValueError(f"{folder} with run {run!r} names no run: give FOLDER/RUN@STEP of a sweep that was trained.")
+    found = [(group, r) for group in load(folder) for r, name in enumerate(group.runs) if name.startswith(run)]
+    if len(found) != 1:
+        names = ", ".join(name for group in load(folder, params=False) for name in group.runs)
+        raise ValueError(f"{folder} holds {len(found)} runs that start with {run!r}: it has {names}.")
+    group, r = found[0]
+    steps = group.steps[group.valid[r]]
+    if step not in steps:
+        near = steps[np.argmin(np.abs(steps - step))]
+        raise ValueError(f"run {group.runs[r]} has no point saved at step {step}: the nearest is {near}.")
+    at = list(group.steps).index(step)
+    return group.runs[r], {name: value[r, at] for name, value in group.params.items()}

@@ -27,6 +27,7 @@ class Watch:
         self.asked = False
         self.line_at = 0.0
         self.group, self.since, self.from_step = "", 0.0, 0
+        self.trained = False  # whether any step was taken
 
     def __enter__(self) -> "Watch":
         columns = (BarColumn(30), TextColumn("{task.description}"))
@@ -58,6 +59,7 @@ class Watch:
         if progress.group != self.group:
             self.group, self.since, self.from_step = progress.group, now, progress.step
             self.bar: Any = self.display and self.display.add_task(progress.group, total=progress.last)
+        self.trained |= progress.step > self.from_step
         line = self._line(progress, now)
         over = progress.step == progress.last or bool(progress.ended.all())
         if self.display:

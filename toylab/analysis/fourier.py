@@ -206,7 +206,10 @@ def neuron_logit(params: Params, run: Run) -> dict[str, Array]:
 def neurons(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: frequency and fraction of the last layer's neurons at the last position."""
     p = task_modulus(run)
-    acts = run.config.net.apply(params, run.data["tokens"])[1]["mlp_post"][-1]  # [p², (T,) n]
+    cache = run.config.net.apply(params, run.data["tokens"])[1]
+    if "mlp_post" not in cache:
+        raise ValueError("net.d_mlp is 0: this page's analysis of neurons needs an MLP, of at least 1.")
+    acts = cache["mlp_post"][-1]  # [p², (T,) n]
     frequency, fraction = neuron_frequencies(acts.reshape(p * p, -1, acts.shape[-1])[:, -1].reshape(p, p, -1))
     return {"frequency": frequency, "fraction": fraction}
 

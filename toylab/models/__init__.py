@@ -71,7 +71,12 @@ class Net(struct.PyTreeNode):
                 raise ValueError(f"net.{name} is {value}: it must be at least {least}.")
         for name, value in self.leaves.items():
             if not value > 0:
-                raise ValueError(f"net.{name} is {value}: it must be above 0.")
+                raise ValueError(f"net.{name} is {value!s}: it must be above 0.")
+        for name, function in self.clamps:
+            if not callable(function) or "<" in getattr(function, "__qualname__", "<"):
+                raise ValueError(
+                    f"net.clamps has {function!r} for {name}: it must be a function of a module, by its name."
+                )
         if hasattr(self.module, "check"):
             self.module.check(**dict(self.sizes))
         return self

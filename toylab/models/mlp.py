@@ -11,7 +11,7 @@ from toylab.base import Cache, Patch
 
 
 class ModularMLP(nnx.Module):
-    """tokens int [B, ≥ 2] → logits [B, d_vocab_out]: `φ(E_a W_in[:d] + E_b W_in[d:]) W_out W_U`, no biases.
+    """tokens int [B, ≥ 2] → logits [B, d_vocab_out]: `φ(E_a W_in[0] + E_b W_in[1]) W_U`, no biases.
 
     `W_E [2, d_vocab, d_model]` (separate) or `[d_vocab, d_model]` (shared); `W_in [2, d_model, d_mlp]`, one block an
     operand; `W_U [d_mlp, d_vocab_out]`. Only the first two tokens are read, so the task's "=" may follow.

@@ -119,21 +119,29 @@ class Transformer(nnx.Module):
         What enters the first layer depends on (position, token) alone, so its q, k and v are computed once for each
         such pair and gathered; where only the last position is read, only it has a query and an MLP in the last layer.
         """
-        resid = (
-            self.W_E + self.W_pos[: tokens.shape[1], None]
-        )  # table [P, d_vocab, d_model]; [B, P, d_model] from l = 1
+        batch, n_positions = tokens.shape
+        table = self.W_E + self.W_pos[:n_positions, None]  # [P, d_vocab, d_model]
         for layer in range(self.n_layers):
             only_last = self.readout == "last" and layer == self.n_layers - 1
             at = slice(-1, None) if only_last else slice(None)
-            z = self._table_attention(resid, tokens, at) if layer == 0 else self._attention(layer, resid, at)
-            resid = _rows(resid[at], tokens[:, at]) if layer == 0 else resid[:, at]
-            resid = resid + z.reshape(*z.shape[:2], -1) @ self.W_O[layer].reshape(-1, resid.shape[-1])
+            if layer == 0:
+                z = self._table_attention(table, tokens, at)
+                resid = _rows(table[at], tokens[:, at])
+            else:
+                resid = resid.reshape(batch, n_positions, -1)
+                z = self._attention(layer, resid, at)
+                resid = resid[:, at]
+            resid = resid.reshape(
+                -1, table.shape[-1]
+            )  # [B·Q, d_model]: XLA:CPU copies [B, 1, d_model] for each gradient
+            W_O = self.W_O[layer].reshape(-1, resid.shape[-1])  # [H·d_head, d_model]
+            resid = resid + z.reshape(len(resid), len(W_O)) @ W_O
             if self.d_mlp:
                 x = self._norm(resid, "ln2", layer)
                 post = ACTIVATIONS[self.activation](x @ self.W_in[layer] + self.b_in[layer])
-                resid = resid + post @ self.W_out[layer] + self.b_out[layer]
-        read = resid[:, -1] if self.readout == "last" else resid
-        return self._norm(read, "ln_final") @ self.W_U
+                resid = resid + _narrowing(post, self.W_out[layer]) + self.b_out[layer]
+        logits = self._norm(resid, "ln_final") @ self.W_U
+        return logits if self.readout == "last" else logits.reshape(batch, n_positions, -1)
 
     def _attention(self, layer: int, resid: Array, at: slice) -> Array:
         """z [B, Q, H, d_head] for the queries at `at`, from resid [B, P, d_model]."""
@@ -156,8 +164,8 @@ class Transformer(nnx.Module):
         v = _rows(jnp.einsum("pvd,hde->pvhe", x, self.W_V[0]), tokens)
         if n_vocab**2 <= 4 * batch:
             pairs = tokens[:, at, None] * n_vocab + tokens[:, None, :]  # [B, Q, P]
-            scores = jnp.einsum("qvhe,kwhe->qkvwh", q, k).reshape(len(q) * len(k), n_vocab**2, -1)
-            scores = _rows(scores, pairs.reshape(batch, -1)).reshape(batch, len(q), len(k), -1)
+            scores = jnp.einsum("qvhe,kwhe->qkvwh", q, k).reshape(len(q) * len(k), n_vocab**2, q.shape[2])
+            scores = _rows(scores, pairs.reshape(batch, len(q) * len(k))).reshape(batch, len(q), len(k), q.shape[2])
         else:
             scores = jnp.einsum("bqhe,bkhe->bqkh", _rows(q, tokens[:, at]), _rows(k, tokens))
         return self._mix(scores / q.shape[-1] ** 0.5, v)
@@ -165,12 +173,12 @@ class Transformer(nnx.Module):
     def _mix(self, scores: Array, v: Array) -> Array:
         """scores [B, Q, P, H] (heads last: a softmax over few positions is faster so), v [B, P, H, d_head]
         → z [B, Q, H, d_head]."""
+        if scores.shape[1] == 1:  # the last query sees every key; one pass instead of B·H tiny matrix products
+            pattern = jax.nn.softmax(scores[:, 0], axis=1)
+            return jnp.sum(pattern[..., None] * v, axis=1)[:, None]
         if self.causal:
             scores = jnp.where(_visible(*scores.shape[1:3])[..., None], scores, -jnp.inf)
-        pattern = jax.nn.softmax(scores, axis=2)
-        if scores.shape[1] == 1:  # one query: a weighted sum in one pass instead of B·H tiny matrix products
-            return jnp.sum(pattern[:, 0, :, :, None] * v, axis=1)[:, None]
-        return jnp.einsum("bqkh,bkhe->bqhe", pattern, v)
+        return jnp.einsum("bqkh,bkhe->bqhe", jax.nn.softmax(scores, axis=2), v)
 
     def _norm(self, x: Array, name: str, layer: int | None = None) -> Array:
         """LayerNorm with eps 1e-5 (torch's default), or the identity."""
@@ -188,8 +196,18 @@ def _visible(n_queries: int, n_keys: int) -> Array:
     return keys[n_keys - n_queries :, None] >= keys
 
 
+def _narrowing(x: Array, w: Array) -> Array:
+    """x @ w for w [m, n] with m > n, by way of a copy of wᵀ that the compiler may not fold back into the product.
+
+    Its gradient is then taken as gᵀx [n, m], which XLA:CPU computes in half the time of xᵀg [m, n].
+    """
+    return x @ jax.lax.optimization_barrier(w.T).T
+
+
 def _rows(tables: Array, index: Array) -> Array:
-    """tables [P, V, …], index [B, P] → [B, P, …]: entry index[b, p] of table p, by one flat index (see README, speed)."""
+    """tables [P, V, …], index [B, P] → [B, P, …]: entry index[b, p] of table p.
+
+    By one flat index: XLA:CPU adds up the gradient of a gather with two index arrays several times slower."""
     n_tables, n_rows = tables.shape[:2]
     flat = tables.reshape(n_tables * n_rows, *tables.shape[2:])
     return flat[jnp.arange(n_tables) * n_rows + index]

@@ -1,0 +1,180 @@
+"""What everything around the training steps costs: saved points, the cold start, memory, the analyses.
+
+    python benchmarks/overhead.py [--steps 2000] [--json benchmarks/results/overhead.json]
+
+All of it is the experiment `grokking` at its scale `cpu` on the real path: the sweep, the store, the command line. Where a
+whole run would take too long, only its schedule of saved points is shortened. Takes about four minutes on two cores.
+"""
+
+import argparse
+import json
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import run_sweep
+from experiments import grokking
+from toylab import configs as cfg
+from toylab import lab, train
+from toylab.base import Config, State
+from toylab.group import Progress, run_group
+from toylab.lanes import choose_plan, environment, first_state
+
+page: Any = grokking
+WHOLE, POINTS = 15_000, 200  # steps of a usual run (to grokking and through cleanup), and its saved points
+JOB_STEPS = 2_000  # over which the main job here spreads as many points
+TARGETS = {
+    "saving_share": (0.05, "saving and measuring, at the experiment's schedule, over the bare steps"),
+    "first_step_seconds": (10.0, "process start to the first trained step, cold, in seconds"),
+    "peak_gib": (2.0, "peak memory of the main job, in GiB"),
+    "analysis_share": (0.25, f"all analyses of {POINTS} points over the training of {WHOLE:,} steps"),
+}
+
+
+class Bare:
+    """The training steps alone: one compiled loop that records nothing."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.data, self.state = config, jax.jit(train.data)(config), first_state(config, None)
+        self.loop = jax.jit(_steps)
+        self.seconds(1)  # compiles
+
+    def seconds(self, n_steps: int) -> float:
+        start = time.perf_counter()
+        self.state = jax.block_until_ready(self.loop(self.config, self.data, self.state, jnp.int32(n_steps)))
+        return time.perf_counter() - start
+
+
+def _steps(config: Config, data: Any, state: State, n_steps: jax.Array) -> State:
+    key = jax.random.key(config.data_seed)
+    return jax.lax.fori_loop(0, n_steps, lambda _, state: train.step(config, data, key, state), state)
+
+
+class Alternating:
+    """A report for `run_group`: after each beat the bare loop trains as many steps, so that noise hits both alike."""
+
+    def __init__(self, bare: Bare) -> None:
+        self.bare, self.step, self.real_seconds, self.bare_seconds = bare, 0, 0.0, 0.0
+        self.since = time.perf_counter()
+
+    def __call__(self, progress: Progress) -> None:
+        self.pause()
+        if progress.step > self.step:
+            self.bare_seconds += self.bare.seconds(progress.step - self.step)
+        self.step, self.since = progress.step, time.perf_counter()
+
+    def pause(self) -> None:
+        self.real_seconds += time.perf_counter() - self.since
+
+
+def saving(n_steps: int) -> dict[str, float]:
+    """Overhead of recording, STOP and commits: measured over the first `n_steps` of the experiment's schedule, where
+    points lie densest, and from the cost of one point for the schedule as far as `WHOLE`."""
+    config, spec = cfg.check(page.CONFIGS["cpu"][0]), lab.spec(page, "cpu")
+    plan = choose_plan([config], spec.saves, spec.probes, spec.keep, None)
+
+    def until(last: int) -> list[int]:
+        return [int(save) for save in spec.saves if save <= last]
+
+    with tempfile.TemporaryDirectory() as folder:
+        run_group([config], replace(spec, saves=until(20)), Path(folder) / "compiles", plan=plan)
+        clock = Alternating(Bare(config))
+        run_group([config], replace(spec, saves=until(n_steps)), Path(folder) / "run", plan=plan, report=clock)
+        clock.pause()
+    step = clock.bare_seconds / clock.step
+    point = (clock.real_seconds - clock.bare_seconds) / len(until(n_steps))
+    return {
+        "ms_a_step": 1e3 * step,
+        "ms_a_point": 1e3 * point,
+        "steps": clock.step,
+        "points": len(until(n_steps)),
+        "saving_share_of_these": clock.real_seconds / clock.bare_seconds - 1,
+        "saving_share": len(until(WHOLE)) * point / (WHOLE * step),
+    }
+
+
+def first_step_seconds() -> float:
+    """Wall time from starting the command to its first line about trained steps; then it is asked to stop."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, run_sweep.__file__, "grokking", "--scale", "cpu", "--out", folder]
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert process.stdout is not None
+        line = next((line for line in process.stdout if line.startswith("step")), "")
+        taken = time.perf_counter() - start
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+        if not line:
+            raise SystemExit(f"{' '.join(command)} ended with status {process.returncode} before its first step.")
+    return taken
+
+
+def main_job() -> dict[str, float]:
+    """The main job in a process of its own (`job`), all three stages, its points as many as in a usual run."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run([sys.executable, __file__, "--job", folder], check=True, stdout=subprocess.PIPE)
+    bytes_per_unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * bytes_per_unit
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {**found, "peak_gib": peak / 2**30, "analysis_share": found["analysis_seconds"] / found["whole_seconds"]}
+
+
+def job(folder: str) -> None:
+    """What the command line does, saving closely; the last line printed is JSON."""
+    page.SAVES["cpu"] = list(range(0, JOB_STEPS, JOB_STEPS // POINTS))
+    page.STOP["cpu"] = None
+    seconds = {}
+    for stage in ("train", "analyze", "draw"):
+        start = time.perf_counter()
+        status = run_sweep.main(["grokking", "--scale", "cpu", "--out", folder, "--stage", stage])
+        seconds[stage] = time.perf_counter() - start
+        if status:
+            raise SystemExit(status)
+    bare = Bare(cfg.check(page.CONFIGS["cpu"][0]))
+    whole = WHOLE * bare.seconds(300) / 300
+    print(json.dumps({"analysis_seconds": seconds["analyze"], "whole_seconds": whole}))
+
+
+def report(found: dict[str, Any]) -> None:
+    print(f"\n{', '.join(f'{name} {value}' for name, value in found['environment'].items())}\n")
+    print("| what | found | target | |\n|---|---|---|---|")
+    for name, (target, what) in TARGETS.items():
+        shown = "{:.1%}" if name.endswith("share") else "{:.2f}"
+        verdict = "pass" if found[name] <= target else "MISS"
+        print(f"| {what} | {shown.format(found[name])} | ≤ {shown.format(target)} | {verdict} |")
+    print(
+        f"\nA point costs {found['ms_a_point']:.0f} ms, a step {found['ms_a_step']:.2f} ms; over the first "
+        f"{found['steps']:,} steps with their {found['points']} points the overhead is "
+        f"{found['saving_share_of_these']:.1%}. The analyses took {found['analysis_seconds']:.1f} s with compiling, "
+        f"{WHOLE:,} steps {found['whole_seconds']:.0f} s."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--steps", type=int, default=2000, help="how far to train for the cost of saving (2000)")
+    parser.add_argument("--json", type=Path, help="also write the numbers there")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.job:
+        job(given.job)
+        return
+    found: dict[str, Any] = {"first_step_seconds": first_step_seconds(), **main_job()}
+    found |= {"environment": environment(), **saving(given.steps)}
+    report(found)
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""Killed, stopped or damaged at any moment: what was committed stays, and the end has the bits of the unbroken run."""
+
+import os
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from toylab import store, sweep
+
+pytestmark = pytest.mark.slow
+REPOSITORY = Path(__file__).resolve().parent.parent
+CORE = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+PINNED = (
+    f"import os, sys; os.sched_setaffinity(0, {{{CORE}}}); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
+
+TRAIN = """
+import sys
+from pathlib import Path
+from toylab import configs, sweep
+from toylab.base import Config
+from toylab.models import ModularMLP, Net
+from toylab.optim import AdamW
+from toylab.tasks import ModularArithmetic
+
+def config(seed, lr):
+    net = Net.of(ModularMLP, d_vocab=11, d_vocab_out=11, d_model=8, d_mlp=16)
+    return configs.check(Config(ModularArithmetic(p=11, n_train=60), net, AdamW(lr=lr), seed=seed))
+
+def learned(measures):
+    return bool(measures["train_loss"][-1] < 1.0)
+
+runs = [config(0, 1e-2), config(1, 1e-3), config(2, 3e-5)]
+saves = [0, *range(400, 400 * 120, 400)]
+spec = sweep.Spec(saves=saves, stop=learned)
+tell = lambda progress: print(progress.step, flush=True)
+sweep.run(runs, spec, Path(sys.argv[1]), plan=sweep.Plan(lane=2, beat=1, chunk=2), report=tell)
+"""
+
+
+def pinned(*arguments, **options):
+    """A process on one core: its bits then depend on nothing else."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    before = ["-c", PINNED] if CORE is not None else []
+    return subprocess.Popen([sys.executable, *before, *map(str, arguments)], env=environment, text=True, **options)
+
+
+def chunk_files(folder):
+    """Chunk → every file in it, by content."""
+    (group,) = folder.glob("*/manifest.json")
+    chunks = {step: group.parent / str(step) for step in store.chunks(group.parent)}
+    return {
+        step: {str(path.relative_to(chunk)): path.read_bytes() for path in chunk.rglob("*") if path.is_file()}
+        for step, chunk in chunks.items()
+    }
+
+
+def everything(folder):
+    """All arrays of a sweep's only group, and the state that its last chunk would go on from."""
+    (group,) = sweep.load(folder)
+    state = store.read_chunk(folder / group.name, int(group.steps[-1]), ("state",))[0]["state"]
+    return {"steps": group.steps, "valid": group.valid, **group.params, **group.measures, **state}
+
+
+def same(a, b):
+    assert a.keys() == b.keys()
+    return [name for name in a if (a[name].shape, a[name].tobytes()) != (b[name].shape, b[name].tobytes())] == []
+
+
+def n_chunks(folder):
+    return sum(path.name.isdecimal() for path in folder.glob("*/*"))
+
+
+def seconds_a_chunk(folder):
+    """From one commit to the next, of a finished run."""
+    times = sorted(path.stat().st_mtime for path in folder.glob("*/*") if path.name.isdecimal())
+    return (times[-1] - times[0]) / (len(times) - 1)
+
+
+def wait_until(true, process):
+    while process.poll() is None and not true():
+        time.sleep(0.0005)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """An unbroken run, and one killed at 11 random moments; what lay on disk after each kill."""
+    straight, broken = tmp_path_factory.mktemp("straight"), tmp_path_factory.mktemp("broken")
+    script = straight.parent / "train.py"
+    script.write_text(TRAIN)
+    assert pinned(script, straight, stdout=subprocess.DEVNULL).wait(300) == 0
+    moments, pace, after = random.Random(0), seconds_a_chunk(straight), []
+    for n in range(11):
+        enough = n_chunks(broken) + (moments.randint(1, 3) if n else 0)  # the first falls before any commit
+        process = pinned(script, broken, stdout=subprocess.PIPE)
+        process.stdout.readline()  # it has read what is there and begins to train
+        wait_until(lambda enough=enough: n_chunks(broken) >= enough, process)
+        if n % 2:
+            wait_until(lambda: list(broken.glob("*/writing-*")), process)
+        time.sleep(moments.uniform(0, 0.3 if n % 2 else 1.0) * pace)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, "the run was over before it could be killed: make it longer"
+        process.stdout.close()
+        after.append(SimpleNamespace(chunks=chunk_files(broken), in_save=any(broken.glob("*/writing-*"))))
+    assert pinned(script, broken, stdout=subprocess.DEVNULL).wait(300) == 0
+    return SimpleNamespace(straight=straight, broken=broken, after=after)
+
+
+def test_kills_fell_into_training_and_into_saves(killed):
+    in_save = [moment.in_save for moment in killed.after]
+    assert 2 <= sum(in_save) <= 9 and len(killed.after[-1].chunks) > 10, in_save
+
+
+def test_no_committed_point_is_lost_by_a_kill(killed):
+    for before, after in pairwise([*(moment.chunks for moment in killed.after), chunk_files(killed.broken)]):
+        assert before.items() <= after.items()
+
+
+def test_what_a_kill_leaves_is_sound(killed, tmp_path):
+    for moment in killed.after:
+        for step in list(moment.chunks)[-2:]:
+            for name, content in moment.chunks[step].items():
+                (tmp_path / str(step) / name).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / str(step) / name).write_bytes(content)
+            assert store.read_chunk(tmp_path, step)[1]["step"] == step
+            shutil.rmtree(tmp_path / str(step))
+
+
+def test_the_end_is_that_of_the_unbroken_run_bit_for_bit(killed):
+    found = everything(killed.broken)
+    assert same(found, everything(killed.straight))
+    assert 1 < found["valid"].sum(axis=1).min() < found["valid"].shape[1]  # a run had ended on the way
+
+
+def test_kills_leave_nothing_behind(killed):
+    names = [sorted(path.name for path in folder.glob("*/*")) for folder in (killed.broken, killed.straight)]
+    assert names[0] == names[1]
+
+
+# --- the command line, stopped and damaged
+
+COMMAND = shlex.split(
+    "run_sweep.py grokking --scale cpu --lane 1 --stage train --set task.p=7 task.n_train=30 net.d_vocab=8 "
+    "net.d_vocab_out=8 net.d_model=8 net.n_heads=2 net.d_mlp=16 optimizer.weight_decay=0"
+)
+
+
+def start(arguments):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return pinned(*arguments, cwd=REPOSITORY, **pipes)
+
+
+def stopped(arguments, n_signals=1):
+    """Runs until it shows its first line and asks it to stop, once or twice."""
+    process = start(arguments)
+    process.stdout.readline()
+    process.terminate()
+    assert process.stderr.readline() == "stopping after the points in hand; once more ends at once\n"
+    if n_signals == 2:
+        process.terminate()
+    _, err = process.communicate(timeout=120)
+    return process.returncode, err
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory):
+    """The command unbroken, and stopped three times and resumed each time with the command that it printed."""
+    straight, broken = tmp_path_factory.mktemp("straight"), tmp_path_factory.mktemp("broken")
+    done = start([*COMMAND, "--out", straight])
+    _, err = done.communicate(timeout=300)
+    assert done.returncode == 0, err
+    command = [*COMMAND, "--out", str(broken)]
+    said = [stopped(command), stopped(command, n_signals=2)]
+    for _ in range(2):
+        said.append(stopped(shlex.split(said[0][1].rpartition("To go on: python ")[2])))
+    done = start(command)
+    _, err = done.communicate(timeout=300)
+    assert done.returncode == 0, err
+    return SimpleNamespace(
+        straight=straight / "grokking" / "runs", broken=broken / "grokking" / "runs", said=said, command=command
+    )
+
+
+def test_sigterm_commits_and_prints_the_command_that_goes_on(resumed):
+    for status, said in (resumed.said[0], *resumed.said[2:]):
+        assert status == 130
+        assert said.startswith("stopped: all points up to step ") and said.count("\n") == 1
+        assert said.endswith(f"To go on: python {shlex.join(resumed.command)}\n")
+
+
+def test_a_second_sigterm_ends_at_once(resumed):
+    assert resumed.said[1] == (128 + signal.SIGTERM, "")
+
+
+def test_resumed_with_the_printed_command_it_ends_as_if_unbroken(resumed):
+    found = everything(resumed.broken)
+    assert same(found, everything(resumed.straight))
+    assert len(chunk_files(resumed.broken)) >= 4 and np.isfinite(found["train_loss"]).all()
+
+
+def damaged(resumed, tmp_path, which):
+    """A copy of the finished runs with a flipped bit in the numbers of one of the chunks."""
+    shutil.copytree(resumed.broken, tmp_path / "grokking" / "runs")
+    (group,) = (tmp_path / "grokking" / "runs").iterdir()
+    steps = store.chunks(group)
+    files = [path for path in (group / str(steps[which]) / "traj").rglob("*") if path.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    return steps
+
+
+def test_a_damaged_middle_chunk_stops_analysis_and_names_the_steps(resumed, tmp_path):
+    steps = damaged(resumed, tmp_path, 1)
+    process = start([*COMMAND, "--stage", "analyze", "--out", tmp_path])
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1 and err.count("\n") == 1
+    assert f"the chunk at step {steps[1]} in" in err and f"after step {steps[0]} up to {steps[1]} are lost" in err
+    assert not (tmp_path / "grokking" / "measures.npz").exists()
+
+
+def test_a_damaged_newest_chunk_is_named_and_made_anew(resumed, tmp_path):
+    steps = damaged(resumed, tmp_path, -1)
+    process = start([*COMMAND, "--out", tmp_path])
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert f"the chunk at step {steps[-1]} in" in out and f"set aside as damaged-{steps[-1]}" in out
+    assert same(everything(tmp_path / "grokking" / "runs"), everything(resumed.straight))

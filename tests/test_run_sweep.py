@@ -1,0 +1,431 @@
+"""The command line: what is asked for is what runs, and nonsense gets one sentence, status 2 and nothing on disk."""
+
+import contextlib
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import run_sweep
+from experiments import grokking
+from toylab import configs as cfg
+from toylab import lab, store, sweep, train
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SMOKE = ["grokking", "--scale", "smoke", "--lane", "1"]
+
+
+@contextlib.contextmanager
+def settings_kept():
+    """The command line sets how jax multiplies and what XLA does: the other tests keep their own."""
+    precision = jax.config.jax_default_matmul_precision
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
+        yield
+    jax.config.update("jax_default_matmul_precision", precision)
+
+
+@pytest.fixture(autouse=True)
+def own_settings():
+    with settings_kept():
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two seeds of the smoke run, trained and not analysed."""
+    out = tmp_path_factory.mktemp("trained")
+    with settings_kept():
+        assert run_sweep.main([*SMOKE, "--seeds", "2", "--stage", "train", "--out", str(out)]) == 0
+    return out
+
+
+def tree(folder):
+    """What lies below: names, and contents but of locks."""
+    paths = sorted(folder.rglob("*"))
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() and p.name != "lock" else None for p in paths}
+
+
+def refused(arguments, capfd, status=2):
+    """The one line that it says on stderr."""
+    capfd.readouterr()
+    assert run_sweep.main([str(argument) for argument in arguments]) == status
+    said = capfd.readouterr()
+    assert said.err.endswith("\n") and said.err.count("\n") == 1 and len(said.err) < 600, said.err
+    return said.err
+
+
+def python(*arguments):
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
+
+
+# --- before jax
+
+
+@pytest.mark.parametrize("option", ["--list", "--help"])
+def test_the_listing_is_there_within_half_a_second(option):
+    def cpu_seconds():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = python("run_sweep.py", option)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == 0 and "grokking" in done.stdout and "memorises" in done.stdout
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(cpu_seconds() for _ in range(3)) < 0.5
+
+
+def test_the_listing_imports_nothing_heavy():
+    code = """
+import sys, run_sweep
+run_sweep.main(["--list"])
+try:
+    run_sweep.main(["--help"])
+except SystemExit:
+    print("heavy:", sorted({"jax", "numpy", "flax", "matplotlib", "orbax", "rich", "toylab"} & set(sys.modules)))
+"""
+    assert python("-c", code).stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_no_experiment_gives_the_listing(capsys):
+    assert run_sweep.main([]) == 0
+    pages = [path.stem for path in (REPOSITORY / "experiments").glob("*.py") if path.stem != "__init__"]
+    assert all(page in capsys.readouterr().out for page in pages[:1]) and pages
+
+
+# --- bad input
+
+BAD = [
+    # the experiment
+    (["groking"], r"'groking' is not known: did you mean grokking\?"),
+    (["quantum"], r"'quantum' is not known: there are .*grokking"),
+    (["__init__"], r"'__init__' is not known"),
+    # fields
+    (
+        ["--set", "optimizer.weight_decy=1"],
+        r"optimizer\.weight_decy is no field: did you mean optimizer\.weight_decay\?",
+    ),
+    (["--set", "optimiser.lr=1"], r"optimiser\.lr is no field: did you mean optimizer\.lr\?"),
+    (["--set", "net.d_modl=64"], r"net\.d_modl is no field: did you mean net\.d_model\?"),
+    (["--set", "sed=1"], r"sed is no field: did you mean seed\?"),
+    (["--set", "xyz=1"], r"xyz is no field: known are task, net, optimizer, seed, data_seed"),
+    (["--set", "task.p.q=1"], r"task\.p\.q is no field: p has no parts"),
+    (["--set", "net=1"], r"net is no single value: set one of its parts, .*net\.d_model"),
+    (["--set", "task.order=1,2"], r"task\.order cannot be set from the command line"),
+    # types
+    (["--set", "task.p=abc"], r"task\.p is 'abc': it must be a whole number"),
+    (["--set", "task.p=7.5"], r"task\.p is '7\.5': it must be a whole number"),
+    (["--set", "seed=1.5"], r"seed is '1\.5': it must be a whole number"),
+    (["--set", "optimizer.lr=fast"], r"optimizer\.lr is 'fast': it must be a number"),
+    (["--set", "optimizer.lr=nan"], r"optimizer\.lr is nan: it must be a number"),
+    (["--set", "optimizer.lr=inf"], r"optimizer\.lr is inf: it must be a number"),
+    (["--set", "net.layer_norm=maybe"], r"net\.layer_norm is 'maybe': it must be true or false"),
+    (["--set", "task.op=plus"], r"task\.op is 'plus': .*it must be one of add, subtract"),
+    (["--set", "net.activation=rleu"], r"net\.activation is 'rleu': did you mean relu\?"),
+    (["--set", "seed=99999999999"], r"seed is .*99999999999"),
+    # values
+    (["--set", "task.op=divide", "task.p=12"], r"task\.p is 12: it must be prime for op divide"),
+    (["--set", "task.n_train=0"], r"task\.n_train is 0: it must lie between 1 and 169"),
+    (["--set", "task.n_train=170"], r"task\.n_train is 170: it must lie between 1 and 169"),
+    (["--set", "task.n_train=-3"], r"task\.n_train is -3"),
+    (["--set", "task.p=1"], r"task\.p is 1: it must be at least 2"),
+    (["--set", "task.p=17", "task.n_train=200"], r"net\.d_vocab is 14: task\.p = 17 needs"),
+    (["--set", "task.corruption=1.5"], r"task\.corruption is 1\.5: it must lie in \[0, 1\]"),
+    (["--set", "net.n_heads=3"], r"net\.d_model is 16: it must be divisible by net\.n_heads, which is 3"),
+    (["--set", "net.n_heads=0"], r"net\.n_heads is 0: it must be at least 1"),
+    (["--set", "net.d_model=0"], r"net\.d_model is 0: it must be at least 1"),
+    (["--set", "net.init_scale=0"], r"net\.init_scale is 0\.0: it must be above 0"),
+    (["--set", "net.readout=all"], r"net\.readout is 'all'"),
+    (["--set", "optimizer.weight_decay=-1"], r"optimizer\.weight_decay is -1\.0: it must be .*at least 0"),
+    (["--set", "optimizer.lr=0.5,-2"], r"optimizer\.lr is -2\.0: it must be .*at least 0"),
+    (["--set", "optimizer.lr=1e-3,-1e-3"], r"optimizer\.lr is -0\.001: it must be .*at least 0"),
+    (["--set", "optimizer.b1=1"], r"optimizer\.b1 is 1\.0: it must lie in \[0, 1\)"),
+    # lists and grids
+    (["--set", "optimizer.lr="], r"--set optimizer\.lr=: give a field and its values"),
+    (["--set", "optimizer.lr"], r"--set optimizer\.lr: give a field and its values"),
+    (["--set", "optimizer.lr=1,,2"], r"--set optimizer\.lr=1,,2: give a field and its values"),
+    (["--set", "optimizer.lr=1,1.0"], r"1 duplicate config"),
+    (["--set", "seed=1,2,1"], r"1 duplicate config"),
+    (["--set", "optimizer.lr=1", "optimizer.lr=2"], r"--set names optimizer\.lr twice"),
+    (["--seeds", "0"], r"--seeds is 0: give at least 1"),
+    (["--seeds", "2", "--set", "seed=1"], r"--seeds is 2"),
+    (["--lane", "0"], r"--lane is 0: it must be at least 1"),
+    # where to start
+    (["--from", "1a2b"], r"--from is '1a2b': it must be RUN@STEP"),
+    (["--from", "1a2b@"], r"--from is '1a2b@': it must be RUN@STEP"),
+    (["--from", "1a2b@x"], r"--from is '1a2b@x': it must be RUN@STEP"),
+    (["--from", "1a2b@-5"], r"--from is '1a2b@-5': it must be RUN@STEP"),
+    (["--from", "@5"], r"--from is '@5': it must be RUN@STEP"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD, ids=str)
+def test_bad_input_gets_one_sentence_status_2_and_nothing_is_created(arguments, words, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = [] if not arguments[0].startswith("--") else SMOKE
+    assert re.search(words, refused([*page, *arguments], capfd))
+    assert tree(tmp_path) == {}
+
+
+def test_training_on_all_pairs_is_possible():
+    """The task's rule lets n_train be p²: then there is no test set, and its measures are nan."""
+    config = cfg.check(cfg.override(grokking.CONFIGS["smoke"][0], "task.n_train", "169"))
+    jax.eval_shape(train.advance, config, jax.eval_shape(train.init, config), np.array([0, 5]))
+
+
+@pytest.mark.parametrize("arguments", [["--scale", "huge"], ["--stage", "plot"], ["--lane", "x"], ["--sed", "1"]])
+def test_unknown_options_end_with_status_2(arguments, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        run_sweep.main(["grokking", *arguments])
+    assert ended.value.code == 2 and arguments[0] in capfd.readouterr().err.splitlines()[-1]
+    assert tree(tmp_path) == {}
+
+
+def test_bad_input_is_told_from_the_shell_too(tmp_path):
+    done = python("run_sweep.py", "grokking", "--set", "optimizer.weight_decy=1", "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout, tree(tmp_path)) == (2, "", {})
+    assert done.stderr == "optimizer.weight_decy is no field: did you mean optimizer.weight_decay?\n"
+
+
+# --- the folder
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_out_that_is_a_file_is_refused(out, tmp_path, capfd):
+    (tmp_path / "file").write_text("mine")
+    assert "file, which is a file: give a folder" in refused([*SMOKE, "--out", tmp_path / out], capfd)
+    assert tree(tmp_path) == {"file": b"mine"}
+
+
+def test_out_that_is_not_writable_is_refused(tmp_path, capfd, monkeypatch):
+    (tmp_path / "out").mkdir(mode=0o555)
+    if os.access(tmp_path / "out", os.W_OK):  # root may write anywhere
+        monkeypatch.setattr(store.os, "access", lambda path, mode: Path(path) != tmp_path / "out")
+    assert "out, which is not writable" in refused([*SMOKE, "--out", tmp_path / "out"], capfd)
+    assert tree(tmp_path) == {"out": None}
+
+
+def test_out_that_is_a_link_to_nowhere_is_refused(tmp_path, capfd):
+    (tmp_path / "out").symlink_to(tmp_path / "nowhere")
+    assert "out" in refused([*SMOKE, "--out", tmp_path / "out"], capfd)
+
+
+def test_a_disk_too_small_is_refused_with_both_sizes(tmp_path, capfd, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 5000, 5000))
+    said = refused([*SMOKE, "--out", tmp_path / "out"], capfd)
+    assert "5 kB free: this sweep needs " in said and "kB" in said.split("needs ")[1]
+    assert tree(tmp_path) == {}
+
+
+# --- resuming and the folder of others
+
+
+CHANGED = {
+    "leaf": (["--set", "optimizer.lr=2e-3", "--seeds", "2"], r"optimizer.lr: 0.001 → 0.002"),
+    "size": (["--set", "net.d_mlp=16", "--seeds", "2"], r"net.d_mlp: 32 → 16"),
+    "later run": (["--set", "seed=0,5"], r"seed: 1 → 5"),
+    "more runs": (["--seeds", "3"], r"runs: 2 → 3"),
+    "fewer runs": (["--seeds", "1"], r"runs: 2 → 1"),
+    "lane": (["--seeds", "2", "--lane", "2"], r"lane: 1 → 2"),
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    CHANGED.values(),
+    ids=CHANGED,
+)
+def test_resuming_with_another_config_names_what_differs(arguments, words, trained, capfd):
+    before = tree(trained)
+    assert words in refused([*SMOKE, *arguments, "--stage", "train", "--out", trained], capfd)
+    assert tree(trained) == before
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from toylab import store
+with store.locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_in_the_same_folder_is_refused(trained, capfd):
+    (group,) = (trained / "grokking" / "runs").iterdir()
+    before = tree(trained)
+    command = [sys.executable, "-c", HOLD, str(group)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        said = refused([*SMOKE, "--seeds", "2", "--out", trained], capfd)
+        holder.kill()
+    assert f"in use by process {holder.pid}" in said
+    assert tree(trained) == before
+
+
+def test_training_again_goes_on_from_the_end(trained, capfd):
+    chunks = {name: content for name, content in tree(trained).items() if "/runs/" in name}
+    assert run_sweep.main([*SMOKE, "--seeds", "2", "--stage", "train", "--out", str(trained)]) == 0
+    assert {name: content for name, content in tree(trained).items() if "/runs/" in name} == chunks
+
+
+# --- grids
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the sweep is asked to train, without training it."""
+    calls = []
+    monkeypatch.setattr(sweep, "run", lambda configs, spec, folder, **options: calls.append((configs, spec, options)))
+    monkeypatch.setattr(lab, "write_manifest", lambda *_: None)
+    return calls
+
+
+def test_a_grid_is_the_product_of_its_fields(asked, tmp_path):
+    grid = ["--set", "optimizer.lr=1e-3,3e-3", "net.init_scale=1,0.5", "--seeds", "2"]
+    assert run_sweep.main([*SMOKE, *grid, "--stage", "train", "--out", str(tmp_path)]) == 0
+    configs, _, options = asked[0]
+    found = {(float(c.optimizer.lr), float(c.net.init_scale), int(c.seed)) for c in configs}
+    assert found == {(float(np.float32(lr)), scale, s) for lr in (1e-3, 3e-3) for scale in (1.0, 0.5) for s in (0, 1)}
+    assert len(configs) == 8 and options["lane"] == 1
+
+
+def test_set_may_be_given_again_or_with_several_fields(asked, tmp_path):
+    for fields in (
+        ["--set", "optimizer.lr=1,2", "seed=3,4"],
+        ["--set", "optimizer.lr=1,2", "--set", "seed=3,4"],
+    ):
+        assert run_sweep.main([*SMOKE, *fields, "--stage", "train", "--out", str(tmp_path)]) == 0
+    (first, *_), (second, *_) = asked
+    assert len(first) == 4 and sweep.groups(first).keys() == sweep.groups(second).keys()
+
+
+@pytest.mark.parametrize("scale", ["cpu", "paper"])
+def test_seeds_replace_those_of_the_page(scale, asked, tmp_path):
+    arguments = ["grokking", "--scale", scale, "--seeds", "3", "--stage", "train", "--out", str(tmp_path)]
+    assert run_sweep.main(arguments) == 0
+    configs, spec, options = asked[0]
+    assert [int(config.seed) for config in configs] == [0, 1, 2]
+    assert options["lane"] is None and spec.saves[-1] > 10_000
+
+
+def test_results_lie_below_the_scale_unless_it_is_that_of_the_paper(asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for scale, folder in (("smoke", "results/smoke/grokking/runs"), ("paper", "results/grokking/runs")):
+        assert run_sweep.main(["grokking", "--scale", scale, "--stage", "train"]) == 0
+        assert (tmp_path / folder).is_dir()
+
+
+# --- starting from another run
+
+
+def one_run(trained, run=0):
+    (group,) = (trained / "grokking" / "runs").glob("*/manifest.json")
+    return next(iter(sweep.load(trained / "grokking" / "runs"))).runs[run], group.parent
+
+
+def test_from_a_run_of_another_folder(trained, asked, tmp_path):
+    run, _ = one_run(trained, 1)
+    start = f"{trained}/grokking/{run}@200"
+    assert run_sweep.main([*SMOKE, "--from", start, "--stage", "train", "--out", str(tmp_path)]) == 0
+    spec = asked[0][1]
+    (group,) = sweep.load(trained / "grokking" / "runs")
+    assert spec.started_from == f"{run}@200"
+    for name, value in group.params.items():
+        assert (spec.start[name] == value[1, -1]).all()
+
+
+def test_from_a_run_of_this_folder_finds_its_params(trained, asked):
+    run, _ = one_run(trained)
+    assert run_sweep.main([*SMOKE, "--from", f"{run}@200", "--stage", "train", "--out", str(trained)]) == 0
+    assert asked[0][1].started_from == f"{run}@200"
+
+
+def test_from_a_run_of_this_folder_trains(trained, capfd):
+    run, _ = one_run(trained)
+    arguments = [*SMOKE, "--seeds", "2", "--from", f"{run}@200", "--stage", "train", "--out", str(trained)]
+    assert run_sweep.main(arguments) == 0
+
+
+@pytest.mark.parametrize(
+    ("start", "arguments", "words"),
+    [
+        ("{run}@7", [], "no point saved at step 7: the nearest is 10"),
+        ("zzz@200", [], "holds no run 'zzz': it has"),
+        ("{run}@200", ["--set", "net.d_mlp=16"], "its params do not fit this net (W_in, W_out, b_in differ)"),
+    ],
+)
+def test_from_what_is_not_there_or_does_not_fit_is_refused(start, arguments, words, trained, tmp_path, capfd):
+    start = f"{trained}/grokking/{start.format(run=one_run(trained)[0])}"
+    assert words in refused([*SMOKE, *arguments, "--from", start, "--out", tmp_path / "out"], capfd)
+    assert tree(tmp_path) == {}
+
+
+def test_from_a_folder_that_is_not_there_is_bad_input(tmp_path, capfd):
+    refused([*SMOKE, "--from", f"{tmp_path}/nowhere/1a2b@200", "--out", tmp_path / "out"], capfd)
+
+
+def test_from_a_run_that_is_not_said_is_refused(trained, asked, tmp_path, capfd):
+    start = f"{trained}/grokking/@200"
+    refused([*SMOKE, "--from", start, "--stage", "train", "--out", tmp_path / "out"], capfd)
+
+
+# --- stages
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"), [("analyze", "holds no runs: run the stage train first"), ("draw", "run the stage before it")]
+)
+def test_a_stage_before_its_turn_says_which_comes_first(stage, words, tmp_path, capfd):
+    assert words in refused([*SMOKE, "--stage", stage, "--out", tmp_path / "out"], capfd, status=1)
+    assert tree(tmp_path) == {}
+
+
+def test_analysis_of_another_sweep_is_refused(trained, capfd):
+    before = tree(trained)
+    arguments = [*SMOKE, "--seeds", "2", "--set", "optimizer.lr=2e-3", "--stage", "analyze", "--out", trained]
+    assert "trained with other configs" in refused(arguments, capfd, status=1)
+    assert tree(trained) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--set", "seed=0,5"],
+        ["--seeds", "1"],
+        ["--seeds", "3"],
+        ["--seeds", "2", "--set", "net.d_mlp=32,16"],
+    ],
+    ids=" ".join,
+)
+def test_analysis_of_a_sweep_that_shares_only_its_first_runs_is_refused(arguments, trained, capfd, monkeypatch):
+    monkeypatch.setattr(lab, "analyze_over_runs", analysed_at_no_cost)
+    before = tree(trained)
+    said = refused([*SMOKE, *arguments, "--stage", "analyze", "--out", trained], capfd, status=1)
+    assert "train" in said and tree(trained) == before
+
+
+def analysed_at_no_cost(fn, params, run, batch_size):
+    """In place of minutes of compiling: the check of shapes stands."""
+    if len(run.config.seed) != len(params["W_E"]):
+        raise ValueError("its shapes are those of another sweep")
+    raise AssertionError("analysed as if it were the same sweep")
+
+
+def test_the_manifest_is_enough_to_run_it_again(trained):
+    manifest = json.loads((trained / "grokking" / "manifest.json").read_text())
+    assert manifest["command"].startswith("python run_sweep.py grokking --scale smoke")
+    assert len(manifest["runs"]) == 2 and manifest["scale"] == "smoke"
+    (group,) = manifest["groups"].values()
+    assert group["plan"]["lane"] == 1 and group["environment"]["matmul_precision"] == "highest"

@@ -1,0 +1,566 @@
+"""What is on disk is what was written, or it is said where it is not."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from pyarrow import parquet
+
+from toylab import store
+from toylab.store import Damaged, Refused, StoreError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+rng = np.random.default_rng(0)
+ITEMS = {
+    "traj": {"W_E": rng.normal(size=(2, 3, 5, 4)).astype(np.float32)},
+    "measures": {"train_loss": rng.normal(size=(2, 3)).astype(np.float32), "big": rng.normal(size=(2, 3)) > 0},
+    "state": {"params.W_E": rng.normal(size=(2, 5, 4)).astype(np.float32), "count": np.array([3, 3], np.int32)},
+}
+INFO = {"points": 3, "steps": [1, 2, 9], "ended": [False, True], "lengths": [3, 1]}
+
+
+def same(a, b):
+    """Equal names, dtypes, shapes and bits (nan included)."""
+    return a.keys() == b.keys() and all(
+        a[item].keys() == b[item].keys()
+        and all(
+            (a[item][name].dtype, a[item][name].shape, a[item][name].tobytes()) == (v.dtype, v.shape, v.tobytes())
+            for name, v in b[item].items()
+        )
+        for item in b
+    )
+
+
+def files_of(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A group with chunks at steps 4 and 9."""
+    for step in (4, 9):
+        store.write_chunk(tmp_path, step, ITEMS, INFO)
+    return tmp_path
+
+
+def noticed_or_unread(folder, step, written):
+    """Whether reading the chunk raised Damaged, naming folder and step, or gave what was written."""
+    try:
+        items, info = store.read_chunk(folder, step)
+    except Damaged as error:
+        assert str(folder) in str(error) and f"step {step}" in str(error) and "\n" not in str(error)
+        return True
+    return same(items, written[0]) and info == written[1]
+
+
+# --- chunks
+
+
+arrays = st.sampled_from([np.float32, np.int32, np.bool_]).flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=1, max_dims=5, max_side=3))
+)
+names = st.sampled_from(["W_E", "b", "loss/train", "opt_state.0.mu.W_E", "layers.0.kernel"])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.dictionaries(st.sampled_from(["traj", "measures", "state"]), st.dictionaries(names, arrays), min_size=1))
+def test_what_was_written_is_read_bit_for_bit(tmp_path_factory, items):
+    folder = tmp_path_factory.mktemp("chunk")
+    store.write_chunk(folder, 7, items, {"points": 1})
+    found, info = store.read_chunk(folder, 7)
+    assert same(found, {name: arrays for name, arrays in items.items() if arrays})
+    assert (info["points"], info["step"], info["schema"]) == (1, 7, store.SCHEMA)
+
+
+def test_reading_some_items_gives_only_these(folder):
+    assert store.read_chunk(folder, 4, ("measures",))[0].keys() == {"measures"}
+    assert store.read_chunk(folder, 4, ("measures", "probes"))[0].keys() == {"measures"}
+    assert store.read_chunk(folder, 4, ())[0] == {}
+
+
+def test_chunks_are_numbered_and_ascending(tmp_path):
+    assert store.chunks(tmp_path / "nowhere") == []
+    for name in ("100", "9", "20", "writing-30", "damaged-10", "1e3"):
+        (tmp_path / name).mkdir()
+    assert store.chunks(tmp_path) == [9, 20, 100]
+
+
+def test_a_missing_chunk_is_damaged(folder):
+    with pytest.raises(Damaged, match="step 5 in"):
+        store.read_chunk(folder, 5)
+
+
+def test_a_chunk_in_another_ones_place_is_damaged(folder):
+    shutil.rmtree(folder / "9")
+    os.rename(folder / "4", folder / "9")
+    with pytest.raises(Damaged, match="step 9"):
+        store.read_chunk(folder, 9)
+
+
+def test_what_an_interrupted_write_left_is_ignored_and_replaced(folder):
+    (folder / "writing-12").mkdir()
+    (folder / "writing-12" / "rubbish").write_text("x")
+    assert store.chunks(folder) == [4, 9]
+    assert store.newest_sound_chunk(folder)[1]["step"] == 9
+    store.write_chunk(folder, 12, ITEMS, INFO)
+    assert same(store.read_chunk(folder, 12)[0], ITEMS)
+    assert not [path for path in folder.iterdir() if not path.name.isdecimal()]
+
+
+CHANGES = {
+    "dtype": lambda a: a.astype(np.float64),
+    "length": lambda a: a[:1],
+    "shape": lambda a: a.reshape(-1),
+    "one bit": lambda a: np.nextafter(a, np.float32(9), dtype=np.float32) if a.dtype == np.float32 else ~a,
+    "bytes": lambda a: np.ascontiguousarray(a).view(np.uint8),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_arrays_that_are_not_as_written_are_noticed(folder, monkeypatch, change):
+    """Orbax itself notices nothing: the digests must."""
+    restore = store._restore
+
+    def altered(path, items):
+        found = restore(path, items)
+        arrays = {name: found[name] for name in items if name != "info"}
+        altered = {name: {key: change(np.asarray(value)) for key, value in of.items()} for name, of in arrays.items()}
+        return altered or found
+
+    monkeypatch.setattr(store, "_restore", altered)
+    with pytest.raises(Damaged, match=r"differs from what was written"):
+        store.read_chunk(folder, 4)
+
+
+def flip(path, bit):
+    """Flips one bit of the file; returns what undoes it."""
+    before = path.read_bytes()
+    after = bytearray(before)
+    after[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(after)
+    return lambda: path.write_bytes(before)
+
+
+def flipped_everywhere(folder, bits_of):
+    """Flips bits_of(file) in every file of the newest chunk, one at a time; returns the flips that went unnoticed."""
+    written = store.read_chunk(folder, 9)
+    unnoticed, n = [], 0
+    for path in files_of(folder / "9"):
+        for bit in bits_of(path):
+            undo = flip(path, int(bit))
+            if not noticed_or_unread(folder, 9, written):
+                unnoticed.append((str(path.relative_to(folder)), int(bit)))
+            undo()
+            n += 1
+    assert n > 50
+    return unnoticed
+
+
+def test_a_flipped_bit_in_any_file_is_noticed_or_changes_nothing_read(folder):
+    random = np.random.default_rng(1)
+    assert not flipped_everywhere(folder, lambda path: random.integers(8 * path.stat().st_size, size=12))
+
+
+@pytest.mark.slow
+def test_a_flipped_bit_in_any_byte_is_noticed_or_changes_nothing_read(folder):
+    random = np.random.default_rng(2)
+    assert not flipped_everywhere(
+        folder, lambda path: 8 * np.arange(path.stat().st_size) + random.integers(8, size=path.stat().st_size)
+    )
+
+
+def test_a_flip_in_stored_numbers_is_noticed(tmp_path):
+    """Large incompressible arrays, so that most bits of the file are numbers."""
+    items = {"traj": {"W": rng.normal(size=(1, 64, 64)).astype(np.float32)}}
+    store.write_chunk(tmp_path, 1, items, INFO)
+    largest = max(files_of(tmp_path / "1"), key=lambda path: path.stat().st_size)
+    for bit in np.random.default_rng(3).integers(8 * largest.stat().st_size, size=30):
+        undo = flip(largest, int(bit))
+        with pytest.raises(Damaged):
+            store.read_chunk(tmp_path, 1)
+        undo()
+
+
+def test_a_truncated_or_deleted_file_is_noticed_or_changes_nothing_read(folder):
+    written = store.read_chunk(folder, 9)
+    for path in files_of(folder / "9"):
+        content = path.read_bytes()
+        for n_bytes in (0, len(content) // 2, len(content) - 1, None):
+            path.unlink() if n_bytes is None else path.write_bytes(content[:n_bytes])
+            assert noticed_or_unread(folder, 9, written), (path, n_bytes)
+            path.write_bytes(content)
+    assert same(store.read_chunk(folder, 9)[0], ITEMS)
+
+
+def test_a_deleted_item_is_noticed(folder):
+    for item in ("info", *ITEMS):
+        os.rename(folder / "9" / item, folder / "away")
+        with pytest.raises(Damaged, match="step 9"):
+            store.read_chunk(folder, 9)
+        os.rename(folder / "away", folder / "9" / item)
+
+
+FLIPPED = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from toylab import store
+folder = Path(sys.argv[1])
+random = np.random.default_rng(0)
+store.write_chunk(folder, 1, {"traj": {name: random.normal(size=(2, 9)).astype("f4") for name in "abcdefgh"}}, {})
+for path in [*(folder / "1" / "traj" / "d").iterdir(), folder / "1" / "traj" / "manifest.ocdbt"]:
+    content = path.read_bytes()
+    for _ in range(15):
+        spoiled = bytearray(content)
+        spoiled[random.integers(len(content))] ^= 4
+        path.write_bytes(spoiled)
+        try:
+            store.read_chunk(folder, 1)
+        except store.Damaged:
+            time.sleep(0.01)
+    path.write_bytes(content)
+"""
+
+
+def test_reading_a_damaged_chunk_says_so_once_and_prints_nothing(tmp_path):
+    assert python(FLIPPED, tmp_path).stderr == ""
+
+
+# --- falling back
+
+
+def spoil(folder, step):
+    """Damages a chunk where it is sure to be noticed."""
+    (folder / str(step) / "info" / "metadata").write_text("{}")
+
+
+def test_the_newest_sound_chunk_is_the_newest(folder):
+    items, info, messages = store.newest_sound_chunk(folder)
+    assert same(items, ITEMS) and info["step"] == 9 and messages == []
+
+
+def test_a_damaged_newest_chunk_is_set_aside_with_a_message_and_the_one_before_is_taken(folder):
+    spoil(folder, 9)
+    items, info, messages = store.newest_sound_chunk(folder)
+    assert same(items, ITEMS) and info["step"] == 4
+    assert len(messages) == 1 and "step 9" in messages[0] and "damaged-9" in messages[0] and "\n" not in messages[0]
+    assert store.chunks(folder) == [4] and (folder / "damaged-9").is_dir()
+    assert store.newest_sound_chunk(folder)[2] == []
+
+
+def test_where_all_chunks_are_damaged_training_starts_anew(folder):
+    spoil(folder, 4)
+    spoil(folder, 9)
+    items, info, messages = store.newest_sound_chunk(folder)
+    assert (items, info, store.chunks(folder)) == (None, {}, [])
+    assert ["step 9" in messages[0], "step 4" in messages[1]] == [True, True]
+
+
+def test_a_chunk_damaged_a_second_time_replaces_the_one_set_aside(folder):
+    for _ in range(2):
+        spoil(folder, 9)
+        store.newest_sound_chunk(folder)
+        store.write_chunk(folder, 9, ITEMS, INFO)
+    assert same(store.read_chunk(folder, 9)[0], ITEMS)
+
+
+def test_an_empty_folder_has_no_chunk(tmp_path):
+    assert store.newest_sound_chunk(tmp_path) == (None, {}, [])
+
+
+# --- failed writes
+
+
+def test_a_failed_write_says_what_is_safe_and_leaves_the_committed_chunks(folder, monkeypatch):
+    rename = os.rename
+
+    def full(source, target):
+        if Path(target).name == "12":
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(store.os, "rename", full)
+    with pytest.raises(StoreError, match=r"step 12 .*No space left.*up to step 9 are safe.*same command"):
+        store.write_chunk(folder, 12, ITEMS, INFO)
+    monkeypatch.undo()
+    assert sorted(path.name for path in folder.iterdir()) == ["4", "9"]
+    assert same(store.read_chunk(folder, 9)[0], ITEMS)
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from toylab import store
+folder = Path(sys.argv[1])
+small = {"traj": {"W": np.zeros((1, 2, 3), np.float32)}}
+store.write_chunk(folder, 1, small, {})
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+noise = {"traj": {"W": np.random.default_rng(0).normal(size=(1, 500, 500)).astype(np.float32)}}
+for step in (5, 6):
+    try:
+        store.write_chunk(folder, step, noise, {})
+    except store.StoreError as error:
+        print(error)
+print(sorted(path.name for path in folder.iterdir()))
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+store.write_chunk(folder, 5, noise, {})
+print(store.chunks(folder), store.read_chunk(folder, 1)[0]["traj"]["W"].shape)
+"""
+
+
+@pytest.fixture(scope="module")
+def full_disk(tmp_path_factory):
+    return python(LIMITED, tmp_path_factory.mktemp("full")).stdout.splitlines()
+
+
+def test_a_full_disk_costs_only_the_chunk_in_hand(full_disk):
+    """The system itself refuses to write on: whatever Orbax makes of it, the message and the older chunk stand."""
+    first, second, _, after = full_disk
+    for step, message in ((5, first), (6, second)):
+        assert f"up to step {step} could not be written" in message and "up to step 1 are safe" in message
+    assert after == "[1, 5] (1, 2, 3)"
+
+
+def test_a_failed_write_leaves_nothing_on_the_full_disk(full_disk):
+    assert full_disk[2] == "['1']"
+
+
+def python(code, *arguments):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+
+
+# --- manifests, arrays, tables
+
+
+MANIFEST = {"plan": {"lane": 4, "beat": 2}, "saves": [0, 1, 20], "lr": 0.001, "keep": None, "name": "é→", "x": [True]}
+
+
+def test_json_comes_back_as_it_was(tmp_path):
+    for sealed in (True, False):
+        store.write_json(tmp_path / "m.json", MANIFEST, sealed=sealed)
+        assert store.read_json(tmp_path / "m.json", sealed=sealed) == MANIFEST
+
+
+def test_any_flipped_bit_of_a_sealed_manifest_is_noticed_or_changes_nothing_read(tmp_path):
+    path = tmp_path / "m.json"
+    store.write_json(path, MANIFEST, sealed=True)
+    noticed = 0
+    n_bytes = path.stat().st_size
+    for bit in np.arange(0, 8 * n_bytes, 8) + np.random.default_rng(5).integers(8, size=n_bytes):
+        undo = flip(path, int(bit))
+        try:
+            assert store.read_json(path, sealed=True) == MANIFEST
+        except Damaged as error:
+            noticed += str(path) in str(error)
+        undo()
+    assert noticed > 0.8 * n_bytes
+
+
+NO_MANIFEST = [b"", b"{", b'{"a": 1}', b"null\xff", *(pytest.param(text) for text in (b"[]", b"3"))]
+
+
+@pytest.mark.parametrize("content", NO_MANIFEST)
+def test_a_manifest_that_is_none_is_damaged(tmp_path, content):
+    path = tmp_path / "m.json"
+    path.write_bytes(content)
+    with pytest.raises(Damaged, match=r"m\.json is damaged"):
+        store.read_json(path, sealed=True)
+
+
+ARRAYS = {"steps": np.arange(4), "loss/test": np.array([[0.5, np.nan]], np.float32), "valid": np.array([True, False])}
+COLUMNS = {"run": ["a", "b"], "step": [0, 10], "loss": [0.5, float("nan")], "order": [None, None]}
+
+
+def test_arrays_come_back_as_they_were(tmp_path):
+    store.write_arrays(tmp_path / "a.npz", ARRAYS)
+    assert same({"": store.read_arrays(tmp_path / "a.npz")}, {"": ARRAYS})
+
+
+def test_missing_arrays_name_the_stage_before(tmp_path):
+    with pytest.raises(StoreError, match=r"a\.npz is not there: run the stage before"):
+        store.read_arrays(tmp_path / "a.npz")
+
+
+def test_a_flipped_bit_in_an_npz_is_noticed_or_changes_nothing_read(tmp_path):
+    path, random, wrong = tmp_path / "a.npz", np.random.default_rng(4), []
+    store.write_arrays(path, ARRAYS)
+    n_bits = 8 * path.stat().st_size
+    for bit in [*random.integers(n_bits, size=300), *range(n_bits - 8 * 22, n_bits)]:  # the last 22 bytes: end record
+        undo = flip(path, int(bit))
+        try:
+            wrong += [] if same({"": store.read_arrays(path)}, {"": ARRAYS}) else [bit]
+        except Damaged as error:
+            assert str(path) in str(error)
+        undo()
+    assert wrong == []
+
+
+def test_an_npz_is_never_unpickled(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.array([{}], object))
+    with pytest.raises(Damaged):
+        store.read_arrays(tmp_path / "a.npz")
+
+
+def test_a_table_comes_back_as_it_was(tmp_path):
+    store.write_table(tmp_path / "t.parquet", COLUMNS)
+    found = parquet.read_table(tmp_path / "t.parquet").to_pydict()
+    assert found.keys() == COLUMNS.keys() and str(found) == str(COLUMNS)
+
+
+WRITERS = [
+    (store.write_json, {"a": 1}, {"a": 2}),
+    (store.write_arrays, ARRAYS, {"a": np.zeros(3)}),
+    (store.write_table, COLUMNS, {"a": [1]}),
+    (store.write_text, "old", "new"),
+]
+BY_NAME = {"argvalues": WRITERS, "ids": [writer.__name__ for writer, *_ in WRITERS]}
+
+
+@pytest.mark.parametrize(("write", "old", "new"), **BY_NAME)
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch, write, old, new):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "file"
+    write(path, old)
+    before = path.read_bytes()
+    monkeypatch.setattr(store.os, "replace", full)
+    with pytest.raises(StoreError, match=r"file could not be written .*No space left.*unchanged"):
+        write(path, new)
+    assert path.read_bytes() == before and files_of(tmp_path) == [path]
+
+
+@pytest.mark.parametrize(("write", "old", "new"), **BY_NAME)
+def test_a_file_is_replaced_only_when_the_new_one_is_whole(tmp_path, monkeypatch, write, old, new):
+    """At the moment of replacing, the new file lies beside, complete, and the old one is untouched."""
+    path, seen = tmp_path / "file", []
+    write(path, old)
+    before, replace = path.read_bytes(), os.replace
+
+    def watched(beside, target):
+        seen.append((Path(beside).read_bytes(), Path(target).read_bytes()))
+        replace(beside, target)
+
+    monkeypatch.setattr(store.os, "replace", watched)
+    write(path, new)
+    assert seen == [(path.read_bytes(), before)] and path.read_bytes() != before and files_of(tmp_path) == [path]
+
+
+def test_an_array_that_cannot_be_written_leaves_nothing_beside(tmp_path):
+    with pytest.raises(ValueError, match="Object arrays"):
+        store.write_arrays(tmp_path / "file", {"a": np.array([{}], object)})
+    assert files_of(tmp_path) == []
+
+
+# --- the lock
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from toylab import store
+with store.locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_and_kill_frees_the_lock(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(Refused, match=rf"in use by process {holder.pid} on .*another --out"),
+            store.locked(tmp_path),
+        ):
+            pass
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    with store.locked(tmp_path):
+        assert f"process {os.getpid()}" in (tmp_path / "lock").read_text()
+    with store.locked(tmp_path):
+        pass
+
+
+def test_an_error_inside_frees_the_lock(tmp_path):
+    with pytest.raises(KeyError), store.locked(tmp_path):
+        raise KeyError
+    with store.locked(tmp_path):
+        pass
+
+
+# --- the folder
+
+
+def tree(folder):
+    return sorted(str(path) for path in folder.rglob("*"))
+
+
+def test_a_folder_is_made_with_its_parents(tmp_path):
+    for _ in range(2):
+        store.make_folder(tmp_path / "a" / "b" / "runs", 1000)
+        assert (tmp_path / "a" / "b" / "runs").is_dir()
+
+
+@pytest.mark.parametrize("below", ["", "grokking", "grokking/runs"])
+def test_a_file_in_the_way_is_refused(tmp_path, below):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(Refused, match=r"out, which is a file: give a folder"):
+        store.make_folder(tmp_path / "out" / below, 0)
+    assert tree(tmp_path) == [str(tmp_path / "out")] and (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_folder_that_is_not_writable_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    os.chmod(tmp_path / "out", 0o555)
+    if os.access(tmp_path / "out", os.W_OK):  # root may write anywhere
+        monkeypatch.setattr(store.os, "access", lambda path, mode: Path(path) != tmp_path / "out")
+    with pytest.raises(Refused, match=r"out, which is not writable"):
+        store.make_folder(tmp_path / "out" / "grokking" / "runs", 0)
+    assert tree(tmp_path) == [str(tmp_path / "out")]
+
+
+def test_a_disk_too_small_is_refused_with_both_sizes(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 5_000_000, 5_000_000))
+    with pytest.raises(Refused, match=r"5 MB free: this sweep needs 2\.5 GB"):
+        store.make_folder(tmp_path / "out" / "runs", 2_500_000_000)
+    assert tree(tmp_path) == []
+    store.make_folder(tmp_path / "out" / "runs", 5_000_000)
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (64e6, "64 MB"), (2.5e9, "2.5 GB"), (3e13, "30 TB")],
+)
+def test_sizes_read_well(n_bytes, text):
+    assert store.size(n_bytes) == text
+
+
+@settings(max_examples=200)
+@example(999_600_000)
+@given(st.integers(0, 10**14))
+def test_sizes_are_never_in_powers_of_ten(n_bytes):
+    assert "e" not in store.size(n_bytes).replace("bytes", "")
+
+
+def test_the_json_of_a_chunk_is_readable_without_toylab(folder):
+    """The info is plain JSON: whoever has only the files can see what they are."""
+    info = json.loads((folder / "4" / "info" / "metadata").read_text())
+    assert info["steps"] == [1, 2, 9] and info["arrays"]["traj"]["W_E"]["dtype"] == "<f4"
