@@ -137,7 +137,7 @@ BAD = [
     (["--set", "task.n_train=0"], r"task\.n_train is 0: it must lie between 1 and 169"),
     (["--set", "task.n_train=170"], r"task\.n_train is 170: it must lie between 1 and 169"),
     (["--set", "task.n_train=-3"], r"task\.n_train is -3"),
-    (["--set", "task.p=1"], r"task\.p is 1: it must be at least 2"),
+    (["--set", "task.p=1"], r"task\.p is 1: it must lie between 2 and 1024"),
     (["--set", "task.p=17", "task.n_train=200"], r"net\.d_vocab is 14: task\.p = 17 needs"),
     (["--set", "task.corruption=1.5"], r"task\.corruption is 1\.5: it must lie in \[0, 1\]"),
     (["--set", "net.n_heads=3"], r"net\.d_model is 16: it must be divisible by net\.n_heads, which is 3"),
@@ -341,28 +341,32 @@ def test_from_a_run_of_another_folder(trained, asked, tmp_path):
     assert run_sweep.main([*SMOKE, "--from", start, "--stage", "train", "--out", str(tmp_path)]) == 0
     spec = asked[0][1]
     (group,) = sweep.load(trained / "grokking" / "runs")
-    assert spec.started_from == f"{run}@200"
+    assert spec.started_from == start
     for name, value in group.params.items():
         assert (spec.start[name] == value[1, -1]).all()
 
 
-def test_from_a_run_of_this_folder_finds_its_params(trained, asked):
+def test_from_a_bare_run_is_looked_for_below_results(trained, asked, tmp_path, monkeypatch):
     run, _ = one_run(trained)
-    assert run_sweep.main([*SMOKE, "--from", f"{run}@200", "--stage", "train", "--out", str(trained)]) == 0
-    assert asked[0][1].started_from == f"{run}@200"
+    (tmp_path / "results").symlink_to(trained)
+    monkeypatch.chdir(tmp_path)
+    assert run_sweep.main([*SMOKE, "--from", f"{run}@200", "--stage", "train", "--out", "elsewhere"]) == 0
+    assert asked[0][1].started_from == f"results/grokking/{run}@200"
 
 
-def test_from_a_run_of_this_folder_trains(trained, capfd):
+def test_from_trains_on_from_there(trained, tmp_path):
     run, _ = one_run(trained)
-    arguments = [*SMOKE, "--seeds", "2", "--from", f"{run}@200", "--stage", "train", "--out", str(trained)]
-    assert run_sweep.main(arguments) == 0
+    start = f"{trained}/grokking/{run}@200"
+    assert run_sweep.main([*SMOKE, "--from", start, "--stage", "train", "--out", str(tmp_path)]) == 0
+    (old,), (new,) = (sweep.load(folder / "grokking" / "runs") for folder in (trained, tmp_path))
+    assert (new.params["W_E"][0, 0] == old.params["W_E"][0, -1]).all()
 
 
 @pytest.mark.parametrize(
     ("start", "arguments", "words"),
     [
         ("{run}@7", [], "no point saved at step 7: the nearest is 10"),
-        ("zzz@200", [], "holds no run 'zzz': it has"),
+        ("zzz@200", [], "holds 0 runs that start with 'zzz': it has"),
         ("{run}@200", ["--set", "net.d_mlp=16"], "its params do not fit this net (W_in, W_out, b_in differ)"),
     ],
 )
@@ -385,7 +389,7 @@ def test_from_a_run_that_is_not_said_is_refused(trained, asked, tmp_path, capfd)
 
 
 @pytest.mark.parametrize(
-    ("stage", "words"), [("analyze", "holds no runs: run the stage train first"), ("draw", "run the stage before it")]
+    ("stage", "words"), [("analyze", "run the stage train first"), ("draw", "run the stage before it")]
 )
 def test_a_stage_before_its_turn_says_which_comes_first(stage, words, tmp_path, capfd):
     assert words in refused([*SMOKE, "--stage", stage, "--out", tmp_path / "out"], capfd, status=1)
@@ -395,25 +399,27 @@ def test_a_stage_before_its_turn_says_which_comes_first(stage, words, tmp_path, 
 def test_analysis_of_another_sweep_is_refused(trained, capfd):
     before = tree(trained)
     arguments = [*SMOKE, "--seeds", "2", "--set", "optimizer.lr=2e-3", "--stage", "analyze", "--out", trained]
-    assert "trained with other configs" in refused(arguments, capfd, status=1)
+    assert "optimizer.lr: 0.001 → 0.002" in refused(arguments, capfd)
     assert tree(trained) == before
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "words", "status"),
     [
-        ["--set", "seed=0,5"],
-        ["--seeds", "1"],
-        ["--seeds", "3"],
-        ["--seeds", "2", "--set", "net.d_mlp=32,16"],
+        (["--set", "seed=0,5"], "seed: 1 → 5", 2),
+        (["--seeds", "1"], "runs: 2 → 1", 2),
+        (["--seeds", "3"], "runs: 2 → 3", 2),
+        (["--seeds", "2", "--set", "net.d_mlp=32,16"], "lacks 1 of the 2 groups", 1),
     ],
-    ids=" ".join,
+    ids=str,
 )
-def test_analysis_of_a_sweep_that_shares_only_its_first_runs_is_refused(arguments, trained, capfd, monkeypatch):
+def test_analysis_of_a_sweep_that_shares_only_its_first_runs_is_refused(
+    arguments, words, status, trained, capfd, monkeypatch
+):
     monkeypatch.setattr(lab, "analyze_over_runs", analysed_at_no_cost)
     before = tree(trained)
-    said = refused([*SMOKE, *arguments, "--stage", "analyze", "--out", trained], capfd, status=1)
-    assert "train" in said and tree(trained) == before
+    said = refused([*SMOKE, *arguments, "--stage", "analyze", "--out", trained], capfd, status=status)
+    assert words in said and tree(trained) == before
 
 
 def analysed_at_no_cost(fn, params, run, batch_size):

@@ -69,7 +69,8 @@ def run_group(
 def _manifest(
     configs: Sequence[Config], spec: Spec, folder: Path, plan: Plan | None, lane: int | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """The group's manifest, and what to tell: compared with what is asked if there is one, else decided and written before the first step."""
+    """The group's manifest, and what to tell. If there is one it is compared with what is asked; else it is decided and
+    written before the first step."""
     path = folder / "manifest.json"
     saves = [int(step) for step in spec.saves]
     asked: dict[str, Any] = {
