@@ -192,3 +192,9 @@ def test_committed_manifests_name_no_place_on_a_machine(committed):
     text = (committed[1] / "manifest.json").read_text()
     assert not any(place in text for place in ("/root/", "/home/", "/tmp/", "/work/", "/Users/", ":\\\\"))
     assert "-dirty" not in json.loads(text)["commit"]
+
+
+def test_the_readme_shows_the_committed_claims(committed):
+    name, folder = committed
+    readme = (REPOSITORY / "README.md").read_text()
+    assert f"<!-- claims: results/{name}/claims.md -->\n{(folder / 'claims.md').read_text()}" in readme
