@@ -1,0 +1,29 @@
+"""The README's commands and example are what it says."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+
+
+def test_the_example_finds_the_frequencies_that_it_put_in(capsys):
+    code = re.findall(r"```python\n(.*?)```", README, re.S)[0]
+    found: dict = {}
+    exec(code, found)
+    assert np.flatnonzero(found["key"]).tolist() == [14, 35, 41]
+    assert "[14 35 41]" in capsys.readouterr().out
+
+
+def test_the_two_commands_are_there_as_ci_takes_them():
+    assert "pip install -e . && python run_sweep.py grokking\n" in README
+    assert "\npip install -e '.[test]' && pytest\n" in README
+
+
+def test_the_map_names_files_that_exist():
+    root = Path(__file__).resolve().parent.parent
+    for cell in re.findall(r"^\| (`.+?) \|", README.split("## The map")[1], re.M):
+        for name in re.findall(r"`([\w./]+)`", cell):
+            known = [root / name, root / "toylab" / name]
+            assert any(path.exists() for path in known), name
