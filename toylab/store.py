@@ -147,7 +147,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def read_arrays(path: Path) -> Arrays:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:  # np.load leaks a file it fails on
             if sorted(file[NAMES]) != sorted(set(file.files) - {NAMES}):
                 raise ValueError("arrays are missing from it")
             return {name: file[name] for name in file.files if name != NAMES}
