@@ -23,6 +23,7 @@ TABLES = {
     "x2+xy+y2": lambda a, b, p: a * a + a * b + b * b,
     "x2+xy+y2+x": lambda a, b, p: a * a + a * b + b * b + a,
     "x3+xy": lambda a, b, p: a * a * a + a * b,
+    "x3+xy2": lambda a, b, p: a * a * a + a * b * b,
     "x3+xy2+y": lambda a, b, p: a * a * a + a * b * b + b,
     "divide_or_subtract": lambda a, b, p: a * pow(b, p - 2, p) if b % 2 else a - b,
 }

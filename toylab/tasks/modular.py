@@ -14,8 +14,8 @@ from toylab.base import Apply, Params, static
 from toylab.losses import cross_entropy
 
 Operation = Literal[
-    "add", "subtract", "multiply", "divide", "x2+y2", "x2+xy+y2", "x2+xy+y2+x", "x3+xy", "x3+xy2+y", "divide_or_subtract",
-    "random",
+    "add", "subtract", "multiply", "divide", "x2+y2", "x2+xy+y2", "x2+xy+y2+x", "x3+xy", "x3+xy2", "x3+xy2+y",
+    "divide_or_subtract", "random",
 ]  # fmt: skip
 
 POLYNOMIALS: dict[str, Callable[[Array, Array], Array]] = {
@@ -26,6 +26,7 @@ POLYNOMIALS: dict[str, Callable[[Array, Array], Array]] = {
     "x2+xy+y2": lambda x, y: x**2 + x * y + y**2,
     "x2+xy+y2+x": lambda x, y: x**2 + x * y + y**2 + x,
     "x3+xy": lambda x, y: x**3 + x * y,
+    "x3+xy2": lambda x, y: x**3 + x * y**2,
     "x3+xy2+y": lambda x, y: x**3 + x * y**2 + y,
 }
 MAX_P = 1024
