@@ -2,19 +2,20 @@
 
 Claim     Long after it fits its training pairs, the network's test loss falls; all the while it has been building a circuit
           of a few cosines, and it generalises when weight decay has cleaned the memorisation away.
-Source    Nanda et al. 2023, Progress measures for grokking via mechanistic interpretability (arXiv 2301.05217), figures 1,
-          2, 3, 6 and 7, mainline set-up: p = 113, 30 % of the pairs, AdamW lr 1e-3, weight decay 1, full batch.
+Source    Nanda et al. 2023, Progress measures for grokking via mechanistic interpretability (arXiv 2301.05217), mainline
+          set-up: p = 113, 30 % of the pairs, AdamW lr 1e-3, weight decay 1, full batch.
 Expect    99 % train accuracy near step 150, test loss below 0.1 near step 8,000 (factor 2 between seeds), 2 to 9 key
           frequencies that explain 95 % of the logits' variance, 85 % of the neurons tuned to a single frequency.
-Cost      cpu: one seed, 2 to 5 minutes on two cores. paper: 5 seeds to step 25,000, about 40 minutes on two cores.
-          The paper trains for 40,000 epochs; all that is claimed lies before 25,000.
+Cost      cpu: one seed, 2 to 5 minutes on two cores. paper: 5 seeds to step 25,000, 35 minutes on two quiet cores.
+          The paper trains for 40,000 epochs; the claims here are judged at 25,000.
 Command   python run_sweep.py grokking [--scale smoke|cpu|paper]
 Fails     (paper scale, seeds 0 to 4) Two seeds grok earlier than half the released run's 7,930 steps (2,730 and 3,300).
           Tried: the train loss passes that run's thresholds at its steps, a PyTorch copy follows ours for 120 steps, and
           seed 1 takes 8,300, so this looks like the spread between seeds. Logit variance: seeds 2 and 3 reach 0.99 near
           step 10,000 and drift to 0.948 and 0.947; in seed 3 frequency 5, with 1.9 % just below the rule for a key one,
-          would add 0.019. Centring (input or global) changes nothing. Single-frequency neurons: those that fall short
-          hardly fire; weighted by variance the share is 0.89 to 0.99. From step 15,000 on it moves by less than 0.06.
+          would add 0.019. Centring (input or global) changes nothing. Single-frequency neurons: their share moves by
+          less than 0.06 from step 15,000 on, and those that fall short vary less: by variance (neurons/single_by_variance)
+          the share is 0.89 to 0.99. At the paper's own 84.6 % one seed of five would hold.
 """
 
 from collections.abc import Callable
@@ -167,20 +168,34 @@ CLAIMS = [
         202,
     ),
     Claim("groks: first step with test loss < 0.1", f"{RUNS}: 7,930, within a factor 2", test_step, 3965, 15860),
-    Claim("delay: steps to 99 % test over 99 % train accuracy", "figure 2; about 60", grokking_ratio, 10),
-    Claim("key frequencies in the logits", "section 5.3: 2 to 9", n_key, 2, 9),
-    Claim("logit variance explained by the key cosines", "section 4.1: 95 %", last("logits/fve"), 0.95),
+    Claim(
+        "delay: steps to 99 % test over 99 % train accuracy", "Nanda et al. 2023; the bound is ours", grokking_ratio, 10
+    ),
+    Claim("key frequencies in the logits", "Nanda et al. 2023: 2 to 9", n_key, 2, 9),
+    Claim("logit variance explained by the key cosines", "Nanda et al. 2023: 95 %", last("logits/fve"), 0.95),
     Claim(
         "neurons above 85 % single-frequency",
-        "section 4.2: 84.6 %; 79.1 % in a released run",
+        "Nanda et al. 2023: 84.6 %; the bound is a released run's 79.1 %",
         single_share,
         0.79,
     ),
-    Claim("restricted loss falls before test loss: lead", "figure 7", restricted_lead, 1, unit="steps"),
-    Claim("excluded loss rises while train loss < 0.01", "figure 7", excluded_rise, 1, unit="nats"),
-    Claim("Gini coefficient of W_E", "section 5.3: 0.55 to 0.80", last("gini/W_E"), 0.55, 0.80),
-    Claim("Gini coefficient of W_L", "section 5.3: 0.68 to 0.91", last("gini/W_L"), 0.68, 0.91),
-    Claim("Σw² after cleanup over before", "figure 7: falls sharply", norm_fall, 0, 0.8),
+    Claim(
+        "restricted loss falls before test loss: lead",
+        "Nanda et al. 2023; the bound is ours",
+        restricted_lead,
+        1,
+        unit="steps",
+    ),
+    Claim(
+        "excluded loss rises while train loss < 0.01",
+        "Nanda et al. 2023; the bound is ours",
+        excluded_rise,
+        1,
+        unit="nats",
+    ),
+    Claim("Gini coefficient of W_E", "Nanda et al. 2023: 0.55 to 0.80", last("gini/W_E"), 0.55, 0.80),
+    Claim("Gini coefficient of W_L", "Nanda et al. 2023: 0.68 to 0.91", last("gini/W_L"), 0.68, 0.91),
+    Claim("Σw² after cleanup over before", "Nanda et al. 2023: falls; the bound is ours", norm_fall, 0, 0.8),
 ]
 
 

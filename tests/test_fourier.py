@@ -191,6 +191,28 @@ def test_analyzers_read_the_handmade_circuit(all_positions):
     np.testing.assert_allclose(neuron_logit / neuron_logit.sum(), shares, atol=1e-10)
 
 
+class GivenNeurons:
+    """A net whose neurons are what it was given, [p², n], whatever its params."""
+
+    def __init__(self, acts):
+        self.acts = acts
+
+    def apply(self, params, x, patch=None, *, full=True):
+        return self.acts, {"mlp_post": self.acts[None]}
+
+
+def test_the_census_counts_single_frequency_neurons_and_weighs_them_by_variance():
+    """2 cos 3a (variance 2) and cos 1b (½) are single-frequency; cos 1a + cos 2a (1) is half in each."""
+    p = 11
+    angle = 2 * np.pi * np.arange(p) / p
+    a, b = np.broadcast_arrays(angle[:, None], angle)
+    acts = np.stack([2 * np.cos(3 * a), np.cos(b), np.cos(a) + np.cos(2 * a)], axis=2).reshape(p * p, 3)
+    found = exact(fourier.neuron_census, {}, hand_run(p, GivenNeurons(acts)))
+    np.testing.assert_allclose(found["single"], 2 / 3, atol=1e-12)
+    np.testing.assert_allclose(found["single_by_variance"], 2.5 / 3.5, atol=1e-12)
+    assert found["count"].tolist() == [0, 1, 0, 1, 0, 0]
+
+
 def test_separate_embeddings_and_neurons_read_out_directly():
     """A one-hidden-layer network: W_E [2, d_vocab, d_model], W_U [d_mlp, C], no W_out."""
     p, run = 13, hand_run(13)

@@ -179,7 +179,8 @@ def test_bad_input_gets_one_sentence_status_2_and_nothing_is_created(arguments, 
 def test_training_on_all_pairs_is_possible():
     """The task's rule lets n_train be p²: then there is no test set, and its measures are nan."""
     config = cfg.check(cfg.override(grokking.CONFIGS["smoke"][0], "task.n_train", "169"))
-    jax.eval_shape(train.advance, config, jax.eval_shape(train.init, config), np.array([0, 5]))
+    _, trajectory = jax.eval_shape(train.advance, config, jax.eval_shape(train.init, config), np.array([0, 5]))
+    assert trajectory.measures["test_loss"].shape == (2,)
 
 
 @pytest.mark.parametrize("arguments", [["--scale", "huge"], ["--stage", "plot"], ["--lane", "x"], ["--sed", "1"]])
@@ -377,12 +378,14 @@ def test_from_what_is_not_there_or_does_not_fit_is_refused(start, arguments, wor
 
 
 def test_from_a_folder_that_is_not_there_is_bad_input(tmp_path, capfd):
-    refused([*SMOKE, "--from", f"{tmp_path}/nowhere/1a2b@200", "--out", tmp_path / "out"], capfd)
+    said = refused([*SMOKE, "--from", f"{tmp_path}/nowhere/1a2b@200", "--out", tmp_path / "out"], capfd)
+    assert "names no run" in said and tree(tmp_path) == {}
 
 
 def test_from_a_run_that_is_not_said_is_refused(trained, asked, tmp_path, capfd):
     start = f"{trained}/grokking/@200"
-    refused([*SMOKE, "--from", start, "--stage", "train", "--out", tmp_path / "out"], capfd)
+    said = refused([*SMOKE, "--from", start, "--stage", "train", "--out", tmp_path / "out"], capfd)
+    assert "it must be RUN@STEP" in said and asked == []
 
 
 # --- stages

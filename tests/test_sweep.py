@@ -558,6 +558,6 @@ def test_reports_tell_of_every_beat(tmp_path):
 def test_the_announced_size_is_not_exceeded(tmp_path):
     """Of arrays large enough that the files' own overhead does not count."""
     spec, configs = Spec(saves=range(64)), [tiny(seed, d_model=400) for seed in range(2)]
-    sweep.run(configs, spec, tmp_path, plan=Plan(1, 2, 16))
+    sweep.run(configs, spec, tmp_path, plan=Plan(1, 1, 1))  # the most that a plan can take
     taken = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert 0.5 * sweep.bytes_needed(configs, spec) < taken <= sweep.bytes_needed(configs, spec)

@@ -94,14 +94,13 @@ def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:
 
 
 def bytes_needed(configs: Sequence[Config], spec: Spec) -> int:
-    """What the saved points of a sweep and its resume points take at most on disk."""
+    """What the saved points of a sweep and its resume points take at most on disk: slow steps make a chunk, and so a
+    resume point, of every saved point."""
     total = 0
     for members in groups(configs).values():
         state = jax.eval_shape(train.init, members[0])
         kept = {name: leaf for name, leaf in state.params.items() if spec.keep is None or name in spec.keep}
-        points, resume = len(spec.saves) * _n_bytes(kept), _n_bytes(state)
-        n_chunks = 1 + len(members) * points // 64_000_000 + len(spec.saves) // 16
-        total += len(members) * (points + resume * n_chunks)
+        total += len(members) * len(spec.saves) * (_n_bytes(kept) + _n_bytes(state))
     return total
 
 

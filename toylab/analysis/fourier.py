@@ -1,4 +1,4 @@
-"""Fourier analysis over Z_p of embeddings, neurons and logits (Nanda et al. 2023, arXiv 2301.05217, §4).
+"""Fourier analysis over Z_p of embeddings, neurons and logits (Nanda et al. 2023, arXiv 2301.05217).
 
 A frequency k runs from 0 (the constant) to p//2. All arrays over frequencies have p//2 + 1 entries, key
 frequencies are a bool mask over them, and every energy is a plain sum of squares. Inputs are numpy or jax
@@ -16,7 +16,7 @@ from toylab.base import Params, Run
 
 
 def basis(p: int) -> Array:
-    """The real Fourier basis F [p, p] of Z_p, rows orthonormal (Nanda et al. 2023, §4.1).
+    """The real Fourier basis F [p, p] of Z_p, rows orthonormal (Nanda et al. 2023).
 
     Row 0 is the constant 1/√p; rows 2k−1 and 2k are √(2/p)·cos(2πkn/p) and √(2/p)·sin(2πkn/p), k = 1, 2, ….
     The paper has odd p only; for even p the last row is (−1)^n/√p, the cosine of k = p/2, whose sine
@@ -41,7 +41,7 @@ def spectrum(x: ArrayLike, axis: int = 0) -> Array:
     """Energy of each frequency along `axis` (of length p), summed over all other axes: [p//2 + 1].
 
     Entry k is Σ (cos row of F·x)² + Σ (sin row of F·x)². The entries sum to ‖x‖² (Parseval). Units: those of
-    x, squared. Nanda et al. 2023, §4.1, whose figure shows the square root of each row; ValueError for a
+    x, squared. Nanda et al. 2023, whose figures show the square root of each row; ValueError for a
     scalar x.
     """
     x = floating(x)
@@ -77,7 +77,7 @@ def neuron_frequencies(acts: ArrayLike) -> tuple[Array, Array]:
 
     `acts` [p, p, n] are activations over all inputs (a, b), centred here. The share of k is the energy of the
     2-D transform in the block {1, cos k, sin k} ⊗ {1, cos k, sin k} without its constant, over the whole
-    variance; the frequency is the k of the largest share. Nanda et al. 2023, §4.3. Deviation: their code
+    variance; the frequency is the k of the largest share. Nanda et al. 2023. Deviation: their code
     never tries the last frequency (p−1)/2, here k runs to p//2. A neuron that does not vary has frequency 0
     and share 0. Raises ValueError unless the shape is [p, p, n].
     """
@@ -110,7 +110,7 @@ def logit_coefficients(logits: ArrayLike) -> Array:
 
     Entry 0 belongs to the constant. The squares of the entries are energies and add up to at most ‖logits‖².
     `logits` is [p, p, p] (drop further classes first), the unit is that of the logits times p^{3/2}. Nanda et
-    al. 2023, §4.1. Raises ValueError for other shapes.
+    al. 2023. Raises ValueError for other shapes.
     """
     logits = floating(logits)
     p = modulus("logits", logits, 3, cube=True)
@@ -129,7 +129,7 @@ def logit_fve(logits: ArrayLike, key: ArrayLike, centring: Literal["input", "glo
     `logits` [p, p, p], `key` bool [p//2 + 1], result a scalar in [0, 1], 0 where the logits do not vary.
     `centring` "input" subtracts the mean over c of every input, since a softmax does not see it; "global" one
     mean of the cube. The difference is large (.472 against .330 in the float32 run of Nanda et al. 2023,
-    §4.1, who do not say which). Raises ValueError for other shapes and an unknown centring.
+    who do not say which). Raises ValueError for other shapes and an unknown centring.
     """
     if centring not in ("input", "global"):
         raise ValueError(f'centring is {centring!r}, it must be "input" or "global"')
@@ -188,7 +188,7 @@ def number_rows(params: Params, run: Run) -> Array:
 
 
 def neuron_to_logit(params: Params, run: Run) -> Array:
-    """W_L = W_out W_U of the last layer, or W_U where neurons are read out directly, [d_mlp, p] (§4.2)."""
+    """W_L = W_out W_U of the last layer, or W_U where neurons are read out directly, [d_mlp, p]."""
     W_U = params["W_U"][:, : task_modulus(run)]
     return _dot(params["W_out"][-1], W_U) if "W_out" in params else W_U
 
@@ -204,22 +204,25 @@ def neuron_logit(params: Params, run: Run) -> dict[str, Array]:
 
 
 def neurons(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: frequency and fraction of the last layer's neurons at the last position."""
+    """Analyzer: frequency, fraction and variance over all inputs of the last layer's neurons at the last position."""
     p = task_modulus(run)
     cache = run.config.net.apply(params, run.data["tokens"])[1]
     if "mlp_post" not in cache:
         raise ValueError("net.d_mlp is 0: this page's analysis of neurons needs an MLP, of at least 1.")
     acts = cache["mlp_post"][-1]  # [p², (T,) n]
-    frequency, fraction = neuron_frequencies(acts.reshape(p * p, -1, acts.shape[-1])[:, -1].reshape(p, p, -1))
-    return {"frequency": frequency, "fraction": fraction}
+    last = acts.reshape(p * p, -1, acts.shape[-1])[:, -1].reshape(p, p, -1)
+    frequency, fraction = neuron_frequencies(last)
+    return {"frequency": frequency, "fraction": fraction, "variance": last.var(axis=(0, 1))}
 
 
 def neuron_census(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the share of neurons above 85 % single-frequency (§4.2), and how many of those each frequency has."""
+    """Analyzer: the share of neurons above 85 % single-frequency, the share of all neurons' variance that these have, and
+    how many of them each frequency has."""
     found = neurons(params, run)
     single, frequencies = found["fraction"] > 0.85, jnp.arange(task_modulus(run) // 2 + 1)
     count = jnp.sum(single & (found["frequency"] == frequencies[:, None]), axis=1)
-    return {"single": single.mean(), "count": count}
+    by_variance = jnp.sum(jnp.where(single, found["variance"], 0)) / jnp.sum(found["variance"])
+    return {"single": single.mean(), "single_by_variance": by_variance, "count": count}
 
 
 def numbers(params: Params, run: Run) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""Progress measures of grokking (Nanda et al. 2023, arXiv 2301.05217, §5), as their released code has them.
+"""Progress measures of grokking (Nanda et al. 2023, arXiv 2301.05217), as their released code has them.
 
 The losses are of the logits as functions of (a, b), for the task a + b mod p. A key frequency k stands for
 the two unit directions cos(2πk(a+b)/p) and sin(2πk(a+b)/p) over the p² inputs. Both are functions of
@@ -73,7 +73,7 @@ def gini(x: ArrayLike) -> Array:
     """Gini coefficient of |x|: G = Σ_ij |x_i − x_j| / (2 n² mean x), for x [n]: a scalar without unit.
 
     0 where all entries are equal (all zero included), 1 − 1/n where only one is not zero. Computed from the
-    sorted values as Σ_i (2i − n − 1) x_(i) / (n Σ x), i = 1 … n. Nanda et al. 2023, §5, take it of the norms
+    sorted values as Σ_i (2i − n − 1) x_(i) / (n Σ x), i = 1 … n. Nanda et al. 2023 take it of the norms
     of the Fourier components of W_E and W_L. ValueError unless x has one axis.
     """
     x = floating(x)
