@@ -36,6 +36,7 @@ ONLY_IN = {
     "orbax": "store",
     "pyarrow": "store",
     "matplotlib": "plots experiments",
+    "PIL": "plots",
     "ray": "cluster",
     "torch": "benchmarks importers",
     "argparse": "run_sweep benchmarks",

@@ -6,8 +6,10 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox, IdentityTransform
 
 SMALL = 7.0  # points: tick labels and the labels beside lines; all other text has 8
@@ -102,3 +104,14 @@ class MarginLabels(Artist):
         self._place(renderer)
         for child in self.get_children():
             child.draw(renderer)
+
+
+def log_numbers(axis: Axis) -> None:
+    """Write out the numbers of a log axis of limits already set; one that spans few decades has some between decades."""
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
+    between = (1.0,) if decades > 2 else (1.0, 2.0, 5.0) if decades > 0.7 else tuple(np.arange(1.0, 10.0))
+    axis.set_major_locator(LogLocator(subs=between))
+    axis.set_minor_formatter(NullFormatter())
+    if high <= 1e5 and low >= 1e-4:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))

@@ -3,17 +3,20 @@
 Figures are built on `matplotlib.figure.Figure` alone: no pyplot, so no global figure list and no display.
 """
 
+import io
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, ParamSpec
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+from PIL import Image
 
 from toylab.plots.labels import SMALL, MarginLabels
 
@@ -40,19 +43,43 @@ HOUSE: dict[str, Any] = {
 TICKS: dict[str, Any] = {"labelsize": SMALL, "width": 0.6, "length": 2.5, "pad": 2}
 
 
-def house(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+MOST_FRAMES = 80  # of a GIF, which stays below about 1.5 MB
+GIF_DPI = 140  # a column is 476 pixels wide
+GIF_COLORS = 96  # one palette for all frames
+HOLD = 1.5  # seconds for which the last frame of a GIF stands before it starts again
+
+
+@dataclass(frozen=True)
+class Animation:
+    """A figure and `show`, which moves what it shows to frame 0..n_frames - 1; saved as a GIF that repeats."""
+
+    figure: Figure
+    show: Callable[[int], object]
+    n_frames: int
+    fps: float = 12
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_frames <= MOST_FRAMES:
+            raise ValueError(f"n_frames is {self.n_frames}; an animation has 1 to {MOST_FRAMES} frames")
+
+
+Drawing = TypeVar("Drawing", Figure, Animation)
+
+
+def house(draw: Callable[P, Drawing]) -> Callable[P, Drawing]:
     """Run a drawing function under matplotlib's defaults and HOUSE, whatever the caller's own settings.
 
     The layout is made once and then kept: made again by a second draw it could come out otherwise.
     """
 
     @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Drawing:
         with matplotlib.style.context(HOUSE, after_reset=True):
-            figure = draw(*args, **kwargs)
+            drawing = draw(*args, **kwargs)
+            figure = drawing.figure if isinstance(drawing, Animation) else drawing
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
-            return figure
+            return drawing
 
     return styled
 
@@ -62,10 +89,14 @@ def panels(width: float, height: float, columns: int = 1, rows: int = 1) -> tupl
     figure = Figure(figsize=(width, height), dpi=HOUSE["savefig.dpi"], layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax in axes:
-        # ticks are made when first drawn, when the style is no longer in force: give it to the axis instead
-        ax.tick_params(which="major", **TICKS)
-        ax.tick_params(which="minor", **(TICKS | {"length": 1.5, "width": 0.4}))
+        ticks(ax)
     return figure, axes
+
+
+def ticks(ax: Axes) -> None:
+    """Give an axes the ticks of the house; they are made when first drawn, when the style is no longer in force."""
+    ax.tick_params(which="major", **TICKS)
+    ax.tick_params(which="minor", **(TICKS | {"length": 1.5, "width": 0.4}))
 
 
 def letter(ax: Axes, mark: str, title: str = "", lift: float = 8) -> None:
@@ -93,6 +124,9 @@ def step_axis(ax: Axes, steps: np.ndarray, xscale: XScale) -> None:
     if xscale == "log":
         first = float(min(steps[steps > 0], default=1))
         ax.set_xscale("symlog", linthresh=first, linscale=0.3, subs=range(2, 10))
+        decades = 10.0 ** np.arange(np.ceil(np.log10(first)), np.log10(max(first, float(steps[-1]))) + 1e-9)
+        numbered = decades[:: -(-len(decades) // 4)] if len(decades) else [first]
+        ax.xaxis.set_major_locator(FixedLocator([0, *numbered]))  # none within the linear piece, where 0 is near
     else:
         ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     end = steps[-1] if steps[-1] > steps[0] else steps[0] + 1
@@ -122,17 +156,46 @@ def mark_phases(ax: Axes, start: float, ends: np.ndarray, *, fill: bool = True) 
     MarginLabels(ax, "top", np.array(spans), names, inks)
 
 
-def save(figure: Figure, path: str | Path) -> Path:
-    """Write a PNG at 200 dpi: whole or not at all, and the same bytes whenever the same figure is drawn."""
+def suffix(drawing: Figure | Animation) -> str:
+    """The suffix of the file that `save` writes: ".png" of a figure, ".gif" of an animation."""
+    return ".gif" if isinstance(drawing, Animation) else ".png"
+
+
+def save(drawing: Figure | Animation, path: str | Path) -> Path:
+    """Write a PNG at 200 dpi, or a GIF: whole or not at all, and the same bytes whenever the same is drawn."""
     path = Path(path)
-    if path.suffix != ".png":
-        raise ValueError(f"path is {str(path)!r}; figures are saved as .png")
+    if path.suffix != suffix(drawing):
+        kind = "animations" if isinstance(drawing, Animation) else "figures"
+        raise ValueError(f"path is {str(path)!r}; {kind} are saved as {suffix(drawing)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with matplotlib.style.context(HOUSE, after_reset=True):
-            figure.savefig(part, format="png", dpi=HOUSE["savefig.dpi"], metadata={"Software": None})
+            if isinstance(drawing, Animation):
+                _write_gif(drawing, part)
+            else:
+                drawing.savefig(part, format="png", dpi=HOUSE["savefig.dpi"], metadata={"Software": None})
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def _frame(animation: Animation, i: int) -> Image.Image:
+    animation.show(i)
+    picture = io.BytesIO()
+    animation.figure.savefig(picture, format="png", dpi=GIF_DPI, pil_kwargs={"compress_level": 0})
+    return Image.open(picture).convert("RGB")
+
+
+def _write_gif(animation: Animation, path: Path) -> None:
+    """All frames in one palette taken from a few of them, undithered: small files, and nothing flickers."""
+    frames = [_frame(animation, i) for i in range(animation.n_frames)]
+    few = frames[:: -(-len(frames) // 6)] + frames[-1:]
+    montage = Image.fromarray(np.concatenate([np.asarray(frame) for frame in few]))
+    palette = montage.quantize(GIF_COLORS, Image.Quantize.MAXCOVERAGE)
+    drawn = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    tick = round(1000 / animation.fps)
+    durations = [tick] * (len(frames) - 1) + [max(tick, round(1000 * HOLD))]
+    first, *others = drawn
+    first.save(path, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)

@@ -1,0 +1,145 @@
+"""Measurement against theory: values with their spread over seeds on exact curves, and losses on exact levels."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from toylab.plots import labels, style
+
+LEVEL = "#8A8A8A"
+
+
+class Series(NamedTuple):
+    """One quantity: measured [R, N] at x [N] (R runs, mostly seeds), and what theory says at exact_x [M]."""
+
+    x: np.ndarray  # [N]
+    measured: np.ndarray  # [R, N], nan where there is no value
+    exact: np.ndarray | None = None  # [M]
+    exact_x: np.ndarray | None = None  # [M]; None: x
+
+
+def _check(name: str, series: Series) -> None:
+    if series.x.ndim != 1 or series.measured.ndim != 2 or series.measured.shape[1:] != series.x.shape:
+        raise ValueError(
+            f"{name}: x has shape {series.x.shape} and measured {series.measured.shape}; they are [N] and [R, N]"
+        )
+    if series.exact is not None:
+        at = series.x if series.exact_x is None else series.exact_x
+        if np.shape(series.exact) != np.shape(at):
+            raise ValueError(f"{name}: exact has shape {np.shape(series.exact)}; at its x it is {np.shape(at)}")
+
+
+def _series(ax: Axes, series: Series, color: str) -> None:
+    """Every run as a pale dot, the median over runs as a large one, a bar from the lowest to the highest run."""
+    order = np.argsort(series.x, kind="stable")
+    x, measured = series.x[order], series.measured[:, order]
+    if series.exact is not None:
+        at = series.x if series.exact_x is None else series.exact_x
+        rising = np.argsort(at, kind="stable")
+        ax.plot(np.asarray(at)[rising], np.asarray(series.exact)[rising], color=color, lw=1.1, zorder=2)
+    held = np.isfinite(measured).any(axis=0)
+    x, measured = x[held], measured[:, held]
+    if len(measured) > 1:
+        ax.plot(np.tile(x, len(measured)), measured.ravel(), "o", ms=2, color=color, mew=0, alpha=0.35, zorder=3)
+        ax.vlines(x, np.nanmin(measured, axis=0), np.nanmax(measured, axis=0), color=color, lw=0.7, zorder=3)
+    ax.plot(x, np.nanmedian(measured, axis=0), "o", ms=4, color=color, mec="white", mew=0.4, zorder=4)
+
+
+@style.house
+def agreement(
+    series: Mapping[str, Series],
+    xlabel: str,
+    ylabel: str,
+    *,
+    log: tuple[bool, bool] = (False, False),
+    title: str = "",
+) -> Figure:
+    """Measured values with the spread of their runs on the exact curves, in a single column.
+
+    Up to seven named `series` (an empty name for the only one); xlabel and ylabel with units; log: (x axis, y axis).
+    """
+    if not series or len(series) > len(style.SERIES):
+        raise ValueError(f"series has {len(series)} entries; 1 to {len(style.SERIES)} can be told apart")
+    figure, (ax,) = style.panels(style.COLUMN, 2.7)
+    for (name, each), color in zip(series.items(), style.SERIES, strict=False):
+        _check(name, each)
+        _series(ax, each, color)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.title.set_fontsize(8)
+    if log[0]:
+        ax.set_xscale("log")
+        labels.log_numbers(ax.xaxis)
+    if log[1]:
+        ax.set_yscale("log")
+        labels.log_numbers(ax.yaxis)
+    ends = {name: _end(each) for name, each in series.items() if name and np.isfinite(_end(each))}
+    inks = dict(zip(series, style.SERIES, strict=False))
+    labels.MarginLabels(ax, "right", np.array(list(ends.values())), list(ends), [inks[name] for name in ends])
+    style.note(figure, _key(list(series.values())))
+    return figure
+
+
+def _end(series: Series) -> float:
+    """Where the name of a series stands: at the right end of its line, or of its points."""
+    if series.exact is not None:
+        at = np.asarray(series.x if series.exact_x is None else series.exact_x)
+        values = np.asarray(series.exact, float)
+    else:
+        at, values = (
+            series.x,
+            np.array([np.nanmedian(v) if np.isfinite(v).any() else np.nan for v in series.measured.T]),
+        )
+    finite = np.isfinite(values)
+    return float(values[finite][at[finite].argmax()]) if finite.any() else np.nan
+
+
+def _key(series: list[Series]) -> str:
+    runs = max(len(each.measured) for each in series)
+    said = [f"points: medians of {runs} runs, bars: lowest to highest" if runs > 1 else "points: measured"]
+    said += ["lines: theory"] * any(each.exact is not None for each in series)
+    return "; ".join(said)
+
+
+@style.house
+def levels(
+    steps: np.ndarray,
+    loss: np.ndarray,
+    named: Mapping[str, float],
+    *,
+    shown: int = 0,
+    title: str = "",
+    ylabel: str = "loss",
+) -> Figure:
+    """The loss of every run on its way down the named levels, which theory gives, on two log axes.
+
+    steps [T] in optimiser steps, loss [R, T], nan where a run has no value; named: positive losses, such as those of the
+    k-gons of Chen et al. 2023. The run `shown` is drawn strong.
+    """
+    if loss.ndim != 2 or loss.shape[1:] != steps.shape:
+        raise ValueError(f"loss has shape {loss.shape}; with {len(steps)} steps it is [R, {len(steps)}]")
+    if not 0 <= shown < len(loss):
+        raise ValueError(f"shown is {shown}; the runs are 0 to {len(loss) - 1}")
+    if not all(value > 0 and np.isfinite(value) for value in named.values()):
+        raise ValueError(f"named has levels {sorted(named.values())}; on a log axis all are finite and above 0")
+    figure, (ax,) = style.panels(style.PAGE, 3.0)
+    draw_levels(ax, steps, loss, named, shown)
+    ax.set(ylabel=ylabel, title=title)
+    ax.title.set_fontsize(8)
+    if len(loss) > 1:
+        style.note(figure, f"strong: run {shown}; pale: the {len(loss) - 1} other runs; lines: exact levels")
+    return figure
+
+
+def draw_levels(ax: Axes, steps: np.ndarray, loss: np.ndarray, named: Mapping[str, float], shown: int) -> None:
+    for value in named.values():
+        ax.axhline(value, color=LEVEL, lw=0.6, ls=(0, (4, 2)), zorder=1)
+    for run in (*(run for run in range(len(loss)) if run != shown), shown):
+        strong = run == shown
+        ax.plot(steps, loss[run], color=style.SERIES[0], lw=1.3 if strong else 0.6, alpha=1 if strong else 0.35)
+    style.step_axis(ax, steps, "log")
+    ax.set_yscale("log")
+    labels.log_numbers(ax.yaxis)
+    labels.MarginLabels(ax, "right", np.array(list(named.values()), float), list(named), ["#444444"] * len(named))
