@@ -39,7 +39,7 @@ def static(**kwargs: Any) -> Any:
 class Apply(Protocol):
     """A network as a function: logits (or outputs) and a cache, which may be empty."""
 
-    def __call__(self, params: Params, x: Array) -> tuple[Array, Cache]: ...
+    def __call__(self, params: Params, x: Array, patch: Patch | None = None) -> tuple[Array, Cache]: ...
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from jax import Array
 
 from toylab.base import Config
 
@@ -85,19 +86,24 @@ def differences(old: Any, new: Any) -> list[str]:
 
 def family(config: Config) -> Any:
     """What two configs must share to share a compiled program: structure (static fields in it), shapes, dtypes; and
-    data_seed, since a group draws its batches once."""
+    data_seed, since a group draws its batches once (unless each run has a stream of its own)."""
     leaves, structure = jax.tree.flatten(config)
     return (
         structure,
         tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves),
-        int(config.data_seed),
+        None if own_streams(config) else int(config.data_seed),
     )
 
 
 def stack(configs: Sequence[Config]) -> Config:
-    """Configs of one family as one config with leaves [R, …]; data_seed, which they share, stays a scalar."""
+    """Configs of one family as one config with leaves [R, …]; a data_seed that they share stays a scalar."""
     stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *configs)
-    return stacked.replace(data_seed=configs[0].data_seed)
+    return stacked if own_streams(configs[0]) else stacked.replace(data_seed=configs[0].data_seed)
+
+
+def own_streams(config: Config) -> bool:
+    """Whether each run draws its batches from its own data_seed, rather than all runs of a group from one."""
+    return getattr(config.task, "streams", "shared") == "own"
 
 
 def _qualified(value: Any) -> str:
@@ -126,6 +132,8 @@ def _typed(part: Any, prefix: str) -> Any:
 
 def _cast(value: Any, hint: Any, path: str, part: Any) -> Any:
     static = _is_static(part, path.rsplit(".", 1)[-1])
+    if hint == float | Array and np.ndim(value) == 0:
+        hint = float  # one number for all, or one each
     if hint is float or hint is int:
         wanted = "a number" if hint is float else "a whole number within ±2,147,483,647"
         if not _is_number(value, hint):
@@ -183,6 +191,7 @@ def _parse(text: str, hint: Any, path: str) -> Any:
         if text.lower() not in ("true", "false"):
             raise ValueError(f"{path} is {text!r}: it must be true or false.")
         return text.lower() == "true"
+    hint = float if hint == float | Array else hint
     if hint is int or hint is float:
         try:
             return int(text) if hint is int else float(text)

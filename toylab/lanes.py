@@ -23,7 +23,7 @@ from toylab.base import Analyzer, Config, Params, State
 Arrays = dict[str, np.ndarray]
 Probes = tuple[tuple[str, Analyzer], ...]
 CHUNK_BYTES, CHUNK_SECONDS, BEAT_SECONDS = 64e6, 60.0, 1.0
-WIDTHS = (1, 4, 16, 64)
+WIDTHS = (1, 4, 16, 64, 256)  # and as many as there are runs
 LARGE_STEP = 3e-3  # s on a CPU: a single run of such a step fills the cores, so a wider lane only costs memory
 
 
@@ -55,13 +55,14 @@ def environment() -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def compiled(width: int, probes: Probes, keep: tuple[str, ...] | None) -> Any:
-    """`train.advance` for a lane: jit; and vmap over every leaf but data_seed and step where width > 1."""
+    """`train.advance` for a lane: jit; and vmap over every leaf but step and a shared data_seed where width > 1."""
     advance = partial(train.advance, probes=dict(probes), keep=keep)
     if width == 1:
         return jax.jit(advance, donate_argnums=1)
 
     def over_runs(config: Config, state: State, gaps: Any) -> Any:
-        batched = jax.tree.map(lambda _: 0, config).replace(data_seed=None)
+        batched = jax.tree.map(lambda _: 0, config)
+        batched = batched if jax.numpy.ndim(config.data_seed) else batched.replace(data_seed=None)
         carried = jax.tree.map(lambda _: 0, state).replace(step=None)
         return jax.vmap(advance, in_axes=(batched, carried, None), out_axes=(carried, 0))(config, state, gaps)
 
@@ -127,23 +128,30 @@ def choose_plan(
     keep: Any,
     lane: int | None,
 ) -> Plan:
-    """The width that trains a step of a run fastest (or `lane`), beats of about a second, chunks of about 64 MB or a
+    """The width that trains a step of all runs fastest (or `lane`), beats of about a second, chunks of about 64 MB or a
     minute, whichever is less."""
-    widths = [lane] if lane else [width for width in WIDTHS if width == 1 or width <= len(configs)]
-    seconds: dict[int, float] = {}
-    for width in widths:
-        seconds[width] = _seconds_a_step(configs, width, tuple(probes.items()), keep)
-        if jax.default_backend() == "cpu" and seconds[width] / width > LARGE_STEP:
+    seconds: dict[int, float] = {}  # of a step of all runs, by width
+    for width in [lane] if lane else _widths(len(configs)):
+        step = _seconds_a_step(configs, width, tuple(probes.items()), keep)
+        seconds[width] = step * -(-len(configs) // width)
+        large = jax.default_backend() == "cpu" and width == 1 and step > LARGE_STEP
+        if large or (len(seconds) > 2 and seconds[width] > min(seconds.values())):
             break
-    width = min(seconds, key=lambda width: seconds[width] / width)
+    width = min(seconds, key=lambda width: seconds[width])
     state = jax.eval_shape(train.init, configs[0])
     kept = [leaf for name, leaf in state.params.items() if keep is None or name in keep]
     point_bytes = len(configs) * sum(leaf.size * leaf.dtype.itemsize for leaf in kept)
     gap = max(float(np.median(np.diff(saves))), 1.0) if len(saves) > 1 else 1.0
-    point_seconds = gap * seconds[width] * -(-len(configs) // width)
+    point_seconds = gap * seconds[width]
     beat = int(np.clip(BEAT_SECONDS / point_seconds, 1, min(64, len(saves))))
     chunk = int(np.clip(min(CHUNK_BYTES / max(point_bytes, 1), CHUNK_SECONDS / point_seconds), 1, len(saves)))
     return Plan(lane=width, beat=min(beat, chunk), chunk=max(chunk - chunk % min(beat, chunk), 1))
+
+
+def _widths(n_runs: int) -> list[int]:
+    """In the order in which they are tried: 1, then from the widest down until it gets slower."""
+    widest = min(n_runs, WIDTHS[-1])
+    return list(dict.fromkeys([1, widest, *(width for width in reversed(WIDTHS) if width < widest)]))
 
 
 def _seconds_a_step(configs: Sequence[Config], width: int, probes: Probes, keep: Any) -> float:

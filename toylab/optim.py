@@ -3,7 +3,7 @@
 Not `optax.inject_hyperparams`: it casts b1, b2 and eps to float32 arrays and so changes results.
 """
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 import optax
@@ -12,10 +12,30 @@ from jax import Array
 
 from toylab.base import static
 
+Schedule = Literal["constant", "linear", "cosine", "quarter_cosine"]
 
-def _warm(lr: float | Array, warmup: int) -> Any:
-    """lr · min(step / warmup, 1): step 0 has lr 0, as in the code of Power et al. 2022 and Nanda et al. 2023."""
-    return (lambda step: lr * jnp.minimum(step / warmup, 1)) if warmup else lr
+
+def _scheduled(optimizer: Any) -> Any:
+    """lr · min(step / warmup, 1) · (floor + (1 − floor) · f), where f falls from 1 to 0 over `steps`, warm-up included.
+
+    Warm-up: step 0 has lr 0, as in the code of Power et al. 2022 and Nanda et al. 2023. With u = share of the steps after
+    warm-up that are over: linear f = 1 − u, cosine f = ½(1 + cos πu), quarter_cosine f = cos(½π step / (steps − 1)) (the
+    notebook of Elhage et al. 2022).
+    """
+    lr, warmup, steps, floor = optimizer.lr, optimizer.warmup, optimizer.steps, optimizer.floor
+    if optimizer.schedule == "constant":
+        return (lambda step: lr * jnp.minimum(step / warmup, 1)) if warmup else lr
+
+    def rate(step: Array) -> Array:
+        over = jnp.clip((step - warmup) / (steps - warmup), 0, 1)
+        fall = {
+            "linear": 1 - over,
+            "cosine": 0.5 * (1 + jnp.cos(jnp.pi * over)),
+            "quarter_cosine": jnp.cos(0.5 * jnp.pi * jnp.minimum(step / max(steps - 1, 1), 1)),
+        }[optimizer.schedule]
+        return lr * (jnp.minimum(step / warmup, 1) if warmup else 1) * (floor + (1 - floor) * fall)
+
+    return rate
 
 
 def _check(optimizer: Any) -> None:
@@ -31,6 +51,16 @@ def _check(optimizer: Any) -> None:
         raise ValueError(f"optimizer.eps is {optimizer.eps}: it must be above 0.")
     if optimizer.warmup < 0:
         raise ValueError(f"optimizer.warmup is {optimizer.warmup}: it must be a number of steps, at least 0.")
+    if optimizer.schedule not in get_args(Schedule):
+        raise ValueError(
+            f"optimizer.schedule is {optimizer.schedule!r}: it must be one of {', '.join(get_args(Schedule))}."
+        )
+    if optimizer.schedule != "constant" and not optimizer.steps > optimizer.warmup:
+        raise ValueError(
+            f"optimizer.steps is {optimizer.steps}: a {optimizer.schedule} schedule needs more than warmup."
+        )
+    if not 0 <= optimizer.floor <= 1:
+        raise ValueError(f"optimizer.floor is {optimizer.floor}: it must lie in [0, 1], a share of lr.")
 
 
 class AdamW(struct.PyTreeNode):
@@ -43,13 +73,16 @@ class AdamW(struct.PyTreeNode):
     b2: float = static(default=0.98)
     eps: float = static(default=1e-8)
     warmup: int = static(default=10)
+    schedule: Schedule = static(default="constant")
+    steps: int = static(default=0)  # over which a schedule falls
+    floor: float = static(default=0.0)  # the share of lr at its end
 
     def check(self) -> "AdamW":
         _check(self)
         return self
 
     def transform(self) -> optax.GradientTransformation:
-        return optax.adamw(_warm(self.lr, self.warmup), self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
+        return optax.adamw(_scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
 
 
 class Adam(struct.PyTreeNode):
@@ -60,13 +93,16 @@ class Adam(struct.PyTreeNode):
     b2: float = static(default=0.999)
     eps: float = static(default=1e-8)
     warmup: int = static(default=0)
+    schedule: Schedule = static(default="constant")
+    steps: int = static(default=0)  # over which a schedule falls
+    floor: float = static(default=0.0)  # the share of lr at its end
 
     def check(self) -> "Adam":
         _check(self)
         return self
 
     def transform(self) -> optax.GradientTransformation:
-        return optax.adam(_warm(self.lr, self.warmup), self.b1, self.b2, self.eps)
+        return optax.adam(_scheduled(self), self.b1, self.b2, self.eps)
 
 
 class SGD(struct.PyTreeNode):
@@ -76,6 +112,9 @@ class SGD(struct.PyTreeNode):
     weight_decay: float = 0.0
     momentum: float = static(default=0.0)
     warmup: int = static(default=0)
+    schedule: Schedule = static(default="constant")
+    steps: int = static(default=0)  # over which a schedule falls
+    floor: float = static(default=0.0)  # the share of lr at its end
 
     def check(self) -> "SGD":
         _check(self)
@@ -84,5 +123,5 @@ class SGD(struct.PyTreeNode):
     def transform(self) -> optax.GradientTransformation:
         return optax.chain(
             optax.add_decayed_weights(self.weight_decay),
-            optax.sgd(_warm(self.lr, self.warmup), self.momentum or None),
+            optax.sgd(_scheduled(self), self.momentum or None),
         )

@@ -14,14 +14,16 @@ from functools import lru_cache
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx, struct
 from jax import Array
 
 from toylab.base import Cache, Params, Patch, static
 from toylab.models.mlp import ModularMLP
+from toylab.models.relu import ToyModel, UntiedToyModel
 from toylab.models.transformer import Transformer
 
-__all__ = ["ModularMLP", "Net", "Transformer"]
+__all__ = ["ModularMLP", "Net", "ToyModel", "Transformer", "UntiedToyModel"]
 
 
 class Net(struct.PyTreeNode):
@@ -64,13 +66,15 @@ class Net(struct.PyTreeNode):
         return Net.of(self.module, clamps=self.clamps, **{**own, **changes})
 
     def check(self) -> "Net":
-        """Sizes are whole and positive (d_mlp may be 0: no MLP), then the module's own rules."""
+        """Sizes are whole and positive, leaves above 0; what is 0 by default (or d_mlp: no MLP) may be 0, and such a leaf
+        any finite number. Then the module's own rules."""
+        optional = {"d_mlp", *(name for name, (_, default) in fields(self.module).items() if default == 0)}
         for name, value in self.sizes:
-            least = 0 if name == "d_mlp" else 1
+            least = 0 if name in optional else 1
             if isinstance(value, int) and not isinstance(value, bool) and value < least:
                 raise ValueError(f"net.{name} is {value}: it must be at least {least}.")
         for name, value in self.leaves.items():
-            if not value > 0:
+            if not value > 0 and not (name in optional and np.isfinite(value)):
                 raise ValueError(f"net.{name} is {value!s}: it must be above 0.")
         for name, function in self.clamps:
             if not callable(function) or "<" in getattr(function, "__qualname__", "<"):

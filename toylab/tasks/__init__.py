@@ -1,5 +1,6 @@
 """Tasks: one family of data a file."""
 
 from toylab.tasks.modular import ModularArithmetic
+from toylab.tasks.sparse import FixedSample, OneHotFeatures, SparseFeatures
 
-__all__ = ["ModularArithmetic"]
+__all__ = ["FixedSample", "ModularArithmetic", "OneHotFeatures", "SparseFeatures"]
