@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=("smoke", "cpu", "paper"),
         help="default: cpu, or paper where there is an accelerator",
     )
+    add("--part", action="extend", default=[], nargs="+", help="only these parts of a page that has several")
     add("--stage", choices=("train", "analyze", "draw"), help="only this stage (default: all three)")
     add("--out", type=Path, help="default: results at paper scale, results/<scale> at the others")
     add("--lane", type=int, metavar="W", help="runs in one vmap (default: chosen by a short measurement)")
@@ -100,8 +101,8 @@ class Job:
     """What was asked, checked: nothing is created before this stands."""
 
     scale: Any
-    configs: list[Any]
-    spec: Any
+    configs: dict[str, list[Any]]  # by part
+    start: dict[str, Any]
     folder: Path
     stages: list[str]
 
@@ -109,35 +110,42 @@ class Job:
 def _job(page: Any, options: argparse.Namespace) -> Job:
     import jax
 
-    from toylab import lab, sweep
+    from toylab import lab, stages, sweep
 
     scale: Any = options.scale or ("cpu" if jax.default_backend() == "cpu" else "paper")
-    configs = _configs(page.CONFIGS[scale], options)
-    sweep.groups(configs)  # refuses duplicates
+    parts = lab.parts(page)
+    if unknown := sorted(set(options.part) - set(parts)):
+        raise ValueError(
+            f"--part is {unknown[0]}: {options.experiment} has {', '.join(filter(None, parts)) or 'no parts'}."
+        )
     if options.lane is not None and options.lane < 1:
         raise ValueError(f"--lane is {options.lane}: it must be at least 1.")
-    if options.set:  # the page's own configs fit its analyses; tests hold that
-        lab.rehearse(page, configs)
+    chosen = {name: part for name, part in parts.items() if name in options.part or not options.part}
+    configs = {name: _configs(part.configs[scale], options) for name, part in chosen.items()}
+    for name, members in configs.items():
+        sweep.groups(members)  # refuses duplicates
+        if options.set:  # the page's own configs fit its analyses; tests hold that
+            stages.rehearse(parts[name], members)
     out = options.out or (Path("results") if scale == "paper" else Path("results") / scale)
-    spec = lab.spec(page, scale, **_start(options.start, out, configs))
-    stages = [options.stage] if options.stage else ["train", "analyze", "draw"]
-    return Job(scale, configs, spec, out / options.experiment, stages)
+    start = _start(options.start, out, [config for members in configs.values() for config in members])
+    asked = [options.stage] if options.stage else ["train", "analyze", "draw"]
+    return Job(scale, configs, start, out / options.experiment, asked)
 
 
 def _stages(page: Any, options: argparse.Namespace, job: Job, command: str) -> int:
     """The asked stages one after another; the exit status."""
-    from toylab import lab, store, sweep
+    from toylab import stages, store, sweep
 
     try:
         if "train" in job.stages:
             _train(page, job, options.lane, command)
         if "analyze" in job.stages:
             started = time.perf_counter()
-            claims = lab.analyze(page, job.configs, job.folder, print)
+            claims = stages.analyze(page, job.configs, job.folder, print)
             print(f"analyzed in {time.perf_counter() - started:.0f} s: {job.folder / 'measures.npz'}, claims.json")
             print_claims(claims)
         if "draw" in job.stages:
-            print("drawn: " + ", ".join(str(path) for path in lab.draw(page, job.folder)))
+            print("drawn: " + ", ".join(str(path) for path in stages.draw(page, job.folder)))
     except sweep.Interrupted as stopped:
         print(f"stopped: {stopped}. To go on: {command}", file=sys.stderr)
         return 130
@@ -148,14 +156,23 @@ def _stages(page: Any, options: argparse.Namespace, job: Job, command: str) -> i
 
 
 def _train(page: Any, job: Job, lane: int | None, command: str) -> None:
-    from toylab import lab, store, sweep, watch
+    from toylab import lab, stages, store, sweep, watch
 
+    parts = lab.parts(page)
+    specs = {name: stages.spec(parts[name], job.scale, **job.start) for name in job.configs}
     runs = job.folder / "runs"
-    store.make_folder(runs, 0 if runs.is_dir() else sweep.bytes_needed(job.configs, job.spec))
-    with watch.Watch(page.MILESTONE) as shown:
-        sweep.run(job.configs, job.spec, runs, lane=lane, report=shown, interrupted=shown.interrupted)
-    if shown.trained or not (job.folder / "manifest.json").exists():  # a finished sweep keeps the record of its making
-        lab.write_manifest(job.folder, page, job.scale, job.configs, command, _commit())
+    needed = sum(sweep.bytes_needed(members, specs[name]) for name, members in job.configs.items())
+    store.make_folder(runs, 0 if runs.is_dir() else needed)
+    trained = {}
+    for name, members in job.configs.items():
+        if name:
+            print(f"part {name}: {len(members)} runs", flush=True)
+        with watch.Watch(parts[name].milestone) as shown:
+            sweep.run(members, specs[name], runs / name, lane=lane, report=shown, interrupted=shown.interrupted)
+        if shown.trained or name not in stages.recorded(job.folder):  # what was finished keeps the record of its making
+            trained[name] = members
+    if trained:
+        stages.write_manifest(job.folder, page, job.scale, trained, command, _commit())
 
 
 def _configs(base: Sequence[Any], options: argparse.Namespace) -> list[Any]:
@@ -196,30 +213,26 @@ def _start(start: str | None, out: Path, configs: Sequence[Any]) -> dict[str, An
     where, slash, run = place.rpartition("/")
     if not at or not step.isdecimal() or not run:
         raise ValueError(f"--from is {start!r}: it must be RUN@STEP, as 1a2b3c4d5e@8000.")
-    places = (
-        [Path(where)]
-        if slash
-        else sorted(
-            {
-                path.parents[1]
-                for root in (Path("results"), out)
-                for path in root.rglob("runs/*/manifest.json")
-                for path in [path.parent]
-            }
-        )
-    )
-    found = [place for place in places if slash or sweep.has_run(place / "runs", run)]
+    runs = [Path(where) / "runs"] if slash else {path for root in (Path("results"), out) for path in root.rglob("runs")}
+    sweeps = [folder for place in sorted(runs) for folder in sweep.folders(place).values()]
+    found = [folder for folder in sweeps if run and sweep.has_run(folder, run)]
+    found = found or [Path(where) / "runs"] if slash else found
     if len(found) != 1:
         raise ValueError(
             f"--from is {start!r}: {len(found)} sweeps below results and --out have that run; give FOLDER/RUN@STEP."
         )
-    name, params = sweep.params_at(found[0] / "runs", run, int(step))
+    name, params = sweep.params_at(found[0], run, int(step))
     for config in configs:
         wanted = {key: leaf.shape for key, leaf in jax.eval_shape(config.net.init, jax.random.key(0)).items()}
         if wanted != (given := {key: value.shape for key, value in params.items()}):
             differ = sorted(key for key in wanted | given if wanted.get(key) != given.get(key))
             raise ValueError(f"--from is {start}: its params do not fit this net ({', '.join(differ)} differ).")
-    return {"start": params, "started_from": f"{found[0].as_posix()}/{name}@{step}"}
+    return {"start": params, "started_from": f"{place_of(found[0])}/{name}@{step}"}
+
+
+def place_of(sweep_folder: Path) -> str:
+    """The page's folder that a sweep lies in: what stands before `runs`, so that its name is the same for every part."""
+    return next(path for path in (sweep_folder, *sweep_folder.parents) if path.name == "runs").parent.as_posix()
 
 
 def _commit() -> str:
@@ -232,10 +245,11 @@ def print_claims(claims: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from toylab import lab
+
     table = Table("claim", "source", "bound", "values", "verdict")
     for claim in claims:
-        values = ", ".join("–" if value is None else f"{value:.3g}" for value in claim["values"])
-        table.add_row(claim["name"], claim["source"], claim["bound"], values, claim["verdict"])
+        table.add_row(claim["name"], claim["source"], claim["bound"], lab.shown(claim), claim["verdict"])
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import run_sweep
 from experiments import grokking
 from toylab import configs as cfg
-from toylab import lab, train
+from toylab import lab, stages, train
 from toylab.base import Config, State
 from toylab.group import Progress, run_group
 from toylab.lanes import choose_plan, environment, first_state
@@ -79,7 +79,7 @@ class Alternating:
 def saving(n_steps: int) -> dict[str, float]:
     """Overhead of recording, STOP and commits: measured over the first `n_steps` of the experiment's schedule, where
     points lie densest, and from the cost of one point for the schedule as far as `WHOLE`."""
-    config, spec = cfg.check(page.CONFIGS["cpu"][0]), lab.spec(page, "cpu")
+    config, spec = cfg.check(page.CONFIGS["cpu"][0]), stages.spec(lab.parts(page)[""], "cpu")
     plan = choose_plan([config], spec.saves, spec.probes, spec.keep, None)
 
     def until(last: int) -> list[int]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import run_sweep
-from toylab import lab, store
+from toylab import lab, stages, store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = sorted(path.stem for path in (REPOSITORY / "experiments").glob("*.py") if path.stem != "__init__")
@@ -24,6 +24,20 @@ SMALL = ("manifest.json", "measures.npz", "claims.json", "claims.md", "figures")
 
 def page_of(name):
     return importlib.import_module(f"experiments.{name}")
+
+
+def parts_of(name):
+    return lab.parts(page_of(name))
+
+
+def measures_of(folder):
+    return lab.Measures(store.read_arrays(folder / "measures.npz"))
+
+
+def records(folder):
+    """The manifest's records, one a part."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    return manifest.get("parts", {"": manifest})
 
 
 def command(out, name, *options):
@@ -73,19 +87,24 @@ def test_the_docstring_opens_with_claim_source_cost_and_command(name):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_page_has_all_parts_at_all_scales(name):
-    page = page_of(name)
-    assert lab.Page.__annotations__.keys() - {"__name__"} <= vars(page).keys()
-    for part in (page.CONFIGS, page.SAVES, page.STOP):
-        assert tuple(part) == SCALES
-    for scale in SCALES:
-        saves = np.asarray(page.SAVES[scale])
-        assert page.CONFIGS[scale] and saves[0] == 0 and (np.diff(saves) > 0).all()
-    word, reached = page.MILESTONE
-    assert word and callable(reached)
-    assert len({claim.name for claim in page.CLAIMS}) == len(page.CLAIMS) > 0
-    assert all(claim.source and (np.isfinite(claim.low) or np.isfinite(claim.high)) for claim in page.CLAIMS)
-    assert all(figure.isidentifier() for figure in page.FIGURES)
+def test_every_part_stands_at_all_scales(name):
+    for part in parts_of(name).values():
+        assert tuple(part.configs) == tuple(part.saves) == tuple(part.stop) == SCALES
+        for scale in SCALES:
+            saves = np.asarray(part.saves[scale])
+            assert part.configs[scale] and saves[0] == 0 and (np.diff(saves) > 0).all()
+        word, reached = part.milestone
+        assert word and callable(reached)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_claims_and_figures_have_names_sources_and_bounds(name):
+    parts = parts_of(name).values()
+    claims = [claim for part in parts for claim in part.claims]
+    figures = [figure for part in parts for figure in part.figures]
+    assert len({claim.name for claim in claims}) == len(claims) > 0
+    assert len(set(figures)) == len(figures) > 0 and all(figure.isidentifier() for figure in figures)
+    assert all(claim.source and (np.isfinite(claim.low) or np.isfinite(claim.high)) for claim in claims)
 
 
 # --- smoke
@@ -93,35 +112,38 @@ def test_the_page_has_all_parts_at_all_scales(name):
 
 def test_every_stage_leaves_its_files(done):
     name, folder = done
-    page = page_of(name)
+    figures = {figure for part in parts_of(name).values() for figure in part.figures}
     for file in ("manifest.json", "measures.npz", "claims.json", "claims.md", "runs.parquet"):
         assert (folder / file).stat().st_size > 0
-    assert pictures(folder).keys() == {f"{figure}.png" for figure in page.FIGURES}
-    assert all(content.startswith(b"\x89PNG") for content in pictures(folder).values())
+    assert {Path(picture).stem for picture in pictures(folder)} == figures
+    assert all(content.startswith((b"\x89PNG", b"GIF89a")) for content in pictures(folder).values())
     assert {path.name for path in folder.iterdir()} == {*SMALL, "runs.parquet", "runs"}
 
 
-def test_every_claim_has_a_value_and_a_verdict_for_every_run(done):
+def test_every_claim_has_values_and_a_verdict(done):
     name, folder = done
-    page, claims = page_of(name), claims_of(folder)
-    n_runs = len(page.CONFIGS["smoke"])
-    assert [claim["name"] for claim in claims] == [claim.name for claim in page.CLAIMS]
+    claims = claims_of(folder)
+    assert [claim["name"] for claim in claims] == [
+        claim.name for part in parts_of(name).values() for claim in part.claims
+    ]
     for claim in claims:
-        assert len(claim["values"]) == len(claim["holds"]) == n_runs
+        assert len(claim["values"]) == len(claim["holds"]) > 0
         assert claim["source"] and claim["bound"] and claim["verdict"]
         assert (folder / "claims.md").read_text().count(f"| {claim['name']} |") == 1
 
 
 def test_measures_hold_every_analysis_at_every_point(done):
     name, folder = done
-    page, measures = page_of(name), lab.Measures(store.read_arrays(folder / "measures.npz"))
-    n_runs, n_points = measures.valid.shape
-    assert n_points == len(measures.steps) <= len(page.SAVES["smoke"]) and n_runs == len(page.CONFIGS["smoke"])
-    for prefix in (*page.ANALYSES, *page.PROBES, *(f"final/{final}" for final in page.FINAL)):
-        assert [key for key in measures if key.startswith(f"{prefix}/")], prefix
-    for key, value in measures.items():
-        if key != "steps":
-            assert value.shape[:1] == (n_runs,) and (key.startswith("final/") or value.shape[1] == n_points), key
+    for part_name, part, measures in lab.present(page_of(name), measures_of(folder)):
+        n_runs, n_points = measures.valid.shape
+        assert n_runs == len(part.configs["smoke"]) == len(records(folder)[part_name]["runs"])
+        assert n_points == len(measures.steps) <= len(part.saves["smoke"])
+        for prefix in (*part.analyses, *part.probes, *(f"final/{final}" for final in part.final)):
+            assert [key for key in measures if key.startswith(f"{prefix}/")], prefix
+        for key, value in measures.items():
+            if key != "steps":
+                assert value.shape[:1] == (n_runs,)
+                assert key.startswith(lab.PER_RUN) or value.shape[1] == n_points, key
 
 
 def test_a_manifest_names_no_place_on_this_machine(done):
@@ -156,8 +178,7 @@ def test_verdicts_follow_from_the_committed_measures(done):
 
 
 def rejudged(name, folder):
-    measures = lab.Measures(store.read_arrays(folder / "measures.npz"))
-    return [claim.judge(measures) for claim in page_of(name).CLAIMS]
+    return stages.judged(page_of(name), measures_of(folder))
 
 
 @pytest.fixture(params=COMMITTED or [pytest.param(None, marks=pytest.mark.skip("no results are committed yet"))])
@@ -165,11 +186,12 @@ def committed(request):
     return request.param, REPOSITORY / "results" / request.param
 
 
-def test_committed_results_are_complete_and_of_paper_scale(committed):
+def test_committed_results_are_complete(committed):
     name, folder = committed
-    manifest = json.loads((folder / "manifest.json").read_text())
-    assert name in PAGES and manifest["experiment"] == name and manifest["scale"] == "paper"
-    assert {f"{figure}.png" for figure in page_of(name).FIGURES} == pictures(folder).keys()
+    figures = {figure for part in parts_of(name).values() for figure in part.figures}
+    assert name in PAGES and json.loads((folder / "manifest.json").read_text())["experiment"] == name
+    assert records(folder).keys() == parts_of(name).keys()
+    assert {Path(picture).stem for picture in pictures(folder)} == figures
     assert all((folder / file).exists() for file in SMALL)
 
 
@@ -184,18 +206,23 @@ def test_committed_verdicts_are_those_of_the_committed_measures(committed):
 
 def test_committed_results_are_of_the_runs_that_the_page_states(committed):
     name, folder = committed
-    manifest = json.loads((folder / "manifest.json").read_text())
-    measures = lab.Measures(store.read_arrays(folder / "measures.npz"))
-    assert len(manifest["runs"]) == len(measures.valid) == len(page_of(name).CONFIGS["paper"])
+    for part_name, part, measures in lab.present(page_of(name), measures_of(folder)):
+        record = records(folder)[part_name]
+        assert record["scale"] in ("cpu", "paper")
+        assert len(record["runs"]) == len(measures.valid) == len(part.configs[record["scale"]])
 
 
 def test_committed_manifests_name_no_place_on_a_machine(committed):
-    text = (committed[1] / "manifest.json").read_text()
-    assert not re.search(r'"(/|~|[A-Z]:)', text)
-    assert "-dirty" not in json.loads(text)["commit"]
+    assert not re.search(r'"(/|~|[A-Z]:)', (committed[1] / "manifest.json").read_text())
+    assert not [record for record in records(committed[1]).values() if "-dirty" in record["commit"]]
 
 
-def test_the_readme_shows_the_committed_claims(committed):
+def test_the_readme_tells_how_many_claims_hold_and_which_do_not(committed):
     name, folder = committed
+    assert lab.summary(name, claims_of(folder)) + "\n" in (REPOSITORY / "README.md").read_text()
+
+
+def test_a_claims_table_in_the_readme_is_the_committed_one():
     readme = (REPOSITORY / "README.md").read_text()
-    assert f"<!-- claims: results/{name}/claims.md -->\n{(folder / 'claims.md').read_text()}" in readme
+    shown = re.findall(r"<!-- claims: (\S+) -->\n(.*?)<!-- /claims -->", readme, re.S)
+    assert shown and all((REPOSITORY / path).read_text() == table for path, table in shown)

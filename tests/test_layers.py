@@ -25,11 +25,13 @@ MAY_IMPORT = {
     "sweep": "group lanes train store configs",
     "cluster": "sweep",
     "watch": "sweep",
-    "lab": "sweep analysis store configs train plots",
+    "lab": "",
+    "stages": "lab sweep analysis store configs train plots",
     "experiments": "lab sweep analysis importers plots tasks models optim losses",
-    "run_sweep": "experiments lab watch sweep cluster analysis store configs",
-    "toylab": "base train losses optim configs tasks models analysis sweep store lab",  # its __init__: public names
-    "benchmarks": "run_sweep experiments lab sweep group lanes train store configs analysis tasks models optim losses",
+    "run_sweep": "experiments lab stages watch sweep cluster analysis store configs",
+    "toylab": "base train losses optim configs tasks models analysis sweep store lab stages",  # its __init__: public names
+    "benchmarks": "run_sweep experiments lab stages sweep group lanes train store configs analysis tasks models optim"
+    " losses",
 }
 ONLY_IN = {
     "flax.nnx": "models",

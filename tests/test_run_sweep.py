@@ -17,7 +17,7 @@ import pytest
 import run_sweep
 from experiments import grokking
 from toylab import configs as cfg
-from toylab import lab, store, sweep, train
+from toylab import stages, store, sweep, train
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SMOKE = ["grokking", "--scale", "smoke", "--lane", "1"]
@@ -289,7 +289,7 @@ def asked(monkeypatch):
     """What the sweep is asked to train, without training it."""
     calls = []
     monkeypatch.setattr(sweep, "run", lambda configs, spec, folder, **options: calls.append((configs, spec, options)))
-    monkeypatch.setattr(lab, "write_manifest", lambda *_: None)
+    monkeypatch.setattr(stages, "write_manifest", lambda *_: None)
     return calls
 
 
@@ -419,7 +419,7 @@ def test_analysis_of_another_sweep_is_refused(trained, capfd):
 def test_analysis_of_a_sweep_that_shares_only_its_first_runs_is_refused(
     arguments, words, status, trained, capfd, monkeypatch
 ):
-    monkeypatch.setattr(lab, "analyze_over_runs", analysed_at_no_cost)
+    monkeypatch.setattr(stages, "analyze_over_runs", analysed_at_no_cost)
     before = tree(trained)
     said = refused([*SMOKE, *arguments, "--stage", "analyze", "--out", trained], capfd, status=status)
     assert words in said and tree(trained) == before

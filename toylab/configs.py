@@ -78,6 +78,18 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {path: leaf for name, inner in items.items() for path, leaf in flat(inner, f"{prefix}{name}.").items()}
 
 
+def columns(configs: Sequence[Any]) -> dict[str, np.ndarray]:
+    """The fields of canonical configs as arrays, one row a config: numbers, words, and curves of numbers."""
+    rows = [flat(config) for config in configs]
+    found = {name: np.array([row.get(name) for row in rows]) for name, value in rows[0].items() if _is_column(value)}
+    return {name: column for name, column in found.items() if column.dtype.kind in "biufU"}
+
+
+def _is_column(value: Any) -> bool:
+    curve = isinstance(value, list) and bool(value) and all(isinstance(inner, float) for inner in value)
+    return curve or isinstance(value, bool | int | float | str)
+
+
 def differences(old: Any, new: Any) -> list[str]:
     """Fields that differ between two canonical configs, as `field: old → new`."""
     a, b = flat(old), flat(new)

@@ -1,28 +1,23 @@
-"""What a lab page is (see experiments/), and its three stages: train → runs/, analyze → measures.npz and claims.json,
-draw → figures/. Each can be run again alone; draw needs only the small committed files."""
+"""What a lab page is (see experiments/): parts, each a set of runs measured alike, with its claims and figures."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol
 
-import jax
 import numpy as np
 
-from toylab import configs as cfg
-from toylab import store, sweep
-from toylab.analysis import analyze as analyze_over_runs
-from toylab.analysis import together
-from toylab.base import Analyzer, Config, Run
-from toylab.train import data as data_of
+from toylab.base import Analyzer, Config
 
 Arrays = dict[str, np.ndarray]
 Scale = Literal["smoke", "cpu", "paper"]
+PER_RUN = ("final/", "config/")  # measures without an axis of saved points
+SHOWN_VALUES = 8  # a claim with more is shown by its range
 
 
 class Measures(dict[str, np.ndarray]):
-    """Everything that was measured: arrays [R, T, …] by name (task measures by their own, analyses as `analysis/key`,
-    those of the last point as `final/analysis/key` [R, …]), with `steps` [T] and `valid` [R, T]."""
+    """Everything that was measured: arrays [R, T, …] by name (task measures by their own, analyses as `analysis/key`),
+    those of the last point as `final/analysis/key` [R, …], the runs' own fields as `config/task.density` [R, …], with
+    `steps` [T] and `valid` [R, T]. On a page of several parts all names begin with the part's."""
 
     @property
     def steps(self) -> np.ndarray:
@@ -42,26 +37,37 @@ class Measures(dict[str, np.ndarray]):
         true = true & self.valid
         return np.where(true.any(axis=1), self.steps[true.argmax(axis=1)], np.nan)
 
+    def runs(self, which: np.ndarray) -> "Measures":
+        """The measures of some runs: a mask [R] or indices."""
+        return Measures({name: value if name == "steps" else value[which] for name, value in self.items()})
+
+    def part(self, name: str) -> "Measures":
+        """The measures of one part; all of them for a page that is a single part, named ""."""
+        start = f"{name}/" if name else ""
+        return Measures({key.removeprefix(start): value for key, value in self.items() if key.startswith(start)})
+
 
 @dataclass(frozen=True)
 class Claim:
-    """A paper's finding as code: a quantity of each run and the bounds within which the finding holds for it."""
+    """A paper's finding as code: a quantity of each run (or seed, or level) and the bounds within which it holds."""
 
     name: str
     source: str  # paper, section or figure, and the number it gives
-    quantity: Callable[[Measures], np.ndarray]  # → [R]
+    quantity: Callable[[Measures], np.ndarray]  # → one value each
     low: float = -np.inf
     high: float = np.inf
     unit: str = ""
+    each: str = "run"  # what a value belongs to
 
     def judge(self, measures: Measures) -> dict[str, Any]:
-        """The claim with the value of every run and its verdict: it holds if it holds for every run; nan does not hold."""
-        values = np.asarray(self.quantity(measures), float)
+        """The claim with each value and its verdict: it holds if it holds for each; nan does not hold."""
+        values = np.atleast_1d(np.asarray(self.quantity(measures), float))
         holds = (values >= self.low) & (values <= self.high)
         return {
             "name": self.name,
             "source": self.source,
             "bound": self.bound,
+            "each": self.each,
             "values": [float(f"{value:.6g}") if np.isfinite(value) else None for value in values],
             "holds": holds.tolist(),
             "verdict": "holds"
@@ -79,161 +85,84 @@ class Claim:
         return f"≥ {self.low:g}{unit}" if np.isposinf(self.high) else f"{self.low:g} to {self.high:g}{unit}"
 
 
-class Page(Protocol):
-    """A module of experiments/: its docstring opens with claim, source figure, expected number, cost and command."""
-
-    __name__: str
-    CONFIGS: Mapping[Scale, Sequence[Config]]
-    SAVES: Mapping[Scale, Sequence[int]]
-    STOP: Mapping[Scale, Callable[[Arrays], bool] | None]
-    MILESTONE: tuple[str, Callable[[Arrays], np.ndarray]]  # what the progress display counts: of measures [R, t] → [R]
-    PROBES: Mapping[str, Analyzer]
-    FINAL: Mapping[str, Analyzer]  # at each run's last point; found there, `run.final["name/key"]` for ANALYSES
-    ANALYSES: Mapping[str, Analyzer]  # at every saved point
-    CLAIMS: Sequence[Claim]
-    FIGURES: Mapping[str, Callable[[Measures], Any]]
-
-
-def spec(page: Page, scale: Scale, **start: Any) -> sweep.Spec:
-    return sweep.Spec(saves=page.SAVES[scale], stop=page.STOP[scale], probes=page.PROBES, **start)
-
-
-def rehearse(page: Page, configs: Sequence[Config]) -> None:
-    """Traces every analyzer on shapes alone, so that one that does not fit a config fails before anything is trained."""
-    for members in sweep.groups(configs).values():
-        params = jax.eval_shape(members[0].net.init, jax.random.key(0))
-        run = Run(config=members[0], data=jax.eval_shape(data_of, members[0]))
-        final = jax.eval_shape(_together(page.FINAL), params, run) if page.FINAL else {}
-        if page.ANALYSES:
-            jax.eval_shape(_together(page.ANALYSES), params, run.replace(final=final))
-
-
-def write_manifest(
-    folder: Path, page: Page, scale: Scale, configs: Sequence[Config], command: str, commit: str
-) -> None:
-    """manifest.json: what was run, at which commit, in which environment; enough to run it again."""
-    groups = {group.name: group for group in sweep.load(folder / "runs", params=False)}
-    manifest = {
-        "experiment": page.__name__.rsplit(".", 1)[-1],
-        "scale": scale,
-        "command": command,
-        "commit": commit,
-        "runs": {sweep.run_name(config): cfg.canonical(config) for config in configs},
-        "groups": {
-            name: {key: group.manifest[key] for key in ("plan", "environment", "saves", "stop", "started_from")}
-            for name, group in groups.items()
-        },
-    }
-    store.write_json(folder / "manifest.json", manifest)
-
-
-def analyze(
-    page: Page, configs: Sequence[Config], folder: Path, tell: Callable[[str], None], batch_size: int = 16
-) -> list[dict[str, Any]]:
-    """runs/ → measures.npz, runs.parquet, claims.json and claims.md; returns the judged claims."""
-    named = sweep.groups(configs)
-    if absent := set(named) - set(sweep.same_sweep(folder / "runs", named)):
-        raise store.StoreError(
-            f"{folder / 'runs'} lacks {len(absent)} of the {len(named)} groups: run the stage train first."
-        )
-    parts = []
-    for group in sweep.load(folder / "runs"):
-        for message in group.messages:
-            tell(message)
-        parts.append(_analyzed(page, named[group.name], group, batch_size))
-    measures = Measures(_padded(parts))
-    store.write_arrays(folder / "measures.npz", measures)
-    sweep.write_table(folder / "runs", folder / "runs.parquet")
-    claims = [claim.judge(measures) for claim in page.CLAIMS]
-    store.write_json(folder / "claims.json", {"experiment": page.__name__.rsplit(".", 1)[-1], "claims": claims})
-    store.write_text(folder / "claims.md", claims_table(claims))
-    return claims
+def summary(name: str, claims: Sequence[Mapping[str, Any]]) -> str:
+    """A page's row in the README: how many claims hold, and which do not for each seed, run or level."""
+    rest = [f"{claim['name']} ({claim['verdict']})" for claim in claims if claim["verdict"] != "holds"]
+    hold = len(claims) - len(rest)
+    return f"| [{name}](results/{name}/claims.md) | {hold} of {len(claims)} | {'; '.join(rest) or '–'} |"
 
 
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
     """The judged claims in Markdown, as the README shows them."""
-    rows = ["| claim | source | bound | value of each run | verdict |", "|---|---|---|---|---|"]
+    rows = ["| claim | source | bound | values | verdict |", "|---|---|---|---|---|"]
     for claim in claims:
-        values = ", ".join("–" if value is None else f"{value:.4g}" for value in claim["values"])
-        rows.append(f"| {claim['name']} | {claim['source']} | {claim['bound']} | {values} | {claim['verdict']} |")
+        cells = claim["name"], claim["source"], claim["bound"], shown(claim), claim["verdict"]
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
-def _analyzed(page: Page, configs: Sequence[Config], group: sweep.Group, batch_size: int) -> Arrays:
-    run = Run(config=cfg.stack(configs), data=_stacked_data(configs))
-    last = group.valid.sum(axis=1) - 1
-    ends = {name: value[np.arange(len(last)), last][:, None] for name, value in group.params.items()}
-    final = {}
-    if page.FINAL:
-        found = analyze_over_runs(_together(page.FINAL), ends, run, batch_size=batch_size)
-        final = {name: value[:, 0] for name, value in found.items()}
-    out: Arrays = {}
-    if page.ANALYSES:
-        out = analyze_over_runs(_together(page.ANALYSES), group.params, run.replace(final=final), batch_size=batch_size)
-        out = {name: _blanked(value, group.valid) for name, value in out.items()}
-    return {
-        "steps": group.steps,
-        "valid": group.valid,
-        **group.measures,
-        **group.probes,
-        **out,
-        **{f"final/{name}": value for name, value in final.items()},
-    }
+def shown(claim: Mapping[str, Any]) -> str:
+    """The values of a judged claim in a few words."""
+    values = claim["values"]
+    each = "" if len(values) == 1 else f" (each {claim['each']})"
+    if len(values) <= SHOWN_VALUES:
+        return ", ".join("–" if value is None else f"{value:.4g}" for value in values) + each
+    known = np.array([value for value in values if value is not None])
+    if not known.size:
+        return f"none of {len(values)}{each}"
+    missing = f", {len(values) - len(known)} without" if len(known) < len(values) else ""
+    middle = f"{known.min():.4g} to {known.max():.4g}, median {np.median(known):.4g}"
+    return f"{middle}{missing} ({len(values)}, each {claim['each']})"
 
 
-_COMPOSED: dict[tuple[Any, ...], Analyzer] = {}
+def _trained(measures: Arrays) -> np.ndarray:
+    """The run has a point at the newest step: of [..., t] → [...]."""
+    return np.isfinite(next(iter(measures.values()))[..., -1])
 
 
-def _together(analyzers: Mapping[str, Analyzer]) -> Analyzer:
-    """The same composed analyzer for the same parts: the compile cache is keyed on it."""
-    return _COMPOSED.setdefault(tuple(analyzers.items()), together(**analyzers))
+@dataclass(frozen=True)
+class Part:
+    """Runs that are trained and measured alike, and what is claimed and drawn of them. Mappings by scale have an entry
+    for each of smoke, cpu, paper; a part without STOP trains to its last save."""
 
-
-def _stacked_data(configs: Sequence[Config]) -> Any:
-    make = jax.jit(data_of)
-    return jax.tree.map(
-        lambda *leaves: np.stack(leaves), *[jax.tree.map(np.asarray, make(config)) for config in configs]
+    configs: Mapping[Scale, Sequence[Config]]
+    saves: Mapping[Scale, Sequence[int]]
+    claims: Sequence[Claim]
+    figures: Mapping[str, Callable[[Measures], Any]]  # → Figure, or Animation
+    stop: Mapping[Scale, Callable[[Arrays], bool] | None] = field(
+        default_factory=lambda: dict.fromkeys(("smoke", "cpu", "paper"))
     )
+    milestone: tuple[str, Callable[[Arrays], np.ndarray]] = (
+        "going",
+        _trained,
+    )  # for the progress display: [R, t] → [R]
+    probes: Mapping[str, Analyzer] = field(default_factory=dict)
+    final: Mapping[str, Analyzer] = field(default_factory=dict)  # at each run's last point; for analyses `run.final`
+    analyses: Mapping[str, Analyzer] = field(default_factory=dict)  # at every saved point
 
 
-def _blanked(value: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """nan (or 0 where the dtype has none) after a run's end."""
-    value = np.array(value)
-    value[~valid] = np.nan if value.dtype.kind == "f" else 0
-    return value
+class Page(Protocol):
+    """A module of experiments/: its docstring opens with claim, source figure, expected number, cost and command.
+
+    A page of one part states the fields of `Part` in capitals (CONFIGS, SAVES, …, FIGURES); one of several has
+    `PARTS: dict[str, Part]`."""
+
+    __name__: str
 
 
-def _padded(parts: Sequence[Arrays]) -> Arrays:
-    """Groups side by side over runs: one axis of all their steps, and nan where a group has no such point or size."""
-    if len(parts) == 1:
-        return dict(parts[0])
-    steps = np.unique(np.concatenate([part["steps"] for part in parts]))
-    names = dict.fromkeys(name for part in parts for name in part if name != "steps")
-    return {"steps": steps, **{name: _side_by_side(name, parts, steps) for name in names}}
+def parts(page: Page) -> dict[str, Part]:
+    """The parts of a page by name; a page of one part has it under ""."""
+    if hasattr(page, "PARTS"):
+        return dict(page.PARTS)
+    return {"": Part(**{part.name: getattr(page, part.name.upper()) for part in fields(Part)})}
 
 
-def _side_by_side(name: str, parts: Sequence[Arrays], steps: np.ndarray) -> np.ndarray:
-    blocks = []
-    present = [part[name] for part in parts if name in part]
-    over_time = not name.startswith("final/")
-    tail = np.max([value.shape[1 + over_time :] for value in present], axis=0).astype(int)
-    for part in parts:
-        n_runs, dtype = len(part["valid"]), present[0].dtype
-        shape = (n_runs, *((len(steps),) if over_time else ()), *tail)
-        block = np.full(shape, np.nan if dtype.kind == "f" else 0, dtype)
-        if name in part:
-            value = part[name]
-            inner = tuple(slice(n) for n in value.shape[1 + over_time :])
-            points = (np.searchsorted(steps, part["steps"]),) if over_time else ()
-            at: tuple[Any, ...] = (slice(None), *points, *inner)
-            block[at] = value
-        blocks.append(block)
-    return np.concatenate(blocks)
+def present(page: Page, measures: Measures) -> Iterator[tuple[str, Part, Measures]]:
+    """The parts that were measured, each with its measures."""
+    for name, part in parts(page).items():
+        if "steps" in (own := measures.part(name)):
+            yield name, part, own
 
 
-def draw(page: Page, folder: Path) -> list[Path]:
-    """measures.npz → figures/*.png."""
-    from toylab.plots import style
-
-    measures = Measures(store.read_arrays(folder / "measures.npz"))
-    return [style.save(figure(measures), folder / "figures" / f"{name}.png") for name, figure in page.FIGURES.items()]
+def name_of(page: Page) -> str:
+    return page.__name__.rsplit(".", 1)[-1]

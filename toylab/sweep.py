@@ -19,8 +19,8 @@ from toylab.group import Interrupted, Progress, Spec, joined, read_chunks, run_g
 from toylab.lanes import Arrays, Plan, compiled, environment
 
 __all__ = [
-    "Group", "Interrupted", "Plan", "Progress", "Spec", "bytes_needed", "compiled", "environment", "groups", "has_run",
-    "load", "log_then_linear", "params_at", "run", "run_group", "run_name", "same_sweep", "write_table",
+    "Group", "Interrupted", "Plan", "Progress", "Spec", "bytes_needed", "compiled", "environment", "folders", "groups",
+    "has_run", "load", "log_then_linear", "params_at", "run", "run_group", "run_name", "same_sweep", "write_table",
 ]  # fmt: skip
 
 MAX_RUNS = 256  # a group is the unit of folder, lock and resume
@@ -156,13 +156,23 @@ def _load_group(folder: Path, params: bool) -> Group:
     )
 
 
-def write_table(folder: Path, path: Path) -> None:
-    """The long-form table of a sweep, one row a run and saved point: run, group, step, config fields, measures."""
+def folders(place: Path) -> dict[str, Path]:
+    """The sweeps in `place`, a page's runs/: itself, named "", or one a part."""
+    found = {"": place, **{path.name: path for path in sorted(place.glob("*")) if path.is_dir()}}
+    return {name: path for name, path in found.items() if any(path.glob("*/manifest.json"))}
+
+
+def write_table(place: Path, path: Path) -> None:
+    """The long-form table of a page's sweeps, one row a run and saved point: run, group, step, config fields, measures."""
     parts: list[dict[str, np.ndarray]] = []
-    for group in load(folder, params=False):
+    for part, group in (
+        (part, group) for part, folder in folders(place).items() for group in load(folder, params=False)
+    ):
         rows, points = np.nonzero(group.valid)
         fields = [cfg.flat(config) for config in group.configs]
         columns = {"run": np.array(group.runs)[rows], "group": np.full(len(rows), group.name)}
+        if part:
+            columns["part"] = np.full(len(rows), part)
         for name in fields[0]:
             if not isinstance(fields[0][name], list):
                 columns[name] = np.array([field[name] for field in fields])[rows]

@@ -1,0 +1,193 @@
+"""A lab page's three stages: train → runs/, analyze → measures.npz and claims.json, draw → figures/. Each can be run again
+alone; draw needs only the small committed files."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from toylab import configs as cfg
+from toylab import lab, store, sweep
+from toylab.analysis import analyze as analyze_over_runs
+from toylab.analysis import together
+from toylab.base import Analyzer, Config, Run
+from toylab.lab import Arrays, Measures, Page, Part, Scale
+from toylab.train import data as data_of
+
+Configs = Mapping[str, Sequence[Config]]  # by part
+
+
+def spec(part: Part, scale: Scale, **start: Any) -> sweep.Spec:
+    return sweep.Spec(saves=part.saves[scale], stop=part.stop[scale], probes=part.probes, **start)
+
+
+def rehearse(part: Part, configs: Sequence[Config]) -> None:
+    """Traces every analyzer on shapes alone, so that one that does not fit a config fails before anything is trained."""
+    for members in sweep.groups(configs).values():
+        params = jax.eval_shape(members[0].net.init, jax.random.key(0))
+        run = Run(config=members[0], data=jax.eval_shape(data_of, members[0]))
+        final = jax.eval_shape(_together(part.final), params, run) if part.final else {}
+        if part.analyses:
+            jax.eval_shape(_together(part.analyses), params, run.replace(final=final))
+
+
+def write_manifest(folder: Path, page: Page, scale: Scale, configs: Configs, command: str, commit: str) -> None:
+    """manifest.json: what was run, at which commit, in which environment; enough to run it again. One record, or on a page
+    of several parts one a part."""
+    path = folder / "manifest.json"
+    manifest: dict[str, Any] = {"experiment": lab.name_of(page)}
+    if "" not in configs:
+        manifest["parts"] = store.read_json(path).get("parts", {}) if path.exists() else {}
+    for part, members in configs.items():
+        groups = {group.name: group for group in sweep.load(folder / "runs" / part, params=False)}
+        record = {
+            "scale": scale,
+            "command": command,
+            "commit": commit,
+            "runs": {sweep.run_name(config): cfg.canonical(config) for config in members},
+            "groups": {
+                name: {key: group.manifest[key] for key in ("plan", "environment", "saves", "stop", "started_from")}
+                for name, group in groups.items()
+            },
+        }
+        if part:
+            manifest["parts"][part] = record
+        else:
+            manifest |= record
+    store.write_json(path, manifest)
+
+
+def recorded(folder: Path) -> set[str]:
+    """The parts whose making manifest.json tells ("" for a page that is a single part)."""
+    path = folder / "manifest.json"
+    manifest = store.read_json(path) if path.exists() else {}
+    return set(manifest.get("parts", [""] if manifest else []))
+
+
+def analyze(
+    page: Page, configs: Configs, folder: Path, tell: Callable[[str], None], batch_size: int = 16
+) -> list[dict[str, Any]]:
+    """runs/ → measures.npz, runs.parquet, claims.json and claims.md; returns the judged claims. Parts that are not in
+    `configs` keep the measures they have."""
+    path = folder / "measures.npz"
+    kept = store.read_arrays(path) if path.exists() and "" not in configs else {}
+    for part, members in configs.items():
+        start = f"{part}/" if part else ""
+        kept = {name: value for name, value in kept.items() if not name.startswith(start)}
+        found = _measured(lab.parts(page)[part], members, folder / "runs" / part, tell, batch_size)
+        kept |= {start + name: value for name, value in found.items()}
+    measures = Measures(kept)
+    store.write_arrays(path, measures)
+    sweep.write_table(folder / "runs", folder / "runs.parquet")
+    claims = judged(page, measures)
+    store.write_json(folder / "claims.json", {"experiment": lab.name_of(page), "claims": claims})
+    store.write_text(folder / "claims.md", lab.claims_table(claims))
+    return claims
+
+
+def judged(page: Page, measures: Measures) -> list[dict[str, Any]]:
+    """Every claim of the parts that were measured, with its verdict."""
+    return [claim.judge(own) for _, part, own in lab.present(page, measures) for claim in part.claims]
+
+
+def draw(page: Page, folder: Path) -> list[Path]:
+    """measures.npz → figures/: a .png each, a .gif for an animation."""
+    from toylab.plots import style
+
+    measures = Measures(store.read_arrays(folder / "measures.npz"))
+    drawn = []
+    for _, part, own in lab.present(page, measures):
+        for name, figure in part.figures.items():
+            made = figure(own)
+            drawn.append(style.save(made, folder / "figures" / f"{name}{style.suffix(made)}"))
+    return drawn
+
+
+def _measured(
+    part: Part, configs: Sequence[Config], runs: Path, tell: Callable[[str], None], batch_size: int
+) -> Arrays:
+    named = sweep.groups(configs)
+    if absent := set(named) - set(sweep.same_sweep(runs, named)):
+        raise store.StoreError(f"{runs} lacks {len(absent)} of the {len(named)} groups: run the stage train first.")
+    blocks = []
+    for group in sweep.load(runs):
+        for message in group.messages:
+            tell(message)
+        blocks.append(_analyzed(part, named[group.name], group, batch_size))
+    return _padded(blocks)
+
+
+def _analyzed(part: Part, configs: Sequence[Config], group: sweep.Group, batch_size: int) -> Arrays:
+    run = Run(config=cfg.stack(configs), data=_stacked_data(configs) if part.final or part.analyses else {})
+    last = group.valid.sum(axis=1) - 1
+    ends = {name: value[np.arange(len(last)), last][:, None] for name, value in group.params.items()}
+    final = {}
+    if part.final:
+        found = analyze_over_runs(_together(part.final), ends, run, batch_size=batch_size)
+        final = {name: value[:, 0] for name, value in found.items()}
+    out: Arrays = {}
+    if part.analyses:
+        out = analyze_over_runs(_together(part.analyses), group.params, run.replace(final=final), batch_size=batch_size)
+        out = {name: _blanked(value, group.valid) for name, value in out.items()}
+    return {
+        "steps": group.steps,
+        "valid": group.valid,
+        **group.measures,
+        **group.probes,
+        **out,
+        **{f"final/{name}": value for name, value in final.items()},
+        **{f"config/{name}": value for name, value in cfg.columns(group.configs).items()},
+    }
+
+
+_COMPOSED: dict[tuple[Any, ...], Analyzer] = {}
+
+
+def _together(analyzers: Mapping[str, Analyzer]) -> Analyzer:
+    """The same composed analyzer for the same parts: the compile cache is keyed on it."""
+    return _COMPOSED.setdefault(tuple(analyzers.items()), together(**analyzers))
+
+
+def _stacked_data(configs: Sequence[Config]) -> Any:
+    make = jax.jit(data_of)
+    return jax.tree.map(
+        lambda *leaves: np.stack(leaves), *[jax.tree.map(np.asarray, make(config)) for config in configs]
+    )
+
+
+def _blanked(value: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """nan (or 0 where the dtype has none) after a run's end."""
+    value = np.array(value)
+    value[~valid] = np.nan if value.dtype.kind == "f" else 0
+    return value
+
+
+def _padded(parts: Sequence[Arrays]) -> Arrays:
+    """Groups side by side over runs: one axis of all their steps, and nan (or 0, or "") where a group has no such point or
+    size."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    steps = np.unique(np.concatenate([part["steps"] for part in parts]))
+    names = dict.fromkeys(name for part in parts for name in part if name != "steps")
+    return {"steps": steps, **{name: _side_by_side(name, parts, steps) for name in names}}
+
+
+def _side_by_side(name: str, parts: Sequence[Arrays], steps: np.ndarray) -> np.ndarray:
+    blocks = []
+    present = [part[name] for part in parts if name in part]
+    over_time = not name.startswith(lab.PER_RUN)
+    dtype = np.result_type(*present)
+    tail = np.max([value.shape[1 + over_time :] for value in present], axis=0).astype(int)
+    for part in parts:
+        shape = (len(part["valid"]), *((len(steps),) if over_time else ()), *tail)
+        block = np.full(shape, {"f": np.nan, "U": ""}.get(dtype.kind, 0), dtype)
+        if name in part:
+            value = part[name]
+            inner = tuple(slice(n) for n in value.shape[1 + over_time :])
+            points = (np.searchsorted(steps, part["steps"]),) if over_time else ()
+            at: tuple[Any, ...] = (slice(None), *points, *inner)
+            block[at] = value
+        blocks.append(block)
+    return np.concatenate(blocks)
