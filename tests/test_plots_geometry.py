@@ -66,12 +66,18 @@ def levels(runs=20, lost=(), **options):
     return theory.levels(STEPS, loss, {f"{name}-gon": level for name, level in KGONS.items()}, **options)
 
 
+LLC = theory.Estimate(np.array([10, 1000, 10_000]), np.array([1.5, 4, 6]), np.array([0.2, 0.3, np.nan]))
+
+
 def agreement(runs=16, lost=False, **options):
     x = 2.0 ** np.arange(6, 11)
     measured = 64**2 / (4 * x) * DRAW.uniform(0.8, 1.2, (runs, 5))
     if lost:
         measured[:, 2:] = np.nan
-    series = {"n = 64": theory.Series(x, measured, 64**2 / (4 * x)), "n = 90": theory.Series(x, 2 * measured)}
+    series = {
+        "n = 64": theory.Series(x, measured, 64**2 / (4 * x)),
+        "n = 90": theory.Series(x, 2 * measured, joined=True),
+    }
     return theory.agreement(series, "hidden dimensions $m$", "polysemantic neurons", **options)
 
 
@@ -116,7 +122,8 @@ DRAWINGS = {
     "gram": grams,
     "gram of one run": lambda: grams(1),
     "gram of two features": lambda: grams(2, 2),
-    "gram of many": lambda: grams(20, 200),
+    "gram of many": lambda: grams(20, 40),
+    "gram of many features": lambda: grams(1, 200),
     "gram of nothing": lambda: grams(3, lost=(0, 1, 2)),
     "dimensionality": levels_of,
     "dimensionality of seeds": lambda: levels_of(np.repeat(OVER, 3), 200, lost=(5,)),
@@ -133,6 +140,7 @@ DRAWINGS = {
     "animation in space": lambda: animation(3).figure,
     "levels": levels,
     "levels of one run": lambda: levels(1, title="c = 6"),
+    "levels with llc": lambda: levels(3, llc=LLC),
     "levels of nothing": lambda: levels(3, lost=(0, 1, 2)),
     "agreement": lambda: agreement(log=(True, True)),
     "agreement of one run": lambda: agreement(1, title="one seed"),
@@ -173,7 +181,9 @@ WORDS = {
     "0 not learned|1 / (1 − $S$)|dimensionality $D_i$|20|pale: features of a norm below 0.3",
     "trajectories": "optimiser step|loss|1/2 digon|10k",
     "strip": "step 0|step 10,000|loss|optimiser step",
-    "levels": "4⁺⁺-gon|5-gon|6-gon|loss|strong: run 0; pale: the 19 other runs; lines: exact levels",
+    "levels": "4⁺⁺-gon|5-gon|6-gon|loss|strong: run 0; pale: the other runs; dashed: exact levels",
+    "levels with llc": "a|b|local learning coefficient|strong: run 0; pale: the other runs; dashed: exact levels; "
+    "bars: standard error",
     "agreement": "n = 64|n = 90|points: medians of 16 runs, bars: lowest to highest; lines: theory|100",
     "phase": "trained|theory|not represented|in superposition|dedicated dimension|no data|density $p$ = 1 − $S$|0.01",
 }
@@ -350,6 +360,7 @@ BAD = {
     "at has 9 steps": lambda: strip(at=range(9)),
     "shown is 20; the runs are 0 to 19": lambda: levels(shown=20),
     "named has levels": lambda: theory.levels(STEPS, LOSS[None], {"4-gon": 0.0}),
+    "llc has steps": lambda: levels(llc=LLC._replace(values=np.ones(2))),
     "series has 0 entries": lambda: theory.agreement({}, "x", "y"),
     r"a: x has shape \(3,\) and measured \(3,\)": lambda: theory.agreement(
         {"a": theory.Series(np.ones(3), np.ones(3))}, "x", "y"

@@ -162,6 +162,6 @@ def _trajectories(ax: Axes, steps: np.ndarray, D: np.ndarray, norms: np.ndarray 
 def _key(faint: bool, shown: int, jumps: int) -> str:
     said = ["one line a feature"]
     said += [f"pale: its norm is below {FAINT}"] * faint
-    said += ["coloured: the features that jump"] * bool(shown)
+    said += ["coloured: chosen features"] * bool(shown)
     said += ["dashed: jumps"] * bool(jumps)
     return "; ".join(said)

@@ -125,7 +125,7 @@ def step_axis(ax: Axes, steps: np.ndarray, xscale: XScale) -> None:
         first = float(min(steps[steps > 0], default=1))
         ax.set_xscale("symlog", linthresh=first, linscale=0.3, subs=range(2, 10))
         decades = 10.0 ** np.arange(np.ceil(np.log10(first)), np.log10(max(first, float(steps[-1]))) + 1e-9)
-        numbered = decades[:: -(-len(decades) // 4)] if len(decades) else [first]
+        numbered = decades[:: -(-len(decades) // 6)] if len(decades) else [first]
         ax.xaxis.set_major_locator(FixedLocator([0, *numbered]))  # none within the linear piece, where 0 is near
     else:
         ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))

@@ -1,7 +1,7 @@
 """Measurement against theory: values with their spread over seeds on exact curves, and losses on exact levels."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,12 +13,24 @@ LEVEL = "#8A8A8A"
 
 
 class Series(NamedTuple):
-    """One quantity: measured [R, N] at x [N] (R runs, mostly seeds), and what theory says at exact_x [M]."""
+    """One quantity: measured [R, N] at x [N] (R runs, mostly seeds), and what theory says at exact_x [M].
+
+    Where x is measured too and differs between runs, give all of them as one run: x.ravel() and measured.ravel()[None].
+    """
 
     x: np.ndarray  # [N]
     measured: np.ndarray  # [R, N], nan where there is no value
     exact: np.ndarray | None = None  # [M]
     exact_x: np.ndarray | None = None  # [M]; None: x
+    joined: bool = False  # a dashed line joins the medians, to lead the eye
+
+
+class Estimate(NamedTuple):
+    """A quantity of one run with its standard error, at some steps. All [K]."""
+
+    steps: np.ndarray
+    values: np.ndarray
+    errors: np.ndarray
 
 
 def _check(name: str, series: Series) -> None:
@@ -45,7 +57,10 @@ def _series(ax: Axes, series: Series, color: str) -> None:
     if len(measured) > 1:
         ax.plot(np.tile(x, len(measured)), measured.ravel(), "o", ms=2, color=color, mew=0, alpha=0.35, zorder=3)
         ax.vlines(x, np.nanmin(measured, axis=0), np.nanmax(measured, axis=0), color=color, lw=0.7, zorder=3)
-    ax.plot(x, np.nanmedian(measured, axis=0), "o", ms=4, color=color, mec="white", mew=0.4, zorder=4)
+    median = np.nanmedian(measured, axis=0)
+    ax.plot(x, median, "o", ms=4, color=color, mec="white", mew=0.4, zorder=4)
+    if series.joined:
+        ax.plot(x, median, color=color, lw=0.8, ls=(0, (4, 2)), zorder=2)
 
 
 @style.house
@@ -110,13 +125,13 @@ def levels(
     named: Mapping[str, float],
     *,
     shown: int = 0,
+    llc: Estimate | None = None,
     title: str = "",
-    ylabel: str = "loss",
 ) -> Figure:
     """The loss of every run on its way down the named levels, which theory gives, on two log axes.
 
     steps [T] in optimiser steps, loss [R, T], nan where a run has no value; named: positive losses, such as those of the
-    k-gons of Chen et al. 2023. The run `shown` is drawn strong.
+    k-gons of Chen et al. 2023. The run `shown` is drawn strong; `llc`, its local learning coefficient, in a panel below.
     """
     if loss.ndim != 2 or loss.shape[1:] != steps.shape:
         raise ValueError(f"loss has shape {loss.shape}; with {len(steps)} steps it is [R, {len(steps)}]")
@@ -124,22 +139,37 @@ def levels(
         raise ValueError(f"shown is {shown}; the runs are 0 to {len(loss) - 1}")
     if not all(value > 0 and np.isfinite(value) for value in named.values()):
         raise ValueError(f"named has levels {sorted(named.values())}; on a log axis all are finite and above 0")
-    figure, (ax,) = style.panels(style.PAGE, 3.0)
-    draw_levels(ax, steps, loss, named, shown)
-    ax.set(ylabel=ylabel, title=title)
-    ax.title.set_fontsize(8)
-    if len(loss) > 1:
-        style.note(figure, f"strong: run {shown}; pale: the {len(loss) - 1} other runs; lines: exact levels")
+    figure, (ax, *below) = style.panels(style.PAGE, 3.0 if llc is None else 4.4, rows=1 if llc is None else 2)
+    _levels(ax, steps, loss, named, shown)
+    ax.set_title(title, fontsize=8)
+    said = [f"strong: run {shown}; pale: the other runs"] * (len(loss) > 1) + ["dashed: exact levels"]
+    if llc is not None:
+        _estimate(below[0], steps, llc)
+        ax.set_xlabel("")
+        ax.tick_params(labelbottom=False)
+        style.letter(ax, "a", lift=2)
+        style.letter(below[0], "b", lift=2)
+        said.append("bars: standard error")
+    style.note(figure, "; ".join(said))
     return figure
 
 
-def draw_levels(ax: Axes, steps: np.ndarray, loss: np.ndarray, named: Mapping[str, float], shown: int) -> None:
+def _estimate(ax: Axes, steps: np.ndarray, llc: Estimate) -> None:
+    if not np.shape(llc.steps) == np.shape(llc.values) == np.shape(llc.errors):
+        raise ValueError("llc has steps, values and errors of different lengths; they are [K] each")
+    put: dict[str, Any] = {"ms": 3.5, "lw": 0.8, "elinewidth": 0.8, "capsize": 2, "clip_on": False}
+    ax.errorbar(llc.steps, llc.values, llc.errors, fmt="o-", color=style.SERIES[0], **put)
+    style.step_axis(ax, steps, "log")
+    ax.set_ylabel("local learning coefficient")
+
+
+def _levels(ax: Axes, steps: np.ndarray, loss: np.ndarray, named: Mapping[str, float], shown: int) -> None:
     for value in named.values():
         ax.axhline(value, color=LEVEL, lw=0.6, ls=(0, (4, 2)), zorder=1)
     for run in (*(run for run in range(len(loss)) if run != shown), shown):
         strong = run == shown
         ax.plot(steps, loss[run], color=style.SERIES[0], lw=1.3 if strong else 0.6, alpha=1 if strong else 0.35)
     style.step_axis(ax, steps, "log")
-    ax.set_yscale("log")
+    ax.set(yscale="log", ylabel="loss")
     labels.log_numbers(ax.yaxis)
     labels.MarginLabels(ax, "right", np.array(list(named.values()), float), list(named), ["#444444"] * len(named))
