@@ -21,9 +21,10 @@ from jax import Array
 from toylab.base import Cache, Params, Patch, static
 from toylab.models.mlp import ModularMLP
 from toylab.models.relu import ToyModel, UntiedToyModel
+from toylab.models.sae import SparseAutoencoder
 from toylab.models.transformer import Transformer
 
-__all__ = ["ModularMLP", "Net", "ToyModel", "Transformer", "UntiedToyModel"]
+__all__ = ["ModularMLP", "Net", "SparseAutoencoder", "ToyModel", "Transformer", "UntiedToyModel"]
 
 
 class Net(struct.PyTreeNode):

@@ -1,6 +1,7 @@
 """Tasks: one family of data a file."""
 
+from toylab.tasks.dictionary import MixedFeatures
 from toylab.tasks.modular import ModularArithmetic
 from toylab.tasks.sparse import FixedSample, OneHotFeatures, SparseFeatures
 
-__all__ = ["FixedSample", "ModularArithmetic", "OneHotFeatures", "SparseFeatures"]
+__all__ = ["FixedSample", "MixedFeatures", "ModularArithmetic", "OneHotFeatures", "SparseFeatures"]

@@ -1,0 +1,120 @@
+"""How well a dictionary has found the features it was trained on, and what its latents do.
+
+Rows are features or dictionary elements, of any length; leading axes are a batch. Cosines keep their sign: codes are
+not negative, so an element that points away from a feature has not found it.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.base import Params, Run
+
+RECOVERED = 0.9  # cosine above which a feature counts as found, by convention
+
+
+def max_cosines(truth: ArrayLike, dictionary: ArrayLike) -> Array:
+    """max_j cos(t_i, w_j): for truth [..., n, d] and dictionary [..., k, d], [..., n] in −1 to 1.
+
+    A zero row has cosine 0 with everything. ValueError where d differs or a matrix is empty."""
+    truth, dictionary = _floating(truth), _floating(dictionary)
+    if truth.ndim < 2 or dictionary.ndim < 2 or truth.shape[-1] != dictionary.shape[-1] or not dictionary.size:
+        raise ValueError(
+            f"truth has shape {truth.shape} and dictionary {dictionary.shape}: they must be [..., n, d] and [..., k, d]."
+        )
+    cosines = jnp.einsum("...nd,...kd->...nk", _unit(truth), _unit(dictionary), precision="highest")
+    return jnp.max(cosines, axis=-1)
+
+
+def mmcs(truth: ArrayLike, dictionary: ArrayLike) -> Array:
+    """Mean max cosine similarity, the mean over true features of `max_cosines`: [...] (Sharkey et al. 2022).
+
+    1 for a dictionary that holds every feature, in any order; what a random one has is `random_floor`."""
+    return jnp.mean(max_cosines(truth, dictionary), axis=-1)
+
+
+def recovered_share(truth: ArrayLike, dictionary: ArrayLike, threshold: float = RECOVERED) -> Array:
+    """Share of true features with an element at a cosine above `threshold`: [...] in 0 to 1."""
+    return jnp.mean(max_cosines(truth, dictionary) > threshold, axis=-1)
+
+
+def random_floor(key: Array, truth: ArrayLike, n_elements: int, n_draws: int = 100) -> dict[str, Array]:
+    """MMCS of a dictionary of `n_elements` random directions, for truth [n, d]: its `mean` and, over `n_draws`
+    dictionaries, its standard deviation `std`.
+
+    In closed form the mean is 1 − ∫ F(c)^n_elements dc over −1 to 1, where (1 + c)/2 ~ Beta((d−1)/2, (d−1)/2) has the
+    distribution F: 0.404 for 64 elements in R^32, 0.443 for 128. An MMCS says nothing without it."""
+    truth = _floating(truth)
+    if n_elements < 1 or n_draws < 2:
+        raise ValueError(f"n_elements is {n_elements} and n_draws {n_draws}: they must be at least 1 and 2.")
+
+    def draw(key: Array) -> Array:
+        return mmcs(truth, jax.random.normal(key, (n_elements, truth.shape[-1]), truth.dtype))
+
+    found = jax.lax.map(draw, jax.random.split(key, n_draws))
+    return {"mean": jnp.mean(found), "std": jnp.std(found, ddof=1)}
+
+
+def l0(latents: ArrayLike) -> Array:
+    """Number of latents that are on, averaged over samples: latents [..., B, k] → [...]."""
+    return jnp.mean(jnp.sum(_samples(latents) != 0, axis=-1), axis=-1)
+
+
+def dead_latents(latents: ArrayLike) -> Array:
+    """bool [..., k]: the latents that are 0 in every sample of latents [..., B, k] (Sharkey et al. 2022: over 10
+    batches). Their number depends on how many samples are looked at."""
+    return jnp.all(_samples(latents) == 0, axis=-2)
+
+
+def effective_features(latents: ArrayLike) -> Array:
+    """exp H(q), q_j the share of latent j in Σ |latent| over samples: latents [..., B, k] → [...] in 1 to k, and 0 where
+    all are zero (Bereska 2025, on an autoencoder's activations)."""
+    mass = jnp.sum(jnp.abs(_samples(latents)), axis=-2)  # [..., k]
+    total = jnp.sum(mass, axis=-1, keepdims=True)
+    share = mass / jnp.where(total > 0, total, 1)
+    return jnp.where(total[..., 0] > 0, jnp.exp(jnp.sum(jax.scipy.special.entr(share), axis=-1)), 0)
+
+
+def fraction_variance_unexplained(x: ArrayLike, x_hat: ArrayLike) -> Array:
+    """Σ‖x − x̂‖² / Σ‖x − mean x‖² over samples: x and x̂ [..., B, d] → [...]; 0 exact, 1 as good as the mean, and more
+    is possible. nan where x does not vary. ValueError where the shapes differ."""
+    x, x_hat = _samples(x), _samples(x_hat)
+    if x.shape != x_hat.shape:
+        raise ValueError(f"x has shape {x.shape} and x_hat {x_hat.shape}: they must agree.")
+    residual = jnp.sum((x - x_hat) ** 2, axis=(-2, -1))
+    return residual / jnp.sum((x - jnp.mean(x, axis=-2, keepdims=True)) ** 2, axis=(-2, -1))
+
+
+def _samples(x: ArrayLike) -> Array:
+    x = _floating(x)
+    if x.ndim < 2 or not x.shape[-2]:
+        raise ValueError(f"the array has shape {x.shape}: it must be [..., samples, values] with at least one sample.")
+    return x
+
+
+def _floating(x: ArrayLike) -> Array:
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
+
+
+def _unit(rows: Array) -> Array:
+    norms = jnp.linalg.norm(rows, axis=-1, keepdims=True)
+    return rows / jnp.where(norms > 0, norms, 1)
+
+
+def recovery(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: `mmcs` and `share` recovered of the run's true features by the decoder's rows."""
+    truth, dictionary = run.data["truth"], params["W_dec"]
+    return {"mmcs": mmcs(truth, dictionary), "share": recovered_share(truth, dictionary)}
+
+
+def activity(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: share of `dead` latents and `effective` features on the run's fixed sample."""
+    latents = run.config.net.apply(params, run.data["x"], full=False)[1]["latents"]
+    return {"dead": jnp.mean(dead_latents(latents)), "effective": effective_features(latents)}
+
+
+def floor(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: `random_floor` for the run's true features and the size of its dictionary."""
+    return random_floor(jax.random.key(0), run.data["truth"], len(params["W_dec"]))
