@@ -83,7 +83,7 @@ def test_truth_is_unit_vectors_that_follow_the_seed_and_stay_for_the_run():
 
 def answer(x_hat, latents):
     """A network that says this, whatever it is asked."""
-    return lambda params, x: (x_hat(x), {"latents": latents(x)})
+    return lambda params, x: (x_hat(x), {"latents": latents(x)[None]})
 
 
 def test_the_loss_is_the_squared_error_and_l1_times_the_mean_latent():

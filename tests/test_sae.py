@@ -41,8 +41,8 @@ def test_it_is_its_formula(kind):
     if net.k:
         latents[pre < np.sort(pre, axis=1)[:, -net.k, None]] = 0
     found, cache = net.apply(params, X)
-    np.testing.assert_allclose(cache["latents_pre"], pre, atol=1e-5)
-    np.testing.assert_allclose(cache["latents"], latents, atol=1e-5)
+    np.testing.assert_allclose(cache["latents_pre"], pre[None], atol=1e-5)
+    np.testing.assert_allclose(cache["latents"], latents[None], atol=1e-5)
     np.testing.assert_allclose(found, latents @ dictionary + b_dec, atol=1e-5)
 
 
@@ -135,7 +135,7 @@ def test_latents_can_be_patched_and_unknown_names_are_refused():
     params = moved(net)
     plain, cache = net.apply(params, X)
     ablated, _ = net.apply(params, X, {"latents": lambda c, layer: c.at[:, 0].set(0)})
-    gone = cache["latents"][:, :1] * unit(params["W_dec"])[0]
+    gone = cache["latents"][0, :, :1] * unit(params["W_dec"])[0]
     np.testing.assert_allclose(ablated, plain - gone, atol=1e-5)
     silent, _ = net.apply(params, X, {"latents_pre": lambda c, layer: -jnp.abs(c)})
     np.testing.assert_array_equal(silent, 0)
@@ -148,7 +148,7 @@ def test_leading_axes_are_a_batch():
     params = moved(net)
     found, cache = net.apply(params, X.reshape(5, 8, 6))
     np.testing.assert_allclose(found.reshape(40, 6), net.apply(params, X)[0], atol=1e-6)
-    assert cache["latents"].shape == (5, 8, 10)
+    assert cache["latents"].shape == (1, 5, 8, 10)
 
 
 @pytest.mark.parametrize(

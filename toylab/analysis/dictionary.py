@@ -111,7 +111,7 @@ def recovery(params: Params, run: Run) -> dict[str, Array]:
 
 def activity(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: share of `dead` latents and `effective` features on the run's fixed sample."""
-    latents = run.config.net.apply(params, run.data["x"], full=False)[1]["latents"]
+    latents = run.config.net.apply(params, run.data["x"], full=False)[1]["latents"][0]  # [B, k]
     return {"dead": jnp.mean(dead_latents(latents)), "effective": effective_features(latents)}
 
 

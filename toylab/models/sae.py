@@ -22,7 +22,7 @@ class SparseAutoencoder(nnx.Module):
     Both norms and gradients come from the forward pass; the replica rescales the stored rows instead after each encoding,
     so that there the gradient has a part along the row, which the next rescaling undoes.
 
-    The cache always holds latents [..., d_dict], the fast path's too: a sparsity loss needs them.
+    The cache always holds latents [1, ..., d_dict], the fast path's too: a sparsity loss needs them.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class SparseAutoencoder(nnx.Module):
         latents = jax.nn.relu(pre)
         latents = jnp.where(largest(pre, self.k), latents, 0) if self.k else latents
         latents = patch["latents"](latents, 0) if "latents" in patch else latents
-        cache = {"latents_pre": pre, "latents": latents} if full else {"latents": latents}
+        cache = {"latents_pre": pre[None], "latents": latents[None]} if full else {"latents": latents[None]}
         return latents @ dictionary + b_dec, cache
 
 

@@ -85,8 +85,7 @@ class MixedFeatures(struct.PyTreeNode):
     def loss(self, apply: Apply, params: Params, data: dict[str, Array], key: Array) -> Array:
         x = self.codes(data, key, self.batch) @ data["truth"]
         reconstruction, cache = apply(params, x)
-        latents = cache["latents"]
-        return jnp.mean(squared_error(reconstruction, x)) + self.l1 * jnp.mean(jnp.abs(latents))
+        return jnp.mean(squared_error(reconstruction, x)) + self.l1 * jnp.mean(jnp.abs(cache["latents"]))
 
     def measure(self, apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
         """On the fixed sample: mse as in the loss; l0, latents on in a sample; fvu, Σ‖x − x̂‖² / Σ‖x − mean x‖²."""
@@ -95,7 +94,7 @@ class MixedFeatures(struct.PyTreeNode):
         mse = jnp.mean(squared_error(reconstruction, x))
         return {
             "mse": mse,
-            "l0": jnp.mean(jnp.sum(cache["latents"] != 0, axis=-1)),
+            "l0": jnp.mean(jnp.sum(cache["latents"][0] != 0, axis=-1)),
             "fvu": mse / jnp.mean(squared_error(x, jnp.mean(x, axis=0))),
         }
 
