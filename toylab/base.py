@@ -37,9 +37,12 @@ def static(**kwargs: Any) -> Any:
 
 
 class Apply(Protocol):
-    """A network as a function: logits (or outputs) and a cache, which may be empty."""
+    """A network as a function: logits (or outputs) and a cache, which may be empty. The trainer hands it to a task with
+    `full=False`, the fast path; a task that patches says `full=True`."""
 
-    def __call__(self, params: Params, x: Array, patch: Patch | None = None) -> tuple[Array, Cache]: ...
+    def __call__(
+        self, params: Params, x: Array, patch: Patch | None = None, *, full: bool = ...
+    ) -> tuple[Array, Cache]: ...
 
 
 @runtime_checkable

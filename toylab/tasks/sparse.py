@@ -152,8 +152,11 @@ class OneHotFeatures(struct.PyTreeNode):
 
     def error(self, apply: Apply, params: Params, x: Array, key: Array | None = None) -> Array:
         """The loss on given points x [B, n_features], without the l1 term; with hidden noise if a key is given."""
-        patch = {"hidden": lambda hidden, layer: hidden + self._noise(key, hidden.shape)} if key is not None else None
-        output, _ = apply(params, x, patch)
+        if key is None:
+            output, _ = apply(params, x)
+        else:
+            noise = {"hidden": lambda hidden, layer: hidden + self._noise(key, hidden.shape)}
+            output, _ = apply(params, x, noise, full=True)
         return jnp.mean(jnp.sum((output - x) ** 2, axis=-1))
 
     def _noise(self, key: Array, shape: tuple[int, ...]) -> Array:
