@@ -41,6 +41,16 @@ class Measures(dict[str, np.ndarray]):
         """The measures of some runs: a mask [R] or indices."""
         return Measures({name: value if name == "steps" else value[which] for name, value in self.items()})
 
+    def best_of(self, k: int, per: str = "config/task.density", loss: str = "loss") -> tuple[np.ndarray, np.ndarray]:
+        """levels [L] of the field `per`, descending, and runs [L, N // k]: of each disjoint set of k of a level's N runs
+        the one with the lowest last loss (Elhage et al. 2022 fit each model several times and take that)."""
+        levels = np.unique(self[per])[::-1]
+        members = [np.flatnonzero(self[per] == level) for level in levels]
+        n_sets = min(len(runs) for runs in members) // k
+        sets = np.stack([runs[: n_sets * k].reshape(n_sets, k) for runs in members])  # [L, sets, k]
+        lowest = np.nan_to_num(self.last(loss), nan=np.inf)[sets].argmin(axis=-1)
+        return levels, np.take_along_axis(sets, lowest[..., None], axis=-1)[..., 0]
+
     def part(self, name: str) -> "Measures":
         """The measures of one part; all of them for a page that is a single part, named ""."""
         start = f"{name}/" if name else ""
