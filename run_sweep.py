@@ -244,12 +244,14 @@ def _commit() -> str:
 def print_claims(claims: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from toylab import lab
 
     table = Table("claim", "source", "bound", "values", "verdict")
     for claim in claims:
-        table.add_row(claim["name"], claim["source"], claim["bound"], lab.shown(claim), claim["verdict"])
+        cells = claim["name"], claim["source"], claim["bound"], lab.shown(claim), claim["verdict"]
+        table.add_row(*(Text(cell) for cell in cells))  # not markup: E[x] is no tag
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 

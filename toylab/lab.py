@@ -70,7 +70,7 @@ class Claim:
     each: str = "run"  # what a value belongs to
 
     def judge(self, measures: Measures) -> dict[str, Any]:
-        """The claim with each value and its verdict: it holds if it holds for each; nan does not hold."""
+        """The claim with each value and its verdict: it holds if it holds for each; nan does not hold, nor does nothing."""
         values = np.atleast_1d(np.asarray(self.quantity(measures), float))
         holds = (values >= self.low) & (values <= self.high)
         return {
@@ -81,7 +81,7 @@ class Claim:
             "values": [float(f"{value:.6g}") if np.isfinite(value) else None for value in values],
             "holds": holds.tolist(),
             "verdict": "holds"
-            if holds.all()
+            if holds.size and holds.all()
             else f"holds for {holds.sum()} of {len(holds)}"
             if holds.any()
             else "fails",

@@ -1,0 +1,176 @@
+"""Pages, parts, measures and claims; a page of several parts through the command line."""
+
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import run_sweep
+from toylab import lab, stages, store
+from toylab.base import Config
+from toylab.lab import Claim, Measures, Part
+from toylab.models import Net, ToyModel
+from toylab.optim import AdamW
+from toylab.tasks import SparseFeatures
+
+
+def measures(**more):
+    """Two levels of density with four seeds each, three saved points; one run ended early."""
+    loss = np.array([[3, 2, last] for last in (0.4, 0.2, 0.3, 0.1, 8, 6, 5, 7)], float)
+    valid = np.ones((8, 3), bool)
+    valid[0, 2], loss[0, 2] = False, np.nan
+    density = np.repeat(np.float32([1, 0.1]), 4)
+    return Measures(
+        {"steps": np.array([0, 5, 9]), "valid": valid, "loss": loss, "config/task.density": density, **more}
+    )
+
+
+def test_the_last_value_is_that_of_the_last_valid_point():
+    np.testing.assert_allclose(measures().last("loss")[:2], [2, 0.2])
+
+
+def test_runs_selects_everywhere_but_in_the_steps():
+    some = measures().runs(np.array([4, 1]))
+    assert some["loss"].shape == (2, 3) and some["config/task.density"].tolist() == pytest.approx([0.1, 1])
+    assert some.steps.tolist() == [0, 5, 9]
+
+
+def test_the_best_of_disjoint_sets_by_level_from_dense_to_sparse():
+    levels, best = measures().best_of(2)
+    assert levels.tolist() == pytest.approx([1, 0.1]) and best.tolist() == [[1, 3], [5, 6]]
+    assert measures().best_of(4)[1].tolist() == [[3], [6]]
+    assert measures().best_of(3)[1].shape == (2, 1)  # what is left over belongs to no set
+
+
+def test_a_fit_that_diverged_is_never_the_best():
+    m = measures()
+    m["loss"][3, 2] = np.nan
+    assert m.best_of(4)[1].tolist() == [[1], [6]]
+
+
+def test_a_part_has_its_own_measures_and_the_empty_name_all():
+    both = Measures({"a/steps": np.array([0]), "a/final/x": np.array([1]), "b/steps": np.array([3])})
+    assert both.part("a").keys() == {"steps", "final/x"} and both.part("b").steps.tolist() == [3]
+    assert both.part("").keys() == both.keys()
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([1, 2], "holds"),
+        ([0, 2, 3], "holds for 2 of 3"),
+        ([0, -1], "fails"),
+        ([np.nan, 2], "holds for 1 of 2"),
+        ([], "fails"),
+        (1.5, "holds"),
+    ],
+)
+def test_a_claim_holds_if_it_holds_for_each_and_not_of_nothing(values, verdict):
+    assert Claim("c", "s", lambda m: np.array(values), low=1).judge(measures())["verdict"] == verdict
+
+
+def test_many_values_are_shown_by_their_range():
+    few = Claim("c", "s", lambda m: np.arange(3), low=0, each="seed").judge(measures())
+    many = Claim("c", "s", lambda m: np.array([np.nan, *range(11)]), low=0, each="seed").judge(measures())
+    assert lab.shown(few) == "0, 1, 2 (each seed)"
+    assert lab.shown(many) == "0 to 10, median 5, 1 without (12, each seed)"
+    assert "| holds for 11 of 12 |" in lab.claims_table([many])
+
+
+def test_the_summary_names_what_does_not_hold():
+    judged = [
+        Claim(name, "s", lambda m: np.array([1]), low=low).judge(measures()) for name, low in [("a", 0), ("b", 2)]
+    ]
+    assert lab.summary("page", judged) == "| [page](results/page/claims.md) | 1 of 2 | b (fails) |"
+    assert lab.summary("page", judged[:1]).endswith("| 1 of 1 | – |")
+
+
+# --- a page of two parts
+
+
+def small(n_hidden, seeds=2):
+    net = Net.of(ToyModel, n_features=4, n_hidden=n_hidden)
+    task = SparseFeatures(n_features=4, batch=8, n_eval=16, importance=np.array([1, 0.5, 0.25, 0.1]))
+    return [Config(task, net, AdamW(warmup=0), seed=seed) for seed in range(seeds)]
+
+
+def of_all_scales(value):
+    return dict.fromkeys(("smoke", "cpu", "paper"), value)
+
+
+def part(name, configs):
+    last = Claim(f"{name} learns", "a test", lambda m: m.last("loss"), high=10)
+    weights = {"weights": lambda params, run: {"W": params["W"]}}
+    figures = {f"{name}_figure": lambda m: Figure()}
+    return Part(of_all_scales(configs), of_all_scales((0, 3)), [last], figures, final=weights)
+
+
+@pytest.fixture
+def page(monkeypatch):
+    module = types.ModuleType("experiments.two")
+    module.PARTS = {"narrow": part("narrow", small(1)), "mixed": part("mixed", small(2) + small(3, seeds=1))}
+    monkeypatch.setitem(sys.modules, "experiments.two", module)
+    monkeypatch.setattr(run_sweep, "_page", lambda name: module)
+    return module
+
+
+def command(out, *options):
+    return run_sweep.main(["two", "--scale", "smoke", "--out", str(out), *options])
+
+
+def of(folder):
+    return Measures(store.read_arrays(folder / "two" / "measures.npz"))
+
+
+def test_parts_have_their_runs_records_measures_claims_and_figures(page, tmp_path):
+    assert command(tmp_path) == 0
+    folder = tmp_path / "two"
+    assert {path.name for path in (folder / "runs").iterdir()} == {"narrow", "mixed"}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert {name: len(record["runs"]) for name, record in manifest["parts"].items()} == {"narrow": 2, "mixed": 3}
+    claims = json.loads((folder / "claims.json").read_text())["claims"]
+    assert [claim["name"] for claim in claims] == ["narrow learns", "mixed learns"]
+    assert {path.name for path in (folder / "figures").iterdir()} == {"narrow_figure.png", "mixed_figure.png"}
+    narrow, mixed = of(tmp_path).part("narrow"), of(tmp_path).part("mixed")
+    assert narrow["final/weights/W"].shape == (2, 4, 1) and mixed["final/weights/W"].shape == (3, 4, 3)
+    assert np.isnan(mixed["final/weights/W"][:2, :, 2]).all() and np.isfinite(mixed["final/weights/W"][2]).all()
+    assert mixed["config/net.n_hidden"].tolist() == [2, 2, 3] and narrow["config/seed"].tolist() == [0, 1]
+    np.testing.assert_allclose(narrow["config/task.importance"], [[1, 0.5, 0.25, 0.1]] * 2)
+
+
+def test_one_part_alone_leaves_the_others_as_they_are(page, tmp_path):
+    assert command(tmp_path, "--part", "mixed") == 0
+    assert set(of(tmp_path).part("narrow")) == set() and len(of(tmp_path).part("mixed").valid) == 3
+    before = of(tmp_path).part("mixed")
+    assert command(tmp_path, "--part", "narrow") == 0
+    after = of(tmp_path).part("mixed")
+    assert all(np.array_equal(before[name], after[name], equal_nan=before[name].dtype.kind == "f") for name in before)
+    assert set(json.loads((tmp_path / "two" / "manifest.json").read_text())["parts"]) == {"narrow", "mixed"}
+    assert len(stages.judged(page, of(tmp_path))) == 2
+
+
+def test_an_unknown_part_is_refused_and_nothing_is_made(page, tmp_path, capsys):
+    assert command(tmp_path, "--part", "wide") == 2
+    assert capsys.readouterr().err == "--part is wide: two has narrow, mixed.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_of_a_part_can_be_started_from(page, tmp_path):
+    assert command(tmp_path, "--stage", "train") == 0
+    record = json.loads((tmp_path / "two" / "manifest.json").read_text())["parts"]["narrow"]
+    start = f"{tmp_path / 'two'}/{next(iter(record['runs']))}@3"
+    assert command(tmp_path / "branch", "--part", "narrow", "--from", start, "--stage", "train") == 0
+    group = next(iter(record["groups"]))
+    manifest = json.loads((tmp_path / "branch" / "two" / "manifest.json").read_text())
+    assert manifest["parts"]["narrow"]["groups"][group]["started_from"] == start
+
+
+def test_a_field_is_set_in_the_chosen_parts(page, tmp_path):
+    assert command(tmp_path, "--part", "narrow", "--set", "task.density=0.5,0.1", "--stage", "train") == 0
+    record = json.loads((tmp_path / "two" / "manifest.json").read_text())["parts"]["narrow"]
+    assert (
+        sorted({run["task"]["density"] for run in record["runs"].values()}) == [0.1, 0.5] and len(record["runs"]) == 4
+    )
