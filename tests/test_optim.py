@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from toylab.optim import SGD, Adam, AdamW
+from toylab.optim import SGD, Adam, AdamW, SignedDecayAdamW
 
 STEPS = 30
 rng = np.random.default_rng(0)
@@ -93,9 +93,49 @@ def test_decay_alone_shrinks_by_the_current_learning_rate():
         np.testing.assert_allclose(found[name], np.multiply.outer(factors, w), rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [AdamW, SGD])
+def signed_decay_step(W, rate, decay):
+    """Liu et al. 2025: what decay alone does to a matrix in one step."""
+    if decay >= 0:
+        return W * (1 - rate * decay)
+    return W + rate * decay * W * (1 - 1 / np.linalg.norm(W, axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("decay", [-1.0, -0.3, 0.0, 0.7])
+def test_signed_decay_alone_acts_on_matrices_only(decay):
+    nothing = jax.tree.map(jnp.zeros_like, GRADIENTS)
+    found = path(SignedDecayAdamW(lr=0.1, weight_decay=decay, warmup=10), nothing)
+    W = np.float64(START["W"])
+    for i in range(STEPS):
+        W = signed_decay_step(W, 0.1 * min(i / 10, 1), decay)
+        np.testing.assert_allclose(found["W"][i], W, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(found["b"][i], START["b"])
+
+
+def test_negative_decay_leads_every_row_to_length_1_and_leaves_zero_rows():
+    start = jnp.array([[3.0, 4.0], [0.03, 0.0], [0.0, 0.0]])
+    transform = SignedDecayAdamW(lr=0.1, weight_decay=-1.0).transform()
+    W, state = start, transform.init(start)
+    for _ in range(100):
+        updates, state = transform.update(jnp.zeros_like(W), state, W)
+        W = optax.apply_updates(W, updates)
+    np.testing.assert_allclose(W, [[0.6, 0.8], [1, 0], [0, 0]], atol=1e-3)
+
+
+@pytest.mark.parametrize("decay", [-0.4, 0.4])
+def test_signed_decay_goes_beside_adam_as_in_adamw(decay):
+    found = path(SignedDecayAdamW(lr=0.03, weight_decay=decay))
+    positive = path(AdamW(lr=0.03, weight_decay=max(decay, 0), b2=0.999, warmup=0))
+    plain = path(Adam(lr=0.03))
+    np.testing.assert_allclose(found["b"], plain["b"], rtol=1e-6)
+    first = np.float64(plain["W"][0]) - START["W"] + signed_decay_step(np.float64(START["W"]), 0.03, decay)
+    np.testing.assert_allclose(found["W"][0], first, rtol=1e-5, atol=1e-6)
+    if decay > 0:
+        np.testing.assert_allclose(found["W"], positive["W"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [AdamW, SGD, SignedDecayAdamW])
 def test_runs_batched_over_lr_and_decay_equal_runs_alone(kind):
-    lrs, decays = np.float32([0.001, 0.03, 0.03]), np.float32([1.0, 0.0, 0.3])
+    lrs, decays = np.float32([0.001, 0.03, 0.03]), np.float32([1.0, 0.0, -0.3 if kind is SignedDecayAdamW else 0.3])
     batch = jax.vmap(path)(kind(lr=lrs, weight_decay=decays))
     for i in range(3):
         alone = path(kind(lr=lrs[i], weight_decay=decays[i]))
@@ -121,6 +161,8 @@ NAN, INF = float("nan"), float("inf")
         *[(kind, name, x) for kind in (AdamW, Adam) for name in ("b1", "b2") for x in (1.0, -0.1, 1.5, NAN)],
         *[(SGD, "momentum", x) for x in (1.0, -0.1, NAN)],
         *[(kind, "eps", x) for kind in (AdamW, Adam) for x in (0.0, -1e-8, NAN)],
+        *[(SignedDecayAdamW, "weight_decay", x) for x in (NAN, INF, -INF)],
+        (SignedDecayAdamW, "lr", -1e-3),
         *[(kind, "warmup", -1) for kind in (AdamW, Adam, SGD)],
     ],
 )
@@ -131,7 +173,7 @@ def test_bad_values_are_refused_by_field(kind, field, value):
     assert str(error.value).endswith(".") and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind", [AdamW, Adam, SGD])
+@pytest.mark.parametrize("kind", [AdamW, Adam, SGD, SignedDecayAdamW])
 def test_check_returns_a_good_optimizer_unchanged(kind):
     for good in (kind(), kind(lr=0.0, warmup=0), kind(lr=1)):
         assert good.check() == good

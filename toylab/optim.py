@@ -5,6 +5,7 @@ Not `optax.inject_hyperparams`: it casts b1, b2 and eps to float32 arrays and so
 
 from typing import Any, Literal, get_args
 
+import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
@@ -38,8 +39,8 @@ def _scheduled(optimizer: Any) -> Any:
     return rate
 
 
-def _check(optimizer: Any) -> None:
-    for name in ("lr", "weight_decay"):
+def _check(optimizer: Any, signed: bool = False) -> None:
+    for name in ("lr",) if signed else ("lr", "weight_decay"):
         value = getattr(optimizer, name, 0.0)
         if not 0 <= value < float("inf"):
             raise ValueError(f"optimizer.{name} is {value!s}: it must be a finite number, at least 0.")
@@ -83,6 +84,47 @@ class AdamW(struct.PyTreeNode):
 
     def transform(self) -> optax.GradientTransformation:
         return optax.adamw(_scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
+
+
+class SignedDecayAdamW(struct.PyTreeNode):
+    """AdamW whose weight decay may be negative, as in Liu et al. 2025 (Superposition yields robust neural scaling).
+
+    weight_decay ≥ 0: `W ← W − lr_t · weight_decay · W`. Below 0 it pulls every row to length 1 instead of to 0:
+    `W ← W + lr_t · weight_decay · W (1 − 1/‖row‖)`; a row of zeros stays. Vectors (biases) do not decay.
+    """
+
+    lr: float = 1e-2  # Liu et al. 2025, released code, as all defaults here
+    weight_decay: float = -1.0
+    b1: float = static(default=0.9)
+    b2: float = static(default=0.999)
+    eps: float = static(default=1e-8)
+    warmup: int = static(default=0)
+    schedule: Schedule = static(default="constant")
+    steps: int = static(default=0)  # over which a schedule falls
+    floor: float = static(default=0.0)  # the share of lr at its end
+
+    def check(self) -> "SignedDecayAdamW":
+        if not abs(self.weight_decay) < float("inf"):
+            raise ValueError(f"optimizer.weight_decay is {self.weight_decay!s}: it must be a finite number.")
+        _check(self, signed=True)
+        return self
+
+    def transform(self) -> optax.GradientTransformation:
+        return optax.chain(
+            optax.scale_by_adam(self.b1, self.b2, self.eps),
+            optax.stateless(self._decay),
+            optax.scale_by_learning_rate(_scheduled(self)),
+        )
+
+    def _decay(self, updates: Any, params: Any) -> Any:
+        def decayed(update: Array, w: Array) -> Array:
+            if w.ndim < 2:
+                return update
+            norm = jnp.linalg.norm(w, axis=-1, keepdims=True)
+            to_unit = w - w / jnp.where(norm > 0, norm, 1)
+            return update + jnp.where(self.weight_decay < 0, -self.weight_decay * to_unit, self.weight_decay * w)
+
+        return jax.tree.map(decayed, updates, params)
 
 
 class Adam(struct.PyTreeNode):

@@ -1,0 +1,47 @@
+"""Which features are represented and how much their directions overlap (Liu et al. 2025, Superposition yields robust neural
+scaling). W [..., n_features, n_hidden], rows are features."""
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.base import Params, Run
+
+REPRESENTED = 0.5  # Liu et al. 2025: a feature counts as represented if its row is longer
+
+
+def represented(W: ArrayLike, least: float = REPRESENTED) -> Array:
+    """‖W_i‖ > least: bool [..., n]."""
+    return jnp.linalg.norm(jnp.asarray(W), axis=-1) > least
+
+
+def mean_squared_overlap(W: ArrayLike, of: ArrayLike | None = None) -> Array:
+    """Mean of (Ŵ_i · Ŵ_j)² over the pairs i ≠ j of the features `of` (bool [..., n]; None: all): [...].
+
+    Independent random directions in m dimensions have 1/m on average; n ≥ m unit vectors have at least
+    (n − m) / (m (n − 1)), with equality for tight frames (Welch 1974). Rows of zeros count as overlapping nothing. nan
+    where fewer than two features are chosen.
+    """
+    W = jnp.asarray(W)
+    if W.ndim < 2:
+        raise ValueError(f"W has shape {W.shape}: it must be [..., n_features, n_hidden].")
+    if of is not None and jnp.shape(of) != W.shape[:-1]:
+        raise ValueError(f"of has shape {jnp.shape(of)}: it must be {W.shape[:-1]}, one truth value a feature.")
+    chosen = jnp.ones(W.shape[:-1], W.dtype) if of is None else jnp.asarray(of).astype(W.dtype)
+    norm = jnp.linalg.norm(W, axis=-1, keepdims=True)
+    unit = W / jnp.where(norm > 0, norm, 1)
+    squares = (unit @ unit.swapaxes(-1, -2)) ** 2  # [..., n, n]
+    pairs = chosen[..., :, None] * chosen[..., None, :] * (1 - jnp.eye(W.shape[-2], dtype=W.dtype))
+    n_pairs = pairs.sum((-1, -2))
+    return jnp.where(n_pairs > 0, (squares * pairs).sum((-1, -2)) / jnp.where(n_pairs > 0, n_pairs, 1), jnp.nan)
+
+
+def overlaps(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: `norms` [n], and of the represented features their `share` and `mean_squared_overlap`."""
+    W = params["W"]
+    held = represented(W)
+    return {
+        "norms": jnp.linalg.norm(W, axis=-1),
+        "share": held.mean(),
+        "mean_squared_overlap": mean_squared_overlap(W, held),
+    }

@@ -1,0 +1,121 @@
+"""How a loss falls with the width of a model: lines against theory, and maps of the fitted exponent.
+
+After Liu et al. 2025 (Superposition yields robust neural scaling). Axes: M widths, S seeds.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from toylab.plots import labels, style
+
+
+class Line(NamedTuple):
+    """One quantity at every width: measured [S, M], and theory [M] where there is one."""
+
+    measured: np.ndarray
+    theory: np.ndarray | None = None
+
+
+class Panel(NamedTuple):
+    """Lines by name; one name has one colour in all panels."""
+
+    title: str
+    ylabel: str
+    lines: Mapping[str, Line]
+    log: bool = True
+
+
+class Map(NamedTuple):
+    """values [Y, X] at the rows and columns of a table."""
+
+    title: str
+    values: np.ndarray
+    low: float
+    high: float
+
+
+def _panel(ax: Axes, m: np.ndarray, panel: Panel, colors: Mapping[str, str]) -> None:
+    ends = []
+    for name, line in panel.lines.items():
+        if line.measured.ndim != 2 or line.measured.shape[1] != len(m):
+            raise ValueError(f"{name} has shape {line.measured.shape}; with {len(m)} widths it is [S, {len(m)}]")
+        color = colors[name]
+        if line.theory is not None:
+            ax.plot(m, line.theory, color=color, lw=1, ls=(0, (4, 2)), zorder=2)
+        for each in line.measured:
+            ax.plot(m, each, "o", color=color, ms=2.2, mew=0, alpha=0.5, zorder=3)
+        held = np.isfinite(line.measured).any(axis=0)
+        median = np.full(len(m), np.nan)
+        median[held] = np.nanmedian(line.measured[:, held], axis=0)
+        ax.plot(m, median, color=color, lw=1.3, zorder=4)
+        ends.append(median[held][-1] if held.any() else np.nan)
+    ax.set(xscale="log", yscale="log" if panel.log else "linear", xlabel="hidden dimensions $m$", ylabel=panel.ylabel)
+    ax.set_title(panel.title, fontsize=8)
+    ax.set_xlim(m.min() / 1.1, m.max() * 1.1)
+    ax.xaxis.set_major_locator(FixedLocator(list(m)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    if panel.log:
+        labels.log_numbers(ax.yaxis)
+    else:
+        ax.set_ylim(bottom=0)
+    known = [i for i, end in enumerate(ends) if np.isfinite(end)]
+    names = [list(panel.lines)[i] for i in known]
+    labels.MarginLabels(ax, "right", np.array([ends[i] for i in known]), names, [colors[name] for name in names])
+
+
+@style.house
+def widths(m: np.ndarray, panels: Sequence[Panel]) -> Figure:
+    """Panels of quantities against the width m [M] (log axis): a dot a seed, a line through the medians, theory dashed."""
+    if not len(panels):
+        raise ValueError("panels is empty; it has at least one")
+    names = list(dict.fromkeys(name for panel in panels for name in panel.lines))
+    if len(names) > len(style.SERIES):
+        raise ValueError(f"panels name {len(names)} lines; at most {len(style.SERIES)} colours can be told apart")
+    colors = dict(zip(names, style.SERIES, strict=False))
+    columns = min(len(panels), 2)
+    rows = -(-len(panels) // columns)
+    figure, axes = style.panels(style.PAGE if columns > 1 else style.COLUMN, 0.2 + 2.2 * rows, columns, rows)
+    for i, (ax, panel) in enumerate(zip(axes, panels, strict=False)):
+        _panel(ax, m, panel, colors)
+        if len(panels) > 1:
+            style.letter(ax, "abcdefgh"[i], lift=4)
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    style.note(figure, "dots: seeds; solid: their median; dashed: theory")
+    return figure
+
+
+@style.house
+def maps(tables: Sequence[Map], x: np.ndarray, y: np.ndarray, xlabel: str, ylabel: str) -> Figure:
+    """Tables of numbers over x [X] and y [Y] (evenly spaced), each cell with its value written in; nan is left grey."""
+    for table in tables:
+        if table.values.shape != (len(y), len(x)):
+            raise ValueError(f"{table.title} has shape {table.values.shape}; it is [Y, X] = {(len(y), len(x))}")
+    figure, axes = style.panels(style.PAGE, 0.7 + 0.34 * len(y), len(tables))
+    for i, (ax, table) in enumerate(zip(axes, tables, strict=True)):
+        mesh = ax.pcolormesh(table.values, vmin=table.low, vmax=table.high, cmap="cividis", rasterized=True)
+        ax.set_facecolor("#D4D4D4")
+        for (row, column), value in np.ndenumerate(table.values):
+            pale = value < (table.low + table.high) / 2
+            if np.isfinite(value):
+                put: dict[str, Any] = {
+                    "ha": "center",
+                    "va": "center",
+                    "fontsize": labels.SMALL,
+                    "color": "white" if pale else "black",
+                }
+                ax.text(column + 0.5, row + 0.5, f"{value:.2f}", **put)
+        ax.set(xticks=np.arange(len(x)) + 0.5, xticklabels=[f"{value:.2g}" for value in x])
+        ax.set(yticks=np.arange(len(y)) + 0.5, yticklabels=[f"{value:.2g}" for value in y])
+        ax.set(xlabel=xlabel, ylabel=ylabel)
+        ax.spines[:].set_visible(False)
+        style.letter(ax, "abcdefgh"[i], table.title, lift=3)
+        bar = figure.colorbar(mesh, ax=ax, pad=0.02, aspect=12)
+        style.ticks(bar.ax)
+    return figure
