@@ -1,0 +1,302 @@
+"""Computation in superposition: neurons that stand for one feature, or several, and still compute absolute values.
+
+Claim     Neurons behind a ReLU have a privileged basis: of dense features each takes one, and the sparser features are the
+          more of them share neurons, in set patterns. Such neurons compute: two give the absolute value of a feature, and
+          when features are sparse, neurons that each serve several do so too, some by the asymmetric motif.
+Source    Elhage et al. 2022, Toy Models of Superposition (arXiv 2209.10652), sections on a privileged basis and on
+          computation in superposition. n = 10, m = 5, I = 0.75^i; absolute value n = 3, m = 6 and n = 100, m = 40,
+          I = 0.8^i. The paper takes the best of 1,000 models at each density and prints no optimiser. Here: Adam, lr 3e-3,
+          cosine to 0, no decay, Glorot-normal weights. At cpu scale the best
+          of 32 counts, judged over three sets of 32.
+Expect    Best models at densities 1 − S: one feature a neuron for ≥ 0.5, then 3 in 2 neurons, 5 in 3 at 0.15, 6 in 4 at
+          0.12, 8 in 5 at 0.05 to 0.08, five pairs at ≤ 0.04. Absolute value: a + and a − neuron for each feature; of 40
+          neurons none polysemantic for ≥ 0.3, few at 0.1, all at 0.001. A feature is a neuron's where its weight in is
+          above half of the neuron's largest.
+Cost      cpu: 3 to 4 minutes on two cores. paper: 1,000 models a density and batches of 1,024 on an accelerator.
+Command   python run_sweep.py computation [--scale smoke|cpu|paper] [--part privileged absolute sparse]
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from toylab.analysis import neurons
+from toylab.base import Config
+from toylab.lab import Claim, Measures, Part, Scale
+from toylab.models import Net, ToyModel, UntiedToyModel
+from toylab.optim import Adam
+from toylab.plots import neurons as bars
+from toylab.plots import theory
+from toylab.tasks import SparseFeatures
+
+TIED_DENSITIES = (1.0, 0.5, 0.3, 0.2, 0.15, 0.12, 0.08, 0.05, 0.03, 0.01)
+DENSITIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+Configs = dict[Scale, list[Config]]
+SETS = 3  # disjoint sets of models of a density; the best of each is judged
+
+
+def runs(
+    module: type, n: int, m: int, decay: float, densities: Sequence[float], models: int, steps: int, batch: int
+) -> list[Config]:
+    """`models` of each density; importance decay^i. Tied: identity. Untied: absolute value, features in [−1, 1]."""
+    target = "absolute" if module is UntiedToyModel else "identity"
+    importance = (decay ** np.arange(n)).astype(np.float32)
+    net = Net.of(module, n_features=n, n_hidden=m, hidden="relu", init_std=(2 / (n + m)) ** 0.5)
+    task = SparseFeatures(n_features=n, batch=batch, target=target, importance=importance, n_eval=8192)
+    optimizer = Adam(lr=3e-3, schedule="cosine", steps=steps)
+    return [
+        Config(task=task.replace(density=density), net=net, optimizer=optimizer, seed=seed)
+        for density in densities
+        for seed in range(models)
+    ]
+
+
+def start_and_end(smoke: int, cpu: int, paper: int) -> dict[Scale, tuple[int, int]]:
+    return {"smoke": (0, smoke), "cpu": (0, cpu), "paper": (0, paper)}
+
+
+tied = partial(runs, ToyModel)
+absolute = partial(runs, UntiedToyModel)
+PRIVILEGED: Configs = {
+    "smoke": tied(10, 5, 0.75, (1.0, 0.2, 0.15, 0.12, 0.08, 0.03), models=3, steps=20, batch=16),
+    "cpu": tied(10, 5, 0.75, TIED_DENSITIES, models=96, steps=5000, batch=256),
+    "paper": tied(10, 5, 0.75, TIED_DENSITIES, models=999, steps=5000, batch=1024),
+}
+ABSOLUTE: Configs = {
+    "smoke": absolute(3, 6, 1.0, (1.0,), models=3, steps=20, batch=16),
+    "cpu": absolute(3, 6, 1.0, (1.0,), models=96, steps=5000, batch=256),
+    "paper": absolute(3, 6, 1.0, (1.0,), models=999, steps=10_000, batch=1024),
+}
+SPARSE: Configs = {
+    "smoke": absolute(12, 6, 0.8, (1.0, 0.1, 0.001), models=3, steps=10, batch=16),
+    "cpu": absolute(100, 40, 0.8, DENSITIES, models=3, steps=10_000, batch=512),
+    "paper": absolute(100, 40, 0.8, DENSITIES, models=10, steps=20_000, batch=4096),
+}
+
+
+def census(name: str, m: Measures) -> np.ndarray:
+    return m[f"final/neurons/{name}"]
+
+
+def densities(m: Measures) -> np.ndarray:
+    """From dense to sparse."""
+    return np.unique(m["config/task.density"])[::-1]
+
+
+def best(m: Measures, density: float, sets: int = SETS) -> np.ndarray:
+    """[sets]: the run of least loss in each of some disjoint sets of the models of a density."""
+    here = np.flatnonzero(np.isclose(m["config/task.density"], density, rtol=1e-3))
+    here = here[np.argsort(m["config/seed"][here])]
+    loss = m.last("loss")
+    return np.array([each[np.argmin(loss[each])] for each in np.array_split(here, sets)])
+
+
+# --- n = 10 features, m = 5 neurons, tied
+
+
+def polysemantic_where_dense(m: Measures) -> np.ndarray:
+    """Neurons with several features in the best models at densities of at least 0.5."""
+    chosen = np.concatenate([best(m, density) for density in densities(m) if density >= 0.499])
+    return (census("count", m)[chosen] > 1).sum(axis=1)
+
+
+def neurons_in(features: int, size: int, low: float, high: float, m: Measures) -> np.ndarray:
+    """For the best models at densities low to high: how many neurons belong to blocks of so many features and neurons."""
+    inside = [density for density in densities(m) if low - 1e-4 <= density <= high + 1e-4]
+    chosen = np.concatenate([best(m, density) for density in inside])
+    match = (census("block_features", m)[chosen] == features) & (census("block_neurons", m)[chosen] == size)
+    return match.sum(axis=1)
+
+
+def pattern(features: int, size: int, low: float, high: float) -> Claim:
+    """The best models have a block of so many features in so many neurons (of one neuron: all five are such blocks)."""
+    where = f"{low:g}" if low == high else f"≤ {high:g}" if low == 0 else f"{low:g} to {high:g}"
+    name = f"five pairs at 1 − S {where}" if size == 1 else f"{features} features in {size} neurons at 1 − S {where}"
+    needed = 5 if size == 1 else size
+    quantity = partial(neurons_in, features, size, low, high)
+    return Claim(f"{name}: neurons in such a block", PAPER, quantity, needed, each="density and set")
+
+
+PAPER = "Elhage et al. 2022"
+PRIVILEGED_CLAIMS = [
+    Claim(
+        "tied: polysemantic neurons of the best models at 1 − S ≥ 0.5",
+        f"{PAPER}: all monosemantic",
+        polysemantic_where_dense,
+        0,
+        0,
+        each="density and set",
+    ),
+    pattern(3, 2, 0.2, 0.3),
+    pattern(5, 3, 0.15, 0.15),
+    pattern(6, 4, 0.12, 0.12),
+    pattern(8, 5, 0.05, 0.08),
+    pattern(2, 1, 0, 0.04),
+]
+
+
+def tied_neurons(m: Measures) -> object:
+    """The best model of each density."""
+    chosen = [best(m, density, 1).item() for density in densities(m)]
+    shown = np.stack([bars.by_first_feature(census("W_out", m)[run]) for run in chosen])
+    return bars.stacked(shown, [f"1 − $S$ = {density:g}" for density in densities(m)], 5, "weights")
+
+
+def share_lines(m: Measures, quantities: dict[str, np.ndarray], ylabel: str) -> object:
+    """Quantities [R] by density: a value each model, by seed."""
+    rows = [np.flatnonzero(m["config/task.density"] == density) for density in densities(m)]
+    series = {
+        name: theory.Series(1 / densities(m), np.stack([values[row] for row in rows], axis=1), joined=True)
+        for name, values in quantities.items()
+    }
+    return theory.agreement(series, "1 / (1 − $S$)", ylabel, log=(True, False))
+
+
+def best_polysemantic(m: Measures) -> object:
+    """Best models of the sets, beside all models."""
+    share = census("polysemantic", m)
+    chosen = np.stack([best(m, density) for density in densities(m)], axis=1)  # [sets, densities]
+    everyone = [share[m["config/task.density"] == density].mean() for density in densities(m)]
+    series = {
+        "best": theory.Series(1 / densities(m), share[chosen], joined=True),
+        "mean of all": theory.Series(1 / densities(m), np.array(everyone)[None], joined=True),
+    }
+    return theory.agreement(series, "1 / (1 − $S$)", "share of polysemantic neurons", log=(True, False))
+
+
+# --- absolute values of n = 3 dense features, m = 6 neurons
+
+
+def one_feature(m: Measures) -> np.ndarray:
+    """Neurons of the best models that have exactly one feature."""
+    return (census("count", m)[best(m, 1.0)] == 1).sum(axis=1)
+
+
+def pairs_of_signs(m: Measures) -> np.ndarray:
+    """Features of the best models with exactly one neuron for values above 0 and one for those below."""
+    weights = census("W_in", m)[best(m, 1.0)]  # [sets, n, m]
+    return (((weights > 0.5).sum(axis=2) == 1) & ((weights < -0.5).sum(axis=2) == 1)).sum(axis=1)
+
+
+def best_loss(m: Measures) -> np.ndarray:
+    return m.last("loss")[best(m, 1.0)]
+
+
+CATALOGUE = f"{PAPER}: two neurons for each feature"
+ABSOLUTE_CLAIMS = [
+    Claim("absolute value: neurons with one feature, of 6", CATALOGUE, one_feature, 6, each="set"),
+    Claim("absolute value: features with a + and a − neuron, of 3", CATALOGUE, pairs_of_signs, 3, each="set"),
+    Claim("absolute value: loss", f"{CATALOGUE}; the bound is ours", best_loss, high=1e-4, each="set"),
+]
+
+
+def absolute_neurons(m: Measures) -> object:
+    run = best(m, 1.0, 1).item()
+    W_in, W_out = census("W_in", m)[run], census("W_out", m)[run]
+    order = np.lexsort((-np.sign(W_in.sum(axis=0)), np.abs(W_in).argmax(axis=0)))
+    shown = np.stack([W_in[:, order], W_out[:, order]])
+    return bars.stacked(shown, ["weights in", "weights out"], 2, names=[f"feature {i + 1}" for i in range(len(W_in))])
+
+
+# --- absolute values of n = 100 sparse features, m = 40 neurons
+
+
+def share_at(low: float, high: float, name: str = "polysemantic") -> Callable[[Measures], np.ndarray]:
+    """The share of polysemantic neurons of every model at densities low to high."""
+
+    def quantity(m: Measures) -> np.ndarray:
+        density = m["config/task.density"]
+        return census(name, m)[(density > 0.99 * low) & (density < 1.01 * high)]
+
+    return quantity
+
+
+def least_rise(m: Measures) -> np.ndarray:
+    """[S]: the smallest change of the share from a density to the next sparser one, of each seed."""
+    seeds = np.unique(m["config/seed"])
+    order = [np.flatnonzero(m["config/seed"] == seed) for seed in seeds]
+    order = [own[np.argsort(-m["config/task.density"][own])] for own in order]
+    return np.array([np.diff(census("polysemantic", m)[own]).min() for own in order])
+
+
+def most_motifs(m: Measures) -> np.ndarray:
+    """[S]: of each seed, the inhibited neurons of the asymmetric motif in the model that has most."""
+    count = census("inhibited", m).sum(axis=1)
+    return np.array([count[m["config/seed"] == seed].max() for seed in np.unique(m["config/seed"])])
+
+
+SPARSE_CLAIMS = [
+    Claim(
+        "absolute value, 100 in 40: polysemantic share at 1 − S ≥ 0.3",
+        f"{PAPER}: monosemantic",
+        share_at(0.3, 1.0),
+        0,
+        0,
+        each="density and seed",
+    ),
+    Claim(
+        "absolute value, 100 in 40: polysemantic share at 1 − S = 0.1",
+        f"{PAPER}: a few; the bound is ours",
+        share_at(0.1, 0.1),
+        0.01,
+        0.3,
+        each="seed",
+    ),
+    Claim(
+        "absolute value, 100 in 40: polysemantic share at 1 − S = 0.001",
+        f"{PAPER}: all",
+        share_at(0.001, 0.001),
+        1,
+        1,
+        each="seed",
+    ),
+    Claim(
+        "absolute value, 100 in 40: least change of the share towards sparser features",
+        f"{PAPER}: it rises; the bound is ours",
+        least_rise,
+        0,
+        each="seed",
+    ),
+    Claim(
+        "asymmetric motif with inhibition: neurons in the model with most",
+        f"{PAPER}: seen; the bound is ours",
+        most_motifs,
+        1,
+        each="seed",
+    ),
+]
+
+
+def sparse_neurons(m: Measures) -> object:
+    """The best model of each density."""
+    chosen = [best(m, density, 1).item() for density in densities(m)]
+    shown = np.stack([bars.by_first_feature(census("W_in", m)[run]) for run in chosen])
+    return bars.stacked(shown, [f"1 − $S$ = {density:g}" for density in densities(m)], 2, "weights in")
+
+
+def sparse_shares(m: Measures) -> object:
+    quantities = {
+        "several features\nby weight in": census("polysemantic", m),
+        "by in · out": census("polysemantic_effective", m),
+        "asymmetric motif": census("motif", m).mean(axis=1),
+        "and inhibited": census("inhibited", m).mean(axis=1),
+    }
+    return share_lines(m, quantities, "share of neurons")
+
+
+FIGURES = {
+    "privileged": {"tied_neurons": tied_neurons, "tied_polysemantic": best_polysemantic},
+    "absolute": {"absolute_neurons": absolute_neurons},
+    "sparse": {"sparse_neurons": sparse_neurons, "sparse_shares": sparse_shares},
+}
+
+
+FINAL = {"neurons": neurons.census}
+PARTS = {
+    "privileged": Part(
+        PRIVILEGED, start_and_end(20, 5000, 5000), PRIVILEGED_CLAIMS, FIGURES["privileged"], final=FINAL
+    ),
+    "absolute": Part(ABSOLUTE, start_and_end(20, 5000, 10_000), ABSOLUTE_CLAIMS, FIGURES["absolute"], final=FINAL),
+    "sparse": Part(SPARSE, start_and_end(10, 10_000, 20_000), SPARSE_CLAIMS, FIGURES["sparse"], final=FINAL),
+}

@@ -1,0 +1,122 @@
+"""What single neurons of a ReLU hidden layer stand for: canonical weights, the features of each, blocks, a motif.
+
+W_in and W_out [..., n_features, n_neurons]: rows are features, columns neurons; tied models have W in both places.
+Elhage et al. 2022 (Toy Models of Superposition), sections on a privileged basis and on computation in superposition.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.base import Params, Run
+
+STRONG = 0.5  # of a neuron's largest weight: from there on a feature is one of the neuron's (bound ours)
+ALIVE = 0.1  # largest |in · out| from which on a neuron does something; 1 computes a feature alone (bound ours)
+RATIO = 2.0  # the paper's example of the asymmetric motif has 4; halfway, on a log scale, to none (bound ours)
+
+
+def rescaled(W_in: ArrayLike, W_out: ArrayLike) -> tuple[Array, Array]:
+    """Each neuron divided on its way in by its largest |weight| and multiplied by it on its way out.
+
+    ReLU(c z) = c ReLU(z) for c > 0, so the network computes the same. A neuron without weights stays as it is.
+    """
+    W_in, W_out = _matrices(W_in, W_out)
+    largest = jnp.abs(W_in).max(-2, keepdims=True)
+    scale = jnp.where(largest > 0, largest, 1)
+    return W_in / scale, W_out * scale
+
+
+def effective(W_in: ArrayLike, W_out: ArrayLike) -> Array:
+    """in_i · out_i: how much of feature i itself goes through each neuron, whatever the neuron's scale: [..., n, m]."""
+    W_in, W_out = _matrices(W_in, W_out)
+    return W_in * W_out
+
+
+def alive(W_in: ArrayLike, W_out: ArrayLike) -> Array:
+    """Neurons through which some feature passes: bool [..., m]."""
+    return jnp.abs(effective(W_in, W_out)).max(-2) > ALIVE
+
+
+def held(weights: ArrayLike, least: float = STRONG) -> Array:
+    """The features of each neuron, |w| > least · max |w|: bool [..., n, m]. A neuron without weights has none."""
+    size = jnp.abs(jnp.asarray(weights))
+    return size > least * size.max(-2, keepdims=True)
+
+
+def polysemantic_share(features: ArrayLike, living: ArrayLike) -> Array:
+    """Of the neurons `living` (bool [..., m]), the share with two `features` (bool [..., n, m]) or more: [...]; nan where
+    none lives."""
+    several = (jnp.asarray(features).sum(-2) > 1) & jnp.asarray(living)
+    n_living = jnp.asarray(living).sum(-1)
+    return jnp.where(n_living > 0, several.sum(-1) / jnp.maximum(n_living, 1), jnp.nan)
+
+
+def blocks(features: ArrayLike) -> tuple[Array, Array]:
+    """The size of each neuron's block: (features [..., m], neurons [..., m]).
+
+    Neurons with a feature in common are in one block, and so on from neuron to neuron: "3 features in 2 neurons".
+    """
+    features = jnp.asarray(features).astype(jnp.float32)  # [..., n, m]
+    n_neurons = features.shape[-1]
+    near = (features.swapaxes(-1, -2) @ features > 0).astype(jnp.float32)  # [..., m, m]
+    reach = jnp.maximum(near, jnp.eye(n_neurons))
+    for _ in range(max(n_neurons - 1, 1).bit_length()):  # paths of twice the length each time
+        reach = (reach @ reach > 0).astype(jnp.float32)
+    of_block = (features @ reach > 0).sum(-2)  # [..., m]
+    return of_block.astype(jnp.int32), reach.sum(-2).astype(jnp.int32)
+
+
+@partial(jnp.vectorize, signature="(n,m),(n,m)->(m),(m)")
+def asymmetric(W_in: Array, W_out: Array) -> tuple[Array, Array]:
+    """Neurons of the asymmetric motif, and those of them whose harm is inhibited: two bool [..., m].
+
+    Such a neuron serves two features a and b unevenly and by opposite signs: in [2, −1/2], out [1/2, 2] (Elhage et al.
+    2022). Where a alone is on it raises b by |in_a| · out_b, far above both, and other neurons must hold b down.
+    Here: the features of the two largest |in_i| · out_i, within a factor 2 of each other, in_a and in_b of opposite signs,
+    |in_a| ≥ RATIO · |in_b|, out_b ≥ RATIO · out_a. Inhibited: the negative weights to b of the neurons that a excites
+    take away at least half of that rise. The bounds are ours; the neuron's scale does not matter.
+    """
+    through = jnp.abs(W_in) * W_out  # [n, m], above 0 where a feature's size is passed on
+    top, size = jnp.argsort(-through, axis=0)[:2], -jnp.sort(-through, axis=0)[:2]  # [2, m]
+    neuron = jnp.arange(W_in.shape[1])
+    swap = jnp.abs(W_in[top[0], neuron]) < jnp.abs(W_in[top[1], neuron])
+    a, b = jnp.where(swap, top[1], top[0]), jnp.where(swap, top[0], top[1])  # [m]: strong and weak on the way in
+    a_in, b_in, a_out, b_out = W_in[a, neuron], W_in[b, neuron], W_out[a, neuron], W_out[b, neuron]
+    motif = (size[0] > ALIVE) & (size[1] >= 0.5 * size[0]) & (a_in * b_in < 0)
+    motif &= (jnp.abs(a_in) >= RATIO * jnp.abs(b_in)) & (b_out >= RATIO * a_out)
+    excited = jax.nn.relu(jnp.sign(a_in)[:, None] * W_in[a])  # [m, m']: by each neuron's a, on its side
+    taken = -(excited * jnp.minimum(W_out[b], 0)).sum(axis=1)  # [m]
+    return motif, motif & (taken >= 0.5 * jnp.abs(a_in) * b_out)
+
+
+def _matrices(W_in: ArrayLike, W_out: ArrayLike) -> tuple[Array, Array]:
+    W_in, W_out = jnp.asarray(W_in), jnp.asarray(W_out)
+    if W_in.ndim < 2 or W_in.shape != W_out.shape:
+        raise ValueError(f"W_in has shape {W_in.shape} and W_out {W_out.shape}: both must be [..., n, m].")
+    return W_in, W_out
+
+
+def census(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: canonical `W_in` and `W_out` [n, m], per neuron `count` of features, `alive`,
+    `block_features`, `block_neurons`, `motif`, `inhibited` [m]; `polysemantic` and `polysemantic_effective`, shares of the
+    living neurons by their weights in and by in · out."""
+    W_in = params["W_in"] if "W_in" in params else params["W"]
+    W_in, W_out = rescaled(W_in, params.get("W_out", W_in))
+    living, features, passed = alive(W_in, W_out), held(W_in), held(effective(W_in, W_out))
+    in_features, in_neurons = blocks(features & living)
+    motif, inhibited = asymmetric(W_in, W_out)
+    return {
+        "W_in": W_in,
+        "W_out": W_out,
+        "count": features.sum(-2),
+        "alive": living,
+        "block_features": in_features,
+        "block_neurons": in_neurons,
+        "motif": motif,
+        "inhibited": inhibited,
+        "polysemantic": polysemantic_share(features, living),
+        "polysemantic_effective": polysemantic_share(passed, living),
+    }
