@@ -33,7 +33,7 @@ STRONG, WEAK = -1.0, 1.0  # weight decay of the two regimes
 
 def probabilities(n: int, alpha: float) -> np.ndarray:
     """p_i ∝ i^−(1+α), Σp = 1: [n]."""
-    p = np.arange(1, n + 1) ** -(1 + alpha)
+    p = np.arange(1.0, n + 1) ** -(1 + alpha)
     return (p / p.sum()).astype(np.float32)
 
 
@@ -81,7 +81,7 @@ ANALYSES: dict = {}
 def alphas(m: Measures) -> np.ndarray:
     """[R]: α of each run, read off its two most frequent features."""
     p = m["config/task.density"]
-    return np.round(np.log2(p[:, 0] / p[:, 1]) - 1, 4)
+    return np.round(np.log2(p[:, 0] / p[:, 1]) - 1, 4) + 0.0  # no −0
 
 
 def widths(m: Measures) -> np.ndarray:
@@ -111,6 +111,11 @@ def unlearned(m: Measures, alpha: float) -> np.ndarray:
     """[M]: the loss of models that learn just the m most frequent features and give of the others only the mean."""
     n = m["config/task.density"].shape[1]
     return np.array([variances(probabilities(n, alpha).astype(float))[w:].sum() for w in widths(m)])
+
+
+def left_out(m: Measures) -> np.ndarray:
+    """[R]: the loss of models without error but for the features that this run does not represent."""
+    return (variances(m["config/task.density"]) * (m["final/overlap/norms"] <= overlap.REPRESENTED)).sum(axis=1)
 
 
 def slope(m: Measures, values: np.ndarray) -> np.ndarray:
@@ -206,15 +211,20 @@ REGIMES = {"strong": STRONG, "weak": WEAK}
 
 
 def losses(m: Measures, alpha: float) -> scaling.Panel:
-    """Strong superposition with a line ∝ 1/m through its middle; weak with the unlearned mass, where nothing is fitted."""
+    """Strong superposition with a line ∝ 1/m through its middle; weak with the mass of the features that it does not
+    represent, where nothing is fitted."""
     sizes, strong = widths(m), by_width(m, loss(m), alpha, STRONG)
     through = np.exp(np.mean(np.log(np.median(strong, axis=0) * sizes))) / sizes
     lines = {
         f"strong, α = {alpha:g}": scaling.Line(strong, through),
-        f"weak, α = {alpha:g}": scaling.Line(by_width(m, loss(m), alpha, WEAK), unlearned(m, alpha)),
+        f"weak, α = {alpha:g}": scaling.Line(
+            by_width(m, loss(m), alpha, WEAK), np.median(by_width(m, left_out(m), alpha, WEAK), axis=0)
+        ),
     }
     found = [np.median(exponent(m, alpha, decay)) for decay in REGIMES.values()]
-    return scaling.Panel(f"loss ∝ $m^{{-{found[0]:.2f}}}$ strong, $m^{{-{found[1]:.2f}}}$ weak", "loss", lines)
+    return scaling.Panel(
+        f"α = {alpha:g}: loss ∝ $m^{{-{found[0]:.2f}}}$ strong, $m^{{-{found[1]:.2f}}}$ weak", "loss", lines
+    )
 
 
 def scaling_lines(m: Measures) -> object:

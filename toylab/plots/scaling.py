@@ -91,6 +91,10 @@ def widths(m: np.ndarray, panels: Sequence[Panel]) -> Figure:
     return figure
 
 
+def _number(value: float) -> str:
+    return f"{value:.2g}".replace("-", "−")
+
+
 @style.house
 def maps(tables: Sequence[Map], x: np.ndarray, y: np.ndarray, xlabel: str, ylabel: str) -> Figure:
     """Tables of numbers over x [X] and y [Y] (evenly spaced), each cell with its value written in; nan is left grey."""
@@ -110,9 +114,9 @@ def maps(tables: Sequence[Map], x: np.ndarray, y: np.ndarray, xlabel: str, ylabe
                     "fontsize": labels.SMALL,
                     "color": "white" if pale else "black",
                 }
-                ax.text(column + 0.5, row + 0.5, f"{value:.2f}", **put)
-        ax.set(xticks=np.arange(len(x)) + 0.5, xticklabels=[f"{value:.2g}" for value in x])
-        ax.set(yticks=np.arange(len(y)) + 0.5, yticklabels=[f"{value:.2g}" for value in y])
+                ax.text(column + 0.5, row + 0.5, f"{value:.2f}".replace("-", "−"), **put)
+        ax.set(xticks=np.arange(len(x)) + 0.5, xticklabels=[_number(value) for value in x])
+        ax.set(yticks=np.arange(len(y)) + 0.5, yticklabels=[_number(value) for value in y])
         ax.set(xlabel=xlabel, ylabel=ylabel)
         ax.spines[:].set_visible(False)
         style.letter(ax, "abcdefgh"[i], table.title, lift=3)
