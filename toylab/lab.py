@@ -136,7 +136,7 @@ class Part:
     for each of smoke, cpu, paper; a part without STOP trains to its last save."""
 
     configs: Mapping[Scale, Sequence[Config]]
-    saves: Mapping[Scale, Sequence[int]]
+    saves: Mapping[Scale, Sequence[int] | np.ndarray]
     claims: Sequence[Claim]
     figures: Mapping[str, Callable[[Measures], Any]]  # → Figure, or Animation
     stop: Mapping[Scale, Callable[[Arrays], bool] | None] = field(
