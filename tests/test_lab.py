@@ -171,6 +171,5 @@ def test_a_run_of_a_part_can_be_started_from(page, tmp_path):
 def test_a_field_is_set_in_the_chosen_parts(page, tmp_path):
     assert command(tmp_path, "--part", "narrow", "--set", "task.density=0.5,0.1", "--stage", "train") == 0
     record = json.loads((tmp_path / "two" / "manifest.json").read_text())["parts"]["narrow"]
-    assert (
-        sorted({run["task"]["density"] for run in record["runs"].values()}) == [0.1, 0.5] and len(record["runs"]) == 4
-    )
+    assert sorted({run.get("task.density", 0.5) for run in record["runs"].values()}) == [0.1, 0.5]
+    assert len(record["runs"]) == 4 and record["config"]["task"]["density"] == 0.5

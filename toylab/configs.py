@@ -78,6 +78,12 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {path: leaf for name, inner in items.items() for path, leaf in flat(inner, f"{prefix}{name}.").items()}
 
 
+def changes(old: Any, new: Any) -> dict[str, Any]:
+    """Fields of the canonical config `new` that are other than in `old`, by path; null for those that it lacks."""
+    a, b = flat(old), flat(new)
+    return {name: b.get(name) for name in sorted(a | b) if a.get(name) != b.get(name)}
+
+
 def columns(configs: Sequence[Any]) -> dict[str, np.ndarray]:
     """The fields of canonical configs as arrays, one row a config: numbers, words, and curves of numbers."""
     rows = [flat(config) for config in configs]

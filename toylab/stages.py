@@ -20,7 +20,9 @@ Configs = Mapping[str, Sequence[Config]]  # by part
 
 
 def spec(part: Part, scale: Scale, **start: Any) -> sweep.Spec:
-    return sweep.Spec(saves=[int(step) for step in part.saves[scale]], stop=part.stop[scale], probes=part.probes, **start)
+    return sweep.Spec(
+        saves=[int(step) for step in part.saves[scale]], stop=part.stop[scale], probes=part.probes, **start
+    )
 
 
 def rehearse(part: Part, configs: Sequence[Config]) -> None:
@@ -35,7 +37,7 @@ def rehearse(part: Part, configs: Sequence[Config]) -> None:
 
 def write_manifest(folder: Path, page: Page, scale: Scale, configs: Configs, command: str, commit: str) -> None:
     """manifest.json: what was run, at which commit, in which environment; enough to run it again. One record, or on a page
-    of several parts one a part."""
+    of several parts one a part; `config` is the first run's, `runs` tells in what each run differs from it."""
     path = folder / "manifest.json"
     manifest: dict[str, Any] = {"experiment": lab.name_of(page)}
     if "" not in configs:
@@ -46,7 +48,8 @@ def write_manifest(folder: Path, page: Page, scale: Scale, configs: Configs, com
             "scale": scale,
             "command": command,
             "commit": commit,
-            "runs": {sweep.run_name(config): cfg.canonical(config) for config in members},
+            "config": (first := cfg.canonical(members[0])),
+            "runs": {sweep.run_name(config): cfg.changes(first, cfg.canonical(config)) for config in members},
             "groups": {
                 name: {key: group.manifest[key] for key in ("plan", "environment", "saves", "stop", "started_from")}
                 for name, group in groups.items()

@@ -110,7 +110,7 @@ def log_numbers(axis: Axis) -> None:
     """Write out the numbers of a log axis of limits already set; one that spans few decades has some between decades."""
     low, high = axis.get_view_interval()
     decades = np.log10(high / low)
-    between = (1.0,) if decades > 2 else (1.0, 2.0, 5.0) if decades > 0.7 else tuple(np.arange(1.0, 10.0))
+    between = (1.0,) if decades > 2 else (1.0, 2.0, 5.0) if decades > 0.5 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
     axis.set_major_locator(LogLocator(subs=between))
     axis.set_minor_formatter(NullFormatter())
     if high <= 1e5 and low >= 1e-4:
