@@ -35,18 +35,25 @@ def test_the_absolute_value_has_two_neurons_a_feature():
     found = neurons.census({"W_in": jnp.array(ABSOLUTE_IN * scale), "W_out": jnp.array(ABSOLUTE_OUT / scale)}, None)
     np.testing.assert_allclose(found["W_in"], ABSOLUTE_IN, atol=1e-6)
     np.testing.assert_array_equal(found["count"], 1)
-    np.testing.assert_array_equal(found["block_features"], 1)
-    np.testing.assert_array_equal(found["block_neurons"], 2)
     assert found["alive"].all() and found["polysemantic"] == 0 and not found["motif"].any()
 
 
 def test_a_neuron_without_weights_is_dead_and_not_counted():
     W = jnp.array([[1.0, 0.0, 1.0], [0.0, 0.0, 0.9], [0.0, 0.0, 0.0]])
-    found = neurons.census({"W": W}, None)
-    np.testing.assert_array_equal(found["alive"], [True, False, True])
-    np.testing.assert_array_equal(found["count"], [1, 0, 2])
-    assert found["polysemantic"] == 0.5
+    for found in (neurons.census({"W_in": W, "W_out": W}, None), neurons.tied_census({"W": W}, None)):
+        np.testing.assert_array_equal(found["count"], [1, 0, 2])
+        assert found["polysemantic"] == 0.5
     assert np.isnan(neurons.polysemantic_share(np.zeros((2, 3), bool), np.zeros(3, bool)))
+
+
+def test_of_a_tied_model_only_what_excites_a_neuron_counts():
+    W = jnp.array([[1.0, -3.0], [0.8, 0.3], [-2.0, 1.0], [0.4, 0.0]])
+    found = neurons.tied_census({"W": W}, None)
+    np.testing.assert_array_equal(found["excites"], [[True, False], [True, False], [False, True], [False, False]])
+    np.testing.assert_array_equal(found["count"], [2, 1])
+    np.testing.assert_array_equal(found["block_features"], [2, 1])
+    np.testing.assert_array_equal(found["block_neurons"], [1, 1])
+    assert found["polysemantic"] == 0.5
 
 
 def test_a_feature_below_half_of_the_largest_is_not_the_neurons():

@@ -35,7 +35,7 @@ def maps(rows=3, columns=5):
 
 DRAWINGS = {
     "stacked": stacked,
-    "stacked of many": lambda: stacked(7, 100, 40, 2),
+    "stacked of many": lambda: stacked(7, 100, 40, 2, least=0.5, own_scale=True),
     "stacked of one": lambda: stacked(1, 1, 1, 1),
     "stacked with names": lambda: stacked(2, 3, 6, 2, names=["feature 1", "feature 2", "feature 3"]),
     "stacked of nothing": lambda: stacked(3, lost=(0, 1, 2)),
@@ -80,6 +80,14 @@ def test_bars_have_the_sizes_of_the_weights_and_stand_on_each_other():
     assert sorted(bars) == sorted([(0, 0, 1), (1, 0, -2), (0, 1, 0.5), (1, 0, 3), (1, -2, -0.5)])
     low, high = ax.get_ylim()
     assert low < -2.5 and high > 3
+
+
+def test_panels_share_their_scale_unless_told_otherwise():
+    W = np.array([[[1.0, -1.0]], [[10.0, 5.0]]])
+    small, large = neurons.stacked(W, ["small", "large"], 2).axes
+    assert small.get_ylim() == large.get_ylim()
+    small, large = neurons.stacked(W, ["small", "large"], 2, own_scale=True).axes
+    assert -1.2 < small.get_ylim()[0] < -1 and large.get_ylim()[0] == 0 and large.get_ylim()[1] > 10
 
 
 def test_neurons_are_ordered_by_their_first_feature():

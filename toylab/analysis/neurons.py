@@ -100,23 +100,36 @@ def _matrices(W_in: ArrayLike, W_out: ArrayLike) -> tuple[Array, Array]:
 
 
 def census(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: canonical `W_in` and `W_out` [n, m], per neuron `count` of features, `alive`,
-    `block_features`, `block_neurons`, `motif`, `inhibited` [m]; `polysemantic` and `polysemantic_effective`, shares of the
-    living neurons by their weights in and by in · out."""
-    W_in = params["W_in"] if "W_in" in params else params["W"]
-    W_in, W_out = rescaled(W_in, params.get("W_out", W_in))
-    living, features, passed = alive(W_in, W_out), held(W_in), held(effective(W_in, W_out))
-    in_features, in_neurons = blocks(features & living)
+    """Analyzer of untied models: canonical `W_in` and `W_out` [n, m], per neuron `count` of features, `alive`, `motif`,
+    `inhibited` [m]; `polysemantic` and `polysemantic_effective`, shares of the living neurons by their weights in and by
+    in · out. Either sign of a weight counts: features go both ways."""
+    W_in, W_out = rescaled(params["W_in"], params["W_out"])
+    living, features = alive(W_in, W_out), held(W_in)
     motif, inhibited = asymmetric(W_in, W_out)
     return {
         "W_in": W_in,
         "W_out": W_out,
         "count": features.sum(-2),
         "alive": living,
-        "block_features": in_features,
-        "block_neurons": in_neurons,
         "motif": motif,
         "inhibited": inhibited,
         "polysemantic": polysemantic_share(features, living),
-        "polysemantic_effective": polysemantic_share(passed, living),
+        "polysemantic_effective": polysemantic_share(held(effective(W_in, W_out)), living),
+    }
+
+
+def tied_census(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer of tied models of features that are never negative: `W` and `excites` [n, m], per neuron `count` of
+    features, `block_features`, `block_neurons` [m], and the share `polysemantic` of the living ones. Only what excites a
+    neuron is counted: a weight below 0 can but silence it."""
+    W = params["W"]
+    living, excites = alive(W, W), held(jax.nn.relu(W))
+    of_features, of_neurons = blocks(excites & living)
+    return {
+        "W": W,
+        "excites": excites & living,
+        "count": excites.sum(-2),
+        "block_features": of_features,
+        "block_neurons": of_neurons,
+        "polysemantic": polysemantic_share(excites, living),
     }

@@ -17,7 +17,6 @@ from matplotlib.ticker import FixedLocator
 from toylab.plots import labels, style
 
 FEATURES = LinearSegmentedColormap.from_list("features", ["#1B1464", "#3F6BB5", "#56B4E9", "#E8B84A", "#C2417C"])
-LEAST = 0.05  # of a panel's largest weight: smaller ones are left out, or many features turn the bars to dust
 
 
 def by_first_feature(W: np.ndarray) -> np.ndarray:
@@ -29,8 +28,6 @@ def by_first_feature(W: np.ndarray) -> np.ndarray:
 def _stack(ax: Axes, W: np.ndarray, colors: np.ndarray) -> None:
     """Weights [n, m] on each other, the first feature nearest the axis; negative ones downwards."""
     m = W.shape[1]
-    W = np.nan_to_num(W)
-    W = np.where(np.abs(W) >= LEAST * np.abs(W).max(), W, 0)
     for sign in (1, -1):
         size = np.maximum(sign * W, 0)
         base = np.cumsum(size, axis=0) - size
@@ -47,12 +44,20 @@ def _stack(ax: Axes, W: np.ndarray, colors: np.ndarray) -> None:
 
 @style.house
 def stacked(
-    W: np.ndarray, titles: Sequence[str], columns: int, ylabel: str = "weights", names: Sequence[str] = ()
+    W: np.ndarray,
+    titles: Sequence[str],
+    columns: int,
+    *,
+    ylabel: str = "weights",
+    names: Sequence[str] = (),
+    least: float = 0.05,
+    own_scale: bool = False,
 ) -> Figure:
     """Every neuron's weights stacked on each other, one panel a W [n, m] of W [P, n, m], titles [P].
 
-    `columns` panels stand beside each other; all share one y axis. Features have the colours of a bar from the first to
-    the last, or of a key with their `names` [n].
+    `columns` panels stand beside each other; all share one y axis unless each has its `own_scale`. Features have the
+    colours of a bar from the first to the last, or of a key with their `names` [n]. Weights below `least` times the
+    panel's largest are left out: of many features they would be dust.
     """
     if W.ndim != 3 or not W.size or len(titles) != len(W):
         raise ValueError(f"W has shape {W.shape} and titles {len(titles)} entries; they are [P, n, m] and [P]")
@@ -64,17 +69,20 @@ def stacked(
     width = style.PAGE if columns > 1 else style.COLUMN
     figure, axes = style.panels(width, 0.4 + (1.25 if columns > 2 else 1.5) * rows, columns, rows)
     colors = np.array([style.SERIES[i] for i in range(n)]) if names else FEATURES(np.linspace(0, 1, n))
-    reach = [np.nansum(np.maximum(sign * W, 0), axis=1).max(initial=0) for sign in (-1, 1)]
-    room = 0.05 * max(sum(reach), 1e-9)
-    for i, (ax, weights, title) in enumerate(zip(axes, W, titles, strict=False)):
+    size = np.nan_to_num(np.abs(W))
+    shown = np.where(size >= least * size.max(axis=(1, 2), keepdims=True), np.nan_to_num(W), 0)
+    ends = np.stack([np.maximum(sign * shown, 0).sum(axis=1).max(axis=1) for sign in (-1, 1)], axis=1)  # [P, 2]
+    ends = ends if own_scale else np.broadcast_to(ends.max(axis=0), ends.shape)
+    for i, (ax, weights, title) in enumerate(zip(axes, shown, titles, strict=False)):
         _stack(ax, weights, colors)
-        ax.set_ylim(-reach[0] - room * (reach[0] > 0), reach[1] + room)
+        below, above = ends[i] + 0.05 * max(ends[i].sum(), 1e-9) * (ends[i] > 0)
+        ax.set_ylim(-below, above if below + above else 1)
         ax.set_title(title, fontsize=labels.SMALL, pad=3)
-        if i % columns:
-            ax.tick_params(labelleft=False)
-        else:
+        if i % columns == 0:
             ax.set_ylabel(ylabel)
-        if not np.isfinite(weights).all():
+        elif not own_scale:
+            ax.tick_params(labelleft=False)
+        if not np.isfinite(W[i]).all():
             ax.text(0.5, 0.5, "no data", transform=ax.transAxes, fontsize=labels.SMALL, ha="center", va="center")
     for ax in axes[panels:]:
         ax.remove()
