@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from toylab import configs as cfg
-from toylab import store, sweep, train
+from toylab import lanes, store, sweep, train
 from toylab.base import Config
 from toylab.models import ModularMLP, Net
 from toylab.optim import AdamW
@@ -561,3 +561,14 @@ def test_the_announced_size_is_not_exceeded(tmp_path):
     sweep.run(configs, spec, tmp_path, plan=Plan(1, 1, 1))  # the most that a plan can take
     taken = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert 0.5 * sweep.bytes_needed(configs, spec) < taken <= sweep.bytes_needed(configs, spec)
+
+
+def test_a_short_training_of_a_small_model_is_planned_without_measuring(monkeypatch):
+    def measured(*_):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(lanes, "_seconds_a_step", measured)
+    assert lanes.choose_plan([A, B], (0, 5, 400), {}, None, None) == Plan(lane=2, beat=3, chunk=3)
+    assert lanes.choose_plan([A, B], (0, 5), {}, None, 1) == Plan(lane=1, beat=2, chunk=2)
+    with pytest.raises(AssertionError, match="measured"):
+        lanes.choose_plan([A, B], (0, 5, 600), {}, None, None)

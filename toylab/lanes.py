@@ -24,6 +24,8 @@ Arrays = dict[str, np.ndarray]
 Probes = tuple[tuple[str, Analyzer], ...]
 CHUNK_BYTES, CHUNK_SECONDS, BEAT_SECONDS = 64e6, 60.0, 1.0
 WIDTHS = (1, 4, 16, 64, 256)  # and as many as there are runs
+MAX_BEAT = 64  # points a launch
+SHORT_STEPS, SHORT_PARAMS, SHORT_LANE = 500, 10_000, 64  # training that is over before a measurement of it would be
 LARGE_STEP = 3e-3  # s on a CPU: a single run of such a step fills the cores, so a wider lane only costs memory
 
 
@@ -130,6 +132,10 @@ def choose_plan(
 ) -> Plan:
     """The width that trains a step of all runs fastest (or `lane`), beats of about a second, chunks of about 64 MB or a
     minute, whichever is less."""
+    state = jax.eval_shape(train.init, configs[0])
+    if saves[-1] <= SHORT_STEPS and sum(leaf.size for leaf in state.params.values()) <= SHORT_PARAMS:
+        at_once = min(MAX_BEAT, len(saves))
+        return Plan(lane=lane or min(len(configs), SHORT_LANE), beat=at_once, chunk=at_once)
     seconds: dict[int, float] = {}  # of a step of all runs, by width
     for width in [lane] if lane else _widths(len(configs)):
         step = _seconds_a_step(configs, width, tuple(probes.items()), keep)
@@ -138,12 +144,11 @@ def choose_plan(
         if large or (len(seconds) > 2 and seconds[width] > min(seconds.values())):
             break
     width = min(seconds, key=lambda width: seconds[width])
-    state = jax.eval_shape(train.init, configs[0])
     kept = [leaf for name, leaf in state.params.items() if keep is None or name in keep]
     point_bytes = len(configs) * sum(leaf.size * leaf.dtype.itemsize for leaf in kept)
     gap = max(float(np.median(np.diff(saves))), 1.0) if len(saves) > 1 else 1.0
     point_seconds = gap * seconds[width]
-    beat = int(np.clip(BEAT_SECONDS / point_seconds, 1, min(64, len(saves))))
+    beat = int(np.clip(BEAT_SECONDS / point_seconds, 1, min(MAX_BEAT, len(saves))))
     chunk = int(np.clip(min(CHUNK_BYTES / max(point_bytes, 1), CHUNK_SECONDS / point_seconds), 1, len(saves)))
     return Plan(lane=width, beat=min(beat, chunk), chunk=max(chunk - chunk % min(beat, chunk), 1))
 
