@@ -16,6 +16,18 @@ def test_the_example_finds_the_frequencies_that_it_put_in(capsys):
     assert "[14 35 41]" in capsys.readouterr().out
 
 
+def test_the_features_of_the_second_example_are_named_as_they_were_laid(capsys):
+    code = re.findall(r"```python\n(.*?)```", README, re.S)[1]
+    exec(code, {})
+    said = capsys.readouterr().out
+    assert (
+        "0.4" in said
+        and "pentagonal bipyramid" in said
+        and said.count("'pentagon'") == 5
+        and said.count("'digon'") == 2
+    )
+
+
 def test_the_two_commands_are_there_as_ci_takes_them():
     assert "pip install -e . && python run_sweep.py grokking\n" in README
     assert "\npip install -e '.[test]' && pytest\n" in README
