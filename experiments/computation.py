@@ -157,19 +157,21 @@ def tied_neurons(m: Measures) -> object:
     return bars.stacked(shown, [f"1 − $S$ = {density:g}" for density in densities(m)], 5)
 
 
-def share_lines(m: Measures, quantities: dict[str, np.ndarray], ylabel: str) -> object:
-    """Quantities [R] of the best models, by density; and under "mean of all" the mean of the first over all models."""
+def of_best(m: Measures, values: np.ndarray) -> theory.Series:
+    """Values [R] of the best models against 1/(1−S)."""
     chosen = np.stack([best(m, density) for density in densities(m)], axis=1)  # [SETS, densities]
-    x = 1 / densities(m)
-    series = {name: theory.Series(x, values[chosen], joined=True) for name, values in quantities.items()}
-    first = next(iter(quantities.values()))
-    everyone = [np.nanmean(first[m["config/task.density"] == density]) for density in densities(m)]
-    series["mean of all models"] = theory.Series(x, np.array([everyone]), joined=True)
+    return theory.Series(1 / densities(m), values[chosen], joined=True)
+
+
+def share_lines(series: dict[str, theory.Series], ylabel: str) -> object:
     return theory.agreement(series, "1 / (1 − $S$)", ylabel, log=(True, False))
 
 
 def tied_polysemantic(m: Measures) -> object:
-    return share_lines(m, {"best of each set": census("polysemantic", m)}, "share of polysemantic neurons")
+    share = census("polysemantic", m)
+    everyone = [np.nanmean(share[m["config/task.density"] == density]) for density in densities(m)]
+    mean = theory.Series(1 / densities(m), np.array([everyone]), joined=True)
+    return share_lines({"best of each set": of_best(m, share), "mean of all": mean}, "share of polysemantic neurons")
 
 
 # --- absolute values of n = 3 dense features, m = 6 neurons
@@ -283,13 +285,12 @@ def sparse_neurons(m: Measures) -> object:
 
 
 def sparse_shares(m: Measures) -> object:
-    quantities = {
-        "several features\nby weight in": census("polysemantic", m),
-        "by in · out": census("polysemantic_effective", m),
-        "asymmetric motif": census("motif", m).mean(axis=1),
-        "and inhibited": census("inhibited", m).mean(axis=1),
+    series = {
+        "several features\nby weight in": of_best(m, census("polysemantic", m)),
+        "by in · out": of_best(m, census("polysemantic_effective", m)),
+        "asymmetric motif,\ninhibited": of_best(m, census("inhibited", m).mean(axis=1)),
     }
-    return share_lines(m, quantities, "share of neurons")
+    return share_lines(series, "share of neurons")
 
 
 def asymmetric_motif(m: Measures) -> object:

@@ -33,7 +33,7 @@ def test_the_canonical_scale_computes_the_same_and_its_largest_weight_is_1():
 def test_the_absolute_value_has_two_neurons_a_feature():
     scale = RNG.uniform(0.1, 10, 6)
     found = neurons.census({"W_in": jnp.array(ABSOLUTE_IN * scale), "W_out": jnp.array(ABSOLUTE_OUT / scale)}, None)
-    np.testing.assert_allclose(found["W_in"], ABSOLUTE_IN, atol=1e-6)
+    np.testing.assert_allclose(found["W_in"], ABSOLUTE_IN, atol=1e-3)
     np.testing.assert_array_equal(found["count"], 1)
     assert found["alive"].all() and found["polysemantic"] == 0 and not found["motif"].any()
 

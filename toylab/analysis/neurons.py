@@ -100,15 +100,15 @@ def _matrices(W_in: ArrayLike, W_out: ArrayLike) -> tuple[Array, Array]:
 
 
 def census(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer of untied models: canonical `W_in` and `W_out` [n, m], per neuron `count` of features, `alive`, `motif`,
-    `inhibited` [m]; `polysemantic` and `polysemantic_effective`, shares of the living neurons by their weights in and by
-    in · out. Either sign of a weight counts: features go both ways."""
+    """Analyzer of untied models: canonical `W_in` and `W_out` [n, m] (half precision), per neuron `count` of features,
+    `alive`, `motif`, `inhibited` [m]; `polysemantic` and `polysemantic_effective`, shares of the living neurons by their
+    weights in and by in · out. Either sign of a weight counts: features go both ways."""
     W_in, W_out = rescaled(params["W_in"], params["W_out"])
     living, features = alive(W_in, W_out), held(W_in)
     motif, inhibited = asymmetric(W_in, W_out)
     return {
-        "W_in": W_in,
-        "W_out": W_out,
+        "W_in": W_in.astype(jnp.float16),
+        "W_out": W_out.astype(jnp.float16),
         "count": features.sum(-2),
         "alive": living,
         "motif": motif,

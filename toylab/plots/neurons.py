@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
+from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator
@@ -42,6 +42,28 @@ def _stack(ax: Axes, W: np.ndarray, colors: np.ndarray) -> None:
     ax.set_xticklabels([str(neuron + 1) for neuron in numbered])
 
 
+def _scale(n: int) -> Normalize:
+    """Of many features, of which the first matter most, those have most of the colours."""
+    return LogNorm(1, n) if n > 10 else Normalize(1, max(n, 2))
+
+
+def _key(figure: Figure, axes: list[Axes], colors: np.ndarray, names: Sequence[str]) -> None:
+    n = len(colors)
+    if names:
+        put: dict[str, Any] = {"loc": "outside right upper", "frameon": False, "handlelength": 1}
+        figure.legend([Patch(color=color) for color in colors], list(names), fontsize=labels.SMALL, **put)
+    elif n > 1:
+        steps = BoundaryNorm(np.arange(n + 1) + 0.5, n)
+        shades = ScalarMappable(_scale(n), FEATURES) if n > 10 else ScalarMappable(steps, FEATURES.resampled(n))
+        bar = figure.colorbar(shades, ax=axes, pad=0.01, aspect=40, fraction=0.04)
+        ticks = sorted({1, n, *(tick for tick in (10, 100) if 3 * tick <= n)}) if n > 10 else list(range(1, n + 1))
+        bar.set_ticks(ticks, labels=[str(tick) for tick in ticks])
+        bar.ax.minorticks_off()
+        bar.set_label("feature, by importance")
+        style.ticks(bar.ax)
+        bar.ax.tick_params(length=0)
+
+
 @style.house
 def stacked(
     W: np.ndarray,
@@ -68,7 +90,7 @@ def stacked(
     rows = -(-panels // columns)
     width = style.PAGE if columns > 1 else style.COLUMN
     figure, axes = style.panels(width, 0.4 + (1.25 if columns > 2 else 1.5) * rows, columns, rows)
-    colors = np.array([style.SERIES[i] for i in range(n)]) if names else FEATURES(np.linspace(0, 1, n))
+    colors = np.array([style.SERIES[i] for i in range(n)]) if names else FEATURES(_scale(n)(np.arange(1, n + 1)))
     size = np.nan_to_num(np.abs(W))
     shown = np.where(size >= least * size.max(axis=(1, 2), keepdims=True), np.nan_to_num(W), 0)
     ends = np.stack([np.maximum(sign * shown, 0).sum(axis=1).max(axis=1) for sign in (-1, 1)], axis=1)  # [P, 2]
@@ -86,22 +108,6 @@ def stacked(
             ax.text(0.5, 0.5, "no data", transform=ax.transAxes, fontsize=labels.SMALL, ha="center", va="center")
     for ax in axes[panels:]:
         ax.remove()
-    if names:
-        patches = [Patch(color=color) for color in colors]
-        put: dict[str, Any] = {
-            "loc": "outside right upper",
-            "frameon": False,
-            "fontsize": labels.SMALL,
-            "handlelength": 1,
-        }
-        figure.legend(patches, list(names), **put)
-    elif n > 1:
-        shades = ScalarMappable(BoundaryNorm(np.arange(n + 1) + 0.5, n), FEATURES.resampled(n))
-        bar = figure.colorbar(shades, ax=axes[:panels], pad=0.01, aspect=14 * rows, fraction=0.04)
-        bar.set_ticks([1, n] if n > 10 else list(range(1, n + 1)))
-        bar.ax.minorticks_off()
-        bar.set_label("feature, by importance")
-        style.ticks(bar.ax)
-        bar.ax.tick_params(length=0)
+    _key(figure, axes[:panels], colors, names)
     figure.supxlabel("neuron", fontsize=8)
     return figure
