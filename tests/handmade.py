@@ -142,3 +142,52 @@ def pizza_transformer(w: dict[str, np.ndarray], pairs: np.ndarray, config: dict)
         x = x + z @ block["W_O"].T
         x = x + np.maximum(x @ block["W_in"].T + block["b_in"], 0) @ block["W_out"].T + block["b_out"]
     return x[:, -1] @ w["unembed.W_U"]
+
+
+def polygon(k: int) -> np.ndarray:
+    """The regular k-gon, unit rows [k, 2]."""
+    angle = 2 * np.pi * np.arange(k) / k
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def simplex(m: int) -> np.ndarray:
+    """The regular simplex, unit rows [m + 1, m]: the centred corners of m + 1 dimensions, in their own span."""
+    centred = np.eye(m + 1) - 1 / (m + 1)
+    rows = centred @ np.linalg.svd(centred)[2][:m].T
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def solid(name: str, z2: float = 1 / 3) -> np.ndarray:
+    """A solid by its textbook coordinates, unit rows [n, 3]; z2 is the squared height of the antiprism's vertices."""
+    golden = (1 + 5**0.5) / 2
+    corners = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
+    turns = [[(0, y, z), (y, z, 0), (z, 0, y)] for y in (-1, 1) for z in (-golden, golden)]
+    icosahedron = np.array(turns, float).reshape(-1, 3)
+    dual = [(0, y / golden, z * golden) for y in (-1, 1) for z in (-1, 1)]
+    dodecahedron = np.concatenate([corners, *(np.roll(np.array(dual), k, axis=1) for k in range(3))])
+    squares = [
+        (np.cos(a + t), np.sin(a + t), s) for t, s in ((0, 1), (np.pi / 4, -1)) for a in np.arange(4) * np.pi / 2
+    ]
+    antiprism = np.array(squares) * [(1 - z2) ** 0.5, (1 - z2) ** 0.5, z2**0.5]
+    every = {"cube": corners, "icosahedron": icosahedron, "dodecahedron": dodecahedron, "square antiprism": antiprism}
+    return every[name] / np.linalg.norm(every[name], axis=1, keepdims=True)
+
+
+def together_orthogonal(*parts: np.ndarray) -> np.ndarray:
+    """The orthogonal sum: each part's features in dimensions of their own, block-diagonal."""
+    W = np.zeros((sum(len(part) for part in parts), sum(part.shape[1] for part in parts)))
+    row = column = 0
+    for part in parts:
+        W[row : row + len(part), column : column + part.shape[1]] = part
+        row, column = row + len(part), column + part.shape[1]
+    return W
+
+
+def padded(W: np.ndarray, n: int, m: int) -> np.ndarray:
+    """[n, m]: zero rows and columns, which are absent features and empty dimensions. One shape, one compile."""
+    return np.pad(W, ((0, n - len(W)), (0, m - W.shape[1])))
+
+
+def rotation(m: int, rng: np.random.Generator) -> np.ndarray:
+    """A random orthogonal [m, m]."""
+    return np.linalg.qr(rng.normal(size=(m, m)))[0]

@@ -96,9 +96,10 @@ def rows(W: ArrayLike) -> Array:
 def _blocks(W: Array, atol: Array, min_norm: Array) -> tuple[Array, Array, Array]:
     """block, shape and size of one W [n, m]."""
     n = len(W)
-    norm = jnp.linalg.norm(W / jnp.maximum(jnp.abs(W).max(), jnp.finfo(W.dtype).tiny), axis=1)
+    W = W / jnp.maximum(jnp.abs(W).max(), jnp.finfo(W.dtype).tiny)  # so that squares stay in the range of float32
+    norm = jnp.linalg.norm(W, axis=1)
     present = norm > min_norm * norm.max()
-    unit = W / jnp.where(present, jnp.linalg.norm(W, axis=1), 1)[:, None]
+    unit = W / jnp.where(present, norm, 1)[:, None]
     cosines = jnp.matmul(unit, unit.T, precision="highest")  # [n, n]
     joined = (jnp.abs(cosines) > atol) & present & present[:, None] | jnp.eye(n, dtype=bool)
     block = _components(joined)
