@@ -12,7 +12,7 @@ from toylab.lanes import Plan
 from toylab.models import Net, ToyModel
 from toylab.optim import AdamW
 from toylab.sweep import Spec
-from toylab.tasks import FixedSample, OneHotFeatures, SparseFeatures
+from toylab.tasks import OneHotFeatures, SparseFeatures
 
 KEY = jax.random.key(3)
 MANY = 40_000  # points: a share of 0.3 has a standard error of 0.0023
@@ -126,24 +126,6 @@ def test_bernoulli_noise_is_plus_or_minus_its_standard_deviation():
     assert set(np.asarray(task._noise(KEY, (50, 3))).ravel().tolist()) == {-0.25, 0.25}
 
 
-# --- a fixed sample
-
-
-def test_a_fixed_sample_is_of_unit_length_and_a_function_of_the_seed():
-    task = FixedSample(n_features=200, n_points=50, n_test=30, density=0.05).check()
-    data = task.data(KEY)
-    assert data["train"].shape == (50, 200) and data["test"].shape == (30, 200)
-    np.testing.assert_allclose(np.linalg.norm(data["train"], axis=1), 1, rtol=1e-5)
-    np.testing.assert_array_equal(data["train"], task.data(KEY)["train"])
-    assert not np.array_equal(data["train"], task.data(jax.random.key(4))["train"])
-
-
-def test_a_point_without_features_stays_zero():
-    data = FixedSample(n_features=2, n_points=500, density=0.1).data(KEY)
-    norms = np.linalg.norm(data["train"], axis=1)
-    assert (norms == 0).any() and set(np.round(norms, 5)) == {0.0, 1.0}
-
-
 # --- what is refused
 
 
@@ -162,8 +144,6 @@ def test_a_point_without_features_stays_zero():
         (SparseFeatures(sets="correlated"), r"^task\.set_size is 1: correlated sets need at least 2 features each\.$"),
         (SparseFeatures(batch=0), r"^task\.batch is 0: it must be at least 1\.$"),
         (SparseFeatures(high=0.0), r"^task\.high is 0\.0: it must be above 0\.$"),
-        (FixedSample(n_points=0), r"^task\.n_points is 0: it must be at least 1\.$"),
-        (FixedSample(density=2.0), r"^task\.density is 2\.0: it must lie in \(0, 1\]"),
         (OneHotFeatures(l1=-1.0), r"^task\.l1 is -1\.0: it must be at least 0\.$"),
         (OneHotFeatures(noise=0.1), r"^task\.noise is 0\.1: it needs task\.noisy = true\.$"),
         (OneHotFeatures(batch=-1), r"^task\.batch is -1: it must be a number of points, or 0"),

@@ -21,7 +21,7 @@ from toylab.base import Params, Run
 __all__ = [
     "NOTEBOOK", "REPRESENTED", "SHAPES", "adversarial_vulnerability", "capacity", "describe", "dimensionality",
     "dims_per_feature", "feature_norms", "features", "gram", "gram_matrix", "kgon_loss", "net_interference",
-    "polysemanticity", "polytope", "sample_dimensionality", "shapes", "superposition",
+    "polysemanticity", "polytope", "sample_dimensionality", "samples", "shapes", "superposition",
 ]  # fmt: skip
 
 NOTEBOOK = 1e-5  # the paper's released notebook adds it to the norm in Ŵ, which darkens the bars of dead features
@@ -97,8 +97,16 @@ def capacity(W: ArrayLike) -> Array:
 
 
 def sample_dimensionality(h: ArrayLike) -> Array:
-    """D of training samples [..., T], of their hidden vectors h_i = X_i W, [..., T, m] (Henighan et al. 2023)."""
-    return dimensionality(h)
+    """D of training samples [..., T], of their hidden vectors h_i = X_i W, [..., T, m] (Henighan et al. 2023).
+
+    `dimensionality` of h, with Σ_j (h_i·h_j)² = h_iᵀ (Σ_j h_j h_jᵀ) h_i: samples are too many for a T × T matrix.
+    """
+    h = rows(h)
+    largest = jnp.abs(h).max((-2, -1), keepdims=True)
+    h = h / jnp.where(largest > 0, largest, 1)
+    own = (h**2).sum(-1)  # ‖h_i‖²
+    moment = jnp.matmul(h.mT, h, precision="highest")  # [..., m, m]
+    return _ratio(own**2, (jnp.matmul(h, moment, precision="highest") * h).sum(-1))
 
 
 def adversarial_vulnerability(
@@ -174,6 +182,12 @@ def features(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: the bars of the feature plots and the points of the D_i lines, and D*."""
     found = {"norms": feature_norms, "polysemanticity": polysemanticity, "dimensionality": dimensionality}
     return {name: fn(params["W"]) for name, fn in (found | {"dims_per_feature": dims_per_feature}).items()}
+
+
+def samples(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer of a fixed training sample, `run.data["train"]` [n_features, T]: its hidden vectors [T, m], and their D."""
+    hidden = jnp.matmul(run.data["train"].T, params["W"], precision="highest")
+    return {"hidden": hidden, "dimensionality": sample_dimensionality(hidden)}
 
 
 def gram_matrix(params: Params, run: Run) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from toylab.tasks.dictionary import MixedFeatures
 from toylab.tasks.modular import ModularArithmetic
-from toylab.tasks.sparse import FixedSample, OneHotFeatures, SparseFeatures
+from toylab.tasks.sample import FixedSample
+from toylab.tasks.sparse import OneHotFeatures, SparseFeatures
 
 __all__ = ["FixedSample", "MixedFeatures", "ModularArithmetic", "OneHotFeatures", "SparseFeatures"]

@@ -1,4 +1,4 @@
-"""Sparse features: fresh batches of independent or grouped ones, one-hot features, and a fixed sample of points.
+"""Sparse features: fresh batches of independent or grouped ones, one-hot features.
 
 Features are numbered by importance; x [B, n_features]. Batches are drawn features-first, `[n_features, B]`, and
 transposed: so many small models in a vmap meet one wide matrix product instead of many narrow ones (2 to 10 times faster).
@@ -172,50 +172,6 @@ class OneHotFeatures(struct.PyTreeNode):
     def measure(self, apply: Apply, params: Params, data: Any) -> dict[str, Array]:
         """loss over all features and values, without noise and l1."""
         return {"loss": self.error(apply, params, self.points())}
-
-
-class FixedSample(struct.PyTreeNode):
-    """n_points sparse points drawn once, each of length 1, all in every step (Henighan et al. 2023).
-
-    Loss: mean over points of Σ_i (x_i − x'_i)², on the sample and on n_test fresh points.
-    """
-
-    n_features: int = static(default=1000)
-    n_points: int = static(default=100)
-    n_test: int = static(default=1000)
-    density: float | Array = 0.01
-
-    def check(self) -> "FixedSample":
-        _check_sizes(self, "n_features", "n_points", "n_test")
-        _check_density(self.density, self.n_features)
-        return self
-
-    def check_net(self, net: Any) -> None:
-        _check_features(net, self.n_features)
-
-    def data(self, key: Array) -> dict[str, Array]:
-        """train [n_points, n_features], test [n_test, n_features]."""
-        features = SparseFeatures(n_features=self.n_features, density=self.density)
-        train, test = (
-            features.sample(k, n) for k, n in zip(jax.random.split(key), (self.n_points, self.n_test), strict=True)
-        )
-        return {"train": _unit_rows(train), "test": _unit_rows(test)}
-
-    def error(self, apply: Apply, params: Params, x: Array) -> Array:
-        output, _ = apply(params, x)
-        return jnp.mean(jnp.sum((output - x) ** 2, axis=-1))
-
-    def loss(self, apply: Apply, params: Params, data: dict[str, Array], key: Array) -> Array:
-        return self.error(apply, params, data["train"])
-
-    def measure(self, apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
-        return {f"{name}_loss": self.error(apply, params, x) for name, x in data.items()}
-
-
-def _unit_rows(x: Array) -> Array:
-    """Rows of length 1; a row of zeros, where no feature happened to be on, stays zero."""
-    norm = jnp.linalg.norm(x, axis=-1, keepdims=True)
-    return x / jnp.where(norm > 0, norm, 1)
 
 
 def _check_sizes(task: Any, *names: str) -> None:

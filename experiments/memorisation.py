@@ -1,0 +1,186 @@
+"""Memorisation: a small sample is stored as a polygon of points, a large one as features, and between them lies a bump.
+
+Claim     Trained on T fixed sparse points, a model with two hidden dimensions puts the points themselves at the corners
+          of a polygon while T is small, and features while it is large. In between it generalises worse than for any
+          other T: double descent in the size of the sample.
+Source    Henighan et al. 2023, Superposition, Memorization, and Double Descent (Transformer Circuits): n = 10,000 features,
+          m = 2, S = 0.999, points of length 1, full batch, 50,000 updates of AdamW, weight decay 0.01.
+Expect    T = 5: a regular pentagon of samples, D_i = 0.40 each. Largest test loss between T = 100 and 1000 for n = 1000;
+          below that of the zero model, which is 1, at T = 10,000.
+Cost      cpu: n = 1000, S = 0.99 (as many features on as in the paper), 17 sizes with 4 seeds and T = 10,000 with one:
+          under 10 minutes on two quiet cores. paper: n = 10,000, 4 seeds, a GPU: not run yet.
+Command   python run_sweep.py memorisation [--scale smoke|cpu|paper]
+
+One schedule for all T, the paper's shape (5 % warm-up, cosine to 0). Where a sample is fitted exactly nothing but weight
+decay, in all exp(−0.01 · Σ lr), makes the polygon regular. The paper has Σ lr = 26; on seeds 0 to 3 the D of the pentagon
+were within 0.04 of 0.4 with Σ lr = 15 and within 0.02 with 50, so the page takes 10,000 updates of up to 0.01. The height
+of the bump is no constant: there the weights grow as long as one trains (test loss at T = 300, seed 0: 1.3, 6, 19, 270 for
+Σ lr = 2.5, 7.5, 15, 50), and only its place and that it is there are claimed.
+"""
+
+import numpy as np
+from jax import Array
+
+from toylab.analysis import geometry
+from toylab.base import Config, Params, Run
+from toylab.lab import Claim, Measures, Part
+from toylab.models import Net, ToyModel
+from toylab.optim import AdamW
+from toylab.plots import samples
+from toylab.tasks import FixedSample
+
+PENTAGON = 5
+SIZES = (3, 5, 6, 8, 10, 15, 30, 50, 100, 150, 200, 300, 500, 700, 1000, 2000, 3000)
+
+
+def henighan(
+    n_points: int, seed: int, n: int = 1000, density: float = 0.01, lr: float = 1e-2, steps: int = 10_000
+) -> Config:
+    """T = n_points of n features; the seed draws both the sample and the initial weights (Xavier)."""
+    net = Net.of(ToyModel, n_features=n, n_hidden=2, init_std=(2 / (n + 2)) ** 0.5)
+    schedule = AdamW(lr=lr, weight_decay=0.01, b2=0.999, warmup=steps // 20, schedule="cosine", steps=steps)
+    task = FixedSample(n_features=n, n_points=n_points, density=density)
+    return Config(task=task, net=net, optimizer=schedule, seed=seed)
+
+
+def large(n_points: int, seed: int) -> Config:
+    """The paper's own set-up."""
+    return henighan(n_points, seed, n=10_000, density=0.001, lr=1e-3, steps=50_000)
+
+
+SMOKE = [henighan(n_points, seed, n=40, density=0.1, steps=60) for n_points in (5, 60) for seed in (0, 1)]
+CPU = [henighan(n_points, seed) for n_points in SIZES for seed in range(4)] + [henighan(10_000, 0)]
+PAPER = [large(n_points, seed) for n_points in (*SIZES, 5000, 10_000, 20_000, 50_000) for seed in range(4)]
+
+
+def features(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the features and their D."""
+    return {"W": params["W"], "dimensionality": geometry.dimensionality(params["W"])}
+
+
+def size(m: Measures) -> np.ndarray:
+    """T of each run [R]."""
+    return m["config/task.n_points"]
+
+
+def by_seed(m: Measures, values: np.ndarray) -> np.ndarray:
+    """Values [R] as [seeds, sizes], both ascending; nan where a seed has no such size."""
+    seeds, sizes = np.unique(m["config/seed"]), np.unique(size(m))
+    table = np.full((len(seeds), len(sizes)), np.nan)
+    table[np.searchsorted(seeds, m["config/seed"]), np.searchsorted(sizes, size(m))] = values
+    return table
+
+
+def test_losses(m: Measures) -> np.ndarray:
+    return by_seed(m, m.last("test_loss"))
+
+
+def of_pentagon(m: Measures, name: str) -> np.ndarray:
+    """A quantity of the samples at T = 5, [seeds, 5, …]."""
+    return m.runs(size(m) == PENTAGON)[f"final/samples/{name}"][:, :PENTAGON]
+
+
+def off_two_fifths(m: Measures) -> np.ndarray:
+    return abs(of_pentagon(m, "dimensionality") - 2 / PENTAGON).max(axis=1)
+
+
+def norm_variation(m: Measures) -> np.ndarray:
+    """Standard deviation of ‖h_i‖ over its mean."""
+    norms = np.linalg.norm(of_pentagon(m, "hidden"), axis=-1)
+    return norms.std(axis=1) / norms.mean(axis=1)
+
+
+def bump_height(m: Measures) -> np.ndarray:
+    losses = test_losses(m)
+    return np.nanmax(losses, axis=1) / losses[:, np.unique(size(m)) == PENTAGON][:, 0]
+
+
+def bump_place(m: Measures) -> np.ndarray:
+    return np.unique(size(m))[np.nanargmax(test_losses(m), axis=1)]
+
+
+def final_test_loss(m: Measures) -> np.ndarray:
+    return m.last("test_loss")[size(m) == size(m).max()]
+
+
+def feature_growth(m: Measures) -> np.ndarray:
+    """Largest D of a feature at a seed's largest T over that at its bump."""
+    largest = by_seed(m, np.nanmax(m["final/features/dimensionality"], axis=1))
+    each = np.arange(len(largest))
+    last = largest.shape[1] - 1 - np.isfinite(largest)[:, ::-1].argmax(axis=1)
+    return largest[each, last] / largest[each, np.nanargmax(test_losses(m), axis=1)]
+
+
+HENIGHAN = "Henighan et al. 2023"
+CLAIMS = [
+    Claim(
+        "T = 5: largest |D_i − 2/5| of a sample",
+        f"{HENIGHAN}: a regular pentagon, D = 2/5; the bound is ours",
+        off_two_fifths,
+        high=0.02,
+        each="seed",
+    ),
+    Claim(
+        "T = 5: coefficient of variation of ‖h_i‖",
+        f"{HENIGHAN}: a regular pentagon; the bound is ours",
+        norm_variation,
+        high=0.03,
+        each="seed",
+    ),
+    Claim(
+        "largest test loss over that at T = 5",
+        f"{HENIGHAN}: double descent; the bound is ours",
+        bump_height,
+        1.2,
+        each="seed",
+    ),
+    Claim(
+        "T of the largest test loss", f"{HENIGHAN}; the bound is ours, for n = 1000", bump_place, 100, 1000, each="seed"
+    ),
+    Claim(
+        "test loss at the largest T",
+        f"{HENIGHAN}: features generalise; the zero model has 1",
+        final_test_loss,
+        high=1.0,
+        each="seed",
+    ),
+    Claim(
+        "largest D of a feature, at the largest T over at the bump",
+        f"{HENIGHAN}: features take over; the bound is ours",
+        feature_growth,
+        3,
+        each="seed",
+    ),
+]
+
+
+def double_descent(m: Measures) -> object:
+    return samples.double_descent(np.unique(size(m)), by_seed(m, m.last("train_loss")), test_losses(m))
+
+
+def dimensionalities(m: Measures) -> object:
+    names = "final/samples/dimensionality", "final/features/dimensionality"
+    return samples.dimensionalities(size(m), *(m[name] for name in names))
+
+
+def planes(m: Measures) -> object:
+    """The seed 0 of some sizes: of the others no more fit beside each other."""
+    shown = (3, 5, 6, 8, 10, 15, 100, 300, 1000, 10_000)
+    chosen = m.runs((m["config/seed"] == 0) & np.isin(size(m), (*shown, size(m).max())))
+    return samples.planes(size(chosen), chosen["final/samples/hidden"], chosen["final/features/W"])
+
+
+SAVES = np.linspace(0, 1, 6)
+PARTS = {
+    "sample": Part(
+        configs={"smoke": SMOKE, "cpu": CPU, "paper": PAPER},
+        saves={
+            "smoke": (60 * SAVES).astype(int),
+            "cpu": (10_000 * SAVES).astype(int),
+            "paper": (50_000 * SAVES).astype(int),
+        },
+        claims=CLAIMS,
+        figures={"double_descent": double_descent, "dimensionalities": dimensionalities, "planes": planes},
+        final={"samples": geometry.samples, "features": features},
+    )
+}

@@ -1,0 +1,167 @@
+"""What a model makes of a training sample of T points, small or large: double descent, and who has the dimensions.
+
+The measures of Henighan et al. 2023. Axes: S seeds, N sizes T, R runs.
+"""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+
+from toylab.plots import labels, style
+
+ZERO = 1.0  # loss of the model whose output is 0, for points of length 1
+SAMPLE, FEATURE = "#0072B2", "#D55E00"
+CLOSE = (0.9, 1.15)  # the losses around that of the zero model, in the lower panel
+FLOOR = 1e-6  # a dimensionality below it is drawn there
+
+
+@style.house
+def double_descent(sizes: np.ndarray, train: np.ndarray, test: np.ndarray) -> Figure:
+    """Train and test loss over the size of the sample, below them the test loss near that of the zero model.
+
+    sizes [N] ascending, train and test [S, N], nan where a seed has no such size; points are seeds, lines medians.
+    """
+    for name, values in (("train", train), ("test", test)):
+        if values.ndim != 2 or values.shape[1:] != sizes.shape:
+            raise ValueError(f"{name} has shape {values.shape}; with {len(sizes)} sizes it is [seeds, {len(sizes)}]")
+    figure, (above, below) = style.panels(style.COLUMN, 4.0, rows=2)
+    _losses(above, sizes, {"train": train, "test": test})
+    above.set_yscale("symlog", linthresh=1, linscale=1.2)
+    top = float(np.nanmax(test, initial=1))
+    above.set_ylim(-0.05, max(1.3 * top, 1.5))
+    decades = [10.0**k for k in range(1, 1 + int(np.floor(np.log10(max(top, 1)))))]
+    above.yaxis.set_major_locator(FixedLocator([0, 0.5, 1, *decades]))
+    above.yaxis.set_minor_locator(FixedLocator([]))
+    above.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
+    _losses(below, sizes, {"test": test})
+    below.set_ylim(*CLOSE)
+    below.set_xlabel("points in the training sample $T$")
+    above.tick_params(labelbottom=False)
+    style.letter(above, "a", lift=2)
+    style.letter(below, "b", "near the zero model", lift=2)
+    seeds = int(np.isfinite(test).sum(axis=0).max())
+    said = f"dots: {seeds} seeds; lines: medians; " if seeds > 1 else ""
+    style.note(figure, f"{said}dashed: the zero model")
+    return figure
+
+
+def _losses(ax: Axes, sizes: np.ndarray, named: dict[str, np.ndarray]) -> None:
+    inks = {"train": style.TRAIN, "test": style.TEST}
+    ax.axhline(ZERO, color="#888888", lw=0.7, ls=(0, (4, 2)), zorder=1)
+    for name, values in named.items():
+        ax.plot(np.tile(sizes, len(values)), values.ravel(), "o", ms=2.2, color=inks[name], mew=0, alpha=0.45, zorder=2)
+        ax.plot(sizes, np.nanmedian(values, axis=0), color=inks[name], lw=1.2, zorder=3)
+    _size_axis(ax, sizes)
+    ax.set_ylabel("loss")
+    ends = np.array([np.nanmedian(values[:, 0]) for values in named.values()])
+    if len(named) > 1:
+        for name, end in zip(named, ends, strict=True):
+            put: dict[str, Any] = {"xytext": (3, 4), "textcoords": "offset points", "ha": "left", "va": "bottom"}
+            ax.annotate(name, (sizes[0], end), color=inks[name], fontsize=labels.SMALL, **put)
+
+
+def _size_axis(ax: Axes, sizes: np.ndarray) -> None:
+    ax.set_xscale("log")
+    ax.set_xlim(float(sizes.min()) / 1.25, float(sizes.max()) * 1.25)
+    decades = 10.0 ** np.arange(0, 7)
+    held = [x for x in decades if sizes.min() <= x <= sizes.max()] or [float(sizes.min())]
+    ax.xaxis.set_major_locator(FixedLocator(held))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+@style.house
+def dimensionalities(sizes: np.ndarray, of_samples: np.ndarray, of_features: np.ndarray) -> Figure:
+    """The D of every sample, and beside it of every feature, over the size of the sample, on two log axes.
+
+    sizes [R], of_samples [R, T], of_features [R, n], nan where there is none. A dot is a sample or a feature: at each size
+    the runs' points together, spread sideways. Samples share m = 2 dimensions: their D cannot but average 2/T (line).
+    """
+    for name, values in (("of_samples", of_samples), ("of_features", of_features)):
+        if values.ndim != 2 or len(values) != len(sizes):
+            raise ValueError(f"{name} has shape {values.shape}; of {len(sizes)} runs it is [{len(sizes)}, any]")
+    figure, axes = style.panels(style.PAGE, 2.8, columns=2)
+    both = ((of_samples, SAMPLE, "of samples"), (of_features, FEATURE, "of features"))
+    for mark, ax, (values, color, title) in zip("ab", axes, both, strict=True):
+        for size in np.unique(sizes):
+            _cloud(ax, float(size), values[sizes == size], color)
+        _size_axis(ax, sizes)
+        ax.set_yscale("log")
+        ax.set_ylim(1e-5, 1.4)
+        ax.yaxis.set_major_locator(FixedLocator([10.0**k for k in range(-5, 1)]))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"$10^{{{np.log10(y):.0f}}}$"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.set_xlabel("points in the training sample $T$")
+        style.letter(ax, mark, title, lift=3)
+    axes[0].set_ylabel("dimensionality")
+    ends = np.array([sizes.min(), sizes.max()])
+    axes[0].plot(ends, 2 / ends, color="#444444", lw=0.7, ls=(0, (4, 2)), zorder=4)
+    put: dict[str, Any] = {"xytext": (-2, 4), "textcoords": "offset points", "ha": "right"}
+    axes[0].annotate("2/$T$", (ends[1], 2 / ends[1]), fontsize=labels.SMALL, **put)
+    said = "single samples or features, of all seeds; black: quartiles and median; below $10^{-5}$ not shown"
+    style.note(figure, f"dots: {said}")
+    return figure
+
+
+def _cloud(ax: Axes, size: float, values: np.ndarray, color: str) -> None:
+    """At most 400 of the values, evenly chosen by rank with both ends, around their size; quartiles and median."""
+    held = np.sort(values[np.isfinite(values)])
+    if not held.size:
+        return
+    few = held[np.unique(np.linspace(0, len(held) - 1, 400).astype(int))]
+    spread = (np.arange(len(few)) * (np.sqrt(5) - 1) / 2) % 1 - 0.5
+    ax.scatter(size * np.exp(0.16 * spread), few, s=1.6, color=color, lw=0, alpha=0.5, zorder=2, rasterized=True)
+    low, middle, high = np.quantile(held, (0.25, 0.5, 0.75))
+    ax.vlines(size, max(low, FLOOR), high, color="black", lw=1.0, zorder=3)
+    ax.plot(size, middle, "o", ms=3, color="black", mec="white", mew=0.4, zorder=4)
+
+
+@style.house
+def planes(sizes: np.ndarray, hidden: np.ndarray, W: np.ndarray) -> Figure:
+    """Samples (above) and features (below) in the hidden plane, one column a run, each panel on its own scale.
+
+    sizes [R] in any order, hidden [R, T, 2] = X W and W [R, n, 2], nan where there is none. The figure of Henighan et al.
+    2023. The scale bar has length 1; samples of few points are joined to their neighbours in angle.
+    """
+    for name, values in (("hidden", hidden), ("W", W)):
+        if values.ndim != 3 or values.shape[0] != len(sizes) or values.shape[2] != 2:
+            raise ValueError(f"{name} has shape {values.shape}; of {len(sizes)} runs it is [{len(sizes)}, any, 2]")
+    order = np.argsort(sizes, kind="stable")
+    runs = len(order)
+    side = style.PAGE / max(runs, 3)
+    figure, axes = style.panels(side * runs, 2 * side + 0.45, columns=runs, rows=2)
+    for column, run in enumerate(order):
+        few = sizes[run] <= 15
+        _plane(axes[column], _finite(hidden[run]), SAMPLE, few=few, joined=few)
+        _plane(axes[runs + column], _finite(W[run]), FEATURE, few=False, joined=False)
+        axes[column].set_title(f"$T$ = {sizes[run]:,}", fontsize=labels.SMALL, pad=3)
+    for ax, name in ((axes[0], "samples"), (axes[runs], "features")):
+        ax.set_ylabel(name)
+    style.note(figure, "bar: length 1")
+    return figure
+
+
+def _finite(points: np.ndarray) -> np.ndarray:
+    return points[np.isfinite(points).all(axis=1)]
+
+
+def _plane(ax: Axes, points: np.ndarray, color: str, *, few: bool, joined: bool) -> None:
+    reach = 1.15 * max(float(np.linalg.norm(points, axis=1).max(initial=0)), 1e-9)
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    segments = np.zeros((len(points), 2, 2))
+    segments[:, 1] = points
+    width = 0.7 if few else 0.3
+    ax.add_collection(LineCollection(list(segments), colors=color, lw=width, alpha=0.35, zorder=1, rasterized=True))
+    if joined:
+        ring = points[np.argsort(np.arctan2(points[:, 1], points[:, 0]))]
+        ring = np.concatenate([ring, ring[:1]])
+        ax.plot(ring[:, 0], ring[:, 1], color=color, lw=0.6, alpha=0.6, zorder=2)
+    ax.scatter(points[:, 0], points[:, 1], s=9 if few else 2, color=color, lw=0, zorder=3, rasterized=True)
+    if reach > 0.5:
+        ax.add_patch(Rectangle((-reach, -reach), 1, 0.03 * reach, color="#444444", lw=0))
