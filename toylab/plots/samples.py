@@ -133,8 +133,9 @@ def planes(sizes: np.ndarray, hidden: np.ndarray, W: np.ndarray) -> Figure:
             raise ValueError(f"{name} has shape {values.shape}; of {len(sizes)} runs it is [{len(sizes)}, any, 2]")
     order = np.argsort(sizes, kind="stable")
     runs = len(order)
-    side = style.PAGE / max(runs, 3)
-    figure, axes = style.panels(side * runs, 2 * side + 0.45, columns=runs, rows=2)
+    width = style.PAGE if runs > 3 else style.COLUMN
+    side = min(width / runs, 1.6)
+    figure, axes = style.panels(width, 2 * side + 0.45, columns=runs, rows=2)
     for column, run in enumerate(order):
         few = sizes[run] <= 15
         _plane(axes[column], _finite(hidden[run]), SAMPLE, few=few, joined=few)
