@@ -39,7 +39,15 @@ def dimensionalities(*sizes):
     return samples.dimensionalities(np.array(sizes), np.array(of_samples), DRAW.uniform(0, 0.3, (len(sizes), 200)))
 
 
+def polygons(*sizes):
+    D = [np.where(np.arange(max(sizes)) < size, 2 / size, np.nan) for size in sizes]
+    return samples.polygons(np.array(sizes), clouds(sizes)[0], np.array(D))
+
+
 DRAWINGS = {
+    "polygons": lambda: polygons(5, 5, 5, 5, 6, 6, 6, 6, 10, 10, 10, 10),
+    "polygons of one": lambda: polygons(5),
+    "polygons with a hole": lambda: polygons(8, 5, 5),
     "descent": lambda: samples.double_descent(SIZES, ragged(TRAIN), ragged(TEST)),
     "descent of one seed": lambda: samples.double_descent(SIZES, TRAIN[:1], TEST[:1]),
     "descent of two sizes": lambda: samples.double_descent(SIZES[:2], TRAIN[:, :2], TEST[:, :2]),
@@ -104,6 +112,7 @@ def test_few_dots_stand_for_many_but_keep_both_ends():
     [
         (lambda: samples.double_descent(SIZES, TRAIN, TEST[:, 1:]), r"^test has shape \(4, 8\)"),
         (lambda: samples.dimensionalities(SIZES, TRAIN, TEST.T), r"^of_samples has shape \(4, 9\)"),
+        (lambda: samples.polygons(SIZES[:2], np.zeros((2, 4, 2)), np.zeros((2, 5))), r"^hidden has shape \(2, 4, 2\)"),
         (lambda: samples.planes(SIZES[:1], np.zeros((1, 4, 3)), np.zeros((1, 4, 2))), r"^hidden has shape \(1, 4, 3\)"),
     ],
 )

@@ -147,6 +147,32 @@ def planes(sizes: np.ndarray, hidden: np.ndarray, W: np.ndarray) -> Figure:
     return figure
 
 
+@style.house
+def polygons(sizes: np.ndarray, hidden: np.ndarray, D: np.ndarray) -> Figure:
+    """The samples of every run in the hidden plane, one row a size, with the range of their D; a k-gon has 2/k each.
+
+    sizes [R], hidden [R, T, 2], D [R, T], nan beyond a run's size.
+    """
+    if hidden.shape != (len(sizes), *D.shape[1:], 2) or len(D) != len(sizes):
+        raise ValueError(f"hidden has shape {hidden.shape} and D {D.shape}; of {len(sizes)} runs: [R, T, 2] and [R, T]")
+    rows = np.unique(sizes)
+    columns = max(int((sizes == row).sum()) for row in rows)
+    width = style.COLUMN if columns <= 4 else style.PAGE
+    figure, axes = style.panels(
+        width, (min(width / columns, 1.2) + 0.2) * len(rows) + 0.2, columns=columns, rows=len(rows)
+    )
+    for i, row in enumerate(rows):
+        runs = np.flatnonzero(sizes == row)
+        for ax, run in zip(axes[i * columns : (i + 1) * columns], runs, strict=False):
+            _plane(ax, _finite(hidden[run]), SAMPLE, few=True, joined=True)
+            ax.set_title(f"$D$ {np.nanmin(D[run]):.3f}–{np.nanmax(D[run]):.3f}", fontsize=labels.SMALL, pad=2)
+        for ax in axes[i * columns + len(runs) : (i + 1) * columns]:
+            ax.remove()
+        axes[i * columns].set_ylabel(f"$T$ = {row}\n2/$T$ = {2 / row:.3f}")
+    style.note(figure, "one panel a seed; bar: length 1")
+    return figure
+
+
 def _finite(points: np.ndarray) -> np.ndarray:
     return points[np.isfinite(points).all(axis=1)]
 
