@@ -7,11 +7,17 @@ Source    Henighan et al. 2023, Superposition, Memorization, and Double Descent 
           features, m = 2, S = 0.999, points of length 1, full batch, 50,000 updates, AdamW, weight decay 0.01.
 Expect    T = 5: a regular pentagon of samples, D_i = 0.40 each. Largest test loss between T = 100 and 1000 for n = 1000;
           below that of the zero model, which is 1, at T = 10,000.
-Cost      cpu: COST
+Cost      cpu: under 12 minutes on two cores, most of it for T of 1000 and more; 1.1 GB of memory.
           Part sample: n = 1000, S = 0.99 (as many features on as in the paper), 17 sizes with 4 seeds and T = 10,000 with
           one. Part polygons: n and S of the paper, 4 small sizes with 4 seeds. paper: a GPU, not run yet.
 Command   python run_sweep.py memorisation [--scale smoke|cpu|paper]
-Fails     FAILS
+Fails     No claim of part sample. But the pentagon at n = 1000 hangs on the seed: its schedule was chosen
+          on seeds 0 to 3; of seeds 4 to 7, tried once and not judged, one stays within 0.02 of 2/5, two within 0.026, and
+          one (three pairs of its points share features) is no pentagon. Hence the part with the paper's n and S, where
+          points share hardly any.
+          The height of the bump is no constant: there weights and biases grow as long as one trains. Test loss at T =
+          300, seed 0: 1.3, 2.6, 6, 19 and 270 for Σ lr = 2.5, 5, 7.5, 15 and 50. So only that it is there and its place
+          are claimed.
 """
 
 import numpy as np
@@ -43,9 +49,9 @@ def henighan(
     """T = n_points of n features, of which `on` are on in the mean; the seed draws the sample and the weights (Xavier).
 
     One schedule for all T, of the paper's shape: 5 % warm-up, then a cosine to 0. Where a sample is fitted exactly nothing
-    but weight decay, in all exp(−0.01 · Σ lr), makes its polygon regular. In the paper Σ lr is 26. Here it is 50: seeds 0
-    to 3 were tried with 2.5, 7.5, 15, 30 and 50, and the D of a pentagon came within 0.02 of 2/5 with the last. For
-    polygons it is 100, one e-fold of decay, chosen on seeds 10 and 11.
+    but weight decay, in all exp(−0.01 · Σ lr), makes its polygon regular. In the paper Σ lr is 26. Here it is 50: of what
+    was tried on seeds 0 to 3 (2.5 to 150) the least with which every D of the pentagon came within 0.02 of 2/5. For polygons
+    it is 100, one e-fold of decay, chosen on seeds 10 and 11.
     """
     net = Net.of(ToyModel, n_features=n, n_hidden=2, init_std=(2 / (n + 2)) ** 0.5)
     schedule = AdamW(lr=lr, weight_decay=0.01, b2=0.999, warmup=steps // 20, schedule="cosine", steps=steps)
@@ -176,10 +182,12 @@ def dimensionalities(m: Measures) -> object:
 
 
 def planes(m: Measures) -> object:
-    """The seed 0 of some sizes: of the others no more fit beside each other."""
+    """Some sizes (more do not fit beside each other), of each the seed with the least test loss."""
     shown = (3, 5, 6, 8, 10, 15, 100, 300, 1000, 10_000)
-    chosen = m.runs((m["config/seed"] == 0) & np.isin(size(m), (*shown, size(m).max())))
-    return samples.planes(size(chosen), chosen["final/samples/hidden"], chosen["final/features/W"])
+    least = np.nanmin(test_losses(m), axis=0)[np.searchsorted(np.unique(size(m)), size(m))]
+    chosen = m.runs((m.last("test_loss") == least) & np.isin(size(m), (*shown, size(m).max())))
+    drawn = chosen["final/samples/hidden"], chosen["final/features/W"]
+    return samples.planes(size(chosen), *drawn, said="of each size the seed with the least test loss")
 
 
 def polygons(m: Measures) -> object:

@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MultipleLocator, NullFormatter
 
 from toylab.plots import labels, style
 
 ZERO = 1.0  # loss of the model whose output is 0, for points of length 1
 SAMPLE, FEATURE = "#0072B2", "#D55E00"
-CLOSE = (0.9, 1.15)  # the losses around that of the zero model, in the lower panel
+CLOSE = (0.97, 1.12)  # the losses around that of the zero model, in the lower panel
 FLOOR = 1e-6  # a dimensionality below it is drawn there
 
 
@@ -40,6 +40,7 @@ def double_descent(sizes: np.ndarray, train: np.ndarray, test: np.ndarray) -> Fi
     above.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
     _losses(below, sizes, {"test": test})
     below.set_ylim(*CLOSE)
+    below.yaxis.set_major_locator(MultipleLocator(0.05))
     below.set_xlabel("points in the training sample $T$")
     above.tick_params(labelbottom=False)
     style.letter(above, "a", lift=2)
@@ -101,7 +102,7 @@ def dimensionalities(sizes: np.ndarray, of_samples: np.ndarray, of_features: np.
     axes[0].set_ylabel("dimensionality")
     ends = np.array([sizes.min(), sizes.max()])
     axes[0].plot(ends, 2 / ends, color="#444444", lw=0.7, ls=(0, (4, 2)), zorder=4)
-    put: dict[str, Any] = {"xytext": (-2, 4), "textcoords": "offset points", "ha": "right"}
+    put: dict[str, Any] = {"xytext": (-4, 9), "textcoords": "offset points", "ha": "right"}
     axes[0].annotate("2/$T$", (ends[1], 2 / ends[1]), fontsize=labels.SMALL, **put)
     said = "single samples or features, of all seeds; black: quartiles and median; below $10^{-5}$ not shown"
     style.note(figure, f"dots: {said}")
@@ -122,11 +123,11 @@ def _cloud(ax: Axes, size: float, values: np.ndarray, color: str) -> None:
 
 
 @style.house
-def planes(sizes: np.ndarray, hidden: np.ndarray, W: np.ndarray) -> Figure:
+def planes(sizes: np.ndarray, hidden: np.ndarray, W: np.ndarray, said: str = "") -> Figure:
     """Samples (above) and features (below) in the hidden plane, one column a run, each panel on its own scale.
 
     sizes [R] in any order, hidden [R, T, 2] = X W and W [R, n, 2], nan where there is none. The figure of Henighan et al.
-    2023. The scale bar has length 1; samples of few points are joined to their neighbours in angle.
+    2023. The scale bar has length 1; samples of few points are joined to their neighbours in angle. `said`: a note.
     """
     for name, values in (("hidden", hidden), ("W", W)):
         if values.ndim != 3 or values.shape[0] != len(sizes) or values.shape[2] != 2:
@@ -143,7 +144,7 @@ def planes(sizes: np.ndarray, hidden: np.ndarray, W: np.ndarray) -> Figure:
         axes[column].set_title(f"$T$ = {sizes[run]:,}", fontsize=labels.SMALL, pad=3)
     for ax, name in ((axes[0], "samples"), (axes[runs], "features")):
         ax.set_ylabel(name)
-    style.note(figure, "bar: length 1")
+    style.note(figure, "; ".join(filter(None, (said, "bars: length 1"))))
     return figure
 
 
@@ -169,7 +170,7 @@ def polygons(sizes: np.ndarray, hidden: np.ndarray, D: np.ndarray) -> Figure:
         for ax in axes[i * columns + len(runs) : (i + 1) * columns]:
             ax.remove()
         axes[i * columns].set_ylabel(f"$T$ = {row}\n2/$T$ = {2 / row:.3f}")
-    style.note(figure, "one panel a seed; bar: length 1")
+    style.note(figure, "one panel a seed; bars: length 1")
     return figure
 
 
