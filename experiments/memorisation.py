@@ -50,8 +50,8 @@ def henighan(
 
     One schedule for all T, of the paper's shape: 5 % warm-up, then a cosine to 0. Where a sample is fitted exactly nothing
     but weight decay, in all exp(−0.01 · Σ lr), makes its polygon regular. In the paper Σ lr is 26. Here it is 50: of what
-    was tried on seeds 0 to 3 (2.5 to 150) the least with which every D of the pentagon came within 0.02 of 2/5. For polygons
-    it is 100, one e-fold of decay, chosen on seeds 10 and 11.
+    was tried on seeds 0 to 3 (2.5 to 150) the least with which every D of the pentagon came within 0.02 of 2/5. For
+    polygons it is 100, one e-fold of decay, chosen on seeds 10 and 11.
     """
     net = Net.of(ToyModel, n_features=n, n_hidden=2, init_std=(2 / (n + 2)) ** 0.5)
     schedule = AdamW(lr=lr, weight_decay=0.01, b2=0.999, warmup=steps // 20, schedule="cosine", steps=steps)
