@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from toylab.optim import SGD, Adam, AdamW, SignedDecayAdamW
+from toylab.optim import LAMB, SGD, Adam, AdamW, SignedDecayAdamW
 
 STEPS = 30
 rng = np.random.default_rng(0)
@@ -49,6 +49,35 @@ def sgd(w, gradients, lr, decay, momentum, warmup):
         w = w - lr * (min(i / warmup, 1) if warmup else 1) * buffer
         found.append(w)
     return np.stack(found)
+
+
+def lamb(w, gradients, lr, decay, b1, b2, eps):
+    """You et al. 2020, algorithm 2, with φ the identity."""
+    w, m, v, found = np.float64(w), 0.0, 0.0, []
+    for i, g in enumerate(np.float64(gradients)):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        update = m / (1 - b1 ** (i + 1)) / (np.sqrt(v / (1 - b2 ** (i + 1))) + eps) + decay * w
+        w = w - lr * np.linalg.norm(w) / np.linalg.norm(update) * update
+        found.append(w)
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_lamb_moves_each_array_by_a_share_of_its_length(decay):
+    found = path(LAMB(lr=0.03, weight_decay=decay).check())
+    for name, w in START.items():
+        expected = lamb(w, GRADIENTS[name], 0.03, decay, 0.9, 0.999, 1e-6)
+        np.testing.assert_allclose(found[name], expected, rtol=2e-5, atol=2e-6)
+        moved = np.linalg.norm(found[name][0] - w) / np.linalg.norm(w)
+        assert moved == pytest.approx(0.03, rel=1e-4)
+
+
+def test_lamb_leaves_what_has_no_gradient_and_moves_what_starts_at_zero():
+    update, _ = jax.jit(lambda g, w: (t := LAMB(lr=0.1).transform()).update(g, t.init(w), w))(
+        {"still": jnp.zeros(3), "zero": jnp.ones(3)}, {"still": jnp.ones(3), "zero": jnp.zeros(3)}
+    )
+    np.testing.assert_array_equal(update["still"], 0)
+    np.testing.assert_allclose(update["zero"], -0.1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("eps", [1e-8, 0.3])

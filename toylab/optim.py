@@ -127,6 +127,31 @@ class SignedDecayAdamW(struct.PyTreeNode):
         return jax.tree.map(decayed, updates, params)
 
 
+class LAMB(struct.PyTreeNode):
+    """Adam whose update of each array is scaled to the length of that array (You et al. 2020, arXiv 1904.00962):
+    `w ← w − lr_t ‖w‖ u/‖u‖` with `u = m̂ / (√v̂ + eps) + weight_decay · w`; where w or u is 0 the factor is 1.
+
+    As optax has it. The torch_optimizer package differs: it does not correct the moments' bias, and bounds ‖w‖ by 10.
+    """
+
+    lr: float = 3e-3  # within the sweep of Jermyn et al. 2022, .001 to .03; all else its optimizer's defaults
+    weight_decay: float = 0.0
+    b1: float = static(default=0.9)
+    b2: float = static(default=0.999)
+    eps: float = static(default=1e-6)
+    warmup: int = static(default=0)
+    schedule: Schedule = static(default="constant")
+    steps: int = static(default=0)  # over which a schedule falls
+    floor: float = static(default=0.0)  # the share of lr at its end
+
+    def check(self) -> "LAMB":
+        _check(self)
+        return self
+
+    def transform(self) -> optax.GradientTransformation:
+        return optax.lamb(_scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
+
+
 class Adam(struct.PyTreeNode):
     """Adam (Kingma & Ba 2015), no weight decay."""
 

@@ -101,12 +101,14 @@ class SparseFeatures(struct.PyTreeNode):
 
 
 class OneHotFeatures(struct.PyTreeNode):
-    """One feature at a time, `x = μ e_i`: the infinitely sparse limit. Loss: mean over points of Σ_j (x_j − x'_j)², and
-    `l1 · Σ|w|` over all parameters.
+    """One feature at a time, `x = μ e_i`: the infinitely sparse limit. Loss: mean or sum over points of Σ_j (x_j − x'_j)²,
+    and `l1 · Σ|w|` over all parameters.
 
-    values: μ uniform in [0, 1] (Chen et al. 2023, arXiv 2310.06301) or always 1 (Lecomte et al. 2023, arXiv 2312.03096).
-    batch: points drawn a step; 0 takes every feature once, and with uniform values every feature at `GRID` values of μ
-    (the population loss). noise: standard deviation of what is added to the hidden layer, Gaussian or ±noise.
+    over_points: mean (Chen et al. 2023, arXiv 2310.06301) or sum (Lecomte et al. 2023, arXiv 2312.03096: each feature has a
+    loss of its own, however many there are, and l1 weighs against one feature's). values: μ uniform in [0, 1] (Chen et
+    al.) or always 1 (Lecomte et al.). batch: points drawn a step; 0 takes every feature once, and with uniform values
+    every feature at `GRID` values of μ (the population loss). noise: standard deviation of what is added to the hidden
+    layer, Gaussian or ±noise.
     """
 
     GRID = 64  # midpoints in [0, 1]
@@ -117,6 +119,7 @@ class OneHotFeatures(struct.PyTreeNode):
     noise_kind: Literal["gaussian", "bernoulli"] = static(default="gaussian")
     noisy: bool = static(default=False)
     streams: Literal["shared", "own"] = static(default="shared")
+    over_points: Literal["mean", "sum"] = static(default="mean")
     l1: float = 0.0
     noise: float = 0.0
 
@@ -167,10 +170,11 @@ class OneHotFeatures(struct.PyTreeNode):
         batch_key, noise_key = jax.random.split(key)
         x = self.sample(batch_key, self.batch) if self.batch else self.points()
         error = self.error(apply, params, x, noise_key if self.noisy else None)
+        error = error * x.shape[0] if self.over_points == "sum" else error
         return error + self.l1 * sum(jnp.sum(jnp.abs(leaf)) for leaf in params.values())
 
     def measure(self, apply: Apply, params: Params, data: Any) -> dict[str, Array]:
-        """loss over all features and values, without noise and l1."""
+        """loss over all features and values, the mean over points, without noise and l1."""
         return {"loss": self.error(apply, params, self.points())}
 
 

@@ -1,0 +1,99 @@
+"""How many features a neuron stands for: counts of collisions, sparsity of weights, monosemantic neurons.
+
+W is [..., n_features, n_neurons] with any batch axes in front: rows are features, columns neurons.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.base import Params, Run
+
+MONOSEMANTIC = 0.999  # Jermyn et al. 2022, released code
+
+
+def strong_features(W: ArrayLike, low: float = 0.8, high: float = 1.2) -> Array:
+    """[..., n_neurons] int: of how many features the neuron is the one that stands for them, low ≤ |w| ≤ high.
+
+    Lecomte et al. 2023 (arXiv 2312.03096), released code: a neuron is polysemantic if it has two or more.
+    """
+    size = jnp.abs(jnp.asarray(W))
+    return ((size >= low) & (size <= high)).sum(-2)
+
+
+def polysemantic_neurons(W: ArrayLike) -> Array:
+    """[...] int: neurons that stand for two features or more."""
+    return (strong_features(W) >= 2).sum(-1)
+
+
+def expected_collisions(n_features: int, n_neurons: ArrayLike) -> np.ndarray:
+    """Polysemantic neurons when each of n features falls on one of m neurons, and on one of two signs, by chance:
+    `½ m [1 − (1 − 1/m)^n − (n/m)(1 − 1/m)^(n−1)]`, for many neurons n²/(4m); of the shape of n_neurons.
+
+    The bracket is the chance that two features or more fall on a neuron. The half: of two with equal signs one has to give
+    way, those with opposite signs do not see each other through the ReLU. Lecomte et al. 2023 state the limit, which counts
+    pairs; the form at finite m, which counts neurons, is ours (with three features on a neuron the half is approximate).
+    """
+    if n_features < 1 or np.any(np.asarray(n_neurons) < 1):
+        raise ValueError(f"n_features is {n_features} and n_neurons {n_neurons}: both must be at least 1.")
+    m = np.asarray(n_neurons, np.float64)  # the terms nearly cancel
+    return 0.5 * m * (1 - (1 - 1 / m) ** n_features - (n_features / m) * (1 - 1 / m) ** (n_features - 1))
+
+
+def fourth_norm(W: ArrayLike) -> Array:
+    """[..., n_features]: Σ_k w_ik⁴, which is 1 for a unit feature on one neuron and 3/m for a random one over m."""
+    return (jnp.asarray(W) ** 4).sum(-1)
+
+
+def monosemanticity(activations: ArrayLike) -> Array:
+    """[..., n_neurons]: max_f a_f / Σ_f a_f over the features f of activations [..., n_features, n_neurons], one feature
+    on at a time; 0 for a neuron that never fires. Jermyn et al. 2022 (arXiv 2211.09169)."""
+    a = jnp.asarray(activations)
+    total = a.sum(-2)
+    return jnp.where(total > 0, a.max(-2) / jnp.where(total > 0, total, 1), 0)
+
+
+def decoder_activations(params: Params) -> Array:
+    """[n_features, d_mlp]: what each feature alone, at 1, makes of the hidden layer `ReLU(W_E W_in + b_in)`."""
+    return jax.nn.relu(jnp.matmul(params["W_E"], params["W_in"], precision="highest") + params["b_in"])
+
+
+def collisions(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: polysemantic neurons, and the share of features with exactly one strong weight."""
+    strong = strong_features(jnp.swapaxes(params["W"], -1, -2))  # [n_features]
+    return {"polysemantic": polysemantic_neurons(params["W"]), "on_one_neuron": (strong == 1).mean(-1)}
+
+
+def fourth_norms(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the mean of `fourth_norm` over features."""
+    return {"mean": fourth_norm(params["W"]).mean(-1)}
+
+
+def entries_left(W: ArrayLike, threshold: ArrayLike) -> Array:
+    """[...] int: weights above the threshold in size."""
+    return (jnp.abs(jnp.asarray(W)) > threshold).sum((-2, -1))
+
+
+def sparsity(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer for SGD with an l1 term: the weights left, and Σ|w|.
+
+    A weight that the l1 term has won over goes to and fro within one step of it, lr · l1; from two steps on it is left.
+    """
+    config: Any = run.config
+    reach = 2 * config.optimizer.lr * config.task.l1
+    return {"left": entries_left(params["W"], reach), "l1_norm": jnp.abs(params["W"]).sum((-2, -1))}
+
+
+def neurons(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer of a FeatureDecoder: how monosemantic each neuron is, #mono/N, and its biases' mean."""
+    mono = monosemanticity(decoder_activations(params))
+    n_features = params["W_E"].shape[-2]
+    return {
+        "monosemanticity": mono,
+        "per_feature": (mono > MONOSEMANTIC).sum(-1) / n_features,
+        "bias": params["b_in"].mean(-1),
+    }
