@@ -72,6 +72,27 @@ def test_lamb_moves_each_array_by_a_share_of_its_length(decay):
         assert moved == pytest.approx(0.03, rel=1e-4)
 
 
+def test_lamb_takes_a_share_of_the_biases_for_a_while():
+    plain, found = (path(LAMB(lr=0.0, bias_decay=d, bias_decay_steps=4).check()) for d in (0.0, 0.1))
+    np.testing.assert_array_equal(found["W"], plain["W"])
+    shrunk = 0.9 ** np.minimum(np.arange(1, STEPS + 1), 4)[:, None]
+    np.testing.assert_allclose(found["b"], shrunk * START["b"], rtol=1e-5)
+    moved = path(LAMB(lr=0.03, bias_decay=0.1, bias_decay_steps=1))["b"][0]
+    np.testing.assert_allclose(moved, 0.9 * path(LAMB(lr=0.03))["b"][0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"bias_decay": 1.0}, r"^optimizer\.bias_decay is 1\.0: it must lie in \[0, 1\), a share a step\.$"),
+        ({"bias_decay_steps": -1}, r"^optimizer\.bias_decay_steps is -1: it must be at least 0\.$"),
+    ],
+)
+def test_what_lamb_refuses(given, message):
+    with pytest.raises(ValueError, match=message):
+        LAMB(**given).check()
+
+
 def test_lamb_leaves_what_has_no_gradient_and_moves_what_starts_at_zero():
     update, _ = jax.jit(lambda g, w: (t := LAMB(lr=0.1).transform()).update(g, t.init(w), w))(
         {"still": jnp.zeros(3), "zero": jnp.ones(3)}, {"still": jnp.ones(3), "zero": jnp.zeros(3)}

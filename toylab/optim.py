@@ -132,10 +132,13 @@ class LAMB(struct.PyTreeNode):
     `w ← w − lr_t ‖w‖ u/‖u‖` with `u = m̂ / (√v̂ + eps) + weight_decay · w`; where w or u is 0 the factor is 1.
 
     As optax has it. The torch_optimizer package differs: it does not correct the moments' bias, and bounds ‖w‖ by 10.
+    In the first bias_decay_steps, vectors then lose the share bias_decay of themselves (Jermyn et al. 2022, released code).
     """
 
     lr: float = 3e-3  # within the sweep of Jermyn et al. 2022, .001 to .03; all else its optimizer's defaults
     weight_decay: float = 0.0
+    bias_decay: float = 0.0
+    bias_decay_steps: int = static(default=0)
     b1: float = static(default=0.9)
     b2: float = static(default=0.999)
     eps: float = static(default=1e-6)
@@ -146,10 +149,26 @@ class LAMB(struct.PyTreeNode):
 
     def check(self) -> "LAMB":
         _check(self)
+        if not 0 <= self.bias_decay < 1:
+            raise ValueError(f"optimizer.bias_decay is {self.bias_decay!s}: it must lie in [0, 1), a share a step.")
+        if self.bias_decay_steps < 0:
+            raise ValueError(f"optimizer.bias_decay_steps is {self.bias_decay_steps}: it must be at least 0.")
         return self
 
     def transform(self) -> optax.GradientTransformation:
-        return optax.lamb(_scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
+        lamb = optax.lamb(_scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
+        return optax.chain(lamb, self._bias_decay()) if self.bias_decay_steps else lamb
+
+    def _bias_decay(self) -> optax.GradientTransformation:
+        def init(params: Any) -> optax.ScaleByScheduleState:
+            return optax.ScaleByScheduleState(count=jnp.int32(0))
+
+        def update(updates: Any, state: Any, params: Any) -> tuple[Any, optax.ScaleByScheduleState]:
+            share = jnp.where(state.count < self.bias_decay_steps, self.bias_decay, 0.0)
+            decayed = jax.tree.map(lambda u, w: u - share * (w + u) if w.ndim == 1 else u, updates, params)
+            return decayed, optax.ScaleByScheduleState(count=state.count + 1)
+
+        return optax.GradientTransformation(init, update)
 
 
 class Adam(struct.PyTreeNode):

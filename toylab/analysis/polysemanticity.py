@@ -73,19 +73,15 @@ def fourth_norms(params: Params, run: Run) -> dict[str, Array]:
     return {"mean": fourth_norm(params["W"]).mean(-1)}
 
 
-def entries_left(W: ArrayLike, threshold: ArrayLike) -> Array:
-    """[...] int: weights above the threshold in size."""
-    return (jnp.abs(jnp.asarray(W)) > threshold).sum((-2, -1))
-
-
 def sparsity(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer for SGD with an l1 term: the weights left, and Σ|w|.
+    """Analyzer for SGD with an l1 term: the weights left, and Σ|w| over them.
 
     A weight that the l1 term has won over goes to and fro within one step of it, lr · l1; from two steps on it is left.
     """
     config: Any = run.config
-    reach = 2 * config.optimizer.lr * config.task.l1
-    return {"left": entries_left(params["W"], reach), "l1_norm": jnp.abs(params["W"]).sum((-2, -1))}
+    size = jnp.abs(params["W"])
+    left = size > 2 * config.optimizer.lr * config.task.l1
+    return {"left": left.sum((-2, -1)), "l1_norm": jnp.where(left, size, 0).sum((-2, -1))}
 
 
 def neurons(params: Params, run: Run) -> dict[str, Array]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from toylab.plots import labels, style
 
@@ -30,7 +31,8 @@ def allocation(one_over_density: np.ndarray, capacity: np.ndarray, n_hidden: int
     mean = capacity.mean(axis=0)
     image = shares.imshow(mean.T, vmin=0, vmax=1, cmap="viridis", aspect="auto", interpolation="nearest")
     shares.set(xlabel="1/(1 − S)", ylabel="feature, by importance")
-    shares.set_xticks(range(len(one_over_density)), [f"{value:.3g}" for value in one_over_density])
+    shares.set_xticks(range(len(one_over_density)), [f"{float(f'{value:.3g}'):,g}" for value in one_over_density])
+    shares.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     bar = figure.colorbar(image, ax=shares, label="capacity C")
     bar.outline.set_linewidth(0.6)
     bar.ax.tick_params(**style.TICKS)
@@ -104,7 +106,7 @@ def fourth_norms(steps: np.ndarray, kinds: Mapping[str, np.ndarray], random: flo
     ends = np.array([values[:, -1].mean() for values in kinds.values()])
     labels.MarginLabels(ax, "right", ends, list(kinds), list(style.SERIES[: len(kinds)]))
     runs = len(next(iter(kinds.values())))
-    style.note(figure, f"strong: mean of {runs} runs; pale: each run; dashed: 3/m, a random vector")
+    style.note(figure, f"strong: mean of {runs} runs; dashed: 3/m, a random vector")
     return figure
 
 
@@ -121,7 +123,7 @@ def decay(time: np.ndarray, measured: Mapping[str, np.ndarray], theory: Mapping[
         ax.set(xlabel="time t", ylabel=name)
         style.letter(ax, mark)
     runs = len(next(iter(measured.values())))
-    style.note(figure, f"{runs} runs; dashed: prediction")
+    style.note(figure, f"{runs} runs; dashed: prediction 1/(1/√m + λt), squared in a")
     return figure
 
 
