@@ -217,7 +217,7 @@ def exponents(m: Measures, name: str) -> np.ndarray:
     10 weights are left, and the exponents of single runs scatter by .07."""
     time = STEP * m.steps
     fitted = (time >= FITTED[0]) & (time <= FITTED[1])
-    sets = m[f"sparsity/{name}"][:, fitted].reshape(-1, TOGETHER, fitted.sum()).mean(axis=1)
+    sets = m[f"sparsity/{name}"].reshape(-1, TOGETHER, len(time)).mean(axis=1)[:, fitted]
     if fitted.sum() < 2:
         return np.full(len(sets), np.nan)
     return np.polyfit(np.log(time[fitted]), np.log(np.maximum(sets, 1e-9)).T, 1)[0]
