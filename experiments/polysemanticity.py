@@ -252,6 +252,12 @@ def more_monosemantic(m: Measures) -> np.ndarray:
     return from_bias(m, share, -1) - from_bias(m, share, 0)
 
 
+def purer(m: Measures) -> np.ndarray:
+    """[seed]: by how much the median neuron's largest share of a feature is larger from −1."""
+    share = np.median(m.last("neurons/monosemanticity"), axis=1)
+    return from_bias(m, share, -1) - from_bias(m, share, 0)
+
+
 def loss_ratio(m: Measures) -> np.ndarray:
     """[seed]: the last loss from −1 over that from 0."""
     return from_bias(m, m.last("loss"), -1) / from_bias(m, m.last("loss"), 0)
@@ -326,7 +332,7 @@ PARTS = {
     "collisions": Part(
         configs={
             "smoke": colliding(4, (16,), seeds=2),
-            "cpu": colliding(64, (96, 128, 192, 256, 384), seeds=16),
+            "cpu": colliding(64, (96, 128, 192, 256, 384, 512), seeds=16),
             "paper": colliding(256, tuple(range(256, 4097, 256)), seeds=16),
         },
         saves={"smoke": (0, 20), "cpu": (0, 4000), "paper": (0, 7500)},
@@ -421,6 +427,13 @@ PARTS = {
                 "monosemantic neurons per feature: from a bias of −1 less from 0",
                 f"{JERMYN}: more; the bound is ours",
                 more_monosemantic,
+                0.2,
+                each="seed",
+            ),
+            Claim(
+                "largest share of a feature, median neuron: from a bias of −1 less from 0",
+                f"{JERMYN}: more monosemantic; this measure and the bound are ours",
+                purer,
                 0.2,
                 each="seed",
             ),
