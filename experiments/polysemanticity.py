@@ -13,7 +13,7 @@ Expect    Σ C = m within 1 %. n = 64 features: 5.1 polysemantic neurons of 128,
 Cost      cpu: about 4 minutes on two cores (collisions 2, monosemantic 1).
 Command   python run_sweep.py polysemanticity [--scale smoke|cpu|paper]
           [--part capacity|allocation|collisions|noise|l1|monosemantic]
-Fails     (cpu) Monosemantic neurons per feature: .05 to .13 from −1 against 0 to .05 from 0 (N = 64, m = 16, 128 neurons), at
+Fails     (cpu) Monosemantic neurons per feature: .05 to .13 from −1 against 0 to .05 from 0 (n = 64, m = 16, k = 128), at
           a loss 2 to 3 % lower. The neurons are much purer, but few pass .999. Tried: lr .01 (no difference: there the
           biases sink from 0 too) and .03 (diverges from −1); biases that decay by e^−2 only (a fifth of the neurons stay
           dead); density 1/8 (.17 against .11), 1/32 and 1/64 (none from either start); m = 32 (.14 against .02 after 4,000
