@@ -340,7 +340,7 @@ PARTS = {
             "cpu": colliding(64, (96, 128, 192, 256, 384, 512), seeds=16),
             "paper": colliding(256, tuple(range(256, 4097, 256)), seeds=16),
         },
-        saves={"smoke": (0, 20), "cpu": (0, 4000), "paper": (0, 7500)},
+        saves={"smoke": (0, 20), "cpu": (0, 7500), "paper": (0, 7500)},
         final={"collisions": neurons.collisions},
         claims=[
             Claim(

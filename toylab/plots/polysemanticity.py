@@ -86,10 +86,9 @@ def collisions(n_neurons: np.ndarray, counts: np.ndarray, exact: np.ndarray, lim
     ax.set_xticks(n_neurons, [str(int(m)) for m in n_neurons])
     ax.minorticks_off()
     ax.set_ylim(bottom=0)
-    names = ["n²/4m", "chance,\nfinite m"]
-    where = np.array([limit[0], exact[0]])
-    for name, y, color in zip(names, where, (LIMIT, EXACT), strict=True):
-        ax.annotate(name, (n_neurons[0], y), (4, 4), textcoords="offset points", color=color, fontsize=labels.SMALL)
+    key = ax.legend(ax.lines[-2:], ["chance, many neurons: n²/4m", "chance, finite m"], frameon=False)
+    for text, color in zip(key.get_texts(), (LIMIT, EXACT), strict=True):
+        text.set(color=color, fontsize=labels.SMALL)
     style.note(figure, f"pale: {len(counts)} runs a width; dots: means with two standard errors")
     return figure
 
