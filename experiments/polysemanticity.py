@@ -14,8 +14,8 @@ Cost      cpu: about 4 minutes on two cores, half of it collisions.
 Command   python run_sweep.py polysemanticity [--scale smoke|cpu|paper]
           [--part capacity|allocation|collisions|noise|l1|monosemantic|crowded]
 Fails     (cpu) With 64 features in 16 dimensions, of which 4 are on at a time, there are only .05 to .09 more monosemantic
-          neurons a feature from −1 than from 0: the neurons are much purer, but few pass .999. Tried: lr .01 (no difference:
-          the biases sink from 0 too) and .03 (diverges from −1); biases that decay by e^−2 only (a fifth of the neurons
+          neurons a feature from −1 than from 0: the neurons are much purer, but few pass .999. Tried: lr .01 (no gain: the
+          biases sink from 0 too) and .03 (diverges from −1); biases that decay by e^−2 only (a fifth of the neurons
           stay dead); density 1/8 (.06), 1/32 and 1/64 (none from either start). In 32 dimensions, where as in the paper an
           eighth of a feature is on for each, there are .33 (lr .003, 16,000 steps), .58 (.007), .03 (.01: a third dead).
 """
