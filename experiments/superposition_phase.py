@@ -1,0 +1,426 @@
+"""Superposition: whether an extra feature is ignored, superposed or given a dimension changes as in a phase diagram.
+
+Claim     With one dimension too few, what becomes of the extra feature changes by first-order transitions in its importance
+          and density, where closed forms of the losses say; a feature of a pentagon that becomes rare lets go of its
+          place in one jump.
+Source    Elhage et al. 2022, Toy Models of Superposition (arXiv 2209.10652): the phase diagrams of n = 2, m = 1 and
+          n = 3, m = 2 (importances 1 and I in [0.1, 10], density in [0.01, 1], 10 models a cell, the worst dropped), and
+          the perturbation of one feature of a pentagon (n = 5, m = 2, density 0.05).
+Expect    The least of the closed-form losses names the class of the best of ten trained models in 93 % of the cells; the
+          three phases meet at I = 1, p = 4/7; the pentagon turns into two digons where the rare feature is 0.3 to 0.5
+          times as dense as the others.
+Cost      cpu: two minutes on two cores.
+Command   python run_sweep.py superposition_phase [--scale smoke|cpu|paper] [--part n2_m1|n3_m2|equal_importance|one_rare]
+Fails     At I = 1 both features stay represented up to p = 0.70, not 4/7: theory's candidates have norms 1 and biases
+          without interference, and with both free the antipodal pair stays ahead for longer; the exact minima of the
+          expected loss say 0.70 too. At density 0.05 the pentagon holds on until the rare feature is 0.27 times as dense:
+          the digons' loss is known in closed form and trained models meet it, so no better training moves this; as the
+          densities go to 0 the ratio does too, and at density 0.1 it is 0.42, the 1/2.5 of the paper.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+
+import numpy as np
+
+from toylab.analysis import geometry, population, theory
+from toylab.base import Config
+from toylab.lab import Claim, Measures, Part
+from toylab.models import Net, ToyModel
+from toylab.optim import AdamW
+from toylab.plots import branches, phase
+from toylab.tasks.sparse import SparseFeatures
+
+REPRESENTED = 0.5  # the norm from which on a feature counts as represented
+SHARED = 0.5  # the polysemanticity √Σ_{j≠i} (Ŵ_i · W_j)² from which on it shares its dimension
+NEAR = 0.15  # cells with |log(p/p*)| up to this are on the boundary and not judged
+SETS = 3  # disjoint sets of models; the best of each gives a value
+PENTAGONS = (0.05, 0.1)  # densities of the four features that are not varied; the paper has the first
+
+
+def toy(
+    n: int, m: int, density: float | np.ndarray, importance: float | np.ndarray, seed: int, steps: int, batch: int
+) -> Config:
+    """One small model; the paper names no optimizer for these figures."""
+    task = SparseFeatures(n_features=n, batch=batch, density=density, importance=importance, n_eval=1024)
+    optimizer = AdamW(lr=3e-3, weight_decay=0.0, b2=0.999, warmup=0, schedule="cosine", steps=steps)
+    return Config(
+        task=task, net=Net.of(ToyModel, n_features=n, n_hidden=m, init_std=0.5), optimizer=optimizer, seed=seed
+    )
+
+
+def diagram(n: int, cells: int, repeats: int, steps: int) -> list[Config]:
+    """`repeats` models, each of an initialisation of its own, in every cell of a square log grid; extra feature last."""
+    weights, densities = np.geomspace(0.1, 10, cells), np.geomspace(0.01, 1, cells)
+    grid = [(weight, p) for weight in weights for p in densities for _ in range(repeats)]
+    return [
+        toy(n, n - 1, p, np.append(np.ones(n - 1), weight), seed, steps, 256) for seed, (weight, p) in enumerate(grid)
+    ]
+
+
+def equal_importance(densities: Sequence[float], repeats: int, steps: int) -> list[Config]:
+    """n = 2, m = 1 along I = 1."""
+    return [
+        toy(2, 1, p, np.ones(2), repeats * i + k, steps, 256) for i, p in enumerate(densities) for k in range(repeats)
+    ]
+
+
+def one_rare(ratios: Sequence[float], repeats: int, steps: int) -> list[Config]:
+    """n = 5, m = 2: the density of feature 0 is `ratio` times that of the others."""
+    return [
+        toy(5, 2, others * np.append(ratio, np.ones(4)), 1.0, repeats * i + k, steps, 1024)
+        for others in PENTAGONS
+        for i, ratio in enumerate(ratios)
+        for k in range(repeats)
+    ]
+
+
+# --- cells
+
+
+def cells(key: np.ndarray) -> list[np.ndarray]:
+    """The runs [K] of each cell, by rising `key` [R, d]."""
+    _, cell = np.unique(key, axis=0, return_inverse=True)
+    cell = cell.ravel()
+    return [np.flatnonzero(cell == i) for i in range(cell.max() + 1)]
+
+
+def axes(m: Measures) -> tuple[np.ndarray, np.ndarray]:
+    """Importances [R] of the extra feature and densities [R]."""
+    return m["config/task.importance"][:, -1], m["config/task.density"]
+
+
+def classes(m: Measures) -> np.ndarray:
+    """[R]: 0 where the extra feature is not represented, 1 where it shares a dimension, 2 where it has one of its own."""
+    shared = m["final/features/polysemanticity"][:, -1] > SHARED
+    return np.where(m["final/features/norms"][:, -1] <= REPRESENTED, 0, np.where(shared, 1, 2))
+
+
+def n_sets(runs: int) -> int:
+    """SETS; fewer where, at smoke scale, not even two runs would be left for a set."""
+    return min(SETS, runs // 2)
+
+
+def best_of(m: Measures, runs: np.ndarray) -> np.ndarray:
+    """[SETS]: the run of the lowest expected loss in each of SETS disjoint sets of the runs [K] of a cell."""
+    parts = runs.reshape(n_sets(len(runs)), -1)
+    return np.take_along_axis(parts, m["final/population/loss"][parts].argmin(axis=1)[:, None], axis=1)[:, 0]
+
+
+def winners(m: Measures) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Importances [I], densities [P], and the best run [I, P, SETS] of every cell."""
+    importance, density = axes(m)
+    best = np.stack([best_of(m, runs) for runs in cells(np.stack([importance, density], axis=1))])
+    weights, densities = np.unique(importance), np.unique(density)
+    return weights, densities, best.reshape(len(weights), len(densities), -1)
+
+
+def expected(weights: np.ndarray, densities: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """By theory: which classes have the least loss [I, P, 3] (more than one on a line), and that loss [I, P]."""
+    losses = theory.phase_losses(weights[:, None], densities, n)
+    by_class = [losses["ignored"], losses["superposed"], losses["dedicated"]]
+    by_class[2] = np.minimum(by_class[2], losses.get("others_superposed", np.inf))
+    stacked = np.stack(by_class, axis=2)
+    least = stacked.min(axis=2)
+    return stacked <= least[..., None] * (1 + 1e-6), least
+
+
+def agreement(m: Measures, n: int, low: float = 0, high: float = np.inf) -> np.ndarray:
+    """[SETS]: share of the cells off the boundary, of importances from low to high, whose class is theory's."""
+    weights, densities, best = winners(m)
+    off = abs(np.log(densities / theory.phase_boundary(weights, n)[:, None])) > NEAR
+    off &= (weights[:, None] >= low) & (weights[:, None] <= high)
+    right = np.take_along_axis(expected(weights, densities, n)[0], classes(m)[best], axis=2)
+    return right[off].mean(axis=0)
+
+
+def over_theory(m: Measures, n: int, pick: Callable[..., np.ndarray]) -> np.ndarray:
+    """[SETS]: the median (or another `pick`) over cells of the best model's expected loss over theory's least."""
+    weights, densities, best = winners(m)
+    return pick(m["final/population/loss"][best] / expected(weights, densities, n)[1][..., None], axis=(0, 1))
+
+
+def triple_importance(m: Measures) -> np.ndarray:
+    """[SETS]: the importance at which the best models of the densest cells below 1 give the dimension to the extra feature:
+    between the last that ignores it and the first that does not."""
+    weights, _, best = winners(m)
+    ignored = classes(m)[best[:, -2]] == 0  # [I, SETS]
+    last = np.where(ignored, np.arange(len(weights))[:, None], 0).max(axis=0)
+    return np.sqrt(weights[last] * weights[np.minimum(last + 1, len(weights) - 1)])
+
+
+# --- one row at I = 1
+
+
+def row(m: Measures) -> tuple[np.ndarray, np.ndarray]:
+    """Densities [P] and the best run [P, SETS] at each."""
+    density = m["config/task.density"]
+    return np.unique(density), np.stack([best_of(m, runs) for runs in cells(density[:, None])])
+
+
+def between(x: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """[SETS]: where on the log axis x [N] the first unbroken stretch of `before` [N, SETS] ends; nan if it never does."""
+    first = np.where(before.all(axis=0), 0, before.argmin(axis=0))
+    return np.where(first > 0, np.sqrt(x[first] * x[first - 1]), np.nan)
+
+
+def both(norms: np.ndarray) -> np.ndarray:
+    """Both features are represented: of [..., 2]."""
+    return np.all(norms > REPRESENTED, axis=-1)
+
+
+def boundary(m: Measures) -> np.ndarray:
+    """[SETS]: the density up to which the best model at I = 1 has both features in its one dimension."""
+    density, best = row(m)
+    return between(density, both(m["final/features/norms"][best]))
+
+
+STARTS = (((1.0, -1.0), (0.1, 0.1)), ((0.93, -0.48), (0.18, 0.45)), ((0.95, 0.4), (-0.1, 0.2)))  # W, b; see exact_row
+
+
+@lru_cache
+def exact_row(densities: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Losses [3, P] and norms [3, P, 2] of the minima of the expected loss at I = 1 that lie below STARTS: the even
+    antipodal pair, the uneven one, and features on one side; norms and biases free, unlike theory's candidates."""
+    p = np.array(densities)
+    K = len(p)
+    found = []
+    for W, b in STARTS:
+        start = np.tile(np.array(W)[:, None], (K, 1, 1)), np.tile(np.array(b), (K, 1))
+        found.append(population.descended(*start, p, np.ones((K, 2)))[:2])
+    return np.array([loss for loss, _ in found]), abs(np.array([W for _, W in found])[..., 0])
+
+
+def exact_boundary(m: Measures) -> np.ndarray:
+    """The density up to which the lowest of these minima has both features."""
+    density = np.unique(m["config/task.density"])
+    losses, norms = exact_row(tuple(density.tolist()))
+    lowest = losses.argmin(axis=0)
+    return between(density, both(norms[lowest, np.arange(len(density))])[:, None])
+
+
+# --- one rare feature
+
+
+def among(m: Measures, others: float) -> Measures:
+    """The runs in which the four other features have that density."""
+    return m.runs(np.isclose(m["config/task.density"][:, 1], others))
+
+
+def rare(m: Measures) -> np.ndarray:
+    """[R]: the density of feature 0 over that of the others."""
+    density = m["config/task.density"]
+    return np.round(density[:, 0] / density[:, 1], 4)
+
+
+def let_go(m: Measures) -> np.ndarray:
+    """[R]: the rare feature is not represented."""
+    return m["final/features/norms"][:, 0] <= REPRESENTED
+
+
+def ratios(m: Measures) -> tuple[np.ndarray, np.ndarray]:
+    ratio = rare(m)
+    return np.unique(ratio), np.stack([best_of(m, runs) for runs in cells(ratio[:, None])])
+
+
+def kinds(m: Measures) -> dict[str, np.ndarray]:
+    """[R] each: two digons beside an unrepresented rare feature; a pentagon of all five, in whatever distortion."""
+    represented = (m["final/features/norms"] > REPRESENTED).sum(axis=1)
+    return {"two digons, rare feature dropped": let_go(m) & (represented == 4), "pentagon": represented == 5}
+
+
+def by_kind(m: Measures) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Ratios [N] and the losses [K, N] of the runs of each kind, nan of the others."""
+    ratio, members = np.unique(rare(m)), np.stack(cells(rare(m)[:, None]))  # [N, K]
+    loss = m["final/population/loss"]
+    return ratio, {name: np.where(kind, loss, np.nan)[members].T for name, kind in kinds(m).items()}
+
+
+def switch_at(m: Measures, others: float) -> np.ndarray:
+    return switch(among(m, others))
+
+
+def switch(m: Measures) -> np.ndarray:
+    """[SETS]: the ratio at which the lowest losses of the two kinds cross, log-linearly between two ratios; nan if they
+    do not cross."""
+    ratio, losses = by_kind(m)
+    sets = [loss.T.reshape(len(ratio), n_sets(len(loss)), -1) for loss in losses.values()]  # [N, SETS, K]
+    dropped, kept = (np.where(np.isfinite(loss), loss, np.inf).min(axis=2) for loss in sets)
+    with np.errstate(invalid="ignore"):
+        lead = np.log(dropped) - np.log(kept)  # [N, SETS], below 0 where two digons win
+    return np.array([crossing(np.log(ratio), own) for own in lead.T])
+
+
+def crossing(x: np.ndarray, lead: np.ndarray) -> float:
+    """exp(x) where `lead` [N] first rises through 0; nan if it does not, or one side of it is unknown there."""
+    i = int((lead > 0).argmax())
+    if i == 0 or not np.isfinite(lead[i - 1 : i + 1]).all():
+        return np.nan
+    return float(np.exp(np.interp(0, lead[i - 1 : i + 1], x[i - 1 : i + 1])))
+
+
+def coexistence(m: Measures) -> np.ndarray:
+    """[2]: the share of the rarer kind of minimum among the runs just below and just above the switch."""
+    m = among(m, PENTAGONS[0])
+    ratio, losses = by_kind(m)
+    shares = np.stack([np.isfinite(loss).mean(axis=0) for loss in losses.values()]).min(axis=0)  # [N]
+    at = np.searchsorted(ratio, np.nanmedian(switch(m))) if np.isfinite(switch(m)).any() else 1
+    return shares[[at - 1, at]]
+
+
+# --- figures
+
+
+def boundaries(n: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Theory's: superposition below p*(I); above it, at I = 1, the extra feature takes over the dimension, and for
+    n = 3 it does so below too."""
+    weights = np.geomspace(0.1, 10, 201)
+    across = np.array([4 / 7 if n == 2 else 0.01, 1.0])
+    return [(weights, theory.phase_boundary(weights, n)), (np.ones(2), across)]
+
+
+def shares(kinds: np.ndarray) -> np.ndarray:
+    """[..., 3]: share of each class among the last axis of classes [..., K]."""
+    return np.stack([(kinds == kind).mean(axis=-1) for kind in range(3)], axis=-1)
+
+
+def diagrams(m: Measures, n: int) -> object:
+    weights, densities, best = winners(m)
+    found, loss = classes(m), m["final/population/loss"]
+    runs = np.stack(cells(np.stack(axes(m), axis=1)))
+    kept = runs.reshape(*best.shape, -1)
+    kept = np.take_along_axis(kept, loss[kept].argsort(axis=-1)[..., :-1], axis=-1)
+    fine = np.geomspace(0.1, 10, 161), np.geomspace(0.01, 1, 161)
+    exact = expected(*fine, n)[0]
+    panels = {
+        "theory": (*fine, exact / exact.sum(axis=2, keepdims=True)),
+        f"trained: best of {kept.shape[3] + 1}": (weights, densities, shares(found[best])),
+        f"trained: mixture of the {kept.shape[3]} best": (
+            weights,
+            densities,
+            shares(found[kept.reshape(*best.shape[:2], -1)]),
+        ),
+    }
+    return phase.phase_diagrams([phase.Diagram(name, *panel, boundaries(n)) for name, panel in panels.items()])
+
+
+def equal_importance_branches(m: Measures) -> object:
+    density, members = np.unique(m["config/task.density"]), np.stack(cells(m["config/task.density"][:, None]))
+    V = density / 3 - density**2 / 4
+    loss = m["final/population/loss"]
+    superposed = both(m["final/features/norms"])
+    exact, _ = exact_row(tuple(density.tolist()))
+    found = {
+        name: branches.Branch(np.where(kind, loss, np.nan)[members].T / V, [(density, curve / V) for curve in curves])
+        for name, kind, curves in (
+            ("both features, antipodal", superposed, exact[:1]),
+            ("one feature, the other below 1/2", ~superposed, exact[1:]),
+        )
+    }
+    closed = {"$p^2/3$: $W$ = (1, −1)": (density, density**2 / 3 / V), "$V$: $W$ = (1, 0)": (density, V / V)}
+    return branches.branches(
+        density,
+        found,
+        "density $p$ = 1 − $S$",
+        "expected loss / $V$",
+        switch=float(np.median(boundary(m))),
+        closed=closed,
+    )
+
+
+def one_rare_branches(m: Measures, others: float) -> object:
+    m = among(m, others)
+    ratio, losses = by_kind(m)
+    fine = np.geomspace(ratio[0], ratio[-1], 100)
+    digons = 2 * others**2 / 3 + others * fine / 3 - (others * fine) ** 2 / 4
+    _, best = ratios(m)
+    winner = best[np.arange(len(ratio)), m["final/population/loss"][best].argmin(axis=1)]
+    return branches.branches(
+        ratio,
+        {name: branches.Branch(loss) for name, loss in losses.items()},
+        f"density of one feature over that of the four others, {others:g}",
+        "expected loss",
+        switch=float(np.median(switch(m))),
+        closed={"two digons, closed form": (fine, digons)},
+        pictures={float(at): m["final/arrangement/W"][run] for at, run in zip(ratio, winner, strict=True)},
+    )
+
+
+ELHAGE = "Elhage et al. 2022"
+BEST = "set of models"
+
+
+FINAL = {"features": geometry.features, "population": population.population}
+
+
+def diagram_part(n: int) -> Part:
+    name = f"n = {n}, m = {n - 1}"
+    claims = [
+        Claim(f"{name}: share of cells with I {sign} 1 whose class is theory's",
+              f"{ELHAGE}: theory and trained models agree; the bound is ours",
+              partial(agreement, n=n, low=low, high=high), 0.93, each=BEST)
+        for sign, low, high in (("≤", 0, 1), (">", 1.001, np.inf))
+    ] + [
+        Claim(f"{name}: expected loss over theory's least, {word} of the cells",
+              f"{ELHAGE}: candidates of fixed norms and biases; the bound is ours",
+              partial(over_theory, n=n, pick=pick), low, high, each=BEST)
+        for word, pick, low, high in (("median", np.median, 0.85, 1.0), ("highest", np.max, 0, 1.05))[: 4 - n]
+    ]  # fmt: skip
+    if n == 2:
+        source = f"{ELHAGE}: triple point at I = 1; the bound is ours"
+        claims.append(Claim(f"{name}: importance of the triple point", source, triple_importance, 0.8, 1.25, each=BEST))
+    return Part(
+        configs={
+            "smoke": diagram(n, 2, 2, 20),
+            "cpu": diagram(n, 11, 30, 3000),
+            "paper": diagram(n, 25, 30, 6000),
+        },
+        saves={"smoke": (0, 20), "cpu": (0, 3000), "paper": (0, 6000)},
+        claims=claims,
+        figures={f"phase_n{n}": partial(diagrams, n=n)},
+        final=FINAL,
+    )
+
+
+ROW = np.geomspace(0.45, 0.8, 17).tolist()
+EQUAL = Part(
+    configs={
+        "smoke": equal_importance(ROW[::16], 2, 20),
+        "cpu": equal_importance(ROW, 48, 3000),
+        "paper": equal_importance(ROW, 48, 10_000),
+    },
+    saves={"smoke": (0, 20), "cpu": (0, 3000), "paper": (0, 10_000)},
+    claims=[
+        Claim("I = 1: density up to which both features are represented",
+              f"{ELHAGE}: 4/7 by the closed forms; the bound is ours", boundary, 0.5, 0.65, each=BEST),
+        Claim("I = 1: that density over that of the exact minima with free norms and biases",
+              "exact expected loss; the bound is ours", lambda m: boundary(m) / exact_boundary(m), 0.95, 1.05, each=BEST),
+    ],
+    figures={"equal_importance": equal_importance_branches},
+    final=FINAL,
+)  # fmt: skip
+
+RARE = np.geomspace(0.15, 1.5, 13).tolist()
+ONE_RARE = Part(
+    configs={
+        "smoke": one_rare(RARE[::12], 2, 20),
+        "cpu": one_rare(RARE, 33, 4000),
+        "paper": one_rare(np.geomspace(0.15, 1.5, 49).tolist(), 99, 10_000),
+    },
+    saves={"smoke": (0, 20), "cpu": (0, 4000), "paper": (0, 10_000)},
+    claims=[
+        *(
+            Claim(f"rare feature of a pentagon of density {others:g}: ratio of densities at which two digons win",
+                  f"{ELHAGE}: about 1/2.5 at density 0.05; the bound is ours",
+                  partial(switch_at, others=others), 0.3, 0.5, each=BEST)
+            for others in PENTAGONS
+        ),
+        Claim("rare feature: share of the rarer kind of minimum at the switch",
+              f"{ELHAGE}: a first-order change, both are local minima; the bound is ours",
+              coexistence, 0.05, each="side of the switch"),
+    ],
+    figures={f"one_rare_{100 * others:.0f}_percent": partial(one_rare_branches, others=others) for others in PENTAGONS},
+    final={**FINAL, "arrangement": geometry.arrangement},
+)  # fmt: skip
+
+PARTS = {"n2_m1": diagram_part(2), "n3_m2": diagram_part(3), "equal_importance": EQUAL, "one_rare": ONE_RARE}

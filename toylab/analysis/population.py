@@ -1,0 +1,80 @@
+"""The expected loss of a toy model on sparse features, without sampling noise, and its minima.
+
+Elhage et al. 2022 (arXiv 2209.10652) compare candidate weights by their expected losses; theory.py has those of the phase
+diagram in closed form. Here are those of any weights of few features, by summing over all 2ⁿ on/off patterns.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.base import Params, Run
+
+MOST_FEATURES = 8  # 256 patterns
+POINTS = 1021  # values of the features that are on, in each pattern
+
+
+def lattice(n: int) -> np.ndarray:
+    """[POINTS, n]: evenly spread points of the unit cube, the same at every call.
+
+    The rank-1 lattice `x_k = k (1, a, a², …)/N mod 1` with N = 1021, a = 76, folded by 1 − |2x − 1|, so that the error
+    for smooth integrands falls as 1/N² (Hickernell 2002, on the baker's transformation of lattices).
+    """
+    z = np.array([pow(76, j, POINTS) for j in range(n)])
+    return 1 - np.abs(2 * ((np.arange(POINTS)[:, None] * z + 0.5) / POINTS % 1) - 1)
+
+
+def population_loss(W: ArrayLike, b: ArrayLike, density: ArrayLike, importance: ArrayLike = 1.0) -> Array:
+    """E Σ_i I_i (x_i − ReLU(x W Wᵀ + b)_i)² for x_i = 0 with probability 1 − p_i, else U[0, 1]: of W [n, m], b [n] → [].
+
+    The sum over the 2ⁿ patterns of what is on is exact, the mean over values is that over `lattice`; against the closed
+    forms of theory.phase_losses the error is below 1e-4. `density` and `importance` are one number or [n]. Summed
+    over features as in the paper; the task's loss is a mean. Differentiable. ValueError for more than 8 features.
+    """
+    W, b = jnp.asarray(W), jnp.asarray(b)
+    n = W.shape[0]
+    if n > MOST_FEATURES:
+        raise ValueError(f"W has {n} features, all on/off patterns are summed for at most {MOST_FEATURES}")
+    on = (np.arange(2**n)[:, None] >> np.arange(n)) & 1  # [patterns, n]
+    x = on[:, None] * lattice(n).astype(W.dtype)  # [patterns, POINTS, n]
+    p = jnp.broadcast_to(jnp.asarray(density, W.dtype), (n,))
+    weight = jnp.prod(jnp.where(on, p, 1 - p), axis=1)  # [patterns]
+    hidden = jnp.matmul(x, W, precision="highest")
+    output = jax.nn.relu(jnp.matmul(hidden, W.T, precision="highest") + b)
+    return weight @ (jnp.asarray(importance) * (x - output) ** 2).sum(-1).mean(-1)
+
+
+@partial(jax.jit, static_argnames="steps")
+def descended(W: Array, b: Array, density: Array, importance: Array, steps: int = 1500) -> tuple[Array, Array, Array]:
+    """The local minimum of `population_loss` that lies below W [K, n, m] and b [K, n]: (loss [K], W, b).
+
+    K problems with density [K] and importance [K, n], by Adam on loss/p with a step that falls from 0.01 to 0 as a
+    cosine.
+    """
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.01, steps))
+
+    def one(W: Array, b: Array, density: Array, importance: Array) -> tuple[Array, Array, Array]:
+        def loss(weights: tuple[Array, Array]) -> Array:
+            return population_loss(*weights, density, importance) / density
+
+        def step(_: Array, state: tuple) -> tuple:
+            weights, opt_state = state
+            updates, opt_state = optimizer.update(jax.grad(loss)(weights), opt_state)
+            return optax.apply_updates(weights, updates), opt_state
+
+        weights, _ = jax.lax.fori_loop(0, steps, step, ((W, b), optimizer.init((W, b))))
+        return loss(weights) * density, *weights
+
+    return jax.vmap(one)(W, b, density, importance)
+
+
+def population(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: `population_loss` under the run's own density and importance."""
+    task: Any = run.config.task
+    return {"loss": population_loss(params["W"], params["b"], task.density, task.importance)}

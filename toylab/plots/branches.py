@@ -1,0 +1,88 @@
+"""First-order changes: the losses of two or more kinds of solutions over a parameter, and where the winner switches."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from toylab.plots import labels, pictured, style
+from toylab.plots.phase import edges
+
+FAINT = 0.35
+
+
+class Branch(NamedTuple):
+    """One kind of solution: loss [R, N] of the runs that found it at x [N], nan of the others, and exact curves of it,
+    each (x [K], loss [K])."""
+
+    loss: np.ndarray
+    exact: Sequence[tuple[np.ndarray, np.ndarray]] = ()
+
+
+@style.house
+def branches(
+    x: np.ndarray,
+    found: Mapping[str, Branch],
+    xlabel: str,
+    ylabel: str,
+    *,
+    switch: float | None = None,
+    closed: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+    pictures: Mapping[float, np.ndarray] | None = None,
+    falling: bool = False,
+) -> Figure:
+    """Every run as a pale dot, the best run of each branch at each x joined by a line, exact curves dashed.
+
+    x [N] rising, on a log axis that falls if `falling`, as densities do in all figures here; the line `switch` stands
+    where the winner changes; closed: curves (x, loss) of closed forms by name, which may leave the axes; pictures:
+    features W [n, 2] by the x over which they are shown, the first (the one that is varied) in another colour.
+    """
+    if x.ndim != 1 or (np.diff(x) <= 0).any():
+        raise ValueError("x must rise")
+    for name, branch in found.items():
+        if branch.loss.ndim != 2 or branch.loss.shape[1] != len(x):
+            raise ValueError(
+                f"loss of {name!r} has shape {branch.loss.shape}; with {len(x)} values of x it is [R, {len(x)}]"
+            )
+    if pictures:
+        figure, ax = pictured.axes(pictures, np.arange(len(next(iter(pictures.values())))) == 0, falling)
+    else:
+        figure, (ax,) = style.panels(style.COLUMN, 3.2)
+    handles = []
+    for (name, branch), color in zip(found.items(), style.SERIES, strict=False):
+        runs = len(branch.loss)
+        ax.plot(np.tile(x, runs), branch.loss.ravel(), "o", ms=2, color=color, mew=0, alpha=FAINT)
+        best = np.where(np.isfinite(branch.loss), branch.loss, np.inf).min(axis=0)
+        held = np.isfinite(best)
+        ax.plot(x[held], best[held], "-o", ms=3.5, mec="white", mew=0.4, color=color, zorder=4)
+        for at, loss in branch.exact:
+            ax.plot(at, loss, color=color, lw=1, ls=(0, (3, 2)), zorder=2)
+        handles.append(Line2D([], [], color=color, marker="o", ms=3.5, label=name))
+    if any(branch.exact for branch in found.values()):
+        handles.append(Line2D([], [], color="#555555", lw=1, ls=(0, (3, 2)), label="exact minimum"))
+    for (name, (at, loss)), dots in zip((closed or {}).items(), ((0, (1, 1)), (0, (5, 1, 1, 1))), strict=False):
+        (line,) = ax.plot(at, loss, color="#444444", lw=1, ls=dots, zorder=1.5, label=name)
+        handles.append(line)
+    ends = edges(x)[[-1, 0]] if falling else edges(x)[[0, -1]]
+    ax.set_xscale("log")
+    ax.set(xlabel=xlabel, ylabel=ylabel, xlim=ends)
+    losses = np.concatenate([branch.loss.ravel() for branch in found.values()])
+    if np.isfinite(losses).any():
+        low, high = np.nanmin(losses), np.nanmax(losses)
+        ax.set_ylim(low - 0.08 * (high - low), high + 0.15 * (high - low))
+    labels.log_numbers(ax.xaxis)
+    if switch is not None and np.isfinite(switch):
+        ax.axvline(switch, color="#555555", lw=0.7, ls=(0, (1, 2)), zorder=1)
+        handles.append(Line2D([], [], color="#555555", lw=0.7, ls=(0, (1, 2)), label=f"switch at {switch:.2g}"))
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=len(handles) if pictures else 1,
+        frameon=False,
+        fontsize=labels.SMALL,
+        handlelength=1.6,
+        columnspacing=1.2,
+    )
+    return figure
