@@ -218,6 +218,14 @@ def test_arrows_point_to_the_features_and_those_in_space_keep_their_length():
     assert np.linalg.det(arrows.seen(np.eye(3))) == pytest.approx(1)  # seen, not mirrored
 
 
+def test_groups_may_differ_from_run_to_run():
+    sets = np.array([[0, 0, 1, 1], [0, 1, 0, 1]])
+    figure = geometry.arrangement(np.stack([polygon(4)] * 2), ["a", "b"], groups=sets)
+    for ax, own in zip(figure.axes, sets, strict=True):
+        (tips,) = ax.findobj(PathCollection)
+        np.testing.assert_allclose(tips.get_facecolor()[:, :3], arrows.colors(4, own))
+
+
 def test_what_lies_behind_is_paler_smaller_and_drawn_first():
     figure = geometry.arrangement(OCTAHEDRON[None], ["octahedron"], groups=np.zeros(6, int))
     tips = figure.axes[0].findobj(PathCollection)[0]
@@ -351,6 +359,9 @@ BAD = {
     "titles has 1 entries; there are 2 runs": lambda: geometry.arrangement(np.ones((2, 3, 2)), ["one"]),
     "importance has shape": lambda: arrangement(importance=np.ones(4)),
     "groups has shape": lambda: arrangement(groups=np.ones(4, int)),
+    "groups has 3 rows; there are 2 runs": lambda: geometry.arrangement(
+        np.ones((2, 3, 2)), ["a", "b"], groups=np.ones((3, 3), int)
+    ),
     "gram has shape": lambda: geometry.gram_and_norms(*(np.ones((2, 3)),) * 4, ["a", "b"]),
     "one_over must be": lambda: levels_of(np.array([0.5])),
     "dstar has shape": lambda: dimensionality.dimensionality(np.ones(2), *(np.ones((2, 3)),) * 2, np.ones(3)),

@@ -52,8 +52,8 @@ def arrangement(
     """Each run's features as arrows from the origin, one square panel a run, all on one scale.
 
     W [R, n, 2 or 3] in weight units (m = 3 is seen in parallel projection, what lies behind paler), titles [R] such as
-    "S = 0.9". Colour is importance [n], or the group [n] a feature belongs to (at most seven are told apart); without
-    either, up to seven features have a colour each. The figure of Elhage et al. 2022, introduction.
+    "S = 0.9". Colour is importance [n], or the group [n] or [R, n] a feature belongs to (at most seven are told apart);
+    without either, up to seven features have a colour each. The figure of Elhage et al. 2022, introduction.
     """
     arrows.check(W, "R n")
     _check_titles(titles, len(W))
@@ -69,14 +69,19 @@ def arrangement(
     figure, axes = style.panels(width, 0.2 + (side + 0.05 + 0.13 * lines) * rows, columns, rows)
     if importance is not None and varied:
         shades = ScalarMappable(_scale(importance), IMPORTANCE)
-        tints = np.asarray(shades.to_rgba(importance))[:, :3]
+        tints = np.tile(np.asarray(shades.to_rgba(importance))[:, :3], (len(W), 1, 1))
         bar = figure.colorbar(shades, ax=axes, label="importance", pad=0.01, aspect=10 * rows, fraction=0.05)
         style.ticks(bar.ax)
     else:
-        tints = arrows.colors(n, groups)
+        by_run = [groups] * len(W)
+        if groups is not None and np.ndim(groups) == 2:
+            if len(groups) != len(W):
+                raise ValueError(f"groups has {len(groups)} rows; there are {len(W)} runs")
+            by_run = list(groups)
+        tints = np.stack([arrows.colors(n, own) for own in by_run])
     radius = arrows.reach(W)
-    for ax, features, title in zip(axes, W, titles, strict=False):
-        arrows.Arrows(ax, features, tints, radius)
+    for ax, features, title, own in zip(axes, W, titles, tints, strict=False):
+        arrows.Arrows(ax, features, own, radius)
         ax.set_title(title, fontsize=labels.SMALL, pad=2)
         if not np.isfinite(features).all(axis=1).any():
             ax.text(0, 0, "no data", fontsize=labels.SMALL, ha="center", va="center", backgroundcolor="white")

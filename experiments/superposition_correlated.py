@@ -1,0 +1,311 @@
+"""Superposition of correlated features: those that occur together get directions of their own, or become one.
+
+Claim     A model puts features that occur together at right angles and shares dimensions between those that do not. Pairs
+          for which there is no room lie side by side; as they become dense each pair turns into one direction, until
+          the model does principal component analysis. Features that exclude each other become antipodes, at no loss.
+Source    Elhage et al. 2022, Toy Models of Superposition (arXiv 2209.10652), correlated and anticorrelated features: a
+          correlated set is on or off as a whole, with independent values; of an anticorrelated set that is on exactly
+          one member is active. The settings (p = 0.05, lr 3e-3 on a cosine, batch 512) and "best of 16" are ours.
+Expect    Cosine 0 within correlated sets and −1 with a feature of another set; −1 within anticorrelated pairs and loss 0.
+          Three pairs in the plane: none collapsed up to 1 − S = 0.05, one to 0.15, two to 0.2, all three from 0.25,
+          principal components from 0.5 on.
+Cost      cpu: one to two minutes on two cores.
+Command   python run_sweep.py superposition_correlated [--scale smoke|cpu|paper] [--part pairs|collapse|triples|bases]
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from toylab.analysis import geometry
+from toylab.base import Config
+from toylab.lab import Claim, Measures, Part, Scale
+from toylab.models import Net, ToyModel
+from toylab.optim import AdamW
+from toylab.plots import collapse
+from toylab.plots import geometry as plots
+from toylab.tasks import SparseFeatures
+
+PAPER = "Elhage et al. 2022"
+BEST = 16  # fits of which the one with the lowest loss counts
+COLLAPSED = 0.95  # cosine from which on a pair counts as one direction
+STEPS = 4000
+SPARSE = 0.05
+
+
+def models(sets: str, n_sets: int, size: int, m: int, density: float, seeds: int, steps: int = STEPS) -> list[Config]:
+    """`n_sets` sets of `size` features in m dimensions."""
+    n = n_sets * size
+    task: dict[str, Any] = {"sets": sets, "set_size": size if sets != "independent" else 1}
+    return [
+        Config(
+            task=SparseFeatures(n_features=n, batch=512, density=density, n_eval=16_384, **task),
+            net=Net.of(ToyModel, n_features=n, n_hidden=m, init_std=0.1),
+            optimizer=AdamW(lr=3e-3, weight_decay=0.0, b2=0.999, warmup=0, schedule="cosine", steps=steps),
+            seed=seed,
+        )
+        for seed in range(seeds)
+    ]
+
+
+def of(m: Measures, sets: str, size: int | None = None) -> Measures:
+    """The runs of one kind of sets."""
+    kind = m["config/task.sets"] == sets
+    return m.runs(kind if size is None else kind & (m["config/task.set_size"] == size))
+
+
+def best_fits(m: Measures) -> tuple[np.ndarray, np.ndarray]:
+    """Densities [N], descending, and the best [N, sets] of each 16 runs (at smoke scale of all, which are fewer)."""
+    return m.best_of(min(BEST, len(np.unique(m["config/seed"]))))
+
+
+def best(m: Measures) -> Measures:
+    """The same where all runs have one density."""
+    return m.runs(best_fits(m)[1][0])
+
+
+def cosines(m: Measures, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines of the features within their sets [R, sets, pairs of a set] and all across sets [R, n, n], nan within."""
+    W = m["final/arrangement/W"]
+    unit = W / np.maximum(np.linalg.norm(W, axis=2, keepdims=True), 1e-12)
+    C = unit @ unit.swapaxes(1, 2)
+    n = C.shape[1]
+    member = np.arange(n) // size
+    a, b = np.triu_indices(size, 1)
+    within = np.stack([C[:, start + a, start + b] for start in range(0, n, size)], axis=1)
+    return within, np.where(member[:, None] == member, np.nan, C)
+
+
+def largest_within(m: Measures, size: int) -> np.ndarray:
+    """The cosine farthest from 0 between two features of a set."""
+    return np.abs(cosines(m, size)[0]).max(axis=(1, 2))
+
+
+def worst_antipode(m: Measures, size: int) -> np.ndarray:
+    """Of the features the one whose nearest to an antipode in another set is least so: that cosine."""
+    return np.nanmin(cosines(m, size)[1], axis=2).max(axis=1)
+
+
+def worst_partner(m: Measures) -> np.ndarray:
+    """The highest cosine within the pairs."""
+    return cosines(m, 2)[0].max(axis=(1, 2))
+
+
+def best_of_all(m: Measures) -> int:
+    return int(m.last("loss").argmin())
+
+
+def arrangements(m: Measures, names: dict[str, tuple[str, int]]) -> Any:
+    """The best of all of each kind, coloured by set."""
+    kinds = [of(m, *kind) for kind in names.values()]
+    W = np.stack([kind["final/arrangement/W"][best_of_all(kind)] for kind in kinds])
+    groups = np.stack([np.arange(W.shape[1]) // size for _, size in names.values()])
+    return plots.arrangement(W, list(names), groups=groups)
+
+
+FINAL = {"arrangement": geometry.arrangement}
+SAVES: dict[Scale, tuple[int, ...]] = {"smoke": (0, 20), "cpu": (0, STEPS), "paper": (0, STEPS)}
+EACH = "best of 16"
+TRAINED = "our reference training"
+
+
+def both(sets: str, claim: Any, **fields: Any) -> Any:
+    """A quantity of the best fits of one kind of sets."""
+    return lambda m: claim(best(of(m, sets)), **fields)
+
+
+PAIRS = Part(
+    configs={
+        "smoke": models("correlated", 2, 2, 2, SPARSE, 1, 20) + models("anticorrelated", 2, 2, 2, SPARSE, 1, 20),
+        **{
+            scale: models("correlated", 2, 2, 2, SPARSE, 3 * BEST) + models("anticorrelated", 2, 2, 2, SPARSE, 3 * BEST)
+            for scale in ("cpu", "paper")
+        },
+    },
+    saves=SAVES,
+    final=FINAL,
+    claims=[
+        Claim("2 correlated pairs, m = 2: |cos| within a pair", f"{PAPER}: orthogonal; {TRAINED}: 0.009",
+              both("correlated", largest_within, size=2), high=0.05, each=EACH),
+        Claim("2 correlated pairs: cosine with the nearest to an antipode, in the other pair",
+              f"{PAPER}: antipodes across pairs; {TRAINED}: −0.998",
+              both("correlated", worst_antipode, size=2), high=-0.99, each=EACH),
+        Claim("2 anticorrelated pairs, m = 2: cosine within a pair", f"{PAPER}: antipodes; {TRAINED}: −1.000",
+              both("anticorrelated", worst_partner), high=-0.99, each=EACH),
+        Claim("2 anticorrelated pairs: loss", "0 exactly; the width is ours",
+              lambda m: best(of(m, "anticorrelated")).last("loss"), high=1e-6, each=EACH),
+    ],
+    figures={"pairs": partial(arrangements, names={"2 correlated pairs": ("correlated", 2),
+                                                   "2 anticorrelated pairs": ("anticorrelated", 2)})},
+)  # fmt: skip
+
+
+# --- three pairs in the plane
+
+
+REGIMES = {  # densities, as the paper has them (nothing is said of 0.2 to 0.25)
+    "none collapsed": (0.0, 0.05),
+    "one": (0.05, 0.15),
+    "two": (0.15, 0.2),
+    "all three": (0.25, 0.5),
+    "PCA": (0.5, 1.0),
+}
+DENSITIES = 2.0 ** -np.arange(0.5, 7, 0.5)  # with the middle of each regime: 0.031, 0.088, 0.177, 0.354, 0.707
+MIDDLES = (2.0**-5, 2.0**-3.5, 2.0**-2.5, 2.0**-1.5, 2.0**-0.5)
+
+
+def by_density(m: Measures) -> tuple[np.ndarray, Measures, np.ndarray]:
+    """Densities [N], rising, the runs of pairs that are correlated, and the best fits [N, sets] among them."""
+    own = of(m, "correlated")
+    densities, fits = best_fits(own)
+    return densities[::-1], own, fits[::-1]
+
+
+def within(m: Measures) -> tuple[np.ndarray, np.ndarray]:
+    """Densities [N] and the cosines within the three pairs of the best fits [N, sets, 3]."""
+    densities, own, fits = by_density(m)
+    return densities, cosines(own, 2)[0][..., 0][fits]
+
+
+def at_middle(m: Measures, i: int, quantity: Any) -> np.ndarray:
+    densities, values = quantity(m)
+    return values[np.abs(np.log(densities / MIDDLES[i])).argmin()]
+
+
+def n_collapsed(m: Measures) -> tuple[np.ndarray, np.ndarray]:
+    densities, values = within(m)
+    return densities, (values > COLLAPSED).sum(axis=2)
+
+
+def side_by_side(m: Measures) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest cosine within the pairs."""
+    densities, values = within(m)
+    return densities, values.min(axis=2)
+
+
+def off_projection(m: Measures) -> tuple[np.ndarray, np.ndarray]:
+    """What of the singular values of W [N, sets] is farthest from 1: W of PCA is an orthonormal frame."""
+    densities, own, fits = by_density(m)
+    singular = np.linalg.svd(own["final/arrangement/W"][fits], compute_uv=False)
+    return densities, np.abs(singular - 1).max(axis=2)
+
+
+def largest_fall(m: Measures) -> np.ndarray:
+    return np.diff(n_collapsed(m)[1], axis=0).min(axis=0)
+
+
+def collapse_figure(m: Measures) -> Any:
+    densities, values = within(m)
+    _, own, _ = by_density(m)
+    W, loss, density = own["final/arrangement/W"], own.last("loss"), own["config/task.density"]
+    pictures = {float(p): W[np.where(density == p, loss, np.inf).argmin()] for p in densities}
+    return collapse.collapse(densities, values, REGIMES, pictures, np.arange(6) // 2)
+
+
+def three_pairs(densities: Any, seeds: int, steps: int = STEPS) -> list[Config]:
+    dense = [config for p in densities for config in models("correlated", 3, 2, 2, float(p), seeds, steps)]
+    return dense + models("anticorrelated", 3, 2, 2, SPARSE, seeds, steps)
+
+
+COLLAPSE = Part(
+    configs={
+        "smoke": three_pairs(DENSITIES[[0, 9]], 1, 20),
+        "cpu": three_pairs(DENSITIES, 3 * BEST),
+        "paper": three_pairs(DENSITIES, 3 * BEST),
+    },
+    saves=SAVES,
+    final=FINAL,
+    claims=[
+        *(
+            Claim(f"3 correlated pairs, m = 2: pairs collapsed at 1 − S = {MIDDLES[i]:.3f}",
+                  f"{PAPER}: {name} for {start:g} to {end:g}, here in the middle",
+                  partial(at_middle, i=i, quantity=n_collapsed), number, number, each=EACH)
+            for i, (number, (name, (start, end))) in enumerate(zip((0, 1, 2, 3, 3), REGIMES.items(), strict=True))
+        ),
+        Claim("3 correlated pairs: pairs collapsed, largest fall with density", f"{PAPER}: they collapse one by one",
+              largest_fall, 0, each=EACH),
+        Claim("3 correlated pairs, 1 − S = 0.707: singular values of W off 1", f"{PAPER}: PCA; the width is ours",
+              partial(at_middle, i=4, quantity=off_projection), high=0.1, each=EACH),
+        Claim("3 correlated pairs, 1 − S = 0.031: lowest cosine within a pair",
+              f"{PAPER}: side by side; the bound, cos 75°, is ours",
+              partial(at_middle, i=0, quantity=side_by_side), 0.2588, each=EACH),
+        Claim("3 anticorrelated pairs, m = 2: cosine within a pair", f"{PAPER}: antipodes; the bound is ours",
+              both("anticorrelated", worst_partner), high=-0.95, each=EACH),
+    ],
+    figures={
+        "collapse": collapse_figure,
+        "three_pairs": lambda m: arrangements(
+            m.runs((m["config/task.sets"] == "anticorrelated") | np.isclose(m["config/task.density"], MIDDLES[0])),
+            {"3 correlated pairs": ("correlated", 2), "3 anticorrelated pairs": ("anticorrelated", 2)},
+        ),
+    },
+)  # fmt: skip
+
+
+# --- in space
+
+
+def in_space(seeds: int, steps: int = STEPS) -> list[Config]:
+    """Anticorrelated pairs are denser: of sparse ones only 1 in 16 seeds finds the solution without loss."""
+    return models("correlated", 2, 3, 3, SPARSE, seeds, steps) + models("anticorrelated", 3, 2, 3, 0.2, seeds, steps)
+
+
+SPACE = Part(
+    configs={"smoke": in_space(1, 20), "cpu": in_space(3 * BEST), "paper": in_space(3 * BEST)},
+    saves=SAVES,
+    final=FINAL,
+    claims=[
+        Claim("2 correlated triples, m = 3: |cos| within a triple", f"{PAPER}: octahedron; the bound is ours",
+              both("correlated", largest_within, size=3), high=0.1, each=EACH),
+        Claim("2 correlated triples: cosine with the nearest to an antipode, in the other triple",
+              f"{PAPER}: antipodes across sets; the bound is ours",
+              both("correlated", worst_antipode, size=3), high=-0.99, each=EACH),
+        Claim("3 anticorrelated pairs, m = 3: cosine within a pair", f"{PAPER}: antipodes; the bound is ours",
+              both("anticorrelated", worst_partner), high=-0.99, each=EACH),
+    ],
+    figures={"space": partial(arrangements, names={"2 correlated triples": ("correlated", 3),
+                                                   "3 anticorrelated pairs": ("anticorrelated", 2)})},
+)  # fmt: skip
+
+
+# --- local bases
+
+
+def bases(seeds: int, steps: int = STEPS) -> list[Config]:
+    return models("correlated", 2, 10, 10, SPARSE, seeds, steps) + models(
+        "independent", 2, 10, 10, SPARSE, seeds, steps
+    )
+
+
+def mean_within(m: Measures) -> np.ndarray:
+    return np.abs(cosines(m, 10)[0]).mean(axis=(1, 2))
+
+
+def local_bases(m: Measures) -> Any:
+    kinds = {"2 correlated sets of 10": "correlated", "20 independent features": "independent"}
+    shown = [of(m, sets) for sets in kinds.values()]
+    shown = [own.runs(np.array([best_of_all(own)])) for own in shown]
+    gram, b, norms, tint = (
+        np.concatenate([own[f"final/{name}"] for own in shown])
+        for name in ("gram/WWt", "arrangement/b", "features/norms", "features/polysemanticity")
+    )
+    return plots.gram_and_norms(gram, b, norms, tint, list(kinds))
+
+
+BASES = Part(
+    configs={"smoke": bases(1, 20), "cpu": bases(3 * BEST), "paper": bases(3 * BEST)},
+    saves=SAVES,
+    final={**FINAL, "gram": geometry.gram_matrix, "features": geometry.features},
+    claims=[
+        Claim("2 correlated sets of 10, m = 10: largest |cos| within a set",
+              f"{PAPER}: local, almost orthogonal bases; the bound is ours",
+              both("correlated", largest_within, size=10), high=0.1, each=EACH),
+        Claim("mean |cos| within sets of 10, correlated over independent features", f"{PAPER}; the bound is ours",
+              lambda m: mean_within(best(of(m, "correlated"))) / mean_within(best(of(m, "independent"))),
+              high=0.5, each=EACH),
+    ],
+    figures={"bases": local_bases},
+)  # fmt: skip
+
+PARTS = {"pairs": PAIRS, "collapse": COLLAPSE, "space": SPACE, "bases": BASES}
