@@ -13,7 +13,7 @@ Expect    Σ C = m within 1 %. n = 64 features: 5.1 polysemantic neurons of 128,
 Cost      cpu: 3 minutes on two cores, of which collisions and monosemantic are a minute each.
 Command   python run_sweep.py polysemanticity [--scale smoke|cpu|paper]
           [--part capacity|allocation|collisions|noise|l1|monosemantic|crowded]
-Fails     (cpu) Collisions: 1.19 (error .23) on 512 neurons, where chance has 1.82. All runs have chosen by then; 48 more seeds
+Fails     (cpu) Collisions: 1.19 (error .23) on 512 neurons, where chance has 1.82. All features have chosen; 48 more seeds
           give 1.54 (.17), so this is in part these seeds, but all widths from 128 on lie below chance, by 2 to 35 %. Where
           features meet, their signs differ without exception, as the half in the prediction has it.
           With 64 features in 16 dimensions, of which 4 are on at a time, there are only .05 to .09 more monosemantic
