@@ -35,13 +35,13 @@ def sweeps(n=3, **options):
     return {f"{2**i}× dictionary": sweep(1 + i, **options) for i in range(n)}
 
 
-def topk(*ks):
-    k = np.array(ks)
-    return dictionary.TopK(k, 0.9 * k, 0.3 / (1.0 + k), 0.99 - 0.01 * k)
+def points(n=6):
+    k = np.linspace(2, 5, n)
+    return dictionary.Points(0.9 * k, 0.3 / (1 + k), 0.99 - 0.01 * k)
 
 
-def frontier(found, ks=(2, 3, 5), at=1):
-    return dictionary.frontier(found, topk(*ks), 3.0, at)
+def frontier(found, others=("top-k", "untied"), at=1):
+    return dictionary.frontier(found, {name: points() for name in others}, 3.0, at)
 
 
 def training(n=8, steps=STEPS):
@@ -54,8 +54,8 @@ DRAWINGS = {
     "over l1, one size, one seed": lambda: dictionary.over_l1(sweeps(1, seeds=1)),
     "over one l1": lambda: dictionary.over_l1(sweeps(2, l1=L1[3:4])),
     "frontier": lambda: frontier(sweeps()),
-    "frontier, one k": lambda: frontier(sweeps(2, seeds=1), (1,)),
-    "frontier, all dead but top-k": lambda: frontier(sweeps(2, l1=L1[-1:])),
+    "frontier, one other": lambda: frontier(sweeps(2, seeds=1), ("top-k",)),
+    "frontier, all dead but the others": lambda: frontier(sweeps(2, l1=L1[-1:])),
     "training": training,
     "training, two l1 and few steps": lambda: training(2, STEPS[:3]),
 }
@@ -93,11 +93,11 @@ def test_dots_are_the_runs_lines_their_medians_and_the_floor_is_drawn():
     assert {"MMCS", "share of dead latents", *given} <= {text.get_text() for text in written(figure)}
 
 
-def test_the_frontier_shows_top_k_in_the_colour_of_its_size_and_no_dead_runs():
+def test_the_frontier_shows_others_in_the_colour_of_their_size_and_no_dead_runs():
     figure = drawn("frontier")
     (diamonds,) = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
-    np.testing.assert_array_equal(diamonds.get_xydata(), np.stack([topk(2, 3, 5).l0, topk(2, 3, 5).fvu], axis=1))
-    assert diamonds.get_color() == style.SERIES[1]
+    np.testing.assert_array_equal(diamonds.get_xydata(), np.stack([points().l0, points().fvu], axis=1))
+    assert diamonds.get_color() == style.SERIES[1] and diamonds.get_label() == "top-k"
     dots = lines(figure.axes[0], style.SERIES[0])[0].get_xdata()
     assert dots.min() >= dictionary.LEAST_L0 and (sweep().l0 < dictionary.LEAST_L0).any()
 
@@ -119,6 +119,7 @@ def test_a_redraw_gives_the_same_bytes(tmp_path):
     [
         (lambda: dictionary.over_l1({}), "sweeps has 0 entries"),
         (lambda: dictionary.over_l1({"1×": sweep()._replace(l0=np.ones(3))}), r"1×: l0 has shape \(3,\)"),
+        (lambda: frontier(sweeps(2), "abcd"), "others has 4 entries; 3 can"),
         (
             lambda: dictionary.training(STEPS, L1, np.ones((2, 3)), np.ones((2, 3)), 0.4, 3.0),
             r"mmcs has shape \(2, 3\); here",

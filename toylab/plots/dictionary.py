@@ -5,7 +5,7 @@ of the same size has, is drawn wherever it is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from toylab.plots import labels, style
 
 TRUE = "#444444"  # lines of what is true of the data
+MARKERS = "Ds^"
 LEAST_L0 = 1  # below, next to nothing is reconstructed and there is nothing to trade
 INK = ListedColormap(colormaps["viridis_r"](np.linspace(0.12, 1, 256)))  # without the yellow that is pale on white
 L1_LABEL = "l1 · features / latents"
@@ -35,10 +36,9 @@ class Sweep(NamedTuple):
     floor_std: float
 
 
-class TopK(NamedTuple):
-    """Top-k autoencoders, [N] runs."""
+class Points(NamedTuple):
+    """Other autoencoders, [N] runs."""
 
-    k: np.ndarray
     l0: np.ndarray
     fvu: np.ndarray
     mmcs: np.ndarray
@@ -84,6 +84,8 @@ def over_l1(sweeps: Mapping[str, Sweep]) -> Figure:
     """MMCS, share of features recovered and dead latents over l1, a line for each size of dictionary."""
     _check(sweeps)
     figure, axes = style.panels(style.PAGE, 2.5, columns=3)
+    layout: Any = figure.get_layout_engine()
+    layout.set(w_pad=0.08)  # inches, for the letters beside the neighbours' axes
     panels = {"mmcs": "MMCS", "share": "share of features recovered", "dead": "share of dead latents"}
     for ax, (field, name), mark in zip(axes, panels.items(), "abc", strict=True):
         for sweep, color in zip(sweeps.values(), style.SERIES, strict=False):
@@ -105,17 +107,21 @@ def _names(ax: Axes, ends: Sequence[np.ndarray], names: Iterable[str]) -> None:
 
 
 @style.house
-def frontier(sweeps: Mapping[str, Sweep], topk: TopK, true_l0: float, same_size: int) -> Figure:
-    """FVU and MMCS against L0, where it is at least 1. `topk` has the size of dictionary, and so the colour, of sweep
-    number `same_size`."""
+def frontier(sweeps: Mapping[str, Sweep], others: Mapping[str, Points], true_l0: float, same_size: int) -> Figure:
+    """FVU and MMCS against L0, where it is at least 1. `others`, up to three, have the size of dictionary, and so the
+    colour, of sweep number `same_size`."""
     _check(sweeps)
+    if len(others) > len(MARKERS):
+        raise ValueError(f"others has {len(others)} entries; {len(MARKERS)} can be told apart")
     figure, axes = style.panels(style.PAGE, 2.7, columns=2)
-    l0 = np.concatenate([sweep.l0.ravel() for sweep in sweeps.values()] + [topk.l0])
+    l0 = np.concatenate([sweep.l0.ravel() for sweep in sweeps.values()] + [points.l0 for points in others.values()])
     for ax, field, mark in zip(axes, ("fvu", "mmcs"), "ab", strict=True):
         for sweep, color in zip(sweeps.values(), style.SERIES, strict=False):
             alive = np.median(sweep.l0, axis=0) >= LEAST_L0
             _median_and_runs(ax, sweep.l0[:, alive], getattr(sweep, field)[:, alive], color)
-        ax.plot(topk.l0, getattr(topk, field), "D", ms=4, color=style.SERIES[same_size], mec="black", mew=0.6, zorder=5)
+        for (name, points), marker in zip(others.items(), MARKERS, strict=False):
+            look: dict[str, Any] = {"ms": 4, "color": style.SERIES[same_size], "mec": "black", "mew": 0.6, "zorder": 5}
+            ax.plot(points.l0, getattr(points, field), marker, label=name, **look)
         _log_x(ax, l0[l0 >= LEAST_L0], "L0 (latents on in a sample)")
         ax.axvline(true_l0, color=TRUE, lw=0.7, ls=(0, (1, 2)), zorder=1)
         style.letter(ax, mark, lift=2)
@@ -124,8 +130,10 @@ def frontier(sweeps: Mapping[str, Sweep], topk: TopK, true_l0: float, same_size:
     axes[1].set(ylim=(-0.03, 1.03), ylabel="MMCS")
     _floors(axes[1], sweeps)
     _names(axes[1], [sweep.mmcs[:, 0] for sweep in sweeps.values()], sweeps)
-    ks = ", ".join(str(k) for k in np.unique(topk.k))
-    style.note(figure, f"diamonds: top-k, k = {ks}; dotted: features on in a sample; dashed: random dictionaries")
+    axes[1].legend(loc="lower right", frameon=False, fontsize=labels.SMALL, handletextpad=0.2)
+    style.note(
+        figure, "lines: medians over seeds; dotted: features on in a sample; dashed: MMCS of random dictionaries"
+    )
     return figure
 
 
