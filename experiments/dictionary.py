@@ -9,7 +9,9 @@ Source    Sharkey, Braun & Millidge 2022, Taking features out of superposition w
           as in Cunningham et al. 2023 (arXiv 2309.08600), untied ones with a decoder bias as in Bricken et al. 2023, top-k
           as in Gao et al. 2024 (arXiv 2406.04093).
 Expect    An interior optimum of MMCS, there nearly all features above 0.9, L0 near the true number, few dead latents; MMCS
-          near the floor at the smallest l1. The papers give no numbers for these sizes: bounds are ours.
+          near the floor at the smallest l1. The papers give no numbers for these sizes: bounds are ours. The replica
+          divides l1 by the number of latents (its authors regret it); here l1 is given as a multiple of d_dict / n_truth,
+          which puts the same pressure on each latent of every dictionary.
 Cost      cpu: 64 features in R^32, 3 on; 105 runs of 5,000 steps, under 3 minutes on two cores.
           paper: 512 in R^256, 5 on; 105 runs of 10,000 steps, for an accelerator. The replica's steps are not known.
 Command   python run_sweep.py dictionary [--scale smoke|cpu|paper]
@@ -17,9 +19,6 @@ Fails     (cpu scale) One seed of the smallest dictionary has the same MMCS, 0.9
           its fourth digit the former counts as best, where 5.8 latents are on for 3 features; at 0.56 it is 4.1, as in all
           others. Tied dictionaries have more on than there are features; an untied one with a decoder bias comes nearer at
           the upper end of its band, l1 = 1: 3.3 on, MMCS 0.999 against 0.98.
-
-The replica divides l1 by the number of latents (its authors regret it), so the grid grows with the dictionary: l1 is given
-as a multiple of d_dict / n_truth, which puts the same pressure on each latent of every dictionary.
 """
 
 from collections.abc import Mapping, Sequence
