@@ -10,7 +10,10 @@ Expect    Cosine 0 within correlated sets and −1 with a feature of another set
           Three pairs in the plane: none collapsed up to 1 − S = 0.05, one to 0.15, two to 0.2, all three from 0.25,
           principal components from 0.5 on.
 Cost      cpu: one to two minutes on two cores.
-Command   python run_sweep.py superposition_correlated [--scale smoke|cpu|paper] [--part pairs|collapse|triples|bases]
+Command   python run_sweep.py superposition_correlated [--scale smoke|cpu|paper] [--part pairs|collapse|space|bases]
+Fails     At 1 − S = 0.354 all three pairs are one direction each in 46 of 48 fits, as the paper saw, but a lower loss has
+          the solution with two collapsed pairs and one at right angles, which the other 2 found (at 0.25, 4 of 48): whether
+          the best of 16 has it is luck. The paper does not say of how many fits its pictures are the best.
 """
 
 from functools import partial
@@ -31,6 +34,7 @@ PAPER = "Elhage et al. 2022"
 BEST = 16  # fits of which the one with the lowest loss counts
 COLLAPSED = 0.95  # cosine from which on a pair counts as one direction
 STEPS = 4000
+LONG = 12_000  # in space the antipodes across sets, which are seldom on together, come slowly
 SPARSE = 0.05
 
 
@@ -155,17 +159,16 @@ DENSITIES = 2.0 ** -np.arange(0.5, 7, 0.5)  # with the middle of each regime: 0.
 MIDDLES = (2.0**-5, 2.0**-3.5, 2.0**-2.5, 2.0**-1.5, 2.0**-0.5)
 
 
-def by_density(m: Measures) -> tuple[np.ndarray, Measures, np.ndarray]:
-    """Densities [N], rising, the runs of pairs that are correlated, and the best fits [N, sets] among them."""
-    own = of(m, "correlated")
-    densities, fits = best_fits(own)
-    return densities[::-1], own, fits[::-1]
+def by_density(m: Measures) -> tuple[np.ndarray, np.ndarray]:
+    """Densities [N], rising, and the best fits [N, sets] at each."""
+    densities, fits = best_fits(m)
+    return densities[::-1], fits[::-1]
 
 
 def within(m: Measures) -> tuple[np.ndarray, np.ndarray]:
     """Densities [N] and the cosines within the three pairs of the best fits [N, sets, 3]."""
-    densities, own, fits = by_density(m)
-    return densities, cosines(own, 2)[0][..., 0][fits]
+    densities, fits = by_density(m)
+    return densities, cosines(m, 2)[0][..., 0][fits]
 
 
 def at_middle(m: Measures, i: int, quantity: Any) -> np.ndarray:
@@ -186,8 +189,8 @@ def side_by_side(m: Measures) -> tuple[np.ndarray, np.ndarray]:
 
 def off_projection(m: Measures) -> tuple[np.ndarray, np.ndarray]:
     """What of the singular values of W [N, sets] is farthest from 1: W of PCA is an orthonormal frame."""
-    densities, own, fits = by_density(m)
-    singular = np.linalg.svd(own["final/arrangement/W"][fits], compute_uv=False)
+    densities, fits = by_density(m)
+    singular = np.linalg.svd(m["final/arrangement/W"][fits], compute_uv=False)
     return densities, np.abs(singular - 1).max(axis=2)
 
 
@@ -197,15 +200,13 @@ def largest_fall(m: Measures) -> np.ndarray:
 
 def collapse_figure(m: Measures) -> Any:
     densities, values = within(m)
-    _, own, _ = by_density(m)
-    W, loss, density = own["final/arrangement/W"], own.last("loss"), own["config/task.density"]
+    W, loss, density = m["final/arrangement/W"], m.last("loss"), m["config/task.density"]
     pictures = {float(p): W[np.where(density == p, loss, np.inf).argmin()] for p in densities}
     return collapse.collapse(densities, values, REGIMES, pictures, np.arange(6) // 2)
 
 
 def three_pairs(densities: Any, seeds: int, steps: int = STEPS) -> list[Config]:
-    dense = [config for p in densities for config in models("correlated", 3, 2, 2, float(p), seeds, steps)]
-    return dense + models("anticorrelated", 3, 2, 2, SPARSE, seeds, steps)
+    return [config for p in densities for config in models("correlated", 3, 2, 2, float(p), seeds, steps)]
 
 
 COLLAPSE = Part(
@@ -230,30 +231,22 @@ COLLAPSE = Part(
         Claim("3 correlated pairs, 1 − S = 0.031: lowest cosine within a pair",
               f"{PAPER}: side by side; the bound, cos 75°, is ours",
               partial(at_middle, i=0, quantity=side_by_side), 0.2588, each=EACH),
-        Claim("3 anticorrelated pairs, m = 2: cosine within a pair", f"{PAPER}: antipodes; the bound is ours",
-              both("anticorrelated", worst_partner), high=-0.95, each=EACH),
     ],
-    figures={
-        "collapse": collapse_figure,
-        "three_pairs": lambda m: arrangements(
-            m.runs((m["config/task.sets"] == "anticorrelated") | np.isclose(m["config/task.density"], MIDDLES[0])),
-            {"3 correlated pairs": ("correlated", 2), "3 anticorrelated pairs": ("anticorrelated", 2)},
-        ),
-    },
+    figures={"collapse": collapse_figure},
 )  # fmt: skip
 
 
 # --- in space
 
 
-def in_space(seeds: int, steps: int = STEPS) -> list[Config]:
+def in_space(seeds: int, steps: int = LONG) -> list[Config]:
     """Anticorrelated pairs are denser: of sparse ones only 1 in 16 seeds finds the solution without loss."""
     return models("correlated", 2, 3, 3, SPARSE, seeds, steps) + models("anticorrelated", 3, 2, 3, 0.2, seeds, steps)
 
 
 SPACE = Part(
     configs={"smoke": in_space(1, 20), "cpu": in_space(3 * BEST), "paper": in_space(3 * BEST)},
-    saves=SAVES,
+    saves={"smoke": (0, 20), "cpu": (0, LONG), "paper": (0, LONG)},
     final=FINAL,
     claims=[
         Claim("2 correlated triples, m = 3: |cos| within a triple", f"{PAPER}: octahedron; the bound is ours",
@@ -278,8 +271,11 @@ def bases(seeds: int, steps: int = STEPS) -> list[Config]:
     )
 
 
-def mean_within(m: Measures) -> np.ndarray:
-    return np.abs(cosines(m, 10)[0]).mean(axis=(1, 2))
+def own_interference(m: Measures) -> np.ndarray:
+    """The share of all interference Σ_{j≠i} cos²_ij that is within sets; 9/19 if partners were chosen by lot."""
+    within, across = cosines(m, 10)
+    own, others = 2 * (within**2).sum(axis=(1, 2)), np.nansum(across**2, axis=(1, 2))
+    return own / (own + others)
 
 
 def local_bases(m: Measures) -> Any:
@@ -301,9 +297,9 @@ BASES = Part(
         Claim("2 correlated sets of 10, m = 10: largest |cos| within a set",
               f"{PAPER}: local, almost orthogonal bases; the bound is ours",
               both("correlated", largest_within, size=10), high=0.1, each=EACH),
-        Claim("mean |cos| within sets of 10, correlated over independent features", f"{PAPER}; the bound is ours",
-              lambda m: mean_within(best(of(m, "correlated"))) / mean_within(best(of(m, "independent"))),
-              high=0.5, each=EACH),
+        Claim("2 correlated sets of 10: share of the interference that is within sets",
+              f"{PAPER}: interference is between sets; by lot 0.47, the bound is ours",
+              both("correlated", own_interference), high=0.1, each=EACH),
     ],
     figures={"bases": local_bases},
 )  # fmt: skip

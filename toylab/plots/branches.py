@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -11,6 +12,7 @@ from toylab.plots import labels, pictured, style
 from toylab.plots.phase import edges
 
 FAINT = 0.35
+VARIED, OTHERS = "#CC79A7", "#777777"  # features in the pictures, in no colour of a branch
 
 
 class Branch(NamedTuple):
@@ -47,7 +49,8 @@ def branches(
                 f"loss of {name!r} has shape {branch.loss.shape}; with {len(x)} values of x it is [R, {len(x)}]"
             )
     if pictures:
-        figure, ax = pictured.axes(pictures, np.arange(len(next(iter(pictures.values())))) == 0, falling)
+        n = len(next(iter(pictures.values())))
+        figure, ax = pictured.axes(pictures, np.array([to_rgb(VARIED), *[to_rgb(OTHERS)] * (n - 1)]), falling)
     else:
         figure, (ax,) = style.panels(style.COLUMN, 3.2)
     handles = []
@@ -75,11 +78,13 @@ def branches(
     labels.log_numbers(ax.xaxis)
     if switch is not None and np.isfinite(switch):
         ax.axvline(switch, color="#555555", lw=0.7, ls=(0, (1, 2)), zorder=1)
-        handles.append(Line2D([], [], color="#555555", lw=0.7, ls=(0, (1, 2)), label=f"switch at {switch:.2g}"))
+        handles.append(Line2D([], [], color="#555555", lw=0.7, ls=(0, (1, 2)), label=f"switch: {switch:.2g}"))
+    if pictures:
+        handles.append(Line2D([], [], color=VARIED, marker="o", ms=3.5, label="the varied feature"))
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=len(handles) if pictures else 1,
+        ncols=-(-len(handles) // 2) if pictures else 1,
         frameon=False,
         fontsize=labels.SMALL,
         handlelength=1.6,

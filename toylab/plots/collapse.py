@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from toylab.plots import labels, pictured, style
+from toylab.plots import arrows, labels, pictured, style
 from toylab.plots.phase import edges
 
 TINTS = ("#F2F2F2", "#DDE9F4")
@@ -25,7 +25,7 @@ def collapse(
         raise ValueError(
             f"cosines has shape {cosines.shape}; with {len(density)} densities it is [{len(density)}, S, K]"
         )
-    figure, ax = pictured.axes(pictures, groups, falling=True)
+    figure, ax = pictured.axes(pictures, arrows.colors(len(groups), groups), falling=True)
     ax.set_xscale("log")
     low, high = edges(density)[[0, -1]]
     ax.set(

@@ -107,7 +107,7 @@ def phase_diagrams(diagrams: Sequence[Diagram]) -> Figure:
     columns = len(diagrams) if len(diagrams) <= 3 else -(-len(diagrams) // 2)
     rows = -(-len(diagrams) // columns)
     width = style.COLUMN if columns == 1 else style.PAGE
-    side = min((width - 0.5) / columns - 0.1, 2.9)
+    side = min((width - 0.5) / columns - (0.1 if columns == 1 else 0.25), 2.9)
     figure, axes = style.panels(width, 0.6 + rows * (side + 0.4), columns, rows)
     for i, (ax, diagram) in enumerate(zip(axes, diagrams, strict=False)):
         _panel(ax, diagram)
