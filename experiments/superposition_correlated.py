@@ -14,8 +14,8 @@ Command   python run_sweep.py superposition_correlated [--scale smoke|cpu|paper]
 Fails     At 1 − S = 0.354 all three pairs are one direction each in 46 of 48 fits, as the paper saw, but a lower loss has
           the solution with two collapsed pairs and one at right angles, which the other 2 found (at 0.25, 4 of 48): whether
           the best of 16 has it is luck. The paper does not say of how many fits its pictures are the best.
-          Three anticorrelated pairs in the plane lie on a hexagon, but none of 48 fits has all three as antipodes: in the best
-          one pair is, and the members of the others are 120° apart; the next best, with none, has 1 % more loss.
+          Three anticorrelated pairs in the plane lie on a hexagon, but none of 48 fits has all three as antipodes: in the
+          best one pair is, and the members of the others are 120° apart; the best without any has 1 % more loss.
 """
 
 from functools import partial
