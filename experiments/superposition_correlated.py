@@ -9,7 +9,7 @@ Source    Elhage et al. 2022, Toy Models of Superposition (arXiv 2209.10652), co
 Expect    Cosine 0 within correlated sets and −1 with a feature of another set; −1 within anticorrelated pairs and loss 0.
           Three pairs in the plane: none collapsed up to 1 − S = 0.05, one to 0.15, two to 0.2, all three from 0.25,
           principal components from 0.5 on.
-Cost      cpu: one to two minutes on two cores.
+Cost      cpu: two minutes on two cores.
 Command   python run_sweep.py superposition_correlated [--scale smoke|cpu|paper] [--part pairs|collapse|crowded|space|bases]
 Fails     At 1 − S = 0.354 all three pairs are one direction each in 46 of 48 fits, as the paper saw, but a lower loss has
           the solution with two collapsed pairs and one at right angles, which the other 2 found (at 0.25, 4 of 48): whether

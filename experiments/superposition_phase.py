@@ -9,13 +9,13 @@ Source    Elhage et al. 2022, Toy Models of Superposition (arXiv 2209.10652): th
 Expect    The least of the closed-form losses names the class of the best of ten trained models in 93 % of the cells; the
           three phases meet at I = 1, p = 4/7; the pentagon turns into two digons where the rare feature is 0.3 to 0.5
           times as dense as the others.
-Cost      cpu: two minutes on two cores.
+Cost      cpu: 2 to 2.5 minutes on two cores.
 Command   python run_sweep.py superposition_phase [--scale smoke|cpu|paper] [--part n2_m1|n3_m2|equal_importance|one_rare]
-Fails     At I = 1 both features stay represented up to p = 0.70, not 4/7: theory's candidates have norms 1 and biases
+Fails     At I = 1 both features stay represented up to p = 0.705, not 4/7: theory's candidates have norms 1 and biases
           without interference, and with both free the antipodal pair stays ahead for longer; the exact minima of the
-          expected loss say 0.70 too. At density 0.05 the pentagon holds on until the rare feature is 0.26 times as dense:
-          the digons' loss is known in closed form and trained models meet it, so no better training moves this; as the
-          densities go to 0 the ratio does too, and at density 0.1 it is 0.42, the 1/2.5 of the paper.
+          expected loss say 0.705 too. At density 0.05 the pentagon holds on until the rare feature is 0.26 times as dense:
+          the digons' loss is known in closed form and trained models meet it, so that better pentagons could only lower
+          the ratio. It depends on the density of the others: below 0.18 at 0.01, 0.42 at 0.1, which is the paper's 1/2.5.
 """
 
 from collections.abc import Callable, Sequence
