@@ -112,8 +112,9 @@ def _end(series: Series) -> float:
 
 
 def _key(series: list[Series]) -> str:
-    runs = max(len(each.measured) for each in series)
-    said = [f"points: medians of {runs} runs, bars: lowest to highest" if runs > 1 else "points: measured"]
+    fewest, runs = (extreme(len(each.measured) for each in series) for extreme in (min, max))
+    count = f"{runs}" if fewest == runs else f"{fewest} to {runs}"
+    said = [f"points: medians of {count} runs, bars: lowest to highest" if runs > 1 else "points: measured"]
     said += ["lines: theory"] * any(each.exact is not None for each in series)
     return "; ".join(said)
 
