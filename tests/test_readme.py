@@ -33,6 +33,12 @@ def test_the_two_commands_are_there_as_ci_takes_them():
     assert "\npip install -e '.[test]' && pytest\n" in README
 
 
+def test_every_figure_shown_is_there():
+    root = Path(__file__).resolve().parent.parent
+    shown = re.findall(r"!\[.+?\]\((.+?)\)", README)
+    assert len(shown) > 10 and all((root / path).exists() for path in shown)
+
+
 def test_the_map_names_files_that_exist():
     root = Path(__file__).resolve().parent.parent
     for cell in re.findall(r"^\| (`.+?) \|", README.split("## The map")[1], re.M):

@@ -8,7 +8,8 @@ configs     a config checked, overridden by path, hashed, compared, stacked
 sweep       configs → groups → store, and back · group  one group to completion · lanes  how runs share the device
 store       the only code that touches disk
 analysis    array functions, and analyzers mapped over runs and saved points by `analyze`
-lab         a lab page's three stages: train, analyze, draw · plots  arrays → figures
+lab         what a lab page is: parts, measures, claims · stages  its three stages: train, analyze, draw
+plots       arrays → figures and animations
 """
 
 from toylab.base import Config, Run, State, Trajectory
