@@ -81,7 +81,7 @@ def same_arrays(a, b):
 def test_the_docstring_opens_with_claim_source_cost_and_command(name):
     text = ast.get_docstring(ast.parse((REPOSITORY / "experiments" / f"{name}.py").read_text()))
     heads = [line.split()[0] for line in text.splitlines()[1:] if line and not line.startswith(" ")]
-    assert heads == sorted(heads, key=["Claim", "Source", "Expect", "Cost", "Command", "Fails"].index)
+    assert heads == sorted(heads, key=["Claim", "Source", "Expect", "Cost", "Command", "Fails", "Changed"].index)
     assert {"Claim", "Source", "Cost", "Command"} <= set(heads)
     assert f"python run_sweep.py {name}" in text and len(text.splitlines()[0]) < 120
 
@@ -129,7 +129,7 @@ def test_every_claim_has_values_and_a_verdict(done):
     for claim in claims:
         assert len(claim["values"]) == len(claim["holds"]) > 0
         assert claim["source"] and claim["bound"] and claim["verdict"]
-        assert (folder / "claims.md").read_text().count(f"| {claim['name']} |") == 1
+        assert (folder / "claims.md").read_text().count(f"| {lab.cell(claim['name'])} |") == 1
 
 
 def test_measures_hold_every_analysis_at_every_point(done):

@@ -99,7 +99,7 @@ def summary(name: str, claims: Sequence[Mapping[str, Any]]) -> str:
     """A page's row in the README: how many claims hold, and which do not for each seed, run or level."""
     rest = [f"{claim['name']} ({claim['verdict']})" for claim in claims if claim["verdict"] != "holds"]
     hold = len(claims) - len(rest)
-    return f"| [{name}](results/{name}/claims.md) | {hold} of {len(claims)} | {'; '.join(rest) or '–'} |"
+    return f"| [{name}](results/{name}/claims.md) | {hold} of {len(claims)} | {cell('; '.join(rest) or '–')} |"
 
 
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -107,8 +107,13 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
     rows = ["| claim | source | bound | values | verdict |", "|---|---|---|---|---|"]
     for claim in claims:
         cells = claim["name"], claim["source"], claim["bound"], shown(claim), claim["verdict"]
-        rows.append(f"| {' | '.join(cells)} |")
+        rows.append(f"| {' | '.join(map(cell, cells))} |")
     return "\n".join(rows) + "\n"
+
+
+def cell(text: str) -> str:
+    """As a cell of a Markdown table: |x| would end it."""
+    return text.replace("|", "\\|")
 
 
 def shown(claim: Mapping[str, Any]) -> str:
