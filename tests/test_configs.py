@@ -164,7 +164,7 @@ def test_override_sets_the_field_at_a_path_and_no_other(path, text, value):
         ("sed", "1", r"sed is no field: did you mean seed\?"),
         ("zzz", "1", r"zzz is no field: known are task, net, optimizer, seed, data_seed\."),
         ("optimizer.lr.x", "1", r"optimizer\.lr\.x is no field: lr has no parts\."),
-        ("optimizer", "1", r"optimizer is no single value: set one of its parts, optimizer\.lr, .*\."),
+        ("optimizer", "1", r"optimizer is no single value: set one of its parts, .*optimizer\.lr, .*\."),
         ("net", "1", r"net is no single value: set one of its parts, net\.d_vocab, .*\."),
         ("optimizer.lr", "fast", r"optimizer\.lr is 'fast': it must be a number\."),
         ("net.d_model", "8.5", r"net\.d_model is '8\.5': it must be a whole number\."),

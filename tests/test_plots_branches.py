@@ -1,13 +1,12 @@
 """Branches of solutions and collapsing pairs: text inside and apart, the best of a branch joined, pictures over their x."""
 
 from functools import cache
-from itertools import combinations
 
 import numpy as np
 import pytest
-from test_plots import written
+from printed import assert_printable
 
-from toylab.plots import branches, collapse, labels, style
+from toylab.plots import branches, collapse
 
 X = np.geomspace(0.15, 1.5, 13)
 DRAW = np.random.default_rng(0)
@@ -54,14 +53,7 @@ def drawn(name):
 
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_text_is_inside_the_figure_apart_and_large_enough_to_print(name):
-    figure = drawn(name)
-    assert figure.get_figwidth() in (style.COLUMN, style.PAGE)
-    assert min(text.get_fontsize() for text in written(figure)) >= labels.SMALL
-    boxes = {text: text.get_window_extent().padded(-0.5) for text in written(figure)}
-    for text, box in boxes.items():
-        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text
-        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text
-    assert not [pair for pair in combinations(boxes, 2) if boxes[pair[0]].overlaps(boxes[pair[1]])]
+    assert_printable(drawn(name))
 
 
 def test_the_line_of_a_branch_joins_its_best_runs_where_it_has_any():

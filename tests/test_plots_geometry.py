@@ -10,9 +10,10 @@ from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
-from test_plots import lab, written
+from printed import assert_printable, written
+from test_plots import lab
 
-from toylab.plots import arrows, dimensionality, geometry, labels, motion, phase, style, theory
+from toylab.plots import arrows, dimensionality, geometry, motion, phase, style, theory
 
 DRAW = np.random.default_rng(0)
 T = 50
@@ -163,14 +164,7 @@ def texts(name):
 
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_text_is_inside_the_figure_apart_and_large_enough_to_print(name):
-    figure = drawn(name)
-    assert isinstance(figure, Figure) and figure.get_figwidth() in (style.COLUMN, style.PAGE)
-    assert min(text.get_fontsize() for text in written(figure)) >= labels.SMALL
-    boxes = {text: text.get_window_extent().padded(-0.5) for text in written(figure)}
-    for text, box in boxes.items():
-        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text
-        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text
-    assert not [pair for pair in combinations(boxes, 2) if boxes[pair[0]].overlaps(boxes[pair[1]])]
+    assert_printable(drawn(name))
 
 
 WORDS = {

@@ -1,14 +1,13 @@
 """Figures of neurons and of scaling: text inside and apart, what is drawn is what was given."""
 
 from functools import cache
-from itertools import combinations
 
 import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
-from test_plots import written
+from printed import assert_printable
 
-from toylab.plots import labels, neurons, scaling, style
+from toylab.plots import neurons, scaling, style
 
 DRAW = np.random.default_rng(0)
 WIDTHS = np.array([6.0, 12, 24, 48])
@@ -53,14 +52,7 @@ def drawn(name):
 
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_text_is_inside_the_figure_apart_and_large_enough_to_print(name):
-    figure = drawn(name)
-    assert figure.get_figwidth() in (style.COLUMN, style.PAGE)
-    assert min(text.get_fontsize() for text in written(figure)) >= labels.SMALL
-    boxes = {text: text.get_window_extent().padded(-0.5) for text in written(figure)}
-    for text, box in boxes.items():
-        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text
-        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text
-    assert not [pair for pair in combinations(boxes, 2) if boxes[pair[0]].overlaps(boxes[pair[1]])]
+    assert_printable(drawn(name))
 
 
 @pytest.mark.parametrize("name", ["stacked", "widths", "maps"])

@@ -1,13 +1,12 @@
 """Figures of memorisation: text inside and apart, lone runs and holes survive, what is drawn is what was given."""
 
 from functools import cache
-from itertools import combinations
 
 import numpy as np
 import pytest
-from test_plots import written
+from printed import assert_printable
 
-from toylab.plots import labels, samples, style
+from toylab.plots import samples, style
 
 DRAW = np.random.default_rng(0)
 SIZES = np.array([3, 5, 8, 15, 50, 100, 300, 1000, 10_000])
@@ -67,14 +66,7 @@ def drawn(name):
 
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_text_is_inside_the_figure_apart_and_large_enough_to_print(name):
-    figure = drawn(name)
-    assert figure.get_figwidth() in (style.COLUMN, style.PAGE)
-    assert min(text.get_fontsize() for text in written(figure)) >= labels.SMALL
-    boxes = {text: text.get_window_extent().padded(-0.5) for text in written(figure)}
-    for text, box in boxes.items():
-        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text
-        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text
-    assert not [pair for pair in combinations(boxes, 2) if boxes[pair[0]].overlaps(boxes[pair[1]])]
+    assert_printable(drawn(name))
 
 
 def test_the_curve_is_the_median_of_the_seeds_and_every_seed_a_dot():

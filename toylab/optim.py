@@ -64,7 +64,16 @@ def _check(optimizer: Any, signed: bool = False) -> None:
         raise ValueError(f"optimizer.floor is {optimizer.floor}: it must lie in [0, 1], a share of lr.")
 
 
-class AdamW(struct.PyTreeNode):
+class Scheduled(struct.PyTreeNode, kw_only=True):  # type: ignore[call-arg]
+    """What every optimizer has: how its learning rate goes over the steps."""
+
+    warmup: int = static(default=0)
+    schedule: Schedule = static(default="constant")
+    steps: int = static(default=0)  # over which a schedule falls
+    floor: float = static(default=0.0)  # the share of lr at its end
+
+
+class AdamW(Scheduled):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019) on every parameter, biases and positions too:
     `w ← w − lr_t (m̂ / (√v̂ + eps) + weight_decay · w)`, as torch and optax have it."""
 
@@ -74,9 +83,6 @@ class AdamW(struct.PyTreeNode):
     b2: float = static(default=0.98)
     eps: float = static(default=1e-8)
     warmup: int = static(default=10)
-    schedule: Schedule = static(default="constant")
-    steps: int = static(default=0)  # over which a schedule falls
-    floor: float = static(default=0.0)  # the share of lr at its end
 
     def check(self) -> "AdamW":
         _check(self)
@@ -86,7 +92,7 @@ class AdamW(struct.PyTreeNode):
         return optax.adamw(_scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
 
 
-class SignedDecayAdamW(struct.PyTreeNode):
+class SignedDecayAdamW(Scheduled):
     """AdamW whose weight decay may be negative, as in Liu et al. 2025 (Superposition yields robust neural scaling).
 
     weight_decay ≥ 0: `W ← W − lr_t · weight_decay · W`. Below 0 it pulls every row to length 1 instead of to 0:
@@ -98,10 +104,6 @@ class SignedDecayAdamW(struct.PyTreeNode):
     b1: float = static(default=0.9)
     b2: float = static(default=0.999)
     eps: float = static(default=1e-8)
-    warmup: int = static(default=0)
-    schedule: Schedule = static(default="constant")
-    steps: int = static(default=0)  # over which a schedule falls
-    floor: float = static(default=0.0)  # the share of lr at its end
 
     def check(self) -> "SignedDecayAdamW":
         if not abs(self.weight_decay) < float("inf"):
@@ -127,7 +129,7 @@ class SignedDecayAdamW(struct.PyTreeNode):
         return jax.tree.map(decayed, updates, params)
 
 
-class LAMB(struct.PyTreeNode):
+class LAMB(Scheduled):
     """Adam whose update of each array is scaled to the length of that array (You et al. 2020, arXiv 1904.00962):
     `w ← w − lr_t ‖w‖ u/‖u‖` with `u = m̂ / (√v̂ + eps) + weight_decay · w`; where w or u is 0 the factor is 1.
 
@@ -142,10 +144,6 @@ class LAMB(struct.PyTreeNode):
     b1: float = static(default=0.9)
     b2: float = static(default=0.999)
     eps: float = static(default=1e-6)
-    warmup: int = static(default=0)
-    schedule: Schedule = static(default="constant")
-    steps: int = static(default=0)  # over which a schedule falls
-    floor: float = static(default=0.0)  # the share of lr at its end
 
     def check(self) -> "LAMB":
         _check(self)
@@ -171,17 +169,13 @@ class LAMB(struct.PyTreeNode):
         return optax.GradientTransformation(init, update)
 
 
-class Adam(struct.PyTreeNode):
+class Adam(Scheduled):
     """Adam (Kingma & Ba 2015), no weight decay."""
 
     lr: float = 1e-3
     b1: float = static(default=0.9)
     b2: float = static(default=0.999)
     eps: float = static(default=1e-8)
-    warmup: int = static(default=0)
-    schedule: Schedule = static(default="constant")
-    steps: int = static(default=0)  # over which a schedule falls
-    floor: float = static(default=0.0)  # the share of lr at its end
 
     def check(self) -> "Adam":
         _check(self)
@@ -191,16 +185,12 @@ class Adam(struct.PyTreeNode):
         return optax.adam(_scheduled(self), self.b1, self.b2, self.eps)
 
 
-class SGD(struct.PyTreeNode):
+class SGD(Scheduled):
     """Gradient descent with heavy-ball momentum and L2 decay added to the gradient, as torch's SGD."""
 
     lr: float = 0.1
     weight_decay: float = 0.0
     momentum: float = static(default=0.0)
-    warmup: int = static(default=0)
-    schedule: Schedule = static(default="constant")
-    steps: int = static(default=0)  # over which a schedule falls
-    floor: float = static(default=0.0)  # the share of lr at its end
 
     def check(self) -> "SGD":
         _check(self)
