@@ -104,7 +104,8 @@ def test_nonsense_is_refused_in_one_sentence(fields, sentence):
 
 
 def test_leaves_that_are_0_by_default_may_be_any_number():
-    Net.of(ToyModel, n_features=3, n_hidden=2, init_bias=-1.0, bias_std=0.0).check()
+    net = Net.of(ToyModel, n_features=3, n_hidden=2, init_bias=-1.0, bias_std=0.0)
+    assert net.check() == net
 
 
 # --- the notebook
