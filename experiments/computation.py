@@ -14,7 +14,7 @@ Expect    Best models at densities 1 − S: one feature a neuron for ≥ 0.5, th
           for ≥ 0.3, few at 0.1, all at 0.001. A feature is a neuron's where its weight in is above half of the neuron's
           largest (in the tied model, where features are never negative, of its largest positive one: other weights only
           silence it).
-Cost      cpu: 3 to 4 minutes on two cores. paper: 1,000 models a density and batches of 1,024 on an accelerator.
+Cost      cpu: 4 to 5 minutes on two cores. paper: 1,000 models a density and batches of 1,024 on an accelerator.
 Command   python run_sweep.py computation [--scale smoke|cpu|paper] [--part privileged absolute sparse]
 Fails     (cpu scale) Tied: at 0.15, 0.12 and 0.05 to 0.08 the named pattern is often not the best of 64; the losses of the
           best patterns differ by 0.3 to 3 %. The best of all 192 is 5 in 3 at 0.15, 8 in 5 already at 0.12 (by 0.3 %

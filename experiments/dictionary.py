@@ -12,7 +12,7 @@ Expect    An interior optimum of MMCS, there nearly all features above 0.9, L0 n
           near the floor at the smallest l1. The papers give no numbers for these sizes: bounds are ours. The replica
           divides l1 by the number of latents (its authors regret it); here l1 is given as a multiple of d_dict / n_truth,
           which puts the same pressure on each latent of every dictionary.
-Cost      cpu: 64 features in R^32, 3 on; 99 runs of 5,000 steps, under 3 minutes on two cores.
+Cost      cpu: 64 features in R^32, 3 on; 99 runs of 5,000 steps, three to four minutes on two cores.
           paper: 512 in R^256, 5 on; 99 runs of 10,000 steps, for an accelerator. The replica's steps are not known.
 Command   python run_sweep.py dictionary [--scale smoke|cpu|paper]
 Fails     (cpu scale) One seed of the smallest dictionary has the same MMCS, 0.965, at the l1 of 0.32 and of 0.56, and by
