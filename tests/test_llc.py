@@ -12,6 +12,7 @@ from toylab.analysis import analyze
 from toylab.analysis.llc import (
     SGLD,
     analyzer,
+    head_mask,
     local_learning_coefficient,
     normal_crossing,
     quadratic,
@@ -86,6 +87,21 @@ def test_the_refined_coefficient_is_that_of_the_block_that_moves():
     assert agrees(found, quadratic(EIGS[:2], 100.0, 1.0, 0.02))
     still = estimate(bowl, at_bottom(), COARSE, mask={"w": 0.0})
     assert still["llc"] == 0 and still["standard_error"] == 0
+
+
+def test_the_refined_coefficient_of_a_head():
+    """Curvature a in the weights of head (1, 0), others in all else: λ̂ is that of the head's 4 · 6 weights alone."""
+    shape = {"W_Q": (2, 2, 3, 2), "W_K": (2, 2, 3, 2), "W_V": (2, 2, 3, 2), "W_O": (2, 2, 2, 3), "W_E": (5, 3)}
+    params = {name: jnp.zeros((1, 1, *size)) for name, size in shape.items()}  # [R, T, …]
+
+    def loss(params, run):
+        own = sum(jnp.sum(params[name][1, 0] ** 2) for name in shape if name != "W_E")
+        return 0.25 * own + 5 * sum(jnp.sum(value**2) for value in params.values())
+
+    few = SGLD(nbeta=10.0, gamma=1.0, eps=0.005, chains=16, burn_in=300, draws=2000)
+    refined = analyze(analyzer(few, loss, mask=head_mask(1, 0)), params, Run(config=None, data={}))
+    found = {name: value[0, 0] for name, value in refined.items()}
+    assert agrees(found, quadratic(np.full(24, 10.5), 10.0, 1.0, 0.005)) and found["standard_error"] < 0.5
 
 
 @pytest.mark.parametrize(("chains", "batches"), [(1, 20), (16, 2)])

@@ -158,19 +158,37 @@ def task_loss(params: Params, run: Run, key: Array) -> Array:
     return run.config.task.loss(partial(run.config.net.apply, full=False), params, run.data, key)
 
 
-def analyzer(sampler: SGLD, loss: Callable[..., Array] = task_loss, seed: int = 0) -> Analyzer:
+def analyzer(
+    sampler: SGLD,
+    loss: Callable[..., Array] = task_loss,
+    seed: int = 0,
+    mask: Callable[[Params], Params] | None = None,
+) -> Analyzer:
     """`local_learning_coefficient` as an analyzer; make it once, at module level. `loss(params, run[, key])`.
 
     The same noise serves every saved point, so that differences along a path are less noisy than the values.
+    `mask(params)` says what moves (1) and what is held (0): the weight-refined LLC; `head_mask` makes one.
     """
     sampler.check()
     has_key = _takes_key(loss, ("params", "run"))
 
     def llc(params: Params, run: Run) -> dict[str, Array]:
         of_run = (lambda w, key: loss(w, run, key)) if has_key else (lambda w: loss(w, run))
-        return local_learning_coefficient(of_run, params, jax.random.key(seed), sampler)
+        moves = None if mask is None else mask(params)
+        return local_learning_coefficient(of_run, params, jax.random.key(seed), sampler, moves)
 
     return llc
+
+
+def head_mask(layer: int, head: int) -> Callable[[Params], Params]:
+    """Only the weights of one attention head move: its slices of W_Q, W_K, W_V [L, H, d_model, d_head] and W_O."""
+
+    def mask(params: Params) -> Params:
+        held = {name: jnp.zeros_like(value) for name, value in params.items()}
+        own = {name: held[name].at[layer, head].set(1.0) for name in ("W_Q", "W_K", "W_V", "W_O")}
+        return {**held, **own}
+
+    return mask
 
 
 def watanabe_nbeta(n: int) -> float:
