@@ -4,6 +4,15 @@ from toylab.tasks.dictionary import MixedFeatures
 from toylab.tasks.hmm import HiddenMarkov
 from toylab.tasks.modular import ModularArithmetic
 from toylab.tasks.sample import FixedSample
+from toylab.tasks.sequence import RepeatedBlocks
 from toylab.tasks.sparse import OneHotFeatures, SparseFeatures
 
-__all__ = ["FixedSample", "HiddenMarkov", "MixedFeatures", "ModularArithmetic", "OneHotFeatures", "SparseFeatures"]
+__all__ = [
+    "FixedSample",
+    "HiddenMarkov",
+    "MixedFeatures",
+    "ModularArithmetic",
+    "OneHotFeatures",
+    "RepeatedBlocks",
+    "SparseFeatures",
+]
