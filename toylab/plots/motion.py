@@ -24,6 +24,13 @@ def _check(W: np.ndarray, steps: np.ndarray, loss: np.ndarray | None) -> None:
             raise ValueError(f"{name} has shape {np.shape(values)}; W has {len(W)} saved points, so it is {(len(W),)}")
 
 
+def stills(steps: np.ndarray, at: Sequence[float] = ()) -> np.ndarray:
+    """Indices of the saved points nearest to the steps `at` (at most eight), else of six evenly spaced over those saved."""
+    if len(at) > 8:
+        raise ValueError(f"at has {len(at)} steps; a strip has at most 8 stills")
+    return np.unique([int(abs(steps - step).argmin()) for step in at]) if len(at) else _some(len(steps), STILLS)
+
+
 def _some(count: int, most: int) -> np.ndarray:
     """Indices of at most `most` of `count` saved points, evenly spaced, first and last included."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
@@ -39,7 +46,7 @@ def _loss(ax: Axes, steps: np.ndarray, loss: np.ndarray, xscale: XScale) -> None
         labels.log_numbers(ax.yaxis)
 
 
-def _title(step: float) -> str:
+def title(step: float) -> str:
     return f"step {step:,.0f}"
 
 
@@ -59,9 +66,7 @@ def strip(
     to eight), else six points evenly spaced over those saved. Colour is the group [n] of a feature, or the feature.
     """
     _check(W, steps, loss)
-    if len(at) > 8:
-        raise ValueError(f"at has {len(at)} steps; a strip has at most 8 stills")
-    chosen = np.unique([int(abs(steps - step).argmin()) for step in at]) if len(at) else _some(len(W), STILLS)
+    chosen = stills(steps, at)
     side = (style.PAGE - 0.2) / max(len(chosen), 4)
     figure, (first,) = style.panels(style.PAGE, side + 0.35 + (1.15 if loss is not None else 0))
     first.remove()
@@ -71,7 +76,7 @@ def strip(
     for column, point in enumerate(chosen):
         ax = figure.add_subplot(grid[0, column])
         arrows.Arrows(ax, W[point], tints, radius)
-        ax.set_title(_title(steps[point]), fontsize=labels.SMALL, pad=2)
+        ax.set_title(title(steps[point]), fontsize=labels.SMALL, pad=2)
     if loss is not None:
         below = figure.add_subplot(grid[1, :])
         style.ticks(below)
@@ -104,14 +109,14 @@ def animation(
     above, below = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
     style.ticks(below)
     drawn = arrows.Arrows(above, W[0], arrows.colors(W.shape[1], groups), arrows.reach(W[chosen]))
-    title = above.set_title(_title(steps[-1]), pad=2)
+    heading = above.set_title(title(steps[-1]), pad=2)
     _loss(below, steps, loss, xscale)
     (dot,) = below.plot(steps[:1], loss[:1], "o", ms=5, color=style.TEST, mew=0, zorder=3, clip_on=False)
 
     def show(i: int) -> None:
         point = int(chosen[i])
         drawn.show(W[point], arrows.TURN + SWING * np.sin(2 * np.pi * i / len(chosen)))
-        title.set_text(_title(steps[point]))
+        heading.set_text(title(steps[point]))
         dot.set_data(steps[point : point + 1], loss[point : point + 1])
 
     return Animation(figure, show, len(chosen))

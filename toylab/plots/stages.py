@@ -1,0 +1,202 @@
+"""Stages of learning: losses with the exact limits they stop at, and scores aligned with them over one step axis.
+
+Curves are [R, T] (seed, saved point) over `steps` [T] in optimiser steps; nan where a run has no value. A limit is a
+number that theory gives, such as the loss of the best predictor of a kind.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from toylab.plots import labels, motion, style
+from toylab.plots.style import XScale
+
+LIMIT = "#444444"
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)))
+TINTS = ("#F6E7C8", "#DBE8F3", "#E2EFDA", "#F3DDE8", "#E9E9E9")
+INKS = ("#7A5200", "#2F5A80", "#3F6B2C", "#7A3358", "#444444")
+
+
+class Panel(NamedTuple):
+    """Curves [R, T] by name with the limits, by name, that they may reach. One name has one look in all panels."""
+
+    ylabel: str
+    curves: Mapping[str, np.ndarray]
+    limits: Mapping[str, float] = {}
+    log: bool = False
+    ylim: tuple[float, float] | None = None
+
+
+def _check(steps: np.ndarray, panels: Sequence[Panel]) -> None:
+    if steps.ndim != 1 or not steps.size or not np.isfinite(steps).all() or (np.diff(steps) <= 0).any():
+        raise ValueError("steps must be finite increasing step numbers [T]")
+    if not panels:
+        raise ValueError("panels is empty; it has at least one")
+    for panel in panels:
+        for name, values in panel.curves.items():
+            if values.ndim != 2 or values.shape[1] != len(steps):
+                raise ValueError(f"{name} has shape {values.shape}; with {len(steps)} steps it is [R, {len(steps)}]")
+
+
+def _looks(panels: Sequence[Panel]) -> dict[str, tuple[str, Any]]:
+    """Colour and dashes of each name; those of a panel begin anew with the colours where all names are too many."""
+    names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
+    groups = [names] if len(names) <= len(style.SERIES) else [list(panel.curves) for panel in panels]
+    looks: dict[str, tuple[str, Any]] = {}
+    for group in groups:
+        for i, name in enumerate(group):
+            turn, hue = divmod(i, len(style.SERIES))
+            looks.setdefault(name, (style.SERIES[hue], DASHES[turn % len(DASHES)]))
+    return looks
+
+
+def median(values: np.ndarray) -> np.ndarray:
+    """[T]: the median of the runs [R, T] that have a value, nan where none has."""
+    known = np.isfinite(values).any(axis=0)
+    middle = np.full(values.shape[1], np.nan)
+    middle[known] = np.nanmedian(np.where(np.isfinite(values), values, np.nan)[:, known], axis=0)
+    return middle
+
+
+def _panel(ax: Axes, steps: np.ndarray, panel: Panel, looks: Mapping[str, tuple[str, Any]], xscale: XScale) -> None:
+    """Each seed thin, the median strong, limits dashed; the names of both where they end, on the right."""
+    style.step_axis(ax, steps, xscale)
+    ends, names, inks = [], [], []
+    for name, values in panel.curves.items():
+        color, dashes = looks[name]
+        for each in values if len(values) > 1 else ():
+            ax.plot(steps, each, color=color, lw=0.5, alpha=0.45, zorder=2)
+        middle = median(values)
+        ax.plot(steps, middle, color=color, ls=dashes, zorder=3)
+        if np.isfinite(middle).any():
+            ends.append(middle[np.isfinite(middle)][-1])
+            names.append(name)
+            inks.append(color)
+    for name, value in panel.limits.items():
+        ax.axhline(value, color=LIMIT, lw=0.7, ls=(0, (4, 2)), zorder=1)
+        ends.append(value)
+        names.append(name)
+        inks.append(LIMIT)
+    ax.set_ylabel(panel.ylabel)
+    if panel.log:
+        ax.set_yscale("log")
+    if panel.ylim is not None:
+        ax.set_ylim(*panel.ylim)
+    if panel.log:
+        labels.log_numbers(ax.yaxis)
+    labels.MarginLabels(ax, "right", np.array(ends), names, inks)
+
+
+def _mark(axes: Sequence[Axes], spans: Mapping[str, tuple[float, float]]) -> None:
+    """Bands through all panels, a line where a span has no length; names above the first panel."""
+    for i, (start, end) in enumerate(spans.values()):
+        for ax in axes:
+            if end > start:
+                ax.axvspan(start, end, color=TINTS[i % len(TINTS)], lw=0, zorder=-2)
+            else:
+                ax.axvline(start, color=INKS[i % len(INKS)], lw=0.7, ls=(0, (2, 2)), zorder=1)
+    if spans:
+        inks = [INKS[i % len(INKS)] for i in range(len(spans))]
+        labels.MarginLabels(axes[0], "top", np.array(list(spans.values()), float), list(spans), inks)
+
+
+def _note(figure: Figure, panels: Sequence[Panel]) -> None:
+    runs = max((len(values) for panel in panels for values in panel.curves.values()), default=1)
+    said = [f"thin: {runs} seeds; strong: their median"] * (runs > 1)
+    said += ["dashed: limits"] * any(panel.limits for panel in panels)
+    if said:
+        style.note(figure, "; ".join(said))
+
+
+@style.house
+def stages(
+    steps: np.ndarray,
+    panels: Sequence[Panel],
+    *,
+    spans: Mapping[str, tuple[float, float]] | None = None,
+    xscale: XScale = "linear",
+) -> Figure:
+    """Panels below each other over one step axis, such as the loss above the scores of the heads, a page wide.
+
+    spans: (first, last) step of each stage by name, drawn as a band, or as a line where both are the same.
+    """
+    _check(steps, panels)
+    figure, axes = style.panels(style.PAGE, 0.5 + 1.55 * len(panels), rows=len(panels))
+    looks = _looks(panels)
+    for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
+        _panel(ax, steps, panel, looks, xscale)
+        if i + 1 < len(panels):
+            ax.tick_params(labelbottom=False)
+            ax.set_xlabel("")
+        if len(panels) > 1:
+            style.letter(ax, "abcdefgh"[i], lift=14 if i == 0 and spans else 2)
+    _mark(axes, spans or {})
+    _note(figure, panels)
+    return figure
+
+
+@style.house
+def losses_with_limits(
+    steps: np.ndarray,
+    curves: Mapping[str, np.ndarray],
+    limits: Mapping[str, float],
+    *,
+    ylabel: str = "loss (nats)",
+    log: bool = False,
+    xscale: XScale = "log",
+) -> Figure:
+    """Losses [R, T] by name over training, with exact limits by name as dashed lines, in a single column."""
+    panel = Panel(ylabel, curves, limits, log)
+    _check(steps, [panel])
+    figure, (ax,) = style.panels(style.COLUMN, 2.6)
+    _panel(ax, steps, panel, _looks([panel]), xscale)
+    _note(figure, [panel])
+    return figure
+
+
+@style.house
+def losses_by_position(
+    steps: np.ndarray,
+    loss: np.ndarray,
+    limits: Mapping[str, np.ndarray],
+    *,
+    at: Sequence[float] = (),
+    ylabel: str = "loss (nats)",
+) -> Figure:
+    """The loss at each position of the context, a panel for each of some steps, over exact limits (dashed).
+
+    loss [R, T, P] at steps [T], limits [P] by name. Panels are the saved points nearest to the steps `at` (at most
+    eight), else six evenly spaced over those saved.
+    """
+    if loss.ndim != 3 or loss.shape[1] != len(steps):
+        raise ValueError(f"loss has shape {loss.shape}; with {len(steps)} steps it is [R, {len(steps)}, P]")
+    for name, values in limits.items():
+        if values.shape != loss.shape[2:]:
+            raise ValueError(f"{name} has shape {values.shape}; with {loss.shape[2]} positions it is [{loss.shape[2]}]")
+    chosen = motion.stills(steps, at)
+    figure, axes = style.panels(style.PAGE, 2.1, len(chosen))
+    positions = np.arange(1, loss.shape[2] + 1)
+    shown = np.concatenate([loss[:, chosen].ravel(), *limits.values()])
+    low, high = np.nanmin(shown), np.nanmax(shown)
+    for i, (ax, point) in enumerate(zip(axes, chosen, strict=True)):
+        for name, values in limits.items():
+            ax.plot(positions, values, color=_limit_ink(limits, name), lw=0.8, ls=(0, (4, 2)), zorder=3)
+        for each in loss[:, point]:
+            ax.plot(positions, each, color="black", lw=0.6, alpha=0.6, zorder=2)
+        ax.set_title(motion.title(steps[point]), fontsize=labels.SMALL, pad=2)
+        margin = 0.05 * (high - low) or 0.05
+        ax.set(ylim=(low - margin, high + margin), xlim=(1, max(len(positions), 2)), ylabel=ylabel if i == 0 else "")
+        ax.set_xticks(sorted({1, len(positions)}))
+        ax.tick_params(labelleft=i == 0)
+        ax.set_xlabel("position")
+    inks = [_limit_ink(limits, name) for name in limits]
+    labels.MarginLabels(axes[-1], "right", np.array([values[-1] for values in limits.values()]), list(limits), inks)
+    style.note(figure, f"black: {len(loss)} seed{'s' * (len(loss) > 1)}; dashed: exact limits")
+    return figure
+
+
+def _limit_ink(limits: Mapping[str, np.ndarray], name: str) -> str:
+    return style.SERIES[list(limits).index(name) % len(style.SERIES)]
