@@ -90,7 +90,8 @@ def forward(params, tokens, net):
             weight = np.exp(keep("scores", scores) - scores.max(axis=-1, keepdims=True))
             pattern = keep("pattern", weight / weight.sum(axis=-1, keepdims=True))
             z = keep("z", np.stack([pattern[h] @ v[h] for h in range(n_heads)]))
-            resid = resid + keep("attn_out", sum(z[h] @ w["W_O"][layer, h] for h in range(n_heads)))
+            result = keep("result", np.stack([z[h] @ w["W_O"][layer, h] for h in range(n_heads)]))
+            resid = resid + keep("attn_out", result.sum(axis=0))
             if net.d_mlp:
                 x = np.stack([norm(r, "ln2", layer) for r in resid])
                 pre = keep("mlp_pre", x @ w["W_in"][layer] + w["b_in"][layer])
@@ -151,7 +152,7 @@ def test_cache_has_transformer_lens_names_and_a_layer_axis_first(d_mlp):
     _, cache = jax.eval_shape(lambda params: net.apply(params, some_tokens(7)), weights(net))
     resid, head, square = (2, 7, P, 8), (2, 7, 2, P, 4), (2, 7, 2, P, P)
     shapes = dict.fromkeys(("resid_pre", "attn_out", "resid_post"), resid)
-    shapes |= dict.fromkeys("qkvz", head) | dict.fromkeys(("scores", "pattern"), square)
+    shapes |= dict.fromkeys("qkvz", head) | dict.fromkeys(("scores", "pattern"), square) | {"result": (2, 7, 2, P, 8)}
     if d_mlp:
         shapes |= {"mlp_pre": (2, 7, P, 12), "mlp_post": (2, 7, P, 12), "mlp_out": resid}
     assert {name: x.shape for name, x in cache.items()} == shapes
@@ -172,6 +173,8 @@ def test_layer_norm_adds_its_parameters_and_attention_only_has_no_mlp():
     with_norm = jax.eval_shape(small(layer_norm=True, n_layers=2).init, KEY)
     norms = {f"{name}_{part}" for name in ("ln1", "ln2", "ln_final") for part in "wb"}
     assert set(with_norm) == plain | norms
+    without_mlp = set(jax.eval_shape(small(layer_norm=True, d_mlp=0).init, KEY))
+    assert {name for name in without_mlp if name[:2] == "ln"} == norms - {"ln2_w", "ln2_b"}
     assert with_norm["ln1_w"].shape == (2, 8) and with_norm["ln_final_b"].shape == (8,)
     assert set(jax.eval_shape(small(d_mlp=0).init, KEY)) == plain - {"W_in", "b_in", "W_out", "b_out"}
 

@@ -2,10 +2,10 @@
 
 Parameter and activation names and shapes are TransformerLens', a layer axis first. Set-up and init of Nanda et al. 2023
 (arXiv 2301.05217, released code): N(0, 1)/√d_model for every matrix but W_U, which is N(0, 1)/√d_vocab_out; biases only
-in the MLP, zero at the start; no LayerNorm unless asked for.
+in the MLP and the hidden read-out layers, zero at the start; no LayerNorm unless asked for.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,17 +13,23 @@ from flax import nnx
 from jax import Array
 
 from toylab.base import Cache, Patch
+from toylab.models.attention import mixed, narrowing, rows, visible
+from toylab.models.positions import Positions, by_key, rotated
 
 ACTIVATIONS = {
     "relu": jax.nn.relu,
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
 }  # gelu: torch's exact erf
-ATTENTION = ("q", "k", "v", "scores", "pattern", "z", "attn_out")
+INPUTS = ("q_input", "k_input", "v_input")  # patched only: the residual [B, H, P, d_model] as each head reads it
+ATTENTION = ("q", "k", "v", "scores", "pattern", "z", "result", "attn_out")
 MLP = ("mlp_pre", "mlp_post", "mlp_out")
 
 
 class Transformer(nnx.Module):
-    """tokens int [B, P] → logits [B, C] (read-out "last") or [B, P, C] ("all"), C = d_vocab_out, P ≤ n_ctx."""
+    """tokens int [B, P] → logits [B, C] (read-out "last") or [B, P, C] ("all"), C = d_vocab_out, P ≤ n_ctx.
+
+    With inputs "vectors", x [B, P, d_vocab] enters as x W_E; with "residual", x [B, P, d_model] as it is, without W_E.
+    """
 
     def __init__(
         self,
@@ -34,16 +40,22 @@ class Transformer(nnx.Module):
         n_layers: int = 1,
         d_model: int = 128,
         n_heads: int = 4,
+        d_head: int = 0,  # 0: d_model / n_heads
         d_mlp: int = 512,  # 0: attention only
         activation: Literal["relu", "gelu"] = "relu",
-        layer_norm: bool = False,
+        layer_norm: bool = False,  # ln1 a layer, ln2 where there is an MLP, ln_final; eps 1e-5
         causal: bool = True,
+        positions: Positions = "abs",
+        inputs: Literal["tokens", "vectors", "residual"] = "tokens",
         readout: Literal["last", "all"] = "last",
+        readout_layers: int = 0,  # hidden ReLU layers of width d_model before W_U (Reddy 2023: 3)
         init_scale: float = 1.0,  # multiplies every weight at the start
         rngs: nnx.Rngs,
     ) -> None:
         self.n_layers, self.n_heads, self.d_mlp = n_layers, n_heads, d_mlp
         self.activation, self.layer_norm, self.causal, self.readout = activation, layer_norm, causal, readout
+        self.positions, self.inputs, self.readout_layers = positions, inputs, readout_layers
+        self.n_ctx, self.width = n_ctx, d_vocab
 
         def normal(*shape: int, fan: int = d_model) -> nnx.Param:
             return nnx.Param(init_scale * jax.random.normal(rngs.params(), shape) / fan**0.5)
@@ -51,9 +63,11 @@ class Transformer(nnx.Module):
         def constant(value: float, *shape: int) -> nnx.Param:
             return nnx.Param(jnp.full(shape, value, jnp.float32))
 
-        d_head = d_model // n_heads
-        self.W_E = normal(d_vocab, d_model)
-        self.W_pos = normal(n_ctx, d_model)
+        d_head = d_head or d_model // n_heads
+        if inputs != "residual":
+            self.W_E = normal(d_vocab, d_model)
+        if positions in ("abs", "shortformer"):
+            self.W_pos = normal(n_ctx, d_model)
         self.W_Q = normal(n_layers, n_heads, d_model, d_head)
         self.W_K = normal(n_layers, n_heads, d_model, d_head)
         self.W_V = normal(n_layers, n_heads, d_model, d_head)
@@ -62,123 +76,169 @@ class Transformer(nnx.Module):
             self.W_in, self.b_in = normal(n_layers, d_model, d_mlp), constant(0.0, n_layers, d_mlp)
             self.W_out, self.b_out = normal(n_layers, d_mlp, d_model), constant(0.0, n_layers, d_model)
         if layer_norm:
-            self.ln1_w, self.ln1_b = constant(1.0, n_layers, d_model), constant(0.0, n_layers, d_model)
-            self.ln2_w, self.ln2_b = constant(1.0, n_layers, d_model), constant(0.0, n_layers, d_model)
+            for name in ("ln1", "ln2") if d_mlp else ("ln1",):
+                setattr(self, f"{name}_w", constant(1.0, n_layers, d_model))
+                setattr(self, f"{name}_b", constant(0.0, n_layers, d_model))
             self.ln_final_w, self.ln_final_b = constant(1.0, d_model), constant(0.0, d_model)
         self.W_U = normal(d_model, d_vocab_out, fan=d_vocab_out)
+        if positions == "relative":
+            self.W_rel = normal(n_layers, n_heads, n_ctx, d_head)
+        if readout_layers:
+            self.W_R, self.b_R = normal(readout_layers, d_model, d_model), constant(0.0, readout_layers, d_model)
 
     @staticmethod
-    def check(*, d_model: int, n_heads: int, **sizes: object) -> None:
-        if d_model % n_heads:
+    def check(
+        *, d_model: int, n_heads: int, d_head: int, d_vocab: int, positions: str, inputs: str, causal: bool, **_: object
+    ) -> None:
+        if not d_head and d_model % n_heads:
             raise ValueError(f"net.d_model is {d_model}: it must be divisible by net.n_heads, which is {n_heads}.")
+        if positions not in get_args(Positions):
+            raise ValueError(f"net.positions is {positions!r}: it must be one of {', '.join(get_args(Positions))}.")
+        if positions == "rotary" and (d_head or d_model // n_heads) % 2:
+            raise ValueError(
+                f"net.positions is rotary and a head has {d_head or d_model // n_heads} dimensions: it must be even."
+            )
+        if positions == "relative" and not causal:
+            raise ValueError("net.positions is relative and net.causal false: distances are those to earlier keys.")
+        if inputs == "residual" and d_vocab != d_model:
+            raise ValueError(f"net.d_vocab is {d_vocab}: with inputs residual it must be net.d_model, {d_model}.")
 
-    def __call__(self, tokens: Array, patch: Patch | None = None, full: bool = True) -> tuple[Array, Cache]:
-        n_ctx = self.W_pos.shape[0]
-        if tokens.ndim != 2 or not 0 < tokens.shape[1] <= n_ctx:
-            raise ValueError(f"tokens has shape {tokens.shape}: it must be [batch, 1 to {n_ctx} positions].")
-        return self._full(tokens, patch or {}) if full else (self._fast(tokens), {})
+    def __call__(self, x: Array, patch: Patch | None = None, full: bool = True) -> tuple[Array, Cache]:
+        self._check_input(x)
+        return self._full(x, patch or {}) if full else (self._fast(x), {})
 
-    def _full(self, tokens: Array, patch: Patch) -> tuple[Array, Cache]:
+    def _check_input(self, x: Array) -> None:
+        tokens = self.inputs == "tokens"
+        if x.ndim != (2 if tokens else 3) or not 0 < x.shape[1] <= self.n_ctx:
+            name, axes = ("tokens", "") if tokens else ("x", f", {self.width}")
+            raise ValueError(f"{name} has shape {x.shape}: it must be [batch, 1 to {self.n_ctx} positions{axes}].")
+        if not tokens and x.shape[2] != self.width:
+            raise ValueError(f"x has vectors of width {x.shape[2]}: it must be net.d_vocab, which is {self.width}.")
+        if jnp.issubdtype(x.dtype, jnp.integer) != tokens:
+            wanted = "whole numbers, tokens" if tokens else f"floats, for inputs {self.inputs}"
+            raise ValueError(f"the input has dtype {x.dtype}: it must hold {wanted}.")
+
+    def _full(self, x: Array, patch: Patch) -> tuple[Array, Cache]:
         """The plain form: every position of every layer, each activation passing through its patch into the cache."""
         known = ("resid_pre", *ATTENTION, *(MLP if self.d_mlp else ()), "resid_post")
-        if unknown := set(patch) - set(known):
-            raise ValueError(f"patch names {sorted(unknown)}: the activations are {', '.join(known)}.")
+        if unknown := set(patch) - {*INPUTS, *known}:
+            raise ValueError(f"patch names {sorted(unknown)}: the activations are {', '.join([*INPUTS, *known])}.")
         layers: list[Cache] = []
 
         def keep(name: str, value: Array) -> Array:
             layers[-1][name] = patch[name](value, len(layers) - 1) if name in patch else value
             return layers[-1][name]
 
-        resid = self.W_E[tokens] + self.W_pos[: tokens.shape[1]]  # [B, P, d_model]
+        resid = self._enter(x)
         for layer in range(self.n_layers):
             layers.append({})
             resid = keep("resid_pre", resid)
-            x = self._norm(resid, "ln1", layer)
-            q = keep("q", jnp.einsum("bpd,hde->bhpe", x, self.W_Q[layer]))
-            k = keep("k", jnp.einsum("bpd,hde->bhpe", x, self.W_K[layer]))
-            v = keep("v", jnp.einsum("bpd,hde->bhpe", x, self.W_V[layer]))
-            scores = jnp.einsum("bhqe,bhke->bhqk", q, k) / q.shape[-1] ** 0.5
-            scores = jnp.where(_visible(*scores.shape[2:]), scores, -jnp.inf) if self.causal else scores
-            scores = keep("scores", scores)
+            q, k, v = (keep(name, self._heads(name, layer, resid, patch)) for name in "qkv")
+            scores = keep("scores", self._scores(layer, q, k))
             pattern = keep("pattern", jax.nn.softmax(scores, axis=-1))
             z = keep("z", jnp.einsum("bhqk,bhke->bhqe", pattern, v))
-            resid = resid + keep("attn_out", jnp.einsum("bhqe,hed->bqd", z, self.W_O[layer]))
+            result = keep("result", jnp.einsum("bhqe,hed->bhqd", z, self.W_O[layer]))
+            resid = resid + keep("attn_out", jnp.sum(result, axis=1))
             if self.d_mlp:
                 x = self._norm(resid, "ln2", layer)
                 pre = keep("mlp_pre", x @ self.W_in[layer] + self.b_in[layer])
                 post = keep("mlp_post", ACTIVATIONS[self.activation](pre))
                 resid = resid + keep("mlp_out", post @ self.W_out[layer] + self.b_out[layer])
             resid = keep("resid_post", resid)
-        read = resid[:, -1] if self.readout == "last" else resid
         cache = {name: jnp.stack([kept[name] for kept in layers]) for name in known}
-        return self._norm(read, "ln_final") @ self.W_U, cache
+        return self._read(resid[:, -1] if self.readout == "last" else resid), cache
 
-    def _fast(self, tokens: Array) -> Array:
+    def _enter(self, x: Array) -> Array:
+        """The residual before the first layer, [B, P, d_model]."""
+        resid = x if self.inputs == "residual" else x @ self.W_E if self.inputs == "vectors" else self.W_E[x]
+        return resid + self.W_pos[: x.shape[1]] if self.positions == "abs" else resid
+
+    def _reads(self, name: str, layer: int, resid: Array) -> Array:
+        """What queries, keys or values (q, k or v) read of the residual [..., P, d_model]."""
+        x = self._norm(resid, "ln1", layer)
+        return x + self.W_pos[: x.shape[-2]] if self.positions == "shortformer" and name != "v" else x
+
+    def _heads(self, name: str, layer: int, resid: Array, patch: Patch) -> Array:
+        """q, k or v [B, H, P, d_head]. A patch of its input has a copy of the residual for each head."""
+        W = getattr(self, f"W_{name.upper()}")[layer]
+        if f"{name}_input" not in patch:
+            return jnp.einsum("bpd,hde->bhpe", self._reads(name, layer, resid), W)
+        copies = jnp.broadcast_to(resid[:, None], (len(resid), self.n_heads, *resid.shape[1:]))
+        copies = patch[f"{name}_input"](copies, layer)
+        return jnp.einsum("bhpd,hde->bhpe", self._reads(name, layer, copies), W)
+
+    def _scores(self, layer: int, q: Array, k: Array) -> Array:
+        """[B, H, Q, P] from q [B, H, Q, d_head] and k [B, H, P, d_head], the mask included."""
+        if self.positions == "rotary":
+            q, k = (rotated(x, k.shape[2]) for x in (q, k))
+        scores = jnp.einsum("bhqe,bhke->bhqk", q, k)
+        if self.positions == "relative":
+            scores = scores + by_key(jnp.einsum("bhqe,hne->bhqn", q, self.W_rel[layer][:, : k.shape[2]]))
+        scores = scores / q.shape[-1] ** 0.5
+        return jnp.where(visible(*scores.shape[2:]), scores, -jnp.inf) if self.causal else scores
+
+    def _read(self, resid: Array) -> Array:
+        """Logits from the residual after the last layer."""
+        x = self._norm(resid, "ln_final")
+        for layer in range(self.readout_layers):
+            x = jax.nn.relu(x @ self.W_R[layer] + self.b_R[layer])
+        return x @ self.W_U
+
+    def _fast(self, x: Array) -> Array:
         """The same logits in a fifth of the time.
 
         What enters the first layer depends on (position, token) alone, so its q, k and v are computed once for each
         such pair and gathered; where only the last position is read, only it has a query and an MLP in the last layer.
         """
-        batch, n_positions = tokens.shape
-        table = self.W_E + self.W_pos[:n_positions, None]  # [P, d_vocab, d_model]
+        batch, n_positions = x.shape[:2]
+        tabled = self.inputs == "tokens" and self.positions == "abs"
+        resid = x if tabled else self._enter(x)  # tokens enter the first layer through its table
         for layer in range(self.n_layers):
             only_last = self.readout == "last" and layer == self.n_layers - 1
             at = slice(-1, None) if only_last else slice(None)
-            if layer == 0:
-                z = self._table_attention(table, tokens, at)
-                resid = _rows(table[at], tokens[:, at])
+            if layer == 0 and tabled:
+                z, resid = self._table_attention(x, at)
             else:
                 resid = resid.reshape(batch, n_positions, -1)
-                z = self._attention(layer, resid, at)
-                resid = resid[:, at]
-            resid = resid.reshape(
-                -1, table.shape[-1]
-            )  # [B·Q, d_model]: XLA:CPU copies [B, 1, d_model] for each gradient
+                z, resid = self._attention(layer, resid, at), resid[:, at]
+            # [B·Q, d_model]: XLA:CPU copies [B, 1, d_model] for each gradient
+            resid = resid.reshape(-1, resid.shape[-1])
             W_O = self.W_O[layer].reshape(-1, resid.shape[-1])  # [H·d_head, d_model]
             resid = resid + z.reshape(len(resid), len(W_O)) @ W_O
             if self.d_mlp:
-                x = self._norm(resid, "ln2", layer)
-                post = ACTIVATIONS[self.activation](x @ self.W_in[layer] + self.b_in[layer])
-                resid = resid + _narrowing(post, self.W_out[layer]) + self.b_out[layer]
-        logits = self._norm(resid, "ln_final") @ self.W_U
+                x_mlp = self._norm(resid, "ln2", layer)
+                post = ACTIVATIONS[self.activation](x_mlp @ self.W_in[layer] + self.b_in[layer])
+                resid = resid + narrowing(post, self.W_out[layer]) + self.b_out[layer]
+        logits = self._read(resid)
         return logits if self.readout == "last" else logits.reshape(batch, n_positions, -1)
 
     def _attention(self, layer: int, resid: Array, at: slice) -> Array:
         """z [B, Q, H, d_head] for the queries at `at`, from resid [B, P, d_model]."""
-        x = self._norm(resid, "ln1", layer)
-        q = jnp.einsum("bpd,hde->bphe", x[:, at], self.W_Q[layer])
-        k = jnp.einsum("bpd,hde->bphe", x, self.W_K[layer])
-        v = jnp.einsum("bpd,hde->bphe", x, self.W_V[layer])
-        return self._mix(jnp.einsum("bqhe,bkhe->bqkh", q, k) / q.shape[-1] ** 0.5, v)
+        q = jnp.einsum("bpd,hde->bhpe", self._reads("q", layer, resid)[:, at], self.W_Q[layer])
+        k, v = (self._heads(name, layer, resid, {}) for name in "kv")
+        pattern = jax.nn.softmax(self._scores(layer, q, k), axis=-1)
+        return jnp.einsum("bhqk,bhke->bqhe", pattern, v)
 
-    def _table_attention(self, table: Array, tokens: Array, at: slice) -> Array:
-        """The same for the first layer from its table [P, V, d_model] of inputs.
+    def _table_attention(self, tokens: Array, at: slice) -> tuple[Array, Array]:
+        """The same for the first layer, and the residual at `at` that it adds to: from a table [P, V, d_model] of inputs.
 
         With few tokens even q·k is a table, over pairs of tokens: its V² entries a pair of positions, computed as one
         matrix product, are cheaper than B small dot products as long as V² is at most about 4 B (measured on CPU).
         """
-        batch, n_vocab = tokens.shape[0], table.shape[1]
+        batch, n_positions, n_vocab = *tokens.shape, len(self.W_E[...])
+        table = self.W_E + self.W_pos[:n_positions, None]  # [P, V, d_model]
         x = self._norm(table, "ln1", 0)
         q = jnp.einsum("pvd,hde->pvhe", x[at], self.W_Q[0])
         k = jnp.einsum("pvd,hde->pvhe", x, self.W_K[0])
-        v = _rows(jnp.einsum("pvd,hde->pvhe", x, self.W_V[0]), tokens)
+        v = rows(jnp.einsum("pvd,hde->pvhe", x, self.W_V[0]), tokens)
         if n_vocab**2 <= 4 * batch:
             pairs = tokens[:, at, None] * n_vocab + tokens[:, None, :]  # [B, Q, P]
             scores = jnp.einsum("qvhe,kwhe->qkvwh", q, k).reshape(len(q) * len(k), n_vocab**2, q.shape[2])
-            scores = _rows(scores, pairs.reshape(batch, len(q) * len(k))).reshape(batch, len(q), len(k), q.shape[2])
+            scores = rows(scores, pairs.reshape(batch, len(q) * len(k))).reshape(batch, len(q), len(k), q.shape[2])
         else:
-            scores = jnp.einsum("bqhe,bkhe->bqkh", _rows(q, tokens[:, at]), _rows(k, tokens))
-        return self._mix(scores / q.shape[-1] ** 0.5, v)
-
-    def _mix(self, scores: Array, v: Array) -> Array:
-        """scores [B, Q, P, H] (heads last: a softmax over few positions is faster so), v [B, P, H, d_head]
-        → z [B, Q, H, d_head]."""
-        if scores.shape[1] == 1:  # the last query sees every key; one pass instead of B·H tiny matrix products
-            pattern = jax.nn.softmax(scores[:, 0], axis=1)
-            return jnp.sum(pattern[..., None] * v, axis=1)[:, None]
-        if self.causal:
-            scores = jnp.where(_visible(*scores.shape[1:3])[..., None], scores, -jnp.inf)
-        return jnp.einsum("bqkh,bkhe->bqhe", jax.nn.softmax(scores, axis=2), v)
+            scores = jnp.einsum("bqhe,bkhe->bqkh", rows(q, tokens[:, at]), rows(k, tokens))
+        z = mixed(scores / q.shape[-1] ** 0.5, v, self.causal)
+        return z, rows(table[at], tokens[:, at])
 
     def _norm(self, x: Array, name: str, layer: int | None = None) -> Array:
         """LayerNorm with eps 1e-5 (torch's default), or the identity."""
@@ -188,26 +248,3 @@ class Transformer(nnx.Module):
         weight, bias = (weight, bias) if layer is None else (weight[layer], bias[layer])
         centred = x - jnp.mean(x, axis=-1, keepdims=True)
         return centred / jnp.sqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5) * weight + bias
-
-
-def _visible(n_queries: int, n_keys: int) -> Array:
-    """bool [Q, P]: the key does not lie after the query, the queries being the last Q positions."""
-    keys = jnp.arange(n_keys)
-    return keys[n_keys - n_queries :, None] >= keys
-
-
-def _narrowing(x: Array, w: Array) -> Array:
-    """x @ w for w [m, n] with m > n, by way of a copy of wᵀ that the compiler may not fold back into the product.
-
-    Its gradient is then taken as gᵀx [n, m], which XLA:CPU computes in half the time of xᵀg [m, n].
-    """
-    return x @ jax.lax.optimization_barrier(w.T).T
-
-
-def _rows(tables: Array, index: Array) -> Array:
-    """tables [P, V, …], index [B, P] → [B, P, …]: entry index[b, p] of table p.
-
-    By one flat index: XLA:CPU adds up the gradient of a gather with two index arrays several times slower."""
-    n_tables, n_rows = tables.shape[:2]
-    flat = tables.reshape(n_tables * n_rows, *tables.shape[2:])
-    return flat[jnp.arange(n_tables) * n_rows + index]
