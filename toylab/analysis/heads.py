@@ -1,0 +1,179 @@
+"""What heads attend to: scores of attention patterns. Those of losses by position are in token_losses.py, and public here.
+
+A pattern A is [..., T, T], query first; A[t, s] is what query t gives to key s, positions count from 0. Unless said
+otherwise a score is a mean over queries t alone and keeps every leading axis (layer, batch, head). Repeated random tokens
+are a block of `period` = m tokens twice, after an optional BOS: T = 2m or 2m + 1. Inputs are numpy or jax arrays, the
+output has the pattern's dtype, all works under jit. Induction and prefix-matching heads: Olsson et al. 2022, In-context
+Learning and Induction Heads (arXiv 2209.11895); offsets as in TransformerLens' demos, stated where they matter.
+"""
+
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.analysis.fourier import floating
+from toylab.analysis.token_losses import (
+    bos_of,
+    half_losses,
+    in_context_learning_score,
+    loss_by_position,
+    loss_pca,
+    per_token_loss,
+)
+from toylab.base import Params, Run
+
+__all__ = [
+    "Detected", "attention_by_offset", "attention_entropy", "block_losses", "blocks", "current_token_score", "detect_head",
+    "duplicate_token_score", "first_token_score", "half_losses", "head_offsets", "head_scores",
+    "in_context_learning_score", "induction_score", "loss_by_position", "loss_pca", "per_token_loss",
+    "prefix_matching_score", "previous_token_score", "repeated_blocks",
+]  # fmt: skip
+
+Detected = Literal["previous", "duplicate", "induction"]
+
+
+def previous_token_score(pattern: ArrayLike) -> Array:
+    """Mean over t = 1 … T−1 of A[t, t−1]: [...]. ValueError for T = 1."""
+    A = _pattern(pattern)
+    if A.shape[-1] < 2:
+        raise ValueError(f"pattern has shape {A.shape}, a previous token needs at least 2 positions")
+    return _at_offset(A, 1).mean(-1)
+
+
+def current_token_score(pattern: ArrayLike) -> Array:
+    """Mean over all t of A[t, t]: [...]."""
+    return _at_offset(_pattern(pattern), 0).mean(-1)
+
+
+def first_token_score(pattern: ArrayLike) -> Array:
+    """Mean over t = 1 … T−1 of A[t, 0]: [...]; query 0 has no choice and is left out."""
+    return _pattern(pattern)[..., 1:, 0].mean(-1)
+
+
+def induction_score(pattern: ArrayLike, period: int) -> Array:
+    """Mean over the second block of A[t, t−(m−1)], the token after the last occurrence of token t: [...].
+
+    t runs over m … 2m−1, with BOS over m+1 … 2m; the offset is the same. ValueError unless T is 2m or 2m + 1.
+    """
+    return _at_offset(_repeated(pattern, period), period - 1)[..., -period:].mean(-1)
+
+
+def duplicate_token_score(pattern: ArrayLike, period: int) -> Array:
+    """Mean over the second block of A[t, t−m], the last occurrence of token t: [...]. Queries as in `induction_score`."""
+    return _at_offset(_repeated(pattern, period), period)[..., -period:].mean(-1)
+
+
+def prefix_matching_score(pattern: ArrayLike, tokens: ArrayLike) -> Array:
+    """Attention to every token that followed an earlier occurrence of the present one: Σ_s A[t, s]·1[tok_{s−1} = tok_t].
+
+    `pattern` [..., B, H, T, T], `tokens` int [B, T] → [..., H]: the sum over 1 ≤ s ≤ t, pooled (one mean) over all (b, t)
+    with at least one such s. nan where there is none. Olsson et al. 2022 on repeated random tokens; here any tokens do.
+    """
+    A, tokens = _with_tokens(pattern, tokens)
+    followed = _detection(tokens, "induction")  # [B, T, T]
+    found = jnp.einsum("...bhts,bts->...h", A, followed.astype(A.dtype), precision="highest")
+    return found / followed.any(-1).sum()
+
+
+def attention_entropy(pattern: ArrayLike) -> Array:
+    """Mean over all t of −Σ_s A[t, s] ln A[t, s] in nats: [...]; between 0 and the mean of ln(t + 1) if causal."""
+    A = _pattern(pattern)
+    return -(A * jnp.log(jnp.where(A > 0, A, 1))).sum(-1).mean(-1)
+
+
+def detect_head(
+    pattern: ArrayLike, tokens: ArrayLike, detected: Detected, measure: Literal["mul", "abs"] = "mul"
+) -> Array:
+    """TransformerLens' head detector: how close A comes to a pattern D. [..., B, H] from pattern [..., B, H, T, T].
+
+    mul: Σ A∘D / Σ A. abs: 1 − T·mean |A − D| (it is 1 for A = D and may be negative). D of "previous": 1 at s = t − 1; of
+    "duplicate": tok_s = tok_t and s < t; of "induction": the same one column to the right, tok_{s−1} = tok_t and s ≤ t.
+    Deviation: TransformerLens rounds the mean in abs to three decimals (so scores by T·5e-4 at most), here it is not.
+    """
+    for name, value, known in (("detected", detected, get_args(Detected)), ("measure", measure, ("mul", "abs"))):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}, it must be one of {', '.join(known)}")
+    A, tokens = _with_tokens(pattern, tokens)
+    D = _detection(tokens, detected)[:, None].astype(A.dtype)  # [B, 1, T, T]
+    if measure == "mul":
+        return (A * D).sum((-1, -2)) / A.sum((-1, -2))
+    return 1 - A.shape[-1] * jnp.abs(A - D).mean((-1, -2))
+
+
+def attention_by_offset(pattern: ArrayLike) -> Array:
+    """Mean attention d positions back, over all queries that reach so far: [..., T], d = 0 … T−1."""
+    A = _pattern(pattern)
+    return jnp.stack([_at_offset(A, d).mean(-1) for d in range(A.shape[-1])], axis=-1)
+
+
+def repeated_blocks(key: Array, n: int, period: int, d_vocab: int) -> Array:
+    """Random tokens that the scores are taken on: n blocks of `period` uniform tokens, each twice, int [n, 2·period]."""
+    return jnp.tile(jax.random.randint(key, (n, period), 0, d_vocab), (1, 2))
+
+
+def _pattern(pattern: ArrayLike) -> Array:
+    A = floating(pattern)
+    if A.ndim < 2 or A.shape[-1] != A.shape[-2] or not A.shape[-1]:
+        raise ValueError(f"pattern has shape {A.shape}, it must be [..., T, T], queries by keys")
+    return A
+
+
+def _at_offset(A: Array, offset: int) -> Array:
+    """A[t, t − offset] for every t that has it: [..., T − offset]."""
+    return jnp.diagonal(A, -offset, axis1=-2, axis2=-1)
+
+
+def _repeated(pattern: ArrayLike, period: int) -> Array:
+    A = _pattern(pattern)
+    bos_of(A.shape[-1], period, "pattern")
+    return A
+
+
+def _with_tokens(pattern: ArrayLike, tokens: ArrayLike) -> tuple[Array, Array]:
+    A, tokens = _pattern(pattern), jnp.asarray(tokens)
+    if A.ndim < 4 or tokens.shape != (A.shape[-4], A.shape[-1]):
+        raise ValueError(
+            f"tokens has shape {tokens.shape}: it must be [B, T], pattern {A.shape} being [..., B, H, T, T]"
+        )
+    return A, tokens
+
+
+def _detection(tokens: Array, detected: Detected) -> Array:
+    """The pattern that is looked for, bool [B, T, T]."""
+    T = tokens.shape[1]
+    if detected == "previous":
+        return jnp.broadcast_to(jnp.eye(T, k=-1, dtype=bool), (len(tokens), T, T))
+    same = (tokens[:, :, None] == tokens[:, None, :]) & jnp.tri(T, k=-1, dtype=bool)
+    return same if detected == "duplicate" else jnp.pad(same, ((0, 0), (0, 0), (1, 0)))[:, :, :T]
+
+
+def blocks(params: Params, run: Run) -> Array:
+    """The same 64 blocks for every run, each twice, as long as the task's context allows: int [64, 2m]."""
+    period = (run.data["tokens"].shape[1] - 1) // 2  # of [N, n_ctx + 1]
+    return repeated_blocks(jax.random.key(0), 64, period, len(params["W_E"]))
+
+
+def head_scores(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: scores [L, H] on repeated random tokens, for next-token tasks."""
+    tokens = blocks(params, run)
+    A, m = run.config.net.apply(params, tokens)[1]["pattern"], tokens.shape[1] // 2
+    found = {"previous_token": previous_token_score(A), "attention_entropy": attention_entropy(A)}
+    found |= {"induction": induction_score(A, m), "duplicate_token": duplicate_token_score(A, m)}
+    return {name: x.mean(1) for name, x in found.items()} | {"prefix_matching": prefix_matching_score(A, tokens)}
+
+
+def head_offsets(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: mean attention [L, H, T] to d tokens back on repeated random tokens."""
+    A = run.config.net.apply(params, blocks(params, run))[1]["pattern"].mean(1)
+    return {"attention": attention_by_offset(A)}
+
+
+def block_losses(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: loss by position [2m − 1] on repeated random tokens, and of each half."""
+    tokens = blocks(params, run)
+    loss = loss_by_position(run.config.net.apply(params, tokens, full=False)[0], tokens)
+    first, second = half_losses(loss, tokens.shape[1] // 2)
+    return {"by_position": loss, "first_half": first, "second_half": second}

@@ -1,0 +1,95 @@
+"""Losses by position in the context: what in-context learning does to them, and their principal components over training.
+
+Next-token prediction in nats; entry i of a loss by position is the prediction of token i + 1. Repeated random tokens are a
+block of `period` = m tokens twice, after an optional BOS: T = 2m or 2m + 1 tokens.
+"""
+
+from typing import Literal, get_args
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.analysis.fourier import floating
+from toylab.losses import cross_entropy
+
+Score = Literal["olsson", "scaled", "repeated", "halves"]
+
+
+def loss_by_position(logits: ArrayLike, tokens: ArrayLike) -> Array:
+    """Mean loss over the batch of predicting the next token, at each position, in nats: [..., n].
+
+    `logits` [..., B, T, V], `tokens` int [B, T], of which the first T − 1 positions have a target (n = T − 1), or
+    [B, T + 1], of which all have (n = T). ValueError otherwise.
+    """
+    return per_token_loss(logits, tokens).mean(-2)
+
+
+def per_token_loss(logits: ArrayLike, tokens: ArrayLike) -> Array:
+    """The same before the mean: [..., B, n]."""
+    logits, tokens = floating(logits), jnp.asarray(tokens)
+    B, T = logits.shape[-3:-1]
+    if tokens.shape not in ((B, T), (B, T + 1)):
+        raise ValueError(f"tokens has shape {tokens.shape}, it must be [B, T] or [B, T + 1] with [B, T] = {(B, T)}")
+    targets = tokens[:, 1:]
+    logits = logits[..., : targets.shape[1], :]
+    return cross_entropy(logits, jnp.broadcast_to(targets, logits.shape[:-1]))
+
+
+def half_losses(loss: ArrayLike, period: int) -> tuple[Array, Array]:
+    """Mean loss over the first and over the second block of repeated random tokens: two of [...].
+
+    `loss` [..., n] by position, n = T − 1, entry i predicting token i + 1. The first half holds the predictions of the
+    first block (its first token only after a BOS), the second those of the second block but for its first token, which
+    nothing predicts. ValueError unless T is 2m or 2m + 1.
+    """
+    loss = floating(loss)
+    bos = bos_of(loss.shape[-1] + 1, period, "loss")
+    return loss[..., : period - 1 + bos].mean(-1), loss[..., period + bos :].mean(-1)
+
+
+def in_context_learning_score(loss: ArrayLike, score: Score = "olsson", period: int | None = None) -> Array:
+    """How much lower the loss is late in the context than early: [...] from `loss` [..., n] by position; below 0 if it is.
+
+    olsson: L[500] − L[50], of a context of at least 501 (Olsson et al. 2022). scaled: L[n−1] − L[n//8], the same for
+    shorter contexts. repeated: L[n−1] − L[m//2] on repeated random tokens. halves: second minus first of `half_losses`.
+    The last two need `period`. ValueError for an unknown score and a context that is too short.
+    """
+    loss = floating(loss)
+    n = loss.shape[-1]
+    if score not in get_args(Score):
+        raise ValueError(f"score is {score!r}, it must be one of {', '.join(get_args(Score))}")
+    if score == "olsson" and n <= 500:
+        raise ValueError(f"loss has {n} positions, the score olsson needs 501 (scaled takes fewer)")
+    if score == "olsson":
+        return loss[..., 500] - loss[..., 50]
+    if score == "scaled":
+        return loss[..., -1] - loss[..., n // 8]
+    if period is None:
+        raise ValueError(f"period is None, the score {score} needs the length of the repeated block")
+    first, second = half_losses(loss, period)
+    return second - first if score == "halves" else loss[..., -1] - loss[..., period // 2]
+
+
+def loss_pca(losses: ArrayLike, n: int = 2) -> dict[str, Array]:
+    """Principal components of per-token losses over checkpoints (Olsson et al. 2022, after Fort et al.).
+
+    `losses` [C, tokens], one row a checkpoint; centred over checkpoints, then SVD. "path" [C, n] is where each checkpoint
+    lies, "directions" [n, tokens] orthonormal, "share" [n] of the variance. The sign of a component is free: here its
+    largest entry in "directions" is positive. ValueError unless n is between 1 and min(C, tokens).
+    """
+    losses = floating(losses)
+    if losses.ndim != 2 or not 1 <= n <= min(losses.shape):
+        raise ValueError(f"losses has shape {losses.shape}, it must be [checkpoints, tokens], both at least n = {n}")
+    U, s, Vh = jnp.linalg.svd(losses - losses.mean(0), full_matrices=False)
+    largest = jnp.take_along_axis(Vh, jnp.abs(Vh).argmax(1)[:, None], 1)[:, 0]
+    sign = jnp.where(largest < 0, -1, 1).astype(Vh.dtype)
+    share = s**2 / (s**2).sum()
+    return {"path": (U * s * sign)[:, :n], "directions": (sign[:, None] * Vh)[:n], "share": share[:n]}
+
+
+def bos_of(T: int, period: int, name: str) -> int:
+    """1 where T leaves room for a BOS, 0 where it does not; ValueError where it is no block twice."""
+    if period < 1 or T - 2 * period not in (0, 1):
+        raise ValueError(f"period is {period}: {name} has T = {T}, which must be 2·period, or 2·period + 1 with a BOS")
+    return T - 2 * period
