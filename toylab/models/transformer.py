@@ -21,6 +21,7 @@ ACTIVATIONS = {
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
 }  # gelu: torch's exact erf
 INPUTS = ("q_input", "k_input", "v_input")  # patched only: the residual [B, H, P, d_model] as each head reads it
+MLP_INPUT = "mlp_input"  # and [B, P, d_model] as the MLP does, before LayerNorm
 ATTENTION = ("q", "k", "v", "scores", "pattern", "z", "result", "attn_out")
 MLP = ("mlp_pre", "mlp_post", "mlp_out")
 
@@ -121,8 +122,9 @@ class Transformer(nnx.Module):
     def _full(self, x: Array, patch: Patch) -> tuple[Array, Cache]:
         """The plain form: every position of every layer, each activation passing through its patch into the cache."""
         known = ("resid_pre", *ATTENTION, *(MLP if self.d_mlp else ()), "resid_post")
-        if unknown := set(patch) - {*INPUTS, *known}:
-            raise ValueError(f"patch names {sorted(unknown)}: the activations are {', '.join([*INPUTS, *known])}.")
+        patchable = (*INPUTS, *((MLP_INPUT,) if self.d_mlp else ()), *known)
+        if unknown := set(patch) - set(patchable):
+            raise ValueError(f"patch names {sorted(unknown)}: the activations are {', '.join(patchable)}.")
         layers: list[Cache] = []
 
         def keep(name: str, value: Array) -> Array:
@@ -140,7 +142,8 @@ class Transformer(nnx.Module):
             result = keep("result", jnp.einsum("bhqe,hed->bhqd", z, self.W_O[layer]))
             resid = resid + keep("attn_out", jnp.sum(result, axis=1))
             if self.d_mlp:
-                x = self._norm(resid, "ln2", layer)
+                read = patch[MLP_INPUT](resid, layer) if MLP_INPUT in patch else resid
+                x = self._norm(read, "ln2", layer)
                 pre = keep("mlp_pre", x @ self.W_in[layer] + self.b_in[layer])
                 post = keep("mlp_post", ACTIVATIONS[self.activation](pre))
                 resid = resid + keep("mlp_out", post @ self.W_out[layer] + self.b_out[layer])
