@@ -110,6 +110,19 @@ def test_adamw_follows_its_formula_on_biases_too(warmup, eps):
         np.testing.assert_allclose(found[name], expected, rtol=2e-5, atol=2e-6)
 
 
+def test_a_clipped_gradient_keeps_its_direction_and_no_more_than_its_length():
+    """All parameters together: every gradient here is longer than 1, so each counts as its direction."""
+    length = np.sqrt(sum(np.sum(g**2, axis=tuple(range(1, g.ndim))) for g in GRADIENTS.values()))
+    assert (length > 1).all()
+    unit = {name: g / length.reshape(-1, *[1] * (g.ndim - 1)) for name, g in GRADIENTS.items()}
+    clipped, direct = path(AdamW(eps=0.1, clip=1.0)), path(AdamW(eps=0.1), unit)
+    for name in START:
+        np.testing.assert_allclose(clipped[name], direct[name], rtol=1e-5)
+        np.testing.assert_array_equal(path(AdamW(eps=0.1, clip=1e3))[name], path(AdamW(eps=0.1))[name])
+    with pytest.raises(ValueError, match=r"optimizer\.clip is -1"):
+        AdamW(clip=-1.0).check()
+
+
 def test_adam_is_adamw_without_decay():
     found = path(Adam(lr=0.03))
     for name, w in START.items():

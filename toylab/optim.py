@@ -83,13 +83,17 @@ class AdamW(Scheduled):
     b2: float = static(default=0.98)
     eps: float = static(default=1e-8)
     warmup: int = static(default=10)
+    clip: float = static(default=0.0)  # longest gradient, of all parameters together: a longer one is scaled; 0: any
 
     def check(self) -> "AdamW":
         _check(self)
+        if not 0 <= self.clip < float("inf"):
+            raise ValueError(f"optimizer.clip is {self.clip}: it must be a finite length, 0 for none.")
         return self
 
     def transform(self) -> optax.GradientTransformation:
-        return optax.adamw(_scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
+        adamw = optax.adamw(_scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
+        return optax.chain(optax.clip_by_global_norm(self.clip), adamw) if self.clip else adamw
 
 
 class SignedDecayAdamW(Scheduled):
