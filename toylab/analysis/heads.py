@@ -26,10 +26,10 @@ from toylab.analysis.token_losses import (
 from toylab.base import Params, Run
 
 __all__ = [
-    "Detected", "attention_by_offset", "attention_entropy", "block_losses", "blocks", "current_token_score", "detect_head",
-    "duplicate_token_score", "first_token_score", "half_losses", "head_offsets", "head_scores",
-    "in_context_learning_score", "induction_score", "loss_by_position", "loss_pca", "per_token_loss",
-    "prefix_matching_score", "previous_token_score", "repeated_blocks",
+    "Detected", "attention_entropy", "blocks", "current_token_score", "detect_head", "duplicate_token_score",
+    "example_pattern", "first_token_score", "half_losses", "head_scores", "in_context_learning_score", "induction_score",
+    "loss_by_position", "loss_pca", "per_token_loss", "position_losses", "prefix_matching_score", "previous_token_score",
+    "repeated_blocks",
 ]  # fmt: skip
 
 Detected = Literal["previous", "duplicate", "induction"]
@@ -103,12 +103,6 @@ def detect_head(
     return 1 - A.shape[-1] * jnp.abs(A - D).mean((-1, -2))
 
 
-def attention_by_offset(pattern: ArrayLike) -> Array:
-    """Mean attention d positions back, over all queries that reach so far: [..., T], d = 0 … T−1."""
-    A = _pattern(pattern)
-    return jnp.stack([_at_offset(A, d).mean(-1) for d in range(A.shape[-1])], axis=-1)
-
-
 def repeated_blocks(key: Array, n: int, period: int, d_vocab: int) -> Array:
     """Random tokens that the scores are taken on: n blocks of `period` uniform tokens, each twice, int [n, 2·period]."""
     return jnp.tile(jax.random.randint(key, (n, period), 0, d_vocab), (1, 2))
@@ -165,15 +159,14 @@ def head_scores(params: Params, run: Run) -> dict[str, Array]:
     return {name: x.mean(1) for name, x in found.items()} | {"prefix_matching": prefix_matching_score(A, tokens)}
 
 
-def head_offsets(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: mean attention [L, H, T] to d tokens back on repeated random tokens."""
-    A = run.config.net.apply(params, blocks(params, run))[1]["pattern"].mean(1)
-    return {"attention": attention_by_offset(A)}
+def example_pattern(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: each head's pattern [L, H, T, T] on one block of a quarter of the context, twice; float16, to be drawn."""
+    tokens = blocks(params, run)[:1, : (run.data["tokens"].shape[1] - 1) // 4]
+    A = run.config.net.apply(params, jnp.tile(tokens, (1, 2)))[1]["pattern"]
+    return {"pattern": A[:, 0].astype(jnp.float16)}
 
 
-def block_losses(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: loss by position [2m − 1] on repeated random tokens, and of each half."""
-    tokens = blocks(params, run)
-    loss = loss_by_position(run.config.net.apply(params, tokens, full=False)[0], tokens)
-    first, second = half_losses(loss, tokens.shape[1] // 2)
-    return {"by_position": loss, "first_half": first, "second_half": second}
+def position_losses(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: loss by position [P] on the task's evaluation set, `run.data["tokens"]` [N, P + 1]."""
+    tokens = run.data["tokens"]
+    return {"loss": loss_by_position(run.config.net.apply(params, tokens[:, :-1], full=False)[0], tokens)}
