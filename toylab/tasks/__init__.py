@@ -1,5 +1,6 @@
 """Tasks: one family of data a file."""
 
+from toylab.tasks.classification import ItemLabelPairs
 from toylab.tasks.dictionary import MixedFeatures
 from toylab.tasks.hmm import HiddenMarkov
 from toylab.tasks.modular import ModularArithmetic
@@ -10,6 +11,7 @@ from toylab.tasks.sparse import OneHotFeatures, SparseFeatures
 __all__ = [
     "FixedSample",
     "HiddenMarkov",
+    "ItemLabelPairs",
     "MixedFeatures",
     "ModularArithmetic",
     "OneHotFeatures",
