@@ -3,6 +3,7 @@
 from toylab.tasks.classification import ItemLabelPairs
 from toylab.tasks.dictionary import MixedFeatures
 from toylab.tasks.hmm import HiddenMarkov
+from toylab.tasks.markov import MarkovChains
 from toylab.tasks.modular import ModularArithmetic
 from toylab.tasks.sample import FixedSample
 from toylab.tasks.sequence import RepeatedBlocks
@@ -12,6 +13,7 @@ __all__ = [
     "FixedSample",
     "HiddenMarkov",
     "ItemLabelPairs",
+    "MarkovChains",
     "MixedFeatures",
     "ModularArithmetic",
     "OneHotFeatures",
