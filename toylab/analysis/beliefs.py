@@ -1,0 +1,80 @@
+"""Belief states in the residual stream (Shai et al. 2024, arXiv 2405.15943): is it an affine image of the belief simplex?
+
+Least squares with intercept takes the residual stream, after the last layer or of all layers side by side, to the optimal
+predictor's posterior over hidden states, over all sequences and positions, each weighted with the sequence's probability.
+A high R² alone says little: recent tokens read off at random give an untrained network one of .95 on Mess3. So there are
+controls: an untrained network, and beliefs dealt out to other inputs (what a probe of this size fits of anything).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.analysis.probes import r2, residual_streams, ridge
+from toylab.base import Params, Run
+
+
+def regression(residuals: ArrayLike, beliefs: ArrayLike, weight: ArrayLike) -> tuple[Array, Array]:
+    """The image [N, P, states] of residuals [N, P, d] under the best affine map to beliefs [N, P, states], and its R².
+
+    Weighted with weight [N], the probabilities of sequences, at each position alike. Beliefs sum to 1, and so does the
+    image; it may leave the simplex. R² is pooled over states: `1 − Σ w |η − η̂|² / Σ w |η − η̄|²`."""
+    x, y, w = _points(residuals, beliefs, weight)
+    image = ridge(x, y, weight=w)(x)
+    return image.reshape(np.shape(beliefs)), r2(y, image, w)
+
+
+def shuffled(beliefs: Array, seed: int = 0) -> Array:
+    """The same beliefs [N, P, states], dealt out to other sequences and positions."""
+    order = np.random.default_rng(seed).permutation(beliefs.shape[0] * beliefs.shape[1])
+    return beliefs.reshape(len(order), -1)[order].reshape(beliefs.shape)
+
+
+def unexplained_ratio(r2: ArrayLike, control: ArrayLike) -> Array:
+    """`(1 − R²) / (1 − R²_control)`: the share of the variance left by a control that is still left; 1 is no better."""
+    return (1 - jnp.asarray(r2)) / (1 - jnp.asarray(control))
+
+
+def concatenated(streams: Array) -> Array:
+    """[N, P, (L + 1)·d]: the residual streams [L + 1, N, P, d] of all layers side by side."""
+    return jnp.moveaxis(streams, 0, 2).reshape(*streams.shape[1:3], -1)
+
+
+def _points(residuals: ArrayLike, beliefs: ArrayLike, weight: ArrayLike) -> tuple[Array, Array, Array]:
+    x, y, w = jnp.asarray(residuals), jnp.asarray(beliefs), jnp.asarray(weight)
+    if x.ndim != 3 or y.ndim != 3 or x.shape[:2] != y.shape[:2] or w.shape != x.shape[:1]:
+        shapes = f"residuals have shape {x.shape}, beliefs {y.shape} and weight {w.shape}"
+        raise ValueError(f"{shapes}: they must be [N, P, d], [N, P, states] and [N].")
+    return x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1]), jnp.repeat(w, x.shape[1])
+
+
+def _against_shuffled(residuals: Array, run: Run) -> Array:
+    """[2]: R² of the beliefs, and of the same beliefs shuffled; two targets of one factorisation."""
+    beliefs = run.data["beliefs"]
+    x, y, w = _points(residuals, jnp.concatenate([beliefs, shuffled(beliefs)], axis=-1), run.data["weight"])
+    targets, images = jnp.split(y, 2, axis=1), jnp.split(ridge(x, y, weight=w)(x), 2, axis=1)
+    return jnp.stack([r2(target, image, w) for target, image in zip(targets, images, strict=True)])
+
+
+def explained(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: R² from the residual stream after each layer, 0 being the embedding (`layers` [L + 1]), from the last
+    (`final`), and from all side by side (`concat`); the last two also of shuffled beliefs."""
+    streams = residual_streams(run.config.net.apply(params, run.data["tokens"])[1])
+    each = jax.lax.map(lambda stream: _against_shuffled(stream, run), streams)  # [L + 1, 2]
+    both = _against_shuffled(concatenated(streams), run)
+    shuffled = {"final_shuffled": each[-1, 1], "concat_shuffled": both[1]}
+    return {"layers": each[:, 0], "final": each[-1, 0], "concat": both[0], **shuffled}
+
+
+def untrained(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: what `explained` finds in a network of the same kind that was never trained, nor is where this began."""
+    return explained(run.config.net.init(jax.random.key(run.config.seed)), run)
+
+
+def image(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the images [N, P, states] of the last residual and of all residuals in the belief simplex."""
+    streams = residual_streams(run.config.net.apply(params, run.data["tokens"])[1])
+    sides = {"final": streams[-1], "concat": concatenated(streams)}
+    return {name: regression(x, run.data["beliefs"], run.data["weight"])[0] for name, x in sides.items()}

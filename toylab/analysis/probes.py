@@ -1,0 +1,191 @@
+"""Probes: what can be read off activations x [n, d] by an affine map, by few of their coordinates, by a softmax.
+
+Targets are y [n, k] of numbers or labels int [n]; `weight` [n] (default: all alike) says how much each row counts, and is 0
+for rows held out: so a split changes no shape, and everything runs under jit and vmap. Affine probes are in closed form, by
+the singular values of the centred activations; those below `SMALLEST` of the largest count as 0, so that activations that
+span fewer dimensions than they have, as residual streams do, give the shortest solution.
+"""
+
+from typing import Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.analysis.fourier import floating
+from toylab.base import Cache, Params, Run
+
+SMALLEST = 64  # in units of the dtype's rounding error: what a float32 forward pass leaves of an exact 0
+HELD_OUT = 0.25  # of the rows
+SPARSITIES = (1, 2, 4, 8)  # coordinates that the analyzer's sparse probes may read
+Criterion = Literal["forward", "correlation", "mean_difference"]
+
+
+class Probe(NamedTuple):
+    """`x @ weights + bias`; weights [d, k], bias [k]."""
+
+    weights: Array
+    bias: Array
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.matmul(x, self.weights, precision="highest") + self.bias
+
+
+def ridge(x: ArrayLike, y: ArrayLike, penalty: float | Array = 0.0, weight: ArrayLike | None = None) -> Probe:
+    """The affine map that minimises `Σ_n w_n |y_n − x_n W − b|² + penalty |W|²`, Σ w_n = 1; the bias is not penalised.
+
+    `W = V diag(s / (s² + penalty)) Uᵀ √w (y − ȳ)` with `√w (x − x̄) = U diag(s) Vᵀ`; penalty 0 is least squares."""
+    x, y, weight = _rows(x, y, weight)
+    mean_x, mean_y = weight @ x, weight @ y
+    root = jnp.sqrt(weight)[:, None]
+    q, r = jnp.linalg.qr(root * (x - mean_x))  # [n, d], [d, d]: no squared condition number, as in the normal equations
+    u, s, vh = jnp.linalg.svd(r, full_matrices=False)
+    kept = s > SMALLEST * jnp.finfo(x.dtype).eps * s[0]
+    gain = jnp.where(kept, s / jnp.where(kept, s**2 + penalty, 1), 0)
+    onto = _dot(u.T, _dot(q.T, root * (y - mean_y)))  # [d, k]
+    weights = _dot(vh.T, gain[:, None] * onto)
+    return Probe(weights, mean_y - _dot(mean_x, weights))
+
+
+def logistic(
+    x: ArrayLike, labels: Array, n_classes: int, l2: float = 1e-4, steps: int = 500, weight: ArrayLike | None = None
+) -> Probe:
+    """The softmax regression that minimises `Σ_n w_n CE_n + l2/2 |W|²` over standardised x, after `steps` steps of
+    Nesterov's accelerated descent, of length 1/L: `L = ½ λ_max(Σ w x̃ x̃ᵀ) + l2` bounds the curvature (Böhning 1992)."""
+    x, onehot, weight = _rows(x, jax.nn.one_hot(labels, n_classes, dtype=floating(x).dtype), weight)
+    mean, std = _standard(x, weight)
+    z = jnp.concatenate([(x - mean) / std, jnp.ones_like(x[:, :1])], axis=1)  # [n, d + 1]
+    penalised = l2 * jnp.ones((z.shape[1], 1), x.dtype).at[-1].set(0)
+    curvature = 0.5 * jnp.linalg.eigvalsh(_dot(z.T * weight, z))[-1] + l2
+
+    def descend(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        at, ahead, t = state
+        error = weight[:, None] * (jax.nn.softmax(_dot(z, ahead), axis=1) - onehot)
+        new = ahead - (_dot(z.T, error) + penalised * ahead) / curvature
+        later = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
+        return new, new + (t - 1) / later * (new - at), later
+
+    start = jnp.zeros((z.shape[1], n_classes), x.dtype)
+    found, _, _ = jax.lax.fori_loop(0, steps, descend, (start, start, jnp.ones((), x.dtype)))
+    weights = found[:-1] / std[:, None]
+    return Probe(weights, found[-1] - _dot(mean, weights))
+
+
+def select(
+    x: ArrayLike, y: ArrayLike, k: int, criterion: Criterion = "forward", weight: ArrayLike | None = None
+) -> Array:
+    """bool [d]: the k coordinates of x that a sparse probe of y may read.
+
+    forward: one after the other, each that which lowers the squared error most beside those already chosen (orthogonal
+    least squares, Chen, Cowan & Grant 1991). correlation: those of the largest squared correlation with y, summed over y's
+    columns. mean_difference: those whose mean differs most between the rows with y = 1 and y = 0, in absolute value (Gurnee
+    et al. 2023, arXiv 2305.01610); one column of y."""
+    if criterion not in get_args(Criterion):
+        raise ValueError(f"criterion is {criterion!r}: it must be one of {', '.join(get_args(Criterion))}.")
+    x, y, weight = _rows(x, y, weight)
+    if not 1 <= k <= x.shape[1]:
+        raise ValueError(f"k is {k}: it must lie between 1 and the {x.shape[1]} coordinates of x.")
+    if criterion == "mean_difference":
+        if y.shape[1] != 1:
+            raise ValueError(f"y has {y.shape[1]} columns: the criterion 'mean_difference' takes one, of 0s and 1s.")
+        on, off = weight * y[:, 0], weight * (1 - y[:, 0])
+        return _largest(jnp.abs(on @ x / on.sum() - off @ x / off.sum()), k)
+    mean, std = _standard(x, weight)
+    root = jnp.sqrt(weight)[:, None]
+    z, rest = root * (x - mean) / std, root * (y - weight @ y)  # columns of z have length 1
+    if criterion == "correlation":
+        lengths = jnp.sum(rest**2, axis=0)
+        return _largest(jnp.sum(_dot(z.T, rest) ** 2 / jnp.where(lengths > 0, lengths, 1), axis=1), k)
+
+    def add(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        chosen, z, rest = state
+        lengths = jnp.sum(z**2, axis=0)
+        free = ~chosen & (lengths > 1e-6)  # the part of a column not spanned by those chosen; unit columns at first
+        gain = jnp.sum(_dot(z.T, rest) ** 2, axis=1) / jnp.where(free, lengths, 1)
+        best = jnp.argmax(jnp.where(free, gain, -jnp.where(chosen, 2.0, 1.0)))
+        unit = z[:, best] / jnp.sqrt(jnp.where(free[best], lengths[best], 1))
+        z, rest = (a - unit[:, None] * _dot(unit, a) for a in (z, rest))
+        return chosen.at[best].set(True), z, rest
+
+    return jax.lax.fori_loop(0, k, add, (jnp.zeros(x.shape[1], bool), z, rest))[0]
+
+
+def sparse(
+    x: ArrayLike, y: ArrayLike, k: int, criterion: Criterion = "forward", weight: ArrayLike | None = None
+) -> tuple[Probe, Array]:
+    """The least-squares probe that reads only the k coordinates which `select` chooses, and those as bool [d]."""
+    x = floating(x)
+    chosen = select(x, y, k, criterion, weight)
+    return ridge(jnp.where(chosen, x, 0), y, weight=weight), chosen
+
+
+def r2(y: ArrayLike, predicted: ArrayLike, weight: ArrayLike | None = None) -> Array:
+    """`1 − Σ w |y − ŷ|² / Σ w |y − ȳ|²`, pooled over columns: the share of y's variance that the prediction explains. On
+    rows held out it may be below 0."""
+    y, predicted, weight = _rows(y, predicted, weight)
+    return 1 - weight @ jnp.sum((y - predicted) ** 2, axis=1) / (weight @ jnp.sum((y - weight @ y) ** 2, axis=1))
+
+
+def accuracy(logits: ArrayLike, labels: Array, weight: ArrayLike | None = None) -> Array:
+    """The weighted share of rows whose largest logit is that of the label."""
+    logits, _, weight = _rows(logits, logits, weight)
+    return weight @ (jnp.argmax(logits, axis=1) == labels).astype(weight.dtype)
+
+
+def held_out(n: int, share: float = HELD_OUT, seed: int = 0) -> np.ndarray:
+    """bool [n]: the rows to test on, ⌈share · n⌉ of them drawn at random, the same for the same n and seed."""
+    if not 0 < share < 1 or n < 2:
+        raise ValueError(f"n is {n} and share {share!s}: rows must be at least 2 and the share lie between 0 and 1.")
+    return np.random.default_rng(seed).permutation(n) < min(int(np.ceil(share * n)), n - 1)
+
+
+def residual_streams(cache: Cache) -> Array:
+    """[L + 1, B, P, d_model]: the residual stream as it enters the first layer and as it leaves each."""
+    return jnp.concatenate([cache["resid_pre"][:1], cache["resid_post"]])
+
+
+def _rows(x: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> tuple[Array, Array, Array]:
+    """x [n, d], y [n, k] of x's dtype (one column if it has one axis), weight [n] that sums to 1."""
+    x = floating(x)
+    y = jnp.asarray(y).astype(x.dtype)
+    y = y[:, None] if y.ndim == 1 else y
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or not x.size:
+        raise ValueError(f"the rows are of shapes {x.shape} and {y.shape}: they must be [n, d] and [n, k] of one n.")
+    weight = jnp.ones(len(x), x.dtype) if weight is None else jnp.asarray(weight).astype(x.dtype)
+    if weight.shape != (len(x),):
+        raise ValueError(f"weight has shape {weight.shape}: it must be [n] = ({len(x)},), one for each row.")
+    return x, y, weight / weight.sum()
+
+
+def _standard(x: Array, weight: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation [d]; the latter is 1 for a coordinate that is constant but for rounding."""
+    mean = weight @ x
+    variance = weight @ (x - mean) ** 2
+    return mean, jnp.sqrt(jnp.where(variance > (8 * jnp.finfo(x.dtype).eps * mean) ** 2, variance, 1))
+
+
+def _largest(score: Array, k: int) -> Array:
+    """bool [d]: where the k largest entries are; of equal ones the first."""
+    return jnp.zeros(len(score), bool).at[jax.lax.top_k(score, k)[1]].set(True)
+
+
+def _dot(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision="highest")
+
+
+def last_position(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: R² of probes of the belief (`run.data["beliefs"]`) in the last residual at the last position, where no two
+    sequences are alike, on sequences fitted and held out: affine, and sparse for each of `SPARSITIES`."""
+    data = run.data
+    x = residual_streams(run.config.net.apply(params, data["tokens"])[1])[-1, :, -1]
+    y, test = data["beliefs"][:, -1], held_out(len(x))
+    fit, rest = jnp.where(test, 0, data["weight"]), jnp.where(test, data["weight"], 0)
+    probe = ridge(x, y, weight=fit)
+    few = [r2(y, sparse(x, y, k, weight=fit)[0](x), rest) for k in SPARSITIES]
+    return {
+        "r2_fitted": r2(y, probe(x), fit),
+        "r2_held_out": r2(y, probe(x), rest),
+        "sparse_r2_held_out": jnp.stack(few),
+    }
