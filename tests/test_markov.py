@@ -182,7 +182,7 @@ def test_a_model_that_is_a_strategy_measures_no_distance_from_it():
         ),
         ({"transition": CHAIN * np.nan}, r"task\.transition has nan: probabilities are at least 0"),
         ({"transition": np.array([[2.0, -1, 0], *CHAIN[1:]])}, r"task\.transition has -1\.0: probabilities"),
-        ({"transition": np.eye(3)}, r"task\.transition has several stationary laws: take first = 'uniform'"),
+        ({"transition": np.eye(3)}, r"task\.transition has several stationary laws: the first token needs"),
     ],
 )
 def test_bad_chains_are_refused_with_one_sentence(change, message):

@@ -8,6 +8,8 @@ from toylab.tasks.modular import ModularArithmetic
 from toylab.tasks.sample import FixedSample
 from toylab.tasks.sequence import RepeatedBlocks
 from toylab.tasks.sparse import OneHotFeatures, SparseFeatures
+from toylab.tasks.triggers import TriggerBigrams
+from toylab.tasks.trigrams import SkipTrigrams
 
 __all__ = [
     "FixedSample",
@@ -18,5 +20,7 @@ __all__ = [
     "ModularArithmetic",
     "OneHotFeatures",
     "RepeatedBlocks",
+    "SkipTrigrams",
     "SparseFeatures",
+    "TriggerBigrams",
 ]

@@ -47,7 +47,7 @@ class MarkovChains(struct.PyTreeNode):
         if not 0 < self.alpha < math.inf:
             raise ValueError(f"task.alpha is {self.alpha}: it must be above 0, the parameter of a Dirichlet law.")
         if self.transition is not None:
-            _check_transition(np.asarray(self.transition), self.k, self.first)
+            check_transition("task.transition", np.asarray(self.transition), self.k, self.first)
         return self
 
     def check_net(self, net: Any) -> None:
@@ -207,15 +207,18 @@ def mean_row_entropy(k: int, alpha: float = 1.0) -> float:
         return float(digamma(k * alpha + 1) - digamma(alpha + 1))
 
 
-def _check_transition(rows: np.ndarray, k: int, first: First) -> None:
+def check_transition(name: str, rows: np.ndarray, k: int, first: First) -> None:
+    """A chain on k states: rows are probabilities, and the stationary law is one if the first token is to follow it."""
     if rows.shape != (k, k):
-        raise ValueError(f"task.transition has shape {rows.shape}: it must be [k, k] = [{k}, {k}].")
+        raise ValueError(f"{name} has shape {rows.shape}: it must be [k, k] = [{k}, {k}].")
     if not (rows >= 0).all():
-        raise ValueError(f"task.transition has {rows[~(rows >= 0)][0]}: probabilities are at least 0.")
+        raise ValueError(f"{name} has {rows[~(rows >= 0)][0]}: probabilities are at least 0.")
     sums = rows.sum(axis=1)
     worst = abs(sums - 1).argmax()
     if abs(sums[worst] - 1) > 1e-5:
-        raise ValueError(f"task.transition has row {worst} with sum {sums[worst]:g}: every row must sum to 1.")
+        raise ValueError(f"{name} has row {worst} with sum {sums[worst]:g}: every row must sum to 1.")
     rank = np.linalg.matrix_rank(np.eye(k) - rows + 1, tol=1e-6)
     if first == "stationary" and rank < k:
-        raise ValueError("task.transition has several stationary laws: take first = 'uniform', or a chain with one.")
+        raise ValueError(
+            f"{name} has several stationary laws: the first token needs a chain with one, or a uniform law."
+        )
