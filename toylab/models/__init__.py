@@ -20,12 +20,13 @@ from jax import Array
 
 from toylab.base import Cache, Params, Patch, static
 from toylab.models.decoder import FeatureDecoder
+from toylab.models.exemplars import ExemplarTransformer
 from toylab.models.mlp import ModularMLP
 from toylab.models.relu import ToyModel, UntiedToyModel
 from toylab.models.sae import SparseAutoencoder
 from toylab.models.transformer import Transformer
 
-__all__ = ["FeatureDecoder", "ModularMLP", "Net", "SparseAutoencoder", "ToyModel", "Transformer", "UntiedToyModel"]
+__all__ = ["ExemplarTransformer", "FeatureDecoder", "ModularMLP", "Net", "SparseAutoencoder", "ToyModel", "Transformer", "UntiedToyModel"]
 
 
 class Net(struct.PyTreeNode):

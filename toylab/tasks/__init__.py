@@ -2,6 +2,7 @@
 
 from toylab.tasks.classification import ItemLabelPairs
 from toylab.tasks.dictionary import MixedFeatures
+from toylab.tasks.exemplars import RelabelledExemplars
 from toylab.tasks.hmm import HiddenMarkov
 from toylab.tasks.markov import MarkovChains
 from toylab.tasks.modular import ModularArithmetic
@@ -19,6 +20,7 @@ __all__ = [
     "MixedFeatures",
     "ModularArithmetic",
     "OneHotFeatures",
+    "RelabelledExemplars",
     "RepeatedBlocks",
     "SkipTrigrams",
     "SparseFeatures",
