@@ -170,7 +170,9 @@ def test_a_copy_clamp_trains_matching_alone(data):
     task = dataclasses.replace(SMALL, clamp="copy", head=2)
     params = {name: value + 0.1 * jax.random.normal(KEY, value.shape) for name, value in MACHINE.items()}
     gradient = jax.jit(jax.grad(lambda p: task.loss(NET.apply, p, data, KEY)))(params)
-    moved = {name: np.abs(np.asarray(value)).sum(axis=tuple(range(2, value.ndim))) > 0 for name, value in gradient.items()}
+    moved = {
+        name: np.abs(np.asarray(value)).sum(axis=tuple(range(2, value.ndim))) > 0 for name, value in gradient.items()
+    }
     assert moved["W_K"].tolist() == moved["W_Q"].tolist() == [[True] * 3, [False, False, True]]
     assert moved["W_V"].tolist() == [[True] * 3, [False] * 3] and not moved["W_U"].any()
 

@@ -163,7 +163,7 @@ def wires(params: Params, run: Run) -> dict[str, Array]:
 
 
 def toy(params: Params, run: Run) -> dict[str, Array]:
-    """Losses [1000] of the toy model without a clamp, with c, and with b and c clamped. A run's seed picks the toy's: seed 0
-    has the paper's, 1."""
+    """Losses [1000] of the toy model without a clamp, with c, and with b and c clamped. A run's seed picks the toy's:
+    seed 0 has the paper's, 1."""
     true, initial = rank_one_recipe(run.config.seed + 1)
     return {name: rank_one_losses(true, initial, jnp.array(clamped)) for name, clamped in CLAMPS.items()}

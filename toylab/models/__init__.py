@@ -26,7 +26,16 @@ from toylab.models.relu import ToyModel, UntiedToyModel
 from toylab.models.sae import SparseAutoencoder
 from toylab.models.transformer import Transformer
 
-__all__ = ["ExemplarTransformer", "FeatureDecoder", "ModularMLP", "Net", "SparseAutoencoder", "ToyModel", "Transformer", "UntiedToyModel"]
+__all__ = [
+    "ExemplarTransformer",
+    "FeatureDecoder",
+    "ModularMLP",
+    "Net",
+    "SparseAutoencoder",
+    "ToyModel",
+    "Transformer",
+    "UntiedToyModel",
+]
 
 
 class Net(struct.PyTreeNode):

@@ -47,7 +47,7 @@ class ExemplarTransformer(Transformer):
         self.W_U = nnx.Param(jax.random.normal(rngs.params(), (d_model, n_labels)) / d_model**0.5)
 
     @staticmethod
-    def check(*, d_model: int, n_heads: int, **sizes: object) -> None:  # type: ignore[override]
+    def check(*, d_model: int, n_heads: int, **sizes: object) -> None:
         if d_model % n_heads or d_model // n_heads % 2:
             raise ValueError(
                 f"net.d_model is {d_model}: it must be a multiple of 2 · net.n_heads = {2 * n_heads}, because rotary"

@@ -159,12 +159,14 @@ class RelabelledExemplars(struct.PyTreeNode):
         return _given_to(_only(scores, self.head).sum(axis=1), batch.tokens[:, LABELS] - self.n_classes, self.n_labels)
 
     def _patch(self, batch: Batch) -> Patch:
-        one_head = {"z": lambda z, layer: _only(z, self.head) if layer == 1 else z}
+        patch: Patch = {}
         if self.clamp == "previous_token":
-            return one_head | {"pattern": self._previous_token}
-        if self.clamp == "match":
-            return one_head | {"pattern": lambda pattern, layer: _at_label(pattern, batch.correct) if layer else pattern}
-        return one_head | (_perfect_first_layer() if self.clamp.startswith("first_layer") else {})
+            patch = {"pattern": self._previous_token}
+        elif self.clamp == "match":
+            patch = {"pattern": lambda pattern, layer: _at_label(pattern, batch.correct) if layer == 1 else pattern}
+        elif self.clamp.startswith("first_layer"):
+            patch = _perfect_first_layer()
+        return {**patch, "z": lambda z, layer: _only(z, self.head) if layer == 1 else z}
 
     def _previous_token(self, pattern: Array, layer: int) -> Array:
         """Head `previous_head` of layer 1 attends to the position before, and the first position to itself."""
