@@ -16,6 +16,7 @@ from toylab.analysis.interventions import (
 )
 from toylab.models import Net, Transformer
 
+QUICK = {"xla_backend_optimization_level": 0}  # halves the time to compile
 MODELS = ("g1_abs_noln", "g3_shortformer", "g4_rotary")
 TRANSFORMER = {"d_vocab": 20, "d_vocab_out": 20, "n_ctx": 16, "n_layers": 2, "d_model": 32, "n_heads": 4, "d_mlp": 0}
 
@@ -82,7 +83,9 @@ def run_reference(folder, name, function, keys):
     golden = np.load(folder / "attention" / f"{name}.npz")
     with jax.enable_x64():
         inputs = [jnp.asarray(golden[key]) for key in keys]
-        found = jax.jit(partial(function, net_of(str(golden["pos"])).apply))(params_of(golden), *inputs)
+        found = jax.jit(partial(function, net_of(str(golden["pos"])).apply), compiler_options=QUICK)(
+            params_of(golden), *inputs
+        )
         return {key: np.asarray(value) for key, value in found.items()}
 
 

@@ -21,6 +21,7 @@ from jax import Array
 from toylab.base import Cache, Params, Patch, static
 from toylab.models.decoder import FeatureDecoder
 from toylab.models.exemplars import ExemplarTransformer
+from toylab.models.handbuilt import FractionOfPrevious, Histogram, InductionMachine, Reverse
 from toylab.models.mlp import ModularMLP
 from toylab.models.relu import ToyModel, UntiedToyModel
 from toylab.models.sae import SparseAutoencoder
@@ -29,8 +30,12 @@ from toylab.models.transformer import Transformer
 __all__ = [
     "ExemplarTransformer",
     "FeatureDecoder",
+    "FractionOfPrevious",
+    "Histogram",
+    "InductionMachine",
     "ModularMLP",
     "Net",
+    "Reverse",
     "SparseAutoencoder",
     "ToyModel",
     "Transformer",

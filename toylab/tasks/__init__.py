@@ -6,6 +6,7 @@ from toylab.tasks.exemplars import RelabelledExemplars
 from toylab.tasks.hmm import HiddenMarkov
 from toylab.tasks.markov import MarkovChains
 from toylab.tasks.modular import ModularArithmetic
+from toylab.tasks.programs import Program
 from toylab.tasks.sample import FixedSample
 from toylab.tasks.sequence import RepeatedBlocks
 from toylab.tasks.sparse import OneHotFeatures, SparseFeatures
@@ -20,6 +21,7 @@ __all__ = [
     "MixedFeatures",
     "ModularArithmetic",
     "OneHotFeatures",
+    "Program",
     "RelabelledExemplars",
     "RepeatedBlocks",
     "SkipTrigrams",

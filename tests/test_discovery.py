@@ -1,0 +1,178 @@
+"""Edges of the head-level graph on the hand-built induction machine, whose circuit is known, and on a random network with
+MLPs and LayerNorm, where cutting an edge must be what patching the receiver's input by hand is."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from toylab.analysis.discovery import (
+    acdc,
+    edge_attribution,
+    edge_effects,
+    kl_divergence,
+    precision_recall,
+    roc,
+    squared_distance,
+)
+from toylab.analysis.edges import Graph, circuit, written
+from toylab.models import InductionMachine, Net, Transformer
+
+QUICK = {"xla_backend_optimization_level": 0}  # halves the time to compile
+MACHINE = Graph(n_layers=2, n_heads=1)
+TRUE = MACHINE.mask(InductionMachine.EDGES)
+
+
+@pytest.fixture(scope="module")
+def machine(reference):
+    """What discovery finds on the reference's machine: cut edges carry nothing, or what they do on its other input."""
+    golden = np.load(reference / "attention" / "g6_handbuilt_induction.npz")
+    sizes = {"d_vocab": 13, "d_vocab_out": 13, "n_ctx": 17, "n_layers": 2, "d_model": 56, "d_head": 17, "n_heads": 1}
+    apply = Net.of(Transformer, **sizes, d_mlp=0, readout="all").apply
+    params = {name[2:].replace("W_P", "W_pos"): np.float32(golden[name]) for name in golden.files if name[:2] == "w_"}
+    x = jnp.asarray(golden["tokens"])
+
+    @partial(jax.jit, compiler_options=QUICK)
+    def find(params):
+        other = written(apply, params, MACHINE, jnp.asarray(golden["src"]))
+        instead = jnp.stack([0 * other, other])
+
+        def found(substitute):
+            effects = edge_effects(apply, params, MACHINE, x, squared_distance, substitute)
+            keep = jax.lax.map(lambda t: acdc(apply, params, MACHINE, x, squared_distance, t, substitute), thresholds)
+            return effects, keep
+
+        def metric(logits):
+            return jnp.mean(jnp.take_along_axis(logits[:, 9:16], x[:, 10:, None], axis=2))
+
+        attributed = [edge_attribution(apply, params, MACHINE, x, metric, None, points) for points in (1, 16)]
+        return jax.lax.map(found, instead), attributed, apply(params, x)[0], metric(apply(params, x)[0])
+
+    thresholds = jnp.array([1e-6, 1.0, 100.0])
+    (effects, keep), attributed, logits, metric = jax.tree.map(np.asarray, find(params))
+    return {
+        "effects": effects,
+        "keep": keep,
+        "attributed": attributed,
+        "logits": logits,
+        "metric": metric,
+        "golden": golden,
+    }
+
+
+def test_the_machine_has_19_edges_and_7_are_true(machine):
+    assert MACHINE.edges.sum() == 19 and TRUE.sum() == 7
+    assert set(MACHINE.named(TRUE)) == set(InductionMachine.EDGES)
+    np.testing.assert_allclose(machine["logits"], machine["golden"]["logits"], atol=1e-5)
+
+
+def test_zero_ablation_finds_the_true_edges_and_no_others(machine):
+    effects, keep = machine["effects"][0], machine["keep"][0]
+    assert np.all(effects[~TRUE] == 0) and effects[TRUE].min() > 100
+    for found in keep:
+        np.testing.assert_array_equal(precision_recall(found, TRUE), (1, 1))
+    gone = np.mean(np.sum(machine["golden"]["logits"] ** 2, axis=2))  # nothing arrives: all logits are 0
+    assert effects[MACHINE._at("1.0", "out")] == pytest.approx(gone, rel=1e-5)
+    assert effects[MACHINE._at("embed", "1.0.v")] == pytest.approx(gone, rel=1e-5)
+
+
+def test_resampling_misses_the_positions_which_are_the_same_in_every_input(machine):
+    effects, keep = machine["effects"][1], machine["keep"][1]
+    unseen = MACHINE.mask([("pos", "0.0.q"), ("pos", "0.0.k")])
+    assert np.all(effects[~TRUE | unseen] == 0) and np.all(effects[TRUE & ~unseen] > 100)
+    np.testing.assert_array_equal(keep, np.broadcast_to(TRUE & ~unseen, keep.shape))
+
+
+def test_attribution_is_blind_behind_saturated_patterns_and_along_the_way_sees_them(machine):
+    plain, integrated = machine["attributed"]
+    behind = TRUE & ~MACHINE.mask([("embed", "1.0.v"), ("1.0", "out")])
+    assert np.abs(plain[behind]).max() < 1e-12 and np.abs(plain[TRUE & ~behind]).min() > 10
+    assert float(roc(np.abs(integrated), TRUE, MACHINE.edges)[2]) == 1
+    assert -integrated.sum() == pytest.approx(float(machine["metric"]), rel=2e-3)  # with all edges cut the metric is 0
+
+
+def random_network(**fields):
+    sizes = {"d_vocab": 5, "d_vocab_out": 5, "n_ctx": 4, "n_layers": 2, "n_heads": 2, "d_model": 8, "d_mlp": 6}
+    net = Net.of(Transformer, **{**sizes, "readout": "all", **fields})
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(net.init, jax.random.key(0))
+    params = {name: np.float32(rng.normal(size=leaf.shape) * 0.7) for name, leaf in shapes.items()}
+    x, other = rng.integers(0, 5, (2, 3, 4))
+    return net.apply, params, x, other
+
+
+@pytest.fixture(scope="module")
+def network():
+    return random_network(layer_norm=True)
+
+
+def test_a_cut_edge_is_a_patch_of_the_receivers_input(network):
+    apply, params, x, other = network
+    graph = Graph(n_layers=2, n_heads=2, mlps=True)
+    sent, cache = written(apply, params, graph, x), apply(params, x)[1]
+    other_cache = apply(params, other)[1]
+    embed, pos, first = params["W_E"][x], params["W_pos"], cache["result"][0]
+    by_hand = {  # of single edges, each cut to zero
+        ("pos", "0.1.q"): {"q_input": lambda v, layer: v.at[:, 1].add(-pos) if layer == 0 else v},
+        ("embed", "0.0.v"): {"v_input": lambda v, layer: v.at[:, 0].add(-embed) if layer == 0 else v},
+        ("0.0", "1.1.k"): {"k_input": lambda v, layer: v.at[:, 1].add(-first[:, 0]) if layer == 1 else v},
+        ("0.1", "mlp0.in"): {"mlp_input": lambda v, layer: v - first[:, 1] if layer == 0 else v},
+        ("mlp0", "mlp1.in"): {"mlp_input": lambda v, layer: v - cache["mlp_out"][0] if layer == 1 else v},
+        ("mlp1", "out"): {"resid_post": lambda v, layer: v - cache["mlp_out"][1] if layer == 1 else v},
+    }
+    every = jnp.asarray(graph.edges, jnp.float32)
+    one = jax.jit(lambda keep: circuit(apply, params, graph, x, keep), compiler_options=QUICK)
+    np.testing.assert_allclose(one(every), apply(params, x)[0], atol=2e-5)
+    for edge, patch in by_hand.items():
+        np.testing.assert_allclose(one(every - graph.mask([edge])), apply(params, x, patch)[0], atol=2e-5, err_msg=edge)
+    np.testing.assert_allclose(sent.sum(axis=0), cache["resid_post"][-1], atol=1e-5)
+    instead = written(apply, params, graph, other)
+    swap = {"resid_post": lambda v, layer: v - cache["mlp_out"][1] + other_cache["mlp_out"][1] if layer == 1 else v}
+    found = circuit(apply, params, graph, x, every - graph.mask([("mlp1", "out")]), instead)
+    np.testing.assert_allclose(found, apply(params, x, swap)[0], atol=2e-5)
+
+
+def test_acdc_is_the_greedy_sweep_and_attribution_the_slope():
+    """Against a plain loop over edges, and against finite differences; positions are not in the residual here."""
+    apply, params, x, other = random_network(n_heads=1, d_mlp=0, positions="rotary")
+    graph = Graph(n_layers=2, n_heads=1, positions=False)
+    sub = written(apply, params, graph, other)
+    run = jax.jit(lambda keep: circuit(apply, params, graph, x, keep, sub), compiler_options=QUICK)
+    whole = run(graph.edges.astype(np.float32))
+    keep, now = graph.edges.astype(np.float32), 0.0
+    for receiver in reversed(graph.receivers):
+        for sender in reversed(graph.senders):
+            if graph.edges[graph._at(sender, receiver)]:
+                without = keep - graph.mask([(sender, receiver)])
+                after = float(kl_divergence(run(without), whole))
+                keep, now = (without, after) if after - now < 1 else (keep, now)
+    found = jax.jit(lambda: acdc(apply, params, graph, x, kl_divergence, 1.0, sub), compiler_options=QUICK)()
+    np.testing.assert_array_equal(found, keep > 0)
+    assert 0 < keep.sum() < graph.edges.sum()
+
+    scores = jax.jit(
+        lambda: edge_attribution(apply, params, graph, x, lambda z: jnp.mean(z[..., 0]), sub), compiler_options=QUICK
+    )()
+    for edge in (("0.0", "1.0.v"), ("embed", "0.0.q"), ("1.0", "out")):
+        by = 1e-2 * graph.mask([edge])
+        slope = (run(graph.edges - by)[..., 0].mean() - run(graph.edges + by)[..., 0].mean()) / 2e-2
+        assert scores[graph._at(*edge)] == pytest.approx(float(slope), abs=3e-4)
+
+
+def test_rates_and_area():
+    true, edges = np.array([[True, True, False, False]]), np.ones((1, 4), bool)
+    false_rate, true_rate, area = roc(jnp.array([[3.0, 1.0, 1.0, 0.0]]), true, edges)
+    assert area == pytest.approx((2 + 0.5 + 1) / 4)  # one tie among four pairs
+    np.testing.assert_allclose(true_rate, [0, 0.5, 1, 1, 1])
+    np.testing.assert_allclose(false_rate, [0, 0, 0, 0.5, 1])
+    found = np.array([[[True, False, True, False]], [[False] * 4]])
+    np.testing.assert_allclose(precision_recall(found, true), [[0.5, 1], [0.5, 0]])
+
+
+def test_an_edge_that_is_not_there():
+    with pytest.raises(
+        ValueError, match=r"edge .'1.0', '0.0.q'. is not in the graph: senders are embed, pos, 0.0, 1.0,"
+    ):
+        MACHINE.mask([("1.0", "0.0.q")])

@@ -1,0 +1,156 @@
+"""The head-level graph of a transformer, and the network with some of its edges cut.
+
+Senders write into the residual stream: the embedding, the positions, every head and every MLP. Receivers read from it:
+each head's query, key and value, each MLP and the output (nodes as in Conmy et al. 2023, arXiv 2304.14997). An edge is
+one sender's share in one receiver's input; it can be cut exactly, because a receiver's input is the sum over the senders
+before it (Elhage et al. 2021). Edges are masks [S, R] over senders and receivers in the order of `Graph`; `keep` is true
+(or 1) where an edge is in force.
+
+A cut edge carries nothing (`substitute=None`, zero ablation) or what its sender writes on another input (resample
+ablation; `written` gives it). Zero ablation sees everything a circuit needs, resampling only what varies over inputs: an
+edge that carries positions or a constant makes no difference to it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from toylab.base import Apply, Params
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The graph of a transformer with `n_layers` layers of `n_heads` heads: names of senders and receivers in the order in
+    which they are computed. Positions are a sender only where they are added to the residual (`positions="abs"`)."""
+
+    n_layers: int
+    n_heads: int
+    mlps: bool = False
+    positions: bool = True
+
+    @classmethod
+    def of(cls, net: Any) -> "Graph":
+        """The graph of a `Net` of a Transformer."""
+        return cls(net.n_layers, net.n_heads, mlps=net.d_mlp > 0, positions=net.positions == "abs")
+
+    @cached_property
+    def senders(self) -> tuple[str, ...]:
+        """embed, pos, then layer by layer the heads 0.0, 0.1, … and the MLP mlp0."""
+        heads = [[f"{layer}.{head}" for head in range(self.n_heads)] for layer in range(self.n_layers)]
+        blocks = [names + [f"mlp{layer}"] * self.mlps for layer, names in enumerate(heads)]
+        return ("embed", *["pos"] * self.positions, *(name for block in blocks for name in block))
+
+    @cached_property
+    def receivers(self) -> tuple[str, ...]:
+        """Layer by layer 0.0.q, 0.1.q, …, 0.0.k, …, 0.0.v, …, mlp0.in; then out."""
+        names = []
+        for layer in range(self.n_layers):
+            names += [f"{layer}.{head}.{input}" for input in "qkv" for head in range(self.n_heads)]
+            names += [f"mlp{layer}.in"] * self.mlps
+        return (*names, "out")
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """bool [S, R]: the sender comes before the receiver."""
+        own = ["embed", *["pos"] * self.positions]
+        before: dict[str, set[str]] = {}
+        for layer in range(self.n_layers):
+            heads = [f"{layer}.{head}" for head in range(self.n_heads)]
+            before |= {f"{head}.{input}": set(own) for head in heads for input in "qkv"}
+            own += heads
+            before[f"mlp{layer}.in"] = set(own)
+            own += [f"mlp{layer}"] * self.mlps
+        before["out"] = set(own)
+        return np.array([[sender in before[receiver] for receiver in self.receivers] for sender in self.senders])
+
+    def mask(self, edges: Iterable[tuple[str, str]]) -> np.ndarray:
+        """bool [S, R] of edges given by name, `("0.0", "1.0.k")`."""
+        mask = np.zeros_like(self.edges)
+        for sender, receiver in edges:
+            if (
+                sender not in self.senders
+                or receiver not in self.receivers
+                or not self.edges[self._at(sender, receiver)]
+            ):
+                raise ValueError(
+                    f"edge {(sender, receiver)} is not in the graph: senders are {', '.join(self.senders)}, receivers"
+                    f" {', '.join(self.receivers)}, and a sender must come before its receiver."
+                )
+            mask[self._at(sender, receiver)] = True
+        return mask
+
+    def named(self, mask: np.ndarray) -> list[tuple[str, str]]:
+        """The edges of a mask [S, R] by name."""
+        return [(self.senders[s], self.receivers[r]) for s, r in np.argwhere(np.asarray(mask) & self.edges)]
+
+    def _at(self, sender: str, receiver: str) -> tuple[int, int]:
+        return self.senders.index(sender), self.receivers.index(receiver)
+
+
+def written(apply: Apply, params: Params, graph: Graph, x: Array) -> Array:
+    """[S, B, P, d_model]: what each sender writes on the inputs x, by the whole network."""
+    _, cache = apply(params, x, full=True)
+    entering = _entering(params, graph, cache["resid_pre"][0])
+    for layer in range(graph.n_layers):
+        entering += [cache["result"][layer][:, head] for head in range(graph.n_heads)]
+        entering += [cache["mlp_out"][layer]] if graph.mlps else []
+    return jnp.stack(entering)
+
+
+def circuit(
+    apply: Apply, params: Params, graph: Graph, x: Array, keep: Array, substitute: Array | None = None
+) -> Array:
+    """Logits on x of the network with only the edges of `keep` [S, R] in force; the others carry `substitute` [S, B, P,
+    d_model] (of `written`), or nothing. `keep` may lie between 0 and 1, and may be differentiated.
+
+    One forward pass: each receiver's input is put together anew from what the senders before it write in this very pass.
+    """
+    own: list[Array] = []  # what the senders write, as the pass goes along
+    receivers = {name: at for at, name in enumerate(graph.receivers)}
+
+    def read(names: list[str]) -> Array:
+        """[B, receivers, P, d_model]: the inputs of some receivers that the same senders come before."""
+        weight = keep[: len(own), np.array([receivers[name] for name in names])]  # [S, receivers]
+        weight = weight.astype(own[0].dtype)
+        value = jnp.einsum("sr,sbpd->brpd", weight, jnp.stack(own))
+        if substitute is not None:
+            value = value + jnp.einsum("sr,sbpd->brpd", 1 - weight, substitute[: len(own)])
+        return value
+
+    def heads(input: str) -> Callable[[Array, int], Array]:
+        return lambda _, layer: read([f"{layer}.{head}.{input}" for head in range(graph.n_heads)])
+
+    def enter(resid: Array, layer: int) -> Array:
+        if layer == 0:
+            own.extend(_entering(params, graph, resid))
+        return resid
+
+    def from_heads(result: Array, layer: int) -> Array:
+        own.extend(result[:, head] for head in range(graph.n_heads))
+        return result
+
+    def from_mlp(out: Array, layer: int) -> Array:
+        own.append(out)
+        return out
+
+    def leave(resid: Array, layer: int) -> Array:
+        return read(["out"])[:, 0] if layer == graph.n_layers - 1 else resid
+
+    patch: dict[str, Callable[[Array, int], Array]] = {"resid_pre": enter, "result": from_heads, "resid_post": leave}
+    patch |= {f"{input}_input": heads(input) for input in "qkv"}
+    if graph.mlps:
+        patch |= {"mlp_input": lambda _, layer: read([f"mlp{layer}.in"])[:, 0], "mlp_out": from_mlp}
+    return apply(params, x, patch, full=True)[0]
+
+
+def _entering(params: Params, graph: Graph, resid: Array) -> list[Array]:
+    """The embedding and the positions [B, P, d_model], of the residual before the first layer."""
+    if not graph.positions:
+        return [resid]
+    positions = jnp.broadcast_to(params["W_pos"][: resid.shape[1]], resid.shape)
+    return [resid - positions, positions]

@@ -1,0 +1,86 @@
+"""Causal scrubbing: does a hypothesis about what an activation depends on account for the network's loss?
+
+A hypothesis names a *feature* of the input for every position: what the activation there may depend on, according to it
+(the token there, the token before, nothing). Scrubbing puts in its place the same activation from another example of the
+batch, drawn among those whose feature at that position agrees; if the hypothesis is right, nothing is lost. The share of
+the loss that is explained is
+
+    1 − (L_scrubbed − L) / (L_random − L)        1: all; 0: as much as a hypothesis that allows no dependence
+
+(Chan et al. 2022, Causal scrubbing; the formula as in their results on induction heads). Each activation of the
+hypothesis, that is each head's query, key or value input, is drawn on its own, so that a wrong hypothesis cannot hide
+behind inputs that happen to fit together.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from toylab.base import Apply, Params, Patch
+
+Hypothesis = Mapping[tuple[int, int, Literal["q", "k", "v"]], Array]
+"""(layer, head, input) → the feature [B, P], whole numbers, on which that input may depend."""
+
+
+def donors(key: Array, feature: Array) -> Array:
+    """int [B, P]: for each example and position an example whose feature there is the same, evenly among all such in the
+    batch, itself included."""
+    n = len(feature)
+    agrees = feature[:, None] == feature[None]  # [B, B, P]
+    return jax.random.categorical(key, jnp.where(agrees, 0.0, -jnp.inf), axis=1, shape=(n, *feature.shape[1:]))
+
+
+def scrubbed(apply: Apply, params: Params, x: Array, hypothesis: Hypothesis, key: Array) -> Array:
+    """Logits on x with every input of the hypothesis resampled among the examples that agree with it.
+
+    What the hypothesis does not name runs as it is, on what it then finds. Inputs are resampled before LayerNorm, from
+    runs of the whole network.
+    """
+    _, cache = apply(params, x, full=True)
+    resid = cache["resid_pre"]  # [L, B, P, d_model]
+    drawn = {
+        place: donors(one, feature)
+        for one, (place, feature) in zip(jax.random.split(key, len(hypothesis)), hypothesis.items(), strict=True)
+    }
+    positions = jnp.arange(resid.shape[2])
+
+    def resampled(kind: str, value: Array, at: int) -> Array:  # [B, H, P, d_model]
+        for (layer, head, input), rows in drawn.items():
+            if layer == at and input == kind:
+                value = value.at[:, head].set(resid[layer][rows, positions])
+        return value
+
+    named = sorted({input for _, _, input in hypothesis})
+    patch: Patch = {f"{kind}_input": partial(resampled, kind) for kind in named}
+    return apply(params, x, patch, full=True)[0]
+
+
+def no_dependence(tokens: Array) -> Array:
+    """The feature of inputs that may depend on nothing but the position."""
+    return jnp.zeros_like(tokens)
+
+
+def this_token(tokens: Array) -> Array:
+    """The feature of inputs that depend on the token at their position."""
+    return tokens
+
+
+def previous_token(tokens: Array) -> Array:
+    """The feature of inputs that depend on the token before; −1 at the first position."""
+    return jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
+
+
+def naive_induction(tokens: Array, layer: int, head: int, parts: str = "qkv") -> Hypothesis:
+    """The naive account of an induction head: it looks for the key whose *previous* token is the current one, and copies
+    the token at that key (Chan et al. 2022, where the three parts are EQ, PTH-K and EV). `parts` picks some of them."""
+    features = {"q": this_token, "k": previous_token, "v": this_token}
+    return {(layer, head, part): features[part](tokens) for part in features if part in parts}  # type: ignore[misc]
+
+
+def explained(loss: Array, scrubbed: Array, random: Array) -> Array:
+    """1 − (L_scrubbed − L) / (L_random − L)."""
+    return 1 - (scrubbed - loss) / (random - loss)
