@@ -12,9 +12,9 @@ from toylab.analysis import analyze
 from toylab.analysis.llc import (
     SGLD,
     analyzer,
-    head_mask,
     local_learning_coefficient,
     normal_crossing,
+    of_heads,
     quadratic,
     reduced_rank_regression,
     watanabe_nbeta,
@@ -89,19 +89,21 @@ def test_the_refined_coefficient_is_that_of_the_block_that_moves():
     assert still["llc"] == 0 and still["standard_error"] == 0
 
 
-def test_the_refined_coefficient_of_a_head():
-    """Curvature a in the weights of head (1, 0), others in all else: λ̂ is that of the head's 4 · 6 weights alone."""
+def test_the_refined_coefficients_of_heads():
+    """Curvature 10 in every weight and 11.5 in those of head (1, 0): λ̂ is that of a head's own 24 weights alone."""
     shape = {"W_Q": (2, 2, 3, 2), "W_K": (2, 2, 3, 2), "W_V": (2, 2, 3, 2), "W_O": (2, 2, 2, 3), "W_E": (5, 3)}
     params = {name: jnp.zeros((1, 1, *size)) for name, size in shape.items()}  # [R, T, …]
 
     def loss(params, run):
         own = sum(jnp.sum(params[name][1, 0] ** 2) for name in shape if name != "W_E")
-        return 0.25 * own + 5 * sum(jnp.sum(value**2) for value in params.values())
+        return 0.75 * own + 5 * sum(jnp.sum(value**2) for value in params.values())
 
-    few = SGLD(nbeta=10.0, gamma=1.0, eps=0.005, chains=16, burn_in=300, draws=2000)
-    refined = analyze(analyzer(few, loss, mask=head_mask(1, 0)), params, Run(config=None, data={}))
-    found = {name: value[0, 0] for name, value in refined.items()}
-    assert agrees(found, quadratic(np.full(24, 10.5), 10.0, 1.0, 0.005)) and found["standard_error"] < 0.5
+    few = SGLD(nbeta=1.0, gamma=10.0, eps=0.005, chains=16, burn_in=300, draws=2000)
+    refined = analyze(of_heads(few, loss), params, Run(config=None, data={}))
+    for layer, head in np.ndindex(2, 2):
+        found = {name: value[0, 0, layer, head] for name, value in refined.items()}
+        curvature = 11.5 if (layer, head) == (1, 0) else 10.0
+        assert agrees(found, quadratic(np.full(24, curvature), 1.0, 10.0, 0.005)) and found["standard_error"] < 0.1
 
 
 @pytest.mark.parametrize(("chains", "batches"), [(1, 20), (16, 2)])

@@ -158,37 +158,44 @@ def task_loss(params: Params, run: Run, key: Array) -> Array:
     return run.config.task.loss(partial(run.config.net.apply, full=False), params, run.data, key)
 
 
-def analyzer(
-    sampler: SGLD,
-    loss: Callable[..., Array] = task_loss,
-    seed: int = 0,
-    mask: Callable[[Params], Params] | None = None,
-) -> Analyzer:
+def analyzer(sampler: SGLD, loss: Callable[..., Array] = task_loss, seed: int = 0) -> Analyzer:
     """`local_learning_coefficient` as an analyzer; make it once, at module level. `loss(params, run[, key])`.
 
     The same noise serves every saved point, so that differences along a path are less noisy than the values.
-    `mask(params)` says what moves (1) and what is held (0): the weight-refined LLC; `head_mask` makes one.
     """
     sampler.check()
-    has_key = _takes_key(loss, ("params", "run"))
 
     def llc(params: Params, run: Run) -> dict[str, Array]:
-        of_run = (lambda w, key: loss(w, run, key)) if has_key else (lambda w: loss(w, run))
-        moves = None if mask is None else mask(params)
-        return local_learning_coefficient(of_run, params, jax.random.key(seed), sampler, moves)
+        return local_learning_coefficient(_of_run(loss, run), params, jax.random.key(seed), sampler)
 
     return llc
 
 
-def head_mask(layer: int, head: int) -> Callable[[Params], Params]:
-    """Only the weights of one attention head move: its slices of W_Q, W_K, W_V [L, H, d_model, d_head] and W_O."""
+def of_heads(sampler: SGLD, loss: Callable[..., Array] = task_loss, seed: int = 0) -> Analyzer:
+    """The coefficient refined to the weights of each attention head, its slices of W_Q, W_K, W_V [L, H, d_model, d_head]
+    and W_O, all else being held (Wang et al. 2024): every output of `local_learning_coefficient` as [L, H, …]."""
+    sampler.check()
 
-    def mask(params: Params) -> Params:
-        held = {name: jnp.zeros_like(value) for name, value in params.items()}
-        own = {name: held[name].at[layer, head].set(1.0) for name in ("W_Q", "W_K", "W_V", "W_O")}
-        return {**held, **own}
+    def llc(params: Params, run: Run) -> dict[str, Array]:
+        key, own = jax.random.key(seed), ("W_Q", "W_K", "W_V", "W_O")
 
-    return mask
+        def refined(moves: Array) -> dict[str, Array]:
+            """moves [L, H]: 1 for the head that moves."""
+            mask = {name: moves[..., None, None] if name in own else jnp.zeros(()) for name in params}
+            return local_learning_coefficient(_of_run(loss, run), params, key, sampler, mask)
+
+        n_layers, n_heads = params["W_Q"].shape[:2]
+        each = jnp.eye(n_layers * n_heads).reshape(-1, n_layers, n_heads)
+        found = jax.lax.map(refined, each)  # one after the other, and one program for all
+        return {name: value.reshape(n_layers, n_heads, *value.shape[1:]) for name, value in found.items()}
+
+    return llc
+
+
+def _of_run(loss: Callable[..., Array], run: Run) -> Callable[..., Array]:
+    if _takes_key(loss, ("params", "run")):
+        return lambda w, key: loss(w, run, key)
+    return lambda w: loss(w, run)
 
 
 def watanabe_nbeta(n: int) -> float:

@@ -1,0 +1,227 @@
+"""Stages of learning: the local learning coefficient, whole and of each head, along a run that learns induction.
+
+Claim     Learning passes through stages that the loss alone does not show. Where induction heads form, the loss falls and
+          the model becomes more complex: the local learning coefficient λ̂ rises. The coefficient refined to the weights of
+          one head tells when that head specialises, and what kind of head it is. In the plane of the two main components
+          of its per-token losses the run turns.
+Source    Hoogland et al. 2024, Loss landscape degeneracy and stagewise development in transformers; Wang et al. 2024,
+          Differentiation and specialization of attention heads via the refined local learning coefficient; Olsson et al.
+          2022 (arXiv 2209.11895), per-token losses. Theirs are language models, of 3 million parameters and more; here the
+          repeated random blocks of the page `induction`, two layers of two heads, positions for queries and keys only.
+Expect    λ̂ (nβ = 100) about 110 at the start, 250 before the induction heads form, 400 after; each head's 4, 40, 80.
+          That is what seven checkpoints of a reference run gave, on which the sampler was set; λ̂ never fell there.
+Cost      cpu: 3 seeds, 10 minutes on one core, nearly all of it sampling. paper: 8 seeds, more saved points, an hour.
+Command   python run_sweep.py stages [--scale smoke|cpu|paper]
+Fails     There is no stage of falling λ̂ before the heads form: with one kind of regularity in the data and previous-token
+          scores that rise together with the induction scores, nothing is there to be simplified first. The run does not
+          turn in the plane of its losses where the heads begin to form but where they have formed.
+Changed   After a first run the claim on the turn from before to after was added beside that on the turn at the start.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from toylab.analysis import heads, llc
+from toylab.base import Config, Params, Run
+from toylab.lab import Claim, Measures
+from toylab.models import Net, Transformer
+from toylab.optim import AdamW
+from toylab.plots import stages as plots
+from toylab.plots import turns
+from toylab.sweep import log_then_linear
+from toylab.tasks import RepeatedBlocks
+from toylab.tasks.sequence import repeated, token_losses
+
+HOOGLAND, WANG, OLSSON = "Hoogland et al. 2024", "Wang et al. 2024", "Olsson et al. 2022"
+
+
+def learner(seed: int = 0, size: int = 32, **task: int) -> Config:
+    """The shortformer run of the page `induction`: `size` tokens, positions and dimensions."""
+    net = Net.of(
+        Transformer, d_vocab=size, d_vocab_out=size, n_ctx=size, d_model=size, n_layers=2, n_heads=2, d_mlp=0,
+        positions="shortformer", readout="all",
+    )  # fmt: skip
+    optimizer = AdamW(lr=3e-3, weight_decay=0.01, b1=0.9, b2=0.98, warmup=20, clip=1.0)
+    blocks = RepeatedBlocks(d_vocab=size, n_ctx=size, min_period=size // 4, max_period=size // 2, **task)
+    return Config(blocks, net, optimizer, seed=seed)
+
+
+CONFIGS = {
+    "smoke": [learner(seed, 8, batch_size=2, n_eval=16) for seed in range(2)],
+    "cpu": [learner(seed) for seed in range(3)],
+    "paper": [learner(seed) for seed in range(8)],
+}
+FORMING = np.arange(100, 1000, 100)  # every seed's heads form here
+SAVES = {
+    "smoke": (0, 150, 300),
+    "cpu": np.union1d(FORMING, [0, 50, 550, 650, 750, 1000, 1250, 1500, 2000, 2500, 3000]),
+    "paper": np.union1d(np.arange(50, 1500, 50), log_then_linear(10, 6000, 40)),
+}
+STOP: dict = dict.fromkeys(SAVES)
+MILESTONE = ("copies", lambda measures: measures["second_half_loss"][..., -1] < 1.0)
+PROBES: dict = {}
+FINAL: dict = {}
+
+SAMPLER = llc.SGLD(nbeta=100.0, gamma=10.0, eps=1e-3, chains=2, burn_in=80, draws=120)
+
+
+def attention(params: Params, run: Run) -> dict[str, Array]:
+    """previous_token, induction [L, H] on random blocks, each twice."""
+    task: Any = run.config.task
+    tokens = repeated(jax.random.key(1), 64, task.d_vocab, task.n_ctx // 2)
+    pattern = run.config.net.apply(params, tokens)[1]["pattern"]  # [L, B, H, P, P]
+    scores = {
+        "previous_token": heads.previous_token_score(pattern),
+        "induction": heads.induction_score(pattern, task.n_ctx // 2),
+    }
+    return {name: score.mean(1) for name, score in scores.items()}
+
+
+def per_token(params: Params, run: Run) -> dict[str, Array]:
+    """loss [16, P] of single tokens, in nats."""
+    return {"loss": token_losses(run.config.net.apply, params, run.data["tokens"][:16])}
+
+
+ANALYSES = {
+    "attention": attention,
+    "per_token": per_token,
+    "llc": llc.analyzer(SAMPLER),
+    "heads": llc.of_heads(SAMPLER),
+}
+
+
+def guessing(m: Measures) -> float:
+    """Nats: the loss of guessing among all tokens."""
+    return float(np.log(m["config/task.d_vocab"][0]))
+
+
+def change(m: Measures) -> np.ndarray:
+    """[R, 2]: indices of the saved points between which the induction heads form: the last with a second-half loss above
+    80 % of guessing, and the first below 30 % (−1 where a run never gets there)."""
+    share = m["second_half_loss"] / guessing(m)
+    before = share.shape[1] - 1 - (share[:, ::-1] > 0.8).argmax(axis=1)
+    after = np.where((share < 0.3).any(axis=1), (share < 0.3).argmax(axis=1), -1)
+    return np.stack([before, after], axis=1)
+
+
+def over_change(quantity: Callable[[np.ndarray, np.ndarray, np.ndarray], float]) -> Callable[[Measures], np.ndarray]:
+    """A claim's quantity from each run's λ̂ [T], its standard error [T] and `change` [2]; nan for a run without one."""
+
+    def of_runs(m: Measures) -> np.ndarray:
+        each = zip(m["llc/llc"], m["llc/standard_error"], change(m), strict=True)
+        return np.array([quantity(*one) if one[-1][1] > 0 else np.nan for one in each])
+
+    return of_runs
+
+
+def rise(lam: np.ndarray, error: np.ndarray, at: np.ndarray) -> float:
+    return lam[at[1]] / lam[at[0]]
+
+
+def largest_fall(lam: np.ndarray, error: np.ndarray, at: np.ndarray) -> float:
+    """From a maximum so far to a later point, up to the start of the change, in standard errors of the difference."""
+    lam, error = lam[: at[0] + 1], error[: at[0] + 1]
+    peak = [int(lam[: i + 1].argmax()) for i in range(len(lam))]
+    return float(np.max((lam[peak] - lam) / np.hypot(error[peak], error)))
+
+
+def apart(m: Measures) -> np.ndarray:
+    """Steps between the fastest rise of λ̂ and the fastest fall of the loss, both between saved points."""
+    gaps, middles = np.diff(m.steps), (m.steps[1:] + m.steps[:-1]) / 2
+    rising = (np.diff(m["llc/llc"]) / gaps)[:, middles >= FORMING[0]]
+    falling = (-np.diff(m["second_half_loss"]) / gaps)[:, middles >= FORMING[0]]
+    middles = middles[middles >= FORMING[0]]
+    return np.abs(middles[rising.argmax(axis=1)] - middles[falling.argmax(axis=1)])
+
+
+def specialisation(m: Measures) -> np.ndarray:
+    """Least over the heads of refined λ̂ at its peak over that at the start."""
+    return (m["heads/llc"].max(axis=1) / m["heads/llc"][:, 0]).min(axis=(1, 2))
+
+
+def induction_over_others(m: Measures) -> np.ndarray:
+    """Refined λ̂ at the end: mean of layer 1 (induction heads) over that of layer 0."""
+    end = m["heads/llc"][:, -1].mean(axis=-1)  # [R, L]
+    return end[:, 1] / end[:, 0]
+
+
+def retreat(m: Measures) -> np.ndarray:
+    """Refined λ̂ of layer 1: at the end over its highest."""
+    layer = m["heads/llc"][:, :, 1].mean(axis=-1)  # [R, T]
+    return layer[:, -1] / layer.max(axis=1)
+
+
+def components(m: Measures) -> Mapping[str, np.ndarray]:
+    """share [R, 2] and path [R, T, 2] of the two main components of the per-token losses over checkpoints."""
+    losses = m["per_token/loss"]
+    found = [heads.loss_pca(run.reshape(len(run), -1)) for run in losses]
+    return {name: np.array([np.asarray(one[name]) for one in found]) for name in ("share", "path")}
+
+
+def turns_by(m: Measures, onward: Callable[[np.ndarray, int, int], np.ndarray]) -> np.ndarray:
+    """Degrees between the direction of each run's path up to the change and that of `onward(path, before, after)`."""
+    angles = []
+    for path, (before, after) in zip(components(m)["path"], change(m), strict=True):
+        first, second = path[before] - path[0], onward(path, before, after)
+        cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
+        angles.append(np.rad2deg(np.arccos(cosine)) if after > 0 else np.nan)
+    return np.array(angles)
+
+
+def turn_at_start(m: Measures) -> np.ndarray:
+    return turns_by(m, lambda path, before, after: path[after] - path[before])
+
+
+def turn_over_change(m: Measures) -> np.ndarray:
+    return turns_by(m, lambda path, before, after: path[-1] - path[after])
+
+
+CLAIMS = [
+    Claim("the model becomes more complex as induction heads form: λ̂ after over before",
+          f"{HOOGLAND}: loss falls, λ̂ rises (stage LM4); the bound is ours", over_change(rise), 1.2),
+    Claim("fastest rise of λ̂ and fastest fall of the loss: steps apart",
+          f"{HOOGLAND}; the bound is ours", apart, high=100, unit="steps"),
+    Claim("before it a stage of falling λ̂: largest fall in standard errors",
+          f"{HOOGLAND}: λ̂ falls while previous-token heads form (stage LM3); the bound is ours",
+          over_change(largest_fall), 3),
+    Claim("every head specialises: refined λ̂ at its peak over the start, least of the heads",
+          f"{WANG}; the bound is ours", specialisation, 2),
+    Claim("induction heads are simple: their refined λ̂ at the end over that of layer 0",
+          f"{WANG}: lower for induction heads than for others; the bound is ours", induction_over_others, high=1),
+    Claim("induction heads become simpler once formed: refined λ̂ at the end over its peak",
+          f"{WANG}; the bound is ours", retreat, high=0.95),
+    Claim("variance of per-token losses along two components", f"{OLSSON} draw two; the bound is ours",
+          lambda m: components(m)["share"].sum(axis=1), 0.8),
+    Claim("turn of the run in their plane as induction heads begin to form",
+          f"{OLSSON}: the run pivots; the bound is ours", turn_at_start, 45, unit="degrees"),
+    Claim("turn of the run in their plane from before to after they form",
+          f"{OLSSON}: the run pivots; the bound is ours", turn_over_change, 45, unit="degrees"),
+]  # fmt: skip
+
+
+def development(m: Measures) -> Any:
+    at = np.median(m.steps[np.maximum(change(m), 0)], axis=0)
+    by_head = {f"head {layer}.{head}": m["heads/llc"][:, :, layer, head] for layer, head in np.ndindex(2, 2)}
+    scores = {
+        "previous token, layer 0": m["attention/previous_token"][:, :, 0].max(axis=-1),
+        "induction, layer 1": m["attention/induction"][:, :, 1].max(axis=-1),
+    }
+    panels = [
+        plots.Panel("loss, second half\n(nats)", {"loss": m["second_half_loss"]}, {"guessing": guessing(m)}),
+        plots.Panel("best head's\nattention score", scores, ylim=(0, 1)),
+        plots.Panel("λ̂", {"all weights": m["llc/llc"]}),
+        plots.Panel("refined λ̂", by_head),
+    ]
+    return plots.stages(m.steps, panels, spans={"induction heads form": (at[0], at[1])})
+
+
+def pivot(m: Measures) -> Any:
+    found = components(m)
+    return turns.paths(found["path"], m.steps, found["share"], change(m))
+
+
+FIGURES = {"development": development, "pivot": pivot}

@@ -1,0 +1,44 @@
+"""Runs as paths in the plane of two principal components of what was measured along them."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from toylab.plots import labels, style
+
+
+@style.house
+def paths(path: np.ndarray, steps: np.ndarray, share: np.ndarray, change: np.ndarray) -> Figure:
+    """Each run through training in its own plane, a panel a run; the stretch `change` between two saved points is marked.
+
+    path [R, T, 2] in nats, steps [T], share [R, 2] of the variance, change [R, 2] indices of saved points (−1: none).
+    At most four runs are drawn.
+    """
+    if path.ndim != 3 or path.shape[1:] != (len(steps), 2):
+        raise ValueError(f"path has shape {path.shape}; with {len(steps)} steps it is [R, {len(steps)}, 2]")
+    for name, values in (("share", share), ("change", change)):
+        if values.shape != (len(path), 2):
+            raise ValueError(f"{name} has shape {values.shape}; with {len(path)} runs it is [{len(path)}, 2]")
+    drawn = min(len(path), 4)
+    figure, axes = style.panels(style.PAGE, 2.4, drawn)
+    for run, ax in enumerate(axes):
+        x, y = path[run].T
+        ax.plot(x, y, "-o", color="#888888", ms=2, lw=0.8, zorder=2)
+        first, last = change[run]
+        if last > 0:
+            ax.plot(x[first : last + 1], y[first : last + 1], "-o", color=style.SERIES[1], ms=2.5, lw=1.5, zorder=3)
+        for point in sorted({0, len(steps) - 1, *(int(i) for i in change[run] if i > 0)}):
+            left = last > 0 and point == last  # where the path comes from the right
+            ax.annotate(
+                f"{steps[point]:,.0f}",
+                (x[point], y[point]),
+                (-5 if left else 5, 3),
+                textcoords="offset points",
+                ha="right" if left else "left",
+                fontsize=labels.SMALL,
+            )
+        ax.margins(0.2)
+        ax.set_xlabel(f"component 1 ({share[run, 0]:.0%})")
+        ax.set_ylabel(f"component 2 ({share[run, 1]:.0%})")
+        ax.set_title(f"seed {run}", fontsize=labels.SMALL)
+    style.note(figure, "per-token losses (nats) over checkpoints; orange: the induction heads form; numbers: steps")
+    return figure
