@@ -57,7 +57,7 @@ CONFIGS = {
 }
 FORMING = np.arange(100, 1000, 100)  # every seed's heads form here
 SAVES = {
-    "smoke": (0, 150, 300),
+    "smoke": (0, 150, 200),
     "cpu": np.union1d(FORMING, [0, 50, 550, 650, 750, 1000, 1250, 1500, 2000, 2500, 3000]),
     "paper": np.union1d(np.arange(50, 1500, 50), log_then_linear(10, 6000, 40)),
 }
@@ -167,8 +167,9 @@ def turns_by(m: Measures, onward: Callable[[np.ndarray, int, int], np.ndarray]) 
     angles = []
     for path, (before, after) in zip(components(m)["path"], change(m), strict=True):
         first, second = path[before] - path[0], onward(path, before, after)
-        cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
-        angles.append(np.rad2deg(np.arccos(cosine)) if after > 0 else np.nan)
+        lengths = np.linalg.norm(first) * np.linalg.norm(second)
+        known = after > 0 and lengths > 0
+        angles.append(np.rad2deg(np.arccos(first @ second / lengths)) if known else np.nan)
     return np.array(angles)
 
 
