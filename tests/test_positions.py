@@ -22,6 +22,7 @@ CASES = [  # every positions with both read-outs or LayerNorm, every kind of inp
     {"positions": "relative", "layer_norm": True, "readout_layers": 2},
     {"positions": "relative", "readout": "last"},
     {"positions": "none", "d_mlp": 10, "layer_norm": True, "readout_layers": 1},
+    {"positions": "none", "readout": "last", "n_heads": 1, "layer_norm": True, "output_matrix": False},
 ]
 
 
@@ -176,6 +177,19 @@ def test_hidden_read_out_layers_are_relu_layers_before_the_unembedding():
     assert_close(logits, x @ params["W_U"], 1e-5)
 
 
+def test_without_an_output_matrix_the_heads_add_their_z_side_by_side():
+    net = small(output_matrix=False)
+    params, with_one = weights(net), small()
+    assert set(weights(with_one)) - set(params) == {"W_O"}
+    x = some_input(net)
+    blocks = np.broadcast_to(np.eye(D, dtype=np.float32).reshape(H, D // H, D), (2, H, D // H, D))
+    logits, cache = net.apply(params, x)
+    assert_close(logits, with_one.apply({**params, "W_O": blocks}, x)[0], 1e-6)
+    assert_close(net.apply(params, x, full=False)[0], logits, 1e-5)
+    side_by_side = np.moveaxis(cache["z"], 2, 3).reshape(2, B, P, D)
+    assert_close(cache["attn_out"], side_by_side, 1e-6)
+
+
 @pytest.mark.parametrize("name", ["q_input", "k_input", "v_input"])
 def test_a_patched_input_is_the_residual_as_that_head_reads_it(name):
     net = small(positions="shortformer", layer_norm=True)
@@ -216,6 +230,7 @@ def test_existing_options_start_from_the_same_bits_whatever_else_is_chosen():
         ({"positions": "rotary", "n_heads": 4}, "net.positions is rotary and a head has 3 dimensions: it must be even."),
         ({"positions": "relative", "causal": False}, "net.positions is relative and net.causal false: "),
         ({"n_heads": 5}, "net.d_model is 12: it must be divisible by net.n_heads, which is 5."),
+        ({"output_matrix": False, "d_head": 5}, r"net.output_matrix is false: net.n_heads · net.d_head must then be"),
         ({"inputs": "residual", "d_vocab": 7}, "net.d_vocab is 7: with inputs residual it must be net.d_model, 12."),
     ],
 )  # fmt: skip

@@ -22,6 +22,14 @@ def mixed(scores: Array, v: Array, causal: bool) -> Array:
     return jnp.einsum("bqkh,bkhe->bqhe", jax.nn.softmax(scores, axis=2), v)
 
 
+def asked_once(x: Array, W_Q: Array, W_K: Array, W_V: Array) -> Array:
+    """z [B, d_head] of one head's last query alone, from x [B, P, d_model], without keys and values: a score (x W_K)·q is
+    x·(W_K q), and Σ a (x W_V) is (Σ a x) W_V, so the matrices meet B vectors instead of B·P."""
+    q = x[:, -1] @ W_Q
+    scores = jnp.sum(x * (q @ W_K.T)[:, None], axis=-1) / q.shape[-1] ** 0.5  # [B, P]
+    return jnp.sum(jax.nn.softmax(scores, axis=-1)[..., None] * x, axis=1) @ W_V
+
+
 def narrowing(x: Array, w: Array) -> Array:
     """x @ w for w [m, n] with m > n, by way of a copy of wᵀ that the compiler may not fold back into the product.
 

@@ -13,7 +13,7 @@ from flax import nnx
 from jax import Array
 
 from toylab.base import Cache, Patch
-from toylab.models.attention import mixed, narrowing, rows, visible
+from toylab.models.attention import asked_once, mixed, narrowing, rows, visible
 from toylab.models.positions import Positions, by_key, rotated
 
 ACTIVATIONS = {
@@ -42,6 +42,7 @@ class Transformer(nnx.Module):
         d_model: int = 128,
         n_heads: int = 4,
         d_head: int = 0,  # 0: d_model / n_heads
+        output_matrix: bool = True,  # without it the heads' z, side by side, are what attention adds (Reddy 2023)
         d_mlp: int = 512,  # 0: attention only
         activation: Literal["relu", "gelu"] = "relu",
         layer_norm: bool = False,  # ln1 a layer, ln2 where there is an MLP, ln_final; eps 1e-5
@@ -72,7 +73,9 @@ class Transformer(nnx.Module):
         self.W_Q = normal(n_layers, n_heads, d_model, d_head)
         self.W_K = normal(n_layers, n_heads, d_model, d_head)
         self.W_V = normal(n_layers, n_heads, d_model, d_head)
-        self.W_O = normal(n_layers, n_heads, d_head, d_model)
+        self.output_matrix = output_matrix
+        if output_matrix:
+            self.W_O = normal(n_layers, n_heads, d_head, d_model)
         if d_mlp:
             self.W_in, self.b_in = normal(n_layers, d_model, d_mlp), constant(0.0, n_layers, d_mlp)
             self.W_out, self.b_out = normal(n_layers, d_mlp, d_model), constant(0.0, n_layers, d_model)
@@ -89,7 +92,16 @@ class Transformer(nnx.Module):
 
     @staticmethod
     def check(
-        *, d_model: int, n_heads: int, d_head: int, d_vocab: int, positions: str, inputs: str, causal: bool, **_: object
+        *,
+        d_model: int,
+        n_heads: int,
+        d_head: int,
+        output_matrix: bool,
+        d_vocab: int,
+        positions: str,
+        inputs: str,
+        causal: bool,
+        **_: object,
     ) -> None:
         if not d_head and d_model % n_heads:
             raise ValueError(f"net.d_model is {d_model}: it must be divisible by net.n_heads, which is {n_heads}.")
@@ -101,6 +113,10 @@ class Transformer(nnx.Module):
             )
         if positions == "relative" and not causal:
             raise ValueError("net.positions is relative and net.causal false: distances are those to earlier keys.")
+        if not output_matrix and n_heads * (d_head or d_model // n_heads) != d_model:
+            raise ValueError(
+                f"net.output_matrix is false: net.n_heads · net.d_head must then be net.d_model, {d_model}."
+            )
         if inputs == "residual" and d_vocab != d_model:
             raise ValueError(f"net.d_vocab is {d_vocab}: with inputs residual it must be net.d_model, {d_model}.")
 
@@ -139,7 +155,7 @@ class Transformer(nnx.Module):
             scores = keep("scores", self._scores(layer, q, k))
             pattern = keep("pattern", jax.nn.softmax(scores, axis=-1))
             z = keep("z", jnp.einsum("bhqk,bhke->bhqe", pattern, v))
-            result = keep("result", jnp.einsum("bhqe,hed->bhqd", z, self.W_O[layer]))
+            result = keep("result", jnp.einsum("bhqe,hed->bhqd", z, self._output(layer)))
             resid = resid + keep("attn_out", jnp.sum(result, axis=1))
             if self.d_mlp:
                 read = patch[MLP_INPUT](resid, layer) if MLP_INPUT in patch else resid
@@ -169,6 +185,13 @@ class Transformer(nnx.Module):
         copies = jnp.broadcast_to(resid[:, None], (len(resid), self.n_heads, *resid.shape[1:]))
         copies = patch[f"{name}_input"](copies, layer)
         return jnp.einsum("bhpd,hde->bhpe", self._reads(name, layer, copies), W)
+
+    def _output(self, layer: int) -> Array:
+        """W_O [H, d_head, d_model] of a layer; without one, what puts the heads side by side."""
+        if self.output_matrix:
+            return self.W_O[layer]
+        n_heads, d_model, d_head = self.W_V[layer].shape
+        return jnp.eye(d_model).reshape(n_heads, d_head, d_model)
 
     def _scores(self, layer: int, q: Array, k: Array) -> Array:
         """[B, H, Q, P] from q [B, H, Q, d_head] and k [B, H, P, d_head], the mask included."""
@@ -206,8 +229,8 @@ class Transformer(nnx.Module):
                 z, resid = self._attention(layer, resid, at), resid[:, at]
             # [B·Q, d_model]: XLA:CPU copies [B, 1, d_model] for each gradient
             resid = resid.reshape(-1, resid.shape[-1])
-            W_O = self.W_O[layer].reshape(-1, resid.shape[-1])  # [H·d_head, d_model]
-            resid = resid + z.reshape(len(resid), len(W_O)) @ W_O
+            z = z.reshape(len(resid), -1)  # [B·Q, H·d_head]
+            resid = resid + (z @ self.W_O[layer].reshape(-1, resid.shape[-1]) if self.output_matrix else z)
             if self.d_mlp:
                 x_mlp = self._norm(resid, "ln2", layer)
                 post = ACTIVATIONS[self.activation](x_mlp @ self.W_in[layer] + self.b_in[layer])
@@ -217,10 +240,21 @@ class Transformer(nnx.Module):
 
     def _attention(self, layer: int, resid: Array, at: slice) -> Array:
         """z [B, Q, H, d_head] for the queries at `at`, from resid [B, P, d_model]."""
+        if self.n_heads == 1 and self.positions in ("abs", "none"):
+            return self._one_head(layer, self._reads("k", layer, resid), at)[:, :, None]
         q = jnp.einsum("bpd,hde->bhpe", self._reads("q", layer, resid)[:, at], self.W_Q[layer])
         k, v = (self._heads(name, layer, resid, {}) for name in "kv")
         pattern = jax.nn.softmax(self._scores(layer, q, k), axis=-1)
         return jnp.einsum("bhqk,bhke->bqhe", pattern, v)
+
+    def _one_head(self, layer: int, x: Array, at: slice) -> Array:
+        """z [B, Q, d_head] of a layer with a single head, whose matrices are as wide as what it reads."""
+        W_Q, W_K, W_V = (W[layer, 0] for W in (self.W_Q, self.W_K, self.W_V))
+        if at.start == -1:
+            return asked_once(x, W_Q, W_K, W_V)[:, None]
+        q, k = (x @ (W_Q @ W_K.T), x) if W_Q.shape[0] == W_Q.shape[1] else (x @ W_Q, x @ W_K)  # x W_QK meets x as it is
+        pattern = jax.nn.softmax(self._scores(layer, q[:, None], k[:, None])[:, 0], axis=-1)
+        return pattern @ (x @ W_V)
 
     def _table_attention(self, tokens: Array, at: slice) -> tuple[Array, Array]:
         """The same for the first layer, and the residual at `at` that it adds to: from a table [P, V, d_model] of inputs.
