@@ -1,6 +1,7 @@
 """In-context classification: laws of the sequences, exact limits, predictors with known answers, what is refused."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,23 +9,24 @@ import numpy as np
 import pytest
 
 from toylab.tasks import ItemLabelPairs
-from toylab.tasks.classification import confusion, labels_alone
+from toylab.tasks.classification_limits import confusion, labels_alone
 
 KEY = jax.random.key(3)
+QUICK = {"xla_backend_optimization_level": 0}  # halves the time to compile
 MANY = 4000  # sequences: a share of 1/2 has a standard error of 0.008
 SMALL = dict(n_classes=24, n_labels=8, n_pairs=4, burst=2, dim=15, n_positions=12, n_eval=1000, noise=0.01)
 TASK = ItemLabelPairs(**SMALL).check()
 TASKS = ItemLabelPairs(**{**SMALL, "n_tasks": 3, "burst": 1, "bursty": 0.0}).check()
 
 
-@jax.jit
+@partial(jax.jit, compiler_options=QUICK)
 def sequences(task):
     """One compile for all tasks of a structure: shares and noise are leaves."""
     return task.sample(KEY, MANY)
 
 
-classes = jax.jit(lambda task: task.classes())
-evaluation = jax.jit(lambda task, seed: task.data(jax.random.key(seed)))
+classes = jax.jit(lambda task: task.classes(), compiler_options=QUICK)
+evaluation = jax.jit(lambda task, seed: task.data(jax.random.key(seed)), compiler_options=QUICK)
 
 
 class Decoded:
@@ -213,6 +215,11 @@ def test_confusion_is_the_share_of_items_nearer_to_another_mean():
 
 
 # --- what is refused
+
+
+def test_an_unknown_kind_of_sequences_is_refused():
+    with pytest.raises(ValueError, match=r"^kind is 'iid': it must be one of train, icl, swap, iwl\.$"):
+        TASK.sample(KEY, 3, "iid")
 
 
 @pytest.mark.parametrize(
