@@ -1,0 +1,56 @@
+"""Attention on sequences of (item, label) pairs x_1 ℓ_1 … x_N ℓ_N x: the steps of copying a label from the context.
+
+A pattern A is [..., B, H, P, P] with P = 2N + 1, query first; item n lies at position 2n, its label at 2n + 1, the item
+asked for at the last. Measures of Reddy 2023 (arXiv 2312.03002) and Minegishi et al. 2025 (arXiv 2505.16694).
+"""
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.base import Params, Run
+
+SHOWN = 256  # sequences of an evaluation set that are enough for a mean attention
+
+
+def pair_attention(pattern: ArrayLike, support: ArrayLike) -> dict[str, Array]:
+    """Means over the batch, each [..., H]; support bool [B, N]: the pairs of the class of the item asked for.
+
+    own          A[last, last]: the item asked for attends to itself (bigram: Minegishi et al.'s first circuit, NCC)
+    labels       Σ_n A[last, ℓ_n]: it attends to the labels (label attention: with `own` in layer 1 the second, SCC)
+    item_label   mean_n A[ℓ_n, x_n]: labels attend to their own items (chunk example: with `labels` in layer 2 the third,
+                 FCC; Reddy's item-label association in layer 1, the first half of an induction head)
+    target       Σ_n A[last, ℓ_n] over the supporting pairs (Reddy's target-label association in layer 2, its second half),
+                 over the sequences that have some; nan without
+    """
+    A, supported = jnp.asarray(pattern), jnp.asarray(support)
+    if A.ndim < 4 or A.shape[-1] != A.shape[-2] or A.shape[-1] != 2 * supported.shape[-1] + 1:
+        raise ValueError(
+            f"pattern has shape {A.shape}, with support {supported.shape} = [B, N] it must be [..., B, H, 2N + 1, 2N + 1]."
+        )
+    on_labels = A[..., -1, 1::2]  # [..., B, H, N]
+    to_item = jnp.diagonal(A[..., 1::2, :-1:2], axis1=-2, axis2=-1)  # [..., B, H, N]
+    some = supported.any(axis=-1)  # [B]
+    on_target = jnp.sum(jnp.where(supported[:, None], on_labels, 0), axis=(-3, -1)) / jnp.sum(some)
+    return {
+        "own": A[..., -1, -1].mean(axis=-2),
+        "labels": on_labels.sum(axis=-1).mean(axis=-2),
+        "item_label": to_item.mean(axis=(-3, -1)),
+        "target": on_target,
+    }
+
+
+def novel_classes(params: Params, run: Run) -> dict[str, Array]:
+    """`pair_attention` [L, H] on sequences of classes never seen, and their first one's pattern [L, H, P, P]."""
+    return _attention(params, run, "icl")
+
+
+def known_classes(params: Params, run: Run) -> dict[str, Array]:
+    """`pair_attention` [L, H] on known classes without support in the context, and the first one's pattern."""
+    return _attention(params, run, "iwl")
+
+
+def _attention(params: Params, run: Run, name: str) -> dict[str, Array]:
+    batch = run.data[name]
+    _, cache = run.config.net.apply(params, batch["x"][:SHOWN])
+    return {**pair_attention(cache["pattern"], batch["support"][:SHOWN]), "example": cache["pattern"][:, 0]}
