@@ -1,0 +1,146 @@
+"""Subcircuits of induction heads (Singh et al. 2024, arXiv 2404.07129): redundant heads, their wiring, clamped training.
+
+Arrays are [R, H] (seed, head), [R, T] (seed, saved point); nan where a run has no value, such as after its end.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from toylab.plots import labels, style
+
+MARKERS = ("o", "s", "^")
+PUBLISHED, LIMIT = "#777777", "#444444"
+
+
+def _scatter(ax: Axes, strength: np.ndarray, solo: np.ndarray, names: Sequence[str], fill: bool) -> None:
+    for run, name in enumerate(names):
+        color = style.SERIES[run] if fill else PUBLISHED
+        ax.scatter(
+            strength[run],
+            solo[run],
+            s=13,
+            marker=MARKERS[run % len(MARKERS)],
+            facecolors=color if fill else "none",
+            edgecolors="white" if fill else color,
+            linewidths=0.4 if fill else 0.8,
+            label=name,
+            zorder=3 if fill else 2,
+            clip_on=False,
+        )
+
+
+@style.house
+def redundancy(
+    strength: np.ndarray,
+    solo: np.ndarray,
+    published: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    chance: float,
+) -> Figure:
+    """What a head does alone over how strongly it matches: [R, H] each, filled; published runs by name, hollow."""
+    if strength.shape != solo.shape or strength.ndim != 2:
+        raise ValueError(f"strength has shape {strength.shape} and solo {solo.shape}; both are [R, H]")
+    figure, (ax,) = style.panels(style.COLUMN, 2.7)
+    _scatter(ax, strength, solo, [f"seed {run}" for run in range(len(strength))], fill=True)
+    x, y = (np.array([values[i] for values in published.values()]) for i in (0, 1))
+    _scatter(ax, x, y, list(published), fill=False)
+    ax.axhline(chance, color=LIMIT, lw=0.7, ls=(0, (4, 2)), zorder=1)
+    ax.annotate("either label at random", (1, chance), xytext=(0, -3), xycoords=("axes fraction", "data"),
+                textcoords="offset points", ha="right", va="top", fontsize=labels.SMALL, color=LIMIT)  # fmt: skip
+    ax.set(xlim=(0, 1), ylim=(0.2, 1), xlabel="induction strength", ylabel="accuracy with this head alone")
+    ax.legend(frameon=False, fontsize=labels.SMALL, handletextpad=0.1, labelspacing=0.25, loc="upper left", borderpad=0)
+    return figure
+
+
+@style.house
+def wiring(lost: np.ndarray, previous: np.ndarray, strength: np.ndarray) -> Figure:
+    """Induction strength [R, H0, H1] that a head of layer 2 loses with one of layer 1, a panel a seed.
+
+    Rows are sorted by attention to the previous token at labels, previous [R, H0], columns by strength [R, H1]; both are
+    written beside them.
+    """
+    if lost.shape != (*previous.shape, strength.shape[-1]):
+        raise ValueError(
+            f"lost has shape {lost.shape}; with previous {previous.shape} and strength {strength.shape} it is [R, H0, H1]"
+        )
+    figure, axes = style.panels(style.PAGE, 2.6, len(lost))
+    top = float(np.nanmax(np.abs(lost))) or 1.0
+    for run, ax in enumerate(axes):
+        rows, columns = np.argsort(-previous[run]), np.argsort(-strength[run])
+        image = ax.imshow(lost[run][rows][:, columns], cmap="RdBu_r", vmin=-top, vmax=top, rasterized=True)
+        ax.set_yticks(range(len(rows)), [f"H{head}  {previous[run, head]:.2f}" for head in rows])
+        ax.set_xticks(range(len(columns)), [f"H{head}  {strength[run, head]:.2f}" for head in columns], rotation=90)
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        ax.set_title(f"seed {run}", fontsize=8, pad=3)
+        ax.set_xlabel("head of layer 2, strength")
+        ax.set_ylabel("head of layer 1, attention\nto the previous token at labels" if run == 0 else "")
+    bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=25, label="induction strength lost")
+    style.ticks(bar.ax)
+    return figure
+
+
+@style.house
+def clamps(
+    steps: np.ndarray, loss: Mapping[str, np.ndarray], crossed: Mapping[str, np.ndarray], limits: Mapping[str, float]
+) -> Figure:
+    """Losses [R, T] under each clamp by name, and the step [R] at which each first lies below the last of the limits.
+
+    limits: losses of predictors, or a threshold, by name. A run ends where it has learned.
+    """
+    for name, values in loss.items():
+        if values.ndim != 2 or values.shape[1] != len(steps):
+            raise ValueError(f"{name} has shape {values.shape}; with {len(steps)} steps it is [R, {len(steps)}]")
+    if set(loss) != set(crossed):
+        raise ValueError(f"loss has {sorted(loss)} and crossed {sorted(crossed)}; both have the same names")
+    figure, (left, right) = style.panels(style.PAGE, 2.6, 2)
+    colors = dict(zip(loss, ("#000000", *style.SERIES), strict=False))
+    for name, values in loss.items():
+        for each in values:
+            left.plot(steps, each, color=colors[name], lw=0.9, alpha=0.85, zorder=3)
+    style.step_axis(left, steps, "log")
+    for value in limits.values():
+        left.axhline(value, color=LIMIT, lw=0.7, ls=(0, (4, 2)), zorder=1)
+    left.set(ylim=(0, 2), ylabel="loss (nats)")
+    labels.MarginLabels(left, "right", np.array(list(limits.values())), list(limits), [LIMIT] * len(limits))
+    style.letter(left, "a", lift=6)
+    for row, (name, at) in enumerate(crossed.items()):
+        known = at[np.isfinite(at)]
+        right.plot(known, np.full(len(known), row), "o", ms=4, color=colors[name], mec="white", mew=0.4, clip_on=False)
+        if len(known) < len(at):
+            right.annotate(f"{len(at) - len(known)} not", (1, row), xycoords=("axes fraction", "data"), ha="right",
+                           va="center", fontsize=labels.SMALL, color=colors[name])  # fmt: skip
+    right.set_xscale("log")
+    right.set_yticks(range(len(crossed)), list(crossed))
+    right.set(ylim=(len(crossed) - 0.5, -0.5), xlabel=f"step of loss below {list(limits)[-1]}")
+    right.grid(axis="y", color="#E6E6E6", lw=0.5, zorder=0)
+    style.ticks(right)
+    right.tick_params(axis="y", length=0)
+    for text, color in zip(right.get_yticklabels(), colors.values(), strict=False):
+        text.set_color(color)
+    if any(np.isfinite(at).any() for at in crossed.values()):
+        labels.log_numbers(right.xaxis)
+    style.letter(right, "b", lift=6)
+    return figure
+
+
+@style.house
+def toy(loss: Mapping[str, np.ndarray], threshold: float) -> Figure:
+    """Losses [T] of the toy before each step, by name; down to the threshold; the step of that above it."""
+    figure, (ax,) = style.panels(style.COLUMN, 2.4)
+    ends, names, colors = [], [], []
+    for color, (name, values) in zip(("#000000", *style.SERIES[1:]), loss.items(), strict=False):
+        ax.plot(values, color=color, zorder=3)
+        below = values < threshold
+        if below.any():
+            ends.append(below.argmax())
+            names.append(f"{name}\n{below.argmax()}")
+            colors.append(color)
+    style.step_axis(ax, np.arange(len(next(iter(loss.values())))), "linear")
+    ax.set_yscale("log")
+    ax.set(ylim=(threshold, 2), ylabel="loss of the toy")
+    labels.log_numbers(ax.yaxis)
+    labels.MarginLabels(ax, "top", np.array(ends, float), names, colors)
+    return figure
