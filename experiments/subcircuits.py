@@ -15,16 +15,18 @@ Expect    Loss near ln 2 for thousands of steps, below 0.1 by step 25,000; accur
           accuracy alone (correlation above 0.9). Toy: loss below 1e-3 at step 860, with two factors true at 69.
 Cost      cpu and paper (three seeds): 8 minutes of one core, of which the clamped runs take 6.
 Command   python run_sweep.py subcircuits [--scale smoke|cpu|paper] [--part plain|clamps]
-Fails     Plateau at steps 6,000 to 10,000: the bound is of one run, whose loss falls below 0.4 ln 2 near step 18,500; seeds 0
-          to 2 do at 9,000, 13,300 and 11,300. It is the initial weights: with seed 0's, and exemplars and label pairs of
-          other runs, the loss at step 12,000 is 0.09 to 0.21; with other weights, drawn alike, 0.67 to 0.70. Of 8 more
-          initial weights the losses at step 10,000 are 0.56 to 0.69. Loss and gradient follow another implementation to 1e-6.
-          Share of the steps before 0.9 ln 2, layer 1 and matching clamped: the loss begins at 1.9, and this measure counts
-          the fall from there. Many-to-many: in seed 2 one head of strength 0.37 loses 0.21 with one head of layer 1, and
-          less than 0.05 with any other. Toy, third seed, 75 steps against 74: with b and c true the error in a shrinks at the
-          fixed rate |b|²|c|²/d³, slow there; with c alone true, b may outgrow its true length.
-Changed   The share of steps within 10 % of ln 2 was added after a first run, in which the share before 0.9 ln 2 had failed as
-          told above. The bounds on wiring and on many-to-many are ours and were set when the unclamped runs had been seen.
+Fails     Plateau at steps 6,000 to 10,000: the bound is of one run, whose loss falls below 0.4 ln 2 near step 18,500;
+          seeds 0 to 2 do at 9,000, 13,300 and 11,300. It is the initial weights: with seed 0's, and exemplars and label
+          pairs of other runs, the loss at step 12,000 is 0.09 to 0.21; with other weights, drawn alike, 0.67 to 0.70.
+          Of 8 more initial weights the losses at step 10,000 are 0.56 to 0.69. Loss and gradient follow another
+          implementation to 1e-6. Share of the steps before 0.9 ln 2, layer 1 and matching clamped: the loss begins at
+          1.9, and this measure counts the fall from there. Many-to-many: in seed 2 one head of strength 0.37 loses 0.21
+          with one head of layer 1, and less than 0.05 with any other. Toy, third seed, 75 steps against 74: with b and
+          c true the error in a shrinks at the fixed rate |b|²|c|²/d³, slow there; with c alone true, b may outgrow its
+          true length.
+Changed   The share of steps within 10 % of ln 2 was added after a first run, in which the share before 0.9 ln 2 had
+          failed as told above. The bounds on wiring and on many-to-many are ours and were set when the unclamped runs
+          had been seen.
 """
 
 from collections.abc import Callable
