@@ -27,11 +27,13 @@ CROSSED = {name: np.array([900.0, 4000, 15000]) / (i + 1) for i, name in enumera
 CROSSED["copying"] = np.array([500.0, np.nan, 700])
 LIMITS = {"ln 5": np.log(5), "ln 2": np.log(2), "0.4 ln 2": 0.4 * np.log(2)}
 TOY = {"none": np.geomspace(1, 5e-4, 900), "c": np.geomspace(1, 1e-9, 900), "b, c": np.geomspace(1, 1e-20, 900)}
+NEVER = {name: np.full(3, np.nan) for name in NAMES}
 PUBLISHED = {f"paper, seed {seed}": (STRENGTH[0], SOLO[0] - 0.1) for seed in (5, 6)}
 DRAWINGS = {
     "redundancy": lambda: subcircuits.redundancy(STRENGTH, SOLO, PUBLISHED, 0.5),
     "wiring": lambda: subcircuits.wiring(LOST, PREVIOUS, STRENGTH),
     "clamps": lambda: subcircuits.clamps(STEPS, LOSS, CROSSED, LIMITS),
+    "clamps of which none is learned": lambda: subcircuits.clamps(STEPS, LOSS, NEVER, LIMITS),
     "toy": lambda: subcircuits.toy(TOY, 1e-3),
 }
 

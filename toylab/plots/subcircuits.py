@@ -108,7 +108,10 @@ def clamps(
     style.letter(left, "a", lift=6)
     for row, (name, at) in enumerate(crossed.items()):
         known = at[np.isfinite(at)]
-        right.plot(known, np.full(len(known), row), "o", ms=4, color=colors[name], mec="white", mew=0.4, clip_on=False)
+        if len(known):  # else it is taken to lie at the origin, outside the axes
+            right.plot(
+                known, np.full(len(known), row), "o", ms=4, color=colors[name], mec="white", mew=0.4, clip_on=False
+            )
         if len(known) < len(at):
             right.annotate(f"{len(at) - len(known)} not", (1, row), xycoords=("axes fraction", "data"), ha="right",
                            va="center", fontsize=labels.SMALL, color=colors[name])  # fmt: skip
@@ -120,8 +123,7 @@ def clamps(
     right.tick_params(axis="y", length=0)
     for text, color in zip(right.get_yticklabels(), colors.values(), strict=False):
         text.set_color(color)
-    if any(np.isfinite(at).any() for at in crossed.values()):
-        labels.log_numbers(right.xaxis)
+    labels.log_numbers(right.xaxis)
     style.letter(right, "b", lift=6)
     return figure
 
