@@ -202,6 +202,6 @@ def circuit_scores(params: Params, run: Run) -> dict[str, Array]:
 
 
 def token_circuits(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the token circuits themselves, and across two layers which tokens composed keys match."""
-    composed = {"composed_qk": composed_qk(params)} if len(params["W_V"]) > 1 else {}
-    return {"qk": qk_circuit(params), "ov": ov_circuit(params), "direct": direct_path(params)} | composed
+    """Analyzer: the circuits themselves, "QK" and "OV" over tokens and, where positions have vectors, "positional_QK"."""
+    positional = {"positional_QK": positional_qk(params)} if "W_pos" in params else {}
+    return {"QK": qk_circuit(params), "OV": ov_circuit(params)} | positional
