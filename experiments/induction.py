@@ -16,9 +16,11 @@ Cost      cpu: 9 runs (3 seeds each of three networks).
 Command   python run_sweep.py induction [--scale smoke|cpu|paper]
 """
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -49,39 +51,64 @@ def training(seeds: int, task: RepeatedBlocks = TASK) -> list[Config]:
 
 def ablation(params: Params, run: Run) -> dict[str, Array]:
     """Zero-ablation: nats [L, H] that the mean loss on a block of 16, twice, gains without each head."""
-    tokens = heads.blocks(params, run)
+    tokens = heads.blocks(params, run)[:32]
     loss = lambda logits: heads.loss_by_position(logits, tokens).mean()  # noqa: E731
     return {"zero": interventions.head_ablation(run.config.net.apply, params, tokens, loss, "zero")}
 
 
-def random_heads(params: Params, run: Run) -> dict[str, Array]:
-    """What composition is between random heads of this size."""
-    mean, sd = circuits.random_composition(*params["W_V"].shape[-2:])
-    return {"mean": mean, "sd": sd}
+def path_ablation(params: Params, run: Run) -> dict[str, Array]:
+    """The same where a layer-0 head is missing only from what the queries, keys or values of layer 1 read: nats [H] each."""
+    tokens, apply = heads.blocks(params, run)[:32], run.config.net.apply
+    logits, cache = apply(params, tokens)
+
+    def loss(logits: Array) -> Array:
+        return heads.loss_by_position(logits, tokens).mean()
+
+    def without(written: Array, read: str) -> Array:  # [B, P, d_model] of one head
+        patch = {f"{read}_input": lambda value, layer: value - written[:, None] if layer == 1 else value}
+        return loss(apply(params, tokens, patch)[0]) - loss(logits)
+
+    each = jnp.moveaxis(cache["result"][0], 1, 0)  # [H, B, P, d_model]
+    return {read: jax.lax.map(partial(without, read=read), each) for read in "qkv"} if len(params["W_Q"]) > 1 else {}
 
 
-CONFIGS = {"smoke": training(1, SMALL), "cpu": training(3), "paper": training(8)}
-SAVES = {
-    "smoke": (0, 10, 20),
-    "cpu": (*range(0, 1500, 50), *range(1500, 3001, 100)),
-    "paper": (*range(0, 1500, 50), *range(1500, 3001, 100)),
-}
+def fresh_loss(params: Params, run: Run) -> dict[str, Array]:
+    """Mean loss on 4,096 fresh sequences, less the exact loss for their periods m, ((mean m − 1) ln V + ln #m)/n_ctx."""
+    task: Any = run.config.task
+    tokens, periods = task.sample_with_periods(jax.random.key(99), 4096)
+    loss = heads.loss_by_position(run.config.net.apply(params, tokens[:, :-1], full=False)[0], tokens).mean()
+    more = (periods.mean() - (task.min_period + task.max_period) / 2) * np.log(task.d_vocab) / task.n_ctx
+    return {"loss": loss, "above_exact": loss - more - task.exact_loss()}
+
+
+SHORT = (*range(0, 1250, 50), 1300, 1400, 1500, 1750, 2000, 2500, 3000)
+CONFIGS = {"smoke": [training(1, SMALL)[i] for i in (0, 2)], "cpu": training(3), "paper": training(8)}
+SAVES = {"smoke": (0, 10, 20), "cpu": SHORT, "paper": SHORT}
 STOP = dict.fromkeys(CONFIGS)
 MILESTONE = ("halfway", lambda measures: np.any(measures["second_half_loss"] < 0.5 * np.log(32), axis=-1))
 PROBES: dict = {}
-FINAL = {"random": random_heads, "circuits": circuits.token_circuits}
+FINAL = {"fresh": fresh_loss, "circuits": circuits.token_circuits}
 ANALYSES = {
     "heads": heads.head_scores,
     "circuits": circuits.circuit_scores,
     "ablation": ablation,
+    "path_ablation": path_ablation,
     "position": heads.position_losses,
     "example": heads.example_pattern,
 }
 
 
 def of(m: Measures, n_layers: int, positions: str = "") -> Measures:
-    chosen = m["config/net.n_layers"] == n_layers
-    return m.runs(chosen & (m["config/net.positions"] == positions) if positions else chosen)
+    """Runs of one network; where there are none (smoke scale has no shortformer), all of its depth."""
+    depth = m["config/net.n_layers"] == n_layers
+    chosen = depth & (m["config/net.positions"] == positions)
+    return m.runs(chosen if chosen.any() else depth)
+
+
+@cache
+def random_heads() -> float:
+    """The largest composition is held against the mean of random heads, 16 of 32 dimensions."""
+    return circuits.random_composition(32, 16)[0]
 
 
 def largest(m: Measures, name: str, layer: int) -> np.ndarray:
@@ -104,11 +131,17 @@ def ablated(m: Measures) -> np.ndarray:
     return m["ablation/zero"][np.arange(len(m.valid)), :, 0, previous_token_head(m)]
 
 
+def unread(m: Measures, read: str) -> np.ndarray:
+    """[R, T]: nats lost if only the q, k or v of layer 1 do not read the previous-token head."""
+    return m[f"path_ablation/{read}"][np.arange(len(m.valid)), :, previous_token_head(m)]
+
+
 QUANTITIES = {
     "OV copying, layer 1": lambda m: largest(m, "circuits/copying", 1),
-    "loss without prev. head": ablated,
     "K-composition": lambda m: most(m, "K"),
     "second-half loss": lambda m: m["second_half_loss"],
+    "ablation: keys not reading it": lambda m: unread(m, "k"),
+    "ablation: no previous-token head": ablated,
     "induction score": lambda m: largest(m, "heads/induction", 1),
     "previous-token score": lambda m: largest(m, "heads/previous_token", 0),
 }
@@ -156,18 +189,21 @@ def least_copying(m: Measures) -> np.ndarray:
 
 
 def over_random(m: Measures) -> np.ndarray:
-    m = of(m, 2)
-    return most(m, "K")[:, -1] / m["final/random/mean"]
+    return most(of(m, 2), "K")[:, -1] / random_heads()
 
 
 def above_random(m: Measures) -> np.ndarray:
-    m = of(m, 2)
-    return most(m, "V")[:, -1] - m["final/random/mean"]
+    return most(of(m, 2), "V")[:, -1] - random_heads()
 
 
 def gap(m: Measures) -> np.ndarray:
-    m = of(m, 2)
-    return m.last("loss") - task_of(m).exact_loss()
+    return of(m, 2)["final/fresh/above_exact"]
+
+
+def through_keys(m: Measures) -> np.ndarray:
+    """Nats lost through keys over the larger of those lost through queries and values, at the end."""
+    q, k, v = (unread(of(m, 2), read)[:, -1] for read in "qkv")
+    return k / np.maximum(q, v)
 
 
 def task_of(m: Measures) -> RepeatedBlocks:
@@ -202,12 +238,18 @@ CLAIMS = [
           partial(lead, first="induction score", second="previous-token score"), 0, unit="steps", each=TWO_LAYERS),
     Claim("by ablation it holds: the previous-token head is needed before the induction score is halfway, lead",
           f"{ONE}: 0.30 of 1.05 nats at 500, 0.61 at 600; the bound is ours",
-          partial(lead, first="loss without prev. head", second="induction score"), 0, unit="steps", each=TWO_LAYERS),
+          partial(lead, first="ablation: no previous-token head", second="induction score"), 0, unit="steps",
+          each=TWO_LAYERS),
+    Claim("the previous-token head is needed before its own attention score is halfway: lead", "the bound is ours",
+          partial(lead, first="ablation: no previous-token head", second="previous-token score"), 0, unit="steps",
+          each=TWO_LAYERS),
+    Claim("layer 1 needs the previous-token head for its keys: ablation Δ over that for queries or values",
+          "Elhage et al. 2021: K-composition; the bound is ours", through_keys, 2, each=TWO_LAYERS),
 ]  # fmt: skip
 
 
 def phase_change(m: Measures) -> Any:
-    kinds = {"2 layers": of(m, 2, "abs"), "2 layers, shortformer": of(m, 2, "shortformer"), "1 layer": of(m, 1)}
+    kinds = {"2 layers, abs": of(m, 2, "abs"), "2 layers, shortformer": of(m, 2, "shortformer"), "1 layer": of(m, 1)}
     exact = task_of(m).loss_by_position()
     limits = {"exact limit": float(exact[len(exact) // 2 :].mean())}
     curves = {name: own["second_half_loss"] for name, own in kinds.items()}
@@ -215,9 +257,9 @@ def phase_change(m: Measures) -> Any:
 
 
 def forming(m: Measures, positions: str) -> Any:
-    limit = {"exact limit": task_of(m).exact_loss()}
+    limit = {"exact limit, mean": task_of(m).exact_loss()}
     m = of(m, 2, positions)
-    random = {"random heads": float(m["final/random/mean"][0])}
+    random = {"random heads": random_heads()}
     scores = {
         "induction, L1": QUANTITIES["induction score"](m),
         "prev. token, L0": QUANTITIES["previous-token score"](m),
@@ -227,7 +269,15 @@ def forming(m: Measures, positions: str) -> Any:
         stages.Panel("loss (nats)", {"second half": m["second_half_loss"], "mean": m["loss"]}, limit),
         stages.Panel("best head's score", scores | copying, ylim=(0, 1)),
         stages.Panel("composition", {"K, largest": most(m, "K"), "V, largest": most(m, "V")}, random),
-        stages.Panel("ablation Δ (nats)", {"without prev. head": ablated(m)}),
+        stages.Panel(
+            "ablation Δ (nats)",
+            {
+                "no prev. head": ablated(m),
+                "unread by keys": unread(m, "k"),
+                "by queries": unread(m, "q"),
+                "by values": unread(m, "v"),
+            },
+        ),
     ]
     return stages.stages(m.steps, panels)
 
@@ -241,15 +291,16 @@ STILLS = (0, 300, 500, 600, 700, 900, 1400, 3000)
 
 
 def shown(m: Measures) -> Measures:
-    """The run of the pictures: two layers, abs, seed 0."""
-    return of(m, 2, "abs").runs(np.array([0]))
+    """The run of the pictures: two layers, shortformer, the seed with the median loss."""
+    m = of(m, 2, "shortformer")
+    return m.runs(np.argsort(m.last("loss"))[[(len(m.valid) - 1) // 2]])
 
 
 def composing(m: Measures) -> Any:
     m = shown(m)
     kinds: tuple[composition.Kind, ...] = ("Q", "K", "V")
     by_kind = {kind: m[f"circuits/{kind}_composition"][0] for kind in kinds}
-    return composition.composition_graphs(by_kind, m.steps, float(m["final/random/mean"][0]), at=STILLS[1:])
+    return composition.composition_graphs(by_kind, m.steps, random_heads(), at=STILLS[1:])
 
 
 def patterns_form(m: Measures) -> Any:

@@ -88,7 +88,7 @@ def test_heads_that_copy_and_heads_that_forbid():
 
 def test_random_baseline():
     mean, sd = circuits.random_composition(32, 8)
-    np.testing.assert_allclose(mean, 0.17609, atol=4 * 0.0196 / 64**0.5 / 8)  # 4 se of 4096 pairs
+    np.testing.assert_allclose(mean, 0.17609, atol=4 * 0.0196 / 2048**0.5)  # 4 se of 2048 pairs
     np.testing.assert_allclose(sd, 0.0196, atol=0.001)
     np.testing.assert_allclose(mean**2 + sd**2, 1 / 32, rtol=0.01)  # exact in the mean for directions that are random
 
@@ -158,7 +158,7 @@ def test_reference_circuits(reference, dtype):
 def test_reference_baseline(reference):
     theirs = attention(reference, "g1_abs_noln")[1]
     mean, sd = circuits.random_composition(32, 8)
-    np.testing.assert_allclose([mean, sd], [theirs["c_comp_random_mean"], theirs["c_comp_random_std"]], atol=0.0013)
+    np.testing.assert_allclose([mean, sd], [theirs["c_comp_random_mean"], theirs["c_comp_random_std"]], atol=0.0018)
 
 
 def test_reference_checkpoints(reference):
