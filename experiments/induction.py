@@ -57,7 +57,7 @@ def ablation(params: Params, run: Run) -> dict[str, Array]:
 
 
 def path_ablation(params: Params, run: Run) -> dict[str, Array]:
-    """The same where a layer-0 head is missing only from what the queries, keys or values of layer 1 read: nats [H] each."""
+    """The same with a layer-0 head missing only from what queries, keys or values of layer 1 read: nats [H] each."""
     tokens, apply = heads.blocks(params, run)[:32], run.config.net.apply
     logits, cache = apply(params, tokens)
 
