@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from toylab.analysis.heads import previous_token_score
 from toylab.base import Apply, Params, Patch, Run
 
 
@@ -26,8 +27,8 @@ def induction_strength(pattern: Array, correct: Array, incorrect: Array) -> Arra
 
 
 def previous_token_attention(pattern: Array, queries: Sequence[int]) -> Array:
-    """Mean over B and the positions `queries` t of A[t, t − 1]: [..., B, H, P, P] → [..., H]. With all t ≥ 1 it is the
-    previous-token score; an induction head needs it at labels alone."""
+    """Mean over B and the positions `queries` t of A[t, t − 1]: [..., B, H, P, P] → [..., H]. With all t ≥ 1 it is
+    `heads.previous_token_score`; an induction head needs it at labels alone."""
     if min(queries, default=0) < 1:
         raise ValueError(f"queries are {tuple(queries)}, they must be positions from 1: the first has none before it")
     at = jnp.asarray(queries)
@@ -129,7 +130,7 @@ def heads(params: Params, run: Run) -> dict[str, Array]:
     pattern = run.config.net.apply(params, x)[1]["pattern"]
     return {
         "strength": induction_strength(pattern[1], *positions),
-        "previous": previous_token_attention(pattern[0], range(1, pattern.shape[-1])),
+        "previous": jnp.mean(previous_token_score(pattern[0]), axis=0),
         "previous_at_labels": previous_token_attention(pattern[0], LABELS),
     }
 
