@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from toylab.analysis.pairs import pair_attention
+from toylab.analysis.pairs import of_another, pair_attention
 
 B, H, N = 3, 2, 4
 P = 2 * N + 1
@@ -47,6 +47,15 @@ def test_heads_are_told_apart():
 
 def test_without_any_support_there_is_no_target():
     assert np.isnan(pair_attention(even(), np.zeros((B, N), bool))["target"]).all()
+
+
+def test_items_of_another_sequence_leave_labels_positions_and_the_item_asked_for():
+    x = np.random.default_rng(0).normal(size=(B, P, 5)).astype(np.float32)
+    found = np.asarray(of_another(x, 2))
+    np.testing.assert_array_equal(found[:, 1::2], x[:, 1::2])
+    np.testing.assert_array_equal(found[:, -1], x[:, -1])
+    np.testing.assert_array_equal(found[..., :2], x[..., :2])
+    np.testing.assert_array_equal(found[[1, 2, 0], :-1:2, 2:], x[:, :-1:2, 2:])
 
 
 def test_a_pattern_of_another_length_is_refused():

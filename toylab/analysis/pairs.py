@@ -46,8 +46,19 @@ def novel_classes(params: Params, run: Run) -> dict[str, Array]:
 
 
 def known_classes(params: Params, run: Run) -> dict[str, Array]:
-    """`pair_attention` [L, H] on known classes without support in the context, and the first one's pattern."""
-    return _attention(params, run, "iwl")
+    """`pair_attention` [L, H] on known classes without support in the context, and the first one's pattern; by_labels, the
+    accuracy there when the context's items are those of another sequence, so that only its labels tell the task."""
+    batch, n_positions = run.data["iwl"], run.config.task.n_positions  # type: ignore[attr-defined]
+    logits, _ = run.config.net.apply(params, of_another(batch["x"], n_positions), full=False)
+    by_labels = jnp.mean(jnp.argmax(logits, axis=-1) == batch["y"])
+    return {**_attention(params, run, "iwl"), "by_labels": by_labels}
+
+
+def of_another(x: ArrayLike, n_positions: int) -> Array:
+    """x [B, 2N + 1, W] with the context's items, not the one asked for, of the sequence before; positions stay."""
+    x = jnp.asarray(x)
+    items = x[:, :-1:2, n_positions:]
+    return x.at[:, :-1:2, n_positions:].set(jnp.roll(items, 1, axis=0))
 
 
 def _attention(params: Params, run: Run, name: str) -> dict[str, Array]:
