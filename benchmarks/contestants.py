@@ -1,4 +1,7 @@
-"""Who runs in train_speed.py: the grokking transformer in toylab, plain JAX, PyTorch; and matmuls alone."""
+"""Who runs in train_speed.py: the grokking transformer in toylab, plain JAX, PyTorch; and matmuls alone.
+
+attention_speed.py takes its training loop and its matmuls from here, too.
+"""
 
 import os
 from collections.abc import Callable, Sequence
@@ -19,6 +22,7 @@ from toylab.optim import AdamW
 from toylab.tasks.modular import ModularArithmetic
 
 SQUARES = (512, 1024, 2048)
+SHAPES = ((3830, 128, 512), (3830, 512, 128))  # that a step of the grokking transformer spends most of its time in
 
 
 class Contestant(Protocol):
@@ -69,7 +73,8 @@ class JaxTraining:
         jax.block_until_ready((self.state, self.point))
 
     def loss(self) -> float:
-        return float(np.ravel(self.point.measures["train_loss"])[0])
+        measures = self.point.measures
+        return float(np.ravel(measures["train_loss" if "train_loss" in measures else "loss"])[0])
 
 
 def contestants(with_torch: bool) -> tuple[dict[str, Contestant], list[str]]:
@@ -103,12 +108,14 @@ def contestants(with_torch: bool) -> tuple[dict[str, Contestant], list[str]]:
     return ready, missing
 
 
-def matmuls(with_torch: bool) -> dict[str, tuple[int, Callable[[], Any]]]:
-    """name → (FLOPs, the product): squares, and the two shapes that a step spends most of its time in."""
+def matmuls(
+    with_torch: bool, shapes: Sequence[tuple[int, int, int]] = SHAPES
+) -> dict[str, tuple[int, Callable[[], Any]]]:
+    """name → (FLOPs, the product): products of the given shapes, and squares."""
     multiply = jax.jit(jnp.matmul)
     made: dict[str, tuple[int, Callable[[], Any]]] = {}
     sizes = (*SQUARES, 8192) if on_accelerator() else SQUARES
-    for m, k, n in [(3830, 128, 512), (3830, 512, 128), *((size, size, size) for size in sizes)]:
+    for m, k, n in [*shapes, *((size, size, size) for size in sizes)]:
         a, b = (jax.random.normal(jax.random.key(0), shape) for shape in ((m, k), (k, n)))
         made[f"JAX {m}×{k}×{n}"] = 2 * m * k * n, partial(finished, multiply, a, b)
         if with_torch:

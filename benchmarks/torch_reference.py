@@ -1,6 +1,6 @@
-"""The opponent: the one-layer transformer of Nanda et al. 2023 (arXiv 2301.05217), trained in PyTorch.
+"""The opponents in PyTorch: the one-layer transformer of Nanda et al. 2023 (arXiv 2301.05217), and attention-only ones.
 
-Written from the set-up as published: parameters as plain tensors, attention by einsum under a causal mask,
+The first is written from the set-up as published: parameters as plain tensors, attention by einsum under a causal mask,
 every position of every layer computed, the logits of the last position read out, cross-entropy of the logits in
 float64, AdamW on all parameters with a linear warm-up. Names and layouts are toylab's: both start from the same
 numbers.
@@ -79,6 +79,65 @@ class TorchTraining:
     def loss(self) -> float:
         with torch.no_grad():
             return float(self._objective(self.tokens, self.labels))
+
+
+class AttentionOnly(nn.Module):
+    """tokens int64 [B, P] → logits [B, P, d_vocab_out], any number of layers; `fused`: scaled_dot_product_attention."""
+
+    def __init__(self, params: Mapping[str, np.ndarray], fused: bool) -> None:
+        super().__init__()
+        self.fused = fused
+        for name, value in params.items():
+            setattr(self, name, nn.Parameter(torch.tensor(np.array(value))))
+        n_ctx = len(params["W_pos"])
+        self.register_buffer("hidden", torch.triu(torch.ones(n_ctx, n_ctx, dtype=torch.bool), diagonal=1))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        n_positions = tokens.shape[1]
+        resid = self.W_E[tokens] + self.W_pos[:n_positions]  # [B, P, d_model]
+        for W_Q, W_K, W_V, W_O in zip(self.W_Q, self.W_K, self.W_V, self.W_O, strict=True):
+            q, k, v = (torch.einsum("bpd,hde->bhpe", resid, W) for W in (W_Q, W_K, W_V))
+            if self.fused:
+                z = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            else:
+                scores = torch.einsum("bhqe,bhke->bhqk", q, k) / q.shape[-1] ** 0.5
+                scores = scores.masked_fill(self.hidden[:n_positions, :n_positions], -torch.inf)
+                z = torch.einsum("bhqk,bhke->bhqe", torch.softmax(scores, dim=-1), v)
+            resid = resid + torch.einsum("bhqe,hed->bqd", z, W_O)
+        return resid @ self.W_U
+
+
+class TorchNextToken:
+    """Trains on batches [n, B, T + 1] drawn beforehand, one after the other: nothing is spent on data."""
+
+    def __init__(self, net: nn.Module, batches: np.ndarray, evaluation: np.ndarray, *, gpu: bool) -> None:
+        torch.set_num_threads(n_cores())
+        self.device = torch.device("cuda" if gpu else "cpu")
+        self.net = net.to(self.device)
+        self.batches, self.evaluation = (
+            torch.tensor(np.array(x), dtype=torch.int64, device=self.device) for x in (batches, evaluation)
+        )
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: min(step / 10, 1))
+        self.n_done = 0
+
+    def _objective(self, tokens: torch.Tensor) -> torch.Tensor:
+        logits = self.net(tokens[:, :-1])
+        return nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+
+    def advance(self, n_steps: int) -> None:
+        for _ in range(n_steps):
+            self.optimizer.zero_grad()
+            self._objective(self.batches[self.n_done % len(self.batches)]).backward()
+            self.optimizer.step()
+            self.schedule.step()
+            self.n_done += 1
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def loss(self) -> float:
+        with torch.no_grad():
+            return float(self._objective(self.evaluation))
 
 
 class TorchMatmul:

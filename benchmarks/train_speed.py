@@ -21,6 +21,7 @@ from typing import Any
 import jax
 from contestants import Contestant, JaxTraining, contestants, grokking_config, matmuls, no_torch, on_accelerator
 
+from toylab.base import Config
 from toylab.lanes import environment
 
 WINDOW = 5  # steps timed at a time
@@ -68,11 +69,10 @@ def seconds_a_product(flops: int, product: Callable[[], Any]) -> float:
     return seconds(lambda: [product() for _ in range(repeats)]) / repeats
 
 
-def race(n_steps: int, with_torch: bool) -> dict[str, Any]:
+def race(
+    ready: dict[str, Contestant], products: dict[str, tuple[int, Callable[[], Any]]], needed: int, n_steps: int
+) -> dict[str, Any]:
     """All contestants and matmuls in rounds. Medians over the rounds, ratios taken within each round."""
-    refused = no_torch() if with_torch else "PyTorch: by --no-torch"
-    ready, missing = contestants(not refused)
-    products = matmuls(not refused)
     first = {name: contestant.loss() for name, contestant in ready.items()}
     times: dict[str, list[float]] = {name: [] for name in [*ready, *products]}
     for _ in range(max(n_steps // WINDOW, 1)):
@@ -81,7 +81,7 @@ def race(n_steps: int, with_torch: bool) -> dict[str, Any]:
         for name, (flops, product) in products.items():
             times[name].append(seconds_a_product(flops, product))
     rates = {name: flops / statistics.median(times[name]) / 1e9 for name, (flops, _) in products.items()}
-    needed, best = necessary_flops(), max(rates.values())
+    best = max(rates.values())
     rows = {
         name: {
             "ms": 1e3 * statistics.median(times[name]),
@@ -98,17 +98,16 @@ def race(n_steps: int, with_torch: bool) -> dict[str, Any]:
         "necessary_gflop": needed / 1e9,
         "matmul_gflops": rates,
         "contestants": rows,
-        "left_out": [refused] if refused else missing,
     }
 
 
-def lanes(n_steps: int) -> list[dict[str, Any]]:
+def lanes(n_steps: int, config: Callable[[int], Config] = grokking_config) -> list[dict[str, Any]]:
     """Many runs in one program: ms a step of the lane and of each of its runs, at both matmul precisions."""
     found = []
     for precision in ("highest", "default"):
         for width in LANES:
             with jax.default_matmul_precision(precision):
-                training = JaxTraining([grokking_config(seed) for seed in range(width)])
+                training = JaxTraining([config(seed) for seed in range(width)])
                 training.advance(1)
                 step = statistics.median(seconds_a_step(training) for _ in range(max(n_steps // WINDOW, 1)))
             found.append({"precision": precision, "runs": width, "ms": 1e3 * step, "ms_a_run": 1e3 * step / width})
@@ -117,6 +116,18 @@ def lanes(n_steps: int) -> list[dict[str, Any]]:
 
 def report(result: dict[str, Any]) -> None:
     """The tables, in markdown."""
+    report_race(result)
+    for name, target in TARGETS.items():
+        if name in result["contestants"]:
+            reached = result["contestants"][name]["times_toylab"]
+            print(f"- {verdict(reached >= target)}: {reached:.2f} times as fast as {name}, target ≥ {target:g}")
+    share = result["contestants"]["toylab"]["matmul_share"]
+    print(f"- {verdict(share >= SHARE_TARGET)}: {share:.1%} of the matmul rate, target ≥ {SHARE_TARGET:.0%}")
+    report_losses(result)
+    report_lanes(result["lanes"])
+
+
+def report_race(result: dict[str, Any]) -> None:
     rates = result["matmul_gflops"]
     best = max(rates, key=rates.__getitem__)
     print(f"\n{', '.join(f'{name} {value}' for name, value in result['environment'].items())}")
@@ -131,20 +142,20 @@ def report(result: dict[str, Any]) -> None:
     print("".join(f"\nLeft out: {line}" for line in result["left_out"]))
     print(f"\nNecessary for a step: {result['necessary_gflop']:.2f} GFLOP. Matmul rate in GFLOP/s (best: {best}):")
     print(", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()) + "\n")
-    for name, target in TARGETS.items():
-        if name in result["contestants"]:
-            reached = result["contestants"][name]["times_toylab"]
-            print(f"- {verdict(reached >= target)}: {reached:.2f} times as fast as {name}, target ≥ {target:g}")
-    share = result["contestants"]["toylab"]["matmul_share"]
-    print(f"- {verdict(share >= SHARE_TARGET)}: {share:.1%} of the matmul rate, target ≥ {SHARE_TARGET:.0%}")
+
+
+def report_losses(result: dict[str, Any]) -> None:
     firsts, lasts = ([row[key] for row in result["contestants"].values()] for key in ("first_loss", "last_loss"))
     apart, drift = max(firsts) - min(firsts), (max(lasts) - min(lasts)) / max(lasts)
     print(f"- {verdict(apart <= 1e-4)}: the losses at step 1 agree to {apart:.1e}, target ≤ 1e-4")
     print(f"- {verdict(drift <= 0.05)}: the losses at the end agree to {drift:.1%}, target ≤ 5%")
-    if result["lanes"]:
+
+
+def report_lanes(rows: list[dict[str, Any]]) -> None:
+    if rows:
         print("\n| matmul precision | runs | ms a step | ms a step and run |\n|---|---|---|---|")
-        for row in result["lanes"]:
-            print(f"| {row['precision']} | {row['runs']} | {row['ms']:.3f} | {row['ms_a_run']:.4f} |")
+    for row in rows:
+        print(f"| {row['precision']} | {row['runs']} | {row['ms']:.3f} | {row['ms_a_run']:.4f} |")
 
 
 def verdict(reached: bool) -> str:
@@ -158,7 +169,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the numbers there")
     given = parser.parse_args()
     with jax.default_matmul_precision("highest") if on_accelerator() else nullcontext():  # as PyTorch has it
-        result = {"environment": environment(), **race(given.steps, not given.no_torch)}
+        refused = no_torch() if not given.no_torch else "PyTorch: by --no-torch"
+        ready, missing = contestants(not refused)
+        result = {
+            "environment": environment(),
+            **race(ready, matmuls(not refused), necessary_flops(), given.steps),
+            "left_out": [refused] if refused else missing,
+        }
     result["lanes"] = lanes(given.steps) if on_accelerator() else []
     report(result)
     if given.json:

@@ -14,7 +14,7 @@ from toylab.models.transformer import ACTIVATIONS
 KEY = jax.random.key(0)
 NANDA = Net.of(Transformer, d_vocab=114, d_vocab_out=114, n_ctx=3)
 V, P = 5, 3  # tokens and positions of the small networks
-SMALL, LARGE = 4, 40  # batches on either side of the fast path's choice, V² <= 4 B
+SMALL, LARGE = 4, 40  # batches on either side of the fast path's choices, 4 V <= B and V² <= 4 B
 FIELDS = ("n_layers", "readout", "layer_norm", "activation", "causal", "d_mlp", "batch")
 CASES = [  # every pair of values of any two fields occurs
     (1, "last", False, "relu", True, 12, SMALL),
@@ -144,6 +144,17 @@ def test_logits_and_cache_are_those_of_the_formula_and_the_fast_path_has_the_sam
     for name in params:
         off = np.linalg.norm(gradient[name] - plain_gradient[name])
         assert off <= 1e-5 * np.linalg.norm(plain_gradient[name]), name
+
+
+def test_a_first_layer_from_tables_without_a_table_of_pairs_is_the_plain_one_with_gradients():
+    net = small(d_vocab=20)  # 4 V <= B and V² > 4 B
+    params, tokens = weights(net), np.random.default_rng(0).integers(0, 20, (90, P))
+
+    @partial(jax.jit, static_argnums=1, compiler_options=QUICK)
+    def gradient(params, full):
+        return jax.grad(lambda params: jnp.sum(jnp.tanh(net.apply(params, tokens, full=full)[0])))(params)
+
+    jax.tree.map(partial(assert_close, share=1e-4), gradient(params, False), gradient(params, True))
 
 
 @pytest.mark.parametrize("d_mlp", [12, 0])

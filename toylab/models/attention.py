@@ -1,5 +1,8 @@
 """Pieces of attention that the plain and the fast path of the transformer share, and those that only XLA:CPU asks for."""
 
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -11,8 +14,55 @@ def visible(n_queries: int, n_keys: int) -> Array:
     return keys[n_keys - n_queries :, None] >= keys
 
 
-def mixed(scores: Array, v: Array, causal: bool) -> Array:
-    """scores [B, Q, P, H] (heads last: a softmax over few positions is faster so), v [B, P, H, d_head]
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def attend(q: Array, k: Array, v: Array, extra: Array | None, causal: bool) -> Array:
+    """`v softmax_keys((kᵀq + extra) / √d_head)`: z [B, H, d_head, Q] from q [B, H, d_head, Q] and k, v [B, H, d_head, P].
+
+    Positions last and keys before queries: so every product of the forward and the backward pass has a left factor that
+    lies as XLA:CPU's fast matrix product takes it, and the softmax runs along rows. extra [B, H, P, Q] or None. With its
+    own reverse mode, which can be differentiated again in reverse, not forward.
+    """
+    return _attend_forward(q, k, v, extra, causal)[0]
+
+
+def _attend_forward(q: Array, k: Array, v: Array, extra: Array | None, causal: bool) -> tuple[Array, Any]:
+    scale = q.shape[-2] ** -0.5
+    scores = _turned(scale * k) @ q  # [B, H, P, Q]
+    scores = scores if extra is None else scores + scale * extra
+    scores = jnp.where(visible(q.shape[-1], k.shape[-1]).T, scores, -jnp.inf) if causal else scores
+    weights = jnp.exp(scores - jnp.max(scores, axis=-2, keepdims=True))
+    pattern = weights / jnp.sum(weights, axis=-2, keepdims=True)
+    z = v @ pattern
+    return z, (q, k, v, extra is None, pattern, z)
+
+
+def _attend_backward(causal: bool, kept: Any, dz: Array) -> tuple[Array, Array, Array, Array | None]:
+    """Σ_s A[s, t] dA[s, t] is z_t · dz_t (Dao et al. 2022, arXiv 2205.14135), a sum over d_head in place of P."""
+    q, k, v, no_extra, pattern, z = kept
+    scale = q.shape[-2] ** -0.5
+    mean = jnp.sum(dz * z, axis=-2, keepdims=True)
+    d_scores = pattern * (_turned(v) @ dz - mean)  # of the scores before they are divided by √d_head
+    d_v, d_k = jnp.swapaxes(pattern @ _turned(dz), -1, -2), jnp.swapaxes(d_scores @ _turned(scale * q), -1, -2)
+    return (scale * k) @ d_scores, d_k, d_v, None if no_extra else scale * d_scores
+
+
+attend.defvjp(_attend_forward, _attend_backward)
+
+
+def attend_last(q: Array, k: Array, v: Array, extra: Array | None) -> Array:
+    """The same for the last query alone, which sees every key: sums in place of B·H tiny matrix products."""
+    scores = jnp.sum(q * k, axis=-2) if extra is None else jnp.sum(q * k, axis=-2) + extra[..., 0]  # [B, H, P]
+    pattern = jax.nn.softmax(scores / q.shape[-2] ** 0.5, axis=-1)
+    return jnp.sum(pattern[..., None, :] * v, axis=-1, keepdims=True)
+
+
+def _turned(x: Array) -> Array:
+    """The last two axes exchanged in memory: XLA:CPU would fold the exchange into a product that is twice as slow."""
+    return jax.lax.optimization_barrier(jnp.swapaxes(x, -1, -2))
+
+
+def heads_last(scores: Array, v: Array, causal: bool) -> Array:
+    """Few positions: scores [B, Q, P, H] (a softmax over few positions is faster so), v [B, P, H, d_head]
     → z [B, Q, H, d_head]."""
     if scores.shape[1] == 1:  # the last query sees every key; one pass instead of B·H tiny matrix products
         pattern = jax.nn.softmax(scores[:, 0], axis=1)
@@ -28,6 +78,20 @@ def asked_once(x: Array, W_Q: Array, W_K: Array, W_V: Array) -> Array:
     q = x[:, -1] @ W_Q
     scores = jnp.sum(x * (q @ W_K.T)[:, None], axis=-1) / q.shape[-1] ** 0.5  # [B, P]
     return jnp.sum(jax.nn.softmax(scores, axis=-1)[..., None] * x, axis=1) @ W_V
+
+
+@jax.custom_vjp
+def times(x: Array, w: Array) -> Array:
+    """x @ w for x [..., n], w [n, m], whose gradient in w is xᵀg by way of a copy of xᵀ: see `_turned`."""
+    return x @ w
+
+
+def _times_backward(kept: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    x, w = kept
+    return g @ w.T, _turned(x.reshape(-1, x.shape[-1])) @ g.reshape(-1, g.shape[-1])
+
+
+times.defvjp(lambda x, w: (x @ w, (x, w)), _times_backward)
 
 
 def narrowing(x: Array, w: Array) -> Array:

@@ -13,7 +13,7 @@ from flax import nnx
 from jax import Array
 
 from toylab.base import Cache, Patch
-from toylab.models.attention import asked_once, mixed, narrowing, rows, visible
+from toylab.models.attention import asked_once, attend, attend_last, heads_last, narrowing, rows, times, visible
 from toylab.models.positions import Positions, by_key, rotated
 
 ACTIVATIONS = {
@@ -208,44 +208,59 @@ class Transformer(nnx.Module):
         x = self._norm(resid, "ln_final")
         for layer in range(self.readout_layers):
             x = jax.nn.relu(x @ self.W_R[layer] + self.b_R[layer])
-        return x @ self.W_U
+        return times(x, self.W_U[...]) if x.ndim == 3 else x @ self.W_U
 
     def _fast(self, x: Array) -> Array:
-        """The same logits in a fifth of the time.
+        """The same logits in a fraction of the time.
 
-        What enters the first layer depends on (position, token) alone, so its q, k and v are computed once for each
-        such pair and gathered; where only the last position is read, only it has a query and an MLP in the last layer.
+        What enters the first layer depends on (position, token) alone: with few positions and tokens its q, k and v are
+        computed once for each such pair and gathered. Where only the last position is read, only it has a query and an
+        MLP in the last layer. All else is the order of axes that XLA:CPU is fast with (attention.py).
         """
         batch, n_positions = x.shape[:2]
-        tabled = self.inputs == "tokens" and self.positions == "abs"
+        tabled = self.inputs == "tokens" and self.positions == "abs" and n_positions <= 8 and 4 * self.width <= batch
         resid = x if tabled else self._enter(x)  # tokens enter the first layer through its table
         for layer in range(self.n_layers):
             only_last = self.readout == "last" and layer == self.n_layers - 1
             at = slice(-1, None) if only_last else slice(None)
             if layer == 0 and tabled:
-                z, resid = self._table_attention(x, at)
+                attn_out, resid = self._table_attention(x, at)
             else:
                 resid = resid.reshape(batch, n_positions, -1)
-                z, resid = self._attention(layer, resid, at), resid[:, at]
+                attn_out, resid = self._attention(layer, resid, at), resid[:, at]
             # [B·Q, d_model]: XLA:CPU copies [B, 1, d_model] for each gradient
-            resid = resid.reshape(-1, resid.shape[-1])
-            z = z.reshape(len(resid), -1)  # [B·Q, H·d_head]
-            resid = resid + (z @ self.W_O[layer].reshape(-1, resid.shape[-1]) if self.output_matrix else z)
+            resid = resid.reshape(-1, resid.shape[-1]) + attn_out.reshape(-1, resid.shape[-1])
             if self.d_mlp:
                 x_mlp = self._norm(resid, "ln2", layer)
                 post = ACTIVATIONS[self.activation](x_mlp @ self.W_in[layer] + self.b_in[layer])
                 resid = resid + narrowing(post, self.W_out[layer]) + self.b_out[layer]
-        logits = self._read(resid)
-        return logits if self.readout == "last" else logits.reshape(batch, n_positions, -1)
+        return self._read(resid if self.readout == "last" else resid.reshape(batch, n_positions, -1))
 
     def _attention(self, layer: int, resid: Array, at: slice) -> Array:
-        """z [B, Q, H, d_head] for the queries at `at`, from resid [B, P, d_model]."""
-        if self.n_heads == 1 and self.positions in ("abs", "none"):
-            return self._one_head(layer, self._reads("k", layer, resid), at)[:, :, None]
-        q = jnp.einsum("bpd,hde->bhpe", self._reads("q", layer, resid)[:, at], self.W_Q[layer])
-        k, v = (self._heads(name, layer, resid, {}) for name in "kv")
-        pattern = jax.nn.softmax(self._scores(layer, q, k), axis=-1)
-        return jnp.einsum("bhqk,bhke->bqhe", pattern, v)
+        """attn_out [B, Q, d_model] for the queries at `at`, from resid [B, P, d_model]."""
+        one = self.n_heads == 1 and self.positions in ("abs", "none")
+        if one and (at.start == -1 or self.W_Q.shape[2] == self.W_Q.shape[3]):
+            z = self._one_head(layer, self._reads("k", layer, resid), at)
+            return z @ self.W_O[layer, 0] if self.output_matrix else z
+        q = self._fast_heads("q", layer, resid, at)
+        k, v = (self._fast_heads(name, layer, resid) for name in "kv")
+        extra = None
+        if self.positions == "rotary":
+            q, k = (rotated(x, k.shape[2]) for x in (q, k))
+        if self.positions == "relative":
+            by_distance = jnp.einsum("bhqe,hne->bhqn", q, self.W_rel[layer][:, : k.shape[2]])
+            extra = jnp.swapaxes(by_key(by_distance), 2, 3)  # [B, H, P, Q]
+        q, k, v = (jnp.swapaxes(x, 2, 3) for x in (q, k, v))  # [B, H, d_head, P]
+        z = attend_last(q, k, v, extra) if q.shape[3] == 1 else attend(q, k, v, extra, self.causal)
+        z = jnp.transpose(z, (0, 3, 1, 2)).reshape(*resid[:, at].shape[:2], -1)  # [B, Q, H·d_head]
+        return times(z, self.W_O[layer].reshape(-1, resid.shape[-1])) if self.output_matrix else z
+
+    def _fast_heads(self, name: str, layer: int, resid: Array, at: slice = slice(None)) -> Array:
+        W = getattr(self, f"W_{name.upper()}")[layer]
+        n_heads, d_model, d_head = W.shape
+        x = self._reads(name, layer, resid)[:, at]
+        flat = times(x, jnp.swapaxes(W, 0, 1).reshape(d_model, n_heads * d_head))
+        return jnp.swapaxes(flat.reshape(*flat.shape[:2], n_heads, d_head), 1, 2)
 
     def _one_head(self, layer: int, x: Array, at: slice) -> Array:
         """z [B, Q, d_head] of a layer with a single head, whose matrices are as wide as what it reads."""
@@ -257,7 +272,7 @@ class Transformer(nnx.Module):
         return pattern @ (x @ W_V)
 
     def _table_attention(self, tokens: Array, at: slice) -> tuple[Array, Array]:
-        """The same for the first layer, and the residual at `at` that it adds to: from a table [P, V, d_model] of inputs.
+        """The same for the first layer, flat, and the residual that it adds to, from a table [P, V, d_model] of inputs.
 
         With few tokens even q·k is a table, over pairs of tokens: its V² entries a pair of positions, computed as one
         matrix product, are cheaper than B small dot products as long as V² is at most about 4 B (measured on CPU).
@@ -274,8 +289,10 @@ class Transformer(nnx.Module):
             scores = rows(scores, pairs.reshape(batch, len(q) * len(k))).reshape(batch, len(q), len(k), q.shape[2])
         else:
             scores = jnp.einsum("bqhe,bkhe->bqkh", rows(q, tokens[:, at]), rows(k, tokens))
-        z = mixed(scores / q.shape[-1] ** 0.5, v, self.causal)
-        return z, rows(table[at], tokens[:, at])
+        z = heads_last(scores / q.shape[-1] ** 0.5, v, self.causal)
+        z = z.reshape(-1, z.shape[2] * z.shape[3])
+        attn_out = z @ self.W_O[0].reshape(-1, table.shape[2]) if self.output_matrix else z
+        return attn_out, rows(table[at], tokens[:, at])
 
     def _norm(self, x: Array, name: str, layer: int | None = None) -> Array:
         """LayerNorm with eps 1e-5 (torch's default), or the identity."""

@@ -65,7 +65,7 @@ class RepeatedBlocks(struct.PyTreeNode):
         periods = jax.random.randint(which, (n,), self.min_period, self.max_period + 1)
         blocks = jax.random.randint(what, (n, self.max_period), 0, self.d_vocab - self.bos)
         place = jnp.arange(self.n_ctx + 1 - self.bos) % periods[:, None]  # [n, n_ctx + 1]
-        tokens = jnp.take_along_axis(blocks, place, axis=1)
+        tokens = jnp.take_along_axis(blocks, place, axis=1, mode="clip")
         return _with_bos(tokens, self.d_vocab) if self.bos else tokens, periods
 
     def data(self, key: Array) -> dict[str, Array]:
