@@ -13,8 +13,8 @@ Expect    Accuracy on classes never seen .50 over steps 200 to 1,200 (either lab
           weights help to choose between the labels of the context. Tasks: 1/3, then at most .70 by labels alone, then 1.
           At this learning rate the accuracy passes .70 without a second plateau; that labels alone told the task till then
           is shown by putting items of another context in.
-Cost      cpu: 5 minutes on one core, 2 of them for the trends. paper (five seeds; the tasks by SGD as published, 200,000
-          steps): not run.
+Cost      cpu: 4 to 8 minutes on one core, half of them for the trends. paper (five seeds; the tasks by SGD as published,
+          200,000 steps): not run.
 Command   python run_sweep.py in_context_classification [--scale smoke|cpu|paper] [--part copying|trends|tasks]
 Changed   First tries of a single run had an output matrix W_O, which Reddy's network lacks, b2 = .999 and weight decay .01:
           there the plateau is shorter (.50 at step 500, .66 at 1,000). Without W_O alone: .53 at 1,000, .58 at 1,200.
@@ -184,7 +184,8 @@ def at(m: Measures, name: str, field: str, level: int) -> np.ndarray:
     highest."""
     chosen = m.runs(m[f"config/task.{field}"] == level)
     other = chosen["config/task.burst" if field == "n_classes" else "config/task.n_classes"]
-    return chosen.runs(other == other.max()).last(name)
+    chosen = chosen.runs(other == other.max())
+    return chosen[name] if name.startswith("config/") else chosen.last(name)
 
 
 def levels(m: Measures, field: str) -> list[int]:
@@ -208,11 +209,12 @@ def by_setting(m: Measures) -> Any:
             label: np.stack([at(m, name, field, value) for value in values])
             for label, name in (("new classes", "icl_accuracy"), ("no support", "iwl_accuracy"))
         }
-        return trends.Trend(title, np.array(values), curves)
+        bursts = np.stack([at(m, "config/task.burst", field, value)[0] for value in values])
+        picked = {"a label of the context": bursts / m["config/task.n_pairs"][0]}
+        return trends.Trend(title, np.array(values), curves, picked)
 
-    kept = sweep("burst", "pairs of a class in the context, B")
-    picked = {"a label of the context": np.array(levels(m, "burst")) / m["config/task.n_pairs"][0]}
-    return trends.trends([sweep("n_classes", "classes, K"), kept._replace(limits=picked)], "accuracy")
+    panels = [sweep("n_classes", "classes, K"), sweep("burst", "pairs of a class in the context, B")]
+    return trends.trends(panels, f"accuracy at step {m.steps[-1]:,}")
 
 
 TRENDS = Part(
