@@ -74,8 +74,8 @@ def test_zero_ablation_finds_the_true_edges_and_no_others(machine):
     for found in keep:
         np.testing.assert_array_equal(precision_recall(found, TRUE), (1, 1))
     gone = np.mean(np.sum(machine["golden"]["logits"] ** 2, axis=2))  # nothing arrives: all logits are 0
-    assert effects[MACHINE._at("1.0", "out")] == pytest.approx(gone, rel=1e-5)
-    assert effects[MACHINE._at("embed", "1.0.v")] == pytest.approx(gone, rel=1e-5)
+    assert effects[MACHINE.at("1.0", "out")] == pytest.approx(gone, rel=1e-5)
+    assert effects[MACHINE.at("embed", "1.0.v")] == pytest.approx(gone, rel=1e-5)
 
 
 def test_resampling_misses_the_positions_which_are_the_same_in_every_input(machine):
@@ -144,7 +144,7 @@ def test_acdc_is_the_greedy_sweep_and_attribution_the_slope():
     keep, now = graph.edges.astype(np.float32), 0.0
     for receiver in reversed(graph.receivers):
         for sender in reversed(graph.senders):
-            if graph.edges[graph._at(sender, receiver)]:
+            if graph.edges[graph.at(sender, receiver)]:
                 without = keep - graph.mask([(sender, receiver)])
                 after = float(kl_divergence(run(without), whole))
                 keep, now = (without, after) if after - now < 1 else (keep, now)
@@ -158,7 +158,7 @@ def test_acdc_is_the_greedy_sweep_and_attribution_the_slope():
     for edge in (("0.0", "1.0.v"), ("embed", "0.0.q"), ("1.0", "out")):
         by = 1e-2 * graph.mask([edge])
         slope = (run(graph.edges - by)[..., 0].mean() - run(graph.edges + by)[..., 0].mean()) / 2e-2
-        assert scores[graph._at(*edge)] == pytest.approx(float(slope), abs=3e-4)
+        assert scores[graph.at(*edge)] == pytest.approx(float(slope), abs=3e-4)
 
 
 def test_rates_and_area():

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpy.typing import ArrayLike
 
 from toylab.analysis.edges import Graph, circuit
 from toylab.base import Apply, Params
@@ -60,8 +61,7 @@ def acdc(
         return (jnp.where(cut, without, keep), jnp.where(cut, after, now)), None
 
     every = jnp.asarray(graph.edges, whole.dtype)
-    start = distance(circuit(apply, params, graph, x, every, substitute), whole)
-    (keep, _), _ = jax.lax.scan(visit, (every, start), jnp.asarray(pairs))
+    (keep, _), _ = jax.lax.scan(visit, (every, distance(whole, whole)), jnp.asarray(pairs))
     return keep > 0
 
 
@@ -83,36 +83,57 @@ def edge_attribution(
     2403.17806, move along the inputs instead). A distance from the network's own logits has no gradient at the whole
     network: take a loss or a difference of logits.
     """
+    at = jnp.ones(1) if points == 1 else midpoints(points)
+    return -jnp.mean(edge_slopes(apply, params, graph, x, metric, at, substitute), axis=0)
+
+
+def edge_slopes(
+    apply: Apply,
+    params: Params,
+    graph: Graph,
+    x: Array,
+    metric: Callable[[Array], Array],
+    at: Array,
+    substitute: Array | None = None,
+) -> Array:
+    """[n, S, R]: ∂M/∂keep where all edges are in force to the shares `at` [n]: 0, all cut, to 1, the whole network."""
     every = jnp.asarray(graph.edges, jnp.result_type(*params.values()))
-    at = jnp.ones(1) if points == 1 else (jnp.arange(points) + 0.5) / points
     slope = jax.grad(lambda keep: metric(circuit(apply, params, graph, x, keep, substitute)))
-    return -jnp.mean(jax.lax.map(lambda share: slope(share.astype(every.dtype) * every), at), axis=0) * every
+    return jax.lax.map(lambda share: slope(share.astype(every.dtype) * every), at) * every
 
 
-def squared_distance(logits: Array, whole: Array) -> Array:
-    """Mean over examples (and positions) of Σ_c (z_c − z'_c)²: for outputs that are no log-probabilities, as those of
-    compiled programs (Conmy et al. 2023 use it there)."""
-    return jnp.mean(jnp.sum((logits - whole) ** 2, axis=-1))
+def midpoints(n: int) -> Array:
+    """Of n equal pieces of 0 to 1."""
+    return (jnp.arange(n) + 0.5) / n
 
 
-def kl_divergence(logits: Array, whole: Array) -> Array:
-    """Mean over examples (and positions) of KL(whole ‖ circuit), in nats."""
+def squared_distance(logits: Array, whole: Array, where: Array | None = None) -> Array:
+    """Mean over examples and positions (those of the mask `where`) of Σ_c (z_c − z'_c)²: for outputs that are no
+    log-probabilities, as those of compiled programs (Conmy et al. 2023 use it there)."""
+    return jnp.mean(jnp.sum((logits - whole) ** 2, axis=-1), where=where)
+
+
+def kl_divergence(logits: Array, whole: Array, where: Array | None = None) -> Array:
+    """Mean over examples and positions (those of the mask `where`) of KL(whole ‖ circuit), in nats."""
     p, q = jax.nn.log_softmax(whole), jax.nn.log_softmax(logits)
-    return jnp.mean(jnp.sum(jnp.exp(p) * (p - q), axis=-1))
+    return jnp.mean(jnp.sum(jnp.exp(p) * (p - q), axis=-1), where=where)
 
 
-def precision_recall(found: Array, true: Array) -> tuple[Array, Array]:
+def precision_recall(found: ArrayLike, true: ArrayLike) -> tuple[Array, Array]:
     """Of bool masks [..., S, R] and [S, R]: the share of found edges that are true (1 where none is found) and the share of
     true edges that are found."""
+    found, true = jnp.asarray(found), jnp.asarray(true)
     n_both = jnp.sum(found & true, axis=(-2, -1))
     n_found = jnp.sum(found, axis=(-2, -1))
     return jnp.where(n_found > 0, n_both / jnp.maximum(n_found, 1), 1), n_both / jnp.sum(true)
 
 
-def roc(scores: Array, true: Array, edges: Array) -> tuple[Array, Array, Array]:
+def roc(scores: ArrayLike, true: ArrayLike, edges: ArrayLike) -> tuple[Array, Array, Array]:
     """False and true positive rates [n + 1] as the threshold falls past each of the n edges in order of score, and the area
     under the curve: the chance that a true edge scores above a false one, ties counting one half."""
-    order = jnp.argsort(-jnp.where(edges, scores, -jnp.inf), axis=None)[: int(np.sum(edges))]
+    n_edges = int(np.sum(edges))
+    scores, true, edges = jnp.asarray(scores), jnp.asarray(true), jnp.asarray(edges)
+    order = jnp.argsort(-jnp.where(edges, scores, -jnp.inf), axis=None)[:n_edges]
     hits = jnp.cumsum(true.ravel()[order]) / jnp.sum(true)
     misses = jnp.cumsum(~true.ravel()[order]) / jnp.sum(edges & ~true)
     above = scores[..., None, None] > scores

@@ -14,7 +14,6 @@ edge that carries positions or a constant makes no difference to it.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,9 +33,10 @@ class Graph:
     positions: bool = True
 
     @classmethod
-    def of(cls, net: Any) -> "Graph":
-        """The graph of a `Net` of a Transformer."""
-        return cls(net.n_layers, net.n_heads, mlps=net.d_mlp > 0, positions=net.positions == "abs")
+    def of(cls, params: Params, positions: bool = True) -> "Graph":
+        """The graph of a transformer's params; `positions`: whether W_pos, if there is one, is added to the residual."""
+        n_layers, n_heads = params["W_Q"].shape[:2]
+        return cls(n_layers, n_heads, mlps="W_in" in params, positions=positions and "W_pos" in params)
 
     @cached_property
     def senders(self) -> tuple[str, ...]:
@@ -75,20 +75,20 @@ class Graph:
             if (
                 sender not in self.senders
                 or receiver not in self.receivers
-                or not self.edges[self._at(sender, receiver)]
+                or not self.edges[self.at(sender, receiver)]
             ):
                 raise ValueError(
                     f"edge {(sender, receiver)} is not in the graph: senders are {', '.join(self.senders)}, receivers"
                     f" {', '.join(self.receivers)}, and a sender must come before its receiver."
                 )
-            mask[self._at(sender, receiver)] = True
+            mask[self.at(sender, receiver)] = True
         return mask
 
     def named(self, mask: np.ndarray) -> list[tuple[str, str]]:
         """The edges of a mask [S, R] by name."""
         return [(self.senders[s], self.receivers[r]) for s, r in np.argwhere(np.asarray(mask) & self.edges)]
 
-    def _at(self, sender: str, receiver: str) -> tuple[int, int]:
+    def at(self, sender: str, receiver: str) -> tuple[int, int]:
         return self.senders.index(sender), self.receivers.index(receiver)
 
 
@@ -111,19 +111,27 @@ def circuit(
     One forward pass: each receiver's input is put together anew from what the senders before it write in this very pass.
     """
     own: list[Array] = []  # what the senders write, as the pass goes along
+    inputs: dict[int, dict[str, Array]] = {}  # of a layer's heads
     receivers = {name: at for at, name in enumerate(graph.receivers)}
 
     def read(names: list[str]) -> Array:
         """[B, receivers, P, d_model]: the inputs of some receivers that the same senders come before."""
         weight = keep[: len(own), np.array([receivers[name] for name in names])]  # [S, receivers]
         weight = weight.astype(own[0].dtype)
-        value = jnp.einsum("sr,sbpd->brpd", weight, jnp.stack(own))
+        carried = jnp.stack(own)
         if substitute is not None:
-            value = value + jnp.einsum("sr,sbpd->brpd", 1 - weight, substitute[: len(own)])
-        return value
+            weight = jnp.concatenate([weight, 1 - weight])
+            carried = jnp.concatenate([carried, substitute[: len(own)]])
+        return jnp.einsum("sr,sbpd->brpd", weight, carried)
 
     def heads(input: str) -> Callable[[Array, int], Array]:
-        return lambda _, layer: read([f"{layer}.{head}.{input}" for head in range(graph.n_heads)])
+        def of(resid: Array, layer: int) -> Array:
+            if layer not in inputs:  # queries, keys and values at once
+                names = [f"{layer}.{head}.{kind}" for kind in "qkv" for head in range(graph.n_heads)]
+                inputs[layer] = dict(zip("qkv", jnp.split(read(names), 3, axis=1), strict=True))
+            return inputs[layer][input]
+
+        return of
 
     def enter(resid: Array, layer: int) -> Array:
         if layer == 0:

@@ -14,7 +14,6 @@ behind inputs that happen to fit together.
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,16 +21,15 @@ from jax import Array
 
 from toylab.base import Apply, Params, Patch
 
-Hypothesis = Mapping[tuple[int, int, Literal["q", "k", "v"]], Array]
-"""(layer, head, input) → the feature [B, P], whole numbers, on which that input may depend."""
+Hypothesis = Mapping[tuple[int, int, str], Array]
+"""(layer, head, "q", "k" or "v") → the feature [B, P], whole numbers, on which that input may depend."""
 
 
 def donors(key: Array, feature: Array) -> Array:
     """int [B, P]: for each example and position an example whose feature there is the same, evenly among all such in the
-    batch, itself included."""
-    n = len(feature)
-    agrees = feature[:, None] == feature[None]  # [B, B, P]
-    return jax.random.categorical(key, jnp.where(agrees, 0.0, -jnp.inf), axis=1, shape=(n, *feature.shape[1:]))
+    batch, itself included. Position by position a random permutation of the examples within each class of the feature."""
+    by_class = [jnp.lexsort((jax.random.uniform(one, feature.shape), feature), axis=0) for one in jax.random.split(key)]
+    return jnp.put_along_axis(jnp.zeros_like(by_class[0]), by_class[0], by_class[1], axis=0, inplace=False)
 
 
 def scrubbed(apply: Apply, params: Params, x: Array, hypothesis: Hypothesis, key: Array) -> Array:
@@ -42,10 +40,9 @@ def scrubbed(apply: Apply, params: Params, x: Array, hypothesis: Hypothesis, key
     """
     _, cache = apply(params, x, full=True)
     resid = cache["resid_pre"]  # [L, B, P, d_model]
-    drawn = {
-        place: donors(one, feature)
-        for one, (place, feature) in zip(jax.random.split(key, len(hypothesis)), hypothesis.items(), strict=True)
-    }
+    keys = jax.random.split(key, len(hypothesis))
+    rows = jax.vmap(donors)(keys, jnp.stack(list(hypothesis.values())))
+    drawn = dict(zip(hypothesis, rows, strict=True))
     positions = jnp.arange(resid.shape[2])
 
     def resampled(kind: str, value: Array, at: int) -> Array:  # [B, H, P, d_model]
@@ -78,7 +75,7 @@ def naive_induction(tokens: Array, layer: int, head: int, parts: str = "qkv") ->
     """The naive account of an induction head: it looks for the key whose *previous* token is the current one, and copies
     the token at that key (Chan et al. 2022, where the three parts are EQ, PTH-K and EV). `parts` picks some of them."""
     features = {"q": this_token, "k": previous_token, "v": this_token}
-    return {(layer, head, part): features[part](tokens) for part in features if part in parts}  # type: ignore[misc]
+    return {(layer, head, part): features[part](tokens) for part in features if part in parts}
 
 
 def explained(loss: Array, scrubbed: Array, random: Array) -> Array:
