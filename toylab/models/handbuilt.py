@@ -7,9 +7,10 @@ is read. In the manner of compiled RASP programs (Lindner et al. 2023, Tracr, ar
 constructions and weights are ours.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -17,66 +18,52 @@ from toylab.models.transformer import Transformer
 
 SHARP = 60.0  # the score of keys that are looked for; others have 0, and so e⁻⁶⁰ of the attention
 READS = ("W_Q", "W_K", "W_V", "W_in", "W_U")  # their rows are the residual's; the columns of the others
-WRITES = ("W_E", "W_pos", "W_O", "W_out")
 LOGIT = 20.0  # of the token that the induction machine predicts
 
 
-class Handbuilt(Transformer):
-    """One head a layer, positions added to the residual, no LayerNorm, read-out at every position.
-
-    noise: the standard deviation of what is added to every entry of every matrix. Each seed then is a circuit that has
-    to be found among edges which all do something."""
-
-    EDGES: ClassVar[tuple[tuple[str, str], ...]] = ()  # as in analysis/edges.py: (sender, receiver)
+class Blueprint:
+    """Weights of a transformer with one head a layer, written space by space: zero where nothing is put."""
 
     def __init__(
         self,
-        *,
         spaces: dict[str, int],
         d_vocab: int,
         d_vocab_out: int,
         n_ctx: int,
         n_layers: int,
         d_head: int,
-        d_mlp: int,
-        causal: bool,
-        noise: float = 0.0,
-        rngs: nnx.Rngs,
+        d_mlp: int = 0,
     ) -> None:
-        super().__init__(
-            d_vocab=d_vocab, d_vocab_out=d_vocab_out, n_ctx=n_ctx, n_layers=n_layers, d_model=sum(spaces.values()),
-            n_heads=1, d_head=d_head, d_mlp=d_mlp, causal=causal, readout="all", rngs=rngs,
-        )  # fmt: skip
         ends = np.cumsum(list(spaces.values()))
-        self.spaces = {
-            name: (int(end) - size, int(end)) for (name, size), end in zip(spaces.items(), ends, strict=True)
-        }
-        matrices = [*READS, *WRITES] if d_mlp else [name for name in (*READS, *WRITES) if name not in ("W_in", "W_out")]
-        for name in matrices:
-            setattr(self, name, nnx.Param(noise * jax.random.normal(rngs.params(), getattr(self, name).shape)))
+        self.spaces = {name: slice(end - size, end) for (name, size), end in zip(spaces.items(), ends, strict=True)}
+        d_model = int(ends[-1])
+        heads = dict.fromkeys(("W_Q", "W_K", "W_V"), (n_layers, 1, d_model, d_head))
+        mlp = {"W_in": (n_layers, d_model, d_mlp), "b_in": (n_layers, d_mlp), "W_out": (n_layers, d_mlp, d_model)}
+        shapes = {
+            "W_E": (d_vocab, d_model), "W_pos": (n_ctx, d_model), **heads, "W_O": (n_layers, 1, d_head, d_model),
+            **(mlp if d_mlp else {}), "W_U": (d_model, d_vocab_out),
+        }  # fmt: skip
+        self.weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        self.sizes: dict[str, Any] = {
+            "d_vocab": d_vocab, "d_vocab_out": d_vocab_out, "n_ctx": n_ctx, "n_layers": n_layers, "d_model": d_model,
+            "n_heads": 1, "d_head": d_head, "d_mlp": d_mlp,
+        }  # fmt: skip
 
-    @staticmethod
-    def check(*, d_vocab: int, n_ctx: int, **_: object) -> None:  # type: ignore[override]
-        for name, value in (("d_vocab", d_vocab), ("n_ctx", n_ctx)):
-            if value < 3:
-                raise ValueError(f"net.{name} is {value}: it must be at least 3.")
-
-    def put(self, weights: str, space: str, matrix: np.ndarray, layer: int | None = None) -> None:
+    def put(self, name: str, space: str, matrix: np.ndarray, layer: int | None = None) -> None:
         """Lets weights read a space, the rows of `matrix`, or write it, its columns. On the other side `matrix` may be
         smaller than they are."""
-        start, end = self.spaces[space]
-        at = (
-            (slice(start, end), slice(matrix.shape[1]))
-            if weights in READS
-            else (slice(matrix.shape[0]), slice(start, end))
+        weight = self.weights[name]
+        weight = (
+            weight if layer is None else weight[layer, 0] if name in ("W_Q", "W_K", "W_V", "W_O") else weight[layer]
         )
-        which = () if layer is None else (layer, 0) if weights in ("W_Q", "W_K", "W_V", "W_O") else (layer,)
-        weight = getattr(self, weights)
-        setattr(self, weights, nnx.Param(weight[...].at[(*which, *at)].add(matrix)))
+        if name in READS:
+            weight[self.spaces[space], : matrix.shape[1]] = matrix
+        else:
+            weight[: matrix.shape[0], self.spaces[space]] = matrix
 
     def look(self, layer: int, query: tuple[str, np.ndarray], key: tuple[str, np.ndarray]) -> None:
         """Attention to the keys that the query names: score SHARP · query · key, over d_head."""
-        self.put("W_Q", query[0], query[1] * SHARP * self.W_Q.shape[-1] ** 0.5, layer)
+        self.put("W_Q", query[0], query[1] * SHARP * self.sizes["d_head"] ** 0.5, layer)
         self.put("W_K", key[0], key[1], layer)
 
     def move(self, layer: int, source: tuple[str, np.ndarray], target: str) -> None:
@@ -87,13 +74,33 @@ class Handbuilt(Transformer):
     def count(self, layer: int, share: str, counts: str) -> None:
         """An MLP from a share 1 / (1 + n), as attention to one BOS and n others gives it, to n as one of 1, 2, …: n ≤ i
         where the share is above the middle of 1 / (1 + i) and 1 / (2 + i), a step of two ReLUs."""
-        n = np.arange(1, self.spaces[counts][1] - self.spaces[counts][0] + 1)
+        n = np.arange(1, self.spaces[counts].stop - self.spaces[counts].start + 1)
         middle, slope = (1 / (1 + n) + 1 / (2 + n)) / 2, 2 * (1 + n) * (2 + n)  # at whole n the ramp is over
         steps = np.eye(len(n)) - np.eye(len(n), k=1)  # of n ≤ i and of n ≤ i − 1: n = i is their difference
         self.put("W_in", share, np.concatenate([slope, slope])[None], layer)
-        bias = np.concatenate([0.5 - slope * middle, -0.5 - slope * middle])
-        self.b_in = nnx.Param(self.b_in[...].at[layer, : 2 * len(n)].set(bias))
+        self.weights["b_in"][layer, : 2 * len(n)] = np.concatenate([0.5 - slope * middle, -0.5 - slope * middle])
         self.put("W_out", counts, np.concatenate([steps, -steps]), layer)
+
+
+class Handbuilt(Transformer):
+    """One head a layer, positions added to the residual, no LayerNorm, read-out at every position.
+
+    noise: the standard deviation of what is added to every entry of every matrix. Each seed then is a circuit that has
+    to be found among edges which all do something."""
+
+    EDGES: ClassVar[tuple[tuple[str, str], ...]] = ()  # as in analysis/edges.py: (sender, receiver)
+
+    def __init__(self, plan: Blueprint, *, causal: bool, noise: float = 0.0, rngs: nnx.Rngs) -> None:
+        super().__init__(**plan.sizes, causal=causal, readout="all", rngs=rngs)
+        for name, weight in plan.weights.items():
+            blur = 0 if name == "b_in" else noise * jax.random.normal(rngs.params(), weight.shape)
+            setattr(self, name, nnx.Param(jnp.asarray(weight) + blur))
+
+    @staticmethod
+    def check(*, d_vocab: int, n_ctx: int, **_: object) -> None:  # type: ignore[override]
+        for name, value in (("d_vocab", d_vocab), ("n_ctx", n_ctx)):
+            if value < 3:
+                raise ValueError(f"net.{name} is {value}: it must be at least 3.")
 
 
 def shift(n: int) -> np.ndarray:
@@ -114,19 +121,19 @@ class InductionMachine(Handbuilt):
 
     def __init__(self, *, d_vocab: int = 13, n_ctx: int = 17, noise: float = 0.0, rngs: nnx.Rngs) -> None:
         spaces = {"token": d_vocab, "position": n_ctx, "previous": d_vocab, "output": d_vocab}
-        super().__init__(
+        plan = Blueprint(
             spaces=spaces, d_vocab=d_vocab, d_vocab_out=d_vocab, n_ctx=n_ctx, n_layers=2, d_head=max(d_vocab, n_ctx),
-            d_mlp=0, causal=True, noise=noise, rngs=rngs,
         )  # fmt: skip
         tokens, positions = np.eye(d_vocab), np.eye(n_ctx)
         but_bos = tokens * (np.arange(d_vocab) < d_vocab - 1)
-        self.put("W_E", "token", tokens)
-        self.put("W_pos", "position", positions)
-        self.look(0, ("position", shift(n_ctx)), ("position", positions))
-        self.move(0, ("token", but_bos), "previous")
-        self.look(1, ("token", tokens), ("previous", tokens))
-        self.move(1, ("token", but_bos), "output")
-        self.put("W_U", "output", LOGIT * tokens)
+        plan.put("W_E", "token", tokens)
+        plan.put("W_pos", "position", positions)
+        plan.look(0, ("position", shift(n_ctx)), ("position", positions))
+        plan.move(0, ("token", but_bos), "previous")
+        plan.look(1, ("token", tokens), ("previous", tokens))
+        plan.move(1, ("token", but_bos), "output")
+        plan.put("W_U", "output", LOGIT * tokens)
+        super().__init__(plan, causal=True, noise=noise, rngs=rngs)
 
 
 class FractionOfPrevious(Handbuilt):
@@ -136,17 +143,18 @@ class FractionOfPrevious(Handbuilt):
     EDGES = (("embed", "mlp0.in"), ("pos", "1.0.q"), ("pos", "1.0.k"), ("mlp0", "1.0.v"), ("1.0", "out"))
 
     def __init__(self, *, d_vocab: int = 4, n_ctx: int = 8, rngs: nnx.Rngs) -> None:
-        super().__init__(
+        plan = Blueprint(
             spaces={"token": d_vocab, "position": n_ctx, "marked": 1, "share": 1}, d_vocab=d_vocab, d_vocab_out=1,
-            n_ctx=n_ctx, n_layers=2, d_head=n_ctx, d_mlp=1, causal=False, rngs=rngs,
+            n_ctx=n_ctx, n_layers=2, d_head=n_ctx, d_mlp=1,
         )  # fmt: skip
-        self.put("W_E", "token", np.eye(d_vocab))
-        self.put("W_pos", "position", np.eye(n_ctx))
-        self.put("W_in", "token", np.eye(d_vocab, 1), 0)
-        self.put("W_out", "marked", np.ones((1, 1)), 0)
-        self.look(1, ("position", np.tri(n_ctx)), ("position", np.eye(n_ctx)))
-        self.move(1, ("marked", np.ones((1, 1))), "share")
-        self.put("W_U", "share", np.ones((1, 1)))
+        plan.put("W_E", "token", np.eye(d_vocab))
+        plan.put("W_pos", "position", np.eye(n_ctx))
+        plan.put("W_in", "token", np.eye(d_vocab, 1), 0)
+        plan.put("W_out", "marked", np.ones((1, 1)), 0)
+        plan.look(1, ("position", np.tri(n_ctx)), ("position", np.eye(n_ctx)))
+        plan.move(1, ("marked", np.ones((1, 1))), "share")
+        plan.put("W_U", "share", np.ones((1, 1)))
+        super().__init__(plan, causal=False, rngs=rngs)
 
 
 class Histogram(Handbuilt):
@@ -158,17 +166,18 @@ class Histogram(Handbuilt):
 
     def __init__(self, *, d_vocab: int = 4, n_ctx: int = 8, rngs: nnx.Rngs) -> None:
         longest = n_ctx - 1
-        super().__init__(
+        plan = Blueprint(
             spaces={"token": d_vocab, "position": n_ctx, "share": 1, "count": longest}, d_vocab=d_vocab,
-            d_vocab_out=longest, n_ctx=n_ctx, n_layers=1, d_head=d_vocab, d_mlp=2 * longest, causal=False, rngs=rngs,
+            d_vocab_out=longest, n_ctx=n_ctx, n_layers=1, d_head=d_vocab, d_mlp=2 * longest,
         )  # fmt: skip
         tokens = np.eye(d_vocab)
-        self.put("W_E", "token", tokens)
-        self.put("W_pos", "position", np.eye(n_ctx))
-        self.look(0, ("token", np.maximum(tokens, tokens[-1])), ("token", tokens))
-        self.move(0, ("token", tokens[:, -1:]), "share")
-        self.count(0, "share", "count")
-        self.put("W_U", "count", np.eye(longest))
+        plan.put("W_E", "token", tokens)
+        plan.put("W_pos", "position", np.eye(n_ctx))
+        plan.look(0, ("token", np.maximum(tokens, tokens[-1])), ("token", tokens))
+        plan.move(0, ("token", tokens[:, -1:]), "share")
+        plan.count(0, "share", "count")
+        plan.put("W_U", "count", np.eye(longest))
+        super().__init__(plan, causal=False, rngs=rngs)
 
 
 class Reverse(Handbuilt):
@@ -185,29 +194,23 @@ class Reverse(Handbuilt):
 
     def __init__(self, *, d_vocab: int = 5, n_ctx: int = 6, rngs: nnx.Rngs) -> None:
         longest, symbols = n_ctx - 1, d_vocab - 2
-        spaces = {
-            "token": d_vocab,
-            "position": n_ctx,
-            "share": 1,
-            "length": longest,
-            "target": n_ctx,
-            "output": symbols,
-        }
+        spaces = {"token": d_vocab, "position": n_ctx, "share": 1, "length": longest}
         pairs = np.array([(length, at) for length in range(1, n_ctx) for at in range(1, length + 1)])
-        super().__init__(
-            spaces=spaces, d_vocab=d_vocab, d_vocab_out=symbols, n_ctx=n_ctx, n_layers=3, d_head=max(symbols, n_ctx),
-            d_mlp=max(2 * longest, len(pairs)), causal=False, rngs=rngs,
+        plan = Blueprint(
+            spaces=spaces | {"target": n_ctx, "output": symbols}, d_vocab=d_vocab, d_vocab_out=symbols,
+            n_ctx=n_ctx, n_layers=3, d_head=max(symbols, n_ctx), d_mlp=max(2 * longest, len(pairs)),
         )  # fmt: skip
         tokens, positions = np.eye(d_vocab), np.eye(n_ctx)
-        self.put("W_E", "token", tokens)
-        self.put("W_pos", "position", positions)
-        self.look(0, ("token", np.ones((d_vocab, 1))), ("token", 1 - tokens[:, -2:-1]))
-        self.move(0, ("token", tokens[:, -1:]), "share")
-        self.count(0, "share", "length")
-        self.put("W_in", "length", np.eye(longest)[:, pairs[:, 0] - 1], 1)
-        self.put("W_in", "position", positions[:, pairs[:, 1]], 1)
-        self.b_in = nnx.Param(self.b_in[...].at[1, : len(pairs)].set(-1))  # a neuron a pair: on where both are
-        self.put("W_out", "target", positions[pairs[:, 0] + 1 - pairs[:, 1]], 1)
-        self.look(2, ("target", positions), ("position", positions))
-        self.move(2, ("token", tokens[:, :symbols]), "output")
-        self.put("W_U", "output", np.eye(symbols))
+        plan.put("W_E", "token", tokens)
+        plan.put("W_pos", "position", positions)
+        plan.look(0, ("token", np.ones((d_vocab, 1))), ("token", 1 - tokens[:, -2:-1]))
+        plan.move(0, ("token", tokens[:, -1:]), "share")
+        plan.count(0, "share", "length")
+        plan.put("W_in", "length", np.eye(longest)[:, pairs[:, 0] - 1], 1)
+        plan.put("W_in", "position", positions[:, pairs[:, 1]], 1)
+        plan.weights["b_in"][1, : len(pairs)] = -1  # a neuron a pair: on where both are
+        plan.put("W_out", "target", positions[pairs[:, 0] + 1 - pairs[:, 1]], 1)
+        plan.look(2, ("target", positions), ("position", positions))
+        plan.move(2, ("token", tokens[:, :symbols]), "output")
+        plan.put("W_U", "output", np.eye(symbols))
+        super().__init__(plan, causal=False, rngs=rngs)
