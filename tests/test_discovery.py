@@ -103,61 +103,69 @@ def random_network(**fields):
     return net.apply, params, x, other
 
 
-@pytest.fixture(scope="module")
-def network():
-    return random_network(layer_norm=True)
-
-
-def test_a_cut_edge_is_a_patch_of_the_receivers_input(network):
-    apply, params, x, other = network
+def test_a_cut_edge_is_a_patch_of_the_receivers_input():
+    apply, params, x, other = random_network(layer_norm=True)
     graph = Graph(n_layers=2, n_heads=2, mlps=True)
-    sent, cache = written(apply, params, graph, x), apply(params, x)[1]
-    other_cache = apply(params, other)[1]
-    embed, pos, first = params["W_E"][x], params["W_pos"], cache["result"][0]
-    by_hand = {  # of single edges, each cut to zero
-        ("pos", "0.1.q"): {"q_input": lambda v, layer: v.at[:, 1].add(-pos) if layer == 0 else v},
-        ("embed", "0.0.v"): {"v_input": lambda v, layer: v.at[:, 0].add(-embed) if layer == 0 else v},
-        ("0.0", "1.1.k"): {"k_input": lambda v, layer: v.at[:, 1].add(-first[:, 0]) if layer == 1 else v},
-        ("0.1", "mlp0.in"): {"mlp_input": lambda v, layer: v - first[:, 1] if layer == 0 else v},
-        ("mlp0", "mlp1.in"): {"mlp_input": lambda v, layer: v - cache["mlp_out"][0] if layer == 1 else v},
-        ("mlp1", "out"): {"resid_post": lambda v, layer: v - cache["mlp_out"][1] if layer == 1 else v},
-    }
     every = jnp.asarray(graph.edges, jnp.float32)
-    one = jax.jit(lambda keep: circuit(apply, params, graph, x, keep), compiler_options=QUICK)
-    np.testing.assert_allclose(one(every), apply(params, x)[0], atol=2e-5)
-    for edge, patch in by_hand.items():
-        np.testing.assert_allclose(one(every - graph.mask([edge])), apply(params, x, patch)[0], atol=2e-5, err_msg=edge)
-    np.testing.assert_allclose(sent.sum(axis=0), cache["resid_post"][-1], atol=1e-5)
-    instead = written(apply, params, graph, other)
-    swap = {"resid_post": lambda v, layer: v - cache["mlp_out"][1] + other_cache["mlp_out"][1] if layer == 1 else v}
-    found = circuit(apply, params, graph, x, every - graph.mask([("mlp1", "out")]), instead)
-    np.testing.assert_allclose(found, apply(params, x, swap)[0], atol=2e-5)
+
+    def both_ways():
+        """Logits with an edge cut, to zero or to the other input, in the graph and by a patch: [edges, 2, …]."""
+        sent, instead = written(apply, params, graph, x), written(apply, params, graph, other)
+        embed, pos, first, _, mlp, *_, last = sent
+        by_hand = {
+            ("pos", "0.1.q"): {"q_input": lambda v, layer: v.at[:, 1].add(-pos) if layer == 0 else v},
+            ("embed", "0.0.v"): {"v_input": lambda v, layer: v.at[:, 0].add(-embed) if layer == 0 else v},
+            ("0.0", "1.1.k"): {"k_input": lambda v, layer: v.at[:, 1].add(-first) if layer == 1 else v},
+            ("0.0", "mlp0.in"): {"mlp_input": lambda v, layer: v - first if layer == 0 else v},
+            ("mlp0", "mlp1.in"): {"mlp_input": lambda v, layer: v - mlp if layer == 1 else v},
+            ("mlp1", "out"): {"resid_post": lambda v, layer: v - last if layer == 1 else v},
+        }
+        cuts = jnp.stack([every, *(every - graph.mask([edge]) for edge in by_hand)])
+        ours = jax.lax.map(lambda keep: circuit(apply, params, graph, x, keep), cuts)
+        patched = jnp.stack([apply(params, x, patch)[0] for patch in ({}, *by_hand.values())])
+        swap = {"resid_post": lambda v, layer: v - last + instead[-1] if layer == 1 else v}
+        swapped = circuit(apply, params, graph, x, cuts[-1], instead), apply(params, x, swap)[0]
+        return ours, patched, *swapped, sent.sum(axis=0), apply(params, x)[1]["resid_post"][-1]
+
+    ours, patched, ours_swapped, patched_swapped, total, resid = jax.jit(both_ways, compiler_options=QUICK)()
+    np.testing.assert_allclose(ours, patched, atol=2e-5)
+    np.testing.assert_allclose(ours_swapped, patched_swapped, atol=2e-5)
+    np.testing.assert_allclose(total, resid, atol=1e-5)
+    assert np.abs(ours[1:] - ours[0]).max(axis=(1, 2, 3)).min() > 1e-3
 
 
 def test_acdc_is_the_greedy_sweep_and_attribution_the_slope():
     """Against a plain loop over edges, and against finite differences; positions are not in the residual here."""
     apply, params, x, other = random_network(n_heads=1, d_mlp=0, positions="rotary")
     graph = Graph(n_layers=2, n_heads=1, positions=False)
-    sub = written(apply, params, graph, other)
-    run = jax.jit(lambda keep: circuit(apply, params, graph, x, keep, sub), compiler_options=QUICK)
-    whole = run(graph.edges.astype(np.float32))
-    keep, now = graph.edges.astype(np.float32), 0.0
+    every = graph.edges.astype(np.float32)
+
+    @partial(jax.jit, compiler_options=QUICK)
+    def at(keep):
+        """The distance from the whole network and the mean of the first logit."""
+        sub = written(apply, params, graph, other)
+        logits = circuit(apply, params, graph, x, keep, sub)
+        return kl_divergence(logits, apply(params, x)[0]), jnp.mean(logits[..., 0])
+
+    @partial(jax.jit, compiler_options=QUICK)
+    def found():
+        sub = written(apply, params, graph, other)
+        scores = edge_attribution(apply, params, graph, x, lambda logits: jnp.mean(logits[..., 0]), sub)
+        return acdc(apply, params, graph, x, kl_divergence, 1.0, sub), scores
+
+    keep, now = every, 0.0
     for receiver in reversed(graph.receivers):
         for sender in reversed(graph.senders):
             if graph.edges[graph.at(sender, receiver)]:
                 without = keep - graph.mask([(sender, receiver)])
-                after = float(kl_divergence(run(without), whole))
+                after = float(at(without)[0])
                 keep, now = (without, after) if after - now < 1 else (keep, now)
-    found = jax.jit(lambda: acdc(apply, params, graph, x, kl_divergence, 1.0, sub), compiler_options=QUICK)()
-    np.testing.assert_array_equal(found, keep > 0)
+    kept, scores = found()
+    np.testing.assert_array_equal(kept, keep > 0)
     assert 0 < keep.sum() < graph.edges.sum()
-
-    scores = jax.jit(
-        lambda: edge_attribution(apply, params, graph, x, lambda z: jnp.mean(z[..., 0]), sub), compiler_options=QUICK
-    )()
     for edge in (("0.0", "1.0.v"), ("embed", "0.0.q"), ("1.0", "out")):
-        by = 1e-2 * graph.mask([edge])
-        slope = (run(graph.edges - by)[..., 0].mean() - run(graph.edges + by)[..., 0].mean()) / 2e-2
+        by = np.float32(1e-2) * graph.mask([edge])
+        slope = (at(every - by)[1] - at(every + by)[1]) / 2e-2
         assert scores[graph.at(*edge)] == pytest.approx(float(slope), abs=3e-4)
 
 
