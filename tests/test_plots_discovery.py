@@ -61,7 +61,7 @@ def maps():
 
 def formation():
     losses, effects = RNG.random((3, 5)), RNG.random((3, 5, 12))
-    return discovery.edges_through_training(np.arange(5) * 700, losses, effects, np.array([1, 2, 0]), "the edge")
+    return discovery.edges_through_training(np.arange(5) * 700, losses, effects, np.eye(3, 12, dtype=bool), "the edge")
 
 
 def shares():

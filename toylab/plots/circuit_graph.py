@@ -100,9 +100,10 @@ def _circuit(ax: Axes, senders: Sequence[str], receivers: Sequence[str], found: 
 
 
 @style.house
-def circuits(senders: Sequence[str], receivers: Sequence[str], panels: Mapping[str, Found]) -> Figure:
+def circuits(senders: Sequence[str], receivers: Sequence[str], panels: Mapping[str, Found], weighs: str = "") -> Figure:
     """One graph a panel, bottom to top. Edges found in the colour of what they enter; where the truth is known, edges that
-    are missed dashed and edges that are false in pink. Nodes without an edge in any panel are left out."""
+    are missed dashed and edges that are false in pink; `weighs` says what widths mean. Nodes without an edge in any panel
+    are left out."""
     for name, found in panels.items():
         for value in (found.kept, found.true, found.weight):
             if value is not None and value.shape != (len(senders), len(receivers)):
@@ -122,6 +123,8 @@ def circuits(senders: Sequence[str], receivers: Sequence[str], panels: Mapping[s
         handles += [Line2D([], [], color=MISSED, lw=1.0, ls=(0, (2, 1.5)), label="true, not found")]
     if any(found.true is not None and (found.kept & ~found.true).any() for found in panels.values()):
         handles += [Line2D([], [], color=FALSE, lw=1.6, label="found, not true")]
+    if any(found.weight is not None for found in panels.values()):
+        handles += [Line2D([], [], color="none", label=f"width: {weighs}")]
     figure.legend(
         handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=labels.SMALL,
         handlelength=1.6, columnspacing=1.2,

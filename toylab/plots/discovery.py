@@ -92,12 +92,11 @@ def edges_through_training(
     steps: np.ndarray, loss: np.ndarray, effects: np.ndarray, chosen: np.ndarray, name: str
 ) -> Figure:
     """How much each edge matters as training goes on: loss [R, T], effects [R, T, E] of edges cut alone, and which of the
-    edges is the one of that name, int [R]. A panel a run."""
+    edges are those of that name, bool [R, E]. A panel a run."""
     figure, axes = style.panels(style.PAGE, 2.2, len(loss))
     top = float(effects.max()) * 1.08 or 1.0
     for run, (ax, at) in enumerate(zip(axes, chosen, strict=True)):
-        others = np.delete(effects[run], at, axis=1)
-        ax.plot(steps, others, color=OTHERS, lw=0.8)
+        ax.plot(steps, effects[run][:, ~at], color=OTHERS, lw=0.8)
         ax.plot(steps, effects[run][:, at], "o-", ms=2.2, color=CHOSEN)
         second: Any = ax.twinx()
         second.plot(steps, loss[run], color=style.TRAIN, lw=1.0, ls=(0, (4, 1.5)))
