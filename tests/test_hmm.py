@@ -109,6 +109,7 @@ def test_data_are_every_sequence_with_its_probability_and_the_optimal_prediction
     data = task.data(jax.random.key(0))
     assert data["tokens"].shape == (16, 4) and len(np.unique(data["tokens"], axis=0)) == 16
     np.testing.assert_allclose(data["weight"], brute_force(hmm.rrxor(), 4)[1], atol=1e-7)
+    np.testing.assert_allclose(hmm.probability(hmm.rrxor(), np.asarray(data["tokens"])), data["weight"], atol=1e-7)
     loss, kl = task.losses(jnp.log(data["next"] + 1e-30), data)
     np.testing.assert_allclose(kl, 0, atol=1e-6)
     np.testing.assert_allclose(loss, hmm.myopic_entropies(hmm.rrxor(), 5)[1:], atol=1e-6)

@@ -68,6 +68,12 @@ def explained(params: Params, run: Run) -> dict[str, Array]:
     return {"layers": each[:, 0], "final": each[-1, 0], "concat": both[0], **shuffled}
 
 
+def by_position(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the exact loss at each position and its excess over the optimal predictor's, [n_ctx] nats each."""
+    loss, kl = run.config.task.losses(run.config.net.apply(params, run.data["tokens"])[0], run.data)  # type: ignore
+    return {"loss": loss, "kl": kl}
+
+
 def untrained(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: what `explained` finds in a network of the same kind that was never trained, nor is where this began."""
     return explained(run.config.net.init(jax.random.key(run.config.seed)), run)

@@ -70,6 +70,15 @@ def next_symbol(T: Any, beliefs: Any) -> Any:
     return xp.einsum("...i,xi->...x", beliefs, T.sum(axis=2))
 
 
+def probability(T: Any, tokens: Any) -> Any:
+    """[N]: how probable each sequence of tokens [N, P] is from the stationary start; numpy or jax as in `belief_states`."""
+    T, xp = _arrays(jnp.asarray(T) if isinstance(tokens, Array) else T)
+    law = xp.broadcast_to(stationary(T), (len(tokens), T.shape[1]))
+    for symbols in tokens.T:
+        law = xp.einsum("ni,nij->nj", law, T[symbols])
+    return law.sum(axis=1)
+
+
 def _arrays(T: Any) -> tuple[Any, Any]:
     """T and the library to compute with: jax for a jax array, else numpy in float64."""
     return (T, jnp) if isinstance(T, jax.Array) else (transition_tensor(T), np)

@@ -23,6 +23,7 @@ from toylab.tasks.hidden_markov_limits import (
     mean_limit,
     myopic_entropies,
     next_symbol,
+    probability,
     stationary,
     transition_tensor,
     unigram_loss,
@@ -30,8 +31,8 @@ from toylab.tasks.hidden_markov_limits import (
 
 __all__ = [
     "HiddenMarkov", "belief_states", "bigram_loss", "distinct_beliefs", "entropy_rate_bounds", "even_process",
-    "every_sequence", "golden_mean", "mean_limit", "mess3", "myopic_entropies", "next_symbol", "rrxor", "stationary",
-    "transition_tensor", "unigram_loss", "z1r",
+    "every_sequence", "golden_mean", "mean_limit", "mess3", "myopic_entropies", "next_symbol", "probability", "rrxor",
+    "stationary", "transition_tensor", "unigram_loss", "z1r",
 ]  # fmt: skip
 
 EVALUATION = 7919  # the key of the evaluation sample: the same for every run
@@ -135,7 +136,7 @@ class HiddenMarkov(struct.PyTreeNode):
             weight = jnp.full(self.n_eval, 1 / self.n_eval)
         else:
             tokens = jnp.asarray(every_sequence(len(self.T), self.n_ctx))
-            weight = self.probability(tokens)
+            weight = probability(jnp.asarray(self.T), tokens)
         T = jnp.asarray(self.T)
         beliefs = belief_states(T, tokens)[:, 1:]
         laws = {"beliefs": beliefs, "next": next_symbol(T, beliefs), "stationary": stationary(T)}
@@ -159,14 +160,6 @@ class HiddenMarkov(struct.PyTreeNode):
 
         _, symbols = jax.lax.scan(move, state, jax.random.uniform(moves, (self.n_ctx + 1, n)))
         return symbols.T.astype(jnp.int32)
-
-    def probability(self, tokens: Array) -> Array:
-        """[N]: how probable each sequence of tokens [N, P] is from the stationary start."""
-        T = jnp.asarray(self.T)
-        law = jnp.broadcast_to(stationary(T), (len(tokens), T.shape[1]))
-        for symbols in tokens.T:
-            law = jnp.einsum("ni,nij->nj", law, T[symbols])
-        return jnp.sum(law, axis=1)
 
     def loss(self, apply: Apply, params: Params, data: dict[str, Array], key: Array) -> Array:
         tokens = self._sample(key, self.batch_size, data["stationary"])
