@@ -49,7 +49,7 @@ def with_mlp(T: np.ndarray, steps: int, n_ctx: int = 10, d_model: int = 64, batc
 
 def trained(T: np.ndarray, net: Net, n_ctx: int, steps: int, batch: int) -> list[Config]:
     task = HiddenMarkov(T, n_ctx=n_ctx, batch_size=batch)
-    optimizer = Adam(lr=1e-3, b2=0.999)
+    optimizer = Adam(lr=3e-3, b2=0.999, schedule="cosine", steps=steps)
     return [Config(task, net, optimizer, seed=seed) for seed in range(SEEDS)]
 
 

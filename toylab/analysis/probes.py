@@ -76,7 +76,14 @@ def logistic(
 def select(
     x: ArrayLike, y: ArrayLike, k: int, criterion: Criterion = "forward", weight: ArrayLike | None = None
 ) -> Array:
-    """bool [d]: the k coordinates of x that a sparse probe of y may read.
+    """bool [d]: the k coordinates of x that a sparse probe of y may read, the first k of their `ranking`."""
+    return ranking(x, y, k, criterion, weight) < k
+
+
+def ranking(
+    x: ArrayLike, y: ArrayLike, k: int, criterion: Criterion = "forward", weight: ArrayLike | None = None
+) -> Array:
+    """int [d]: the order, from 0, in which the first k coordinates of x are taken up to tell y; the others come after.
 
     forward: one after the other, each that which lowers the squared error most beside those already chosen (orthogonal
     least squares, Chen, Cowan & Grant 1991). correlation: those of the largest squared correlation with y, summed over y's
@@ -91,25 +98,31 @@ def select(
         if y.shape[1] != 1:
             raise ValueError(f"y has {y.shape[1]} columns: the criterion 'mean_difference' takes one, of 0s and 1s.")
         on, off = weight * y[:, 0], weight * (1 - y[:, 0])
-        return _largest(jnp.abs(on @ x / on.sum() - off @ x / off.sum()), k)
+        return _order(jnp.abs(on @ x / on.sum() - off @ x / off.sum()))
     mean, std = _standard(x, weight)
     root = jnp.sqrt(weight)[:, None]
     z, rest = root * (x - mean) / std, root * (y - weight @ y)  # columns of z have length 1
     if criterion == "correlation":
         lengths = jnp.sum(rest**2, axis=0)
-        return _largest(jnp.sum(_dot(z.T, rest) ** 2 / jnp.where(lengths > 0, lengths, 1), axis=1), k)
+        return _order(jnp.sum(_dot(z.T, rest) ** 2 / jnp.where(lengths > 0, lengths, 1), axis=1))
+    return _forward(z, rest, k)
 
-    def add(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        chosen, z, rest = state
+
+def _forward(z: Array, rest: Array, k: int) -> Array:
+    """int [d]: the order in which columns of z [n, d], of length 1, are taken up to explain rest [n, m]; d if after k."""
+
+    def add(i: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        order, z, rest = state
+        chosen = order < len(order)
         lengths = jnp.sum(z**2, axis=0)
         free = ~chosen & (lengths > 1e-6)  # the part of a column not spanned by those chosen; unit columns at first
         gain = jnp.sum(_dot(z.T, rest) ** 2, axis=1) / jnp.where(free, lengths, 1)
         best = jnp.argmax(jnp.where(free, gain, -jnp.where(chosen, 2.0, 1.0)))
         unit = z[:, best] / jnp.sqrt(jnp.where(free[best], lengths[best], 1))
         z, rest = (a - unit[:, None] * _dot(unit, a) for a in (z, rest))
-        return chosen.at[best].set(True), z, rest
+        return order.at[best].set(i), z, rest
 
-    return jax.lax.fori_loop(0, k, add, (jnp.zeros(x.shape[1], bool), z, rest))[0]
+    return jax.lax.fori_loop(0, k, add, (jnp.full(z.shape[1], z.shape[1]), z, rest))[0]
 
 
 def sparse(
@@ -166,9 +179,9 @@ def _standard(x: Array, weight: Array) -> tuple[Array, Array]:
     return mean, jnp.sqrt(jnp.where(variance > (8 * jnp.finfo(x.dtype).eps * mean) ** 2, variance, 1))
 
 
-def _largest(score: Array, k: int) -> Array:
-    """bool [d]: where the k largest entries are; of equal ones the first."""
-    return jnp.zeros(len(score), bool).at[jax.lax.top_k(score, k)[1]].set(True)
+def _order(score: Array) -> Array:
+    """int [d]: 0 for the largest entry, 1 for the next; of equal ones the first."""
+    return jnp.argsort(jnp.argsort(-score, stable=True))
 
 
 def _dot(a: Array, b: Array) -> Array:
@@ -182,10 +195,12 @@ def last_position(params: Params, run: Run) -> dict[str, Array]:
     x = residual_streams(run.config.net.apply(params, data["tokens"])[1])[-1, :, -1]
     y, test = data["beliefs"][:, -1], held_out(len(x))
     fit, rest = jnp.where(test, 0, data["weight"]), jnp.where(test, data["weight"], 0)
-    probe = ridge(x, y, weight=fit)
-    few = [r2(y, sparse(x, y, k, weight=fit)[0](x), rest) for k in SPARSITIES]
-    return {
-        "r2_fitted": r2(y, probe(x), fit),
-        "r2_held_out": r2(y, probe(x), rest),
-        "sparse_r2_held_out": jnp.stack(few),
-    }
+    order = ranking(x, y, min(max(SPARSITIES), x.shape[1]), weight=fit)
+
+    def fitted_and_held_out(k: Array) -> Array:
+        predicted = ridge(jnp.where(order < k, x, 0), y, weight=fit)(x)
+        return jnp.stack([r2(y, predicted, fit), r2(y, predicted, rest)])
+
+    counts = jnp.array([*SPARSITIES, x.shape[1] + 1])  # those never taken up have rank d
+    found = jax.lax.map(fitted_and_held_out, counts)  # one program for all, [K + 1, 2]
+    return {"r2_fitted": found[-1, 0], "r2_held_out": found[-1, 1], "sparse_r2_held_out": found[:-1, 1]}

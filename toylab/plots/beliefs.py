@@ -29,7 +29,12 @@ def by_layer(r2: Mapping[str, np.ndarray]) -> Figure:
         ax.plot(at[-1:] + np.array([-0.25, 0.25]), middle[[-1, -1]], color=color, zorder=2)
     ax.axvline(n_layers + 0.75, color="#B4B4B4", lw=0.5)
     ax.set_xticks(at, [*map(str, range(n_layers + 1)), "all"])
-    ax.set(xlim=(-0.4, at[-1] + 0.4), ylim=(0, 1), xlabel="residual stream after layer (0: embedding)", ylabel="$R^2$ of beliefs")
+    ax.set(
+        xlim=(-0.4, at[-1] + 0.4),
+        ylim=(0, 1),
+        xlabel="residual stream after layer (0: embedding)",
+        ylabel="$R^2$ of beliefs",
+    )
     ends = np.array([np.median(values, axis=0)[-1] for values in r2.values()])
     labels.MarginLabels(ax, "right", ends, list(r2), style.SERIES[: len(r2)])
     return figure
