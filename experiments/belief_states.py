@@ -26,7 +26,6 @@ from toylab.models import Net, Transformer
 from toylab.optim import Adam
 from toylab.plots import beliefs as layers
 from toylab.plots import simplex, stages
-from toylab.sweep import log_then_linear
 from toylab.tasks import HiddenMarkov, hmm
 
 CATALOGUE = "our reference training"
@@ -44,12 +43,12 @@ def attention_only(T: np.ndarray, steps: int, n_ctx: int = 8, d_model: int = 64,
 def with_mlp(T: np.ndarray, steps: int, n_ctx: int = 10, d_model: int = 64, batch: int = 128) -> list[Config]:
     sizes: dict[str, Any] = {"n_layers": 4, "d_model": d_model, "d_mlp": 4 * d_model, "layer_norm": True}
     net = Net.of(Transformer, d_vocab=2, d_vocab_out=2, n_ctx=n_ctx, readout="all", **sizes)
-    return trained(T, net, n_ctx, steps, batch)
+    return trained(T, net, n_ctx, steps, batch, warmup=min(100, steps // 2))
 
 
-def trained(T: np.ndarray, net: Net, n_ctx: int, steps: int, batch: int) -> list[Config]:
+def trained(T: np.ndarray, net: Net, n_ctx: int, steps: int, batch: int, warmup: int = 0) -> list[Config]:
     task = HiddenMarkov(T, n_ctx=n_ctx, batch_size=batch)
-    optimizer = Adam(lr=3e-3, b2=0.999, schedule="cosine", steps=steps)
+    optimizer = Adam(lr=3e-3, b2=0.999, schedule="cosine", steps=steps, warmup=warmup)
     return [Config(task, net, optimizer, seed=seed) for seed in range(SEEDS)]
 
 
@@ -179,6 +178,12 @@ def spread_over_layers(m: Measures) -> Any:
     return simplex.pictures(true, images, weight)
 
 
+def saves(cpu: int) -> dict[Any, tuple[int, ...]]:
+    """Few points, two or three a decade: each is analysed on every sequence."""
+    early = (0, 10, 30, 60, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000)
+    return {"smoke": (0, 10, 20), "cpu": (*early, cpu), "paper": (*early, 5000, 7000, 10_000, 14_000, 20_000)}
+
+
 STILLS = (0, 30, 100, 300, 1000, 4000)
 COMMON: dict[str, Analyzer] = {"explained": beliefs.explained, "by_position": beliefs.by_position}
 CONTROLS: dict[str, Analyzer] = {"untrained": beliefs.untrained, "held_out": probes.last_position}
@@ -201,7 +206,7 @@ def mess3(name: str, T: np.ndarray) -> Part:
             "cpu": attention_only(T, 4000),
             "paper": attention_only(T, 20_000),
         },
-        saves={"smoke": (0, 10, 20), "cpu": log_then_linear(10, 4000, 14), "paper": log_then_linear(10, 20_000, 20)},
+        saves=saves(4000),
         analyses=COMMON | {"image": image},
         final=CONTROLS,
         claims=[
@@ -226,7 +231,7 @@ RRXOR_PART = Part(
         "cpu": with_mlp(RRXOR, 5000),
         "paper": with_mlp(RRXOR, 20_000),
     },
-    saves={"smoke": (0, 10, 20), "cpu": log_then_linear(10, 5000, 14), "paper": log_then_linear(10, 20_000, 20)},
+    saves=saves(5000),
     analyses=COMMON,
     final=CONTROLS | {"all_images": images_of_all},
     claims=[
