@@ -9,8 +9,11 @@ Source    Shai et al. 2024, Transformers represent belief state geometry in thei
 Expect    Mess3: within 0.003 nats of the exact limit; the variance of beliefs that the last residual leaves unexplained at
           least 5 times smaller than at the start. An untrained network already explains 95 %, so R² alone says nothing.
           RRXOR: R² .68 from the last residual, .885 from all side by side.
-Cost      COST
+Cost      cpu: about 10 minutes on one core (RRXOR 7 of them). paper: the same networks five times as long.
 Command   python run_sweep.py belief_states [--scale smoke|cpu|paper] [--part mess3|mess3_noisy|rrxor]
+Changed   The first trials, of seed 0, ran at a constant rate of 1e-3, since the reference's is not known. Mess3 (.05, .85)
+          came in 2,000 steps to KL .005 and 1 − R² 4.7 times smaller, RRXOR in 5,000 to KL .006 and R² .54 and .79. Now
+          the rate falls from 3e-3 along a cosine, over 4,000 and 5,000 steps.
 """
 
 from collections.abc import Callable
@@ -40,8 +43,10 @@ def attention_only(T: np.ndarray, steps: int, n_ctx: int = 8, d_model: int = 64,
     return trained(T, net, n_ctx, steps, batch)
 
 
-def with_mlp(T: np.ndarray, steps: int, n_ctx: int = 10, d_model: int = 64, batch: int = 128) -> list[Config]:
-    sizes: dict[str, Any] = {"n_layers": 4, "d_model": d_model, "d_mlp": 4 * d_model, "layer_norm": True}
+def with_mlp(
+    T: np.ndarray, steps: int, n_ctx: int = 10, d_model: int = 64, batch: int = 128, n_layers: int = 4
+) -> list[Config]:
+    sizes: dict[str, Any] = {"n_layers": n_layers, "d_model": d_model, "d_mlp": 4 * d_model, "layer_norm": True}
     net = Net.of(Transformer, d_vocab=2, d_vocab_out=2, n_ctx=n_ctx, readout="all", **sizes)
     return trained(T, net, n_ctx, steps, batch, warmup=min(100, steps // 2))
 
@@ -136,14 +141,15 @@ def learning(T: np.ndarray, m: Measures) -> Any:
     unexplained = {"last layer": 1 - m["explained/final"], "all layers": 1 - m["explained/concat"]}
     panels = [
         stages.Panel("loss (nats)", {"loss": m["loss"]}, means, ylim=(0.95 * means["optimal"], 1.1 * means["unigram"])),
-        stages.Panel("KL to optimal (nats)", {"KL": m["kl"]}, {"0.003": 0.003}, log=True),
+        stages.Panel("KL to optimal (nats)", {"KL": m["kl"]}, {"claimed": 0.003}, log=True),
         stages.Panel("$1 - R^2$ of beliefs", unexplained, log=True),
     ]
     return stages.stages(m.steps, panels, xscale="log")
 
 
 def by_position(T: np.ndarray, m: Measures) -> Any:
-    return stages.losses_by_position(m.steps, m["by_position/loss"], limits(T, m["by_position/loss"].shape[-1]))
+    loss = m["by_position/loss"]
+    return stages.losses_by_position(m.steps, loss, limits(T, loss.shape[-1]), at=STILLS[1:])
 
 
 def fractal(T: np.ndarray, m: Measures) -> Any:
@@ -184,7 +190,7 @@ def saves(cpu: int) -> dict[Any, tuple[int, ...]]:
     return {"smoke": (0, 10, 20), "cpu": (*early, cpu), "paper": (*early, 5000, 7000, 10_000, 14_000, 20_000)}
 
 
-STILLS = (0, 30, 100, 300, 1000, 4000)
+STILLS = (0, 30, 100, 300, 1000, 5000)
 COMMON: dict[str, Analyzer] = {"explained": beliefs.explained, "by_position": beliefs.by_position}
 CONTROLS: dict[str, Analyzer] = {"untrained": beliefs.untrained, "held_out": probes.last_position}
 
@@ -199,7 +205,7 @@ def controlled(part: str) -> list[Claim]:
     ]  # fmt: skip
 
 
-def mess3(name: str, T: np.ndarray) -> Part:
+def mess3(name: str, T: np.ndarray, **figures: Callable[[Measures], Any]) -> Part:
     return Part(
         configs={
             "smoke": attention_only(T, 20, n_ctx=3, d_model=8, batch=8),
@@ -216,18 +222,13 @@ def mess3(name: str, T: np.ndarray) -> Part:
             Claim(f"{name}: the same over an untrained network's", f"{CATALOGUE}: at least 5 times smaller", against_fresh,
                   5, each="seed"),
         ],
-        figures={
-            f"{name}_simplex": partial(fractal, T),
-            f"{name}_forms": partial(forming, T),
-            f"{name}_learning": partial(learning, T),
-            f"{name}_positions": partial(by_position, T),
-        },
+        figures={f"{name}_simplex": partial(fractal, T), f"{name}_learning": partial(learning, T), **figures},
     )  # fmt: skip
 
 
 RRXOR_PART = Part(
     configs={
-        "smoke": with_mlp(RRXOR, 20, n_ctx=3, d_model=8, batch=8),
+        "smoke": with_mlp(RRXOR, 20, n_ctx=3, d_model=8, batch=8, n_layers=1),
         "cpu": with_mlp(RRXOR, 5000),
         "paper": with_mlp(RRXOR, 20_000),
     },
@@ -251,4 +252,8 @@ RRXOR_PART = Part(
     },
 )  # fmt: skip
 
-PARTS = {"mess3": mess3("mess3", SHARP), "mess3_noisy": mess3("mess3_noisy", NOISY), "rrxor": RRXOR_PART}
+PARTS = {
+    "mess3": mess3("mess3", SHARP, mess3_forms=partial(forming, SHARP), mess3_positions=partial(by_position, SHARP)),
+    "mess3_noisy": mess3("mess3_noisy", NOISY),
+    "rrxor": RRXOR_PART,
+}
