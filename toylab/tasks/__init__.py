@@ -5,6 +5,7 @@ from toylab.tasks.dictionary import MixedFeatures
 from toylab.tasks.exemplars import RelabelledExemplars
 from toylab.tasks.hmm import HiddenMarkov
 from toylab.tasks.markov import MarkovChains
+from toylab.tasks.mixture import ChainMixture
 from toylab.tasks.modular import ModularArithmetic
 from toylab.tasks.programs import Program
 from toylab.tasks.sample import FixedSample
@@ -14,6 +15,7 @@ from toylab.tasks.triggers import TriggerBigrams
 from toylab.tasks.trigrams import SkipTrigrams
 
 __all__ = [
+    "ChainMixture",
     "FixedSample",
     "HiddenMarkov",
     "ItemLabelPairs",

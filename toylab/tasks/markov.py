@@ -74,7 +74,7 @@ class MarkovChains(struct.PyTreeNode):
             first = jax.random.randint(first_key, (n,), 0, self.k)
         else:
             law = stationary(transition if self.transition is None else self.transition)
-            first = _pick(jnp.broadcast_to(law, (n, self.k)), jax.random.uniform(first_key, (n,)))
+            first = pick(jnp.broadcast_to(law, (n, self.k)), jax.random.uniform(first_key, (n,)))
         return walk(walk_key, transition, first, self.n_ctx + 1), transition
 
     def data(self, key: Array) -> dict[str, Array]:
@@ -142,17 +142,17 @@ def _losses(task: MarkovChains, key: Array) -> dict[str, Array]:
     tokens, transition = task.sample_with_chains(key, CHUNK)
     inputs = tokens[:, :-1]
     found = {name: expected_loss(law, inputs, transition) for name, law in task.strategies(inputs).items()}
-    return found | {"true": expected_loss(jnp.log(_rows_of(transition, inputs)), inputs, transition)}
+    return found | {"true": expected_loss(jnp.log(rows_of(transition, inputs)), inputs, transition)}
 
 
 def expected_loss(model: Array, tokens: Array, transition: Array) -> Array:
     """[N, T] nats: −Σ_j P(x_t → j) ln q_j, the loss expected of the next token. model [N, T, k] are the log-probabilities
     ln q, tokens int [N, T], transition [N, k, k]."""
-    rows = _rows_of(transition, tokens)
+    rows = rows_of(transition, tokens)
     return -jnp.sum(jnp.where(rows > 0, rows * model, 0), axis=-1)
 
 
-def _rows_of(transition: Array, tokens: Array) -> Array:
+def rows_of(transition: Array, tokens: Array) -> Array:
     """[N, T, k]: the row of each token in its sequence's chain."""
     return jnp.take_along_axis(transition, tokens[..., None], axis=1)
 
@@ -164,7 +164,7 @@ def walk(key: Array, transition: Array, first: Array, n_tokens: int) -> Array:
 
     def step(now: Array, drawn: Array) -> tuple[Array, Array]:
         is_now = now[:, None, None] == jnp.arange(k)[:, None]
-        after = _pick(jnp.sum(jnp.where(is_now, transition, 0), axis=1), drawn)
+        after = pick(jnp.sum(jnp.where(is_now, transition, 0), axis=1), drawn)
         return after, after
 
     first = first.astype(jnp.int32)
@@ -172,7 +172,7 @@ def walk(key: Array, transition: Array, first: Array, n_tokens: int) -> Array:
     return jnp.concatenate([first[:, None], rest.T], axis=1)
 
 
-def _pick(law: Array, drawn: Array) -> Array:
+def pick(law: Array, drawn: Array) -> Array:
     """int32 [n]: an outcome of each law [n, k], by its uniform number [n]. Rounding never leads beyond k − 1, nor to an
     outcome of probability 0 at the end of the row."""
     below = jnp.cumsum(law[:, :-1], axis=1) / jnp.sum(law, axis=1, keepdims=True)

@@ -1,0 +1,147 @@
+"""Task diversity: few Markov chains are remembered, many are inferred from the context.
+
+Claim     Trained on walks over n fixed chains, a network first counts tokens, then pairs of tokens. Where the chains are
+          few it goes on to retrieve them: it knows which chain it is on, and fails on new ones. Where they are many it
+          infers any chain from the context. Its predictions tell which, by their distance to four exact solutions:
+          unigrams or bigrams, by retrieval or by inference.
+Source    Park et al. 2024, Competition Dynamics Shape Algorithmic Phases of In-Context Learning (arXiv 2412.01003): k = 10
+          states, 512 positions, 4 to 2,048 chains, 107,979 steps; Raventós et al. 2023 saw the same over tasks of linear
+          regression. At cpu scale k = 4, 64 positions, 2 to 512 chains.
+Expect    cpu: with 2 chains predictions end nearer to bigram retrieval than to bigram inference, with 512 the other way;
+          the loss on new chains stays above that on trained ones by 0.1 nats and more for few chains, by less than 0.02
+          for 512. A pilot of one seed with 4, 64 and 512 chains showed as much before the bounds were fixed.
+Cost      cpu: 15 runs (3 seeds of 5 numbers of chains), 8 minutes on one core. paper: the paper's set-up, for a GPU.
+Command   python run_sweep.py task_diversity [--scale smoke|cpu|paper]
+"""
+
+from typing import Any
+
+import numpy as np
+
+from toylab.base import Config
+from toylab.lab import Claim, Measures
+from toylab.models import Net, Transformer
+from toylab.optim import AdamW
+from toylab.plots import diversity as plots
+from toylab.sweep import log_then_linear
+from toylab.tasks import ChainMixture
+from toylab.tasks.mixture import SOLUTIONS
+
+PARK = "Park et al. 2024"
+
+
+def learner(n_chains: int, seed: int, task: dict[str, int], net: dict[str, int], lr: float = 1e-3) -> Config:
+    mixture = ChainMixture(n_chains=n_chains, **task)
+    sizes = {"d_vocab": mixture.k, "d_vocab_out": mixture.k, "n_ctx": mixture.n_ctx, "n_layers": 2, **net}
+    optimizer = AdamW(lr=lr, weight_decay=0.1, b1=0.9, b2=0.95, warmup=50, clip=1.0)
+    return Config(
+        mixture, Net.of(Transformer, clamps=(), **sizes, layer_norm=True, readout="all"), optimizer, seed=seed
+    )
+
+
+def grid(
+    numbers: tuple[int, ...], seeds: int, task: dict[str, int], net: dict[str, int], **rest: float
+) -> list[Config]:
+    return [learner(n, seed, task, net, **rest) for n in numbers for seed in range(seeds)]
+
+
+CONFIGS = {
+    "smoke": grid(
+        (2, 8),
+        2,
+        {"k": 3, "n_ctx": 8, "room": 8, "batch_size": 4, "n_eval": 8},
+        {"d_model": 8, "n_heads": 1, "d_mlp": 8},
+    ),
+    "cpu": grid(
+        (2, 8, 32, 128, 512),
+        3,
+        {"k": 4, "n_ctx": 64, "room": 512, "batch_size": 64, "n_eval": 128},
+        {"d_model": 48, "n_heads": 2, "d_mlp": 96},
+    ),
+    "paper": grid((4, 16, 64, 128, 256, 512, 1024, 2048), 3, {}, {"d_model": 64, "n_heads": 4, "d_mlp": 256}, lr=6e-4),
+}
+SAVES = {
+    "smoke": (0, 3, 6),
+    "cpu": np.union1d([0], log_then_linear(10, 2000, 30)),
+    "paper": np.union1d([0], log_then_linear(10, 107_979, 60)),
+}
+STOP: dict = dict.fromkeys(SAVES)
+MILESTONE = ("beats unigrams", lambda m: m["kl_trained_bi_inference"][..., -1] < m["kl_trained_uni_inference"][..., -1])
+PROBES: dict = {}
+FINAL: dict = {}
+ANALYSES: dict = {}
+
+
+def of(m: Measures, which: int) -> Measures:
+    """The runs with the fewest (0) or the most (−1) chains."""
+    numbers = m["config/task.n_chains"]
+    return m.runs(numbers == np.unique(numbers)[which])
+
+
+def distances(m: Measures, on: str) -> np.ndarray:
+    """[R, T, 4]: KL(solution ‖ network) in nats, in the order of SOLUTIONS, on sequences of `trained` or `new` chains."""
+    return np.stack([m[f"kl_{on}_{name}"] for name in SOLUTIONS], axis=-1)
+
+
+def end_ratio(m: Measures, which: int) -> np.ndarray:
+    """Distance to bigram retrieval over that to bigram inference at the end, on new chains, where the two differ most."""
+    end = distances(of(m, which), "new")[:, -1]
+    return end[:, SOLUTIONS.index("bi_retrieval")] / end[:, SOLUTIONS.index("bi_inference")]
+
+
+def end_gap(m: Measures, which: int) -> np.ndarray:
+    few = of(m, which)
+    return few.last("new_loss") - few.last("trained_loss")
+
+
+def unigrams_first(m: Measures) -> np.ndarray:
+    """Steps by which the nearest approach to a unigram solution precedes that to a bigram solution, on trained chains."""
+    near = distances(m, "trained")
+    kinds = [np.min([near[..., i] for i, name in enumerate(SOLUTIONS) if name.startswith(kind)], axis=0)
+             for kind in ("uni", "bi")]  # fmt: skip
+    at = [m.steps[kind[:, m.steps > 0].argmin(axis=1) + 1] for kind in kinds]
+    return (at[1] - at[0]).astype(float)
+
+
+def transience(m: Measures) -> np.ndarray:
+    """Nats by which the loss on new chains ends above its lowest, largest over the numbers of chains, for each seed."""
+    rise = m.last("new_loss") - np.nanmin(m["new_loss"], axis=1)
+    seeds = m["config/seed"]
+    return np.array([rise[seeds == seed].max() for seed in np.unique(seeds)])
+
+
+def order_of_numbers(m: Measures) -> np.ndarray:
+    """Steps up in the number of chains at which the gap between new and trained chains does not fall, for each seed."""
+    gap, numbers, seeds = m.last("new_loss") - m.last("trained_loss"), m["config/task.n_chains"], m["config/seed"]
+    each = [gap[seeds == seed][np.argsort(numbers[seeds == seed])] for seed in np.unique(seeds)]
+    return np.array([(np.diff(one) >= 0).sum() for one in each])
+
+
+CLAIMS = [
+    Claim("fewest chains: distance to bigram retrieval over that to bigram inference, on new chains",
+          f"{PARK}: retrieval; the bound is ours", lambda m: end_ratio(m, 0), high=0.5, each="seed"),
+    Claim("most chains: distance to bigram retrieval over that to bigram inference, on new chains",
+          f"{PARK}: inference; the bound is ours", lambda m: end_ratio(m, -1), 2, each="seed"),
+    Claim("fewest chains: loss on new chains above that on trained ones",
+          f"{PARK}: no generalisation; the bound is ours", lambda m: end_gap(m, 0), 0.1, unit="nats", each="seed"),
+    Claim("most chains: loss on new chains above that on trained ones",
+          f"{PARK}: generalises; the bound is ours", lambda m: end_gap(m, -1), high=0.02, unit="nats", each="seed"),
+    Claim("the gap between new and trained chains falls with every step in their number: steps where it does not",
+          f"{PARK}; the bound is ours", order_of_numbers, high=0, each="seed"),
+    Claim("unigrams before bigrams: steps between the nearest approaches",
+          f"{PARK}: in this order; the bound is ours", unigrams_first, 1, unit="steps"),
+    Claim("inference is transient: loss on new chains at the end above its lowest, most over the numbers of chains",
+          f"{PARK}: retrieval takes over with time; the bound is ours", transience, 0.02, unit="nats", each="seed"),
+]  # fmt: skip
+
+
+def phase_diagram(m: Measures) -> Any:
+    return plots.phases(m.steps, m["config/task.n_chains"], distances(m, "trained"), distances(m, "new"))
+
+
+def over_chains(m: Measures) -> Any:
+    losses = {"trained chains": m.last("trained_loss"), "new chains": m.last("new_loss")}
+    return plots.over_number(m["config/task.n_chains"], losses, distances(m, "new")[:, -1])
+
+
+FIGURES = {"phases": phase_diagram, "over_chains": over_chains}
