@@ -52,10 +52,13 @@ def config(seed: int = 0, size: int = 64, n_heads: int = 4) -> Config:
         Transformer, d_vocab=size, d_vocab_out=size, n_ctx=size, n_layers=2, d_model=size, n_heads=n_heads, d_mlp=0,
         readout="all",
     )  # fmt: skip
-    task = RepeatedBlocks(
+    return cfg.check(Config(task=blocks(size), net=net, optimizer=AdamW(weight_decay=0.01), seed=seed))
+
+
+def blocks(size: int = 64) -> RepeatedBlocks:
+    return RepeatedBlocks(
         d_vocab=size, n_ctx=size, min_period=size // 4, max_period=size // 2, batch_size=BATCH, n_eval=EVALUATION
     )
-    return cfg.check(Config(task=task, net=net, optimizer=AdamW(weight_decay=0.01), seed=seed))
 
 
 def necessary_flops(size: int = 64, n_layers: int = 2) -> int:
@@ -79,7 +82,7 @@ def contestants(with_torch: bool) -> dict[str, Contestant]:
         from torch_reference import AttentionOnly, TorchNextToken
 
         params = {name: np.asarray(value) for name, value in first_state(own, None).params.items()}
-        batches = np.stack([own.task.sample(jax.random.key(i), BATCH) for i in range(POOL)])
+        batches = np.stack([blocks().sample(jax.random.key(i), BATCH) for i in range(POOL)])
         evaluation = np.asarray(train.data(own)["tokens"])
         for name, fused in (("PyTorch einsum", False), ("PyTorch fused attention", True)):
             ready[name] = TorchNextToken(AttentionOnly(params, fused), batches, evaluation, gpu=on_accelerator())
@@ -90,7 +93,7 @@ def contestants(with_torch: bool) -> dict[str, Contestant]:
 
 def data_ms(n_rounds: int) -> float:
     """A batch drawn inside a compiled loop, as the step draws it."""
-    task = config().task
+    task = blocks()
 
     @jax.jit
     def draw(n: int) -> jax.Array:

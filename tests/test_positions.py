@@ -15,13 +15,15 @@ KEY, RNG = jax.random.key(0), np.random.default_rng(0)
 B, P, V, D, H = 3, 5, 7, 12, 3
 QUICK = {"xla_backend_optimization_level": 0}  # halves the time to compile
 GOLDEN = {"g1_abs_noln": "abs", "g3_shortformer": "shortformer", "g4_rotary": "rotary", "g6_handbuilt_induction": "abs"}
-CASES = [  # every positions with both read-outs or LayerNorm, every kind of input, hidden read-out layers
+CASES = [  # every positions with both read-outs or LayerNorm, every kind of input, hidden read-out layers, one head
     {"positions": "abs", "inputs": "vectors", "readout": "last"},
     {"positions": "shortformer", "layer_norm": True},
     {"positions": "rotary", "readout": "last", "inputs": "residual"},
     {"positions": "relative", "layer_norm": True, "readout_layers": 2},
     {"positions": "relative", "readout": "last"},
     {"positions": "none", "d_mlp": 10, "layer_norm": True, "readout_layers": 1},
+    {"positions": "none", "n_heads": 1},
+    {"positions": "rotary", "n_heads": 1, "d_head": 24},  # wide heads and few positions
     {"positions": "none", "readout": "last", "n_heads": 1, "layer_norm": True, "output_matrix": False},
 ]
 

@@ -29,7 +29,7 @@ def _attend_forward(q: Array, k: Array, v: Array, extra: Array | None, causal: b
     scale = q.shape[-2] ** -0.5
     scores = _turned(scale * k) @ q  # [B, H, P, Q]
     scores = scores if extra is None else scores + scale * extra
-    scores = jnp.where(visible(q.shape[-1], k.shape[-1]).T, scores, -jnp.inf) if causal else scores
+    scores = scores + jnp.where(visible(q.shape[-1], k.shape[-1]).T, 0, -jnp.inf) if causal else scores
     weights = jnp.exp(scores - jnp.max(scores, axis=-2, keepdims=True))
     pattern = weights / jnp.sum(weights, axis=-2, keepdims=True)
     z = v @ pattern

@@ -5,6 +5,7 @@ Parameter and activation names and shapes are TransformerLens', a layer axis fir
 in the MLP and the hidden read-out layers, zero at the start; no LayerNorm unless asked for.
 """
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import jax
@@ -13,7 +14,8 @@ from flax import nnx
 from jax import Array
 
 from toylab.base import Cache, Patch
-from toylab.models.attention import asked_once, attend, attend_last, heads_last, narrowing, rows, times, visible
+from toylab.models import fast
+from toylab.models.attention import visible
 from toylab.models.positions import Positions, by_key, rotated
 
 ACTIVATIONS = {
@@ -122,7 +124,7 @@ class Transformer(nnx.Module):
 
     def __call__(self, x: Array, patch: Patch | None = None, full: bool = True) -> tuple[Array, Cache]:
         self._check_input(x)
-        return self._full(x, patch or {}) if full else (self._fast(x), {})
+        return self._full(x, patch or {}) if full else (fast.logits(self, x), {})
 
     def _check_input(self, x: Array) -> None:
         tokens = self.inputs == "tokens"
@@ -147,44 +149,44 @@ class Transformer(nnx.Module):
             layers[-1][name] = patch[name](value, len(layers) - 1) if name in patch else value
             return layers[-1][name]
 
-        resid = self._enter(x)
+        resid = self.enter(x)
         for layer in range(self.n_layers):
             layers.append({})
             resid = keep("resid_pre", resid)
             q, k, v = (keep(name, self._heads(name, layer, resid, patch)) for name in "qkv")
-            scores = keep("scores", self._scores(layer, q, k))
+            scores = keep("scores", self.scores(layer, q, k))
             pattern = keep("pattern", jax.nn.softmax(scores, axis=-1))
             z = keep("z", jnp.einsum("bhqk,bhke->bhqe", pattern, v))
             result = keep("result", jnp.einsum("bhqe,hed->bhqd", z, self._output(layer)))
             resid = resid + keep("attn_out", jnp.sum(result, axis=1))
             if self.d_mlp:
                 read = patch[MLP_INPUT](resid, layer) if MLP_INPUT in patch else resid
-                x = self._norm(read, "ln2", layer)
+                x = self.norm(read, "ln2", layer)
                 pre = keep("mlp_pre", x @ self.W_in[layer] + self.b_in[layer])
-                post = keep("mlp_post", ACTIVATIONS[self.activation](pre))
+                post = keep("mlp_post", self.activate(pre))
                 resid = resid + keep("mlp_out", post @ self.W_out[layer] + self.b_out[layer])
             resid = keep("resid_post", resid)
         cache = {name: jnp.stack([kept[name] for kept in layers]) for name in known}
-        return self._read(resid[:, -1] if self.readout == "last" else resid), cache
+        return self.read_out(resid[:, -1] if self.readout == "last" else resid), cache
 
-    def _enter(self, x: Array) -> Array:
+    def enter(self, x: Array) -> Array:
         """The residual before the first layer, [B, P, d_model]."""
         resid = x if self.inputs == "residual" else x @ self.W_E if self.inputs == "vectors" else self.W_E[x]
         return resid + self.W_pos[: x.shape[1]] if self.positions == "abs" else resid
 
-    def _reads(self, name: str, layer: int, resid: Array) -> Array:
+    def reads(self, name: str, layer: int, resid: Array) -> Array:
         """What queries, keys or values (q, k or v) read of the residual [..., P, d_model]."""
-        x = self._norm(resid, "ln1", layer)
+        x = self.norm(resid, "ln1", layer)
         return x + self.W_pos[: x.shape[-2]] if self.positions == "shortformer" and name != "v" else x
 
     def _heads(self, name: str, layer: int, resid: Array, patch: Patch) -> Array:
         """q, k or v [B, H, P, d_head]. A patch of its input has a copy of the residual for each head."""
         W = getattr(self, f"W_{name.upper()}")[layer]
         if f"{name}_input" not in patch:
-            return jnp.einsum("bpd,hde->bhpe", self._reads(name, layer, resid), W)
+            return jnp.einsum("bpd,hde->bhpe", self.reads(name, layer, resid), W)
         copies = jnp.broadcast_to(resid[:, None], (len(resid), self.n_heads, *resid.shape[1:]))
         copies = patch[f"{name}_input"](copies, layer)
-        return jnp.einsum("bhpd,hde->bhpe", self._reads(name, layer, copies), W)
+        return jnp.einsum("bhpd,hde->bhpe", self.reads(name, layer, copies), W)
 
     def _output(self, layer: int) -> Array:
         """W_O [H, d_head, d_model] of a layer; without one, what puts the heads side by side."""
@@ -193,7 +195,7 @@ class Transformer(nnx.Module):
         n_heads, d_model, d_head = self.W_V[layer].shape
         return jnp.eye(d_model).reshape(n_heads, d_head, d_model)
 
-    def _scores(self, layer: int, q: Array, k: Array) -> Array:
+    def scores(self, layer: int, q: Array, k: Array) -> Array:
         """[B, H, Q, P] from q [B, H, Q, d_head] and k [B, H, P, d_head], the mask included."""
         if self.positions == "rotary":
             q, k = (rotated(x, k.shape[2]) for x in (q, k))
@@ -203,98 +205,17 @@ class Transformer(nnx.Module):
         scores = scores / q.shape[-1] ** 0.5
         return jnp.where(visible(*scores.shape[2:]), scores, -jnp.inf) if self.causal else scores
 
-    def _read(self, resid: Array) -> Array:
-        """Logits from the residual after the last layer."""
-        x = self._norm(resid, "ln_final")
+    def read_out(self, resid: Array, product: Callable[[Array, Array], Array] = jnp.matmul) -> Array:
+        """Logits from the residual after the last layer; `product` of it with W_U."""
+        x = self.norm(resid, "ln_final")
         for layer in range(self.readout_layers):
             x = jax.nn.relu(x @ self.W_R[layer] + self.b_R[layer])
-        return times(x, self.W_U[...]) if x.ndim == 3 else x @ self.W_U
+        return product(x, self.W_U[...])
 
-    def _fast(self, x: Array) -> Array:
-        """The same logits in a fraction of the time.
+    def activate(self, pre: Array) -> Array:
+        return ACTIVATIONS[self.activation](pre)
 
-        What enters the first layer depends on (position, token) alone: with few positions and tokens its q, k and v are
-        computed once for each such pair and gathered. Where only the last position is read, only it has a query and an
-        MLP in the last layer. All else is the order of axes that XLA:CPU is fast with (attention.py).
-        """
-        batch, n_positions = x.shape[:2]
-        tabled = self.inputs == "tokens" and self.positions == "abs" and n_positions <= 8 and 4 * self.width <= batch
-        resid = x if tabled else self._enter(x)  # tokens enter the first layer through its table
-        for layer in range(self.n_layers):
-            only_last = self.readout == "last" and layer == self.n_layers - 1
-            at = slice(-1, None) if only_last else slice(None)
-            if layer == 0 and tabled:
-                attn_out, resid = self._table_attention(x, at)
-            else:
-                resid = resid.reshape(batch, n_positions, -1)
-                attn_out, resid = self._attention(layer, resid, at), resid[:, at]
-            # [B·Q, d_model]: XLA:CPU copies [B, 1, d_model] for each gradient
-            resid = resid.reshape(-1, resid.shape[-1]) + attn_out.reshape(-1, resid.shape[-1])
-            if self.d_mlp:
-                x_mlp = self._norm(resid, "ln2", layer)
-                post = ACTIVATIONS[self.activation](x_mlp @ self.W_in[layer] + self.b_in[layer])
-                resid = resid + narrowing(post, self.W_out[layer]) + self.b_out[layer]
-        return self._read(resid if self.readout == "last" else resid.reshape(batch, n_positions, -1))
-
-    def _attention(self, layer: int, resid: Array, at: slice) -> Array:
-        """attn_out [B, Q, d_model] for the queries at `at`, from resid [B, P, d_model]."""
-        one = self.n_heads == 1 and self.positions in ("abs", "none")
-        if one and (at.start == -1 or self.W_Q.shape[2] == self.W_Q.shape[3]):
-            z = self._one_head(layer, self._reads("k", layer, resid), at)
-            return z @ self.W_O[layer, 0] if self.output_matrix else z
-        q = self._fast_heads("q", layer, resid, at)
-        k, v = (self._fast_heads(name, layer, resid) for name in "kv")
-        extra = None
-        if self.positions == "rotary":
-            q, k = (rotated(x, k.shape[2]) for x in (q, k))
-        if self.positions == "relative":
-            by_distance = jnp.einsum("bhqe,hne->bhqn", q, self.W_rel[layer][:, : k.shape[2]])
-            extra = jnp.swapaxes(by_key(by_distance), 2, 3)  # [B, H, P, Q]
-        q, k, v = (jnp.swapaxes(x, 2, 3) for x in (q, k, v))  # [B, H, d_head, P]
-        z = attend_last(q, k, v, extra) if q.shape[3] == 1 else attend(q, k, v, extra, self.causal)
-        z = jnp.transpose(z, (0, 3, 1, 2)).reshape(*resid[:, at].shape[:2], -1)  # [B, Q, H·d_head]
-        return times(z, self.W_O[layer].reshape(-1, resid.shape[-1])) if self.output_matrix else z
-
-    def _fast_heads(self, name: str, layer: int, resid: Array, at: slice = slice(None)) -> Array:
-        W = getattr(self, f"W_{name.upper()}")[layer]
-        n_heads, d_model, d_head = W.shape
-        x = self._reads(name, layer, resid)[:, at]
-        flat = times(x, jnp.swapaxes(W, 0, 1).reshape(d_model, n_heads * d_head))
-        return jnp.swapaxes(flat.reshape(*flat.shape[:2], n_heads, d_head), 1, 2)
-
-    def _one_head(self, layer: int, x: Array, at: slice) -> Array:
-        """z [B, Q, d_head] of a layer with a single head, whose matrices are as wide as what it reads."""
-        W_Q, W_K, W_V = (W[layer, 0] for W in (self.W_Q, self.W_K, self.W_V))
-        if at.start == -1:
-            return asked_once(x, W_Q, W_K, W_V)[:, None]
-        q, k = (x @ (W_Q @ W_K.T), x) if W_Q.shape[0] == W_Q.shape[1] else (x @ W_Q, x @ W_K)  # x W_QK meets x as it is
-        pattern = jax.nn.softmax(self._scores(layer, q[:, None], k[:, None])[:, 0], axis=-1)
-        return pattern @ (x @ W_V)
-
-    def _table_attention(self, tokens: Array, at: slice) -> tuple[Array, Array]:
-        """The same for the first layer, flat, and the residual that it adds to, from a table [P, V, d_model] of inputs.
-
-        With few tokens even q·k is a table, over pairs of tokens: its V² entries a pair of positions, computed as one
-        matrix product, are cheaper than B small dot products as long as V² is at most about 4 B (measured on CPU).
-        """
-        batch, n_positions, n_vocab = *tokens.shape, len(self.W_E[...])
-        table = self.W_E + self.W_pos[:n_positions, None]  # [P, V, d_model]
-        x = self._norm(table, "ln1", 0)
-        q = jnp.einsum("pvd,hde->pvhe", x[at], self.W_Q[0])
-        k = jnp.einsum("pvd,hde->pvhe", x, self.W_K[0])
-        v = rows(jnp.einsum("pvd,hde->pvhe", x, self.W_V[0]), tokens)
-        if n_vocab**2 <= 4 * batch:
-            pairs = tokens[:, at, None] * n_vocab + tokens[:, None, :]  # [B, Q, P]
-            scores = jnp.einsum("qvhe,kwhe->qkvwh", q, k).reshape(len(q) * len(k), n_vocab**2, q.shape[2])
-            scores = rows(scores, pairs.reshape(batch, len(q) * len(k))).reshape(batch, len(q), len(k), q.shape[2])
-        else:
-            scores = jnp.einsum("bqhe,bkhe->bqkh", rows(q, tokens[:, at]), rows(k, tokens))
-        z = heads_last(scores / q.shape[-1] ** 0.5, v, self.causal)
-        z = z.reshape(-1, z.shape[2] * z.shape[3])
-        attn_out = z @ self.W_O[0].reshape(-1, table.shape[2]) if self.output_matrix else z
-        return attn_out, rows(table[at], tokens[:, at])
-
-    def _norm(self, x: Array, name: str, layer: int | None = None) -> Array:
+    def norm(self, x: Array, name: str, layer: int | None = None) -> Array:
         """LayerNorm with eps 1e-5 (torch's default), or the identity."""
         if not self.layer_norm:
             return x
