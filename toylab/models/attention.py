@@ -33,17 +33,17 @@ def _attend_forward(q: Array, k: Array, v: Array, extra: Array | None, causal: b
     weights = jnp.exp(scores - jnp.max(scores, axis=-2, keepdims=True))
     pattern = weights / jnp.sum(weights, axis=-2, keepdims=True)
     z = v @ pattern
-    return z, (q, k, v, extra is None, pattern, z)
+    return z, (q, k, v, extra, pattern, z)
 
 
 def _attend_backward(causal: bool, kept: Any, dz: Array) -> tuple[Array, Array, Array, Array | None]:
     """Σ_s A[s, t] dA[s, t] is z_t · dz_t (Dao et al. 2022, arXiv 2205.14135), a sum over d_head in place of P."""
-    q, k, v, no_extra, pattern, z = kept
+    q, k, v, extra, pattern, z = kept
     scale = q.shape[-2] ** -0.5
     mean = jnp.sum(dz * z, axis=-2, keepdims=True)
     d_scores = pattern * (_turned(v) @ dz - mean)  # of the scores before they are divided by √d_head
     d_v, d_k = jnp.swapaxes(pattern @ _turned(dz), -1, -2), jnp.swapaxes(d_scores @ _turned(scale * q), -1, -2)
-    return (scale * k) @ d_scores, d_k, d_v, None if no_extra else scale * d_scores
+    return (scale * k) @ d_scores, d_k, d_v, None if extra is None else scale * d_scores
 
 
 attend.defvjp(_attend_forward, _attend_backward)
