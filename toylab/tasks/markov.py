@@ -4,7 +4,7 @@ To predict, a network has to count within its context: which tokens there are (u
 """
 
 import math
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 import jax
 import jax.numpy as jnp
@@ -179,6 +179,10 @@ def pick(law: Array, drawn: Array) -> Array:
     return jnp.sum(drawn[:, None] >= below, axis=1, dtype=jnp.int32)
 
 
+@overload
+def stationary(transition: np.ndarray) -> np.ndarray: ...
+@overload
+def stationary(transition: Array) -> Array: ...
 def stationary(transition: Array | np.ndarray) -> Array | np.ndarray:
     """The stationary law π [..., k] of transition [..., k, k], which must have but one: the solution of
     πᵀ (I − P + E) = 1ᵀ with E all ones, since πᵀ P = πᵀ and πᵀ E = 1ᵀ. In numpy for numpy."""
