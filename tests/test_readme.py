@@ -28,6 +28,15 @@ def test_the_features_of_the_second_example_are_named_as_they_were_laid(capsys):
     )
 
 
+def test_the_third_example_finds_the_edges_of_the_induction_machine(capsys):
+    code = re.findall(r"```python\n(.*?)```", README, re.S)[2]
+    found: dict = {}
+    exec(code, found)
+    machine = found["InductionMachine"]
+    assert set(found["graph"].named(found["effects"] > 1e-3)) == set(machine.EDGES)
+    assert "('0.0', '1.0.k')" in capsys.readouterr().out
+
+
 def test_the_two_commands_are_there_as_ci_takes_them():
     assert "pip install -e . && python run_sweep.py grokking\n" in README
     assert "\npip install -e '.[test]' && pytest\n" in README
