@@ -68,12 +68,18 @@ def phases(steps: np.ndarray, numbers: np.ndarray, trained: np.ndarray, new: np.
 
 
 @style.house
-def over_number(numbers: np.ndarray, losses: Mapping[str, np.ndarray], distances: np.ndarray) -> Figure:
-    """At the end of training, over the number of chains: losses [R] by name, and distances [R, 4] to the solutions."""
+def over_number(
+    numbers: np.ndarray, losses: Mapping[str, np.ndarray], limits: Mapping[str, np.ndarray], distances: np.ndarray
+) -> Figure:
+    """At the end of training, over the number of chains: losses [R] by name, each with its exact limit [R], and distances
+    [R, 4] to the solutions."""
     _check(numbers, distances=distances, **losses)
+    _check(numbers, **limits)
     figure, axes = style.panels(style.PAGE, 2.4, 2)
     for (name, values), color in zip(losses.items(), PALETTE, strict=False):
         _line(axes[0], numbers, values, name, color)
+        known, limit = _medians(numbers, limits[name])
+        axes[0].plot(np.arange(len(known)), limit, color=color, ls=(0, (3, 2)), lw=0.8, label="_exact")
     axes[0].set_ylabel("loss (nats)")
     for i, (name, color) in enumerate(zip(NAMES, COLORS, strict=True)):
         _line(axes[1], numbers, distances[:, i], name, color)
@@ -89,7 +95,10 @@ def over_number(numbers: np.ndarray, losses: Mapping[str, np.ndarray], distances
             ax, "right", np.array(ends), [str(line.get_label()) for line in named], [line.get_color() for line in named]
         )
         style.letter(ax, mark)
-    style.note(figure, "dots: seeds; lines: their median")
+    style.note(
+        figure,
+        "dots: seeds; lines: their median; dashed: exact loss of bigram retrieval (trained) and inference (new)",
+    )
     return figure
 
 
