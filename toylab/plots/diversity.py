@@ -89,11 +89,10 @@ def over_number(
     for ax, mark in zip(axes, "ab", strict=True):
         ax.set_xlabel("chains")
         _number_axis(ax.xaxis, np.unique(numbers))
-        ends = [line.get_ydata()[-1] for line in ax.lines if line.get_label()[0] != "_"]  # type: ignore[index]
-        named = [line for line in ax.lines if line.get_label()[0] != "_"]  # type: ignore[index]
-        labels.MarginLabels(
-            ax, "right", np.array(ends), [str(line.get_label()) for line in named], [line.get_color() for line in named]
-        )
+        named = [line for line in ax.lines if str(line.get_label())[0] != "_"]
+        ends = [np.asarray(line.get_ydata())[-1] for line in named]
+        inks = [str(line.get_color()) for line in named]
+        labels.MarginLabels(ax, "right", np.array(ends), [str(line.get_label()) for line in named], inks)
         style.letter(ax, mark)
     style.note(
         figure,

@@ -57,7 +57,8 @@ class ChainMixture(struct.PyTreeNode):
         chain_key, weight_key = jax.random.split(key)
         chains = self._new_chains(chain_key, self.room) if self.chains is None else self.chains
         weights = jnp.where(jnp.arange(self.room) < self.n_chains, jax.random.uniform(weight_key, (self.room,)), 0)
-        return {"chains": chains, "stationary": stationary(chains), "weights": weights / jnp.sum(weights)}
+        laws = jnp.asarray(stationary(chains))
+        return {"chains": chains, "stationary": laws, "weights": weights / jnp.sum(weights)}
 
     def sample(self, key: Array, n: int, mixture: dict[str, Array]) -> Array:
         """tokens int32 [n, n_ctx + 1] of the `mixture`."""
@@ -87,18 +88,21 @@ class ChainMixture(struct.PyTreeNode):
         mixture = self.mixture(mixture_key)
         tokens, which = self.sample_with_chains(trained_key, self.n_eval, mixture)
         new_tokens, new = self.sample_new(new_key, self.n_eval)
-        tokens, transition = {"trained": tokens, "new": new_tokens}, {"trained": mixture["chains"][which], "new": new}
-        found = {name: solutions(tokens[name][:, :-1], mixture) for name in SETS}
+        sequences, transition = (
+            {"trained": tokens, "new": new_tokens},
+            {"trained": mixture["chains"][which], "new": new},
+        )
+        found = {name: solutions(sequences[name][:, :-1], mixture) for name in SETS}
         losses = {
             name: {
-                solution: jnp.mean(expected_loss(law, tokens[name][:, :-1], transition[name]))
+                solution: jnp.mean(expected_loss(law, sequences[name][:, :-1], transition[name]))
                 for solution, law in found[name].items()
             }
             for name in SETS
         }
         return {
             "mixture": mixture,
-            "tokens": tokens,
+            "tokens": sequences,
             "transition": transition,
             "solutions": found,
             "losses": losses,
