@@ -98,7 +98,7 @@ def _row(
     width = style.COLUMN if len(images) == 1 else style.PAGE
     side = min((width - 0.1) / (len(images) + 1), 2.3)
     lines = 1 + max(title.count("\n") for title in images)
-    height = side * (high - low)[1] / (high - low)[0] + 0.14 * lines + 0.35
+    height = 0.92 * side * (high - low)[1] / (high - low)[0] + 0.14 * lines + 0.35
     figure, axes = style.panels(width, height, len(images) + 1)
     for ax, (title, points) in zip(axes, {"beliefs": beliefs, **images}.items(), strict=True):
         _draw(ax, corners, points, inks, areas, title)
