@@ -81,7 +81,7 @@ def _draw(ax: Axes, corners: np.ndarray, points: np.ndarray, inks: np.ndarray, a
     x, y = (points @ corners)[order].T
     ax.scatter(x, y, s=areas[order], c=inks[order], linewidths=0, zorder=2)
     ax.set_title(title, fontsize=labels.SMALL, pad=3)
-    ax.set(aspect="equal", xticks=[], yticks=[])
+    ax.set(aspect="equal", anchor="S", xticks=[], yticks=[])  # what room is left over goes to the title
     ax.axis("off")
 
 
