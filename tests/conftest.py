@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Tests compile much and compute little. Set before jax starts; the default level takes a fifth longer.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+
 
 @pytest.fixture(scope="session")
 def reference() -> Path:

@@ -164,9 +164,10 @@ def analyzer(sampler: SGLD, loss: Callable[..., Array] = task_loss, seed: int = 
     The same noise serves every saved point, so that differences along a path are less noisy than the values.
     """
     sampler.check()
+    of_run = _of_run(loss)
 
     def llc(params: Params, run: Run) -> dict[str, Array]:
-        return local_learning_coefficient(_of_run(loss, run), params, jax.random.key(seed), sampler)
+        return local_learning_coefficient(of_run(run), params, jax.random.key(seed), sampler)
 
     return llc
 
@@ -175,6 +176,7 @@ def of_heads(sampler: SGLD, loss: Callable[..., Array] = task_loss, seed: int = 
     """The coefficient refined to the weights of each attention head, its slices of W_Q, W_K, W_V [L, H, d_model, d_head]
     and W_O, all else being held (Wang et al. 2024): every output of `local_learning_coefficient` as [L, H, …]."""
     sampler.check()
+    of_run = _of_run(loss)
 
     def llc(params: Params, run: Run) -> dict[str, Array]:
         key, own = jax.random.key(seed), ("W_Q", "W_K", "W_V", "W_O")
@@ -182,7 +184,7 @@ def of_heads(sampler: SGLD, loss: Callable[..., Array] = task_loss, seed: int = 
         def refined(moves: Array) -> dict[str, Array]:
             """moves [L, H]: 1 for the head that moves."""
             mask = {name: moves[..., None, None] if name in own else jnp.zeros(()) for name in params}
-            return local_learning_coefficient(_of_run(loss, run), params, key, sampler, mask)
+            return local_learning_coefficient(of_run(run), params, key, sampler, mask)
 
         n_layers, n_heads = params["W_Q"].shape[:2]
         each = jnp.eye(n_layers * n_heads).reshape(-1, n_layers, n_heads)
@@ -192,10 +194,11 @@ def of_heads(sampler: SGLD, loss: Callable[..., Array] = task_loss, seed: int = 
     return llc
 
 
-def _of_run(loss: Callable[..., Array], run: Run) -> Callable[..., Array]:
+def _of_run(loss: Callable[..., Array]) -> Callable[[Run], Callable[..., Array]]:
+    """The loss as a function of the params (and key), for a given run."""
     if _takes_key(loss, ("params", "run")):
-        return lambda w, key: loss(w, run, key)
-    return lambda w: loss(w, run)
+        return lambda run: lambda w, key: loss(w, run, key)
+    return lambda run: lambda w: loss(w, run)
 
 
 def watanabe_nbeta(n: int) -> float:
