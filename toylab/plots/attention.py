@@ -2,6 +2,7 @@
 
 Heads are named L<layer>H<head>. Circuits are those of Elhage et al. 2021 (A Mathematical Framework for Transformer
 Circuits): QK is W_E W_Q W_Kᵀ W_Eᵀ [query token, key token], OV is W_E W_V W_O W_U [source token, output token].
+How heads compose is drawn by composition.py, losses with their limits and scores over training by stages.py.
 """
 
 from collections.abc import Mapping, Sequence
