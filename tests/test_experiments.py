@@ -19,6 +19,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = sorted(path.stem for path in (REPOSITORY / "experiments").glob("*.py") if path.stem != "__init__")
 COMMITTED = sorted(path.parent.name for path in (REPOSITORY / "results").glob("*/claims.json"))
 SCALES = ("smoke", "cpu", "paper")
+SLOW = {  # pages of many programs, half a minute of compiling each
+    "belief_states",
+    "circuit_discovery",
+    "dictionary",
+    "in_context_classification",
+    "stages",
+    "superposition_dynamics",
+}
 SMALL = ("manifest.json", "measures.npz", "claims.json", "claims.md", "figures")
 
 
@@ -50,7 +58,10 @@ def command(out, name, *options):
         os.environ.pop("XLA_FLAGS") if flags is None else os.environ.update(XLA_FLAGS=flags)
 
 
-@pytest.fixture(scope="module", params=PAGES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(page, marks=pytest.mark.slow if page in SLOW else ()) for page in PAGES],
+)
 def done(request, tmp_path_factory):
     """(name, its folder): one page through all stages, from a relative --out."""
     out, here = tmp_path_factory.mktemp("out"), Path.cwd()
