@@ -25,6 +25,8 @@ SLOW = {  # pages of many programs, half a minute of compiling each
     "dictionary",
     "in_context_classification",
     "stages",
+    "subcircuits",
+    "superposition_correlated",
     "superposition_dynamics",
 }
 SMALL = ("manifest.json", "measures.npz", "claims.json", "claims.md", "figures")

@@ -34,7 +34,7 @@ def logits(net: "Transformer", x: Array) -> Array:
             resid = resid.reshape(batch, n_positions, -1)
             z, resid = _attention(net, layer, resid, at), resid[:, at]
         resid = resid.reshape(-1, resid.shape[-1])  # [B·Q, d_model]: XLA:CPU copies [B, 1, d_model] for each gradient
-        z = z.reshape(len(resid), -1)  # [B·Q, H·d_head]
+        z = z.reshape(len(resid), net.n_heads * net.W_V.shape[-1])  # [B·Q, H·d_head], B may be 0
         resid = resid + (times(z, net.W_O[layer].reshape(-1, resid.shape[-1])) if net.output_matrix else z)
         if net.d_mlp:
             post = net.activate(net.norm(resid, "ln2", layer) @ net.W_in[layer] + net.b_in[layer])
