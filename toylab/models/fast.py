@@ -31,7 +31,7 @@ def logits(net: "Transformer", x: Array) -> Array:
         if layer == 0 and tabled:
             z, resid = _from_tables(net, x, at)
         else:
-            resid = resid.reshape(batch, n_positions, -1)
+            resid = resid.reshape(batch, n_positions, resid.shape[-1])
             z, resid = _attention(net, layer, resid, at), resid[:, at]
         resid = resid.reshape(-1, resid.shape[-1])  # [B·Q, d_model]: XLA:CPU copies [B, 1, d_model] for each gradient
         z = z.reshape(len(resid), net.n_heads * net.W_V.shape[-1])  # [B·Q, H·d_head], B may be 0
@@ -40,7 +40,7 @@ def logits(net: "Transformer", x: Array) -> Array:
             post = net.activate(net.norm(resid, "ln2", layer) @ net.W_in[layer] + net.b_in[layer])
             resid = resid + narrowing(post, net.W_out[layer]) + net.b_out[layer]
     found = net.read_out(resid, product=times)
-    return found if net.readout == "last" else found.reshape(batch, n_positions, -1)
+    return found if net.readout == "last" else found.reshape(batch, n_positions, found.shape[-1])
 
 
 def _attention(net: "Transformer", layer: int, resid: Array, at: slice) -> Array:
