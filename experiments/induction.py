@@ -12,7 +12,7 @@ Expect    Second-half loss below 0.5 by step 1,500, steepest between 400 and 900
           K-composition and loss 600, induction score 650, previous-token score 750 (one run, shortformer).
           The released runs of Nanda et al. 2023 (two layers, four heads, 16-mers in blocks) fall as abruptly: 4.5 at step
           632, 1 at 1,077, 0.31 at the end; their data cannot be had, so losses are not compared.
-Cost      cpu: 9 runs (3 seeds each of three networks), 2 minutes of processor time.
+Cost      cpu: 9 runs (3 seeds each of three networks), a minute and a half on two quiet cores.
 Command   python run_sweep.py induction [--scale smoke|cpu|paper]
 Fails     (cpu) Two of six networks end 0.355 and 0.354 above the exact limit (abs, seeds 0 and 1; 4,096 sequences give that
           to 0.003). Two thirds of it lie in the first half of the context, 0.04 at the first position, where a head that
