@@ -28,6 +28,7 @@ from toylab.tasks.hidden_markov_limits import (
     transition_tensor,
     unigram_loss,
 )
+from toylab.tasks.sparse import EVALUATION
 
 __all__ = [
     "HiddenMarkov", "belief_states", "bigram_loss", "distinct_beliefs", "entropy_rate_bounds", "even_process",
@@ -35,7 +36,6 @@ __all__ = [
     "stationary", "transition_tensor", "unigram_loss", "z1r",
 ]  # fmt: skip
 
-EVALUATION = 7919  # the key of the evaluation sample: the same for every run
 MOST_SEQUENCES = 2**17  # that are enumerated
 
 
