@@ -43,6 +43,10 @@ class Progress:
     measures: Arrays  # [R, t] up to now; nan after a run's end
     ended: np.ndarray  # [R]
     messages: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()  # [R] names
+    steps: tuple[int, ...] = ()  # [t]: where the measures were taken
+    committed: int | None = None  # the step of the newest chunk on disk; None before the first
+    diverged: tuple[int | None, ...] = ()  # [R]: the step of the first point that is not finite
 
 
 def run_group(
@@ -112,10 +116,12 @@ class _Group:
         self, configs: Sequence[Config], spec: Spec, folder: Path, manifest: dict[str, Any], notes: list[str]
     ) -> None:
         self.configs, self.spec, self.folder = list(configs), spec, folder
+        self.runs = tuple(cfg.digest(config)[:10] for config in configs)
         self.plan, self.saves = Plan(**manifest["plan"]), manifest["saves"]
         items, info, self.messages = store.newest_sound_chunk(folder)
         self.messages += notes
         self.done: int = info.get("points", 0)
+        self.committed: int | None = info.get("step")
         self.ended = np.array(info.get("ended", [False] * len(configs)))
         self.lengths = np.array(info.get("lengths", [0] * len(configs)))  # points each run has
         if items is None:
@@ -201,6 +207,7 @@ class _Group:
         }
         store.write_chunk(self.folder, int(self.state.step), {**items, "state": _flatten(self.state)}, info)
         self.done += n_points
+        self.committed = int(self.state.step)
 
     def _tell(self, report: Callable[[Progress], None]) -> None:
         report(
@@ -211,6 +218,9 @@ class _Group:
                 measures=self.measures,
                 ended=self.ended.copy(),
                 messages=tuple(self.messages),
+                runs=self.runs,
+                steps=tuple(self.saves[: next(iter(self.measures.values())).shape[1]] if self.measures else ()),
+                committed=self.committed,
             )
         )
         self.messages = []
