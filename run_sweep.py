@@ -6,33 +6,33 @@ import argparse
 import ast
 import difflib
 import importlib
-import itertools
 import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 PAGES = Path(__file__).parent / "experiments"
+COMMANDS: dict[str, Callable[[list[str]], int]] = {}  # first words other than an experiment: arguments → exit status
 
 
 def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in COMMANDS:
+        return COMMANDS[arguments[0]](arguments[1:])
     options = _parser().parse_args(arguments)
-    if options.list or options.experiment is None:
+    if options.list or (options.experiment is None and options.sweep is None):
         print(_listing())
         return 0
-    command = "python run_sweep.py " + shlex.join(sys.argv[1:] if arguments is None else arguments)
     try:
-        page = _page(options.experiment)
-        job = _job(page, options)
+        job = _job(options)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    return _stages(page, options, job, command)
+    return _stages(job, "python run_sweep.py " + shlex.join(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,9 +48,19 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         nargs="+",
         metavar="FIELD=A,B",
-        help="set a field of the config; several values make a grid: optimizer.weight_decay=0.3,1.0 net.d_model=64",
+        help="set a field of the config; several values, or a range, make a grid: "
+        "optimizer.weight_decay=0.3,1.0 task.n_train=500:2000:lin4 optimizer.lr=1e-4:1e-2:log5",
+    )
+    add(
+        "--zip",
+        action="append",
+        default=[],
+        nargs="+",
+        metavar="FIELD=A,B",
+        help="fields that go together, first values with first: net.d_model=64,128 net.d_mlp=256,512",
     )
     add("--seeds", type=int, metavar="N", help="seeds 0 to N−1")
+    add("--sweep", type=Path, metavar="FILE", help="a TOML file that describes the sweep (toylab/describe.py)")
     add(
         "--scale",
         choices=("smoke", "cpu", "paper"),
@@ -85,6 +95,8 @@ def _pages() -> dict[str, Path]:
 
 def _page(name: str) -> Any:
     if name not in (known := _pages()):
+        if "/" in name or ".." in name:
+            raise ValueError(f"experiment is {name!r}: a name has no slash and no '..' in it.")
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
         raise ValueError(f"experiment {name!r} is not known: {hint}")
@@ -96,56 +108,33 @@ def _page(name: str) -> Any:
     return importlib.import_module(f"experiments.{name}")
 
 
-@dataclass(frozen=True)
-class Job:
-    """What was asked, checked: nothing is created before this stands."""
+def _job(options: argparse.Namespace) -> Any:
+    """What is asked for, checked: nothing is created before this stands."""
+    from toylab import describe
 
-    scale: Any
-    configs: dict[str, list[Any]]  # by part
-    start: dict[str, Any]
-    folder: Path
-    stages: list[str]
+    asked = describe.from_file(options.sweep) if options.sweep else describe.Description()
+    asked = describe.with_texts(asked, describe.from_texts(options.set, options.zip, options.seeds))
+    asked = describe.chosen(asked, experiment=options.experiment, scale=options.scale, parts=options.part)
+    page = _page(asked.experiment or "")
+    from toylab import job
 
-
-def _job(page: Any, options: argparse.Namespace) -> Job:
-    import jax
-
-    from toylab import lab, stages, sweep
-
-    scale: Any = options.scale or ("cpu" if jax.default_backend() == "cpu" else "paper")
-    parts = lab.parts(page)
-    if unknown := sorted(set(options.part) - set(parts)):
-        raise ValueError(
-            f"--part is {unknown[0]}: {options.experiment} has {', '.join(filter(None, parts)) or 'no parts'}."
-        )
-    if options.lane is not None and options.lane < 1:
-        raise ValueError(f"--lane is {options.lane}: it must be at least 1.")
-    chosen = {name: part for name, part in parts.items() if name in options.part or not options.part}
-    configs = {name: _configs(part.configs[scale], options) for name, part in chosen.items()}
-    for name, members in configs.items():
-        sweep.groups(members)  # refuses duplicates
-        if options.set:  # the page's own configs fit its analyses; tests hold that
-            stages.rehearse(parts[name], members)
-    out = options.out or (Path("results") if scale == "paper" else Path("results") / scale)
-    start = _start(options.start, out, [config for members in configs.values() for config in members])
-    asked = [options.stage] if options.stage else ["train", "analyze", "draw"]
-    return Job(scale, configs, start, out / options.experiment, asked)
+    return job.job(page, asked, out=options.out, stage=options.stage, lane=options.lane, start=options.start)
 
 
-def _stages(page: Any, options: argparse.Namespace, job: Job, command: str) -> int:
+def _stages(job: Any, command: str) -> int:
     """The asked stages one after another; the exit status."""
     from toylab import stages, store, sweep
 
     try:
         if "train" in job.stages:
-            _train(page, job, options.lane, command)
+            _train(job, command)
         if "analyze" in job.stages:
             started = time.perf_counter()
-            claims = stages.analyze(page, job.configs, job.folder, print)
+            claims = stages.analyze(job.page, job.configs, job.folder, print)
             print(f"analyzed in {time.perf_counter() - started:.0f} s: {job.folder / 'measures.npz'}, claims.json")
             print_claims(claims)
         if "draw" in job.stages:
-            print("drawn: " + ", ".join(str(path) for path in stages.draw(page, job.folder)))
+            print("drawn: " + ", ".join(str(path) for path in stages.draw(job.page, job.folder)))
     except sweep.Interrupted as stopped:
         print(f"stopped: {stopped}. To go on: {command}", file=sys.stderr)
         return 130
@@ -155,11 +144,10 @@ def _stages(page: Any, options: argparse.Namespace, job: Job, command: str) -> i
     return 0
 
 
-def _train(page: Any, job: Job, lane: int | None, command: str) -> None:
+def _train(job: Any, command: str) -> None:
     from toylab import lab, stages, store, sweep, watch
 
-    parts = lab.parts(page)
-    specs = {name: stages.spec(parts[name], job.scale, **job.start) for name in job.configs}
+    parts, specs = lab.parts(job.page), job.specs()
     runs = job.folder / "runs"
     needed = sum(sweep.bytes_needed(members, specs[name]) for name, members in job.configs.items())
     store.make_folder(runs, 0 if runs.is_dir() else needed)
@@ -168,71 +156,11 @@ def _train(page: Any, job: Job, lane: int | None, command: str) -> None:
         if name:
             print(f"part {name}: {len(members)} runs", flush=True)
         with watch.Watch(parts[name].milestone) as shown:
-            sweep.run(members, specs[name], runs / name, lane=lane, report=shown, interrupted=shown.interrupted)
+            sweep.run(members, specs[name], runs / name, lane=job.lane, report=shown, interrupted=shown.interrupted)
         if shown.trained or name not in stages.recorded(job.folder):  # what was finished keeps the record of its making
             trained[name] = members
     if trained:
-        stages.write_manifest(job.folder, page, job.scale, trained, command, _commit())
-
-
-def _configs(base: Sequence[Any], options: argparse.Namespace) -> list[Any]:
-    """The page's configs with the grid of --set and --seeds laid over them, checked."""
-    from toylab import configs as cfg
-
-    grid: dict[str, list[str]] = {}
-    for setting in options.set:
-        field, equals, values = setting.partition("=")
-        if not equals or not values or "" in values.split(","):
-            raise ValueError(f"--set {setting}: give a field and its values, as optimizer.lr=1e-3,3e-3.")
-        if field in grid:
-            raise ValueError(f"--set names {field} twice: give all its values in one list.")
-        grid[field] = values.split(",")
-    if options.seeds is not None:
-        if options.seeds < 1 or "seed" in grid:
-            raise ValueError(f"--seeds is {options.seeds}: give at least 1, or --set seed=… instead.")
-        grid["seed"] = [str(seed) for seed in range(options.seeds)]
-    if "seed" in grid:  # the page's own seeds make way
-        base = list({cfg.digest(config.replace(seed=0)): config.replace(seed=0) for config in base}.values())
-    found = []
-    for config, values in itertools.product(base, itertools.product(*grid.values())):
-        for field, value in zip(grid, values, strict=True):
-            config = cfg.override(config, field, value)
-        found.append(cfg.check(config))
-    return found
-
-
-def _start(start: str | None, out: Path, configs: Sequence[Any]) -> dict[str, Any]:
-    """The params that --from names, fitting every config. A bare RUN is looked for in every sweep below results and OUT."""
-    if start is None:
-        return {}
-    import jax
-
-    from toylab import sweep
-
-    place, at, step = start.rpartition("@")
-    where, slash, run = place.rpartition("/")
-    if not at or not step.isdecimal() or not run:
-        raise ValueError(f"--from is {start!r}: it must be RUN@STEP, as 1a2b3c4d5e@8000.")
-    runs = [Path(where) / "runs"] if slash else {path for root in (Path("results"), out) for path in root.rglob("runs")}
-    sweeps = [folder for place in sorted(runs) for folder in sweep.folders(place).values()]
-    found = [folder for folder in sweeps if run and sweep.has_run(folder, run)]
-    found = found or [Path(where) / "runs"] if slash else found
-    if len(found) != 1:
-        raise ValueError(
-            f"--from is {start!r}: {len(found)} sweeps below results and --out have that run; give FOLDER/RUN@STEP."
-        )
-    name, params = sweep.params_at(found[0], run, int(step))
-    for config in configs:
-        wanted = {key: leaf.shape for key, leaf in jax.eval_shape(config.net.init, jax.random.key(0)).items()}
-        if wanted != (given := {key: value.shape for key, value in params.items()}):
-            differ = sorted(key for key in wanted | given if wanted.get(key) != given.get(key))
-            raise ValueError(f"--from is {start}: its params do not fit this net ({', '.join(differ)} differ).")
-    return {"start": params, "started_from": f"{place_of(found[0])}/{name}@{step}"}
-
-
-def place_of(sweep_folder: Path) -> str:
-    """The page's folder that a sweep lies in: what stands before `runs`, so that its name is the same for every part."""
-    return next(path for path in (sweep_folder, *sweep_folder.parents) if path.name == "runs").parent.as_posix()
+        stages.write_manifest(job.folder, job.page, job.scale, trained, command, _commit())
 
 
 def _commit() -> str:

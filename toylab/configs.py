@@ -6,6 +6,7 @@ import json
 import typing
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import jax
@@ -29,9 +30,19 @@ def check(config: Config) -> Config:
     return config
 
 
-def override(config: Config, path: str, text: str) -> Config:
-    """The config with the field at `path` (`optimizer.weight_decay`, `net.d_model`) set to what `text` says."""
-    return _override(config, path.split("."), text, path)
+def override(config: Config, path: str, value: Any) -> Config:
+    """The config with the field at `path` (`optimizer.weight_decay`, `net.d_model`) set to a value, or to what a text says
+    in a field of numbers or flags. `check` it afterwards."""
+    return _override(config, path.split("."), value, path)
+
+
+def takes(config: Config, path: str) -> Any:
+    """The annotation of the field at `path`; float for one number or many."""
+    part: Any = config
+    names = path.split(".")
+    for i in range(len(names)):
+        hint, part = _field(part, names[i:], path)
+    return float if hint == float | Array else hint
 
 
 def canonical(value: Any) -> Any:
@@ -63,6 +74,16 @@ def digest(config: Config) -> str:
 def digest_of(canonical_config: Any) -> str:
     """The same of a config already canonical."""
     return hashlib.sha256(json.dumps(canonical_config, sort_keys=True).encode()).hexdigest()
+
+
+def distinct(configs: Sequence[Config]) -> None:
+    """Refuses an empty list, and one in which a config occurs twice."""
+    if not configs:
+        raise ValueError("the sweep has no configs: give at least one value for each field.")
+    if n_double := len(configs) - len({digest(config) for config in configs}):
+        raise ValueError(
+            f"the sweep has {n_double} duplicate config(s): every run must differ from the others in a field."
+        )
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -132,8 +153,19 @@ def _own_fields(value: Any) -> dict[str, tuple[Any, Any]]:
     """name → (annotation, value) of a dataclass; of a net, its module's fields instead."""
     if hasattr(value, "module_fields"):
         return value.module_fields()
-    hints = typing.get_type_hints(type(value))
-    return {field.name: (hints[field.name], getattr(value, field.name)) for field in fields(value)}
+    kind: Any = type(value)
+    return {name: (hint, getattr(value, name)) for name, hint in _hints(kind).items()}
+
+
+@lru_cache(maxsize=256)  # read for every config of a sweep
+def _hints(kind: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+@lru_cache(maxsize=256)
+def _static_fields(kind: type) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind) if not field.metadata.get("pytree_node", True))
 
 
 def _set(value: Any, **changes: Any) -> Any:
@@ -180,10 +212,19 @@ def _is_number(value: Any, hint: type) -> bool:
 def _is_static(part: Any, name: str) -> bool:
     if hasattr(part, "module_fields"):
         return name not in part.leaves
-    return not next(field for field in fields(part) if field.name == name).metadata.get("pytree_node", True)
+    kind: Any = type(part)
+    return name in _static_fields(kind)
 
 
-def _override(part: Any, names: list[str], text: str, path: str) -> Any:
+def _override(part: Any, names: list[str], value: Any, path: str) -> Any:
+    hint, old = _field(part, names, path)
+    if len(names) > 1:
+        return _set(part, **{names[0]: _override(old, names[1:], value, path)})
+    return _set(part, **{names[0]: _parse(value, hint, path) if isinstance(value, str) else value})
+
+
+def _field(part: Any, names: list[str], path: str) -> tuple[Any, Any]:
+    """Annotation and value of the first of `names`, the last of a path or a part of the config that holds the rest."""
     known = _own_fields(part)
     if names[0] not in known:
         before, rest = path[: len(path) - len(".".join(names))], names[1:]
@@ -193,15 +234,13 @@ def _override(part: Any, names: list[str], text: str, path: str) -> Any:
             f"{path} is no field: {f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(paths) + '.'}"
         )
     hint, value = known[names[0]]
-    if len(names) > 1:
-        if not is_dataclass(value):
-            raise ValueError(f"{path} is no field: {names[0]} has no parts.")
-        return _set(part, **{names[0]: _override(value, names[1:], text, path)})
-    if is_dataclass(value):
+    if len(names) > 1 and not is_dataclass(value):
+        raise ValueError(f"{path} is no field: {names[0]} has no parts.")
+    if len(names) == 1 and is_dataclass(value):
         raise ValueError(
             f"{path} is no single value: set one of its parts, {', '.join(f'{path}.{n}' for n in _own_fields(value))}."
         )
-    return _set(part, **{names[0]: _parse(text, hint, path)})
+    return hint, value
 
 
 def _parse(text: str, hint: Any, path: str) -> Any:

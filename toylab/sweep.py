@@ -42,18 +42,13 @@ def log_then_linear(first: int, last: int, n: int) -> np.ndarray:
     return np.unique(np.round(points).astype(int))
 
 
-def groups(configs: Sequence[Config]) -> dict[str, list[Config]]:
+def groups(configs: Sequence[Config], group_size: int = MAX_RUNS) -> dict[str, list[Config]]:
     """Checked configs by group name, in order of first appearance; duplicates and an empty list are refused."""
-    if not configs:
-        raise ValueError("the sweep has no configs: give at least one value for each field.")
-    if n_double := len(configs) - len({cfg.digest(config) for config in configs}):
-        raise ValueError(
-            f"the sweep has {n_double} duplicate config(s): every run must differ from the others in a field."
-        )
+    cfg.distinct(configs)
     families: dict[Any, list[Config]] = {}
     for config in configs:
         families.setdefault(cfg.family(config), []).append(config)
-    cut = [members[i : i + MAX_RUNS] for members in families.values() for i in range(0, len(members), MAX_RUNS)]
+    cut = [members[i : i + group_size] for members in families.values() for i in range(0, len(members), group_size)]
     return {f"{i:03d}-{run_name(members[0])}": members for i, members in enumerate(cut)}
 
 

@@ -9,8 +9,9 @@ as attributes under their own names.
 import difflib
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -123,12 +124,13 @@ class Net(struct.PyTreeNode):
         return module(x, patch, full=full)
 
 
-def fields(module: type) -> dict[str, tuple[Any, Any]]:
+@lru_cache(maxsize=256)  # read for every config of a sweep
+def fields(module: type) -> Mapping[str, tuple[Any, Any]]:
     """A module's fields, as its constructor states them: name → (annotation, default or Parameter.empty)."""
     hints = typing.get_type_hints(module.__init__)  # type: ignore[misc]
     parameters = inspect.signature(module.__init__).parameters  # type: ignore[misc]
     own = {name: parameter for name, parameter in parameters.items() if name not in ("self", "rngs")}
-    return {name: (hints[name], parameter.default) for name, parameter in own.items()}
+    return MappingProxyType({name: (hints[name], parameter.default) for name, parameter in own.items()})
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,134 @@
+"""Lists of configs for a sweep: every combination (`grid`), fields that go together (`zipped`), unions (`chain`).
+
+Fields are named by dotted paths (`optimizer.weight_decay`, `net.d_model`), and their values are Python values or text:
+`grid(base, {"optimizer.weight_decay": "0.1:3:log8", "seed": range(4)})`. All three return plain lists of checked configs.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from toylab import configs as cfg
+from toylab.base import Config
+
+Base = Config | Sequence[Config]
+Fields = Mapping[str, Any]  # dotted path → values: a list or array, or a text as `values` reads it
+Row = dict[str, Any]  # one value for each of some fields
+MAX_RANGE = 100_000
+
+
+def grid(base: Base, fields: Fields) -> list[Config]:
+    """Every combination of the fields' values, laid over each config of `base`; the last field varies fastest."""
+    return over(base, grid_rows(base, fields))
+
+
+def zipped(base: Base, fields: Fields) -> list[Config]:
+    """The fields' first values together, then their second ones, …, laid over each config of `base`."""
+    return over(base, zipped_rows(base, fields))
+
+
+def chain(*lists: Iterable[Config]) -> list[Config]:
+    """The lists one after another; configs that occur twice are counted and refused."""
+    found = [cfg.check(config) for configs in lists for config in configs]
+    cfg.distinct(found)
+    return found
+
+
+def grid_rows(base: Base, fields: Fields) -> list[Row]:
+    columns = _columns(base, fields)
+    return [dict(zip(columns, row, strict=True)) for row in itertools.product(*columns.values())]
+
+
+def zipped_rows(base: Base, fields: Fields) -> list[Row]:
+    columns = _columns(base, fields)
+    if len({len(column) for column in columns.values()}) > 1:
+        lengths = ", ".join(f"{path} has {len(column)}" for path, column in columns.items())
+        raise ValueError(f"zipped fields need as many values each: {lengths}.")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] if columns else [{}]
+
+
+def over(base: Base, *rows: Sequence[Row]) -> list[Config]:
+    """Each config of `base` with one row of every block, in every combination. Checked at the end alone, since a field
+    may fit the config only beside another block's."""
+    found = []
+    for config, combination in itertools.product(_listed(base), itertools.product(*rows)):
+        for path, value in itertools.chain.from_iterable(row.items() for row in combination):
+            config = cfg.override(config, path, value)
+        found.append(cfg.check(config))
+    return found
+
+
+def values(text: str, whole: bool = False) -> list[Any]:
+    """The values of a text: `1,2,3`, a range `low:high:logN` or `low:high:linN` of N values with both ends, or both mixed
+    (`0,0.1:3:log8`). `whole`: those of a range are rounded to whole numbers, and refused if two become the same."""
+    found: list[Any] = []
+    for item in text.split(","):
+        if not item:
+            raise ValueError(f"{text!r} lacks a value: give them as 1,2,3 or as a range, 0.1:3:log8.")
+        found += _range(item, whole) if ":" in item else [item]
+    return found
+
+
+def _range(text: str, whole: bool) -> list[Any]:
+    low, high, kind, n = _ends(text)
+    if n < 2 or n > MAX_RANGE:
+        raise ValueError(f"the range {text} has {n} values: give at least 2 and at most {MAX_RANGE:,}.")
+    if not low < high:
+        raise ValueError(f"the range {text} goes from {low:g} to {high:g}: its first number must be the lower one.")
+    if kind == "log" and low <= 0:
+        raise ValueError(
+            f"the range {text} starts at {low:g}: a constant ratio needs numbers above 0 (or take lin{n})."
+        )
+    points = np.geomspace(low, high, n) if kind == "log" else np.linspace(low, high, n)
+    if not whole:
+        return points.tolist()
+    rounded = sorted({round(float(point)) for point in points})
+    if len(rounded) < n:
+        raise ValueError(f"the range {text} has only {len(rounded)} different whole numbers: ask for fewer.")
+    return rounded
+
+
+def _ends(text: str) -> tuple[float, float, str, int]:
+    try:
+        low, high, steps = text.split(":")
+        kind, n = steps[:3], steps[3:]
+        if kind in ("log", "lin") and math.isfinite(float(low)) and math.isfinite(float(high)):
+            return float(low), float(high), kind, int(n)
+    except ValueError:
+        pass
+    raise ValueError(f"{text!r} is no range: give low:high:logN or low:high:linN, as 0.1:3:log8.")
+
+
+def _columns(base: Base, fields: Fields) -> dict[str, list[Any]]:
+    """Each field's values, at least one."""
+    first = next(_listed(base))
+    found = {}
+    for path, given in fields.items():
+        kind = cfg.takes(first, path)
+        try:
+            listed = [given] if isinstance(given, str) else list(given)
+            column = [value for item in listed for value in _read(item, kind)]
+        except TypeError:
+            raise ValueError(f"{path} is {given!r}: give a list of values, as [{given!r}].") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        if not column:
+            raise ValueError(f"{path} has no values: a grid of zero runs trains nothing.")
+        found[path] = column
+    return found
+
+
+def _read(item: Any, kind: Any) -> list[Any]:
+    if not isinstance(item, str):
+        return [item]
+    return values(item, whole=kind is int) if kind in (int, float) else item.split(",")
+
+
+def _listed(base: Base) -> Iterator[Config]:
+    configs = list(base) if isinstance(base, Sequence) else [base]
+    if not configs:
+        raise ValueError("the base has no configs: a grid of zero runs trains nothing.")
+    return iter(configs)

@@ -1,0 +1,101 @@
+"""What was asked, checked: a page at a scale, its configs, where to start and where to write. Nothing is created here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import jax
+
+from toylab import lab, stages, sweep
+from toylab.base import Config
+from toylab.describe import Description, check_name
+from toylab.lab import Page, Scale
+
+Stage = Literal["train", "analyze", "draw"]
+
+
+@dataclass(frozen=True)
+class Job:
+    page: Page
+    scale: Scale
+    configs: Mapping[str, Sequence[Config]]  # by part
+    start: Mapping[str, Any]  # what a Spec says of where the runs start
+    folder: Path
+    stages: Sequence[Stage]
+    lane: int | None = None
+
+    def specs(self) -> dict[str, sweep.Spec]:
+        parts = lab.parts(self.page)
+        return {name: stages.spec(parts[name], self.scale, **self.start) for name in self.configs}
+
+
+def job(
+    page: Page,
+    asked: Description,
+    *,
+    out: Path | None = None,
+    stage: Stage | None = None,
+    lane: int | None = None,
+    start: str | None = None,
+) -> Job:
+    """The job that is asked for, or a ValueError of one sentence."""
+    scale = _scale(asked.scale)
+    parts = lab.parts(page)
+    for name in (*parts, *asked.parts):
+        check_name("part", name)
+    if unknown := sorted(set(asked.parts) - set(parts)):
+        has = ", ".join(filter(None, parts)) or "no parts"
+        raise ValueError(f"--part is {unknown[0]}: {lab.name_of(page)} has {has}.")
+    if lane is not None and lane < 1:
+        raise ValueError(f"--lane is {lane}: it must be at least 1.")
+    chosen = {name: part for name, part in parts.items() if name in asked.parts or not asked.parts}
+    configs = {name: asked.configs(part.configs[scale]) for name, part in chosen.items()}
+    for name, members in configs.items():
+        sweep.groups(members)  # refuses duplicates
+        if asked.changes:  # the page's own configs fit its analyses; tests hold that
+            stages.rehearse(parts[name], members)
+    out = out or (Path("results") if scale == "paper" else Path("results") / scale)
+    begun = _start(start, out, [config for members in configs.values() for config in members])
+    asked_stages = [stage] if stage else list(get_args(Stage))
+    return Job(page, scale, configs, begun, out / lab.name_of(page), asked_stages, lane)
+
+
+def _scale(asked: str | None) -> Scale:
+    if asked is None:
+        return "cpu" if jax.default_backend() == "cpu" else "paper"
+    for scale in get_args(Scale):
+        if asked == scale:
+            return scale
+    raise ValueError(f"scale is {asked!r}: it must be one of {', '.join(get_args(Scale))}.")
+
+
+def _start(start: str | None, out: Path, configs: Sequence[Config]) -> dict[str, Any]:
+    """The params that --from names, fitting every config. A bare RUN is looked for in every sweep below results and OUT."""
+    if start is None:
+        return {}
+    place, at, step = start.rpartition("@")
+    where, slash, run = place.rpartition("/")
+    if not at or not step.isdecimal() or not run or ".." in run:
+        raise ValueError(f"--from is {start!r}: it must be RUN@STEP, as 1a2b3c4d5e@8000.")
+    runs = [Path(where) / "runs"] if slash else {path for root in (Path("results"), out) for path in root.rglob("runs")}
+    sweeps = [folder for place in sorted(runs) for folder in sweep.folders(place).values()]
+    found = [folder for folder in sweeps if sweep.has_run(folder, run)]
+    found = found or [Path(where) / "runs"] if slash else found
+    if len(found) != 1:
+        raise ValueError(
+            f"--from is {start!r}: {len(found)} sweeps below results and --out have that run; give FOLDER/RUN@STEP."
+        )
+    name, params = sweep.params_at(found[0], run, int(step))
+    given = {key: value.shape for key, value in params.items()}
+    for members in sweep.groups(configs).values():  # the runs of a group have the same shapes
+        shapes = jax.eval_shape(members[0].net.init, jax.random.key(0))
+        wanted = {key: leaf.shape for key, leaf in shapes.items()}
+        if differ := sorted(key for key in wanted | given if wanted.get(key) != given.get(key)):
+            raise ValueError(f"--from is {start}: its params do not fit this net ({', '.join(differ)} differ).")
+    return {"start": params, "started_from": f"{place_of(found[0])}/{name}@{step}"}
+
+
+def place_of(sweep_folder: Path) -> str:
+    """The page's folder that a sweep lies in: what stands before `runs`, so that its name is the same for every part."""
+    return next(path for path in (sweep_folder, *sweep_folder.parents) if path.name == "runs").parent.as_posix()
