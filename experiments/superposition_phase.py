@@ -32,7 +32,7 @@ from toylab.base import Config
 from toylab.lab import Claim, Measures, Part
 from toylab.models import Net, ToyModel
 from toylab.optim import AdamW
-from toylab.plots import branches, phase
+from toylab.plots import branches, extra_feature
 from toylab.tasks.sparse import SparseFeatures
 
 REPRESENTED = 0.5  # the norm from which on a feature counts as represented
@@ -306,7 +306,9 @@ def diagrams(m: Measures, n: int) -> object:
             shares(found[kept.reshape(*best.shape[:2], -1)]),
         ),
     }
-    return phase.phase_diagrams([phase.Diagram(name, *panel, boundaries(n)) for name, panel in panels.items()])
+    return extra_feature.phase_diagrams(
+        [extra_feature.Diagram(name, *panel, boundaries(n)) for name, panel in panels.items()]
+    )
 
 
 def equal_importance_branches(m: Measures) -> object:

@@ -13,7 +13,7 @@ from PIL import Image, ImageSequence
 from printed import assert_printable, written
 from test_plots import lab
 
-from toylab.plots import arrows, dimensionality, geometry, motion, phase, style, theory
+from toylab.plots import arrows, dimensionality, extra_feature, geometry, motion, style, theory
 
 DRAW = np.random.default_rng(0)
 T = 50
@@ -99,7 +99,7 @@ def diagram(title="trained", cells=9, lost=False, boundaries=BOUNDARY):
     shares = np.eye(3)[found]
     if lost:
         shares[1, 2:5] = np.nan
-    return phase.Diagram(title, importance, p, shares, boundaries)
+    return extra_feature.Diagram(title, importance, p, shares, boundaries)
 
 
 def strip(m=2, n=5, **options):
@@ -111,7 +111,7 @@ def animation(m=2, frames=4, **options):
     return motion.animation(GROWING * (polygon(5) if m == 2 else OCTAHEDRON), STEPS, LOSS, frames=frames, **options)
 
 
-ONE_CELL = phase.Diagram("one cell", np.ones(1), np.full(1, 0.1), np.full((1, 1, 3), 1 / 3))
+ONE_CELL = extra_feature.Diagram("one cell", np.ones(1), np.full(1, 0.1), np.full((1, 1, 3), 1 / 3))
 DRAWINGS = {
     "arrangement": lambda: arrangement(importance=0.9 ** np.arange(5)),
     "arrangement of one run": lambda: arrangement(1),
@@ -146,10 +146,10 @@ DRAWINGS = {
     "agreement": lambda: agreement(log=(True, True)),
     "agreement of one run": lambda: agreement(1, title="one seed"),
     "agreement in part": lambda: agreement(lost=True),
-    "phase": lambda: phase.phase_diagrams([diagram(lost=True), diagram("theory", 60)]),
-    "one phase diagram": lambda: phase.phase_diagrams([diagram(boundaries=())]),
-    "four phase diagrams": lambda: phase.phase_diagrams([diagram()] * 4),
-    "one cell": lambda: phase.phase_diagrams([ONE_CELL]),
+    "phase": lambda: extra_feature.phase_diagrams([diagram(lost=True), diagram("theory", 60)]),
+    "one phase diagram": lambda: extra_feature.phase_diagrams([diagram(boundaries=())]),
+    "four phase diagrams": lambda: extra_feature.phase_diagrams([diagram()] * 4),
+    "one cell": lambda: extra_feature.phase_diagrams([ONE_CELL]),
 }
 
 
@@ -265,11 +265,11 @@ def test_points_of_a_level_stay_at_their_level_and_their_D():
 
 
 def test_phase_cells_have_the_colour_of_their_shares_and_the_boundary_lies_where_they_meet():
-    figure = phase.phase_diagrams([diagram(cells=41)])
+    figure = extra_feature.phase_diagrams([diagram(cells=41)])
     ax = figure.axes[0]
     importance, p, found = classes(41)
     colors = ax.findobj(QuadMesh)[0].get_facecolor().reshape(41, 41, 4)[..., :3]
-    np.testing.assert_allclose(colors, np.array([to_rgb(c) for c in phase.COLORS])[found])
+    np.testing.assert_allclose(colors, np.array([to_rgb(c) for c in extra_feature.COLORS])[found])
     curve = ax.get_lines()[-1].get_xydata()  # (density, importance)
     for density, weight in curve[:-1]:
         row, low = abs(np.log(importance / weight)).argmin(), np.searchsorted(p, density)
@@ -282,7 +282,7 @@ def test_region_colours_stay_apart_for_the_colour_blind_and_in_grey():
         [0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.01182, 0.04294, 0.968881], (3, 3)
     )
     for vision in (None, deuteranopia):
-        seen = [lab(color, vision) for color in phase.COLORS]
+        seen = [lab(color, vision) for color in extra_feature.COLORS]
         assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 20
 
 
@@ -373,9 +373,9 @@ BAD = {
     "a: exact has shape": lambda: theory.agreement(
         {"a": theory.Series(np.ones(3), np.ones((1, 3)), np.ones(2))}, "x", "y"
     ),
-    "density of 'one cell' must be": lambda: phase.phase_diagrams([ONE_CELL._replace(density=np.zeros(1))]),
-    "shares of 'one cell' have shape": lambda: phase.phase_diagrams([ONE_CELL._replace(shares=np.ones((1, 1, 2)))]),
-    "diagrams has 0 entries": lambda: phase.phase_diagrams([]),
+    "density of 'one cell' must be": lambda: extra_feature.phase_diagrams([ONE_CELL._replace(density=np.zeros(1))]),
+    "shares of 'one cell' have shape": lambda: extra_feature.phase_diagrams([ONE_CELL._replace(shares=np.ones((1, 1, 2)))]),
+    "diagrams has 0 entries": lambda: extra_feature.phase_diagrams([]),
 }
 
 

@@ -1,136 +1,266 @@
-"""Phase diagrams over importance and density: what becomes of the extra feature, measured and by theory.
+"""Phase diagrams: any two columns of a sweep against any measure, a number or a category in each cell.
 
-As in Elhage et al. 2022: the extra feature is not represented, is stored in superposition, or gets a dimension of its
-own. Sparser lies to the right, as in all figures here.
+`of_columns` sorts the runs into cells, one for each pair of values that two columns take; `diagram` draws them.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, to_rgb
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from matplotlib.transforms import offset_copy
 
-from toylab.plots import style
+from toylab.plots import labels, style
 
-REGIONS = ("not represented", "in superposition", "dedicated dimension")
-COLORS = ("#E4E4E4", "#56B4E9", "#E69F00")  # told apart in deuteranopia and by lightness
-MISSING = "#FFFFFF"
+AREAS = ("#F5E663", "#E69F00", "#0072B2", "#4A4A4A", "#CC79A7", "#9FD8C4")  # told apart in deuteranopia, and in grey
+NOTHING = "#DDDDDD"
+DOT: dict[str, Any] = {"marker": "o", "ms": 3.6, "mec": "black", "mew": 0.5, "ls": ""}
+SPREAD = 0.25  # of the colour scale: seeds further apart than this disagree
+DIGIT = 0.64  # width of a digit over the size of its font
+ROOM = {"x": 2.2, "y": 1.7}  # inches that the axes of a panel have at least
 
-
-class Diagram(NamedTuple):
-    """One panel. Importance [I] and density [P] rise, in log steps; shares of the three REGIONS [I, P, 3] sum to 1.
-
-    Shares are those of the runs of a cell; np.eye(3)[classes] gives them where a cell has one class (0, 1, 2). Cells
-    that are nan are hatched. Boundaries are exact curves, (importance [K], density [K]) each.
-    """
-
-    title: str
-    importance: np.ndarray
-    density: np.ndarray
-    shares: np.ndarray
-    boundaries: Sequence[tuple[np.ndarray, np.ndarray]] = ()
+Scale = Literal["linear", "log", "even"]
+Column = str | np.ndarray
 
 
-def _check(diagram: Diagram) -> None:
-    for name, values in (("importance", diagram.importance), ("density", diagram.density)):
-        if values.ndim != 1 or not values.size or not (values > 0).all() or (np.diff(values) <= 0).any():
-            raise ValueError(
-                f"{name} of {diagram.title!r} must be positive rising numbers, since its axis is logarithmic"
-            )
-    shape = (len(diagram.importance), len(diagram.density), len(REGIONS))
-    if diagram.shares.shape != shape:
-        raise ValueError(
-            f"shares of {diagram.title!r} have shape {diagram.shares.shape}; here it is [I, P, 3] = {shape}"
-        )
+class Cells(NamedTuple):
+    """Runs by cell: x [X] and y [Y] rise; values [Y, X, S] of the S most runs that a cell has, of which `held` are runs.
+
+    A run that is held may have the value nan: it was trained, but has none (it never generalised, say)."""
+
+    x: np.ndarray
+    y: np.ndarray
+    values: np.ndarray
+    held: np.ndarray
+
+
+class Axis(NamedTuple):
+    """Its label; linear, log, or even (cells of one width, whatever the values); what stands at the values if not they."""
+
+    label: str
+    scale: Scale = "linear"
+    numbers: Sequence[str] | None = None
+
+
+class Panel(NamedTuple):
+    """Numbers (`label` beside the colour bar, with their unit; `log` colours) or, if `categories` names them, classes
+    0, 1, …; `none` says what a run without a value is."""
+
+    cells: Cells
+    x: Axis
+    y: Axis
+    label: str = ""
+    categories: Sequence[str] = ()
+    log: bool = False
+    none: str = "no value"
+    title: str = ""
+
+
+def of_columns(measures: Mapping[str, np.ndarray], x: Column, y: Column, value: Column) -> Cells:
+    """The runs by the values of two columns: each a name in `measures` or an array [R].
+
+    A measure over training [R, T] is taken at each run's last saved point, by measures["valid"]."""
+    across, up, found = (_column(measures, name, column) for name, column in (("x", x), ("y", y), ("value", value)))
+    if not len(across) == len(up) == len(found):
+        raise ValueError(f"x, y and value are of {len(across)}, {len(up)} and {len(found)} runs; they are of the same")
+    xs, column = np.unique(across, return_inverse=True)
+    ys, row = np.unique(up, return_inverse=True)
+    counts = np.zeros((len(ys), len(xs)), int)
+    np.add.at(counts, (row, column), 1)
+    values = np.full((*counts.shape, counts.max(initial=1)), np.nan)
+    for i, j, own in zip(row, column, found, strict=True):
+        values[i, j, values.shape[2] - counts[i, j]] = own
+        counts[i, j] -= 1
+    np.add.at(counts, (row, column), 1)
+    return Cells(xs, ys, values[..., ::-1], np.arange(values.shape[2]) < counts[..., None])
+
+
+def _column(measures: Mapping[str, np.ndarray], role: str, column: Column) -> np.ndarray:
+    if isinstance(column, str) and column not in measures:
+        raise ValueError(f"{role} is {column!r}: the measures have {', '.join(sorted(measures)) or 'nothing'}")
+    values = np.asarray(measures[column] if isinstance(column, str) else column)
+    if isinstance(column, str) and values.ndim == 2 and "valid" in measures:
+        values = values[np.arange(len(values)), measures["valid"].sum(axis=1) - 1]
+    if values.ndim != 1 or values.dtype.kind not in "biuf":
+        raise ValueError(f"{role} has shape {values.shape} of {values.dtype}; it is one number a run, [R]")
+    return values.astype(float)
+
+
+def median(cells: Cells) -> np.ndarray:
+    """[Y, X]: over the runs of each cell, a run without a value counting as beyond all others; nan where that is the
+    median, and where no run is held. Of an even number it is the lower middle one, so that it is always a run's."""
+    ranked = np.sort(np.where(np.isnan(cells.values), np.inf, cells.values), axis=2)  # [Y, X, S]
+    middle = np.maximum(cells.held.sum(axis=2) - 1, 0) // 2
+    found = np.take_along_axis(ranked, middle[..., None], axis=2)[..., 0]
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def commonest(cells: Cells, n: int) -> np.ndarray:
+    """[Y, X]: the category that most runs of a cell have, of several the first; nan where none has any."""
+    counts = np.stack([(cells.values == k).sum(axis=2) for k in range(n)], axis=2)  # [Y, X, n]
+    return np.where(counts.any(axis=2), counts.argmax(axis=2), np.nan)
 
 
 def edges(centres: np.ndarray) -> np.ndarray:
     """Cell edges [N + 1] half-way between `centres` [N] on a log axis; a lone cell is a factor 2 wide."""
-    logs = np.log(centres)
-    gaps = np.diff(logs) if len(logs) > 1 else np.array([np.log(2)])
-    inner = (logs[1:] + logs[:-1]) / 2
-    return np.exp(np.concatenate([[logs[0] - gaps[0] / 2], inner, [logs[-1] + gaps[-1] / 2]]))
+    return np.exp(_between(np.log(centres), np.log(2)))
 
 
-def _limits(centres: np.ndarray) -> np.ndarray:
-    """The axis ends in the middle of its outer cells, so that it spans what was measured and no density above 1."""
-    return centres[[0, -1]] if len(centres) > 1 else edges(centres)
+def _between(centres: np.ndarray, lone: float) -> np.ndarray:
+    gaps = np.diff(centres) if len(centres) > 1 else np.array([lone])
+    inner = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[centres[0] - gaps[0] / 2], inner, [centres[-1] + gaps[-1] / 2]])
 
 
-def _decades(ax: Axes) -> None:
-    for axis in (ax.xaxis, ax.yaxis):
-        low, high = sorted(axis.get_view_interval())
-        whole = 10.0 ** np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
-        steps = [
-            m * d for d in 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high))) for m in range(1, 10)
-        ]
-        axis.set_major_locator(FixedLocator(list(whole) if len(whole) > 1 else [low, high]))
-        axis.set_minor_locator(FixedLocator([s for s in steps if low <= s <= high]))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
-        axis.set_minor_formatter(NullFormatter())
+def _placed(centres: np.ndarray, axis: Axis, role: str) -> tuple[np.ndarray, np.ndarray]:
+    """Centres [N] and edges [N + 1] of the cells on the axis as drawn."""
+    if axis.scale not in ("linear", "log", "even"):
+        raise ValueError(f"scale of {role} is {axis.scale!r}; it is 'linear', 'log' or 'even'")
+    if axis.scale == "log" and not (centres > 0).all():
+        raise ValueError(f"{role} has the value {centres.min():g}; a log axis has positive ones, 'even' has any")
+    if axis.numbers is not None and len(axis.numbers) != len(centres):
+        raise ValueError(f"numbers of {role} has {len(axis.numbers)} entries; it has {len(centres)} values")
+    if axis.scale == "even":
+        centres = np.arange(len(centres), dtype=float)
+    return centres, edges(centres) if axis.scale == "log" else _between(centres, 1.0)
 
 
-def _panel(ax: Axes, diagram: Diagram) -> None:
-    colors = np.array([to_rgb(color) for color in COLORS])
-    x, y = edges(diagram.density), edges(diagram.importance)
-    (top, bottom), (right, left) = _limits(diagram.importance), _limits(diagram.density)
-    ax.set(xscale="log", yscale="log", xlim=(left, right), ylim=(top, bottom))
-    missing = ~np.isfinite(diagram.shares).all(axis=2)
-    cells = np.clip(np.where(missing[..., None], 1.0, diagram.shares @ colors), 0, 1)
-    ax.pcolormesh(x, y, cells, rasterized=True)
+def _ticks(ax: Axes, centres: np.ndarray, values: np.ndarray, axis: Axis, which: Literal["x", "y"]) -> None:
+    """A tick at every value, numbered where there is room beside the number before."""
+    numbers = list(axis.numbers or [f"{value:g}" for value in values])
+    low, high = ax.get_xlim() if which == "x" else ax.get_ylim()
+    place = np.log(centres / low) / np.log(high / low) if axis.scale == "log" else (centres - low) / (high - low)
+    points = place * 72 * ROOM[which]
+    clear = -np.inf  # up to where numbers are written
+    for i, number in enumerate(numbers):
+        half = labels.SMALL * (DIGIT * len(number) if which == "x" else 1.2) / 2
+        if points[i] - half < clear:
+            numbers[i] = ""
+        else:
+            clear = points[i] + half + 2
+    own = ax.xaxis if which == "x" else ax.yaxis
+    own.set_major_locator(FixedLocator(list(centres)))
+    own.set_minor_locator(NullLocator())
+    own.set_major_formatter(FixedFormatter(numbers))
+
+
+def _marks(ax: Axes, panel: Panel, x: np.ndarray, y: np.ndarray, norm: Normalize) -> None:
+    """Where the runs of a cell disagree: a dot in the colour of each other category, or a black one between numbers."""
+    for row, column in np.argwhere(panel.cells.held.sum(axis=2) > 1):
+        colors = _other_colors(panel, row, column, norm)
+        for i, color in enumerate(colors):
+            put = offset_copy(ax.transData, ax.figure, x=(i - (len(colors) - 1) / 2) * 4.5, units="points")
+            ax.plot(x[column], y[row], **DOT, mfc=color, transform=put)
+
+
+def _other_colors(panel: Panel, row: int, column: int, norm: Normalize) -> list[str]:
+    own = panel.cells.values[row, column, panel.cells.held[row, column]]
+    known = own[np.isfinite(own)]
+    if not panel.categories:
+        apart = known.size and np.ptp(np.asarray(norm(known))) > SPREAD
+        return ["black"] if apart or 0 < known.size < len(own) else []
+    most = commonest(panel.cells, len(panel.categories))[row, column]
+    others = [AREAS[k] for k in range(len(panel.categories)) if k != most and (own == k).any()]
+    return others + [NOTHING] * (0 < known.size < len(own))
+
+
+def _norm(panel: Panel) -> Normalize:
+    if panel.categories:
+        return Normalize(-0.5, len(panel.categories) - 0.5)
+    values = panel.cells.values[np.isfinite(panel.cells.values)]
+    if panel.log and not (values > 0).all():
+        raise ValueError(f"value of {panel.label!r} has {values.min():g}; log colours are of positive numbers")
+    low, high = (values.min(), values.max()) if values.size else (1.0, 1.0)
+    return (LogNorm if panel.log else Normalize)(low, high if high > low else low * 1.1 + (not panel.log))
+
+
+def _draw(figure: Figure, ax: Axes, panel: Panel) -> None:
+    cells, norm = panel.cells, _norm(panel)
+    (x, across), (y, up) = _placed(cells.x, panel.x, "x"), _placed(cells.y, panel.y, "y")
+    scales = {"xscale": panel.x.scale, "yscale": panel.y.scale}
+    ax.set(**{name: "log" if scale == "log" else "linear" for name, scale in scales.items()})
+    ax.set(xlim=across[[0, -1]], ylim=up[[0, -1]], xlabel=panel.x.label, ylabel=panel.y.label, facecolor=NOTHING)
+    ax.spines[:].set_visible(True)
+    shown = commonest(cells, len(panel.categories)) if panel.categories else median(cells)
+    colors = ListedColormap(AREAS[: len(panel.categories)]) if panel.categories else "viridis"
+    mesh = ax.pcolormesh(across, up, np.ma.masked_invalid(shown), cmap=colors, norm=norm, rasterized=True)
+    missing = ~cells.held.any(axis=2)
     if missing.any():
-        hatch = np.ma.masked_array(np.zeros(missing.shape), ~missing)
-        ax.pcolor(x, y, hatch, hatch="/////", cmap=ListedColormap(["#FFFFFF"]), edgecolor="#888888", lw=0)
-    for importance, density in diagram.boundaries:
-        ax.plot(density, importance, color="white", lw=2.4, zorder=3, solid_capstyle="butt")
-        ax.plot(density, importance, color="black", lw=1.2, zorder=4, solid_capstyle="butt")
-    ax.set_box_aspect(1)
-    ax.set_title(diagram.title, fontsize=8)
-    _decades(ax)
+        empty = np.ma.masked_array(np.zeros(missing.shape), ~missing)
+        ax.pcolor(across, up, empty, hatch="/////", cmap=ListedColormap(["#FFFFFF"]), edgecolor="#888888", lw=0)
+    _marks(ax, panel, x, y, norm)
+    _ticks(ax, x, cells.x, panel.x, "x")
+    _ticks(ax, y, cells.y, panel.y, "y")
+    if panel.title:
+        ax.set_title(panel.title, fontsize=8)
+    if not panel.categories:
+        bar = figure.colorbar(mesh, ax=ax, label=panel.label, pad=0.02)
+        bar.outline.set_linewidth(0.6)  # type: ignore[operator]
+        style.ticks(bar.ax)
+        if panel.log:
+            labels.log_numbers(bar.ax.yaxis)
+
+
+def _legend(panels: Sequence[Panel]) -> list[Patch | Line2D]:
+    """What is drawn, and nothing else."""
+
+    def area(color: str, label: str, **hatched: Any) -> Patch:
+        return Patch(fc=color, ec="#888888", lw=0.5, label=label, **hatched)
+
+    handles: dict[str, Patch | Line2D] = {}
+    for panel in panels:
+        for name, color in zip(panel.categories, AREAS, strict=False):
+            handles[name] = area(color, name)
+        held, valued = panel.cells.held, np.isfinite(panel.cells.values)
+        if (held & ~valued).any():
+            handles[panel.none] = area(NOTHING, panel.none)
+        norm = _norm(panel)
+        if any(_other_colors(panel, *at, norm) for at in np.argwhere(held.sum(axis=2) > 1)):
+            label = "dot: phase of another seed" if panel.categories else "dot: seeds far apart"
+            handles[label] = Line2D([], [], **DOT, mfc="white" if panel.categories else "black", label=label)
+        if not held.any(axis=2).all():
+            handles["no run"] = area("white", "no run", hatch="////")
+    return list(handles.values())
 
 
 @style.house
-def phase_diagrams(diagrams: Sequence[Diagram]) -> Figure:
-    """One to six phase diagrams beside each other (three in a row), theory's boundaries drawn over them.
+def diagram(*panels: Panel) -> Figure:
+    """Phase diagrams beside each other: a column wide if there is one, else two in a row of a page.
 
-    Colours of a cell are mixed by the shares of its runs. See `Diagram`.
-    """
-    if not 1 <= len(diagrams) <= 6:
-        raise ValueError(f"diagrams has {len(diagrams)} entries; a figure holds 1 to 6")
-    for diagram in diagrams:
-        _check(diagram)
-    columns = len(diagrams) if len(diagrams) <= 3 else -(-len(diagrams) // 2)
-    rows = -(-len(diagrams) // columns)
-    width = style.COLUMN if columns == 1 else style.PAGE
-    side = min((width - 0.5) / columns - (0.1 if columns == 1 else 0.25), 2.9)
-    figure, axes = style.panels(width, 0.6 + rows * (side + 0.4), columns, rows)
-    for i, (ax, diagram) in enumerate(zip(axes, diagrams, strict=False)):
-        _panel(ax, diagram)
-        if i % columns == 0:
-            ax.set_ylabel("relative importance of the extra feature")
-        if i >= len(diagrams) - columns:
-            ax.set_xlabel("density $p$ = 1 − $S$")
-    for ax in axes[len(diagrams) :]:
+    Each cell has the median of its runs (or their commonest category); a dot marks cells whose runs disagree: in the
+    colour of each other category, or where numbers span over a quarter of the colour scale or only some have one.
+    Cells without a run are hatched."""
+    if not panels:
+        raise ValueError("panels has 0 entries; it has at least one")
+    for panel in panels:
+        known = panel.cells.values[np.isfinite(panel.cells.values)]
+        n = len(panel.categories)
+        if n > len(AREAS):
+            raise ValueError(f"categories has {n} entries; at most {len(AREAS)} colours can be told apart")
+        if n and not np.isin(known, np.arange(n)).all():
+            raise ValueError(f"value has {np.unique(known)[-1]:g}; with {n} categories it is 0 to {n - 1}")
+    columns = min(len(panels), 2)
+    rows = -(-len(panels) // columns)
+    figure, axes = style.panels(style.PAGE if columns > 1 else style.COLUMN, 0.35 + 2.55 * rows, columns, rows)
+    for i, (ax, panel) in enumerate(zip(axes, panels, strict=False)):
+        _draw(figure, ax, panel)
+        if len(panels) > 1:
+            style.letter(ax, "abcdefgh"[i], lift=4)
+    for ax in axes[len(panels) :]:
         ax.remove()
-    handles: list[Patch | Line2D] = [
-        Patch(fc=c, ec="#888888", lw=0.5, label=n) for c, n in zip(COLORS, REGIONS, strict=True)
-    ]
-    if any(diagram.boundaries for diagram in diagrams):
-        handles.append(Line2D([], [], color="black", lw=1.2, label="theory"))
-    if any(not np.isfinite(diagram.shares).all() for diagram in diagrams):
-        handles.append(Patch(fc="white", ec="#888888", hatch="////", lw=0.5, label="no data"))
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=2 if columns == 1 else len(handles),
-        frameon=False,
-        fontsize=7,
-        handlelength=1.4,
-        columnspacing=1.4,
-    )
+    if handles := _legend(panels):
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=2 if columns == 1 else min(len(handles), 4),
+            frameon=False,
+            fontsize=labels.SMALL,
+            handlelength=1.4,
+            columnspacing=1.4,
+        )
     return figure
