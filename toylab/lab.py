@@ -152,6 +152,7 @@ class Part:
         _trained,
     )  # for the progress display: [R, t] → [R]
     probes: Mapping[str, Analyzer] = field(default_factory=dict)
+    keep: tuple[str, ...] | None = None  # names of the params to record; None: all; final and analyses see only these
     final: Mapping[str, Analyzer] = field(default_factory=dict)  # at each run's last point; for analyses `run.final`
     analyses: Mapping[str, Analyzer] = field(default_factory=dict)  # at every saved point
 
@@ -169,7 +170,7 @@ def parts(page: Page) -> dict[str, Part]:
     """The parts of a page by name; a page of one part has it under ""."""
     if hasattr(page, "PARTS"):
         return dict(page.PARTS)
-    return {"": Part(**{part.name: getattr(page, part.name.upper()) for part in fields(Part)})}
+    return {"": Part(**{part.name: getattr(page, name) for part in fields(Part) if hasattr(page, name := part.name.upper())})}
 
 
 def present(page: Page, measures: Measures) -> Iterator[tuple[str, Part, Measures]]:
