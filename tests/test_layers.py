@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "job": "describe lab stages sweep",
     "lab": "",
     "stages": "lab sweep analysis store configs train plots",
-    "experiments": "lab sweep analysis importers plots tasks models optim losses",
+    "experiments": "lab grids sweep analysis importers plots tasks models optim losses",
     "run_sweep": "experiments describe job lab stages watch sweep cluster analysis store configs",
     "toylab": "base train losses optim configs grids tasks models analysis sweep store lab stages",  # its public names
     "benchmarks": "run_sweep experiments lab stages sweep group lanes train store configs analysis tasks models optim"

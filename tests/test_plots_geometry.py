@@ -374,7 +374,9 @@ BAD = {
         {"a": theory.Series(np.ones(3), np.ones((1, 3)), np.ones(2))}, "x", "y"
     ),
     "density of 'one cell' must be": lambda: extra_feature.phase_diagrams([ONE_CELL._replace(density=np.zeros(1))]),
-    "shares of 'one cell' have shape": lambda: extra_feature.phase_diagrams([ONE_CELL._replace(shares=np.ones((1, 1, 2)))]),
+    "shares of 'one cell' have shape": lambda: extra_feature.phase_diagrams(
+        [ONE_CELL._replace(shares=np.ones((1, 1, 2)))]
+    ),
     "diagrams has 0 entries": lambda: extra_feature.phase_diagrams([]),
 }
 

@@ -170,7 +170,8 @@ def parts(page: Page) -> dict[str, Part]:
     """The parts of a page by name; a page of one part has it under ""."""
     if hasattr(page, "PARTS"):
         return dict(page.PARTS)
-    return {"": Part(**{part.name: getattr(page, name) for part in fields(Part) if hasattr(page, name := part.name.upper())})}
+    stated = {field.name: field.name.upper() for field in fields(Part) if hasattr(page, field.name.upper())}
+    return {"": Part(**{name: getattr(page, capitals) for name, capitals in stated.items()})}
 
 
 def present(page: Page, measures: Measures) -> Iterator[tuple[str, Part, Measures]]:

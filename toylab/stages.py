@@ -21,7 +21,11 @@ Configs = Mapping[str, Sequence[Config]]  # by part
 
 def spec(part: Part, scale: Scale, **start: Any) -> sweep.Spec:
     return sweep.Spec(
-        saves=[int(step) for step in part.saves[scale]], stop=part.stop[scale], probes=part.probes, keep=part.keep, **start
+        saves=[int(step) for step in part.saves[scale]],
+        stop=part.stop[scale],
+        probes=part.probes,
+        keep=part.keep,
+        **start,
     )
 
 

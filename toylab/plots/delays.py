@@ -1,6 +1,6 @@
 """How long generalisation takes: steps over a quantity of the sweep, and examples of learning curves side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from toylab.plots import labels, style
 
@@ -44,28 +43,32 @@ def _panel(ax: Axes, panel: Delays) -> None:
     ends, width = [], np.ptp(np.log(panel.x) if panel.log else panel.x)
     for i, ((name, steps), color) in enumerate(zip(panel.steps.items(), colors, strict=True)):
         if steps.ndim != 2 or steps.shape[1] != len(panel.x):
-            raise ValueError(f"{name} has shape {steps.shape}; with {len(panel.x)} values of x it is [S, {len(panel.x)}]")
+            raise ValueError(
+                f"{name} has shape {steps.shape}; with {len(panel.x)} values of x it is [S, {len(panel.x)}]"
+            )
         shift = 0.004 * width * (i - (len(colors) - 1) / 2)
         x = panel.x * np.exp(shift) if panel.log else panel.x + shift
         for own in steps:
             ax.plot(x, own, "o", ms=2.2, color=color, mew=0, alpha=0.5, zorder=3)
             ax.plot(x, np.where(np.isnan(own), 1.6 * panel.budget, np.nan), "^", ms=3, mfc="none", mec=color, mew=0.6)
         line = middle(steps)
-        ax.plot(x, line, color=color, lw=1.2, zorder=4)
-        known = line[np.isfinite(line)]
-        ends.append(known[-1] if known.size else 1.6 * panel.budget)
+        ax.plot(x, line, "-_", color=color, lw=1.2, ms=5, mew=1.2, zorder=4)
+        known = np.flatnonzero(np.isfinite(line))
+        ends.append((x[known[-1]], line[known[-1]]) if known.size else (x[-1], 1.6 * panel.budget))
     ax.set(xscale="log" if panel.log else "linear", yscale="log", xlabel=panel.xlabel, ylabel="optimiser steps")
     ax.axhline(panel.budget, color=GUIDE, lw=0.5, ls=(0, (1, 2)))
     for values in panel.guides.values():
         ax.plot(*values, color=GUIDE, lw=0.9, ls=(0, (4, 2)), zorder=2)
     for values in panel.points.values():
         ax.plot(*values, "s", ms=4, mfc="none", mec="black", mew=0.8, zorder=5)
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_locator(FixedLocator(list(panel.x)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    ax.set_xlim(*ax.get_xlim())
+    labels.ticks_at(ax.xaxis, panel.x, [f"{value:.3g}" for value in panel.x])
     low = ax.get_ylim()[0]
     ax.set_ylim(low, 2.2 * panel.budget)
-    labels.MarginLabels(ax, "right", np.array(ends), list(panel.steps), colors)
+    labels.log_numbers(ax.yaxis)
+    for (x_end, end), color in zip(ends, colors, strict=True):  # a dotted guide leads from an early end to the name
+        ax.plot([x_end, ax.get_xlim()[1]], [end, end], color=color, lw=0.6, ls=(0, (1, 3)), zorder=1)
+    labels.MarginLabels(ax, "right", np.array(ends)[:, 1], list(panel.steps), colors)
     if panel.title:
         ax.set_title(panel.title, fontsize=8)
 
@@ -93,7 +96,7 @@ def delays(*panels: Delays) -> Figure:
     figure.legend(
         handles=shown,
         loc="outside lower center",
-        ncols=2,
+        ncols=len(panels),
         frameon=False,
         fontsize=labels.SMALL,
         handlelength=1.8,
@@ -121,7 +124,9 @@ def examples(steps: np.ndarray, runs: Mapping[str, tuple[np.ndarray, np.ndarray]
         else:
             ax.set_ylabel("accuracy (%)")
     put: dict[str, Any] = {"frameon": False, "fontsize": labels.SMALL, "handlelength": 1.4}
-    handles = [Line2D([], [], color=color, label=name) for color, name in ((style.TRAIN, "train"), (style.TEST, "test"))]
-    handles.append(Line2D([], [], color=GUIDE, lw=0.5, ls=(0, (1, 2)), label=f"{threshold:.0%}"))
+    handles = [
+        Line2D([], [], color=color, label=name) for color, name in ((style.TRAIN, "train"), (style.TEST, "test"))
+    ]
+    handles.append(Line2D([], [], color=GUIDE, lw=0.5, ls=(0, (1, 2)), label=f"{100 * threshold:.0f} %"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, **put)
     return figure

@@ -6,12 +6,14 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox, IdentityTransform
 
+DIGIT = 0.64  # width of a digit over the size of its font
+ROOM = 2.2, 1.7  # inches that the axes of a panel have at least, across and up
 SMALL = 7.0  # points: tick labels and the labels beside lines; all other text has 8
 
 
@@ -115,3 +117,20 @@ def log_numbers(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
     if high <= 1e5 and low >= 1e-4:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
+def ticks_at(axis: Axis, places: np.ndarray, numbers: Sequence[str]) -> None:
+    """A tick at each of `places` [N], rising, on an axis of limits already set; numbered where there is room beside the
+    number before."""
+    low, high = axis.get_view_interval()
+    log, across = axis.get_scale() == "log", isinstance(axis, XAxis)
+    shares = np.log(places / low) / np.log(high / low) if log else (places - low) / (high - low)
+    shown, clear = [], -np.inf  # up to where numbers are written, in points
+    for place, number in zip(shares * 72 * ROOM[0 if across else 1], numbers, strict=True):
+        half = SMALL * (DIGIT * (len(number) - number.count(".") / 2) if across else 1.2) / 2
+        fits = place - half >= clear
+        shown.append(number if fits else "")
+        clear = place + half + 1.5 if fits else clear
+    axis.set_major_locator(FixedLocator(list(places)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FixedFormatter(shown))

@@ -1,9 +1,9 @@
 """Phase diagrams: any two columns of a sweep against any measure, a number or a category in each cell.
 
-`of_columns` sorts the runs into cells, one for each pair of values that two columns take; `diagram` draws them.
+`of_columns` (cells.py) sorts the runs into cells, `diagram` draws them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,31 +12,20 @@ from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.transforms import offset_copy
 
 from toylab.plots import labels, style
+from toylab.plots.cells import Cells, commonest, median, of_columns
+
+__all__ = ["Axis", "Panel", "diagram", "edges", "of_columns"]
 
 AREAS = ("#F5E663", "#E69F00", "#0072B2", "#4A4A4A", "#CC79A7", "#9FD8C4")  # told apart in deuteranopia, and in grey
 NOTHING = "#DDDDDD"
 DOT: dict[str, Any] = {"marker": "o", "ms": 3.6, "mec": "black", "mew": 0.5, "ls": ""}
 SPREAD = 0.25  # of the colour scale: seeds further apart than this disagree
-DIGIT = 0.64  # width of a digit over the size of its font
-ROOM = {"x": 2.2, "y": 1.7}  # inches that the axes of a panel have at least
+
 
 Scale = Literal["linear", "log", "even"]
-Column = str | np.ndarray
-
-
-class Cells(NamedTuple):
-    """Runs by cell: x [X] and y [Y] rise; values [Y, X, S] of the S most runs that a cell has, of which `held` are runs.
-
-    A run that is held may have the value nan: it was trained, but has none (it never generalised, say)."""
-
-    x: np.ndarray
-    y: np.ndarray
-    values: np.ndarray
-    held: np.ndarray
 
 
 class Axis(NamedTuple):
@@ -59,51 +48,6 @@ class Panel(NamedTuple):
     log: bool = False
     none: str = "no value"
     title: str = ""
-
-
-def of_columns(measures: Mapping[str, np.ndarray], x: Column, y: Column, value: Column) -> Cells:
-    """The runs by the values of two columns: each a name in `measures` or an array [R].
-
-    A measure over training [R, T] is taken at each run's last saved point, by measures["valid"]."""
-    across, up, found = (_column(measures, name, column) for name, column in (("x", x), ("y", y), ("value", value)))
-    if not len(across) == len(up) == len(found):
-        raise ValueError(f"x, y and value are of {len(across)}, {len(up)} and {len(found)} runs; they are of the same")
-    xs, column = np.unique(across, return_inverse=True)
-    ys, row = np.unique(up, return_inverse=True)
-    counts = np.zeros((len(ys), len(xs)), int)
-    np.add.at(counts, (row, column), 1)
-    values = np.full((*counts.shape, counts.max(initial=1)), np.nan)
-    for i, j, own in zip(row, column, found, strict=True):
-        values[i, j, values.shape[2] - counts[i, j]] = own
-        counts[i, j] -= 1
-    np.add.at(counts, (row, column), 1)
-    return Cells(xs, ys, values[..., ::-1], np.arange(values.shape[2]) < counts[..., None])
-
-
-def _column(measures: Mapping[str, np.ndarray], role: str, column: Column) -> np.ndarray:
-    if isinstance(column, str) and column not in measures:
-        raise ValueError(f"{role} is {column!r}: the measures have {', '.join(sorted(measures)) or 'nothing'}")
-    values = np.asarray(measures[column] if isinstance(column, str) else column)
-    if isinstance(column, str) and values.ndim == 2 and "valid" in measures:
-        values = values[np.arange(len(values)), measures["valid"].sum(axis=1) - 1]
-    if values.ndim != 1 or values.dtype.kind not in "biuf":
-        raise ValueError(f"{role} has shape {values.shape} of {values.dtype}; it is one number a run, [R]")
-    return values.astype(float)
-
-
-def median(cells: Cells) -> np.ndarray:
-    """[Y, X]: over the runs of each cell, a run without a value counting as beyond all others; nan where that is the
-    median, and where no run is held. Of an even number it is the lower middle one, so that it is always a run's."""
-    ranked = np.sort(np.where(np.isnan(cells.values), np.inf, cells.values), axis=2)  # [Y, X, S]
-    middle = np.maximum(cells.held.sum(axis=2) - 1, 0) // 2
-    found = np.take_along_axis(ranked, middle[..., None], axis=2)[..., 0]
-    return np.where(np.isfinite(found), found, np.nan)
-
-
-def commonest(cells: Cells, n: int) -> np.ndarray:
-    """[Y, X]: the category that most runs of a cell have, of several the first; nan where none has any."""
-    counts = np.stack([(cells.values == k).sum(axis=2) for k in range(n)], axis=2)  # [Y, X, n]
-    return np.where(counts.any(axis=2), counts.argmax(axis=2), np.nan)
 
 
 def edges(centres: np.ndarray) -> np.ndarray:
@@ -130,31 +74,14 @@ def _placed(centres: np.ndarray, axis: Axis, role: str) -> tuple[np.ndarray, np.
     return centres, edges(centres) if axis.scale == "log" else _between(centres, 1.0)
 
 
-def _ticks(ax: Axes, centres: np.ndarray, values: np.ndarray, axis: Axis, which: Literal["x", "y"]) -> None:
-    """A tick at every value, numbered where there is room beside the number before."""
-    numbers = list(axis.numbers or [f"{value:g}" for value in values])
-    low, high = ax.get_xlim() if which == "x" else ax.get_ylim()
-    place = np.log(centres / low) / np.log(high / low) if axis.scale == "log" else (centres - low) / (high - low)
-    points = place * 72 * ROOM[which]
-    clear = -np.inf  # up to where numbers are written
-    for i, number in enumerate(numbers):
-        half = labels.SMALL * (DIGIT * len(number) if which == "x" else 1.2) / 2
-        if points[i] - half < clear:
-            numbers[i] = ""
-        else:
-            clear = points[i] + half + 2
-    own = ax.xaxis if which == "x" else ax.yaxis
-    own.set_major_locator(FixedLocator(list(centres)))
-    own.set_minor_locator(NullLocator())
-    own.set_major_formatter(FixedFormatter(numbers))
-
-
 def _marks(ax: Axes, panel: Panel, x: np.ndarray, y: np.ndarray, norm: Normalize) -> None:
     """Where the runs of a cell disagree: a dot in the colour of each other category, or a black one between numbers."""
     for row, column in np.argwhere(panel.cells.held.sum(axis=2) > 1):
         colors = _other_colors(panel, row, column, norm)
         for i, color in enumerate(colors):
-            put = offset_copy(ax.transData, ax.figure, x=(i - (len(colors) - 1) / 2) * 4.5, units="points")
+            put = offset_copy(
+                ax.transData, ax.get_figure(root=True), x=(i - (len(colors) - 1) / 2) * 4.5, units="points"
+            )
             ax.plot(x[column], y[row], **DOT, mfc=color, transform=put)
 
 
@@ -194,13 +121,13 @@ def _draw(figure: Figure, ax: Axes, panel: Panel) -> None:
         empty = np.ma.masked_array(np.zeros(missing.shape), ~missing)
         ax.pcolor(across, up, empty, hatch="/////", cmap=ListedColormap(["#FFFFFF"]), edgecolor="#888888", lw=0)
     _marks(ax, panel, x, y, norm)
-    _ticks(ax, x, cells.x, panel.x, "x")
-    _ticks(ax, y, cells.y, panel.y, "y")
+    for own, places, values, axis in ((ax.xaxis, x, cells.x, panel.x), (ax.yaxis, y, cells.y, panel.y)):
+        labels.ticks_at(own, places, axis.numbers or [f"{value:.3g}" for value in values])
     if panel.title:
         ax.set_title(panel.title, fontsize=8)
     if not panel.categories:
         bar = figure.colorbar(mesh, ax=ax, label=panel.label, pad=0.02)
-        bar.outline.set_linewidth(0.6)  # type: ignore[operator]
+        bar.outline.set_linewidth(0.6)
         style.ticks(bar.ax)
         if panel.log:
             labels.log_numbers(bar.ax.yaxis)
@@ -220,7 +147,7 @@ def _legend(panels: Sequence[Panel]) -> list[Patch | Line2D]:
         if (held & ~valued).any():
             handles[panel.none] = area(NOTHING, panel.none)
         norm = _norm(panel)
-        if any(_other_colors(panel, *at, norm) for at in np.argwhere(held.sum(axis=2) > 1)):
+        if any(_other_colors(panel, row, column, norm) for row, column in np.argwhere(held.sum(axis=2) > 1)):
             label = "dot: phase of another seed" if panel.categories else "dot: seeds far apart"
             handles[label] = Line2D([], [], **DOT, mfc="white" if panel.categories else "black", label=label)
         if not held.any(axis=2).all():
