@@ -1,4 +1,4 @@
-"""Phases of grokking: data fraction and weight decay decide whether a network memorises, groks, comprehends or is confused.
+"""Phases of grokking: data and weight decay decide whether a network memorises, groks, comprehends or is confused.
 
 Claim     With more training pairs a network goes from memorising through grokking to generalising at once; weight decay
           moves these borders, shortens the delay as 1/decay, and beyond a point prevents all learning. Near the least
@@ -14,6 +14,7 @@ Command   python run_sweep.py grokking_phase [--scale smoke|cpu|paper] [--part p
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -149,6 +150,14 @@ def delay_ratio(m: Measures, fractions: Sequence[float]) -> np.ndarray:
     return np.concatenate([by_seed(m, ratio, x) for x in fractions])
 
 
+def grokking(m: Measures) -> np.ndarray:
+    return delay_ratio(m, (0.3, 0.4, 0.5))
+
+
+def comprehending(m: Measures) -> np.ndarray:
+    return delay_ratio(m, (0.6, 0.7, 0.8, 0.9))
+
+
 def slowed(m: Measures) -> np.ndarray:
     """[S]: the largest factor by which more data, up to a fraction of 0.5, delay a low test loss."""
     xs, steps = over_fractions(m, np.nan_to_num(low_loss(m), nan=np.inf))
@@ -200,86 +209,57 @@ def per_cent(m: Measures) -> np.ndarray:
     return np.exp(-np.polyfit(100 * xs, np.log(medians), 1)[0]) if len(xs) > 1 else np.array(np.nan)
 
 
-NANDA, RUNS = "Nanda et al. 2023", "released runs of p = 113"
+def within_2(factor: float) -> dict[str, Any]:
+    """The bounds of a factor that retraining may change by 2."""
+    return {"low": factor / 2, "high": 2 * factor}
+
+
+LIU, NANDA, RUNS = "Liu et al. 2022", "Nanda et al. 2023", "released runs of p = 113"
+FOUR, ORDER = f"{LIU}: all (sizes chosen so)", f"{LIU}: memorisation, grokking, comprehension; the bound is ours"
+DELAYED, AT_ONCE = f"{NANDA}: grokking; {RUNS}: 956/202 at 0.5", f"{NANDA}: at once; {RUNS}: 222/134 at 0.7"
 PLANE_CLAIMS = [
-    Claim("phases that exist, of four", "Liu et al. 2022: all", n_phases, 4, 4, each="seed"),
-    Claim(
-        "more data lead back towards memorisation: share of neighbouring cells",
-        "Liu et al. 2022: memorisation, grokking, comprehension; the bound is ours",
-        step_back,
-        high=0.05,
-        each="seed",
-    ),
+    Claim("phases that exist, of four", FOUR, n_phases, 4, 4, each="seed"),
+    Claim("more data lead back: share of neighbouring cells", ORDER, step_back, high=0.05, each="seed"),
     Claim("fractions 0.1 and 0.2: last test accuracy", f"{NANDA}: no grokking", too_little_data, high=FITTED),
-    Claim(
-        "fractions 0.3, 0.4, 0.5 grok: steps to test over train loss < 0.1",
-        f"{NANDA}: grokking; the bound is of its {RUNS}: 956/202 at 0.5",
-        lambda m: delay_ratio(m, (0.3, 0.4, 0.5)),
-        4.7,
-    ),
-    Claim(
-        "fractions 0.6 to 0.9 generalise at once: the same ratio",
-        f"{NANDA}: at once; the bound is of its {RUNS}: 222/134 at 0.7",
-        lambda m: delay_ratio(m, (0.6, 0.7, 0.8, 0.9)),
-        high=1.66,
-    ),
+    Claim("fractions 0.3, 0.4, 0.5 grok: steps to test over train loss < 0.1", DELAYED, grokking, 4.7),
+    Claim("fractions 0.6 to 0.9 generalise at once: the same ratio", AT_ONCE, comprehending, high=1.66),
     Claim("more data never slow it down: largest factor up to 0.5", f"{RUNS}: monotone", slowed, high=1, each="seed"),
     Claim(
         "fraction 0.3 over 0.5: steps to test loss < 0.1",
         f"{RUNS}: 7,930/956; factor 2",
         lambda m: cost(m, 0.3, 0.5),
-        7930 / 956 / 2,
-        7930 / 956 * 2,
+        **within_2(7930 / 956),
         each="seed",
     ),
     Claim(
         "fraction 0.5 over 0.7: steps to test loss < 0.1",
         f"{RUNS}: 956/222; factor 2",
         lambda m: cost(m, 0.5, 0.7),
-        956 / 222 / 2,
-        956 / 222 * 2,
+        **within_2(956 / 222),
         each="seed",
     ),
     Claim(
         "weight decay 0.1 over 1: steps to test loss < 0.1",
         f"{RUNS}: about 10; factor 2",
         decay_cost,
-        5,
-        20,
+        **within_2(10),
         each="fraction 0.5, 0.6, 0.7",
     ),
-    Claim(
-        "too much weight decay confuses: highest train accuracy",
-        "Liu et al. 2022: confusion, below 90 %",
-        most_decayed,
-        high=FITTED,
-        each="seed",
-    ),
+    Claim("too much weight decay: highest train accuracy", f"{LIU}: confusion", most_decayed, high=FITTED, each="seed"),
 ]
+POWER, BETWEEN = "Power et al. 2022: 1.4 to 1.5", f"{NANDA}: grokking at 0.3, none at 0.2"
 THRESHOLD_CLAIMS = [
-    Claim(
-        "least fraction that generalises",
-        f"{NANDA}: grokking at 0.3, none at 0.2",
-        least_fraction,
-        0.2,
-        0.3,
-        each="seed",
-    ),
-    Claim(
-        "1 % less data near the threshold: factor in median steps",
-        "Power et al. 2022: 1.4 to 1.5",
-        per_cent,
-        1.4,
-        1.5,
-        each="median of the seeds",
-    ),
+    Claim("least fraction that generalises", BETWEEN, least_fraction, 0.2, 0.3, each="seed"),
+    Claim("1 % less data near the threshold: factor in median steps", POWER, per_cent, 1.4, 1.5, each="all seeds"),
 ]
 
 # --- figures
 
+PAIRS, TO_LOW_LOSS = "training pairs (% of all)", f"steps to loss < {LOW_LOSS:g}"
+
 
 def phase_diagram(m: Measures) -> object:
-    share = phase.Axis("training pairs (% of all)", "even", [f"{100 * x:.0f}" for x in np.unique(fraction(m))])
+    share = phase.Axis(PAIRS, "even", [f"{100 * x:.0f}" for x in np.unique(fraction(m))])
     weights = phase.Axis("weight decay", "even")
     y = "config/optimizer.weight_decay"
     found = phase.of_columns(m, "config/task.n_train", y, phases(m))
@@ -295,18 +275,18 @@ def laws(m: Measures) -> object:
     """Against the fraction at weight decay 1, and against weight decay."""
     last = float(m.steps[-1])
     xs, test = over_fractions(m, low_loss(m))
-    train = over_fractions(m, low_loss(m, "train"))[1]
     released = {x: step for x, step in RELEASED.items() if step < 2 * last}
     points = {"p = 113, released runs": (100 * np.array(list(released)), np.array(list(released.values())))}
-    first = delays.Delays(100 * xs, {"train": train, "test": test}, "training pairs (% of all)", last, points=points)
+    both = {"train": over_fractions(m, low_loss(m, "train"))[1], "test": test}
+    first = delays.Delays(100 * xs, both, PAIRS, last, points=points, title="weight decay 1", ylabel=TO_LOW_LOSS)
     levels = np.unique(decay(m))
     lines = {}
     for x in [x for x in (0.3, 0.4, 0.5, 0.6, 0.8) if x in xs]:
         lines[f"{100 * x:.0f} %"] = np.stack([by_seed(m, low_loss(m), x, level) for level in levels], axis=1)
     guide = np.array([levels[0], UNIT_DECAY])
     inverse = {"steps ∝ 1 / weight decay": (guide, 250 / guide)}
-    second = delays.Delays(levels, lines, "weight decay", last, inverse, log=True, ordered=True)
-    return delays.delays(first, second)
+    second = delays.Delays(levels, lines, "weight decay", last, inverse, log=True, ordered=True, ylabel=TO_LOW_LOSS)
+    return delays.delays(first, second._replace(title=f"test, by {PAIRS}"))
 
 
 def curves(m: Measures) -> object:
@@ -332,44 +312,35 @@ def threshold(m: Measures) -> object:
         label = f"1 % of pairs less: {100 * per_cent(m) - 100:.0f} % more steps"
         guides[label] = (100 * above, np.exp(start + slope * 100 * above))
     lines = {"train": over_fractions(m, steps_to_fit(m, "train"))[1], "test": test}
-    return delays.delays(delays.Delays(100 * xs, lines, "training pairs (% of all)", float(m.steps[-1]), guides))
+    last, label = float(m.steps[-1]), f"steps to {100 * FITTED:.0f} % accuracy"
+    return delays.delays(delays.Delays(100 * xs, lines, PAIRS, last, guides, ylabel=label))
 
 
 SMALL = mlp(p=11, d_model=8, d_mlp=16)
 STOP: dict[Scale, Callable[[Arrays], bool] | None] = {"smoke": None, "cpu": generalised, "paper": generalised}
+GOING: dict[str, Any] = {"stop": STOP, "milestone": ("generalised", fitted), "keep": ()}
+FEW, SHORT = (0.3, 0.5), log_then_linear(5, 200, 10)
 PARTS = {
     "plane": Part(
         configs={
-            "smoke": plane(SMALL, (0.3, 0.5), (0.1, 1), 2),
+            "smoke": plane(SMALL, FEW, (0.1, 1), 2),
             "cpu": plane(mlp(), FRACTIONS, DECAYS, 3),
             "paper": plane(transformer(), (*FRACTIONS, 0.95), (0.1, 0.3, 1, 3, 10), 3),
         },
-        saves={
-            "smoke": log_then_linear(5, 200, 10),
-            "cpu": log_then_linear(5, 10_000, 160),
-            "paper": log_then_linear(10, 25_000, 220),
-        },
-        stop=STOP,
-        milestone=("generalised", fitted),
-        keep=(),
+        saves={"smoke": SHORT, "cpu": log_then_linear(5, 10_000, 160), "paper": log_then_linear(10, 25_000, 220)},
         claims=PLANE_CLAIMS,
         figures={"phases": phase_diagram, "laws": laws, "examples": curves},
+        **GOING,
     ),
     "threshold": Part(
         configs={
-            "smoke": plane(SMALL, (0.6, 0.7), (UNIT_DECAY,), 2),
+            "smoke": plane(SMALL, FEW, (UNIT_DECAY,), 4),
             "cpu": plane(mlp(), NEAR, (UNIT_DECAY,), 15),
             "paper": plane(transformer(), (0.22, 0.24, 0.26, 0.28, 0.32), (UNIT_DECAY,), 9),
         },
-        saves={
-            "smoke": log_then_linear(5, 200, 10),
-            "cpu": log_then_linear(5, 20_000, 160),
-            "paper": log_then_linear(10, 40_000, 220),
-        },
-        stop=STOP,
-        milestone=("generalised", fitted),
-        keep=(),
+        saves={"smoke": SHORT, "cpu": log_then_linear(5, 20_000, 160), "paper": log_then_linear(10, 40_000, 220)},
         claims=THRESHOLD_CLAIMS,
         figures={"threshold": threshold},
+        **GOING,
     ),
 }

@@ -29,6 +29,7 @@ class Delays(NamedTuple):
     log: bool = False
     ordered: bool = False
     title: str = ""
+    ylabel: str = "optimiser steps"
 
 
 def middle(steps: np.ndarray) -> np.ndarray:
@@ -55,7 +56,7 @@ def _panel(ax: Axes, panel: Delays) -> None:
         ax.plot(x, line, "-_", color=color, lw=1.2, ms=5, mew=1.2, zorder=4)
         known = np.flatnonzero(np.isfinite(line))
         ends.append((x[known[-1]], line[known[-1]]) if known.size else (x[-1], 1.6 * panel.budget))
-    ax.set(xscale="log" if panel.log else "linear", yscale="log", xlabel=panel.xlabel, ylabel="optimiser steps")
+    ax.set(xscale="log" if panel.log else "linear", yscale="log", xlabel=panel.xlabel, ylabel=panel.ylabel)
     ax.axhline(panel.budget, color=GUIDE, lw=0.5, ls=(0, (1, 2)))
     for values in panel.guides.values():
         ax.plot(*values, color=GUIDE, lw=0.9, ls=(0, (4, 2)), zorder=2)
