@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from collections import namedtuple
@@ -17,7 +18,7 @@ import pytest
 import run_sweep
 from experiments import grokking
 from toylab import configs as cfg
-from toylab import stages, store, sweep, train
+from toylab import stages, sweep, train
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SMOKE = ["grokking", "--scale", "smoke", "--lane", "1"]
@@ -211,7 +212,7 @@ def test_out_that_is_a_file_is_refused(out, tmp_path, capfd):
 def test_out_that_is_not_writable_is_refused(tmp_path, capfd, monkeypatch):
     (tmp_path / "out").mkdir(mode=0o555)
     if os.access(tmp_path / "out", os.W_OK):  # root may write anywhere
-        monkeypatch.setattr(store.os, "access", lambda path, mode: Path(path) != tmp_path / "out")
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / "out")
     assert "out, which is not writable" in refused([*SMOKE, "--out", tmp_path / "out"], capfd)
     assert tree(tmp_path) == {"out": None}
 
@@ -223,7 +224,7 @@ def test_out_that_is_a_link_to_nowhere_is_refused(tmp_path, capfd):
 
 def test_a_disk_too_small_is_refused_with_both_sizes(tmp_path, capfd, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 5000, 5000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 5000, 5000))
     said = refused([*SMOKE, "--out", tmp_path / "out"], capfd)
     assert "5 kB free: this sweep needs " in said and "kB" in said.split("needs ")[1]
     assert tree(tmp_path) == {}

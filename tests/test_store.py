@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from pyarrow import parquet
 
 from toylab import store
-from toylab.store import Damaged, Refused, StoreError
+from toylab.store import Damaged, Lost, Refused, StoreError, chunk
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 rng = np.random.default_rng(0)
@@ -129,7 +129,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_arrays_that_are_not_as_written_are_noticed(folder, monkeypatch, change):
     """Orbax itself notices nothing: the digests must."""
-    restore = store._restore
+    restore = chunk._restore
 
     def altered(path, items):
         found = restore(path, items)
@@ -137,7 +137,7 @@ def test_arrays_that_are_not_as_written_are_noticed(folder, monkeypatch, change)
         altered = {name: {key: change(np.asarray(value)) for key, value in of.items()} for name, of in arrays.items()}
         return altered or found
 
-    monkeypatch.setattr(store, "_restore", altered)
+    monkeypatch.setattr(chunk, "_restore", altered)
     with pytest.raises(Damaged, match=r"differs from what was written"):
         store.read_chunk(folder, 4)
 
@@ -202,8 +202,48 @@ def test_a_truncated_or_deleted_file_is_noticed_or_changes_nothing_read(folder):
     assert same(store.read_chunk(folder, 9)[0], ITEMS)
 
 
+def test_resume_points_are_thinned_out_and_the_rest_stays_readable(tmp_path):
+    for step in range(1, 13):
+        store.write_chunk(tmp_path, step, ITEMS, INFO)
+    assert [step for step in range(1, 13) if store.has_state(tmp_path, step)] == [1, 9, 11, 12]
+    for step in range(1, 13):
+        items, _ = store.read_chunk(tmp_path, step)
+        assert same(items, {name: value for name, value in ITEMS.items() if name != "state" or step in (1, 9, 11, 12)})
+
+
+def test_without_the_newest_resume_points_one_goes_on_from_an_older_one(tmp_path):
+    for step in range(1, 13):
+        store.write_chunk(tmp_path, step, ITEMS, INFO)
+    for step in (11, 12):
+        shutil.rmtree(tmp_path / str(step) / "info")
+    items, info, messages = store.newest_sound_chunk(tmp_path)
+    assert info["step"] == 9 and same(items, ITEMS) and store.chunks(tmp_path) == list(range(1, 10))
+    assert [f"step {step}" in message for step, message in zip((12, 11, 10), messages, strict=True)] == [True] * 3
+    assert "no resume point" in messages[2]
+
+
+def test_what_a_newer_version_has_written_is_refused_not_called_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunk, "SCHEMA", 3)
+    store.write_chunk(tmp_path, 9, ITEMS, INFO)
+    monkeypatch.undo()
+    with pytest.raises(Refused, match=r"newer toylab .schema 3, this one reads up to 2.: upgrade"):
+        store.newest_sound_chunk(tmp_path)
+    assert store.chunks(tmp_path) == [9]
+
+
+def test_chunks_are_written_in_the_background_and_their_errors_come_out(tmp_path, monkeypatch):
+    with store.Writer(tmp_path) as writer:
+        writer.commit(1, ITEMS, INFO)
+        writer.commit(2, ITEMS, INFO)
+    assert store.chunks(tmp_path) == [1, 2]
+    monkeypatch.setattr(chunk, "_save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    said = pytest.raises(StoreError, match=r"up to step 3 .*No space left.*All points up to step 2 are safe")
+    with said, store.Writer(tmp_path) as writer:
+        writer.commit(3, ITEMS, INFO)
+
+
 def test_a_deleted_item_is_noticed(folder):
-    for item in ("info", *ITEMS):
+    for item in ("info", *(name for name in ITEMS if name != "state")):  # a state may go: resume points are thinned out
         os.rename(folder / "9" / item, folder / "away")
         with pytest.raises(Damaged, match="step 9"):
             store.read_chunk(folder, 9)
@@ -289,7 +329,7 @@ def test_a_failed_write_says_what_is_safe_and_leaves_the_committed_chunks(folder
             raise OSError(28, "No space left on device")
         rename(source, target)
 
-    monkeypatch.setattr(store.os, "rename", full)
+    monkeypatch.setattr(os, "rename", full)
     with pytest.raises(StoreError, match=r"step 12 .*No space left.*up to step 9 are safe.*same command"):
         store.write_chunk(folder, 12, ITEMS, INFO)
     monkeypatch.undo()
@@ -437,7 +477,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monk
     path = tmp_path / "file"
     write(path, old)
     before = path.read_bytes()
-    monkeypatch.setattr(store.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StoreError, match=r"file could not be written .*No space left.*unchanged"):
         write(path, new)
     assert path.read_bytes() == before and files_of(tmp_path) == [path]
@@ -454,7 +494,7 @@ def test_a_file_is_replaced_only_when_the_new_one_is_whole(tmp_path, monkeypatch
         seen.append((Path(beside).read_bytes(), Path(target).read_bytes()))
         replace(beside, target)
 
-    monkeypatch.setattr(store.os, "replace", watched)
+    monkeypatch.setattr(os, "replace", watched)
     write(path, new)
     assert seen == [(path.read_bytes(), before)] and path.read_bytes() != before and files_of(tmp_path) == [path]
 
@@ -493,9 +533,28 @@ def test_a_second_process_is_refused_and_kill_frees_the_lock(tmp_path):
         holder.send_signal(signal.SIGKILL)
         holder.wait()
     with store.locked(tmp_path):
-        assert f"process {os.getpid()}" in (tmp_path / "lock").read_text()
+        assert store.owner(tmp_path) == f"process {os.getpid()} on {os.uname().nodename}"
     with store.locked(tmp_path):
         pass
+
+
+def test_a_folder_taken_over_takes_no_chunk_from_its_former_owner(tmp_path):
+    with store.locked(tmp_path) as mine:
+        mine()
+        (tmp_path / "lock").unlink()  # as on a file system that keeps no locks between machines
+        with store.locked(tmp_path) as successor:
+            with pytest.raises(Lost, match=r"taken over by process \d+ on"):
+                store.write_chunk(tmp_path, 9, ITEMS, INFO, mine)
+            assert store.chunks(tmp_path) == []
+            store.write_chunk(tmp_path, 9, ITEMS, INFO, successor)
+    assert store.chunks(tmp_path) == [9]
+
+
+def test_whether_a_folder_is_held_is_seen_without_creating_anything(tmp_path):
+    assert not store.is_locked(tmp_path) and list(tmp_path.iterdir()) == []
+    with store.locked(tmp_path):
+        assert store.is_locked(tmp_path)
+    assert not store.is_locked(tmp_path)
 
 
 def test_an_error_inside_frees_the_lock(tmp_path):
@@ -530,7 +589,7 @@ def test_a_folder_that_is_not_writable_is_refused(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     os.chmod(tmp_path / "out", 0o555)
     if os.access(tmp_path / "out", os.W_OK):  # root may write anywhere
-        monkeypatch.setattr(store.os, "access", lambda path, mode: Path(path) != tmp_path / "out")
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / "out")
     with pytest.raises(Refused, match=r"out, which is not writable"):
         store.make_folder(tmp_path / "out" / "grokking" / "runs", 0)
     assert tree(tmp_path) == [str(tmp_path / "out")]
@@ -538,7 +597,7 @@ def test_a_folder_that_is_not_writable_is_refused(tmp_path, monkeypatch):
 
 def test_a_disk_too_small_is_refused_with_both_sizes(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 5_000_000, 5_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 5_000_000, 5_000_000))
     with pytest.raises(Refused, match=r"5 MB free: this sweep needs 2\.5 GB"):
         store.make_folder(tmp_path / "out" / "runs", 2_500_000_000)
     assert tree(tmp_path) == []

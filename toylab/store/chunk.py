@@ -1,0 +1,220 @@
+"""Chunks: `<folder>/<step>/` holds every saved point of a group since the chunk before, and the state to go on from.
+
+A chunk is written beside its place, brought to the disk and renamed into it, so it is there whole or not at all. Orbax
+does not notice a flipped bit and silently returns another shape or dtype than was asked for, so each chunk carries the
+sha256, shape and dtype of every array, and reading checks them. Resume points are thinned out: the newest two chunks keep
+theirs, and every eighth.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toylab.store.errors import Damaged, Lost, Refused, StoreError, first_line, newer
+from toylab.store.files import Arrays, opened, read_json, seal, write_json
+
+SCHEMA = 2  # 1: no `diverged` in a chunk's info, every chunk with a state
+FILES = "files.json"  # in a chunk: the sha256 of all its other files
+STATE = "state"  # the item that a chunk may lose
+NEWEST, EVERY = 2, 8  # chunks that keep it
+
+
+def chunks(folder: Path) -> list[int]:
+    """The committed chunks of a group by the step of their last point, ascending."""
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.is_dir() else []
+
+
+def write_chunk(
+    folder: Path,
+    step: int,
+    items: Mapping[str, Arrays],
+    info: Mapping[str, Any],
+    mine: Callable[[], None] = lambda: None,
+) -> None:
+    """Commits one chunk. `items`: name → flat dict of arrays (trajectory, measures, probes, state); `mine` is asked just
+    before, and raises if the folder is another's by now."""
+    items = {name: arrays for name, arrays in items.items() if arrays}
+    described = {name: {key: _describe(value) for key, value in arrays.items()} for name, arrays in items.items()}
+    record = {**info, "schema": SCHEMA, "step": step, "arrays": described}
+    beside = folder / f"writing-{step}"
+    _clear(folder)
+    try:
+        _save(beside, items, record)
+        write_json(beside / FILES, _file_digests(beside), sealed=True)
+        _to_disk(beside)
+        mine()
+        os.rename(beside, folder / str(step))
+        _to_disk(folder)
+        _thin_out(folder)
+    except Lost:
+        raise
+    except Exception as error:  # Orbax and tensorstore raise their own kinds for a full disk
+        _clear(folder)
+        done = chunks(folder)
+        raise StoreError(
+            f"the points up to step {step} could not be written to {folder} ({first_line(error)}). "
+            f"{f'All points up to step {done[-1]} are safe' if done else 'Nothing was committed yet'}; "
+            "make room and run the same command again: it goes on from there."
+        ) from error
+
+
+class Writer:
+    """Commits chunks in the background, one at a time: training goes on meanwhile, and no more than two chunks are in
+    memory, the one that is written and the one that is collected."""
+
+    def __init__(self, folder: Path, mine: Callable[[], None] = lambda: None) -> None:
+        self.folder, self.mine = folder, mine
+        self.thread = ThreadPoolExecutor(1)
+        self.pending: Future[None] | None = None
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.wait()
+        finally:
+            self.thread.shutdown()
+
+    def commit(self, step: int, items: Mapping[str, Arrays], info: Mapping[str, Any]) -> None:
+        self.wait()
+        self.pending = self.thread.submit(write_chunk, self.folder, step, items, info, self.mine)
+
+    def wait(self) -> None:
+        """Until everything handed in is committed; raises what went wrong with it."""
+        pending, self.pending = self.pending, None
+        if pending:
+            pending.result()
+
+
+def has_state(folder: Path, step: int) -> bool:
+    """Whether one can go on from a chunk."""
+    return (folder / str(step) / STATE).is_dir()
+
+
+def read_chunk(
+    folder: Path, step: int, names: tuple[str, ...] | None = None
+) -> tuple[dict[str, Arrays], dict[str, Any]]:
+    """The arrays and info of one chunk (`names`: only these items), or Damaged."""
+    path = (folder / str(step)).absolute()
+    try:
+        written = read_json(path / FILES, sealed=True)
+        if not has_state(folder, step):
+            written = {name: digest for name, digest in written.items() if not name.startswith(f"{STATE}/")}
+        if written != _file_digests(path):
+            raise ValueError("a file in it differs from what was written")
+        info = opened(_restore(path, {"info": "json"})["info"])
+        if isinstance(info.get("schema"), int) and info["schema"] > SCHEMA:
+            raise newer(path, info["schema"], SCHEMA)
+        if info.get("schema") not in range(1, SCHEMA + 1) or info.get("step") != step:
+            raise ValueError(f"its info says schema {info.get('schema')}, step {info.get('step')}")
+        wanted = [name for name in info["arrays"] if names is None or name in names]
+        wanted = [name for name in wanted if name != STATE or has_state(folder, step)]
+        items = _restore(path, dict.fromkeys(wanted, "arrays"))
+        for name in wanted:
+            _verify(name, items[name], info["arrays"][name])
+    except Refused:
+        raise
+    except Exception as error:  # whatever a flipped bit makes of it
+        raise Damaged(f"the chunk at step {step} in {folder} is damaged: {first_line(error)}") from error
+    return {name: {key: np.asarray(value) for key, value in items[name].items()} for name in wanted}, info
+
+
+def _clear(folder: Path) -> None:
+    """Removes what a broken write has left."""
+    for path in folder.glob("writing-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _file_digests(path: Path) -> dict[str, Any]:
+    """sha256 of every file of a chunk: checked before Orbax opens any, which does not take all damage quietly."""
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != FILES)
+    return {str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def newest_sound_chunk(folder: Path) -> tuple[dict[str, Arrays] | None, dict[str, Any], list[str]]:
+    """The newest chunk that is what was written and can be gone on from, its info, and a message for each chunk set aside
+    before it: damaged, or without the state to go on from."""
+    messages: list[str] = []
+    for step in reversed(chunks(folder)):
+        try:
+            items, info = read_chunk(folder, step)
+            if STATE in items or STATE not in info["arrays"]:
+                return items, info, messages
+            what = f"the chunk at step {step} in {folder} has no resume point any more"
+        except Damaged as error:
+            what = str(error)
+        aside = folder / f"damaged-{step}"
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(folder / str(step), aside)
+        messages.append(f"{what}. It is set aside as {aside.name}, and training goes on from the chunk before.")
+    return None, {}, messages
+
+
+def _thin_out(folder: Path) -> None:
+    """Drops the resume points that are not kept. Renamed first, so that a chunk has the whole of its state or none."""
+    done = chunks(folder)
+    for i, step in enumerate(done[:-NEWEST]):
+        if i % EVERY and has_state(folder, step):
+            gone = folder / f"writing-state-{step}"
+            os.rename(folder / str(step) / STATE, gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+def _to_disk(path: Path) -> None:
+    """fsync of a file, or of a folder's entries and of everything below it that is being written."""
+    inside = path.rglob("*") if path.name.startswith("writing-") else ()
+    for each in (*inside, path):
+        handle = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _orbax() -> Any:
+    import orbax.checkpoint as ocp  # takes a second, so only where something is read or written
+
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    return ocp
+
+
+def _save(path: Path, items: Mapping[str, Arrays], record: Mapping[str, Any]) -> None:
+    ocp = _orbax()
+    arguments = {name: ocp.args.PyTreeSave(arrays) for name, arrays in items.items()}
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        whole = ocp.args.Composite(**arguments, info=ocp.args.JsonSave(seal(record)))
+        checkpointer.save(path.absolute(), args=whole)
+
+
+def _restore(path: Path, items: Mapping[str, str]) -> Any:
+    ocp = _orbax()
+    kinds = {"json": ocp.args.JsonRestore, "arrays": ocp.args.PyTreeRestore}
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        return checkpointer.restore(
+            path, args=ocp.args.Composite(**{name: kinds[kind]() for name, kind in items.items()})
+        )
+
+
+def _describe(array: np.ndarray) -> dict[str, Any]:
+    array = np.ascontiguousarray(array)
+    return {
+        "shape": list(np.shape(array)),
+        "dtype": array.dtype.str,
+        "sha256": hashlib.sha256(array.tobytes()).hexdigest(),
+    }
+
+
+def _verify(name: str, arrays: Mapping[str, Any], described: Mapping[str, Any]) -> None:
+    if set(arrays) != set(described):
+        raise ValueError(f"{name} holds {sorted(arrays)}, written were {sorted(described)}")
+    for key, value in arrays.items():
+        if _describe(np.asarray(value)) != described[key]:
+            raise ValueError(f"{name}/{key} differs from what was written (shape, dtype or sha256)")

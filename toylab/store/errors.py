@@ -1,0 +1,40 @@
+"""What can go wrong on disk, each kind with a message for the person who reads it."""
+
+
+class StoreError(Exception):
+    """What is wrong on disk, what is safe and what to type, for the person who reads it."""
+
+
+class Refused(StoreError):
+    """What was asked cannot be done as asked; nothing was touched."""
+
+
+class InUse(Refused):
+    """Another process that is alive holds the folder."""
+
+
+class Lost(StoreError):
+    """The folder was taken over by another process: this one writes nothing more."""
+
+
+class Damaged(StoreError):
+    """A file or chunk whose content is not what was written."""
+
+
+def newer(path: object, schema: object, known: int) -> Refused:
+    """The refusal of what a later version has written."""
+    return Refused(
+        f"{path} was written by a newer toylab (schema {schema}, this one reads up to {known}): upgrade toylab."
+    )
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def size(n_bytes: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n_bytes < 999.5:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"

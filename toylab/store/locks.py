@@ -1,0 +1,85 @@
+"""Folders: whether one can be made, and who holds it."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from toylab.store.errors import Damaged, InUse, Lost, Refused, StoreError, first_line, size
+from toylab.store.files import read_json, write_json
+
+OWNER = "owner.json"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[Callable[[], None]]:
+    """Holds the folder for this process; InUse if another has it. Yields `mine`, which raises Lost once another has taken
+    the folder over.
+
+    The lock is the operating system's and falls with the process, however it dies. Not every network file system keeps
+    locks between machines: there the owner file decides, the last to write it has the folder, and one that was taken for
+    dead finds out before it commits.
+    """
+    token = secrets.token_hex(8)
+    with (folder / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InUse(f"{folder} is in use by {owner(folder)}: wait for it or choose another --out.") from None
+        since = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        write_json(folder / OWNER, {"host": os.uname().nodename, "pid": os.getpid(), "token": token, "since": since})
+
+        def mine() -> None:
+            try:
+                found = read_json(folder / OWNER).get("token")
+            except Damaged:
+                found = None
+            if found != token:
+                raise Lost(f"{folder} was taken over by {owner(folder)}: this process writes nothing more to it.")
+
+        yield mine
+
+
+def owner(folder: Path) -> str:
+    """Who holds a folder, or held it last, in words."""
+    try:
+        found = read_json(folder / OWNER)
+        return f"process {found['pid']} on {found['host']}"
+    except (StoreError, KeyError):
+        return "another process"
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process of this machine (or of one that shares locks with it) holds the folder; creates nothing."""
+    try:
+        with (folder / "lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def make_folder(folder: Path, needed: int) -> None:
+    """Creates the folder, after a look at whether it can be written and holds `needed` bytes; else StoreError, nothing
+    created."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise Refused(f"--out leads to {existing}, which is a file: give a folder.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise Refused(f"--out leads to {existing}, which is not writable: give a folder that is.")
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise Refused(
+            f"--out leads to {existing}, which has {size(free)} free: this sweep needs {size(needed)}; "
+            "save fewer points or give another folder."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"--out leads to {folder}, which cannot be made ({first_line(error)}): give another.") from None
