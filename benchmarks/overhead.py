@@ -27,7 +27,8 @@ from toylab import configs as cfg
 from toylab import lab, stages, train
 from toylab.base import Config, State
 from toylab.group import Progress, run_group
-from toylab.lanes import choose_plan, environment, first_state
+from toylab.lanes import first_state
+from toylab.plan import choose_plan, environment
 
 page: Any = grokking
 WHOLE, POINTS = 15_000, 200  # steps of a usual run (to grokking and through cleanup), and its saved points

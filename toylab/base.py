@@ -110,6 +110,7 @@ class Trajectory(struct.PyTreeNode):
     params: Params
     measures: dict[str, Array]
     probes: dict[str, dict[str, Array]]
+    finite: Array  # bool: no param of the run was inf or nan
 
 
 class Run(struct.PyTreeNode):

@@ -16,7 +16,8 @@ from toylab import configs as cfg
 from toylab import store, train
 from toylab.base import Config, Params
 from toylab.group import Interrupted, Progress, Spec, joined, read_chunks, run_group
-from toylab.lanes import Arrays, Plan, compiled, environment
+from toylab.lanes import Arrays, compiled
+from toylab.plan import Plan, environment
 
 __all__ = [
     "Group", "Interrupted", "Plan", "Progress", "Spec", "bytes_needed", "compiled", "environment", "folders", "groups",

@@ -65,6 +65,9 @@ def advance(
             params=kept,
             measures=measures,
             probes={name: probe(state.params, run) for name, probe in (probes or {}).items()},
+            finite=jax.tree.reduce(
+                lambda a, b: a & b, jax.tree.map(lambda leaf: jax.numpy.isfinite(leaf).all(), state.params)
+            ),
         )
 
     return jax.lax.scan(to_next_point, state, gaps)

@@ -73,6 +73,7 @@ class Writer:
         self.folder, self.mine = folder, mine
         self.thread = ThreadPoolExecutor(1)
         self.pending: Future[None] | None = None
+        self.committed: int | None = None  # the last step that is known to be on the disk
 
     def __enter__(self) -> "Writer":
         return self
@@ -85,7 +86,11 @@ class Writer:
 
     def commit(self, step: int, items: Mapping[str, Arrays], info: Mapping[str, Any]) -> None:
         self.wait()
-        self.pending = self.thread.submit(write_chunk, self.folder, step, items, info, self.mine)
+        self.pending = self.thread.submit(self._write, step, items, info)
+
+    def _write(self, step: int, items: Mapping[str, Arrays], info: Mapping[str, Any]) -> None:
+        write_chunk(self.folder, step, items, info, self.mine)
+        self.committed = step
 
     def wait(self) -> None:
         """Until everything handed in is committed; raises what went wrong with it."""

@@ -1,0 +1,63 @@
+"""A group's chunks as arrays: read in order and without a hole, joined, and the state to go on from as a flat dict."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from toylab import store, train
+from toylab.base import Config, State
+
+Arrays = dict[str, np.ndarray]
+
+
+def read_chunks(
+    folder: Path, names: tuple[str, ...]
+) -> tuple[list[tuple[dict[str, Arrays], dict[str, Any]]], list[str]]:
+    """These items of every chunk, in order and without a hole. A damaged newest chunk is left out with a message; one
+    damaged or missing further back raises Damaged, with the steps that are lost and the way out."""
+    read: list[tuple[dict[str, Arrays], dict[str, Any]]] = []
+    steps = store.chunks(folder)
+    for step in steps:
+        before = read[-1][1] if read else {"points": 0, "step": 0}
+        missing = False
+        try:
+            items, info = store.read_chunk(folder, step, names)
+            if missing := info["points"] - len(info["steps"]) != before["points"]:
+                raise store.Damaged(f"a chunk between steps {before['step']} and {step} of {folder} is missing")
+            read.append((items, info))
+        except store.Damaged as error:
+            if step == steps[-1] and not missing:
+                return read, [f"{error}. It is left out; train again to make it anew."]
+            later = ", ".join(str(s) for s in steps if s >= step)
+            resume = max((s for s in steps if s < step and store.has_state(folder, s)), default=0)
+            raise store.Damaged(
+                f"{error}: the points after step {before['step']} up to {step} are lost. Delete the folders {later} there "
+                f"and train again: it goes on from step {resume}."
+            ) from error
+    return read, []
+
+
+def joined(parts: Sequence[Arrays]) -> Arrays:
+    """Arrays [R, k, …] of successive stretches as [R, Σk, …]."""
+    parts = [part for part in parts if part]
+    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in (parts[0] if parts else {})}
+
+
+def blank(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """What stands where a run has no point: nan, or 0 where the dtype has none (`valid` tells)."""
+    return np.full(shape, np.nan if dtype.kind in "fc" else 0, dtype)
+
+
+def flat_state(state: State) -> Arrays:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state.replace(step=None))
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def state_of(arrays: Arrays, config: Config, step: int) -> State:
+    shape = jax.eval_shape(train.init, config).replace(step=None)
+    leaves, structure = jax.tree_util.tree_flatten_with_path(shape)
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
+    return jax.tree_util.treestate_of(structure, [arrays[name].copy() for name in names]).replace(step=step)
