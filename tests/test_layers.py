@@ -21,8 +21,11 @@ MAY_IMPORT = {
     "train": "losses",
     "importers": "models",
     "lanes": "train configs",
-    "group": "lanes train store configs",
-    "sweep": "group lanes train store configs",
+    "plan": "lanes train",
+    "chunks": "store train",
+    "manifest": "plan lanes store configs",
+    "group": "manifest plan lanes chunks train store configs",
+    "sweep": "group manifest plan lanes chunks train store configs",
     "cluster": "sweep",
     "watch": "sweep",
     "grids": "configs",
@@ -33,7 +36,7 @@ MAY_IMPORT = {
     "experiments": "lab grids sweep analysis importers plots tasks models optim losses",
     "run_sweep": "experiments describe job lab stages watch sweep cluster analysis store configs",
     "toylab": "base train losses optim configs grids tasks models analysis sweep store lab stages",  # its public names
-    "benchmarks": "run_sweep experiments lab stages sweep group lanes train store configs analysis tasks models optim"
+    "benchmarks": "run_sweep experiments lab stages sweep group plan lanes train store configs analysis tasks models optim"
     " losses",
 }
 ONLY_IN = {

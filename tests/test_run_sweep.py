@@ -50,9 +50,9 @@ def trained(tmp_path_factory):
 
 
 def tree(folder):
-    """What lies below: names, and contents but of locks."""
-    paths = sorted(folder.rglob("*"))
-    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() and p.name != "lock" else None for p in paths}
+    """What lies below: names, and contents but of locks and their owners."""
+    paths, held = sorted(folder.rglob("*")), ("lock", "owner.json")
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() and p.name not in held else None for p in paths}
 
 
 def refused(arguments, capfd, status=2):
@@ -265,7 +265,7 @@ with store.locked(Path(sys.argv[1])):
 
 
 def test_a_second_process_in_the_same_folder_is_refused(trained, capfd):
-    (group,) = (trained / "grokking" / "runs").iterdir()
+    (group,) = (path.parent for path in (trained / "grokking" / "runs").glob("*/manifest.json"))
     before = tree(trained)
     command = [sys.executable, "-c", HOLD, str(group)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as holder:

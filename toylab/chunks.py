@@ -60,4 +60,4 @@ def state_of(arrays: Arrays, config: Config, step: int) -> State:
     shape = jax.eval_shape(train.init, config).replace(step=None)
     leaves, structure = jax.tree_util.tree_flatten_with_path(shape)
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
-    return jax.tree_util.treestate_of(structure, [arrays[name].copy() for name in names]).replace(step=step)
+    return jax.tree_util.tree_unflatten(structure, [arrays[name].copy() for name in names]).replace(step=step)

@@ -31,7 +31,9 @@ class Progress:
     measures: Arrays  # [R, t] up to now; nan after a run's end
     ended: np.ndarray  # [R]
     messages: tuple[str, ...] = ()
-    committed: int | None = None  # the step of the last commit
+    runs: tuple[str, ...] = ()  # [R] names
+    steps: tuple[int, ...] = ()  # [t]: where the measures were taken
+    committed: int | None = None  # the step of the newest chunk known to be on the disk; None before the first
     diverged: tuple[
         int | None, ...
     ] = ()  # of each run: the step of the first point at which its params were not finite
@@ -63,7 +65,7 @@ def run_group(
             except (MemoryError, jax.errors.JaxRuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                notes = [record_narrowing(folder, manifest, group.committed, error)]
+                notes = [record_narrowing(folder, manifest, max(store.chunks(folder), default=None), error)]
             del group  # and with it what it holds on the device
 
 

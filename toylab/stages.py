@@ -115,7 +115,7 @@ def draw(page: Page, folder: Path) -> list[Path]:
 def _measured(
     part: Part, configs: Sequence[Config], runs: Path, tell: Callable[[str], None], batch_size: int
 ) -> Arrays:
-    named = sweep.groups(configs)
+    named = sweep.groups_in(runs, configs)
     if absent := set(named) - set(sweep.same_sweep(runs, named)):
         raise store.StoreError(f"{runs} lacks {len(absent)} of the {len(named)} groups: run the stage train first.")
     blocks = []

@@ -4,7 +4,8 @@
 the device is lanes.py.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,21 @@ import numpy as np
 from toylab import configs as cfg
 from toylab import store, train
 from toylab.base import Config, Params
-from toylab.group import Interrupted, Progress, Spec, joined, read_chunks, run_group
-from toylab.lanes import Arrays, compiled
+from toylab.chunks import Arrays, joined, read_chunks
+from toylab.group import Interrupted, Progress, run_group
+from toylab.lanes import compiled
+from toylab.manifest import Spec
+from toylab.manifest import read as read_manifest
 from toylab.plan import Plan, environment
 
 __all__ = [
-    "Group", "Interrupted", "Plan", "Progress", "Spec", "bytes_needed", "compiled", "environment", "folders", "groups",
-    "has_run", "load", "log_then_linear", "params_at", "run", "run_group", "run_name", "same_sweep", "write_table",
+    "FAILED", "SWEEP", "Failed", "Group", "Interrupted", "Plan", "Progress", "Spec", "begin", "bytes_needed", "compiled",
+    "environment", "folders", "groups", "groups_in", "has_run", "load", "log_then_linear", "params_at", "raise_failures",
+    "record_failure", "run", "run_group", "run_name", "same_sweep", "write_table",
 ]  # fmt: skip
 
 MAX_RUNS = 256  # a group is the unit of folder, lock and resume
+SWEEP, FAILED = "sweep.json", "failed.json"
 
 
 def log_then_linear(first: int, last: int, n: int) -> np.ndarray:
@@ -57,6 +63,10 @@ def run_name(config: Config) -> str:
     return cfg.digest(config)[:10]
 
 
+class Failed(store.StoreError):
+    """Some groups could not be trained; the others are finished."""
+
+
 def run(
     configs: Sequence[Config],
     spec: Spec,
@@ -64,21 +74,105 @@ def run(
     *,
     plan: Plan | None = None,
     lane: int | None = None,
+    group_size: int | None = None,
+    command: str = "",
     report: Callable[[Progress], None] = lambda progress: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Trains every group of the sweep into `folder/<group>/`, one after another. Call it again to go on."""
-    named = groups(configs)
-    same_sweep(folder, named)
+    """Trains every group of the sweep into `folder/<group>/`, one after another. Call it again to go on.
+
+    `plan` fixes lane, beat and chunk, `lane` the width alone; otherwise groups of the same shapes and saved points take
+    over the plan that was measured for the first of them. A group that fails is told in its failed.json, the others are
+    trained, and Failed is raised at the end. `command`: what to type to go on, for the record.
+    """
+    named = begin(configs, folder, group_size, command)
+    plans: dict[Any, Plan] = {}
+    failures = {}
     for name, members in named.items():
-        run_group(members, spec, folder / name, plan=plan, lane=lane, report=report, interrupted=interrupted)
+        shapes = _shapes(members)
+        own = plan or plans.get(shapes)
+        try:
+            run_group(members, spec, folder / name, plan=own, lane=lane, report=report, interrupted=interrupted)
+        except (store.StoreError, Interrupted):
+            raise
+        except Exception as error:
+            failures[name] = record_failure(folder / name, error)
+        else:
+            (folder / name / FAILED).unlink(missing_ok=True)
+            plans[shapes] = Plan(**read_manifest(folder / name)["plan"])
+    raise_failures(folder, failures, len(named), command)
+
+
+def begin(
+    configs: Sequence[Config], folder: Path, group_size: int | None = None, command: str = ""
+) -> dict[str, list[Config]]:
+    """The groups of a sweep by name, as sweep.json has cut them; it is written before the first step. Refused where the
+    folder holds other runs."""
+    named = groups_in(folder, configs, group_size)
+    same_sweep(folder, named)
+    path = folder / SWEEP
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {
+            "schema": store.SCHEMA,
+            "group_size": group_size or MAX_RUNS,
+            "command": command,
+            "n_runs": len(configs),
+            "groups": {name: len(members) for name, members in named.items()},
+        }
+        store.write_json(path, record, sealed=True)
+    return named
+
+
+def groups_in(folder: Path, configs: Sequence[Config], group_size: int | None = None) -> dict[str, list[Config]]:
+    """`groups`, cut as the sweep in `folder` was begun; as asked where none was."""
+    if (path := folder / SWEEP).exists():
+        begun = store.read_json(path, sealed=True)
+        if begun.get("schema", 1) > store.SCHEMA:
+            raise store.newer(path, begun["schema"], store.SCHEMA)
+        group_size = begun["group_size"]
+    elif any(folder.glob("*/manifest.json")):
+        group_size = MAX_RUNS  # begun before sweeps were outlined
+    return groups(configs, group_size or MAX_RUNS)
+
+
+def record_failure(folder: Path, error: Exception) -> str:
+    """Writes a group's failed.json; the error in a line."""
+    line = f"{type(error).__name__}: {store.first_line(error)}"
+    done = store.chunks(folder)
+    trace = "".join(traceback.format_exception(error))
+    store.write_json(
+        folder / FAILED,
+        {"error": line, "kind": type(error).__name__, "step": done[-1] if done else None, "traceback": trace},
+    )
+    return line
+
+
+def raise_failures(folder: Path, failures: Mapping[str, str], n_groups: int, command: str = "") -> None:
+    """Failed, if any group did: which and why, what is safe, and what to type."""
+    if failures:
+        said = "; ".join(f"{name}: {line}" for name, line in failures.items())
+        others = (
+            f"The other {n_groups - len(failures)} are finished" if len(failures) < n_groups else "No other was asked"
+        )
+        again = f", then: {command}" if command else " and run the same again"
+        raise Failed(
+            f"{len(failures)} of {n_groups} groups of {folder} failed ({said}). {others}, and what these had committed is "
+            f"kept; their {FAILED} has the details. Mend the cause{again}."
+        )
+
+
+def _shapes(configs: Sequence[Config]) -> Any:
+    """What groups must share to take over each other's plan."""
+    state = jax.eval_shape(train.init, configs[0])
+    return len(configs), tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(state))
 
 
 def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:
     """The groups that `folder` has; Refused, with the fields that differ, if it holds runs other than the asked ones."""
     manifests = {path.parent.name: path for path in sorted(folder.glob("*/manifest.json"))}
     for name, path in manifests.items():
-        old = store.read_json(path, sealed=True)["configs"]
+        old = read_manifest(path.parent)["configs"]
         new = [cfg.canonical(config) for config in named.get(name, next(iter(named.values())))]
         if old != new or name not in named:
             pairs = zip(old, new, strict=False)
@@ -131,7 +225,7 @@ def load(folder: Path, *, params: bool = True) -> Iterator[Group]:
 
 
 def _load_group(folder: Path, params: bool) -> Group:
-    manifest = store.read_json(folder / "manifest.json", sealed=True)
+    manifest = read_manifest(folder)
     read, messages = read_chunks(folder, ("traj", "measures", "probes") if params else ("measures", "probes"))
     if not read:
         raise store.StoreError(f"{folder} holds no sound chunk yet: run the stage train.")
