@@ -194,6 +194,16 @@ def test_kept_params_and_probes_are_recorded_and_the_rest_is_not(tmp_path, strai
     assert group.manifest["keep"] == ["W_U"] and group.manifest["probes"] == ["squares"]
 
 
+def test_a_sweep_that_keeps_no_params_has_its_measures_and_goes_on(tmp_path, straight):
+    asked = iter([False, True])
+    with pytest.raises(Interrupted):
+        sweep.run([A, B], Spec(saves=SAVES, keep=()), tmp_path, plan=PAIRS, interrupted=lambda: next(asked))
+    group = trained(tmp_path, [A, B], keep=())
+    assert group.params == {} and group.manifest["keep"] == []
+    for name, value in group.measures.items():
+        assert value.tobytes() == straight.measures[name][:2].tobytes()
+
+
 def test_params_left_on_disk_when_not_asked_for(tmp_path):
     trained(tmp_path, [A, B], saves=(0, 5))
     (group,) = sweep.load(tmp_path, params=False)

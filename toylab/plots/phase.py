@@ -24,7 +24,6 @@ NOTHING = "#DDDDDD"
 DOT: dict[str, Any] = {"marker": "o", "ms": 3.6, "mec": "black", "mew": 0.5, "ls": ""}
 SPREAD = 0.25  # of the colour scale: seeds further apart than this disagree
 
-
 Scale = Literal["linear", "log", "even"]
 
 
