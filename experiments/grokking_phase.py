@@ -132,13 +132,13 @@ def n_phases(m: Measures) -> np.ndarray:
 
 
 def step_back(m: Measures) -> np.ndarray:
-    """[seed]: share of cells, at decays that some run of the seed learns with, from which more data lead to an earlier one
-    of memorisation, grokking, comprehension, or out of these."""
+    """[seed]: share of neighbouring cells, at decays with which the seed learns at all, where more data lead to an earlier
+    one of memorisation, grokking, comprehension, or out of these."""
     rank = np.array([2, 1, 0, -1])  # of PHASES
     shares = []
     for own in each_seed(m):
         rows = [rank[phases(row)][fraction(row).argsort()] for row in _rows(own) if (phases(row) < 3).any()]
-        shares.append(np.mean(np.concatenate([np.diff(row) < 0 for row in rows])))
+        shares.append(np.mean(np.concatenate([np.diff(row) < 0 for row in rows])) if rows else np.nan)
     return np.array(shares)
 
 
