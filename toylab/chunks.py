@@ -14,10 +14,11 @@ Arrays = dict[str, np.ndarray]
 
 
 def read_chunks(
-    folder: Path, names: tuple[str, ...]
+    folder: Path, names: tuple[str, ...], keys: tuple[str, ...] | None = None
 ) -> tuple[list[tuple[dict[str, Arrays], dict[str, Any]]], list[str]]:
-    """These items of every chunk, in order and without a hole. A damaged newest chunk is left out with a message; one
-    damaged or missing further back raises Damaged, with the steps that are lost and the way out."""
+    """These items of every chunk (`keys`: of them only these arrays), in order and without a hole. A damaged newest chunk
+    is left out with a message; one damaged or missing further back raises Damaged, with the steps that are lost and the
+    way out."""
     read: list[tuple[dict[str, Arrays], dict[str, Any]]] = []
     steps = store.chunks(folder)
     for step in steps:
@@ -27,6 +28,8 @@ def read_chunks(
             items, info = store.read_chunk(folder, step, names)
             if missing := info["points"] - len(info["steps"]) != before["points"]:
                 raise store.Damaged(f"a chunk between steps {before['step']} and {step} of {folder} is missing")
+            if keys is not None:
+                items = {item: {key: arrays[key] for key in keys if key in arrays} for item, arrays in items.items()}
             read.append((items, info))
         except store.Damaged as error:
             if step == steps[-1] and not missing:

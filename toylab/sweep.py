@@ -5,8 +5,7 @@ the device is lanes.py.
 """
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,19 @@ import numpy as np
 
 from toylab import configs as cfg
 from toylab import store, train
-from toylab.base import Config, Params
-from toylab.chunks import Arrays, joined, read_chunks
+from toylab.base import Config
 from toylab.group import Interrupted, Progress, run_group
 from toylab.lanes import compiled
 from toylab.manifest import Spec
 from toylab.manifest import read as read_manifest
 from toylab.plan import Plan, environment
+from toylab.records import Group, Sweep, folders, has_run, load, params_at
+from toylab.table import write_table
 
 __all__ = [
-    "FAILED", "SWEEP", "Failed", "Group", "Interrupted", "Plan", "Progress", "Spec", "begin", "bytes_needed", "compiled",
-    "environment", "folders", "groups", "groups_in", "has_run", "load", "log_then_linear", "params_at", "raise_failures",
-    "record_failure", "run", "run_group", "run_name", "same_sweep", "write_table",
+    "FAILED", "SWEEP", "Failed", "Group", "Interrupted", "Plan", "Progress", "Spec", "Sweep", "begin", "bytes_needed",
+    "compiled", "environment", "folders", "groups", "groups_in", "has_run", "load", "log_then_linear", "params_at",
+    "raise_failures", "record_failure", "run", "run_group", "run_name", "same_sweep", "write_table",
 ]  # fmt: skip
 
 MAX_RUNS = 256  # a group is the unit of folder, lock and resume
@@ -196,104 +196,3 @@ def bytes_needed(configs: Sequence[Config], spec: Spec) -> int:
 
 def _n_bytes(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
-@dataclass(frozen=True)
-class Group:
-    """A group read back: steps [T], arrays [R, T, …], valid [R, T]. After a run's end arrays are nan and valid is False."""
-
-    name: str
-    configs: list[dict[str, Any]]  # canonical
-    runs: list[str]
-    steps: np.ndarray
-    valid: np.ndarray
-    params: Arrays
-    measures: Arrays
-    probes: Arrays
-    messages: list[str]
-    manifest: dict[str, Any]
-
-
-def load(folder: Path, *, params: bool = True) -> Iterator[Group]:
-    """The groups of a sweep, one after another (each may be large); `params=False` leaves the trajectories on disk.
-
-    A damaged newest chunk is left out with a message; one in the middle raises Damaged with its steps."""
-    manifests = sorted(folder.glob("*/manifest.json"))
-    if not manifests:
-        raise store.StoreError(f"{folder} holds no runs: run the stage train first.")
-    return (_load_group(path.parent, params) for path in manifests)
-
-
-def _load_group(folder: Path, params: bool) -> Group:
-    manifest = read_manifest(folder)
-    read, messages = read_chunks(folder, ("traj", "measures", "probes") if params else ("measures", "probes"))
-    if not read:
-        raise store.StoreError(f"{folder} holds no sound chunk yet: run the stage train.")
-    saves = np.concatenate([info["steps"] for _, info in read])
-    measures = joined([items["measures"] for items, _ in read])
-    lengths = np.array(read[-1][1]["lengths"])
-    return Group(
-        name=folder.name,
-        configs=manifest["configs"],
-        runs=[cfg.digest_of(canonical)[:10] for canonical in manifest["configs"]],
-        steps=saves,
-        valid=np.arange(len(saves)) < lengths[:, None],
-        params=joined([items.get("traj", {}) for items, _ in read]),
-        measures=measures,
-        probes=joined([items.get("probes", {}) for items, _ in read]),
-        messages=messages,
-        manifest=manifest,
-    )
-
-
-def folders(place: Path) -> dict[str, Path]:
-    """The sweeps in `place`, a page's runs/: itself, named "", or one a part."""
-    found = {"": place, **{path.name: path for path in sorted(place.glob("*")) if path.is_dir()}}
-    return {name: path for name, path in found.items() if any(path.glob("*/manifest.json"))}
-
-
-def write_table(place: Path, path: Path) -> None:
-    """The long-form table of a page's sweeps, one row a run and saved point: run, group, step, config fields, measures."""
-    parts: list[dict[str, np.ndarray]] = []
-    for part, group in (
-        (part, group) for part, folder in folders(place).items() for group in load(folder, params=False)
-    ):
-        rows, points = np.nonzero(group.valid)
-        fields = [cfg.flat(config) for config in group.configs]
-        columns = {"run": np.array(group.runs)[rows], "group": np.full(len(rows), group.name)}
-        if part:
-            columns["part"] = np.full(len(rows), part)
-        for name in fields[0]:
-            if not isinstance(fields[0][name], list):
-                columns[name] = np.array([field[name] for field in fields])[rows]
-        columns["step"] = group.steps[points]
-        parts.append({**columns, **{name: value[rows, points] for name, value in group.measures.items()}})
-    names = dict.fromkeys(name for part in parts for name in part)
-    store.write_table(
-        path, {name: _column([part.get(name, [None] * len(part["run"])) for part in parts]) for name in names}
-    )
-
-
-def _column(parts: Sequence[Any]) -> Any:
-    return [value.item() if hasattr(value, "item") else value for part in parts for value in part]
-
-
-def has_run(folder: Path, run: str) -> bool:
-    return any(name.startswith(run) for group in load(folder, params=False) for name in group.runs)
-
-
-def params_at(folder: Path, run: str, step: int) -> tuple[str, Params]:
-    """A run's full name and its params at a saved step, to start another from; `run`: its name or the start of it."""
-    if not run or not folder.is_dir():
-        raise ValueError(f"{folder} with run {run!r} names no run: give FOLDER/RUN@STEP of a sweep that was trained.")
-    found = [(group, r) for group in load(folder) for r, name in enumerate(group.runs) if name.startswith(run)]
-    if len(found) != 1:
-        names = ", ".join(name for group in load(folder, params=False) for name in group.runs)
-        raise ValueError(f"{folder} holds {len(found)} runs that start with {run!r}: it has {names}.")
-    group, r = found[0]
-    steps = group.steps[group.valid[r]]
-    if step not in steps:
-        near = steps[np.argmin(np.abs(steps - step))]
-        raise ValueError(f"run {group.runs[r]} has no point saved at step {step}: the nearest is {near}.")
-    at = list(group.steps).index(step)
-    return group.runs[r], {name: value[r, at] for name, value in group.params.items()}

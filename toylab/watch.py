@@ -1,17 +1,20 @@
-"""How a person sees training and stops it: a live display on a terminal, plain lines elsewhere; Ctrl-C and SIGTERM."""
+"""How a person sees training and stops it: a live display on a terminal, plain lines elsewhere; Ctrl-C and SIGTERM; and
+the log that stays."""
 
+import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Display
 
-from toylab.sweep import Progress
+from toylab.sweep import Interrupted, Progress
 
 LINE_SECONDS = 5.0  # between two plain lines
 Milestone = tuple[str, Callable[[dict[str, np.ndarray]], np.ndarray]]
@@ -21,9 +24,10 @@ class Watch:
     """Told of every beat. The first Ctrl-C or SIGTERM asks training to commit and stop; a second ends the process at
     once, and nothing committed is lost."""
 
-    def __init__(self, milestone: Milestone) -> None:
-        """`milestone`: a word, and of measures [R, t] whether each run has got there."""
-        self.milestone = milestone
+    def __init__(self, milestone: Milestone, others: Sequence[Any] = ()) -> None:
+        """`milestone`: a word, and of measures [R, t] whether each run has got there; `others` are told of every beat too
+        (a Log, Events)."""
+        self.milestone, self.others = milestone, others
         self.asked = False
         self.line_at = 0.0
         self.group, self.since, self.from_step = "", 0.0, 0
@@ -37,7 +41,10 @@ class Watch:
         self.handlers = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        for other in self.others:
+            if isinstance(other, Log):
+                other.close(error)
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
         if self.display:
@@ -53,6 +60,8 @@ class Watch:
         return self.asked
 
     def __call__(self, progress: Progress) -> None:
+        for other in self.others:
+            other(progress)
         for message in progress.messages:
             print(message, flush=True)
         now = time.perf_counter()
@@ -61,7 +70,7 @@ class Watch:
             self.bar: Any = self.display and self.display.add_task(progress.group, total=progress.last)
         self.trained |= progress.step > self.from_step
         line = self._line(progress, now)
-        over = progress.step == progress.last or bool(progress.ended.all())
+        over = is_over(progress)
         if self.display:
             self.display.update(self.bar, completed=progress.last if over else progress.step, description=line)
         elif progress.step > self.from_step and (now - self.line_at > LINE_SECONDS or over):
@@ -80,6 +89,67 @@ class Watch:
         if progress.measures:
             parts.append(f"{word} {int(np.sum(reached(progress.measures)))}/{n_runs}")
         return " · ".join([*parts, f"ended {int(progress.ended.sum())}/{n_runs}"])
+
+
+class Log:
+    """A line an event, `key=value` with quotes where a value has spaces, appended: `grep event=diverged log.txt`.
+
+    Events: begin, resume, commit, ended and diverged (a run), damaged, note, stopped, failed, finished."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seen: dict[str, Progress] = {}  # the last report of each group that is not over and done with
+
+    def __call__(self, progress: Progress) -> None:
+        before = self.seen.get(progress.group)
+        if before is None:
+            self.close()  # the group before this one
+            if not is_over(progress):
+                fresh = progress.committed is None
+                self._write(progress, "begin" if fresh else "resume", runs=len(progress.ended), last=progress.last)
+        elif progress.committed != before.committed:
+            self._write(progress, "commit", step=progress.committed, ended=int(progress.ended.sum()))
+        for message in progress.messages:
+            self._write(progress, "damaged" if " is damaged" in message else "note", message=message)
+        if before is not None:
+            for run in np.flatnonzero(progress.ended & ~before.ended):
+                gone = progress.diverged[run] if progress.diverged else None
+                event, step = ("ended", last_step(progress, run)) if gone is None else ("diverged", gone)
+                self._write(progress, event, step=step, run=progress.runs[run])
+        if before is not None or not is_over(progress):
+            self.seen[progress.group] = progress
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Training is over, or `error` has ended it."""
+        for progress in self.seen.values():
+            if error is None or (is_over(progress) and progress.committed == progress.step):
+                self._write(progress, "finished" if is_over(progress) else "failed")  # a failed group lets others go on
+            elif isinstance(error, Interrupted | KeyboardInterrupt | SystemExit):
+                self._write(progress, "stopped")
+            else:
+                self._write(progress, "failed", error=str(error))
+        self.seen = {}
+
+    def _write(self, progress: Progress, event: str, **values: object) -> None:
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        pairs = {"time": now, "group": progress.group, "event": event, "step": progress.step, **values}
+        line = " ".join(f"{key}={_quoted(str(value))}" for key, value in pairs.items())
+        with self.path.open("a") as file:  # one short write, so that lines of several processes do not mix
+            file.write(line + "\n")
+
+
+def _quoted(value: str) -> str:
+    return value if value and not set(value) & set(' "\n') else json.dumps(value, ensure_ascii=False)
+
+
+def is_over(progress: Progress) -> bool:
+    return progress.step == progress.last or bool(progress.ended.all())
+
+
+def last_step(progress: Progress, run: int) -> int:
+    """The step of a run's last point: after it all is nan."""
+    known = np.any([np.isfinite(rows[run]) for rows in progress.measures.values() if rows.ndim == 2], axis=0)
+    return progress.steps[int(np.flatnonzero(known)[-1])] if known.any() else progress.step
 
 
 def latest(measures: dict[str, np.ndarray]) -> dict[str, float]:

@@ -7,6 +7,7 @@ theirs, and every eighth.
 """
 
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -130,6 +131,22 @@ def read_chunk(
     except Exception as error:  # whatever a flipped bit makes of it
         raise Damaged(f"the chunk at step {step} in {folder} is damaged: {first_line(error)}") from error
     return {name: {key: np.asarray(value) for key, value in items[name].items()} for name in wanted}, info
+
+
+def read_info(folder: Path, step: int) -> dict[str, Any]:
+    """A chunk's info alone, or Damaged. That its files are all there is looked at, their bytes are not read."""
+    path = folder / str(step)
+    try:
+        written = set(read_json(path / FILES, sealed=True))
+        there = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file() and file.name != FILES}
+        gone = {name for name in written - there if not name.startswith(f"{STATE}/")}
+        if gone or (there - written):
+            raise ValueError(
+                f"files are missing from it ({', '.join(sorted(gone)[:3])})" if gone else "it has foreign files"
+            )
+        return opened(json.loads((path / "info" / "metadata").read_text()))  # where Orbax puts a JSON item
+    except Exception as error:  # whatever a flipped bit makes of it
+        raise Damaged(f"the chunk at step {step} in {folder} is damaged: {first_line(error)}") from error
 
 
 def _clear(folder: Path) -> None:

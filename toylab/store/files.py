@@ -3,9 +3,9 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,22 @@ from toylab.store.errors import Damaged, StoreError, first_line
 
 NAMES = "names"  # in an npz: all its arrays, since a zip whose directory is damaged may drop some without a word
 Arrays = dict[str, np.ndarray]
+
+
+class Repeated(NamedTuple):
+    """A column of plain values (None: null) of which each stands in many rows."""
+
+    values: Sequence[Any]
+    rows: np.ndarray  # [N]: which of them
+
+
+class Stretches(NamedTuple):
+    """A column of numbers, piece by piece; a count stands for so many nulls."""
+
+    pieces: Sequence[np.ndarray | int]
+
+
+Column = Repeated | Stretches | np.ndarray | Sequence[Any]
 
 
 def write_json(path: Path, value: Mapping[str, Any], *, sealed: bool = False) -> None:
@@ -57,12 +73,43 @@ def read_arrays(path: Path) -> Arrays:
         raise Damaged(f"{path} is damaged: {first_line(error)}") from error
 
 
-def write_table(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """A parquet table, atomically; any column of equal length."""
+def write_table(path: Path, columns: Mapping[str, Column]) -> None:
+    """A parquet table, atomically; any column of equal length. Measures rarely repeat, so only the others are looked
+    through for values that do."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    _replace(path, lambda beside: parquet.write_table(pa.table(dict(columns)), beside))
+    table = pa.table({name: _arrow(column) for name, column in columns.items()})
+    repeating = [name for name, column in columns.items() if not isinstance(column, Stretches)]
+    _replace(path, lambda beside: parquet.write_table(table, beside, use_dictionary=repeating))
+
+
+def _arrow(column: Column) -> Any:
+    import pyarrow as pa
+
+    if isinstance(column, Stretches):
+        dtype = np.result_type(*[piece for piece in column.pieces if isinstance(piece, np.ndarray)])
+        kind = pa.from_numpy_dtype(dtype)
+        pieces = [
+            pa.array(piece.astype(dtype, copy=False)) if isinstance(piece, np.ndarray) else pa.nulls(piece, kind)
+            for piece in column.pieces
+        ]
+        return pa.chunked_array(pieces, type=kind)
+    if isinstance(column, Repeated):
+        kinds = {type(value) for value in column.values if value is not None}
+        as_one = next(kind for kind in (bool, int, float, str) if kinds <= _BELOW[kind])
+        values = pa.array([None if value is None else as_one(value) for value in column.values])
+        values = values.dictionary_encode() if as_one is str else values
+        return values.take(pa.array(column.rows)) if kinds else pa.nulls(len(column.rows))
+    return pa.array(column)
+
+
+_BELOW: dict[type, set[type]] = {
+    bool: {bool},
+    int: {int, bool},
+    float: {float, int, bool},
+    str: {str, float, int, bool},
+}
 
 
 def seal(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""Measures as TensorBoard event files, a folder a run (extra `tensorboard`)."""
+
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toylab.sweep import Progress
+
+FILE = "events.out.tfevents.toylab"  # TensorBoard knows an event file by the word tfevents
+WORD = struct.Struct("<Q"), struct.Struct("<I")  # a record: length, its checksum, content, its checksum
+
+
+class Events:
+    """Told of every beat, it appends each run's new points. A file is opened, written and closed at once, so the number of
+    runs is no matter. When a group begins, its files are cut back to what training goes on from and brought up to it: no
+    point stands twice, however often training was killed, and a finished sweep can be exported by asking for it again."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            import tensorboardX  # noqa: F401
+        except ImportError:
+            raise ValueError("--tensorboard needs its extra: pip install 'toylab[tensorboard]'.") from None
+        self.folder = folder
+        self.written: dict[tuple[str, str], int] = {}  # (group, run) → points that its file has been told of
+
+    def __call__(self, progress: Progress) -> None:
+        names = sorted(name for name, value in progress.measures.items() if value.ndim == 2)
+        for r, run in enumerate(progress.runs):
+            done = self.written.get((progress.group, run))
+            if done is None:
+                last = _cut_back(self._path(run), progress.steps[-1] if progress.steps else -1)
+                done = int(np.searchsorted(progress.steps, last, side="right"))
+            values = np.array([progress.measures[name][r, done:] for name in names], float)  # [measures, new]
+            self._append(run, names, progress.steps[done:], values)
+            self.written[progress.group, run] = len(progress.steps)
+
+    def _path(self, run: str) -> Path:
+        return self.folder / run / FILE
+
+    def _append(self, run: str, names: list[str], steps: tuple[int, ...], values: np.ndarray) -> None:
+        """nan stands after a run's end, and is no event."""
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        records = b""
+        for step, at in zip(steps, values.T, strict=True):
+            known = [
+                Summary.Value(tag=name, simple_value=value)
+                for name, value in zip(names, at, strict=True)
+                if np.isfinite(value)
+            ]
+            if known:
+                records += _record(Event(wall_time=time.time(), step=step, summary=Summary(value=known)))
+        if records:
+            path = self._path(run)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                if not file.tell():
+                    records = _record(Event(wall_time=time.time(), file_version="brain.Event:2")) + records
+                file.write(records)
+
+
+def _record(event: Any) -> bytes:
+    content = event.SerializeToString()
+    length, checksum = WORD
+    size = length.pack(len(content))
+    return size + checksum.pack(_masked(size)) + content + checksum.pack(_masked(content))
+
+
+def _masked(content: bytes) -> int:
+    """The checksum of a TFRecord."""
+    from tensorboardX.crc32c import crc32c
+
+    crc = crc32c(content)
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _cut_back(path: Path, step: int) -> int:
+    """Drops what a kill has left half written, and the events after `step`; the step of the last that stays, or −1."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    if not path.exists():
+        return -1
+    content, at, last = path.read_bytes(), 0, -1
+    length, checksum = WORD
+    while at + 12 <= len(content):
+        end = at + 12 + length.unpack_from(content, at)[0] + 4
+        body = content[at + 12 : end - 4]
+        if end > len(content) or checksum.unpack_from(content, end - 4)[0] != _masked(body):
+            break
+        event = Event.FromString(body)
+        if event.HasField("summary"):
+            if event.step > step:
+                break
+            last = event.step
+        at = end
+    with path.open("r+b") as file:
+        file.truncate(at)
+    return last

@@ -1,0 +1,371 @@
+"""A sweep read back from its folders: as arrays over all its runs, or group by group."""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toylab import configs as cfg
+from toylab import manifest, store
+from toylab.base import Params
+from toylab.chunks import Arrays, blank, joined, read_chunks
+
+SHOWN = 12  # values that a message lists
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group read back: steps [T], arrays [R, T, …], valid [R, T]. After a run's end arrays are nan and valid is False."""
+
+    name: str
+    configs: list[dict[str, Any]]  # canonical
+    runs: list[str]
+    steps: np.ndarray
+    valid: np.ndarray
+    params: Arrays
+    measures: Arrays
+    probes: Arrays
+    messages: list[str]
+    manifest: dict[str, Any]
+    diverged: np.ndarray  # [R]: the step at which a run's params were no longer finite, or nan
+    recorded: dict[str, tuple[tuple[int, ...], np.dtype]]  # the params on disk: shape after [R, T], dtype
+
+    def only(self, rows: np.ndarray) -> "Group":
+        """Some of its runs, by index."""
+        return replace(
+            self,
+            configs=[self.configs[row] for row in rows],
+            runs=[self.runs[row] for row in rows],
+            valid=self.valid[rows],
+            params={name: value[rows] for name, value in self.params.items()},
+            measures={name: value[rows] for name, value in self.measures.items()},
+            probes={name: value[rows] for name, value in self.probes.items()},
+            diverged=self.diverged[rows],
+        )
+
+
+def read_group(folder: Path, params: bool = True) -> Group:
+    """A group's chunks, joined; without any, a group of no points."""
+    about = manifest.read(folder)
+    read, messages = read_chunks(folder, ("traj", "measures", "probes") if params else ("measures", "probes"))
+    info = read[-1][1] if read else {}
+    steps = np.concatenate([np.array(info["steps"], int) for _, info in read] or [np.zeros(0, int)])
+    runs = [cfg.digest_of(canonical)[:10] for canonical in about["configs"]]
+    described = info.get("arrays", {}).get("traj", {})
+    return Group(
+        name=folder.name,
+        configs=about["configs"],
+        runs=runs,
+        steps=steps,
+        valid=np.arange(len(steps)) < np.array(info.get("lengths", [0] * len(runs)))[:, None],
+        params=joined([items.get("traj", {}) for items, _ in read]),
+        measures=joined([items["measures"] for items, _ in read]),
+        probes=joined([items.get("probes", {}) for items, _ in read]),
+        messages=messages,
+        manifest=about,
+        diverged=np.array(info.get("diverged", [None] * len(runs)), float),
+        recorded={name: (tuple(one["shape"][2:]), np.dtype(one["dtype"])) for name, one in described.items()},
+    )
+
+
+class Source:
+    """A group's folder; what it holds but the params is read once, when first asked for."""
+
+    def __init__(self, folder: Path, part: str) -> None:
+        self.folder, self.part = folder, part
+        self.configs: list[dict[str, Any]] = manifest.read(folder)["configs"]
+
+    @cached_property
+    def runs(self) -> list[str]:
+        return [cfg.digest_of(canonical)[:10] for canonical in self.configs]
+
+    @cached_property
+    def group(self) -> Group:
+        return read_group(self.folder, params=False)
+
+    def param(self, name: str) -> np.ndarray:
+        read, _ = read_chunks(self.folder, ("traj",), keys=(name,))
+        return joined([items["traj"] for items, _ in read])[name]
+
+
+class Named(Mapping[str, np.ndarray]):
+    """Arrays by name, each made when it is first touched."""
+
+    def __init__(self, names: Sequence[str], make: Callable[[str], np.ndarray]) -> None:
+        self.names, self.make = names, make
+        self.made: Arrays = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.names:
+            raise KeyError(f"{name}: there are {', '.join(self.names) or 'none'}")
+        if name not in self.made:
+            self.made[name] = self.make(name)
+        return self.made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class Sweep:
+    """The runs of a sweep side by side: `steps` [T] (of all groups, ascending), `valid` [R, T], and `measures`, `probes`,
+    `params` by name, [R, T, …], nan (0 where the dtype has none) where a run has no point. Nothing is read before it is
+    touched. Iterating goes through the groups, one after another, so that a sweep of any size fits."""
+
+    def __init__(self, sources: Sequence[Source], rows: Sequence[np.ndarray], params: bool, notes: list[str]) -> None:
+        self.sources = [source for source, mine in zip(sources, rows, strict=True) if len(mine)]
+        self.rows = [mine for mine in rows if len(mine)]  # which runs of each
+        self.with_params, self.notes = params, notes
+
+    def __iter__(self) -> Iterator[Group]:
+        for source, rows in zip(self.sources, self.rows, strict=True):
+            group = read_group(source.folder, self.with_params)
+            if not len(group.steps):
+                raise store.StoreError(f"{source.folder} holds no sound chunk yet: run the stage train.")
+            yield group if len(rows) == len(group.runs) else group.only(rows)
+
+    def __repr__(self) -> str:
+        return f"<{len(self.runs)} runs in {len(self.sources)} groups; columns {', '.join(self.columns)}>"
+
+    @cached_property
+    def runs(self) -> np.ndarray:
+        return np.array([source.runs[row] for source, rows in self._each() for row in rows])
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        return np.array([source.folder.name for source, rows in self._each() for _ in rows])
+
+    @cached_property
+    def configs(self) -> list[dict[str, Any]]:
+        return [source.configs[row] for source, rows in self._each() for row in rows]  # canonical
+
+    @cached_property
+    def fields(self) -> dict[str, list[Any]]:
+        """Config fields by dotted name (and `part`, on a page that has several), one plain value a run: None where a run
+        lacks the field or it is a list."""
+        flat = [cfg.flat(config) for config in self.configs]
+        names = dict.fromkeys(name for row in flat for name, value in row.items() if not isinstance(value, list | dict))
+        found = {name: [row.get(name) for row in flat] for name in names}
+        found = {name: [None if isinstance(v, list | dict) else v for v in values] for name, values in found.items()}
+        parts = [source.part for source, rows in self._each() for _ in rows]
+        return {"part": parts, **found} if any(parts) else found
+
+    @cached_property
+    def columns(self) -> Arrays:
+        """The same as arrays [R]: nan (or "") where a run lacks the field."""
+        return {name: _column(values) for name, values in self.fields.items()}
+
+    @cached_property
+    def steps(self) -> np.ndarray:
+        return np.unique(np.concatenate([source.group.steps for source in self.sources]))
+
+    @cached_property
+    def valid(self) -> np.ndarray:
+        return self._together([source.group.valid for source in self.sources], (), np.dtype(bool))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """[R]: saved points of each run."""
+        return self.valid.sum(axis=1)
+
+    @cached_property
+    def diverged(self) -> np.ndarray:
+        return np.concatenate([source.group.diverged[rows] for source, rows in self._each()])
+
+    @property
+    def messages(self) -> list[str]:
+        """What is damaged or not there yet."""
+        empty = [f"{s.folder} holds no sound chunk yet." for s in self.sources if not len(s.group.steps)]
+        return [*self.notes, *empty, *(message for source in self.sources for message in source.group.messages)]
+
+    @cached_property
+    def measures(self) -> Named:
+        return self._recorded("measures")
+
+    @cached_property
+    def probes(self) -> Named:
+        return self._recorded("probes")
+
+    @cached_property
+    def params(self) -> Named:
+        """Read, and verified, by name; the names alone cost no reading of them."""
+        names = dict.fromkeys(name for source in self.sources for name in source.group.recorded)
+        return Named(list(names) if self.with_params else [], self._param)
+
+    def select(self, **wanted: Any) -> "Sweep":
+        """The runs whose columns (or `run`, `group`) have the wanted value, one of a list of values, or satisfy a
+        predicate of the whole column: `select(**{"optimizer.weight_decay": 1.0, "seed": lambda seed: seed < 3})`. Floats
+        are equal where they agree to float32."""
+        chosen = np.ones(len(self.runs), bool)
+        for name, value in wanted.items():
+            chosen &= _matches(name, self._any_column(name), value)
+        if not chosen.any():
+            asked = " and ".join(f"{name} = {_said(value)}" for name, value in wanted.items())
+            there = "; ".join(f"{name}: {_values(self._any_column(name))}" for name in wanted)
+            raise ValueError(f"no run has {asked}: there are {there}.")
+        rows, at = [], 0
+        for mine in self.rows:
+            rows.append(mine[chosen[at : at + len(mine)]])
+            at += len(mine)
+        return Sweep(self.sources, rows, self.with_params, self.notes)
+
+    def _any_column(self, name: str) -> np.ndarray:
+        known = {"run": self.runs, "group": self.groups, **self.columns}
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 3, cutoff=0.4)
+            raise ValueError(
+                f"{name!r} is no column: {f'did you mean {_or(near)}?' if near else _or(list(known)) + '.'}"
+            )
+        return known[name]
+
+    def _each(self) -> Iterator[tuple[Source, np.ndarray]]:
+        return zip(self.sources, self.rows, strict=True)
+
+    def _recorded(self, item: str) -> Named:
+        groups = [getattr(source.group, item) for source in self.sources]
+        return Named(
+            list(dict.fromkeys(name for arrays in groups for name in arrays)), lambda name: self._make(item, name)
+        )
+
+    def _make(self, item: str, name: str) -> np.ndarray:
+        blocks = [getattr(source.group, item).get(name) for source in self.sources]
+        tail = self._one_shape(f"{item}[{name!r}]", [None if block is None else block.shape[2:] for block in blocks])
+        return self._together(blocks, tail, np.result_type(*[block for block in blocks if block is not None]))
+
+    def _param(self, name: str) -> np.ndarray:
+        begun = [source.group for source in self.sources if len(source.group.steps)]
+        if lacking := [group.name for group in begun if name not in group.recorded]:
+            raise ValueError(f"params[{name!r}] is not recorded in {_or(lacking)}: select the runs that have it.")
+        of = [source.group.recorded.get(name) for source in self.sources]
+        tail = self._one_shape(f"params[{name!r}]", [one and one[0] for one in of])
+        blocks = (source.param(name) if one else None for source, one in zip(self.sources, of, strict=True))
+        return self._together(blocks, tail, np.result_type(*[one[1] for one in of if one]))
+
+    def _together(self, blocks: Any, tail: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Blocks [group's R, group's T, …] (None: nothing), one after another, as [R, T, …]."""
+        out = blank((len(self.runs), len(self.steps), *tail), dtype)
+        at = 0
+        for (source, rows), block in zip(self._each(), blocks, strict=True):
+            if block is not None:
+                columns = np.searchsorted(self.steps, source.group.steps)
+                out[np.arange(at, at + len(rows))[:, None], columns] = block[rows]
+            at += len(rows)
+        return out
+
+    def _one_shape(self, what: str, shapes: Sequence[tuple[int, ...] | None]) -> tuple[int, ...]:
+        """The shape after [R, T] that all groups share; ValueError with a column that tells them apart."""
+        first = next(i for i, shape in enumerate(shapes) if shape is not None)
+        for other, shape in enumerate(shapes):
+            if shape is not None and shape != shapes[first]:
+                raise ValueError(
+                    f"{what} is {list(shapes[first] or ())} in {self.sources[first].folder.name} and {list(shape)} in "
+                    f"{self.sources[other].folder.name}, so it is no single array: choose runs alike, as "
+                    f"select(**{self._apart(first, other)!r}), or go through the groups."
+                )
+        return shapes[first] or ()
+
+    def _apart(self, first: int, other: int) -> dict[str, Any]:
+        one, two = (cfg.flat(self.sources[i].configs[self.rows[i][0]]) for i in (first, other))
+        apart = [name for name in one if name in self.columns and one[name] != two.get(name) and one[name] is not None]
+        apart.sort(key=lambda name: not name.startswith(("net.", "task.")))
+        return {name: one[name] for name in apart[:1]} or {"group": self.sources[first].folder.name}
+
+
+def load(path: str | Path, *, params: bool = True) -> Sweep:
+    """A sweep as it lies on disk. `path`: a page's folder (results/x), a folder of runs, or one group; `params=False`
+    leaves the trajectories out. A damaged newest chunk is left out with a message; one in the middle raises Damaged with
+    its steps."""
+    path = Path(path)
+    place = path / "runs" if (path / "runs").is_dir() else path
+    if (place / "manifest.json").exists() and "configs" in store.read_json(place / "manifest.json"):
+        found = [(place, "")]
+    else:
+        found = [
+            (at.parent, part) for part, sweep in folders(place).items() for at in sorted(sweep.glob("*/manifest.json"))
+        ]
+    if not found:
+        raise store.StoreError(f"{path} holds no runs: run the stage train first.")
+    sources = [Source(folder, part) for folder, part in found]
+    notes = [note for sweep in dict.fromkeys(folder.parent for folder, _ in found) for note in _absent(sweep)]
+    return Sweep(sources, [np.arange(len(source.configs)) for source in sources], params, notes)
+
+
+def folders(place: Path) -> dict[str, Path]:
+    """The sweeps in `place`, a page's runs/: itself, named "", or one a part."""
+    found = {"": place, **{path.name: path for path in sorted(place.glob("*")) if path.is_dir()}}
+    return {name: path for name, path in found.items() if any(path.glob("*/manifest.json"))}
+
+
+def has_run(folder: Path, run: str) -> bool:
+    return any(name.startswith(run) for source in load(folder).sources for name in source.runs)
+
+
+def params_at(folder: Path, run: str, step: int) -> tuple[str, Params]:
+    """A run's full name and its params at a saved step, to start another from; `run`: its name or the start of it."""
+    if not run or not folder.is_dir():
+        raise ValueError(f"{folder} with run {run!r} names no run: give FOLDER/RUN@STEP of a sweep that was trained.")
+    sources = load(folder).sources
+    found = [(source, r) for source in sources for r, name in enumerate(source.runs) if name.startswith(run)]
+    if len(found) != 1:
+        names = ", ".join(name for source in sources for name in source.runs)
+        raise ValueError(f"{folder} holds {len(found)} runs that start with {run!r}: it has {names}.")
+    group, r = read_group(found[0][0].folder), found[0][1]
+    steps = group.steps[group.valid[r]]
+    if step not in steps:
+        near = f"the nearest is {steps[np.argmin(np.abs(steps - step))]}" if len(steps) else "it has none yet"
+        raise ValueError(f"run {group.runs[r]} has no point saved at step {step}: {near}.")
+    at = list(group.steps).index(step)
+    return group.runs[r], {name: value[r, at] for name, value in group.params.items()}
+
+
+def _absent(sweep: Path) -> list[str]:
+    """What sweep.json names and is not there."""
+    path = sweep / "sweep.json"
+    named = store.read_json(path, sealed=True)["groups"] if path.exists() else {}
+    absent = [n for name, n in named.items() if not (sweep / name / "manifest.json").exists()]
+    return [f"{sweep}: {len(absent)} of {len(named)} groups ({sum(absent)} runs) are not begun."] if absent else []
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds and kinds <= {int, float, bool}:
+        return np.array([np.nan if value is None else value for value in values])
+    return np.array(["" if value is None else str(value) for value in values])
+
+
+def _matches(name: str, column: np.ndarray, value: Any) -> np.ndarray:
+    if callable(value):
+        found = np.asarray(value(column))
+        if found.shape != column.shape or found.dtype != bool:
+            raise ValueError(
+                f"the predicate of {name} gives {found.dtype} {list(found.shape)}: it must give a bool a run."
+            )
+        return found
+    if isinstance(value, list | tuple | set | range | np.ndarray):
+        return np.any([_matches(name, column, one) for one in value] or [np.zeros(len(column), bool)], axis=0)
+    if value is None:
+        return np.isnan(column) if column.dtype.kind == "f" else column == ""
+    number = isinstance(value, bool | int | float | np.number | np.bool_)
+    if number != (column.dtype.kind in "bif"):
+        return np.zeros(len(column), bool)
+    return np.isclose(column, value, rtol=1e-6, atol=0) if column.dtype.kind == "f" else column == value
+
+
+def _said(value: Any) -> str:
+    return "what the predicate asks" if callable(value) else repr(value)
+
+
+def _values(column: np.ndarray) -> str:
+    values = np.unique(column).tolist()
+    more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
+    return ", ".join(f"{value:.7g}" if isinstance(value, float) else repr(value) for value in values[:SHOWN]) + more
+
+
+def _or(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

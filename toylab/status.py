@@ -1,0 +1,184 @@
+"""How far a sweep on disk is, what stands in its way, and what to type. Nothing is written or locked, so it can be asked
+while training goes on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toylab import manifest, store
+
+STATES = ("finished", "going", "stopped", "failed", "damaged", "not begun")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a group stands."""
+
+    part: str
+    group: str
+    runs: int
+    state: str  # one of STATES
+    detail: str = ""
+    step: int | None = None  # of the newest committed point
+    last: int | None = None  # to which it trains
+    ended: int = 0  # runs that STOP or a divergence has ended
+    diverged: int = 0
+    advice: str = ""  # what to do before going on
+
+
+@dataclass(frozen=True)
+class Sheet:
+    groups: list[Standing]
+    commands: list[str]  # what goes on with the sweep, one a part that was begun apart
+
+    @property
+    def finished(self) -> bool:
+        return all(one.state == "finished" for one in self.groups)
+
+
+def status(path: str | Path, verify: bool = False) -> Sheet:
+    """Every group of the sweep in a page's folder (results/x), or in a folder of runs. Looks at names and records, so that
+    it takes no longer for a large sweep; `verify` reads every byte."""
+    path = Path(path)
+    place = path / "runs" if (path / "runs").is_dir() else path
+    below = {child.name: child for child in sorted(place.glob("*")) if child.is_dir()}
+    sweeps = {part: sweep for part, sweep in {"": place, **below}.items() if _named(sweep)}
+    if not sweeps:
+        near = sorted(str(found.parent) for found in path.glob("*/runs")) if path.is_dir() else []
+        hint = (
+            f"give one of {', '.join(near)}."
+            if near
+            else "give the folder of a page that was trained, as results/grokking."
+        )
+        raise store.Refused(f"{path} holds no runs: {hint}")
+    groups = [
+        standing(sweep / name, part, n_runs, verify)
+        for part, sweep in sweeps.items()
+        for name, n_runs in _named(sweep).items()
+    ]
+    commands = dict.fromkeys(_command(sweep, part, place.parent) for part, sweep in sweeps.items())
+    return Sheet(groups, list(commands))
+
+
+def standing(folder: Path, part: str, n_runs: int | None, verify: bool = False) -> Standing:
+    """One group. `n_runs`: as its sweep has it, where its own manifest does not tell."""
+    held = store.is_locked(folder)
+    known: dict[str, Any] = {"part": part, "group": folder.name, "runs": n_runs or 0}
+    if not (folder / "manifest.json").exists():
+        if held:
+            return Standing(**known, state="going", detail=_holder(folder))
+        state, detail = _stopped(folder, "not begun")
+        return Standing(**known, state=state, detail=detail)
+    try:
+        about = manifest.read(folder)
+    except store.Damaged as error:
+        return Standing(**known, state="damaged", detail=str(error), advice=f"delete {folder}")
+    infos, damage, advice = _chunks(folder, verify and not held)
+    info = infos[-1] if infos else {}
+    known |= {
+        "runs": len(about["configs"]),
+        "last": about["saves"][-1],
+        "step": info.get("step"),
+        "ended": sum(info.get("ended", [])),
+        "diverged": sum(step is not None for step in info.get("diverged", [])),
+    }
+    if damage:
+        return Standing(**known, state="damaged", detail=damage, advice=advice)
+    if info and (info["points"] >= len(about["saves"]) or all(info["ended"])):
+        return Standing(**known, state="finished")
+    if held:
+        return Standing(**known, state="going", detail=_holder(folder))
+    state, detail = _stopped(folder, "stopped")
+    return Standing(**known, state=state, detail=detail)
+
+
+def written(sheet: Sheet) -> str:
+    """The sheet as aligned plain text, with a line of totals and what to type."""
+    with_part = any(one.part for one in sheet.groups)
+    head = [*(["part"] if with_part else []), "group", "runs", "step", "ended", "diverged", "state"]
+    rows = [head, *([*([one.part] if with_part else []), *_cells(one)] for one in sheet.groups)]
+    left = {0, len(head) - 1, *({1} if with_part else ())}
+    lines = _aligned(rows, left)
+    counts = {state: sum(one.runs for one in sheet.groups if one.state == state) for state in STATES}
+    totals = ", ".join(f"{n:,} {state}" for state, n in counts.items() if n)
+    lines.append(f"total: {len(sheet.groups)} groups, {sum(counts.values()):,} runs: {totals}")
+    for one in sheet.groups:
+        if one.advice:
+            lines.append(f"{one.group}: {one.advice}, then go on.")
+    if any(one.state not in ("finished", "going") for one in sheet.groups):
+        lines += [f"to go on: {command}" for command in sheet.commands]
+    return "\n".join(lines)
+
+
+def _named(sweep: Path) -> dict[str, int | None]:
+    """The groups of one sweep: those its sweep.json names, and those that are there."""
+    path = sweep / "sweep.json"
+    named = dict(store.read_json(path, sealed=True)["groups"]) if path.exists() else {}
+    return named | {
+        found.parent.name: None for found in sorted(sweep.glob("*/manifest.json")) if found.parent.name not in named
+    }
+
+
+def _chunks(folder: Path, verify: bool) -> tuple[list[dict[str, Any]], str, str]:
+    """The infos of the sound chunks up to the first damaged one; what is wrong with that, and what to do about it."""
+    infos: list[dict[str, Any]] = []
+    steps = store.chunks(folder)
+    for step in steps:
+        try:
+            if verify:
+                store.read_chunk(folder, step, ())
+            info = store.read_info(folder, step)
+            if info["points"] - len(info["steps"]) != (infos[-1]["points"] if infos else 0):
+                raise store.Damaged(f"a chunk between steps {infos[-1]['step'] if infos else 0} and {step} is missing")
+            infos.append(info)
+        except store.Damaged as error:
+            later = ", ".join(str(s) for s in steps if s >= step)
+            known = len(infos) == len(steps) - 1 and "is missing" not in str(error)
+            return infos, str(error), "" if known else f"delete the folders {later} in {folder}"
+    return infos, "", ""
+
+
+def _stopped(folder: Path, otherwise: str) -> tuple[str, str]:
+    """Nobody holds the group: whether its last try failed, and who tried."""
+    if (folder / "failed.json").exists():
+        return "failed", store.read_json(folder / "failed.json").get("error", "")
+    known = (folder / "owner.json").exists()
+    return otherwise, f"last held by {_holder(folder)}" if known else ""
+
+
+def _holder(folder: Path) -> str:
+    try:
+        since = store.read_json(folder / "owner.json")["since"]
+    except (store.Damaged, KeyError):
+        return store.owner(folder)
+    return f"{store.owner(folder)} since {since}"
+
+
+def _command(sweep: Path, part: str, page: Path) -> str:
+    """What was typed: as sweep.json has it; else as the page's manifest has; else the page itself."""
+    path = sweep / "sweep.json"
+    record = store.read_json(path, sealed=True) if path.exists() else {}
+    if not record.get("command") and (page / "manifest.json").exists():
+        record = store.read_json(page / "manifest.json")
+        record = record.get("parts", {}).get(part, record)
+    return record.get("command") or f"python run_sweep.py {page.name} --out {page.parent}"
+
+
+def _cells(one: Standing) -> list[str]:
+    step = "–" if one.step is None else f"{one.step:,}"
+    of = "" if one.last is None else f"/{one.last:,}"
+    state = f"{one.state}: {one.detail}" if one.detail else one.state
+    return [one.group, f"{one.runs:,}", step + of, f"{one.ended:,}", f"{one.diverged:,}", state]
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    cells = (
+        [
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in rows
+    )
+    return ["  ".join(row).rstrip() for row in cells]
