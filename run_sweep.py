@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 PAGES = Path(__file__).parent / "experiments"
-COMMANDS: dict[str, Callable[[list[str]], int]] = {}  # first words other than an experiment: arguments → exit status
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,10 +28,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         job = _job(options)
+        if options.tensorboard:
+            from toylab import events
+
+            events.check()
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    return _stages(job, "python run_sweep.py " + shlex.join(arguments))
+    return _stages(job, "python run_sweep.py " + shlex.join(arguments), options.tensorboard)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--stage", choices=("train", "analyze", "draw"), help="only this stage (default: all three)")
     add("--out", type=Path, help="default: results at paper scale, results/<scale> at the others")
     add("--lane", type=int, metavar="W", help="runs in one vmap (default: chosen by a short measurement)")
+    add(
+        "--tensorboard",
+        action="store_true",
+        help="also write event files to OUT/<experiment>/events (extra tensorboard)",
+    )
     add(
         "--from",
         dest="start",
@@ -121,13 +129,13 @@ def _job(options: argparse.Namespace) -> Any:
     return job.job(page, asked, out=options.out, stage=options.stage, lane=options.lane, start=options.start)
 
 
-def _stages(job: Any, command: str) -> int:
+def _stages(job: Any, command: str, tensorboard: bool = False) -> int:
     """The asked stages one after another; the exit status."""
     from toylab import stages, store, sweep
 
     try:
         if "train" in job.stages:
-            _train(job, command)
+            _train(job, command, tensorboard)
         if "analyze" in job.stages:
             started = time.perf_counter()
             claims = stages.analyze(job.page, job.configs, job.folder, print)
@@ -144,8 +152,8 @@ def _stages(job: Any, command: str) -> int:
     return 0
 
 
-def _train(job: Any, command: str) -> None:
-    from toylab import lab, stages, store, sweep, watch
+def _train(job: Any, command: str, tensorboard: bool) -> None:
+    from toylab import events, lab, stages, store, sweep, watch
 
     parts, specs = lab.parts(job.page), job.specs()
     runs = job.folder / "runs"
@@ -155,12 +163,48 @@ def _train(job: Any, command: str) -> None:
     for name, members in job.configs.items():
         if name:
             print(f"part {name}: {len(members)} runs", flush=True)
-        with watch.Watch(parts[name].milestone) as shown:
-            sweep.run(members, specs[name], runs / name, lane=job.lane, report=shown, interrupted=shown.interrupted)
+        others = [
+            watch.Log(job.folder / "log.txt"),
+            *([events.Events(job.folder / "events" / name)] if tensorboard else []),
+        ]
+        with watch.Watch(parts[name].milestone, others) as shown:
+            sweep.run(
+                members,
+                specs[name],
+                runs / name,
+                lane=job.lane,
+                command=command,
+                report=shown,
+                interrupted=shown.interrupted,
+            )
         if shown.trained or name not in stages.recorded(job.folder):  # what was finished keeps the record of its making
             trained[name] = members
     if trained:
         stages.write_manifest(job.folder, job.page, job.scale, trained, command, _commit())
+
+
+def _status(arguments: list[str]) -> int:
+    """`run_sweep.py status results/x`: 0 where every group is finished, 3 where not, 2 where there is no sweep."""
+    parser = argparse.ArgumentParser(
+        "run_sweep.py status", description="How far a sweep is, and what to type to go on."
+    )
+    parser.add_argument("folder", type=Path, help="a page's folder, as results/grokking")
+    parser.add_argument("--verify", action="store_true", help="read every byte of the chunks that nobody is writing")
+    options = parser.parse_args(arguments)
+    from toylab import status, store
+
+    try:
+        sheet = status.status(options.folder, options.verify)
+    except store.StoreError as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, store.Refused) else 1
+    print(status.written(sheet))
+    return 0 if sheet.finished else 3
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {  # first words other than an experiment: arguments → exit status
+    "status": _status,
+}
 
 
 def _commit() -> str:

@@ -130,7 +130,7 @@ def test_every_stage_leaves_its_files(done):
         assert (folder / file).stat().st_size > 0
     assert {Path(picture).stem for picture in pictures(folder)} == figures
     assert all(content.startswith((b"\x89PNG", b"GIF89a")) for content in pictures(folder).values())
-    assert {path.name for path in folder.iterdir()} == {*SMALL, "runs.parquet", "runs"}
+    assert {path.name for path in folder.iterdir()} == {*SMALL, "runs.parquet", "runs", "log.txt"}
 
 
 def test_every_claim_has_values_and_a_verdict(done):

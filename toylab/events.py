@@ -13,29 +13,36 @@ FILE = "events.out.tfevents.toylab"  # TensorBoard knows an event file by the wo
 WORD = struct.Struct("<Q"), struct.Struct("<I")  # a record: length, its checksum, content, its checksum
 
 
+def check() -> None:
+    """ValueError where the extra is missing."""
+    try:
+        import tensorboardX  # noqa: F401
+    except ImportError:
+        raise ValueError("--tensorboard needs its extra: pip install 'toylab[tensorboard]'.") from None
+
+
 class Events:
     """Told of every beat, it appends each run's new points. A file is opened, written and closed at once, so the number of
     runs is no matter. When a group begins, its files are cut back to what training goes on from and brought up to it: no
     point stands twice, however often training was killed, and a finished sweep can be exported by asking for it again."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            import tensorboardX  # noqa: F401
-        except ImportError:
-            raise ValueError("--tensorboard needs its extra: pip install 'toylab[tensorboard]'.") from None
         self.folder = folder
         self.written: dict[tuple[str, str], int] = {}  # (group, run) → points that its file has been told of
 
     def __call__(self, progress: Progress) -> None:
         names = sorted(name for name, value in progress.measures.items() if value.ndim == 2)
         for r, run in enumerate(progress.runs):
-            done = self.written.get((progress.group, run))
-            if done is None:
-                last = _cut_back(self._path(run), progress.steps[-1] if progress.steps else -1)
-                done = int(np.searchsorted(progress.steps, last, side="right"))
-            values = np.array([progress.measures[name][r, done:] for name in names], float)  # [measures, new]
-            self._append(run, names, progress.steps[done:], values)
-            self.written[progress.group, run] = len(progress.steps)
+            done = self.written.pop((progress.group, run), None)
+            try:
+                if done is None:
+                    last = _cut_back(self._path(run), progress.steps[-1] if progress.steps else -1)
+                    done = int(np.searchsorted(progress.steps, last, side="right"))
+                values = np.array([progress.measures[name][r, done:] for name in names], float)  # [measures, new]
+                self._append(run, names, progress.steps[done:], values)
+            except OSError:  # a full disk is the store's to tell; what is missing here is made up for at the next beat
+                continue
+            self.written[progress.group, run] = max(done, len(progress.steps))
 
     def _path(self, run: str) -> Path:
         return self.folder / run / FILE

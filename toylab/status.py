@@ -102,7 +102,8 @@ def written(sheet: Sheet) -> str:
     lines = _aligned(rows, left)
     counts = {state: sum(one.runs for one in sheet.groups if one.state == state) for state in STATES}
     totals = ", ".join(f"{n:,} {state}" for state, n in counts.items() if n)
-    lines.append(f"total: {len(sheet.groups)} groups, {sum(counts.values()):,} runs: {totals}")
+    n_groups = f"{len(sheet.groups)} group{'s' if len(sheet.groups) > 1 else ''}"
+    lines.append(f"total: {n_groups}, {sum(counts.values()):,} runs: {totals}")
     for one in sheet.groups:
         if one.advice:
             lines.append(f"{one.group}: {one.advice}, then go on.")

@@ -1,6 +1,7 @@
 """How a person sees training and stops it: a live display on a terminal, plain lines elsewhere; Ctrl-C and SIGTERM; and
 the log that stays."""
 
+import contextlib
 import json
 import os
 import signal
@@ -114,7 +115,7 @@ class Log:
         if before is not None:
             for run in np.flatnonzero(progress.ended & ~before.ended):
                 gone = progress.diverged[run] if progress.diverged else None
-                event, step = ("ended", last_step(progress, run)) if gone is None else ("diverged", gone)
+                event, step = ("ended", last_step(progress, int(run))) if gone is None else ("diverged", gone)
                 self._write(progress, event, step=step, run=progress.runs[run])
         if before is not None or not is_over(progress):
             self.seen[progress.group] = progress
@@ -134,8 +135,8 @@ class Log:
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         pairs = {"time": now, "group": progress.group, "event": event, "step": progress.step, **values}
         line = " ".join(f"{key}={_quoted(str(value))}" for key, value in pairs.items())
-        with self.path.open("a") as file:  # one short write, so that lines of several processes do not mix
-            file.write(line + "\n")
+        with contextlib.suppress(OSError), self.path.open("a") as file:  # a full disk is the store's to tell
+            file.write(line + "\n")  # one short write, so that lines of several processes do not mix
 
 
 def _quoted(value: str) -> str:

@@ -1,0 +1,120 @@
+"""A sweep's status is told from its folders alone, and asking changes nothing and disturbs nobody."""
+
+import shutil
+
+import pytest
+from written import names, outline, seeds, write_group
+
+import run_sweep
+from toylab import store
+from toylab.status import status, written
+
+STEPS = [[0, 10], [20, 40], [80]]
+
+
+def contents(folder):
+    paths = sorted(folder.rglob("*"))
+    return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None) for path in paths}
+
+
+def a_group(sweep, number, n_runs, chunks=STEPS, **more):
+    return write_group(
+        sweep, seeds(n_runs, start=100 * number), chunks, number=number, saves=[0, 10, 20, 40, 80], **more
+    )
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """A group finished, one ended early, one stopped, one failed, one damaged, one not begun."""
+    runs = tmp_path / "grokking" / "runs"
+    groups = [
+        a_group(runs, 0, 3),
+        a_group(runs, 1, 2, STEPS[:2], lengths=[1, 2], diverged=[0, None]),
+        a_group(runs, 2, 4, STEPS[:2]),
+        a_group(runs, 3, 5, STEPS[:1]),
+        a_group(runs, 4, 6),
+    ]
+    store.write_json(groups[3] / "failed.json", {"error": "ValueError: too wide", "kind": "ValueError", "step": 10})
+    shutil.rmtree(groups[4] / "40")
+    names = {group.name: n for group, n in zip(groups, (3, 2, 4, 5, 6), strict=True)}
+    outline(runs, {**names, "005-0123456789": 7})
+    return runs
+
+
+def test_every_state_is_told_with_what_to_type(sweep):
+    with store.locked(sorted(sweep.glob("002-*"))[0]):
+        before = contents(sweep)
+        sheet = status(sweep.parent)
+        assert contents(sweep) == before
+    assert [one.state for one in sheet.groups] == ["finished", "finished", "going", "failed", "damaged", "not begun"]
+    assert [one.runs for one in sheet.groups] == [3, 2, 4, 5, 6, 7]
+    assert [one.step for one in sheet.groups] == [80, 40, 40, 10, 10, None]
+    assert [(one.ended, one.diverged) for one in sheet.groups[:2]] == [(0, 0), (2, 1)]
+    text = written(sheet)
+    assert "going: process" in text and "failed: ValueError: too wide" in text
+    assert "a chunk between steps 10 and 80 is missing" in text
+    assert f"delete the folders 80 in {sweep / sheet.groups[4].group}, then go on." in text
+    assert "total: 6 groups, 27 runs: 5 finished, 4 going, 5 failed, 6 damaged, 7 not begun" in text
+    assert text.endswith("to go on: python run_sweep.py grokking --seeds 9")
+
+
+def test_cells_stand_under_their_heads(sweep):
+    head, *rows = written(status(sweep)).splitlines()[:7]
+    for name in ("runs", "step", "ended"):
+        end = head.index(name) + len(name)
+        assert all(row[end - 1] != " " and row[end : end + 2] == "  " for row in rows)
+
+
+def test_a_group_that_nobody_holds_any_more_is_stopped(sweep):
+    group = sorted(sweep.glob("002-*"))[0]
+    with store.locked(group):
+        pass
+    (one,) = [one for one in status(sweep).groups if one.group == group.name]
+    assert one.state == "stopped" and one.detail.startswith("last held by process")
+
+
+def test_a_flipped_bit_is_found_where_every_byte_is_read(tmp_path):
+    folder = a_group(tmp_path / "runs", 0, 3)
+    victim = max((path for path in (folder / "40").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(bytes(content))
+    (one,) = status(tmp_path, verify=True).groups
+    assert one.state == "damaged" and "step 40" in one.detail and "delete the folders 40, 80" in one.advice
+
+
+def test_a_newest_chunk_that_lacks_a_file_is_made_anew(tmp_path):
+    folder = a_group(tmp_path / "runs", 0, 3)
+    next(path for path in (folder / "80" / "measures").rglob("*") if path.is_file()).unlink()
+    (one,) = status(tmp_path).groups
+    assert one.state == "damaged" and "files are missing" in one.detail and one.advice == ""
+
+
+def test_an_older_sweep_has_its_command_in_the_pages_manifest(tmp_path):
+    for part in ("one", "two"):
+        a_group(tmp_path / "page" / "runs" / part, 0, 2, STEPS[:1])
+    command = "python run_sweep.py page --part one"
+    store.write_json(
+        tmp_path / "page" / "manifest.json", {"experiment": "page", "parts": {"one": {"command": command}}}
+    )
+    sheet = status(tmp_path / "page")
+    assert [(one.part, one.state) for one in sheet.groups] == [("one", "stopped"), ("two", "stopped")]
+    assert sheet.commands == [command, f"python run_sweep.py page --out {tmp_path}"]
+    assert written(sheet).startswith("part  group")
+
+
+def test_the_exit_status_tells_whether_all_is_finished(sweep, tmp_path, capsys):
+    assert run_sweep.main(["status", str(sweep.parent)]) == 3
+    a_group(tmp_path / "done" / "runs", 0, 1)
+    assert run_sweep.main(["status", str(tmp_path / "done"), "--verify"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "total: 1 group, 1 runs: 1 finished"
+    assert run_sweep.main(["status", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"{tmp_path} holds no runs: give one of {tmp_path / 'done'}")
+    assert run_sweep.main(["status", str(tmp_path / "nowhere")]) == 2
+
+
+def test_names_of_groups_that_are_there_twice_or_not_named_are_told_once(sweep):
+    extra = a_group(sweep, 6, 1)
+    found = [one.group for one in status(sweep).groups]
+    assert found.count(extra.name) == 1 and len(found) == 7 and names(seeds(1, start=600))[0] in extra.name

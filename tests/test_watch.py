@@ -1,0 +1,103 @@
+"""The log tells what happened to whom and when, a line each, and nothing else."""
+
+import shlex
+
+import numpy as np
+import pytest
+
+from toylab.sweep import Interrupted, Progress
+from toylab.watch import Log, Watch
+
+STEPS = (0, 10, 20, 40)
+LOSS = np.ones((2, 4), np.float32)
+LOSS[1, 2:] = np.nan
+
+
+def told(n, committed=None, ended=(False, False), diverged=(None, None), messages=(), group="000-a"):
+    return Progress(
+        group,
+        STEPS[max(n - 1, 0)],
+        STEPS[-1],
+        {"loss": LOSS[:, :n]} if n else {},
+        np.array(ended),
+        tuple(messages),
+        runs=("aaa", "bbb"),
+        steps=STEPS[:n],
+        committed=committed,
+        diverged=diverged,
+    )
+
+
+def lines(path):
+    """Each line as its pairs, but for the time."""
+    found = [dict(pair.split("=", 1) for pair in shlex.split(line)) for line in path.read_text().splitlines()]
+    assert all(list(line)[:4] == ["time", "group", "event", "step"] for line in found)
+    return [{key: value for key, value in line.items() if key != "time"} for line in found]
+
+
+def events(path):
+    return [line["event"] for line in lines(path)]
+
+
+def test_a_group_from_beginning_to_end(tmp_path):
+    log = Log(tmp_path / "log.txt")
+    for report in (
+        told(0),
+        told(1),
+        told(3, committed=0, ended=(False, True)),
+        told(3, committed=0, ended=(False, True), messages=["slow disk"]),
+        told(4, committed=20, ended=(False, True)),
+    ):
+        log(report)
+    log.close()
+    assert lines(tmp_path / "log.txt") == [
+        {"group": "000-a", "event": "begin", "step": "0", "runs": "2", "last": "40"},
+        {"group": "000-a", "event": "commit", "step": "0", "ended": "1"},
+        {"group": "000-a", "event": "ended", "step": "10", "run": "bbb"},
+        {"group": "000-a", "event": "note", "step": "20", "message": "slow disk"},
+        {"group": "000-a", "event": "commit", "step": "20", "ended": "1"},
+        {"group": "000-a", "event": "finished", "step": "40"},
+    ]
+
+
+def test_a_stop_a_resume_and_a_damaged_chunk(tmp_path):
+    log = Log(tmp_path / "log.txt")
+    for report in (told(0), told(2, committed=0)):
+        log(report)
+    log.close(Interrupted("all is committed"))
+    log = Log(tmp_path / "log.txt")
+    log(told(1, committed=0, messages=["the chunk at step 10 in x is damaged: a file"]))
+    log(told(3, committed=0, ended=(False, True), diverged=(None, 20)))
+    log.close(OSError("full"))
+    assert events(tmp_path / "log.txt") == ["begin", "commit", "stopped", "resume", "damaged", "diverged", "failed"]
+    assert lines(tmp_path / "log.txt")[-2] == {"group": "000-a", "event": "diverged", "step": "20", "run": "bbb"}
+    assert lines(tmp_path / "log.txt")[-1]["error"] == "full"
+
+
+def test_a_group_left_behind_unfinished_has_failed_and_a_finished_one_is_no_news(tmp_path):
+    log = Log(tmp_path / "log.txt")
+    log(told(4, committed=40, group="000-a"))  # found finished
+    for report in (told(0, group="001-b"), told(2, group="001-b"), told(0, group="002-c"), told(4, group="002-c")):
+        log(report)
+    log.close()
+    said = [(line["group"], line["event"]) for line in lines(tmp_path / "log.txt")]
+    assert said == [("001-b", "begin"), ("001-b", "failed"), ("002-c", "begin"), ("002-c", "finished")]
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
+    log = Log(tmp_path / "nowhere" / "log.txt")
+    for report in (told(0), told(4)):
+        log(report)
+    log.close()
+
+
+def test_the_watch_tells_the_log_how_it_ended(tmp_path, capsys):
+    def never(measures):
+        return np.zeros(2, bool)
+
+    with pytest.raises(Interrupted), Watch(("learned", never), [Log(tmp_path / "log.txt")]) as shown:
+        shown(told(0))
+        shown(told(2, committed=0))
+        raise Interrupted
+    assert events(tmp_path / "log.txt") == ["begin", "commit", "stopped"]
+    assert "step 10/40" in capsys.readouterr().out
