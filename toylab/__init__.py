@@ -6,6 +6,7 @@ losses      cross-entropy that keeps its precision where grokking lives · optim
 tasks       one family of data a file · models  `Net`: any nnx.Module as a pure pair init/apply
 configs     a config checked, overridden by path, hashed, compared, stacked
 sweep       configs → groups → store, and back · group  one group to completion · lanes  how runs share the device
+records     a sweep read back · table  as one long table · status  how far it is
 store       the only code that touches disk
 analysis    array functions, and analyzers mapped over runs and saved points by `analyze`
 lab         what a lab page is: parts, measures, claims · stages  its three stages: train, analyze, draw

@@ -20,8 +20,9 @@ def write_table(place: Path, path: Path) -> None:
         [start + runs for start, (runs, _) in zip(starts, points, strict=False)]
     )  # [N] run of each row
     of_runs = {"run": sweep.runs.tolist(), "group": sweep.groups.tolist(), **sweep.fields}
-    of_runs["diverged"] = [None if np.isnan(step) else int(step) for step in sweep.diverged]
+    diverged = [None if np.isnan(step) else int(step) for step in sweep.diverged]
     columns: dict[str, store.Column] = {name: store.Repeated(values, rows) for name, values in of_runs.items()}
+    columns["diverged"] = store.Repeated(diverged, rows, int)
     columns["step"] = np.concatenate([group.steps[at] for group, (_, at) in zip(groups, points, strict=True)])
     for name in dict.fromkeys(name for group in groups for name, value in group.measures.items() if value.ndim == 2):
         columns[name] = store.Stretches(

@@ -20,6 +20,7 @@ class Repeated(NamedTuple):
 
     values: Sequence[Any]
     rows: np.ndarray  # [N]: which of them
+    kind: type = str  # of a column that has none
 
 
 class Stretches(NamedTuple):
@@ -96,11 +97,11 @@ def _arrow(column: Column) -> Any:
         ]
         return pa.chunked_array(pieces, type=kind)
     if isinstance(column, Repeated):
-        kinds = {type(value) for value in column.values if value is not None}
+        kinds = {type(value) for value in column.values if value is not None} or {column.kind}
         as_one = next(kind for kind in (bool, int, float, str) if kinds <= _BELOW[kind])
-        values = pa.array([None if value is None else as_one(value) for value in column.values])
-        values = values.dictionary_encode() if as_one is str else values
-        return values.take(pa.array(column.rows)) if kinds else pa.nulls(len(column.rows))
+        kind = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[as_one]
+        values = pa.array([None if value is None else as_one(value) for value in column.values], kind)
+        return (values.dictionary_encode() if as_one is str else values).take(pa.array(column.rows))
     return pa.array(column)
 
 
