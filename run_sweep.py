@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    return _stages(job, "python run_sweep.py " + shlex.join(arguments), options.tensorboard)
+    return _stages(job, "python run_sweep.py " + shlex.join(arguments), options.tensorboard, options.dry_run)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--part", action="extend", default=[], nargs="+", help="only these parts of a page that has several")
     add("--stage", choices=("train", "analyze", "draw"), help="only this stage (default: all three)")
     add("--out", type=Path, help="default: results at paper scale, results/<scale> at the others")
+    add("--dry-run", action="store_true", help="tell what would be trained, and what it takes, and stop there")
     add("--lane", type=int, metavar="W", help="runs in one vmap (default: chosen by a short measurement)")
+    add("--group", type=int, metavar="N", help="runs in a group, which has a folder and a lock (default: 256)")
     add(
         "--tensorboard",
         action="store_true",
@@ -126,14 +128,20 @@ def _job(options: argparse.Namespace) -> Any:
     page = _page(asked.experiment or "")
     from toylab import job
 
-    return job.job(page, asked, out=options.out, stage=options.stage, lane=options.lane, start=options.start)
+    return job.job(
+        page, asked, out=options.out, stage=options.stage, lane=options.lane, group=options.group, start=options.start
+    )
 
 
-def _stages(job: Any, command: str, tensorboard: bool = False) -> int:
+def _stages(job: Any, command: str, tensorboard: bool = False, dry: bool = False) -> int:
     """The asked stages one after another; the exit status."""
-    from toylab import stages, store, sweep
+    from toylab import preview, stages, store, sweep
 
     try:
+        if dry or "train" in job.stages:
+            print("\n".join(preview.lines(job)), flush=True)
+        if dry:
+            return 0
         if "train" in job.stages:
             _train(job, command, tensorboard)
         if "analyze" in job.stages:
@@ -173,6 +181,7 @@ def _train(job: Any, command: str, tensorboard: bool) -> None:
                 specs[name],
                 runs / name,
                 lane=job.lane,
+                group_size=job.group,
                 command=command,
                 report=shown,
                 interrupted=shown.interrupted,

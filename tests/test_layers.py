@@ -32,13 +32,15 @@ MAY_IMPORT = {
     "watch": "sweep",
     "status": "manifest store",
     "events": "sweep",
+    "memory": "lanes train configs",
     "grids": "configs",
     "describe": "grids configs",
     "job": "describe lab stages sweep",
+    "preview": "job memory status manifest plan sweep store configs",
     "lab": "",
     "stages": "lab sweep analysis store configs train plots",
     "experiments": "lab grids sweep analysis importers plots tasks models optim losses",
-    "run_sweep": "experiments describe job lab stages watch events status sweep cluster analysis store configs",
+    "run_sweep": "experiments describe job preview lab stages watch events status sweep cluster analysis store configs",
     "toylab": "base train losses optim configs grids tasks models analysis sweep store lab stages",  # its public names
     "benchmarks": "run_sweep experiments lab stages sweep group plan lanes train store configs analysis tasks models optim"
     " losses",

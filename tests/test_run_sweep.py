@@ -110,6 +110,9 @@ BAD = [
     (["groking"], r"'groking' is not known: did you mean grokking\?"),
     (["quantum"], r"'quantum' is not known: there are .*grokking"),
     (["__init__"], r"'__init__' is not known"),
+    (["../grokking"], r"experiment is '\.\./grokking': a name has no slash and no '\.\.'"),
+    (["--part", "a/../b"], r"part is 'a/\.\./b': a name has no slash"),
+    (["--from", "..@5"], r"--from is '\.\.@5': it must be RUN@STEP"),
     # fields
     (
         ["--set", "optimizer.weight_decy=1"],
@@ -157,9 +160,17 @@ BAD = [
     (["--set", "optimizer.lr=1,1.0"], r"1 duplicate config"),
     (["--set", "seed=1,2,1"], r"1 duplicate config"),
     (["--set", "optimizer.lr=1", "optimizer.lr=2"], r"--set names optimizer\.lr twice"),
+    (["--set", "optimizer.lr=1:0.1:log3"], r"optimizer\.lr: the range 1:0\.1:log3 goes from 1 to 0\.1"),
+    (["--set", "optimizer.lr=-1:1:log3"], r"starts at -1: a constant ratio needs numbers above 0"),
+    (["--set", "optimizer.lr=-1:1:lin3"], r"optimizer\.lr is -1\.0: it must be .*at least 0"),
+    (["--set", "task.n_train=2:4:lin9"], r"has only 3 different whole numbers"),
+    (["--zip", "net.d_model=16,32", "net.d_mlp=32"], r"as many values each: net\.d_model has 2, net\.d_mlp has 1"),
+    (["--zip", "net.d_mlp=16,32", "--set", "net.d_mlp=8"], r"net\.d_mlp is set twice"),
+    (["--zip", "net.d_mlp"], r"--zip net\.d_mlp: give a field and its values"),
     (["--seeds", "0"], r"--seeds is 0: give at least 1"),
     (["--seeds", "2", "--set", "seed=1"], r"--seeds is 2"),
     (["--lane", "0"], r"--lane is 0: it must be at least 1"),
+    (["--group", "0"], r"--group is 0: it must be at least 1"),
     # where to start
     (["--from", "1a2b"], r"--from is '1a2b': it must be RUN@STEP"),
     (["--from", "1a2b@"], r"--from is '1a2b@': it must be RUN@STEP"),

@@ -5,6 +5,8 @@ train       init, step, advance: the whole dynamics on one page
 losses      cross-entropy that keeps its precision where grokking lives · optim  AdamW, Adam, SGD as pytrees
 tasks       one family of data a file · models  `Net`: any nnx.Module as a pure pair init/apply
 configs     a config checked, overridden by path, hashed, compared, stacked
+grids       grids, zips and unions of configs · describe  the same from texts and TOML files · job  what is asked, checked
+preview     what a sweep takes, told before anything is compiled · memory  a lane's bytes on the device, estimated
 sweep       configs → groups → store, and back · group  one group to completion · lanes  how runs share the device
 records     a sweep read back · table  as one long table · status  how far it is
 store       the only code that touches disk

@@ -80,10 +80,16 @@ def distinct(configs: Sequence[Config]) -> None:
     """Refuses an empty list, and one in which a config occurs twice."""
     if not configs:
         raise ValueError("the sweep has no configs: give at least one value for each field.")
-    if n_double := len(configs) - len({digest(config) for config in configs}):
+    if n_double := len(configs) - len({_identity(config) for config in configs}):
         raise ValueError(
             f"the sweep has {n_double} duplicate config(s): every run must differ from the others in a field."
         )
+
+
+def _identity(config: Config) -> Any:
+    """The same for two checked configs that differ in nothing; much faster than a digest."""
+    leaves, structure = jax.tree.flatten(config)
+    return structure, tuple((array.dtype.str, array.tobytes()) for array in map(np.asarray, leaves))
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

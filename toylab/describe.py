@@ -204,6 +204,6 @@ def _laid(base: Sequence[Config], block: Block) -> list[Config]:
     """The block over the base. Where it sets the seed, the page's own seeds make way."""
     if "seed" in _named(block):
         base = list({cfg.digest(config.replace(seed=0)): config.replace(seed=0) for config in base}.values())
-    rows = [grids.grid_rows(base, block.sets), *(grids.zipped_rows(base, table) for table in block.zips)]
+    rows = [*grids.grid_rows(base, block.sets), *(grids.zipped_rows(base, table) for table in block.zips)]
     seeds = [[{"seed": seed} for seed in range(block.seeds)]] if block.seeds is not None else []
     return grids.over(base, *rows, *seeds)

@@ -4,7 +4,6 @@ Fields are named by dotted paths (`optimizer.weight_decay`, `net.d_model`), and 
 `grid(base, {"optimizer.weight_decay": "0.1:3:log8", "seed": range(4)})`. All three return plain lists of checked configs.
 """
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,12 +16,12 @@ from toylab.base import Config
 Base = Config | Sequence[Config]
 Fields = Mapping[str, Any]  # dotted path → values: a list or array, or a text as `values` reads it
 Row = dict[str, Any]  # one value for each of some fields
-MAX_RANGE = 100_000
+MAX_RANGE, MAX_CONFIGS = 10_000, 1_000_000
 
 
 def grid(base: Base, fields: Fields) -> list[Config]:
     """Every combination of the fields' values, laid over each config of `base`; the last field varies fastest."""
-    return over(base, grid_rows(base, fields))
+    return over(base, *grid_rows(base, fields))
 
 
 def zipped(base: Base, fields: Fields) -> list[Config]:
@@ -37,9 +36,9 @@ def chain(*lists: Iterable[Config]) -> list[Config]:
     return found
 
 
-def grid_rows(base: Base, fields: Fields) -> list[Row]:
-    columns = _columns(base, fields)
-    return [dict(zip(columns, row, strict=True)) for row in itertools.product(*columns.values())]
+def grid_rows(base: Base, fields: Fields) -> list[list[Row]]:
+    """A block of rows for each field."""
+    return [[{path: value} for value in column] for path, column in _columns(base, fields).items()]
 
 
 def zipped_rows(base: Base, fields: Fields) -> list[Row]:
@@ -53,12 +52,18 @@ def zipped_rows(base: Base, fields: Fields) -> list[Row]:
 def over(base: Base, *rows: Sequence[Row]) -> list[Config]:
     """Each config of `base` with one row of every block, in every combination. Checked at the end alone, since a field
     may fit the config only beside another block's."""
-    found = []
-    for config, combination in itertools.product(_listed(base), itertools.product(*rows)):
-        for path, value in itertools.chain.from_iterable(row.items() for row in combination):
-            config = cfg.override(config, path, value)
-        found.append(cfg.check(config))
-    return found
+    configs = list(_listed(base))
+    if (n_runs := len(configs) * math.prod(map(len, rows))) > MAX_CONFIGS:
+        raise ValueError(f"the grid has {n_runs:,} runs: give fewer values, {MAX_CONFIGS:,} runs are the most.")
+    for block in rows:
+        configs = [_overridden(config, row) for config in configs for row in block]
+    return [cfg.check(config) for config in configs]
+
+
+def _overridden(config: Config, row: Row) -> Config:
+    for path, value in row.items():
+        config = cfg.override(config, path, value)
+    return config
 
 
 def values(text: str, whole: bool = False) -> list[Any]:

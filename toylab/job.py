@@ -24,6 +24,7 @@ class Job:
     folder: Path
     stages: Sequence[Stage]
     lane: int | None = None
+    group: int | None = None  # runs a group at most
 
     def specs(self) -> dict[str, sweep.Spec]:
         parts = lab.parts(self.page)
@@ -37,6 +38,7 @@ def job(
     out: Path | None = None,
     stage: Stage | None = None,
     lane: int | None = None,
+    group: int | None = None,
     start: str | None = None,
 ) -> Job:
     """The job that is asked for, or a ValueError of one sentence."""
@@ -47,8 +49,9 @@ def job(
     if unknown := sorted(set(asked.parts) - set(parts)):
         has = ", ".join(filter(None, parts)) or "no parts"
         raise ValueError(f"--part is {unknown[0]}: {lab.name_of(page)} has {has}.")
-    if lane is not None and lane < 1:
-        raise ValueError(f"--lane is {lane}: it must be at least 1.")
+    for option, value in (("--lane", lane), ("--group", group)):
+        if value is not None and value < 1:
+            raise ValueError(f"{option} is {value}: it must be at least 1.")
     chosen = {name: part for name, part in parts.items() if name in asked.parts or not asked.parts}
     configs = {name: asked.configs(part.configs[scale]) for name, part in chosen.items()}
     for name, members in configs.items():
@@ -58,7 +61,7 @@ def job(
     out = out or (Path("results") if scale == "paper" else Path("results") / scale)
     begun = _start(start, out, [config for members in configs.values() for config in members])
     asked_stages = [stage] if stage else list(get_args(Stage))
-    return Job(page, scale, configs, begun, out / lab.name_of(page), asked_stages, lane)
+    return Job(page, scale, configs, begun, out / lab.name_of(page), asked_stages, lane, group)
 
 
 def _scale(asked: str | None) -> Scale:

@@ -31,9 +31,9 @@ def spec(part: Part, scale: Scale, **start: Any) -> sweep.Spec:
 
 def rehearse(part: Part, configs: Sequence[Config]) -> None:
     """Traces every analyzer on shapes alone, so that one that does not fit a config fails before anything is trained."""
-    for members in sweep.groups(configs).values():
-        params = jax.eval_shape(members[0].net.init, jax.random.key(0))
-        run = Run(config=members[0], data=jax.eval_shape(data_of, members[0]))
+    for config in {cfg.family(config): config for config in configs}.values():
+        params = jax.eval_shape(config.net.init, jax.random.key(0))
+        run = Run(config=config, data=jax.eval_shape(data_of, config))
         final = jax.eval_shape(_together(part.final), params, run) if part.final else {}
         if part.analyses:
             jax.eval_shape(_together(part.analyses), params, run.replace(final=final))

@@ -5,6 +5,7 @@ the device is lanes.py.
 """
 
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from toylab import configs as cfg
 from toylab import store, train
-from toylab.base import Config
+from toylab.base import Config, State
 from toylab.group import Interrupted, Progress, run_group
 from toylab.lanes import compiled
 from toylab.manifest import Spec
@@ -26,7 +27,7 @@ from toylab.table import write_table
 __all__ = [
     "FAILED", "SWEEP", "Failed", "Group", "Interrupted", "Plan", "Progress", "Spec", "Sweep", "begin", "bytes_needed",
     "compiled", "environment", "folders", "groups", "groups_in", "has_run", "load", "log_then_linear", "params_at",
-    "raise_failures", "record_failure", "run", "run_group", "run_name", "same_sweep", "write_table",
+    "raise_failures", "record_failure", "run", "run_group", "run_name", "same_sweep", "shapes", "write_table",
 ]  # fmt: skip
 
 MAX_RUNS = 256  # a group is the unit of folder, lock and resume
@@ -186,12 +187,19 @@ def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:
 def bytes_needed(configs: Sequence[Config], spec: Spec) -> int:
     """What the saved points of a sweep and its resume points take at most on disk: slow steps make a chunk, and so a
     resume point, of every saved point."""
+    families = Counter(cfg.family(config) for config in configs)
+    first = {cfg.family(config): config for config in reversed(configs)}
     total = 0
-    for members in groups(configs).values():
-        state = jax.eval_shape(train.init, members[0])
+    for family, n_runs in families.items():
+        state = shapes(first[family])
         kept = {name: leaf for name, leaf in state.params.items() if spec.keep is None or name in spec.keep}
-        total += len(members) * len(spec.saves) * (_n_bytes(kept) + _n_bytes(state))
+        total += n_runs * len(spec.saves) * (_n_bytes(kept) + _n_bytes(state))
     return total
+
+
+def shapes(config: Config) -> State:
+    """The shapes of a run's state."""
+    return jax.eval_shape(train.init, config)
 
 
 def _n_bytes(tree: Any) -> int:

@@ -77,11 +77,11 @@ class Net(struct.PyTreeNode):
 
     def module_fields(self) -> dict[str, tuple[Any, Any]]:
         """name → (annotation, value) of the module's fields: how a config reads a net."""
-        return {name: (hint, getattr(self, name)) for name, (hint, _) in fields(self.module).items()}
+        own = {**dict(self.sizes), **self.leaves}
+        return {name: (hint, own[name]) for name, (hint, _) in fields(self.module).items()}
 
     def with_fields(self, **changes: Any) -> "Net":
-        own = {name: value for name, (_, value) in self.module_fields().items()}
-        return Net.of(self.module, clamps=self.clamps, **{**own, **changes})
+        return Net.of(self.module, clamps=self.clamps, **{**dict(self.sizes), **self.leaves, **changes})
 
     def check(self) -> "Net":
         """Sizes are whole and positive, leaves above 0; what is 0 by default (or d_mlp: no MLP) may be 0, and such a leaf
