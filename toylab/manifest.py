@@ -11,6 +11,7 @@ from toylab.base import Analyzer, Config, Params
 from toylab.lanes import Arrays
 from toylab.plan import Plan, choose_plan, environment
 
+SWEEP, FAILED = "sweep.json", "failed.json"  # of a sweep: its outline; of a group: why its last try failed
 Stop = Callable[[Arrays], bool]
 
 
@@ -33,6 +34,15 @@ def read(folder: Path) -> dict[str, Any]:
     if manifest.get("schema", 1) > store.SCHEMA:
         raise store.newer(path, manifest["schema"], store.SCHEMA)
     return manifest
+
+
+def outline(folder: Path) -> dict[str, Any]:
+    """A sweep's outline, written before its first step; empty if there is none. Refused where a newer version wrote it."""
+    path = folder / SWEEP
+    found = store.read_json(path, sealed=True) if path.exists() else {}
+    if found.get("schema", 1) > store.SCHEMA:
+        raise store.newer(path, found["schema"], store.SCHEMA)
+    return found
 
 
 def read_or_decide(

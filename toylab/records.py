@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,84 +11,9 @@ import numpy as np
 from toylab import configs as cfg
 from toylab import manifest, store
 from toylab.base import Params
-from toylab.chunks import Arrays, blank, joined, read_chunks
-
-SHOWN = 12  # values that a message lists
-
-
-@dataclass(frozen=True)
-class Group:
-    """A group read back: steps [T], arrays [R, T, …], valid [R, T]. After a run's end arrays are nan and valid is False."""
-
-    name: str
-    configs: list[dict[str, Any]]  # canonical
-    runs: list[str]
-    steps: np.ndarray
-    valid: np.ndarray
-    params: Arrays
-    measures: Arrays
-    probes: Arrays
-    messages: list[str]
-    manifest: dict[str, Any]
-    diverged: np.ndarray  # [R]: the step at which a run's params were no longer finite, or nan
-    recorded: dict[str, tuple[tuple[int, ...], np.dtype]]  # the params on disk: shape after [R, T], dtype
-
-    def only(self, rows: np.ndarray) -> "Group":
-        """Some of its runs, by index."""
-        return replace(
-            self,
-            configs=[self.configs[row] for row in rows],
-            runs=[self.runs[row] for row in rows],
-            valid=self.valid[rows],
-            params={name: value[rows] for name, value in self.params.items()},
-            measures={name: value[rows] for name, value in self.measures.items()},
-            probes={name: value[rows] for name, value in self.probes.items()},
-            diverged=self.diverged[rows],
-        )
-
-
-def read_group(folder: Path, params: bool = True) -> Group:
-    """A group's chunks, joined; without any, a group of no points."""
-    about = manifest.read(folder)
-    read, messages = read_chunks(folder, ("traj", "measures", "probes") if params else ("measures", "probes"))
-    info = read[-1][1] if read else {}
-    steps = np.concatenate([np.array(info["steps"], int) for _, info in read] or [np.zeros(0, int)])
-    runs = [cfg.digest_of(canonical)[:10] for canonical in about["configs"]]
-    described = info.get("arrays", {}).get("traj", {})
-    return Group(
-        name=folder.name,
-        configs=about["configs"],
-        runs=runs,
-        steps=steps,
-        valid=np.arange(len(steps)) < np.array(info.get("lengths", [0] * len(runs)))[:, None],
-        params=joined([items.get("traj", {}) for items, _ in read]),
-        measures=joined([items["measures"] for items, _ in read]),
-        probes=joined([items.get("probes", {}) for items, _ in read]),
-        messages=messages,
-        manifest=about,
-        diverged=np.array(info.get("diverged", [None] * len(runs)), float),
-        recorded={name: (tuple(one["shape"][2:]), np.dtype(one["dtype"])) for name, one in described.items()},
-    )
-
-
-class Source:
-    """A group's folder; what it holds but the params is read once, when first asked for."""
-
-    def __init__(self, folder: Path, part: str) -> None:
-        self.folder, self.part = folder, part
-        self.configs: list[dict[str, Any]] = manifest.read(folder)["configs"]
-
-    @cached_property
-    def runs(self) -> list[str]:
-        return [cfg.digest_of(canonical)[:10] for canonical in self.configs]
-
-    @cached_property
-    def group(self) -> Group:
-        return read_group(self.folder, params=False)
-
-    def param(self, name: str) -> np.ndarray:
-        read, _ = read_chunks(self.folder, ("traj",), keys=(name,))
-        return joined([items["traj"] for items, _ in read])[name]
+from toylab.chunks import Arrays, blank
+from toylab.selection import column_of, either, matches, said, values_of
+from toylab.source import Group, Source, read_group
 
 
 class Named(Mapping[str, np.ndarray]):
@@ -159,7 +83,7 @@ class Sweep:
     @cached_property
     def columns(self) -> Arrays:
         """The same as arrays [R]: nan (or "") where a run lacks the field."""
-        return {name: _column(values) for name, values in self.fields.items()}
+        return {name: column_of(values) for name, values in self.fields.items()}
 
     @cached_property
     def steps(self) -> np.ndarray:
@@ -204,10 +128,10 @@ class Sweep:
         are equal where they agree to float32."""
         chosen = np.ones(len(self.runs), bool)
         for name, value in wanted.items():
-            chosen &= _matches(name, self._any_column(name), value)
+            chosen &= matches(name, self._any_column(name), value)
         if not chosen.any():
-            asked = " and ".join(f"{name} = {_said(value)}" for name, value in wanted.items())
-            there = "; ".join(f"{name}: {_values(self._any_column(name))}" for name in wanted)
+            asked = " and ".join(f"{name} = {said(value)}" for name, value in wanted.items())
+            there = "; ".join(f"{name}: {values_of(self._any_column(name))}" for name in wanted)
             raise ValueError(f"no run has {asked}: there are {there}.")
         rows, at = [], 0
         for mine in self.rows:
@@ -220,7 +144,7 @@ class Sweep:
         if name not in known:
             near = difflib.get_close_matches(name, known, 3, cutoff=0.4)
             raise ValueError(
-                f"{name!r} is no column: {f'did you mean {_or(near)}?' if near else _or(list(known)) + '.'}"
+                f"{name!r} is no column: {f'did you mean {either(near)}?' if near else either(list(known)) + '.'}"
             )
         return known[name]
 
@@ -241,7 +165,7 @@ class Sweep:
     def _param(self, name: str) -> np.ndarray:
         begun = [source.group for source in self.sources if len(source.group.steps)]
         if lacking := [group.name for group in begun if name not in group.recorded]:
-            raise ValueError(f"params[{name!r}] is not recorded in {_or(lacking)}: select the runs that have it.")
+            raise ValueError(f"params[{name!r}] is not recorded in {either(lacking)}: select the runs that have it.")
         of = [source.group.recorded.get(name) for source in self.sources]
         tail = self._one_shape(f"params[{name!r}]", [one and one[0] for one in of])
         blocks = (source.param(name) if one else None for source, one in zip(self.sources, of, strict=True))
@@ -292,7 +216,7 @@ def load(path: str | Path, *, params: bool = True) -> Sweep:
     if not found:
         raise store.StoreError(f"{path} holds no runs: run the stage train first.")
     sources = [Source(folder, part) for folder, part in found]
-    notes = [note for sweep in dict.fromkeys(folder.parent for folder, _ in found) for note in _absent(sweep)]
+    notes = [note for sweep in dict.fromkeys(folder.parent for folder, _ in found) for note in absent(sweep)]
     return Sweep(sources, [np.arange(len(source.configs)) for source in sources], params, notes)
 
 
@@ -324,48 +248,8 @@ def params_at(folder: Path, run: str, step: int) -> tuple[str, Params]:
     return group.runs[r], {name: value[r, at] for name, value in group.params.items()}
 
 
-def _absent(sweep: Path) -> list[str]:
+def absent(sweep: Path) -> list[str]:
     """What sweep.json names and is not there."""
-    path = sweep / "sweep.json"
-    named = store.read_json(path, sealed=True)["groups"] if path.exists() else {}
+    named = manifest.outline(sweep).get("groups", {})
     absent = [n for name, n in named.items() if not (sweep / name / "manifest.json").exists()]
     return [f"{sweep}: {len(absent)} of {len(named)} groups ({sum(absent)} runs) are not begun."] if absent else []
-
-
-def _column(values: list[Any]) -> np.ndarray:
-    kinds = {type(value) for value in values if value is not None}
-    if kinds and kinds <= {int, float, bool}:
-        return np.array([np.nan if value is None else value for value in values])
-    return np.array(["" if value is None else str(value) for value in values])
-
-
-def _matches(name: str, column: np.ndarray, value: Any) -> np.ndarray:
-    if callable(value):
-        found = np.asarray(value(column))
-        if found.shape != column.shape or found.dtype != bool:
-            raise ValueError(
-                f"the predicate of {name} gives {found.dtype} {list(found.shape)}: it must give a bool a run."
-            )
-        return found
-    if isinstance(value, list | tuple | set | range | np.ndarray):
-        return np.any([_matches(name, column, one) for one in value] or [np.zeros(len(column), bool)], axis=0)
-    if value is None:
-        return np.isnan(column) if column.dtype.kind == "f" else column == ""
-    number = isinstance(value, bool | int | float | np.number | np.bool_)
-    if number != (column.dtype.kind in "bif"):
-        return np.zeros(len(column), bool)
-    return np.isclose(column, value, rtol=1e-6, atol=0) if column.dtype.kind == "f" else column == value
-
-
-def _said(value: Any) -> str:
-    return "what the predicate asks" if callable(value) else repr(value)
-
-
-def _values(column: np.ndarray) -> str:
-    values = np.unique(column).tolist()
-    more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
-    return ", ".join(f"{value:.7g}" if isinstance(value, float) else repr(value) for value in values[:SHOWN]) + more
-
-
-def _or(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

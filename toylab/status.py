@@ -114,8 +114,7 @@ def written(sheet: Sheet) -> str:
 
 def _named(sweep: Path) -> dict[str, int | None]:
     """The groups of one sweep: those its sweep.json names, and those that are there."""
-    path = sweep / "sweep.json"
-    named = dict(store.read_json(path, sealed=True)["groups"]) if path.exists() else {}
+    named: dict[str, int | None] = dict(manifest.outline(sweep).get("groups", {}))
     return named | {
         found.parent.name: None for found in sorted(sweep.glob("*/manifest.json")) if found.parent.name not in named
     }
@@ -142,8 +141,8 @@ def _chunks(folder: Path, verify: bool) -> tuple[list[dict[str, Any]], str, str]
 
 def _stopped(folder: Path, otherwise: str) -> tuple[str, str]:
     """Nobody holds the group: whether its last try failed, and who tried."""
-    if (folder / "failed.json").exists():
-        return "failed", store.read_json(folder / "failed.json").get("error", "")
+    if (folder / manifest.FAILED).exists():
+        return "failed", store.read_json(folder / manifest.FAILED).get("error", "")
     known = (folder / "owner.json").exists()
     return otherwise, f"last held by {_holder(folder)}" if known else ""
 
@@ -158,8 +157,7 @@ def _holder(folder: Path) -> str:
 
 def _command(sweep: Path, part: str, page: Path) -> str:
     """What was typed: as sweep.json has it; else as the page's manifest has; else the page itself."""
-    path = sweep / "sweep.json"
-    record = store.read_json(path, sealed=True) if path.exists() else {}
+    record = manifest.outline(sweep)
     if not record.get("command") and (page / "manifest.json").exists():
         record = store.read_json(page / "manifest.json")
         record = record.get("parts", {}).get(part, record)

@@ -18,7 +18,7 @@ from toylab import store, train
 from toylab.base import Config, State
 from toylab.group import Interrupted, Progress, run_group
 from toylab.lanes import compiled
-from toylab.manifest import Spec
+from toylab.manifest import FAILED, SWEEP, Spec, outline
 from toylab.manifest import read as read_manifest
 from toylab.plan import Plan, environment
 from toylab.records import Group, Sweep, folders, has_run, load, params_at
@@ -31,7 +31,6 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_RUNS = 256  # a group is the unit of folder, lock and resume
-SWEEP, FAILED = "sweep.json", "failed.json"
 
 
 def log_then_linear(first: int, last: int, n: int) -> np.ndarray:
@@ -127,10 +126,7 @@ def begin(
 
 def groups_in(folder: Path, configs: Sequence[Config], group_size: int | None = None) -> dict[str, list[Config]]:
     """`groups`, cut as the sweep in `folder` was begun; as asked where none was."""
-    if (path := folder / SWEEP).exists():
-        begun = store.read_json(path, sealed=True)
-        if begun.get("schema", 1) > store.SCHEMA:
-            raise store.newer(path, begun["schema"], store.SCHEMA)
+    if begun := outline(folder):
         group_size = begun["group_size"]
     elif any(folder.glob("*/manifest.json")):
         group_size = MAX_RUNS  # begun before sweeps were outlined
