@@ -1,0 +1,46 @@
+"""Columns of a sweep's configs, which of its runs have a wanted value, and how both are told."""
+
+from typing import Any
+
+import numpy as np
+
+SHOWN = 12  # values that a message lists
+
+
+def column_of(values: list[Any]) -> np.ndarray:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds and kinds <= {int, float, bool}:
+        return np.array([np.nan if value is None else value for value in values])
+    return np.array(["" if value is None else str(value) for value in values])
+
+
+def matches(name: str, column: np.ndarray, value: Any) -> np.ndarray:
+    if callable(value):
+        found = np.asarray(value(column))
+        if found.shape != column.shape or found.dtype != bool:
+            raise ValueError(
+                f"the predicate of {name} gives {found.dtype} {list(found.shape)}: it must give a bool a run."
+            )
+        return found
+    if isinstance(value, list | tuple | set | range | np.ndarray):
+        return np.any([matches(name, column, one) for one in value] or [np.zeros(len(column), bool)], axis=0)
+    if value is None:
+        return np.isnan(column) if column.dtype.kind == "f" else column == ""
+    number = isinstance(value, bool | int | float | np.number | np.bool_)
+    if number != (column.dtype.kind in "bif"):
+        return np.zeros(len(column), bool)
+    return np.isclose(column, value, rtol=1e-6, atol=0) if column.dtype.kind == "f" else column == value
+
+
+def said(value: Any) -> str:
+    return "what the predicate asks" if callable(value) else repr(value)
+
+
+def values_of(column: np.ndarray) -> str:
+    values = np.unique(column).tolist()
+    more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
+    return ", ".join(f"{value:.7g}" if isinstance(value, float) else repr(value) for value in values[:SHOWN]) + more
+
+
+def either(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
