@@ -240,3 +240,86 @@ def test_a_damaged_newest_chunk_is_named_and_made_anew(resumed, tmp_path):
     assert process.returncode == 0, err
     assert f"the chunk at step {steps[-1]} in" in out and f"set aside as damaged-{steps[-1]}" in out
     assert same(everything(tmp_path / "grokking" / "runs"), everything(resumed.straight))
+
+
+# --- memory
+
+SHORT = """
+import resource, sys, threading, time
+from pathlib import Path
+from toylab import configs, sweep
+from toylab.base import Config
+from toylab.models import ModularMLP, Net
+from toylab.optim import AdamW
+from toylab.tasks import ModularArithmetic
+
+threading.stack_size(1 << 18)  # what is short is to be the numbers' memory, not that of threads
+UNLIMITED = resource.RLIM_INFINITY
+
+def config(seed):
+    net = Net.of(ModularMLP, d_vocab=61, d_vocab_out=61, d_model=32, d_mlp=256)
+    return configs.check(Config(ModularArithmetic(p=61, n_train=3000), net, AdamW(lr=1e-3), seed=seed))
+
+def tell(progress):
+    for message in progress.messages:
+        print(message, flush=True)
+        resource.setrlimit(resource.RLIMIT_AS, (UNLIMITED, UNLIMITED))
+    if progress.step == 6 and not progress.messages and len(sys.argv) > 2:  # the end of a chunk: no lane is at work
+        time.sleep(0.5)
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + int(sys.argv[2]), UNLIMITED))
+
+spec, plan = sweep.Spec(saves=range(0, 14, 2)), sweep.Plan(lane=16, beat=1, chunk=2)
+sweep.run([config(seed) for seed in range(16)], spec, Path(sys.argv[1]), plan=plan, report=tell)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits its own memory by RLIMIT_AS and reads /proc")
+def test_short_of_memory_it_goes_on_at_half_the_width_and_says_so(tmp_path):
+    (tmp_path / "short.py").write_text(SHORT)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "MALLOC_MMAP_THRESHOLD_": "1000000"}
+    said = []
+    for name, limit in (("enough", []), ("short", ["60000000"])):
+        command = [sys.executable, str(tmp_path / "short.py"), str(tmp_path / name), *limit]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    assert said[0] == "" and "memory ran out at 16 runs a lane; it goes on from step 6 at 8. Bits may differ" in said[1]
+    (short,), (enough,) = sweep.load(tmp_path / "short"), sweep.load(tmp_path / "enough")
+    (narrowed,) = short.manifest["narrowed"]
+    assert narrowed["step"] == 6 and narrowed["lane"] == [16, 8] and short.manifest["plan"]["lane"] == 8
+    for name, value in {**enough.params, **enough.measures}.items():
+        np.testing.assert_allclose({**short.params, **short.measures}[name], value, atol=1e-4, err_msg=name)
+        if value is not enough.measures.get(name):
+            np.testing.assert_array_equal(short.params[name][:, :4], value[:, :4])  # what was committed before
+
+
+# --- the disk
+
+FILLED = """
+import resource, sys
+from pathlib import Path
+sys.argv, code = [sys.argv[0], sys.argv[1]], Path(sys.argv[2]).read_text()
+import signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit then fails like one on a full disk
+
+def fill(progress):
+    if progress.step >= 20_000:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))
+
+exec(code.replace("report=tell", "report=fill"))
+"""
+
+
+def test_a_full_disk_costs_the_chunk_in_hand_and_the_same_command_goes_on(killed, tmp_path):
+    """`killed` has the unbroken run of the same script."""
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "filled.py").write_text(FILLED)
+    process = pinned(tmp_path / "filled.py", tmp_path / "runs", tmp_path / "train.py", stderr=subprocess.PIPE)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 1
+    last = n_chunks(tmp_path / "runs")
+    assert "make room and run the same command again: it goes on from there" in err.splitlines()[-1] and last > 3
+    assert f"All points up to step {max(chunk_files(tmp_path / 'runs'))} are safe" in err
+    assert pinned(tmp_path / "train.py", tmp_path / "runs", stdout=subprocess.DEVNULL).wait(300) == 0
+    assert same(everything(tmp_path / "runs"), everything(killed.straight))
