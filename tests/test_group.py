@@ -188,11 +188,12 @@ def test_groups_of_the_same_shapes_share_the_first_ones_plan(tmp_path, monkeypat
 
     def chosen(configs, saves, probes, keep, lane):
         asked.append(len(configs))
-        return Plan(1, 2, 4)
+        return Plan(len(configs), 2, 4)
 
     monkeypatch.setattr("toylab.manifest.choose_plan", chosen)
-    sweep.run([tiny(0), tiny(0, n_train=61), tiny(0, n_train=62), tiny(1, n_train=62)], Spec(saves=(0, 5)), tmp_path)
-    assert asked == [1, 2]
+    configs = [*(tiny(seed) for seed in range(4)), *(tiny(seed, n_train=61) for seed in range(5))]
+    sweep.run(configs, Spec(saves=(0, 5)), tmp_path, group_size=4)
+    assert asked == [4, 1]  # the second group of 4 has the first's plan; of the last a lane would be mostly padding
 
 
 @pytest.mark.parametrize("name", ["sweep.json", "*/manifest.json"])

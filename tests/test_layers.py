@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "train": "losses",
     "importers": "models",
     "lanes": "train configs",
-    "plan": "lanes train",
+    "plan": "memory lanes train",
     "chunks": "store train",
     "manifest": "plan lanes store configs",
     "group": "manifest plan lanes chunks train store configs",

@@ -15,7 +15,7 @@ import jax
 import jaxlib
 import numpy as np
 
-from toylab import train
+from toylab import memory, train
 from toylab.base import Analyzer, Config
 from toylab.lanes import Lane, Probes, first_state, stacked
 
@@ -102,7 +102,10 @@ def _seconds_by_width(
 ) -> dict[int, float]:
     """Seconds of a step of all runs, by width; those that do not fit into memory are left out."""
     seconds: dict[int, float] = {}
+    each = memory.needed(configs[0], 1, 1, probes, keep)
     for width in widths:
+        if width > shards and len(widths) > 1 and width // shards * each > memory.budget():
+            continue
         try:
             step = _seconds_a_step(configs, width, shards, tuple(probes.items()), keep)
         except (MemoryError, jax.errors.JaxRuntimeError) as error:

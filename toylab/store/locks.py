@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from toylab.store.errors import Damaged, InUse, Lost, Refused, StoreError, first_line, size
 from toylab.store.files import read_json, write_json
@@ -26,10 +27,8 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
     """
     token = secrets.token_hex(8)
     with (folder / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InUse(f"{folder} is in use by {owner(folder)}: wait for it or choose another --out.") from None
+        if not _taken(file):
+            raise InUse(f"{folder} is in use by {owner(folder)}: wait for it or choose another --out.")
         since = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         write_json(folder / OWNER, {"host": os.uname().nodename, "pid": os.getpid(), "token": token, "since": since})
 
@@ -42,6 +41,16 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
                 raise Lost(f"{folder} was taken over by {owner(folder)}: this process writes nothing more to it.")
 
         yield mine
+
+
+def _taken(file: IO[str]) -> bool:
+    """Takes the lock, in several tries: `is_locked` may be looking at it."""
+    for pause in (0.0, 0.05, 0.2):
+        time.sleep(pause)
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
 
 
 def owner(folder: Path) -> str:
