@@ -166,7 +166,9 @@ def test_modular_mlp_takes_patches():
     np.testing.assert_allclose(ablated, logits - removed, rtol=1e-4, atol=1e-6)
     same = net.apply(params, tokens, {"mlp_pre": lambda x, layer: x, "mlp_post": lambda x, layer: x})[0]
     np.testing.assert_array_equal(same, logits)
-    with pytest.raises(ValueError, match=r"^patch names \['z'\]: the activations are mlp_pre, mlp_post\.$"):
+    exchanged = net.apply(params, tokens, {"embed": lambda x, layer: x.at[:, 1].set(params["W_E"][1][tokens[:, 0]])})[0]
+    np.testing.assert_allclose(exchanged, logits[tokens[:, 0] * 6], rtol=1e-5, atol=1e-6)  # the logits of (a, a)
+    with pytest.raises(ValueError, match=r"^patch names \['z'\]: the activations are embed, mlp_pre, mlp_post\.$"):
         net.apply(params, tokens, {"z": lambda x, layer: x})
     with pytest.raises(ValueError, match=r"^tokens has shape \(25,\)"):
         net.apply(params, tokens[:, 0])

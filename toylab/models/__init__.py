@@ -20,15 +20,18 @@ from flax import nnx, struct
 from jax import Array
 
 from toylab.base import Cache, Params, Patch, static
+from toylab.models.biased import BiasedTransformer
 from toylab.models.decoder import FeatureDecoder
 from toylab.models.exemplars import ExemplarTransformer
 from toylab.models.handbuilt import FractionOfPrevious, Histogram, InductionMachine, Reverse
 from toylab.models.mlp import ModularMLP
+from toylab.models.pizza import PizzaLinear, PizzaTransformer
 from toylab.models.relu import ToyModel, UntiedToyModel
 from toylab.models.sae import SparseAutoencoder
 from toylab.models.transformer import Transformer
 
 __all__ = [
+    "BiasedTransformer",
     "ExemplarTransformer",
     "FeatureDecoder",
     "FractionOfPrevious",
@@ -36,6 +39,8 @@ __all__ = [
     "InductionMachine",
     "ModularMLP",
     "Net",
+    "PizzaLinear",
+    "PizzaTransformer",
     "Reverse",
     "SparseAutoencoder",
     "ToyModel",
@@ -85,14 +90,17 @@ class Net(struct.PyTreeNode):
 
     def check(self) -> "Net":
         """Sizes are whole and positive, leaves above 0; what is 0 by default (or d_mlp: no MLP) may be 0, and such a leaf
-        any finite number. Then the module's own rules."""
+        any finite number; a share (`SHARES` of the module) lies in [0, 1]. Then the module's own rules."""
         optional = {"d_mlp", *(name for name, (_, default) in fields(self.module).items() if default == 0)}
         for name, value in self.sizes:
             least = 0 if name in optional else 1
             if isinstance(value, int) and not isinstance(value, bool) and value < least:
                 raise ValueError(f"net.{name} is {value}: it must be at least {least}.")
         for name, value in self.leaves.items():
-            if not value > 0 and not (name in optional and np.isfinite(value)):
+            if name in getattr(self.module, "SHARES", ()):
+                if not 0 <= value <= 1:
+                    raise ValueError(f"net.{name} is {value!s}: it must lie in [0, 1].")
+            elif not value > 0 and not (name in optional and np.isfinite(value)):
                 raise ValueError(f"net.{name} is {value!s}: it must be above 0.")
         for name, function in self.clamps:
             if not callable(function) or "<" in getattr(function, "__qualname__", "<"):

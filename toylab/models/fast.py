@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -45,7 +44,7 @@ def logits(net: "Transformer", x: Array) -> Array:
 
 def _attention(net: "Transformer", layer: int, resid: Array, at: slice) -> Array:
     """z [B, Q, H, d_head] for the queries at `at`, from resid [B, P, d_model]."""
-    one_head = net.n_heads == 1 and net.positions in ("abs", "none")
+    one_head = net.n_heads == 1 and net.positions in ("abs", "none") and not net.blends
     if one_head and at.start == -1:
         return asked_once(net.reads("k", layer, resid), *(W[layer, 0] for W in (net.W_Q, net.W_K, net.W_V)))
     if one_head and net.W_Q.shape[2] == net.W_Q.shape[3]:  # x W_Q W_Kᵀ meets x as it is
@@ -55,8 +54,7 @@ def _attention(net: "Transformer", layer: int, resid: Array, at: slice) -> Array
         q, k = _heads(net, "q", layer, resid[:, at]), _heads(net, "k", layer, resid)
     v = _heads(net, "v", layer, resid)
     if q.shape[2] > 1 and 4 * k.shape[2] < q.shape[3]:  # turning q, k, v about costs more
-        pattern = jax.nn.softmax(net.scores(layer, q, k), axis=-1)
-        return jnp.swapaxes(pattern @ v, 1, 2)
+        return jnp.swapaxes(net.pattern(net.scores(layer, q, k)) @ v, 1, 2)
     extra = None
     if net.positions == "rotary":
         q, k = (rotated(x, k.shape[2]) for x in (q, k))
@@ -65,7 +63,7 @@ def _attention(net: "Transformer", layer: int, resid: Array, at: slice) -> Array
         extra = jnp.swapaxes(by_key(by_distance), 2, 3)  # [B, H, P, Q]
     q, k, v = (jnp.swapaxes(x, 2, 3) for x in (q, k, v))  # [B, H, d_head, P]
     z = attend_last(q, k, v, extra) if q.shape[3] == 1 else attend(q, k, v, extra, net.causal)
-    return jnp.transpose(z, (0, 3, 1, 2))
+    return net.blend(jnp.transpose(z, (0, 3, 1, 2)), jnp.transpose(v, (0, 3, 1, 2)))
 
 
 def _heads(net: "Transformer", name: str, layer: int, resid: Array) -> Array:
@@ -94,4 +92,5 @@ def _from_tables(net: "Transformer", tokens: Array, at: slice) -> tuple[Array, A
         scores = rows(scores, pairs.reshape(batch, len(q) * len(k))).reshape(batch, len(q), len(k), q.shape[2])
     else:
         scores = jnp.einsum("bqhe,bkhe->bqkh", rows(q, tokens[:, at]), rows(k, tokens))
-    return heads_last(scores / q.shape[-1] ** 0.5, v, net.causal), rows(table[at], tokens[:, at])
+    z = heads_last(scores / q.shape[-1] ** 0.5, v, net.causal)
+    return net.blend(z, v), rows(table[at], tokens[:, at])

@@ -1,5 +1,6 @@
 """One-hidden-layer networks for pairs of tokens (Gromov 2023; the CPU variant of Nanda et al. 2023's circuit)."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -14,7 +15,8 @@ class ModularMLP(nnx.Module):
     """tokens int [B, ≥ 2] → logits [B, d_vocab_out]: `φ(E_a W_in[0] + E_b W_in[1]) W_U`, no biases.
 
     `W_E [2, d_vocab, d_model]` (separate) or `[d_vocab, d_model]` (shared); `W_in [2, d_model, d_mlp]`, one block an
-    operand; `W_U [d_mlp, d_vocab_out]`. Only the first two tokens are read, so the task's "=" may follow.
+    operand; `W_U [d_mlp, d_vocab_out]`. Only the first two tokens are read, so the task's "=" may follow. To differentiate
+    by the embeddings, patch "embed" [B, 2, d_model].
     """
 
     def __init__(
@@ -41,15 +43,24 @@ class ModularMLP(nnx.Module):
 
     def __call__(self, tokens: Array, patch: Patch | None = None, full: bool = True) -> tuple[Array, Cache]:
         patch = patch or {}
-        if unknown := set(patch) - {"mlp_pre", "mlp_post"}:
-            raise ValueError(f"patch names {sorted(unknown)}: the activations are mlp_pre, mlp_post.")
+        if unknown := set(patch) - {"embed", "mlp_pre", "mlp_post"}:
+            raise ValueError(f"patch names {sorted(unknown)}: the activations are embed, mlp_pre, mlp_post.")
         if tokens.ndim != 2 or tokens.shape[1] < 2:
             raise ValueError(f"tokens has shape {tokens.shape}: it must be [batch, at least 2 positions].")
-        table = jnp.einsum(
-            "...vd,odm->ovm" if self.embedding == "shared" else "ovd,odm->ovm", self.W_E[...], self.W_in[...]
-        )
-        pre = table[0][tokens[:, 0]] + table[1][tokens[:, 1]]  # [B, d_mlp]; depends on each operand through a table
+        pre = self._from_embeddings(tokens, patch["embed"]) if "embed" in patch else self._from_tables(tokens)
         pre = patch["mlp_pre"](pre, 0) if "mlp_pre" in patch else pre
         post = jax.nn.relu(pre) if self.activation == "relu" else pre**2
         post = patch["mlp_post"](post, 0) if "mlp_post" in patch else post
         return post @ self.W_U, {"mlp_pre": pre[None], "mlp_post": post[None]} if full else {}
+
+    def _from_tables(self, tokens: Array) -> Array:
+        """[B, d_mlp]: what enters the MLP depends on each operand through a table."""
+        shared = self.embedding == "shared"
+        table = jnp.einsum("...vd,odm->ovm" if shared else "ovd,odm->ovm", self.W_E[...], self.W_in[...])
+        return table[0][tokens[:, 0]] + table[1][tokens[:, 1]]
+
+    def _from_embeddings(self, tokens: Array, change: Callable[[Array, int], Array]) -> Array:
+        """The same from the two tokens' embeddings, which `change` has seen."""
+        tables = (self.W_E, self.W_E) if self.embedding == "shared" else (self.W_E[0], self.W_E[1])
+        both = jnp.stack([table[tokens[:, operand]] for operand, table in enumerate(tables)], axis=1)
+        return jnp.einsum("bod,odm->bm", change(both, 0), self.W_in[...])

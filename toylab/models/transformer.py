@@ -22,6 +22,7 @@ ACTIVATIONS = {
     "relu": jax.nn.relu,
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
 }  # gelu: torch's exact erf
+EMBED = "embed"  # patched only, with layer 0: what the tokens (or x) enter as, [B, P, d_model], before positions
 INPUTS = ("q_input", "k_input", "v_input")  # patched only: the residual [B, H, P, d_model] as each head reads it
 MLP_INPUT = "mlp_input"  # and [B, P, d_model] as the MLP does, before LayerNorm
 ATTENTION = ("q", "k", "v", "scores", "pattern", "z", "result", "attn_out")
@@ -32,7 +33,10 @@ class Transformer(nnx.Module):
     """tokens int [B, P] → logits [B, C] (read-out "last") or [B, P, C] ("all"), C = d_vocab_out, P ≤ n_ctx.
 
     With inputs "vectors", x [B, P, d_vocab] enters as x W_E; with "residual", x [B, P, d_model] as it is, without W_E.
+    To differentiate by the embeddings of given tokens, patch them in: `patch={"embed": lambda value, layer: E}`.
     """
+
+    blends: bool = False  # whether `pattern` is more than a softmax (pizza.py)
 
     def __init__(
         self,
@@ -140,7 +144,7 @@ class Transformer(nnx.Module):
     def _full(self, x: Array, patch: Patch) -> tuple[Array, Cache]:
         """The plain form: every position of every layer, each activation passing through its patch into the cache."""
         known = ("resid_pre", *ATTENTION, *(MLP if self.d_mlp else ()), "resid_post")
-        patchable = (*INPUTS, *((MLP_INPUT,) if self.d_mlp else ()), *known)
+        patchable = (EMBED, *INPUTS, *((MLP_INPUT,) if self.d_mlp else ()), *known)
         if unknown := set(patch) - set(patchable):
             raise ValueError(f"patch names {sorted(unknown)}: the activations are {', '.join(patchable)}.")
         layers: list[Cache] = []
@@ -149,16 +153,16 @@ class Transformer(nnx.Module):
             layers[-1][name] = patch[name](value, len(layers) - 1) if name in patch else value
             return layers[-1][name]
 
-        resid = self.enter(x)
+        resid = self.enter(x, patch)
         for layer in range(self.n_layers):
             layers.append({})
             resid = keep("resid_pre", resid)
             q, k, v = (keep(name, self._heads(name, layer, resid, patch)) for name in "qkv")
             scores = keep("scores", self.scores(layer, q, k))
-            pattern = keep("pattern", jax.nn.softmax(scores, axis=-1))
+            pattern = keep("pattern", self.pattern(scores))
             z = keep("z", jnp.einsum("bhqk,bhke->bhqe", pattern, v))
             result = keep("result", jnp.einsum("bhqe,hed->bhqd", z, self._output(layer)))
-            resid = resid + keep("attn_out", jnp.sum(result, axis=1))
+            resid = resid + keep("attn_out", self.attended(layer, result))
             if self.d_mlp:
                 read = patch[MLP_INPUT](resid, layer) if MLP_INPUT in patch else resid
                 x = self.norm(read, "ln2", layer)
@@ -169,9 +173,10 @@ class Transformer(nnx.Module):
         cache = {name: jnp.stack([kept[name] for kept in layers]) for name in known}
         return self.read_out(resid[:, -1] if self.readout == "last" else resid), cache
 
-    def enter(self, x: Array) -> Array:
+    def enter(self, x: Array, patch: Patch | None = None) -> Array:
         """The residual before the first layer, [B, P, d_model]."""
         resid = x if self.inputs == "residual" else x @ self.W_E if self.inputs == "vectors" else self.W_E[x]
+        resid = patch[EMBED](resid, 0) if patch and EMBED in patch else resid
         return resid + self.W_pos[: x.shape[1]] if self.positions == "abs" else resid
 
     def reads(self, name: str, layer: int, resid: Array) -> Array:
@@ -204,6 +209,19 @@ class Transformer(nnx.Module):
             scores = scores + by_key(jnp.einsum("bhqe,hne->bhqn", q, self.W_rel[layer][:, : k.shape[2]]))
         scores = scores / q.shape[-1] ** 0.5
         return jnp.where(visible(*scores.shape[2:]), scores, -jnp.inf) if self.causal else scores
+
+    def pattern(self, scores: Array) -> Array:
+        """How much each query takes of each key, [B, H, Q, P]."""
+        return jax.nn.softmax(scores, axis=-1)
+
+    def attended(self, layer: int, result: Array) -> Array:
+        """What attention adds to the residual, [B, P, d_model], from what each head does, [B, H, P, d_model]."""
+        return jnp.sum(result, axis=1)
+
+    def blend(self, z: Array, v: Array) -> Array:
+        """What `pattern` makes of values v [B, P, H, d_head], from what the softmax alone makes of them, z [B, Q, H,
+        d_head]: the fast path's form of it."""
+        return z
 
     def read_out(self, resid: Array, product: Callable[[Array, Array], Array] = jnp.matmul) -> Array:
         """Logits from the residual after the last layer; `product` of it with W_U."""

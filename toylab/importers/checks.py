@@ -1,0 +1,108 @@
+"""What a source must be before it becomes params: each refusal is one sentence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from toylab.base import Params
+from toylab.importers.rules import Arrays, Fit, Form, Settings, fit
+from toylab.models import Net
+
+
+def declared(arrays: Arrays, ignore: Sequence[str]) -> Arrays:
+    """The arrays without those that are declared to be no weights, and without empty `_extra_state`s of torch modules."""
+    if absent := sorted(set(ignore) - set(arrays)):
+        raise ValueError(f"ignore names {', '.join(absent)}: the source has {', '.join(sorted(arrays))}.")
+    kept = {key: array for key, array in arrays.items() if key not in ignore}
+    kept = {key: array for key, array in kept.items() if not (key.endswith("_extra_state") and array.size == 0)}
+    if not kept:
+        raise ValueError("source holds no arrays.")
+    if empty := sorted(f"{key} {list(array.shape)}" for key, array in kept.items() if array.size == 0):
+        raise ValueError(f"source has empty arrays: {', '.join(empty)}.")
+    return kept
+
+
+def values(key: str, array: np.ndarray) -> np.ndarray:
+    """An array of weights: finite floats, float16 as float32."""
+    if array.dtype.kind not in "fV" or str(array.dtype) not in ("float16", "float32", "float64", "bfloat16"):
+        raise ValueError(f"{key} has dtype {array.dtype}: weights are float16, float32, float64 or bfloat16.")
+    array = array.astype(np.float32) if array.dtype.itemsize == 2 else array
+    if n_bad := int(np.size(array) - np.count_nonzero(np.isfinite(array))):
+        raise ValueError(f"{key} has {n_bad:,} of {array.size:,} entries nan or inf: weights must be finite.")
+    return array
+
+
+def instance(arrays: Arrays, given: Settings) -> Arrays:
+    """One of the models that the toy models' code trains side by side: config.instance of the first axis."""
+    W = arrays.get("W")
+    if W is None or W.ndim != 3:
+        return arrays
+    chosen = given.get("instance", 0 if len(W) == 1 else None)
+    if isinstance(chosen, bool) or not isinstance(chosen, int) or not 0 <= chosen < len(W):
+        raise ValueError(
+            f"config.instance is {chosen!r}: W has {len(W)} instances, so it must be 0 to {len(W) - 1}; load one at a time."
+        )
+    return {key: array[chosen] if array.shape[:1] == W.shape[:1] else array for key, array in arrays.items()}
+
+
+def hint(forms: Mapping[str, tuple[Form, ...]], layout: str, best: Fit, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Which other layouts the keys and shapes fit better."""
+    others = {name: min(fit(form, shapes).n_problems for form in own) for name, own in forms.items() if name != layout}
+    least = min(others.values())
+    if least >= best.n_problems:
+        return ""
+    named = " or ".join(name for name, n_problems in others.items() if n_problems == least)
+    return f"; the keys look like layout {named}"
+
+
+def without_zeros(best: Fit, weights: Arrays) -> Fit:
+    """The fit without the form's droppable part where all of its arrays are 0: frozen biases."""
+    part = best.form.droppable
+    rules = [rule for rule in best.rules if part in rule.parts]
+    if not rules or any(weights[key].any() for rule in rules for key in rule.keys(best.n_layers)):
+        return best
+    return replace(best, parts=best.parts - {part})
+
+
+def check_masks(best: Fit, arrays: Arrays) -> None:
+    """A causal network's mask must be the causal one."""
+    for key, array in arrays.items():
+        if key.endswith("attn.mask") and not np.array_equal(np.asarray(array, bool), np.tri(len(array), dtype=bool)):
+            raise ValueError(f"{key} is no causal mask: attention here sees all positions up to its own.")
+
+
+def fitting(net: Net, params: Params) -> Params:
+    """The params if they are what the net takes: the last line behind all other checks."""
+    wanted = {name: value.shape for name, value in jax.eval_shape(net.init, jax.random.key(0)).items()}
+    found = {name: tuple(value.shape) for name, value in params.items()}
+    if found == wanted:
+        return params
+    missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    misshapen = [
+        f"{name} {list(found[name])} where {list(wanted[name])} is wanted"
+        for name in sorted(set(found) & set(wanted))
+        if found[name] != wanted[name]
+    ]
+    named = {"missing": missing, "extra": extra, "misshapen": misshapen}
+    told = "; ".join(f"{what} {', '.join(names)}" for what, names in named.items() if names)
+    raise ValueError(f"source does not fit {net.module.__name__} as config has it: {told}.")
+
+
+def their_arrays(best: Fit, arrays: Arrays) -> Arrays:
+    """A layout's arrays of params, its droppable part written as 0 where it was dropped."""
+    written: Arrays = {}
+    for rule in best.rules:
+        written |= rule.write(arrays[rule.name], best.n_layers, best.sizes)
+    part = best.form.droppable
+    if part and part not in best.parts:
+        for rule in best.form.rules:
+            if rule.parts == (part,):
+                written |= rule.zeros(best.n_layers, best.sizes)
+    return written
+
+
+def as_params(arrays: Arrays) -> Params:
+    return {name: jnp.asarray(array) for name, array in arrays.items()}

@@ -1,0 +1,131 @@
+"""Arrays out of files that strangers wrote: never a pickle, and no size is believed before it is held against the file."""
+
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toylab.importers import safetensors
+from toylab.importers.safetensors import MAX_AXES, MAX_BYTES
+
+SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
+MAX_SETTINGS = 1 << 20  # bytes of a JSON file
+
+
+def arrays_of(source: Any) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
+    """(arrays by key, settings found with them or None) of a mapping, or a file by its suffix."""
+    if isinstance(source, Mapping):
+        return {str(key): _plain(str(key), value) for key, value in source.items()}, None
+    if not isinstance(source, str | Path):
+        raise ValueError(f"source is a {type(source).__name__}: it must be a path or a mapping of arrays.")
+    path = Path(source)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"source is {path}: a path must end in {', '.join(SUFFIXES)}.")
+    if not path.is_file():
+        raise ValueError(f"source is {path}: there is no such file.")
+    if path.suffix == ".safetensors":
+        arrays, metadata = safetensors.read(path)
+        text = metadata.get("settings")
+        return arrays, json.loads(text) if isinstance(text, str) else beside(path)
+    return (_npz(path) if path.suffix == ".npz" else _torch(path)), beside(path)
+
+
+def beside(path: Path) -> dict[str, Any] | None:
+    """The settings that a training run left beside its weights: `NAME.config.json`, or `config_NAME.json` of
+    `model_NAME.pt` as in the repository of Zhong et al. 2023."""
+    names = [f"{path.stem}.config.json"]
+    if path.stem.startswith("model_"):
+        names.append(f"config_{path.stem.removeprefix('model_')}.json")
+    found = [path.with_name(name) for name in names if path.with_name(name).is_file()]
+    return settings_of(found[0]) if found else None
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    if not path.is_file() or path.stat().st_size > MAX_SETTINGS:
+        raise ValueError(f"config is {path}: it must be a JSON file of at most {MAX_SETTINGS:,} bytes.")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"config is {path}: it is not JSON.") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"config is {path}: it holds a {type(found).__name__}, not a mapping.")
+    return found
+
+
+def _plain(key: str, value: Any) -> np.ndarray:
+    """A numpy array of an array of any kind; a torch tensor as it is, bfloat16 as float32."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.layout) != "torch.strided" or value.is_quantized or value.numel() * 8 > MAX_BYTES:
+            raise ValueError(
+                f"{key} is a tensor of layout {value.layout}, {list(value.shape)}: it must be a plain one."
+            )
+        value = value.float() if str(value.dtype) in ("torch.bfloat16", "torch.float16") else value
+        value = value.numpy()
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        raise ValueError(f"{key} is a {type(value).__name__}: it must be an array.")
+    return np.asarray(value)
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    """Every header is read before any array."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if (total := sum(entry.file_size for entry in entries)) > MAX_BYTES:
+                raise ValueError(f"{path} has {total:,} bytes of arrays: at most {MAX_BYTES:,} are read.")
+            for entry in entries:
+                _check_npy(path, archive, entry)
+        with np.load(path, allow_pickle=False) as found:
+            return {key: found[key] for key in found.files}
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise ValueError(f"{path} is no .npz archive, or cut short.") from error
+
+
+def _check_npy(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    name = entry.filename.removesuffix(".npy")
+    try:
+        with archive.open(entry) as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+            header = file.tell()
+    except (ValueError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError(f"{path} is damaged: {name} is no array.") from error
+    if dtype.hasobject:
+        raise ValueError(f"{path} has {name} of dtype object, a pickle: it must hold plain numbers.")
+    if len(shape) > MAX_AXES or math.prod(shape) * dtype.itemsize != entry.file_size - header:
+        raise ValueError(f"{path} is damaged: {name} {list(shape)} of {dtype} does not have its number of bytes.")
+
+
+def _torch(path: Path) -> dict[str, np.ndarray]:
+    """A state dict, by torch's own reader for plain tensors (`weights_only=True`), which runs no code of the file's."""
+    try:
+        import torch
+    except ImportError as error:
+        raise ModuleNotFoundError(f"{path} needs torch: pip install 'toylab[torch]'.") from error
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is no archive of torch.save but a bare pickle or cut short: it is not read.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(entry.file_size for entry in archive.infolist())
+        if total > MAX_BYTES:
+            raise ValueError(f"{path} has {total:,} bytes of arrays: at most {MAX_BYTES:,} are read.")
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except ValueError:
+        raise
+    except Exception as error:  # torch raises what its unpickler, its reader or zip did
+        reason = " ".join(str(error).split(". ")[0].split())[:160]
+        raise ValueError(f"{path} holds more than plain tensors, or is damaged, and is not read ({reason}).") from error
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{path} holds a {type(found).__name__}: it must hold a state dict, name → tensor.")
+    within = [key for key, value in found.items() if isinstance(value, Mapping)]
+    if within:
+        raise ValueError(
+            f"{path} holds a state dict within: hand over torch.load(path, weights_only=True)[{within[0]!r}] as source."
+        )
+    return {str(key): _plain(str(key), value) for key, value in found.items() if value is not None}

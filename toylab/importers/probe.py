@@ -1,0 +1,61 @@
+"""A loaded network against logits of the original: what finds a square matrix that lies the wrong way."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from toylab.base import Params
+from toylab.importers.rules import Arrays
+from toylab.models import Net
+
+TOLERANCE = 1e-3  # of the largest logit; float32 sums in another order differ by about 1e-6
+
+
+def check_probe(net: Net, weights: Arrays, converted: Callable[[Arrays], Params], probe: tuple[Any, Any]) -> None:
+    """Raise one sentence with the largest difference, and the square array by whose transpose it vanishes, if any."""
+    inputs, wanted = np.asarray(probe[0]), np.asarray(probe[1], np.float64)
+    if not np.isfinite(wanted).all():
+        raise ValueError("probe has logits that are nan or inf.")
+    n_tokens = getattr(net, "d_vocab", np.inf)
+    if inputs.dtype.kind in "iu" and not 0 <= inputs.min(initial=0) <= inputs.max(initial=0) < n_tokens:
+        raise ValueError(
+            f"probe has tokens from {inputs.min()} to {inputs.max()}: they must lie in 0 to {n_tokens - 1}."
+        )
+    found = _logits(net, converted(weights), inputs)
+    if wanted.ndim == found.ndim + 1 and wanted.shape[:1] + wanted.shape[2:] == found.shape:
+        wanted = wanted[:, -1]  # all positions of a network that is read at the last
+    if wanted.shape != found.shape:
+        raise ValueError(f"probe has logits of shape {list(wanted.shape)}: the network gives {list(found.shape)}.")
+    if _agree(found, wanted):
+        return
+    off = np.abs(found - wanted)
+    at = tuple(int(index) for index in np.unravel_index(np.argmax(off), off.shape))
+    for name, keys in _square(weights).items():
+        turned = weights | {key: np.ascontiguousarray(np.swapaxes(weights[key], -1, -2)) for key in keys}
+        if _agree(_logits(net, converted(turned), inputs), wanted):
+            raise ValueError(f"probe: logits are off by up to {off.max():.3g}, at {list(at)}: {name} lies transposed.")
+    raise ValueError(
+        f"probe: logits are off by up to {off.max():.3g}, at {list(at)} ({found[at]:.5g} for {wanted[at]:.5g}): layout,"
+        " config or the orientation of several square arrays is not that of the source."
+    )
+
+
+def _square(weights: Arrays) -> dict[str, list[str]]:
+    """The arrays whose transpose has their shape: each alone, and those of all layers together."""
+    square = [key for key, array in weights.items() if array.ndim >= 2 and array.shape[-1] == array.shape[-2]]
+    groups = {key: [key] for key in square}
+    for key in square:
+        groups.setdefault(re.sub(r"\.\d+\.", ".*.", key), []).append(key)
+    return groups
+
+
+def _logits(net: Net, params: Params, inputs: np.ndarray) -> np.ndarray:
+    with jax.default_matmul_precision("highest"):
+        return np.asarray(net.apply(params, jax.numpy.asarray(inputs))[0], np.float64)
+
+
+def _agree(found: np.ndarray, wanted: np.ndarray) -> bool:
+    return bool(np.abs(found - wanted).max(initial=0) <= TOLERANCE * np.abs(wanted).max(initial=0))

@@ -1,0 +1,186 @@
+"""How the arrays of a layout become toylab's params and back: one table of rules a layout, read in both directions.
+
+A rule says what one array is, axis by axis: `"d_model (n_heads d_head) -> n_heads d_head d_model"` is a matrix whose
+columns are the heads side by side. Axes of the same size are told apart by a prime: `"d_mlp' d_mlp -> d_mlp d_mlp'"`. Sizes
+are solved from all arrays together, so what does not fit the others is named.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from toylab.models import Net
+
+Arrays = dict[str, np.ndarray]
+Sizes = dict[str, int]
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`key` of the source ↔ `name` of toylab. "{}" in a key runs over the layers, or over `over`, stacked as first axis."""
+
+    key: str
+    name: str
+    axes: str
+    parts: tuple[str, ...] = ()  # required where all of these parts are there
+    over: tuple[str, ...] = ()
+
+    def keys(self, n_layers: int) -> list[str]:
+        if "{}" not in self.key:
+            return [self.key]
+        return [self.key.replace("{}", index) for index in self.over or map(str, range(n_layers))]
+
+    def sides(self) -> tuple[list[list[str]], list[list[str]]]:
+        theirs, ours = (
+            [group.strip("()").split() for group in re.findall(r"\([^)]*\)|\S+", side)]
+            for side in self.axes.split("->")
+        )
+        return theirs, ours
+
+    def read(self, arrays: Arrays, n_layers: int, sizes: Sizes) -> np.ndarray:
+        theirs, ours = self.sides()
+        found = [_rearranged(arrays[key], theirs, ours, sizes) for key in self.keys(n_layers)]
+        return np.stack(found) if "{}" in self.key else found[0]
+
+    def write(self, value: np.ndarray, n_layers: int, sizes: Sizes) -> Arrays:
+        theirs, ours = self.sides()
+        each = value if "{}" in self.key else value[None]
+        keys = self.keys(n_layers)
+        return {key: _rearranged(array, ours, theirs, sizes) for key, array in zip(keys, each, strict=True)}
+
+    def zeros(self, n_layers: int, sizes: Sizes) -> Arrays:
+        shape = [math.prod(_size(axis, sizes) for axis in group) for group in self.sides()[0]]
+        return {key: np.zeros(shape, np.float32) for key in self.keys(n_layers)}
+
+
+@dataclass(frozen=True)
+class Form:
+    """One architecture of a layout: its arrays, and the net that they are the weights of."""
+
+    what: str
+    rules: tuple[Rule, ...]
+    net: Callable[[Sizes, frozenset[str], Settings], Net]
+    settings: Callable[[Net], dict[str, Any]]  # of a net: what its arrays do not say
+    buffers: tuple[tuple[str, str], ...] = ()  # key, axes ("" a scalar): no weights, checked and left out
+    reads: tuple[str, ...] = ()  # settings
+    droppable: str = ""  # a part that is left out where all of it is 0, and written as 0
+
+
+@dataclass
+class Fit:
+    """How the arrays of a source, or params, fit a form."""
+
+    form: Form
+    sizes: Sizes
+    n_layers: int
+    parts: frozenset[str]
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    misshapen: list[str] = field(default_factory=list)
+
+    @property
+    def n_problems(self) -> int:
+        return len(self.missing) + len(self.extra) + len(self.misshapen)
+
+    def problems(self) -> str:
+        named = {"missing": self.missing, "extra": self.extra, "misshapen": self.misshapen}
+        return "; ".join(f"{name} {', '.join(keys)}" for name, keys in named.items() if keys)
+
+    @property
+    def rules(self) -> list[Rule]:
+        return [rule for rule in self.form.rules if set(rule.parts) <= self.parts]
+
+
+def fit(form: Form, shapes: Mapping[str, tuple[int, ...]]) -> Fit:
+    """The sizes of `form` in a source of these shapes, and every key that is missing, extra or misshapen."""
+    patterns = [(re.compile(re.escape(rule.key).replace(r"\{\}", r"(\w+)")), rule) for rule in form.rules]
+    layers = {0}
+    parts: set[str] = set()
+    for key in shapes:
+        for pattern, rule in patterns:
+            if (found := pattern.fullmatch(key)) is None:
+                continue
+            if found.groups() and not rule.over and found[1].isdecimal() and int(found[1]) < len(shapes):
+                layers.add(int(found[1]) + 1)
+            parts |= set(rule.parts) if len(rule.parts) == 1 else set()
+    result = Fit(form, {}, max(layers), frozenset(parts))
+    axes = {key: rule.sides()[0] for rule in result.rules for key in rule.keys(result.n_layers)}
+    spare = {key: pattern for key in set(shapes) - set(axes) for pattern in _buffer(form, key)}
+    result.sizes = {"n_layers": result.n_layers, **_solved({**axes, **spare}, shapes)}
+    result.missing = sorted(set(axes) - set(shapes))
+    result.extra = sorted(set(shapes) - set(axes) - set(spare))
+    result.misshapen = _misshapen({**axes, **spare}, shapes, result.sizes)
+    return result
+
+
+def fit_params(form: Form, shapes: Mapping[str, tuple[int, ...]]) -> Fit:
+    """The same for toylab's params, by their names: what `save` writes."""
+    stacked = {rule.name: [["2"] if rule.over else ["n_layers"]] if "{}" in rule.key else [] for rule in form.rules}
+    parts = {rule.parts[0] for rule in form.rules if len(rule.parts) == 1 and rule.name in shapes}
+    result = Fit(form, {}, 0, frozenset(parts))
+    axes = {rule.name: stacked[rule.name] + rule.sides()[1] for rule in result.rules}
+    result.sizes = _solved(axes, shapes)
+    result.n_layers = result.sizes.setdefault("n_layers", 0)
+    result.missing, result.extra = sorted(set(axes) - set(shapes)), sorted(set(shapes) - set(axes))
+    result.misshapen = _misshapen(axes, shapes, result.sizes)
+    return result
+
+
+def _buffer(form: Form, key: str) -> list[list[list[str]]]:
+    """The axes of the buffer that this key is, as a list of one; none if it is no buffer."""
+    for name, axes in form.buffers:
+        if re.fullmatch(re.escape(name).replace(r"\{\}", r"\d+"), key):
+            return [[[axis] for axis in axes.split()]]
+    return []
+
+
+def _solved(axes: Mapping[str, list[list[str]]], shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
+    """The size that most arrays give an axis; at a tie the first."""
+    votes: dict[str, Counter[int]] = {}
+    for key, groups in axes.items():
+        shape = shapes.get(key, ())
+        for group, size in zip(groups, shape, strict=False) if len(shape) == len(groups) else ():
+            if len(group) == 1:
+                votes.setdefault(group[0].rstrip("'"), Counter())[size] += 1
+    sizes = {axis: count.most_common(1)[0][0] for axis, count in votes.items() if not axis.isdecimal()}
+    for key, groups in axes.items():  # (2 d): a size that no other array may have given
+        for group, size in zip(groups, shapes.get(key, ()), strict=False):
+            unknown = [axis for axis in group if not _known(axis, sizes)]
+            known = math.prod(_size(axis, sizes) for axis in group if axis not in unknown)
+            if len(unknown) == 1 and known and size % known == 0:
+                sizes[unknown[0]] = size // known
+    return sizes
+
+
+def _known(axis: str, sizes: Sizes) -> bool:
+    return axis.isdecimal() or axis.rstrip("'") in sizes
+
+
+def _size(axis: str, sizes: Sizes) -> int:
+    return int(axis) if axis.isdecimal() else sizes[axis.rstrip("'")]
+
+
+def _misshapen(axes: Mapping[str, list[list[str]]], shapes: Mapping[str, tuple[int, ...]], sizes: Sizes) -> list[str]:
+    found = []
+    for key, groups in axes.items():
+        if key not in shapes:
+            continue
+        known = all(_known(axis, sizes) for group in groups for axis in group)
+        wanted = [math.prod(_size(axis, sizes) for axis in group) for group in groups] if known else None
+        if len(shapes[key]) != len(groups) or (wanted is not None and list(shapes[key]) != wanted):
+            names = ", ".join("·".join(group) for group in groups)
+            found.append(f"{key} {list(shapes[key])} where [{names}]{f' = {wanted}' if wanted else ''} is wanted")
+    return found
+
+
+def _rearranged(array: np.ndarray, before: list[list[str]], after: list[list[str]], sizes: Sizes) -> np.ndarray:
+    axes = [axis for group in before for axis in group]
+    order = [axes.index(axis) for group in after for axis in group]
+    apart = array.reshape([_size(axis, sizes) for axis in axes]).transpose(order)
+    return np.ascontiguousarray(apart.reshape([math.prod(_size(axis, sizes) for axis in group) for group in after]))

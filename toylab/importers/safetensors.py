@@ -1,0 +1,107 @@
+"""The safetensors format in numpy: a length, a JSON header, the arrays' bytes. Nothing in a file is ever executed, and the
+header is held against the file's length before any array is made (https://github.com/huggingface/safetensors)."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MAX_HEADER = 8 << 20  # bytes
+MAX_BYTES = 2 << 30  # of all arrays of a source: toy models are far below
+MAX_AXES = 8
+METADATA = "__metadata__"
+DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """(arrays, metadata) of a file. bfloat16 becomes float32, which is exact."""
+    n_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little") if n_bytes >= 8 else n_bytes
+        if n_bytes < 8 or length > min(MAX_HEADER, n_bytes - 8):
+            raise ValueError(f"{path} is no safetensors file, or cut short: its header should have {length} bytes.")
+        header = _header(path, file.read(length))
+        metadata = header.pop(METADATA, {})
+        body = n_bytes - 8 - length
+        if body > MAX_BYTES:
+            raise ValueError(f"{path} has {body:,} bytes of arrays: at most {MAX_BYTES:,} are read.")
+        spans = sorted((_span(path, name, entry, body), name) for name, entry in header.items())
+        end = 0
+        for (start, stop), name in spans:
+            if start != end:
+                raise ValueError(f"{path} is damaged: {name} begins at byte {start}, {end} is where it should.")
+            end = stop
+        if end != body:
+            raise ValueError(f"{path} is damaged: its arrays end at byte {end}, the file at {body}.")
+        arrays = {name: _array(file.read(stop - start), header[name]) for (start, stop), name in spans}
+    return arrays, metadata if isinstance(metadata, dict) else {}
+
+
+def _header(path: Path, raw: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no safetensors file: its header is not JSON.") from error
+    if not isinstance(header, dict):
+        raise ValueError(f"{path} is no safetensors file: its header is a {type(header).__name__}, not a mapping.")
+    return header
+
+
+def _span(path: Path, name: str, entry: Any, body: int) -> tuple[int, int]:
+    """Where an array lies, after its header entry was held against the file."""
+
+    def whole(values: Any, at_most: int) -> bool:
+        return (
+            isinstance(values, list)
+            and len(values) <= at_most
+            and all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values)
+        )
+
+    entry = entry if isinstance(entry, dict) else {}
+    dtype, shape, span = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not (isinstance(dtype, str) and whole(shape, MAX_AXES) and whole(span, 2) and len(span) == 2):
+        raise ValueError(f"{path} is damaged: the header of {name} is {str(entry)[:100]}.")
+    if dtype not in DTYPES:
+        raise ValueError(f"{path} has {name} of dtype {dtype}: it must be one of {', '.join(DTYPES)}.")
+    start, stop = span
+    if not start <= stop <= body:
+        raise ValueError(f"{path} is cut short or damaged: {name} ends at byte {stop} of {body}.")
+    if math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize != stop - start:
+        raise ValueError(f"{path} is damaged: {name} {shape} of {dtype} does not have {stop - start} bytes.")
+    return start, stop
+
+
+def _array(raw: bytes, entry: dict[str, Any]) -> np.ndarray:
+    array = np.frombuffer(raw, DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    if entry["dtype"] == "BF16":
+        return (array.astype("<u4") << 16).view("<f4")
+    return array
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """The whole file or none: it is written beside its place and then moved there."""
+    names = {np.dtype(kind).str.lstrip("<|"): name for name, kind in DTYPES.items() if name != "BF16"}
+    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    end, parts = 0, []
+    for name, array in sorted(arrays.items()):
+        part = np.ascontiguousarray(array)
+        raw = part.astype(part.dtype.newbyteorder("<"), copy=False).tobytes()
+        dtype = names[np.dtype(part.dtype).newbyteorder("<").str.lstrip("<|")]
+        header[name] = {"dtype": dtype, "shape": list(part.shape), "data_offsets": [end, end + len(raw)]}
+        parts.append(raw)
+        end += len(raw)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8 bytes
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(b"".join([len(text).to_bytes(8, "little"), text, *parts]))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
