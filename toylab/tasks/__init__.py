@@ -3,6 +3,7 @@
 from toylab.tasks.classification import ItemLabelPairs
 from toylab.tasks.dictionary import MixedFeatures
 from toylab.tasks.exemplars import RelabelledExemplars
+from toylab.tasks.groups import GroupComposition
 from toylab.tasks.hmm import HiddenMarkov
 from toylab.tasks.markov import MarkovChains
 from toylab.tasks.mixture import ChainMixture
@@ -17,6 +18,7 @@ from toylab.tasks.trigrams import SkipTrigrams
 __all__ = [
     "ChainMixture",
     "FixedSample",
+    "GroupComposition",
     "HiddenMarkov",
     "ItemLabelPairs",
     "MarkovChains",

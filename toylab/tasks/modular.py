@@ -64,32 +64,14 @@ class ModularArithmetic(struct.PyTreeNode):
             )
         if not 0 <= self.corruption <= 1:
             raise ValueError(f"task.corruption is {self.corruption!s}: it must lie in [0, 1].")
-        if self.order is not None and not _is_order(self.order, self.p**2):
+        if self.order is not None and not is_order(self.order, self.p**2):
             raise ValueError(
                 f"task.order is no permutation of the {self.p**2} pairs: give an array of each index a·p + b."
             )
         return self
 
     def check_net(self, net: Any) -> None:
-        """The net must know every token and class: jax clamps an index beyond a table without a word."""
-        for field, least, why in (
-            ("d_vocab", self.p, "a token each number"),
-            ("d_vocab_out", self.p, "a class each number"),
-        ):
-            if getattr(net, field) < least:
-                raise ValueError(
-                    f"net.{field} is {getattr(net, field)}: task.p = {self.p} needs at least {least}, {why}."
-                )
-        if getattr(net, "n_ctx", 0) and net.d_vocab < self.p + 1:
-            raise ValueError(
-                f"net.d_vocab is {net.d_vocab}: task.p = {self.p} needs {self.p + 1}, the numbers and '='."
-            )
-        if getattr(net, "readout", "last") != "last":
-            raise ValueError(
-                f"net.readout is {net.readout!r}: the task has one answer, read at the last position: 'last'."
-            )
-        if getattr(net, "n_ctx", 3) < 3:
-            raise ValueError(f"net.n_ctx is {net.n_ctx}: the task has 3 positions, a, b and '='.")
+        check_net(net, self.p, "task.p")
 
     @property
     def n_pairs(self) -> int:
@@ -116,16 +98,7 @@ class ModularArithmetic(struct.PyTreeNode):
         rank = jax.random.permutation(which, n_train)
         redrawn = rank < jnp.floor(self.corruption * n_train + 1e-3)  # 0.53 · 100 in float32 is below 53
         train_labels = jnp.where(redrawn, jax.random.randint(drawn, (n_train,), 0, p), labels[train])
-        mask = jnp.zeros(p**2, bool)
-        return {
-            "tokens": jnp.stack([a, b, jnp.full_like(a, p)], axis=1),
-            "labels": labels.reshape(p, p),
-            "train": train,
-            "test": test,
-            "train_labels": train_labels,
-            "train_mask": mask.at[train].set(True).reshape(p, p),
-            "test_mask": mask.at[test].set(True).reshape(p, p),
-        }
+        return all_pairs(labels.reshape(p, p), train, test, train_labels)
 
     def _labels(self, a: Array, b: Array) -> Array:
         if not self.op.startswith("divide"):
@@ -137,22 +110,62 @@ class ModularArithmetic(struct.PyTreeNode):
         return jnp.where(b % 2 == 1, quotient, (a - b) % self.p)  # Power et al. 2022: x/y if y is odd, else x − y
 
     def loss(self, apply: Apply, params: Params, data: dict[str, Array], key: Array) -> Array:
-        logits, _ = apply(params, data["tokens"][data["train"]])
-        return jnp.mean(cross_entropy(logits, data["train_labels"]))
+        return train_loss(apply, params, data)
 
     def measure(self, apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
         """train and test loss (mean nats) and accuracy (share of 1); test is nan where no pair is left for it."""
-        clean = data["labels"].reshape(-1)
-        sets = {"train": (data["train"], data["train_labels"]), "test": (data["test"], clean[data["test"]])}
-        measures = {}
-        for name, (index, labels) in sets.items():
-            logits, _ = apply(params, data["tokens"][index])
-            measures[f"{name}_loss"] = jnp.mean(cross_entropy(logits, labels))
-            measures[f"{name}_accuracy"] = jnp.mean(jnp.argmax(logits, axis=-1) == labels)
-        return measures
+        return both_sets(apply, params, data)
 
 
-def _is_order(order: Any, n: int) -> bool:
+def all_pairs(labels: Array, train: Array, test: Array, train_labels: Array) -> dict[str, Array]:
+    """The data of a binary operation with the table `labels` [n, n], of which train and test are indices a·n + b."""
+    n = len(labels)
+    a, b = jnp.divmod(jnp.arange(n**2), n)
+    mask = jnp.zeros(n**2, bool)
+    return {
+        "tokens": jnp.stack([a, b, jnp.full_like(a, n)], axis=1),
+        "labels": labels,
+        "train": train,
+        "test": test,
+        "train_labels": train_labels,
+        "train_mask": mask.at[train].set(True).reshape(n, n),
+        "test_mask": mask.at[test].set(True).reshape(n, n),
+    }
+
+
+def train_loss(apply: Apply, params: Params, data: dict[str, Array]) -> Array:
+    """Mean cross-entropy of all training pairs: full batch."""
+    logits, _ = apply(params, data["tokens"][data["train"]])
+    return jnp.mean(cross_entropy(logits, data["train_labels"]))
+
+
+def both_sets(apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
+    """train_loss, train_accuracy, test_loss, test_accuracy."""
+    clean = data["labels"].reshape(-1)
+    sets = {"train": (data["train"], data["train_labels"]), "test": (data["test"], clean[data["test"]])}
+    measures = {}
+    for name, (index, labels) in sets.items():
+        logits, _ = apply(params, data["tokens"][index])
+        measures[f"{name}_loss"] = jnp.mean(cross_entropy(logits, labels))
+        measures[f"{name}_accuracy"] = jnp.mean(jnp.argmax(logits, axis=-1) == labels)
+    return measures
+
+
+def check_net(net: Any, n: int, field: str) -> None:
+    """The net must know n tokens and classes, and "=" where it has positions: jax clamps an index beyond a table without
+    a word. `field` names n."""
+    for name, why in (("d_vocab", "a token each number"), ("d_vocab_out", "a class each number")):
+        if getattr(net, name) < n:
+            raise ValueError(f"net.{name} is {getattr(net, name)}: {field} = {n} needs at least {n}, {why}.")
+    if getattr(net, "n_ctx", 0) and net.d_vocab < n + 1:
+        raise ValueError(f"net.d_vocab is {net.d_vocab}: {field} = {n} needs {n + 1}, the numbers and '='.")
+    if getattr(net, "readout", "last") != "last":
+        raise ValueError(f"net.readout is {net.readout!r}: the task has one answer, read at the last position: 'last'.")
+    if getattr(net, "n_ctx", 3) < 3:
+        raise ValueError(f"net.n_ctx is {net.n_ctx}: the task has 3 positions, a, b and '='.")
+
+
+def is_order(order: Any, n: int) -> bool:
     kind = getattr(getattr(order, "dtype", None), "kind", "")
     return kind in ("i", "u") and np.array_equal(np.sort(np.asarray(order)), np.arange(n))
 
