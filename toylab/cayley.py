@@ -57,7 +57,9 @@ def permutations(group: str, n: int, elements: Elements | None = None) -> np.nda
         return natural
     given = np.asarray(elements)
     if given.shape != natural.shape or not np.array_equal(given[np.lexsort(given.T[::-1])], natural):
-        raise ValueError(f"elements has shape {given.shape}: it must list each of the {len(natural)} permutations once.")
+        raise ValueError(
+            f"elements has shape {given.shape}: it must list each of the {len(natural)} permutations once."
+        )
     return given
 
 

@@ -33,7 +33,9 @@ class GroupComposition(struct.PyTreeNode):
                 f"task.n_train is {self.n_train}: it must lie between 1 and {n_pairs}, the number of pairs."
             )
         if self.order is not None and not modular.is_order(self.order, n_pairs):
-            raise ValueError(f"task.order is no permutation of the {n_pairs} pairs: give an array of each index a·g + b.")
+            raise ValueError(
+                f"task.order is no permutation of the {n_pairs} pairs: give an array of each index a·g + b."
+            )
         return self
 
     def check_net(self, net: Any) -> None:
