@@ -4,6 +4,7 @@ Runs of a sweep go into OUT/<experiment>/runs; small results beside them. Stoppe
 
 import argparse
 import ast
+import contextlib
 import difflib
 import importlib
 import os
@@ -11,7 +12,9 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +29,21 @@ def main(arguments: list[str] | None = None) -> int:
     if options.list or (options.experiment is None and options.sweep is None):
         print(_listing())
         return 0
-    try:
-        job = _job(options)
-        if options.tensorboard:
-            from toylab import events
+    with contextlib.ExitStack() as stack:
+        try:
+            if options.tensorboard:
+                from toylab import events
 
-            events.check()
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return _stages(job, "python run_sweep.py " + shlex.join(arguments), options.tensorboard, options.dry_run)
+                events.check()
+            from toylab import company
+
+            crew = stack.enter_context(company.company(options.cluster, options.join, options.distributed))
+            job = _job(options)
+        except ValueError as error:
+            print(error, file=sys.stderr)
+            return 2
+        command = "python run_sweep.py " + shlex.join(arguments)
+        return _stages(job, command, crew, options.tensorboard, options.dry_run)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +95,23 @@ def _parser() -> argparse.ArgumentParser:
         help="start from the params of a run at a saved step; "
         "RUN is its name in this sweep's folder, or FOLDER/NAME for another's (results/cpu/grokking/1a2b@8000)",
     )
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("--cluster", metavar="WHERE", help="train with Ray: local (this machine), auto (RAY_ADDRESS) or HOST:PORT")
+    add(
+        "--join",
+        nargs="?",
+        type=int,
+        const=0,
+        metavar="N",
+        help="one of (about) N processes with this same command: each takes groups that nobody has",
+    )
+    add(
+        "--distributed",
+        nargs="?",
+        const="auto",
+        metavar="HOST:PORT,N,I",
+        help="one of N processes of jax.distributed; without a value as a TPU pod, Slurm or Open MPI says",
+    )
     return parser  # fmt: skip
 
 
@@ -133,24 +158,22 @@ def _job(options: argparse.Namespace) -> Any:
     )
 
 
-def _stages(job: Any, command: str, tensorboard: bool = False, dry: bool = False) -> int:
+def _stages(job: Any, command: str, crew: Any, tensorboard: bool, dry: bool) -> int:
     """The asked stages one after another; the exit status."""
-    from toylab import preview, stages, store, sweep
+    from toylab import preview, store, sweep
 
     try:
         if dry or "train" in job.stages:
             print("\n".join(preview.lines(job)), flush=True)
         if dry:
             return 0
-        if "train" in job.stages:
-            _train(job, command, tensorboard)
-        if "analyze" in job.stages:
-            started = time.perf_counter()
-            claims = stages.analyze(job.page, job.configs, job.folder, print)
-            print(f"analyzed in {time.perf_counter() - started:.0f} s: {job.folder / 'measures.npz'}, claims.json")
-            print_claims(claims)
-        if "draw" in job.stages:
-            print("drawn: " + ", ".join(str(path) for path in stages.draw(job.page, job.folder)))
+        trained = _train(job, command, crew, tensorboard) if "train" in job.stages else {}
+        if crew.is_first:
+            with store.locked(job.folder / "runs") if crew.are_equal else contextlib.nullcontext():
+                _rest(job, command, trained)
+    except store.InUse as error:
+        print(f"all groups are trained; {error}" if crew.are_equal else error, file=sys.stderr)
+        return 0 if crew.are_equal else 2
     except sweep.Interrupted as stopped:
         print(f"stopped: {stopped}. To go on: {command}", file=sys.stderr)
         return 130
@@ -160,36 +183,51 @@ def _stages(job: Any, command: str, tensorboard: bool = False, dry: bool = False
     return 0
 
 
-def _train(job: Any, command: str, tensorboard: bool) -> None:
+def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
+    from toylab import stages
+
+    if trained:
+        stages.write_manifest(job.folder, job.page, job.scale, trained, command, _commit())
+    if "analyze" in job.stages:
+        started = time.perf_counter()
+        claims = stages.analyze(job.page, job.configs, job.folder, print)
+        print(f"analyzed in {time.perf_counter() - started:.0f} s: {job.folder / 'measures.npz'}, claims.json")
+        print_claims(claims)
+    if "draw" in job.stages:
+        print("drawn: " + ", ".join(str(path) for path in stages.draw(job.page, job.folder)))
+
+
+def _train(job: Any, command: str, crew: Any, tensorboard: bool) -> dict[str, Any]:
+    """Trains every part; those that were not finished before, with their configs."""
     from toylab import events, lab, stages, store, sweep, watch
 
     parts, specs = lab.parts(job.page), job.specs()
     runs = job.folder / "runs"
     needed = sum(sweep.bytes_needed(members, specs[name]) for name, members in job.configs.items())
-    store.make_folder(runs, 0 if runs.is_dir() else needed)
     trained = {}
-    for name, members in job.configs.items():
-        if name:
-            print(f"part {name}: {len(members)} runs", flush=True)
-        others = [
-            watch.Log(job.folder / "log.txt"),
-            *([events.Events(job.folder / "events" / name)] if tensorboard else []),
-        ]
-        with watch.Watch(parts[name].milestone, others) as shown:
-            sweep.run(
-                members,
-                specs[name],
-                runs / name,
-                lane=job.lane,
-                group_size=job.group,
-                command=command,
-                report=shown,
-                interrupted=shown.interrupted,
-            )
-        if shown.trained or name not in stages.recorded(job.folder):  # what was finished keeps the record of its making
-            trained[name] = members
-    if trained:
-        stages.write_manifest(job.folder, job.page, job.scale, trained, command, _commit())
+    with crew.connected():
+        store.make_folder(runs, 0 if runs.is_dir() else needed)
+        for name, members in job.configs.items():
+            if name:
+                print(f"part {name}: {len(members)} runs", flush=True)
+            others = [
+                watch.Log(job.folder / "log.txt"),
+                *([events.Events(job.folder / "events" / name)] if tensorboard else []),
+            ]
+            with watch.Watch(parts[name].milestone, others) as shown:
+                crew.train(
+                    members,
+                    specs[name],
+                    runs / name,
+                    lane=job.lane,
+                    group_size=job.group,
+                    command=command,
+                    report=shown,
+                    interrupted=shown.interrupted,
+                )
+            if shown.trained or name not in stages.recorded(job.folder):  # what was finished keeps how it was made
+                trained[name] = members
+    return trained
 
 
 def _status(arguments: list[str]) -> int:

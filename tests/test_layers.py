@@ -31,7 +31,9 @@ MAY_IMPORT = {
     "records": "source selection chunks manifest store configs",
     "table": "records store",
     "sweep": "table records group manifest plan lanes chunks train store configs",
-    "cluster": "sweep",
+    "cluster": "sweep store",
+    "processes": "sweep store",
+    "company": "cluster processes sweep",
     "watch": "sweep",
     "status": "manifest store",
     "events": "sweep",
@@ -43,7 +45,7 @@ MAY_IMPORT = {
     "lab": "",
     "stages": "lab sweep analysis store configs train plots",
     "experiments": "lab grids sweep analysis importers plots tasks models optim losses",
-    "run_sweep": "experiments describe job preview lab stages watch events status sweep cluster analysis store configs",
+    "run_sweep": "experiments describe job preview lab stages watch events status sweep company analysis store configs",
     "toylab": "base train losses optim configs grids tasks models analysis sweep store lab stages",  # its public names
     "benchmarks": "run_sweep experiments lab stages sweep group plan lanes train store configs analysis tasks models optim"
     " losses",

@@ -31,7 +31,8 @@ class Watch:
         self.milestone, self.others = milestone, others
         self.asked = False
         self.line_at = 0.0
-        self.group, self.since, self.from_step = "", 0.0, 0
+        self.begun: dict[str, tuple[float, int]] = {}  # by group: when and at which step; several may go at once
+        self.bars: dict[str, Any] = {}
         self.trained = False  # whether any step was taken
 
     def __enter__(self) -> "Watch":
@@ -66,21 +67,25 @@ class Watch:
         for message in progress.messages:
             print(message, flush=True)
         now = time.perf_counter()
-        if progress.group != self.group:
-            self.group, self.since, self.from_step = progress.group, now, progress.step
-            self.bar: Any = self.display and self.display.add_task(progress.group, total=progress.last)
-        self.trained |= progress.step > self.from_step
+        if progress.group not in self.begun:
+            self.begun[progress.group] = now, progress.step
+            self.bars[progress.group] = self.display and self.display.add_task(progress.group, total=progress.last)
+        from_step = self.begun[progress.group][1]
+        self.trained |= progress.step > from_step
         line = self._line(progress, now)
         over = is_over(progress)
         if self.display:
-            self.display.update(self.bar, completed=progress.last if over else progress.step, description=line)
-        elif progress.step > self.from_step and (now - self.line_at > LINE_SECONDS or over):
+            self.display.update(
+                self.bars[progress.group], completed=progress.last if over else progress.step, description=line
+            )
+        elif progress.step > from_step and (now - self.line_at > LINE_SECONDS or over):
             print(line, flush=True)
             self.line_at = now
 
     def _line(self, progress: Progress, now: float) -> str:
         parts = [f"step {progress.step:,}/{progress.last:,}"]
-        trained, taken = progress.step - self.from_step, now - self.since
+        since, from_step = self.begun[progress.group]
+        trained, taken = progress.step - from_step, now - since
         if trained and taken:
             left = round((progress.last - progress.step) * taken / trained)
             parts += [f"{trained / taken:.3g} steps/s", f"at most {left // 60}:{left % 60:02d} left"]
@@ -104,7 +109,7 @@ class Log:
     def __call__(self, progress: Progress) -> None:
         before = self.seen.get(progress.group)
         if before is None:
-            self.close()  # the group before this one
+            self._close(error=None, over=True)  # groups before this one
             if not is_over(progress):
                 fresh = progress.committed is None
                 self._write(progress, "begin" if fresh else "resume", runs=len(progress.ended), last=progress.last)
@@ -122,14 +127,18 @@ class Log:
 
     def close(self, error: BaseException | None = None) -> None:
         """Training is over, or `error` has ended it."""
-        for progress in self.seen.values():
+        self._close(error, over=False)
+
+    def _close(self, error: BaseException | None, over: bool) -> None:
+        """Of all groups, or those that are over: several may go at once."""
+        for progress in [progress for progress in self.seen.values() if is_over(progress) or not over]:
             if error is None or (is_over(progress) and progress.committed == progress.step):
                 self._write(progress, "finished" if is_over(progress) else "failed")  # a failed group lets others go on
             elif isinstance(error, Interrupted | KeyboardInterrupt | SystemExit):
                 self._write(progress, "stopped")
             else:
                 self._write(progress, "failed", error=str(error))
-        self.seen = {}
+            del self.seen[progress.group]
 
     def _write(self, progress: Progress, event: str, **values: object) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -13,9 +13,11 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from toylab.store.errors import Damaged, Lost, Refused, StoreError, first_line, newer
@@ -205,7 +207,21 @@ def _orbax() -> Any:
     import orbax.checkpoint as ocp  # takes a second, so only where something is read or written
 
     logging.getLogger("absl").setLevel(logging.ERROR)
+    if jax.distributed.is_initialized():
+        _keep_to_this_process()
     return ocp
+
+
+@cache
+def _keep_to_this_process() -> None:
+    """Under jax.distributed Orbax waits for all processes at every save, and process 0 alone writes numpy arrays. Each
+    process has groups of its own: Orbax is made to see one. No option of its own goes that far."""
+    from orbax.checkpoint._src.multihost import multihost
+
+    multihost.process_index = lambda: 0
+    multihost.process_count = lambda: 1
+    multihost.should_skip_process_sync = lambda processes=None: True
+    multihost.is_jax_distributed_client_initialized = lambda: False
 
 
 def _save(path: Path, items: Mapping[str, Arrays], record: Mapping[str, Any]) -> None:

@@ -1,0 +1,158 @@
+"""How driver and workers speak: through small files in the sweep's folder, which all of them see.
+
+While the driver lives, `cluster/` there holds its orders, the params to start from, and what each worker last said of its
+group. Orders that do not carry the driver's token say stop.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toylab import store, sweep
+from toylab.base import Config
+
+ROOM, ORDERS, START, STOP = "cluster", "orders", "start.npz", "stop"
+SAY_SECONDS, ASK_SECONDS = 2.0, 0.5
+
+
+@contextlib.contextmanager
+def opened(folder: Path, spec: sweep.Spec) -> Iterator[str]:
+    """The folder through which driver and workers speak, while the driver lives; the token of its orders."""
+    place, token = folder / ROOM, secrets.token_hex(8)
+    place.mkdir(exist_ok=True)
+    with store.locked(place):
+        try:
+            for path in place.iterdir():
+                if path.name not in ("lock", "owner.json"):  # what a driver that was killed has left
+                    path.unlink(missing_ok=True)
+            if spec.start is not None:
+                store.write_arrays(place / START, {name: np.asarray(x) for name, x in spec.start.items()})
+            (place / ORDERS).write_text(token)
+            yield token
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def stop(folder: Path) -> None:
+    """Tells every worker to commit what it has in hand and to stop."""
+    (folder / ROOM / ORDERS).write_text(STOP)
+
+
+def has_orders(folder: Path, token: str) -> bool:
+    """Whether the driver with this token wants its groups trained. Opened anew each time: a network file system then asks
+    the server."""
+    try:
+        return (folder / ROOM / ORDERS).read_text() == token
+    except FileNotFoundError:
+        raise OSError(f"{folder} is not to be seen on {os.uname().nodename}") from None
+
+
+class Asked:
+    """Whether training shall stop, looked up twice a second at most."""
+
+    def __init__(self, folder: Path, token: str) -> None:
+        self.folder, self.token, self.at, self.stop = folder, token, -ASK_SECONDS, False
+
+    def to_stop(self) -> bool:
+        if time.monotonic() - self.at > ASK_SECONDS:
+            try:
+                self.stop = self.stop or not has_orders(self.folder, self.token)
+            except OSError:
+                self.stop = True  # the driver is gone
+            self.at = time.monotonic()
+        return self.stop
+
+
+class Said:
+    """A report that appends to the group's file what is new every few seconds: points, messages, how far the disk has it.
+    The first line of an attempt has everything from the start."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.attempt, self.messages = path, secrets.token_hex(4), list[str]()
+        self.n_points, self.at = -1, -SAY_SECONDS
+
+    def __call__(self, progress: sweep.Progress) -> None:
+        self.messages += progress.messages
+        over = progress.step == progress.last or bool(progress.ended.all())
+        if time.monotonic() - self.at < SAY_SECONDS and not over:
+            return
+        first, self.at = self.n_points < 0, time.monotonic()
+        new = max(self.n_points, 0)
+        said = {
+            "attempt": self.attempt,
+            "first": first,
+            "step": progress.step,
+            "last": progress.last,
+            "measures": {name: rows[:, new:].tolist() for name, rows in progress.measures.items()},
+            "ended": progress.ended.tolist(),
+            "messages": self.messages,
+            "runs": progress.runs,
+            "steps": progress.steps[new:],
+            "committed": progress.committed,
+            "diverged": progress.diverged,
+        }
+        self.n_points, self.messages = len(progress.steps), []
+        with contextlib.suppress(OSError), self.path.open("a") as file:  # the driver may be gone; a full disk shows soon
+            file.write(("\n" if first else "") + json.dumps(said) + "\n")  # after what a killed worker left unended
+
+
+class Heard:
+    """What the driver knows of a group, from what its workers said; reported when there is news."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        configs: Sequence[Config],
+        spec: sweep.Spec,
+        report: Callable[[sweep.Progress], None],
+    ) -> None:
+        self.path, self.report, self.read, self.attempt = folder / ROOM / f"{name}.jsonl", report, 0, ""
+        self.latest = sweep.Progress(name, 0, int(spec.saves[-1]), {}, np.zeros(len(configs), bool))
+
+    def tell(self) -> None:
+        """Reports what has been said since."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.read)
+                lines = file.read()
+        except FileNotFoundError:
+            return
+        whole = lines.rfind(b"\n") + 1
+        self.read += whole
+        for line in lines[:whole].splitlines():
+            with contextlib.suppress(ValueError):  # the broken line of a worker that was killed
+                self._hear(json.loads(line))
+
+    def _hear(self, said: dict[str, Any]) -> None:
+        before = {} if said["first"] else self.latest.measures
+        if said["first"]:
+            self.attempt = said["attempt"]
+        elif said["attempt"] != self.attempt:
+            return  # of a worker that was taken for dead
+        new = {name: np.array(rows) for name, rows in said["measures"].items()}
+        self.latest = sweep.Progress(
+            group=self.latest.group,
+            step=said["step"],
+            last=said["last"],
+            measures={name: np.concatenate([before[name], rows], 1) if before else rows for name, rows in new.items()},
+            ended=np.array(said["ended"]),
+            runs=tuple(said["runs"]),
+            steps=(*(self.latest.steps if before else ()), *said["steps"]),
+            committed=said["committed"],
+            diverged=tuple(said["diverged"]),
+        )
+        self.report(replace(self.latest, messages=tuple(said["messages"])))
+
+    def say(self, message: str) -> None:
+        """A message of the driver's own."""
+        self.report(replace(self.latest, messages=(message,)))

@@ -1,0 +1,56 @@
+"""Where there is room for workers: one a GPU, or a TPU host, or where there are none some of the cores."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toylab import store, sweep
+from toylab.base import Config
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the machines of a cluster have: one worker a GPU, or a TPU host, or where there are none some of the cores."""
+
+    nodes: Mapping[str, Mapping[str, float]]  # id → resources
+    kind: str  # GPU, TPU or CPU
+
+    @property
+    def n(self) -> int:
+        """Workers at most."""
+        return sum(int(node[self.kind] > 0 if self.kind == "TPU" else node[self.kind]) for node in self.nodes.values())
+
+    def cores(self, n_groups: int, before: int | None) -> int | None:
+        """Of each worker, where it computes on them: its share, or as many as the sweep was begun with: bits hang on it."""
+        if self.kind != "CPU":
+            return None
+        smallest = int(min(node["CPU"] for node in self.nodes.values()))
+        return before if before and before <= smallest else max(1, min(smallest, self.n // n_groups))
+
+    def options(self, cores: int | None) -> dict[str, Any]:
+        """What Ray shall keep free for a worker."""
+        if self.kind == "CPU":
+            return {"num_cpus": cores}
+        each = min(
+            int(node.get("CPU", 0) // (node["GPU"] if self.kind == "GPU" else 1)) for node in self.nodes.values()
+        )
+        chips = int(min(node[self.kind] for node in self.nodes.values()))
+        return {"num_cpus": each, **({"num_gpus": 1} if self.kind == "GPU" else {"resources": {"TPU": chips}})}
+
+    def slots(self, cores: int | None) -> int:
+        return self.n if cores is None else sum(int(node["CPU"] // cores) for node in self.nodes.values())
+
+
+def room_of(ray: Any) -> Room:
+    alive = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    kinds = ("CPU",) if os.environ.get("JAX_PLATFORMS") == "cpu" else ("GPU", "TPU", "CPU")
+    for kind in kinds:
+        if nodes := {name: resources for name, resources in alive.items() if resources.get(kind, 0) >= 1}:
+            return Room(nodes, kind)
+    raise store.Refused("the Ray cluster has no machine with a free CPU, GPU or TPU: add one with ray start --address.")
+
+
+def finer(configs: Sequence[Config], workers: int) -> int:
+    """The group size at which families of configs give each worker a group."""
+    return max(1, min(sweep.MAX_RUNS, -(-len(configs) // max(workers, 1))))

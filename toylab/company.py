@@ -1,0 +1,39 @@
+"""Who trains a sweep beside this process: nobody, Ray's workers, processes that share its folder, jax.distributed's."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from toylab import cluster, processes, sweep
+
+
+@dataclass(frozen=True)
+class Company:
+    """Who trains beside this process, and whether it is this one that then analyzes, draws and prints."""
+
+    train: Callable[..., None]  # as sweep.run
+    connected: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+    is_first: bool = True
+    are_equal: bool = False  # whoever comes first does the rest
+
+
+@contextlib.contextmanager
+def company(cluster_at: str | None, join: int | None, distributed: str | None) -> Iterator[Company]:
+    """What `--cluster`, `--join` or `--distributed` asks for; alone if none. Entered before any device is asked for:
+    jax.distributed has to be told first."""
+    if cluster_at:
+        cluster.check(cluster_at)
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a GPU's memory is for the workers
+        yield Company(partial(cluster.run, address=cluster_at), partial(cluster.connected, cluster_at))
+    elif join is not None:
+        yield Company(partial(processes.run, place=processes.place(join)), are_equal=True)
+    elif distributed:
+        with processes.joined(distributed) as place, contextlib.ExitStack() as silence:
+            if place.index:
+                silence.enter_context(contextlib.redirect_stdout(silence.enter_context(open(os.devnull, "w"))))
+            yield Company(partial(processes.run, place=place), is_first=place.index == 0)
+    else:
+        yield Company(sweep.run)
