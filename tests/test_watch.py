@@ -81,7 +81,7 @@ def test_a_group_left_behind_unfinished_has_failed_and_a_finished_one_is_no_news
         log(report)
     log.close()
     said = [(line["group"], line["event"]) for line in lines(tmp_path / "log.txt")]
-    assert said == [("001-b", "begin"), ("001-b", "failed"), ("002-c", "begin"), ("002-c", "finished")]
+    assert said == [("001-b", "begin"), ("002-c", "begin"), ("001-b", "failed"), ("002-c", "finished")]
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):

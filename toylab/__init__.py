@@ -9,6 +9,7 @@ grids       grids, zips and unions of configs · describe  the same from texts a
 preview     what a sweep takes, told before anything is compiled · memory  a lane's bytes on the device, estimated
 sweep       configs → groups → store, and back · group  one group to completion · lanes  how runs share the device
 records     a sweep read back: source  its groups · selection  by columns · table  in one table · status  how far it is
+cluster     the same groups on many machines, by Ray · processes  by processes that share a folder, jax.distributed
 store       the only code that touches disk
 analysis    array functions, and analyzers mapped over runs and saved points by `analyze`
 lab         what a lab page is: parts, measures, claims · stages  its three stages: train, analyze, draw

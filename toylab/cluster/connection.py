@@ -53,6 +53,14 @@ def connected(address: str) -> Iterator[Any]:
                         "ray start --head, or use --cluster local."
                     ) from None
                 ray.init(**alone, **quiet)
+            except Exception:  # nothing more particular where its own processes are slow to start: on a busy machine
+                ray.shutdown()
+                try:
+                    ray.init(**({"address": address} if address != "local" else alone), **quiet)
+                except Exception as error:
+                    raise store.StoreError(
+                        f"Ray did not start ({store.first_line(error)}): nothing was touched; run the same command again."
+                    ) from error
     finally:
         for number, handler in handlers.items():  # Ray puts its own there
             signal.signal(number, handler)

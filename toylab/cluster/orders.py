@@ -101,7 +101,10 @@ class Said:
             "diverged": progress.diverged,
         }
         self.n_points, self.messages = len(progress.steps), []
-        with contextlib.suppress(OSError), self.path.open("a") as file:  # the driver may be gone; a full disk shows soon
+        with (
+            contextlib.suppress(OSError),
+            self.path.open("a") as file,
+        ):  # the driver may be gone; a full disk shows soon
             file.write(("\n" if first else "") + json.dumps(said) + "\n")  # after what a killed worker left unended
 
 
