@@ -9,7 +9,7 @@ Source    Liu et al. 2022, Towards Understanding Grokking (arXiv 2205.10343): th
           of Gromov 2023 (arXiv 2301.02679; quadratic, bias-free, lr 1e-2) with p = 31, an embedding and cross-entropy.
 Expect    Grokking for fractions 0.3 to 0.5, at once from 0.6 on, never at 0.1 and 0.2. First step with test loss < 0.1 at
           p = 113: 222, 956, 7,930, 21,848 for fractions 0.7, 0.5, 0.3, 0.25; with a tenth of the decay 10 times later.
-Cost      cpu: 336 runs, 10 minutes of one core. paper: 225 runs of the p = 113 transformer, for an accelerator; not run.
+Cost      cpu: 336 runs, 12 minutes of one core. paper: 225 runs of the p = 113 transformer, for an accelerator; not run.
 Command   python run_sweep.py grokking_phase [--scale smoke|cpu|paper] [--part plane|threshold]
 Fails     At once from 0.6 on: the test loss falls below 0.1 in 130 to 360 steps, no later than at p = 113 (at 0.7, 190 to
           240 against 222), but this net fits its training pairs in 50 steps, not 134 to 202, so the ratio is 2.7 to 7.4.
