@@ -1,0 +1,148 @@
+"""Circles in the embedding of Z_p (Zhong et al. 2023, arXiv 2306.17844): how circular its principal components are, and
+what one circle alone makes the network say.
+
+Array functions: jax in, the input's dtype out, usable under jit and vmap. They follow the authors' released code; what
+it does with rows beyond the p numbers (a second operand's vocabulary, an "=") is said where it matters.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.analysis.fourier import floating
+
+
+class Components(NamedTuple):
+    """A principal component analysis: `mean + scores @ directions` gives the rows back."""
+
+    mean: Array  # [d]
+    scores: Array  # [n, r], r = min(n, d), by falling variance
+    directions: Array  # [r, d], orthonormal rows
+
+    def circle(self, u: int) -> Array:
+        """The rows [n, d] with components 2u and 2u+1 alone: the circle number u, from 0."""
+        pair = slice(2 * u, 2 * u + 2)
+        return self.mean + jnp.matmul(self.scores[:, pair], self.directions[pair], precision="highest")
+
+
+def components(W_E: ArrayLike) -> Components:
+    """The principal components of the rows of W_E [n, d], all of them centred together.
+
+    Signs are the decomposition's, and components of (nearly) equal variance may turn into each other: compare planes,
+    not vectors. ValueError unless there are at least two rows and two columns.
+    """
+    W_E = floating(W_E)
+    if W_E.ndim != 2 or min(W_E.shape) < 2:
+        raise ValueError(f"W_E has shape {W_E.shape}, it must be [d_vocab, d_model] with at least 2 of each")
+    mean = W_E.mean(0)
+    left, sizes, directions = jnp.linalg.svd(W_E - mean, full_matrices=False)
+    return Components(mean, left * sizes, directions)
+
+
+def circularities(scores: ArrayLike, p: int) -> Array:
+    """How close each of r components is to one wave over Z_p: [r] in [0, 1], for scores [n, r].
+
+    With v = score / (‖score‖ √p), the norm over all n rows, the largest over k of 2 |Σ_t v_t e^{2πi kt/p}|², t running
+    over the first p rows, clipped at 1. For a prime p the authors' strides v_{tj mod p} against e^{2πi t/p} are the
+    frequencies k = 1/j. As in their code a component has its share of norm beyond row p counted but not looked at: with
+    separate vocabularies of the two operands, n = 2p, no component can pass much above ½. A component that is zero has 0.
+    """
+    scores = floating(scores)
+    norm = jnp.linalg.norm(scores, axis=0)
+    power = 2 * (jnp.abs(_waves(p, scores) @ scores[:p]) ** 2).max(0)
+    return jnp.clip(power / jnp.where(norm > 0, norm, 1) ** 2 / p, 0, 1)
+
+
+def circularity_of(W_E: ArrayLike, p: int) -> Array:
+    """The mean circularity of the first four principal components of W_E [n ≥ p, d]: a scalar in [0, 1]."""
+    return circularities(components(W_E).scores[:, :4], p).mean()
+
+
+def circle_frequency(scores: ArrayLike, p: int) -> Array:
+    """The frequency k in 1 … (p−1)/2 that the two components [n, 2] of a circle run through together.
+
+    The k of the largest |Σ_t z_t e^{∓2πi kt/p}| for z = first + i·second, over the first p rows and both signs: a turn in
+    the plane counts, so a pair of two unlike waves has the frequency of the stronger turn. It is 1/stride of the authors'
+    code and agrees with the frequency of each of the 40 circles of the reference data.
+    """
+    scores = floating(scores)
+    turns = _waves(p, scores) @ (scores[:p, 0] + 1j * scores[:p, 1])  # k = 1 … p−1
+    size = jnp.abs(turns)
+    half = (p - 1) // 2
+    return jnp.maximum(size[:half], size[::-1][:half]).argmax() + 1
+
+
+def alone(W_E: Array, circles: tuple[int, ...], p: int) -> tuple[Array, Array]:
+    """W_E with each of the circles alone, [m, *W_E.shape], and their frequencies [m]."""
+    found = components(W_E.reshape(-1, W_E.shape[-1]))
+    tables = [found.circle(u).reshape(W_E.shape) for u in circles]
+    return jnp.stack(tables), jnp.stack([circle_frequency(found.scores[:, 2 * u : 2 * u + 2], p) for u in circles])
+
+
+def explained(logits: ArrayLike, frequency: ArrayLike) -> dict[str, Array]:
+    """Shares of the variance of logits [p, p, ≥ p] over (a, b, c) that four formulas of one frequency k explain.
+
+    With w = 2πk/p, S_c = cos wa + cos wb, S_s = sin wa + sin wb and w' = half of w mod p (Zhong et al. 2023):
+
+        clock           cos w(a+b−c)
+        pizza           |cos(wc/2) S_c + sin(wc/2) S_s| − |−sin(wc/2) S_c + cos(wc/2) S_s|
+        pizza_appendix  (|S_c| − |S_s|) cos wc − (|S_c − S_s| − |S_c + S_s|) sin(wc)/√2
+        accompanying    −[cos w'c (cos 2w'a + cos 2w'b) + sin w'c (sin 2w'a + sin 2w'b)]
+
+    Logits and formula are z-scored over the whole cube and the share is 1 − Var(logits − formula), which is 2ρ − 1 for
+    their correlation ρ: 1 is all, 0 is ρ = ½ and −1 nothing (also where the logits are constant). Only that correlation is
+    computed here, with S_c = 2 cos(w(a+b)/2) cos(w(a−b)/2) and S_s = 2 sin(w(a+b)/2) cos(w(a−b)/2), by which the pizzas
+    are g(a−b) times functions of a+b and c. p is odd and k no multiple of it; classes beyond p are dropped.
+    """
+    logits = floating(logits)
+    p = len(logits)
+    logits = logits[..., :p] - logits[..., :p].mean()
+    n = np.arange(p)
+    k = jnp.asarray(frequency)
+    half = (k * ((p + 1) // 2)) % p  # k/2 mod p
+    plus, minus = (n[:, None] + n) % p, (n[:, None] - n) % p
+    dtype = logits.dtype
+
+    def angle(m: Array, over: float = 1.0) -> Array:
+        return (2 * np.pi / over / p) * ((m * n) % p).astype(dtype)
+
+    w, v, x = angle(k), angle(half), angle(k, 2.0)  # x = wn/2, up to a multiple of π
+    g = 2 * jnp.abs(jnp.cos(x))
+    h = jnp.abs(jnp.cos(x)) - jnp.abs(jnp.sin(x))
+    turned = jnp.abs(jnp.cos(x + np.pi / 4)) - jnp.abs(jnp.sin(x + np.pi / 4))
+    over_c = jnp.stack([jnp.cos(w), jnp.sin(w), jnp.cos(v), jnp.sin(v)], axis=1)
+    cw, sw, cv, sv = jnp.moveaxis(jnp.matmul(logits, over_c, precision="highest"), -1, 0)  # each [a, b]
+    products = {
+        "clock": jnp.cos(w)[plus] * cw + jnp.sin(w)[plus] * sw,
+        "pizza": g[minus] * (logits * h[minus][plus]).sum(-1),  # h[minus][s, c] is h(s − c)
+        "pizza_appendix": g[minus] * (h[plus] * cw - turned[plus] * sw),
+        "accompanying": -_outer_sum(jnp.cos(w)) * cv - _outer_sum(jnp.sin(w)) * sv,
+    }
+    g2 = (g**2).sum()
+    means = {"pizza": h.sum() * g.sum() / p**2}  # of the others 0
+    squares: dict[str, Array | float] = {  # sums over the cube
+        "clock": p**3 / 2,
+        "pizza": p * g2 * (h**2).sum() - p**3 * means["pizza"] ** 2,
+        "pizza_appendix": p / 2 * g2 * ((h**2).sum() + (turned**2).sum()),
+        "accompanying": p**3,
+    }
+    norm = jnp.sqrt((logits**2).sum())
+    norm = jnp.where(norm > 0, norm, 1)
+    return {
+        name: 2 * product.sum() / (norm * jnp.sqrt(jnp.asarray(squares[name], dtype))) - 1
+        for name, product in products.items()
+    }
+
+
+def _outer_sum(x: Array) -> Array:
+    return x[:, None] + x
+
+
+def _waves(p: int, like: Array) -> Array:
+    """e^{−2πi kt/p}, [k = 1 … p−1, t]."""
+    k, t = np.arange(1, p)[:, None], np.arange(p)
+    kind = jnp.complex128 if like.dtype == jnp.float64 else jnp.complex64
+    return jnp.asarray(np.exp(-2j * np.pi * (k * t % p) / p), kind)

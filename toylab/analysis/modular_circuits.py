@@ -1,0 +1,79 @@
+"""How a network adds modulo p: the measures of "The Clock and the Pizza" (Zhong et al. 2023, arXiv 2306.17844).
+
+    gradient_symmetricity(net, params)    distance_irrelevance(logits)    circularity(W_E)
+    circle_fve(net, params, circle=0)     circuit_report(net, params), which prints as a short report of all
+
+For any network of two tokens a, b (or a, b, "=") by its `net.apply(params, tokens) -> (logits, cache)`, whose embedding is
+`W_E`, looked up by token. The modulus and the tokens are inferred from the shapes of the weights; `p=` and `n_tokens=`
+override. They give Python floats, computed in float64, but for the forward passes of `circle_fve` and of ablations, which
+keep the dtype of the weights. The array functions are in `circles.py` and `modular_measures.py`; here stand the analyzers
+for trajectories, in the dtype of the weights.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+
+from toylab.analysis.circles import alone, circularity_of, explained
+from toylab.analysis.circuit_report import CircuitReport, circuit_report
+from toylab.analysis.fourier import task_modulus
+from toylab.analysis.modular_inputs import number_table, published_triples
+from toylab.analysis.modular_measures import (
+    CIRCLES,
+    circle_fve,
+    circle_fves,
+    circularity,
+    distance_irrelevance,
+    gradient_symmetricity,
+    irrelevance,
+    last_logits,
+    symmetricity,
+)
+from toylab.base import Params, Run
+
+__all__ = [
+    "CIRCLES",
+    "CircuitReport",
+    "circle_fve",
+    "circle_fves",
+    "circles",
+    "circuit_report",
+    "circularity",
+    "distance",
+    "distance_irrelevance",
+    "gradient_symmetricity",
+    "roundness",
+    "symmetry",
+]
+
+
+def symmetry(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: gradient symmetricity over the paper's 100 triples."""
+    p = task_modulus(run)
+    triples = published_triples(p)
+    tokens = jnp.asarray(run.data["tokens"])[triples[:, 0] * p + triples[:, 1]]
+    return {"gradient_symmetricity": symmetricity(run.config.net, params, tokens, triples[:, 2])}
+
+
+def distance(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: distance irrelevance by its definition, and by the largest incorrect logit."""
+    p = task_modulus(run)
+    cube = last_logits(run.config.net, params, run.data["tokens"]).reshape(p, p, -1)
+    return {"correct": irrelevance(cube, "correct"), "incorrect": irrelevance(cube, "incorrect")}
+
+
+def roundness(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: circularity of the embedding."""
+    return {"circularity": circularity_of(number_table(params["W_E"]), task_modulus(run))}
+
+
+def circles(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: frequency and logit FVEs of the first circles, each [CIRCLES]."""
+    p = task_modulus(run)
+    tables, frequencies = alone(params["W_E"], tuple(range(CIRCLES)), p)
+
+    def of(table: Array, frequency: Array) -> dict[str, Array]:
+        logits = last_logits(run.config.net, {**params, "W_E": table}, run.data["tokens"])
+        return {"frequency": frequency, **explained(logits.reshape(p, p, -1), frequency)}
+
+    each = [of(*one) for one in zip(tables, frequencies, strict=True)]
+    return {name: jnp.stack([one[name] for one in each]) for name in each[0]}

@@ -1,0 +1,116 @@
+"""What a modular-addition network is asked: its modulus and tokens, read from the shapes of its weights."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+
+class Inputs(NamedTuple):
+    p: int
+    n_tokens: int  # 3: a, b and "="
+    separate: bool  # the second operand has tokens of its own, b + p
+    d_vocab: int
+
+    def tokens(self, a: ArrayLike, b: ArrayLike) -> np.ndarray:
+        """int32 [n, n_tokens]: a, b (+ p where separate) and, of three, the last token of the vocabulary."""
+        a, b = np.asarray(a), np.asarray(b)
+        columns = [a, b + self.p * self.separate, np.full_like(a, self.d_vocab - 1)]
+        return np.stack(columns[: self.n_tokens], axis=1).astype(np.int32)
+
+    def all_tokens(self) -> np.ndarray:
+        """All pairs, row-major: [p², n_tokens]."""
+        n = np.arange(self.p)
+        return self.tokens(np.repeat(n, self.p), np.tile(n, self.p))
+
+
+def inputs_of(params: Mapping[str, ArrayLike], p: int | None = None, n_tokens: int | None = None) -> Inputs:
+    """p and the form of the tokens, from the shapes of W_E, W_pos and W_U; `p` and `n_tokens` given override.
+
+    `W_E [d_vocab, d_model]` has a row a number, then those of a second operand where it has its own (2p), then "=".
+    Tokens are a, b and "=" where W_pos has three rows, else a, b. Of the moduli that fit p must be prime: where several
+    do, p must be given. ValueError also for nan, missing or misshapen arrays and for more than one point in training.
+    """
+    check_params(params)
+    shape = np.shape(params["W_E"])
+    d_vocab, d_out = shape[-2], np.shape(params["W_U"])[-1]
+    if n_tokens is None:
+        n_tokens = min(np.shape(params["W_pos"])[-2], 3) if "W_pos" in params else 2
+    if n_tokens not in (2, 3):
+        raise ValueError(f"n_tokens is {n_tokens}, it must be 2 (a, b) or 3 (a, b, =)")
+    last = d_vocab - 1 if n_tokens == 3 else d_vocab
+    if p is None:
+        fits = {last, d_vocab - 1} | ({last // 2} if last % 2 == 0 else set())
+        found = [m for m in sorted(fits) if is_odd_prime(m) and m <= d_out]
+        if len(found) != 1:
+            several = f"each of {', '.join(map(str, found))}" if found else "no prime modulus"
+            raise ValueError(f"W_E has {d_vocab} rows and {several} fits {n_tokens} tokens: give p (and n_tokens)")
+        p = found[0]
+    check_modulus(p)
+    if not p <= min(last, d_out):
+        raise ValueError(f"p is {p}, W_E has {d_vocab} rows and W_U {d_out} classes: they must be at least p")
+    return Inputs(p, n_tokens, separate=last == 2 * p and len(shape) == 2, d_vocab=d_vocab)
+
+
+def check_params(params: Mapping[str, ArrayLike]) -> None:
+    """W_E and W_U are there, of one point in training, and no array has nan (judged where values are known)."""
+    for name in ("W_E", "W_U"):
+        if name not in params:
+            raise ValueError(f"params has no {name}: it has {', '.join(sorted(params)) or 'no arrays'}")
+    for name, x in params.items():
+        if 0 in np.shape(x):
+            raise ValueError(f"{name} has shape {np.shape(x)}, it must not be empty")
+        check_finite(name, x)
+    shape = np.shape(params["W_E"])
+    if np.ndim(params["W_U"]) != 2 or len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] != 2):
+        shapes = f"W_E has shape {shape} and W_U {np.shape(params['W_U'])}"
+        raise ValueError(f"{shapes}, they must be [d_vocab, d_model] and [d, classes] of one point in training")
+
+
+def check_finite(name: str, x: ArrayLike) -> None:
+    if not isinstance(x, jax.core.Tracer) and not np.isfinite(np.asarray(x)).all():
+        raise ValueError(f"{name} has nan or inf in it, every entry must be finite")
+
+
+def check_modulus(p: int) -> None:
+    if not is_odd_prime(p):
+        raise ValueError(f"p is {p}, the modulus must be an odd prime (every stride and ½ exist mod p)")
+
+
+def is_odd_prime(n: int) -> bool:
+    return n > 2 and all(n % d for d in range(2, int(n**0.5) + 1))
+
+
+@lru_cache(maxsize=4)
+def published_triples(p: int, n: int = 100) -> np.ndarray:
+    """The first n of all (a, b, c), row-major, after `random.Random(42).shuffle`: int [n, 3] (Zhong et al. 2023).
+
+    Pure Python's generator, so the same everywhere; indices are shuffled in place of triples, by the same swaps.
+    """
+    import random
+
+    order = list(range(p**3))
+    random.Random(42).shuffle(order)
+    return np.stack(np.unravel_index(order[:n], (p, p, p)), axis=1)
+
+
+def checked_triples(triples: ArrayLike, p: int) -> np.ndarray:
+    """`triples` as integers [n, 3] in 0 … p−1, or ValueError."""
+    found = np.asarray(triples)
+    if found.ndim != 2 or found.shape[1] != 3 or not len(found) or not np.issubdtype(found.dtype, np.integer):
+        raise ValueError(f"triples is {found.dtype} of shape {found.shape}, it must be integers (a, b, c) [n ≥ 1, 3]")
+    if found.min() < 0 or found.max() >= p:
+        outside = found[((found < 0) | (found >= p)).any(1)][0].tolist()
+        raise ValueError(f"triples has {outside}, each of a, b, c must lie in 0 … p−1 = {p - 1}")
+    return found
+
+
+def number_table(W_E: ArrayLike) -> Array:
+    """W_E as one table [n, d]: the operands' own tables [2, V, d] stand below each other."""
+    W_E = jnp.asarray(W_E)
+    return W_E.reshape(-1, W_E.shape[-1])
