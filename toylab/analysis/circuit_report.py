@@ -14,7 +14,6 @@ from toylab.analysis.circles import circularities, components
 from toylab.analysis.fourier import key_frequencies, neuron_frequencies, spectrum
 from toylab.analysis.modular_inputs import Inputs, inputs_of, number_table
 from toylab.analysis.modular_measures import (
-    CIRCLES,
     circle_fves,
     circularity,
     distance_irrelevance,
@@ -95,13 +94,12 @@ def circuit_report(
     "none" and the ablations left out. ValueError as `modular_inputs.inputs_of`.
     """
     inputs = inputs_of(params, p, n_tokens)
-    given = {"p": inputs.p, "n_tokens": inputs.n_tokens}
     with jax.enable_x64():
         found = {name: np.asarray(x) for name, x in _forward(passable(net), in_float64(params), inputs).items()}
     accuracy = 1 - int(found["errors"]) / inputs.p**2
     solved = accuracy >= SOLVED
     frequencies = [int(k) for k in np.flatnonzero(found["key"])]
-    circles = circle_fves(net, params, tuple(range(min(CIRCLES, min(number_table(params["W_E"]).shape) // 2))), **given)
+    circles = circle_fves(net, params, p=inputs.p, n_tokens=inputs.n_tokens)
     for circle in circles:
         circle["kind"] = kind(circle, inputs.separate) if solved else "none"  # type: ignore[assignment]
     report = CircuitReport(
@@ -110,7 +108,7 @@ def circuit_report(
         errors=int(found["errors"]),
         loss=float(found["loss"]),
         solved=solved,
-        gradient_symmetricity=gradient_symmetricity(net, params, **given),
+        gradient_symmetricity=gradient_symmetricity(net, params, p=inputs.p, n_tokens=inputs.n_tokens),
         distance_irrelevance=distance_irrelevance(found["logits"]),
         distance_irrelevance_incorrect=distance_irrelevance(found["logits"], "incorrect"),
         circularity=circularity(params["W_E"], p=inputs.p),

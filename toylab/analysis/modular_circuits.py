@@ -18,11 +18,11 @@ from toylab.analysis.circuit_report import CircuitReport, circuit_report
 from toylab.analysis.fourier import task_modulus
 from toylab.analysis.modular_inputs import number_table, published_triples
 from toylab.analysis.modular_measures import (
-    CIRCLES,
     circle_fve,
     circle_fves,
     circularity,
     distance_irrelevance,
+    first_circles,
     gradient_symmetricity,
     irrelevance,
     last_logits,
@@ -31,7 +31,6 @@ from toylab.analysis.modular_measures import (
 from toylab.base import Params, Run
 
 __all__ = [
-    "CIRCLES",
     "CircuitReport",
     "circle_fve",
     "circle_fves",
@@ -67,9 +66,9 @@ def roundness(params: Params, run: Run) -> dict[str, Array]:
 
 
 def circles(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: frequency and logit FVEs of the first circles, each [CIRCLES]."""
+    """Analyzer: frequency and logit FVEs of the first circles, each [4], or as many as there are."""
     p = task_modulus(run)
-    tables, frequencies = alone(params["W_E"], tuple(range(CIRCLES)), p)
+    tables, frequencies = alone(params["W_E"], first_circles(params["W_E"]), p)
 
     def of(table: Array, frequency: Array) -> dict[str, Array]:
         logits = last_logits(run.config.net, {**params, "W_E": table}, run.data["tokens"])

@@ -23,6 +23,7 @@ from toylab.analysis.modular_inputs import (
 from toylab.base import Params, static
 
 Which = Literal["correct", "incorrect"]
+CANDIDATES = ("clock", "pizza", "pizza_appendix", "accompanying")
 CIRCLES = 4  # that the authors' numbers are given for
 
 
@@ -114,14 +115,15 @@ def circle_fve(
 def circle_fves(
     net: Any,
     params: Mapping[str, ArrayLike],
-    circles: tuple[int, ...] = tuple(range(CIRCLES)),
+    circles: tuple[int, ...] | None = None,
     *,
     p: int | None = None,
     n_tokens: int | None = None,
 ) -> list[dict[str, float]]:
-    """`circle_fve` of several circles, for the price of one decomposition."""
+    """`circle_fve` of several circles (by default the first four), for the price of one decomposition."""
     inputs = inputs_of(params, p, n_tokens)
     W_E, tokens = params["W_E"], inputs.all_tokens()
+    circles = first_circles(W_E) if circles is None else circles
     rank = min(number_table(W_E).shape)
     for circle in circles:
         if not circle >= 0 or 2 * circle + 2 > rank:
@@ -132,9 +134,15 @@ def circle_fves(
     with jax.enable_x64():
         shares = [_explained(z.reshape(inputs.p, inputs.p, -1), k) for z, k in zip(logits, frequencies, strict=True)]
         return [
-            {"frequency": int(k), **{name: float(x) for name, x in share.items()}}
+            {"frequency": int(k), **{name: float(share[name]) for name in CANDIDATES}}
             for k, share in zip(frequencies, shares, strict=True)
         ]
+
+
+def first_circles(W_E: ArrayLike) -> tuple[int, ...]:
+    """The circles that the authors give numbers for, as far as W_E has them: 0 … 3."""
+    *tables, d = np.shape(W_E)
+    return tuple(range(min(CIRCLES, int(np.prod(tables)) // 2, d // 2)))
 
 
 class Held(struct.PyTreeNode):
@@ -157,9 +165,11 @@ def in_float64(params: Mapping[str, ArrayLike]) -> Params:
 
 
 def replaced_logits(net: Any, params: Mapping[str, ArrayLike], W_E: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """The logits [B, C] with another embedding, computed in the dtype of the weights, as float64."""
-    own = np.asarray(params["W_E"]).dtype
-    return np.asarray(_logits(passable(net), {**params, "W_E": jnp.asarray(W_E, own)}, tokens), np.float64)
+    """The logits [B, C] with another embedding, computed in the dtype of the weights' own, as float64."""
+    own = np.result_type(np.asarray(params["W_E"]).dtype, np.float32)
+    with jax.enable_x64(own == np.float64):
+        weights = {name: jnp.asarray(np.asarray(x), own) for name, x in {**params, "W_E": W_E}.items()}
+        return np.asarray(_logits(passable(net), weights, tokens), np.float64)
 
 
 def last_logits(net: Any, params: Params, tokens: ArrayLike) -> Array:
