@@ -1,0 +1,170 @@
+"""Modular addition solved on paper: networks of squared neurons whose weights are cosines, to be drawn beside trained ones.
+
+f_c(a, b) = Σ_i (u_i[a] + v_i[b])² w_i[c], of N neurons. Gromov 2023 (arXiv 2301.02679) chooses frequencies and phases at
+random; Morwani et al. 2023 (arXiv 2311.07568) show which choice has the largest margin for its norm. In both a neuron has
+one frequency and phases with θ_u + θ_v = θ_w: then it adds to the right class whatever a and b.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.analysis.fourier import floating
+from toylab.base import Params, Run
+
+
+class SquaredNet(NamedTuple):
+    """The rows of N neurons, [N, p] each."""
+
+    u: Array | np.ndarray
+    v: Array | np.ndarray
+    w: Array | np.ndarray
+
+    def params(self) -> dict[str, np.ndarray]:
+        """As params of `ModularMLP(d_vocab=p, d_vocab_out=p, d_model=N, d_mlp=N, activation="quadratic")`."""
+        u, v, w = (np.asarray(x) for x in self)
+        one = np.eye(len(u), dtype=u.dtype)
+        return {"W_E": np.stack([u.T, v.T]), "W_in": np.stack([one, one]), "W_U": w}
+
+
+class Waves(NamedTuple):
+    """Of each neuron, [N]."""
+
+    frequency: Array  # int, 1 to p//2: where u, v and w together have most energy
+    share: Array  # of their energy apart from the mean, that of this frequency; the least of the three
+    phase: Array  # θ_u + θ_v − θ_w at this frequency, radians in (−π, π]
+
+
+def gromov(
+    p: int, n: int, *, seed: int = 0, frequencies: ArrayLike | None = None, phases: ArrayLike | None = None
+) -> SquaredNet:
+    """Gromov 2023's solution: n neurons u(a) = cos(2πσa/p + φ₁), v(b) = cos(2πσb/p + φ₂), w(c) = cos(2πσc/p + φ₁ + φ₂).
+
+    frequencies σ [n] (1, 2, …, p−1 in turn, as in a permutation: chance would leave some out) and phases [n, 2] (drawn from
+    the circle). Other neurons' cross terms are noise, which many neurons average out: at p = 97, 64 of them get 96 % of
+    all pairs right (standard deviation between seeds 1 %), 256 all. float64.
+    """
+    _check(p)
+    if n < 1:
+        raise ValueError(f"n is {n}: the network must have at least 1 neuron.")
+    drawn = np.random.default_rng(seed).uniform(-np.pi, np.pi, (n, 2))
+    sigma = np.arange(n) % (p - 1) + 1 if frequencies is None else np.asarray(frequencies)
+    phi = drawn if phases is None else np.asarray(phases, float)
+    if sigma.shape != (n,) or phi.shape != (n, 2):
+        raise ValueError(f"frequencies has shape {sigma.shape} and phases {phi.shape}: they must be [n] and [n, 2].")
+    angle = 2 * np.pi * (sigma[:, None] * np.arange(p) % p) / p
+    first, second = phi[:, :1], phi[:, 1:]
+    return SquaredNet(np.cos(angle + first), np.cos(angle + second), np.cos(angle + first + second))
+
+
+def max_margin_network(p: int) -> SquaredNet:
+    """4(p − 1) neurons with the largest normalised margin there is (Morwani et al. 2023), for odd p.
+
+    8 neurons for each frequency ω: cos ω(a+b−c) is a sum of four products of three cosines or sines, and each product
+    4uvw = (u + v)²w − (u − v)²w. All frequencies together make f_c = 2p·[c = a + b] − 2.
+    """
+    if p % 2 == 0:
+        raise ValueError(f"p is {p}: the network of the largest margin is known for odd p.")
+    k = np.arange(1, (p - 1) // 2 + 1)
+    quarter = np.pi / 2
+    phases = np.array(
+        [(0, 0), (-quarter, -quarter), (-quarter, 0), (0, -quarter)]
+    )  # cos cos, sin sin, sin cos, cos sin
+    phases = np.concatenate([phases, phases + np.array([0, np.pi])])
+    return gromov(p, 8 * len(k), frequencies=np.repeat(k, 8), phases=np.tile(phases, (len(k), 1)))
+
+
+def max_margin(p: int) -> float:
+    """γ* = √(2/27) / (√p (p − 1)): the largest normalised margin (Morwani et al. 2023). p = 71: 4.6143e-4."""
+    _check(p)
+    return float(np.sqrt(2 / 27) / (np.sqrt(p) * (p - 1)))
+
+
+def logits(u: ArrayLike, v: ArrayLike, w: ArrayLike) -> Array:
+    """f_c(a, b) = Σ_i (u_i[a] + v_i[b])² w_i[c]: [N, p] each → [p, p, p]."""
+    u, v, w = _rows(u, v, w)
+    hidden = (u.T[:, None] + v.T[None]) ** 2  # [a, b, N]
+    return jnp.matmul(hidden, w, precision="highest")
+
+
+def accuracy(cube: ArrayLike) -> Array:
+    """Share of the pairs whose largest logit is that of a + b mod p, logits [p, p, p]."""
+    cube = floating(cube)
+    return (jnp.argmax(cube, axis=-1) == _sums(len(cube))).mean(dtype=cube.dtype)
+
+
+def normalised_margin(u: ArrayLike, v: ArrayLike, w: ArrayLike) -> Array:
+    """min over (a, b) and c ≠ a + b of f_{a+b} − f_c, over Σ_i (‖u_i‖² + ‖v_i‖² + ‖w_i‖²)^{3/2}: a scalar (Morwani et al.
+    2023). Free of the scale of the weights, for f is cubic in them; below 0 where some pair is wrong."""
+    u, v, w = _rows(u, v, w)
+    cube = logits(u, v, w)
+    right = jnp.arange(len(cube)) == _sums(len(cube))[..., None]
+    margin = jnp.where(right, cube, 0).sum(-1) - jnp.where(right, -jnp.inf, cube).max(-1)
+    return margin.min() / jnp.sum(jnp.sum(u**2 + v**2 + w**2, axis=1) ** 1.5)
+
+
+def ipr(x: ArrayLike, r: int = 2) -> Array:
+    """Inverse participation ratio of each row of x [N, p] in Fourier space: Σ_k (|F_k|/‖F‖)^{2r}, [N] (Gromov 2023).
+
+    F is the half spectrum k = 0..p//2 (rfft), as in Doshi et al. 2023's code. A cosine of the
+    circle of p has 1, white noise about 4/p for r = 2 (0.041 at p = 97). nan for a row of zeros.
+    """
+    x = floating(x)
+    if x.ndim != 2 or r < 1:
+        raise ValueError(f"x has shape {x.shape} and r is {r}: they must be [N, p] and at least 1.")
+    power = jnp.abs(jnp.fft.rfft(x, axis=1)) ** 2
+    return jnp.sum((power / power.sum(axis=1, keepdims=True)) ** r, axis=1)
+
+
+def waves(u: ArrayLike, v: ArrayLike, w: ArrayLike) -> Waves:
+    """The frequency of each neuron, how pure it is, and how far its phases are from θ_u + θ_v = θ_w, where x = cos(2πka/p +
+    θ_x). Morwani et al. 2023: at the largest margin share is 1, phase 0, and every frequency is used."""
+    spectra = jnp.fft.rfft(jnp.stack(_rows(u, v, w)), axis=-1)[..., 1:]  # [3, N, k]
+    power = jnp.abs(spectra) ** 2
+    k = jnp.argmax(power.sum(axis=0), axis=-1)
+    total = power.sum(axis=-1)
+    share = jnp.take_along_axis(power, k[None, :, None], axis=-1)[..., 0] / jnp.where(total > 0, total, 1)
+    at = jnp.take_along_axis(spectra, k[None, :, None], axis=-1)[..., 0]
+    return Waves(k + 1, share.min(axis=0), jnp.angle(at[0] * at[1] * jnp.conj(at[2])))
+
+
+def _check(p: int) -> None:
+    if p < 3:
+        raise ValueError(f"p is {p}: the modulus must be at least 3.")
+
+
+def _rows(u: ArrayLike, v: ArrayLike, w: ArrayLike) -> tuple[Array, Array, Array]:
+    u, v, w = floating(u), floating(v), floating(w)
+    if u.ndim != 2 or not u.shape == v.shape == w.shape:
+        raise ValueError(f"u, v and w have shapes {u.shape}, {v.shape} and {w.shape}: all must be [N, p].")
+    return u, v, w
+
+
+def _sums(p: int) -> np.ndarray:
+    return np.add.outer(np.arange(p), np.arange(p)) % p
+
+
+def neuron_rows(params: Params, run: Run) -> SquaredNet:
+    """u, v and w of a `ModularMLP` for addition mod p, whatever its activation."""
+    p = run.config.task.p  # type: ignore[attr-defined]
+    pair = jnp.broadcast_to(params["W_E"], (2, *params["W_E"].shape[-2:]))[:, :p]
+    u, v = jnp.matmul(pair, params["W_in"], precision="highest")
+    return SquaredNet(u.T, v.T, params["W_U"][:, :p])
+
+
+def structure(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer of `ModularMLP`: ipr of u, v and w averaged, and the waves, each [N]; the normalised margin of squared ones
+    (nan with another activation), and that over its largest possible value."""
+    u, v, w = neuron_rows(params, run)
+    squared = run.config.net.activation == "quadratic"  # type: ignore[attr-defined]
+    margin = normalised_margin(u, v, w) if squared else jnp.full((), jnp.nan, u.dtype)
+    purity = (ipr(u) + ipr(v) + ipr(w)) / 3
+    return {
+        "ipr": purity,
+        **waves(u, v, w)._asdict(),
+        "margin": margin,
+        "margin_share": margin / max_margin(u.shape[1]),
+    }
