@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=("smoke", "cpu", "paper"),
         help="default: cpu, or paper where there is an accelerator",
     )
+    add("--steps", type=int, metavar="N", help="train to step N at most, and save a point there")
     add("--part", action="extend", default=[], nargs="+", help="only these parts of a page that has several")
     add("--stage", choices=("train", "analyze", "draw"), help="only this stage (default: all three)")
     add("--out", type=Path, help="default: results at paper scale, results/<scale> at the others")
@@ -152,7 +153,14 @@ def _job(options: argparse.Namespace) -> Any:
     from toylab import job
 
     return job.job(
-        page, asked, out=options.out, stage=options.stage, lane=options.lane, group=options.group, start=options.start
+        page,
+        asked,
+        out=options.out,
+        stage=options.stage,
+        lane=options.lane,
+        group=options.group,
+        steps=options.steps,
+        start=options.start,
     )
 
 

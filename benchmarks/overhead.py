@@ -26,11 +26,12 @@ from experiments import grokking
 from toylab import configs as cfg
 from toylab import lab, stages, train
 from toylab.base import Config, State
-from toylab.group import Progress, run_group
+from toylab.group import run_group
 from toylab.lanes import first_state
 from toylab.plan import choose_plan, environment
 
 page: Any = grokking
+ROUNDS = 3
 WHOLE, POINTS = 15_000, 200  # steps of a usual run (to grokking and through cleanup), and its saved points
 JOB_STEPS = 2_000  # over which the main job here spreads as many points
 TARGETS = {
@@ -60,46 +61,33 @@ def _steps(config: Config, data: Any, state: State, n_steps: jax.Array) -> State
     return jax.lax.fori_loop(0, n_steps, lambda _, state: train.step(config, data, key, state), state)
 
 
-class Alternating:
-    """A report for `run_group`: after each beat the bare loop trains as many steps, so that noise hits both alike."""
-
-    def __init__(self, bare: Bare) -> None:
-        self.bare, self.step, self.real_seconds, self.bare_seconds = bare, 0, 0.0, 0.0
-        self.since = time.perf_counter()
-
-    def __call__(self, progress: Progress) -> None:
-        self.pause()
-        if progress.step > self.step:
-            self.bare_seconds += self.bare.seconds(progress.step - self.step)
-        self.step, self.since = progress.step, time.perf_counter()
-
-    def pause(self) -> None:
-        self.real_seconds += time.perf_counter() - self.since
-
-
 def saving(n_steps: int) -> dict[str, float]:
     """Overhead of recording, STOP and commits: measured over the first `n_steps` of the experiment's schedule, where
-    points lie densest, and from the cost of one point for the schedule as far as `WHOLE`."""
+    points lie densest, and from the cost of one point for the schedule as far as `WHOLE`. The bare steps and the real
+    path train in turn, so that noise hits both alike."""
     config, spec = cfg.check(page.CONFIGS["cpu"][0]), stages.spec(lab.parts(page)[""], "cpu")
     plan = choose_plan([config], spec.saves, spec.probes, spec.keep, None)
-
-    def until(last: int) -> list[int]:
-        return [int(save) for save in spec.saves if save <= last]
-
-    with tempfile.TemporaryDirectory() as folder:
-        run_group([config], replace(spec, saves=until(20)), Path(folder) / "compiles", plan=plan)
-        clock = Alternating(Bare(config))
-        run_group([config], replace(spec, saves=until(n_steps)), Path(folder) / "run", plan=plan, report=clock)
-        clock.pause()
-    step = clock.bare_seconds / clock.step
-    point = (clock.real_seconds - clock.bare_seconds) / len(until(n_steps))
+    saves = [int(save) for save in spec.saves if save <= n_steps]
+    bare = Bare(config)
+    bare_seconds, real_seconds = 0.0, 0.0
+    for turn in range(-1, ROUNDS):
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            run_group([config], replace(spec, saves=saves if turn >= 0 else saves[:2]), Path(folder), plan=plan)
+            taken = time.perf_counter() - start
+        if turn >= 0:  # the first compiles
+            real_seconds += taken
+            bare_seconds += bare.seconds(saves[-1])
+    step = bare_seconds / ROUNDS / saves[-1]
+    point = (real_seconds - bare_seconds) / ROUNDS / len(saves)
+    n_points = sum(int(save) <= WHOLE for save in spec.saves)
     return {
         "ms_a_step": 1e3 * step,
         "ms_a_point": 1e3 * point,
-        "steps": clock.step,
-        "points": len(until(n_steps)),
-        "saving_share_of_these": clock.real_seconds / clock.bare_seconds - 1,
-        "saving_share": len(until(WHOLE)) * point / (WHOLE * step),
+        "steps": saves[-1],
+        "points": len(saves),
+        "saving_share_of_these": real_seconds / bare_seconds - 1,
+        "saving_share": n_points * point / (WHOLE * step),
     }
 
 

@@ -333,6 +333,26 @@ def test_seeds_replace_those_of_the_page(scale, asked, tmp_path):
     assert options["lane"] is None and spec.saves[-1] > 10_000
 
 
+def test_a_field_that_is_set_takes_the_place_of_the_pages_own_values(asked, tmp_path):
+    fields = ["--set", "task.n_train=40,50", "optimizer.weight_decay=1", "--seeds", "2"]
+    arguments = ["grokking_phase", "--part", "plane", "--scale", "cpu", *fields, "--stage", "train"]
+    assert run_sweep.main([*arguments, "--out", str(tmp_path)]) == 0
+    assert sorted((config.task.n_train, int(config.seed)) for config in asked[0][0]) == [
+        (40, 0),
+        (40, 1),
+        (50, 0),
+        (50, 1),
+    ]
+
+
+def test_steps_end_training_where_a_point_is_saved(asked, tmp_path):
+    for steps, last in (("7", 7), ("999999", 200)):
+        assert run_sweep.main([*SMOKE, "--steps", steps, "--stage", "train", "--out", str(tmp_path)]) == 0
+        saves = asked[-1][1].saves
+        assert saves[-1] == last and list(saves) == sorted(set(saves))
+    assert run_sweep.main([*SMOKE, "--steps", "0", "--out", str(tmp_path)]) == 2
+
+
 def test_results_lie_below_the_scale_unless_it_is_that_of_the_paper(asked, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for scale, folder in (("smoke", "results/smoke/grokking/runs"), ("paper", "results/grokking/runs")):

@@ -201,9 +201,12 @@ def _joined(a: Block, b: Block) -> Block:
 
 
 def _laid(base: Sequence[Config], block: Block) -> list[Config]:
-    """The block over the base. Where it sets the seed, the page's own seeds make way."""
-    if "seed" in _named(block):
-        base = list({cfg.digest(config.replace(seed=0)): config.replace(seed=0) for config in base}.values())
+    """The block over the base. In the fields that it sets, the page's own values make way: configs of the page that differ
+    in nothing else become one."""
     rows = [*grids.grid_rows(base, block.sets), *(grids.zipped_rows(base, table) for table in block.zips)]
-    seeds = [[{"seed": seed} for seed in range(block.seeds)]] if block.seeds is not None else []
-    return grids.over(base, *rows, *seeds)
+    rows += [[{"seed": seed} for seed in range(block.seeds)]] if block.seeds is not None else []
+    if rows:
+        first = {path: value for block_rows in rows for path, value in block_rows[0].items()}
+        kept = {cfg.digest(alike): config for config in reversed(base) if (alike := grids.overridden(config, first))}
+        base = list(reversed(kept.values()))
+    return grids.over(base, *rows)

@@ -56,11 +56,12 @@ def over(base: Base, *rows: Sequence[Row]) -> list[Config]:
     if (n_runs := len(configs) * math.prod(map(len, rows))) > MAX_CONFIGS:
         raise ValueError(f"the grid has {n_runs:,} runs: give fewer values, {MAX_CONFIGS:,} runs are the most.")
     for block in rows:
-        configs = [_overridden(config, row) for config in configs for row in block]
+        configs = [overridden(config, row) for config in configs for row in block]
     return [cfg.check(config) for config in configs]
 
 
-def _overridden(config: Config, row: Row) -> Config:
+def overridden(config: Config, row: Row) -> Config:
+    """The config, unchecked, with the row's values."""
     for path, value in row.items():
         config = cfg.override(config, path, value)
     return config

@@ -1,7 +1,7 @@
 """What was asked, checked: a page at a scale, its configs, where to start and where to write. Nothing is created here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,10 +25,17 @@ class Job:
     stages: Sequence[Stage]
     lane: int | None = None
     group: int | None = None  # runs a group at most
+    steps: int | None = None  # where training ends at the latest
 
     def specs(self) -> dict[str, sweep.Spec]:
         parts = lab.parts(self.page)
-        return {name: stages.spec(parts[name], self.scale, **self.start) for name in self.configs}
+        specs = {name: stages.spec(parts[name], self.scale, **self.start) for name in self.configs}
+        return {name: spec if self.steps is None else until(spec, self.steps) for name, spec in specs.items()}
+
+
+def until(spec: sweep.Spec, last: int) -> sweep.Spec:
+    """The same, ending at step `last` at most, where a point is saved."""
+    return replace(spec, saves=[step for step in spec.saves if step < last] + [min(last, spec.saves[-1])])
 
 
 def job(
@@ -39,6 +46,7 @@ def job(
     stage: Stage | None = None,
     lane: int | None = None,
     group: int | None = None,
+    steps: int | None = None,
     start: str | None = None,
 ) -> Job:
     """The job that is asked for, or a ValueError of one sentence."""
@@ -49,7 +57,7 @@ def job(
     if unknown := sorted(set(asked.parts) - set(parts)):
         has = ", ".join(filter(None, parts)) or "no parts"
         raise ValueError(f"--part is {unknown[0]}: {lab.name_of(page)} has {has}.")
-    for option, value in (("--lane", lane), ("--group", group)):
+    for option, value in (("--lane", lane), ("--group", group), ("--steps", steps)):
         if value is not None and value < 1:
             raise ValueError(f"{option} is {value}: it must be at least 1.")
     chosen = {name: part for name, part in parts.items() if name in asked.parts or not asked.parts}
@@ -61,7 +69,7 @@ def job(
     out = out or (Path("results") if scale == "paper" else Path("results") / scale)
     begun = _start(start, out, [config for members in configs.values() for config in members])
     asked_stages = [stage] if stage else list(get_args(Stage))
-    return Job(page, scale, configs, begun, out / lab.name_of(page), asked_stages, lane, group)
+    return Job(page, scale, configs, begun, out / lab.name_of(page), asked_stages, lane, group, steps)
 
 
 def _scale(asked: str | None) -> Scale:
