@@ -1,0 +1,61 @@
+"""Neural collapse (Papyan, Han & Donoho 2020, arXiv 2008.08186)."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.analysis.fourier import floating
+
+
+class Collapse(NamedTuple):
+    """Scalars, all 0 for a collapsed network. μ_c: mean features of class c less the mean over classes; C classes."""
+
+    nc1: Array  # variability: tr(Σ_W Σ_B⁺)/C, within-class against between-class covariance
+    nc2_norm: Array  # equal lengths: standard deviation of ‖μ_c‖ over their mean
+    nc2_angle: Array  # equal angles: standard deviation of cos(μ_c, μ_c') over c ≠ c'
+    nc2_max_angle: Array  # widest angles: mean |cos(μ_c, μ_c') + 1/(C − 1)| over c ≠ c'
+    nc3: Array  # self-duality: ‖Wᵀ/‖W‖ − M/‖M‖‖², M the columns μ_c
+    nc4: Array  # nearest class centre: share of samples for which it and the classifier disagree
+
+
+def neural_collapse(x: ArrayLike, labels: ArrayLike, W: ArrayLike, b: ArrayLike | None = None) -> Collapse:
+    """NC1 to NC4 of last-layer features x [n, d] with labels int [n] in 0..C−1 and the classifier x W + b, W [d, C], b [C].
+
+    The global mean is that of the class means, which is the mean of all samples where classes are of equal size, as in the
+    paper. Every class must occur: a class without samples makes all but NC4 nan.
+    """
+    x, W, labels = floating(x), floating(W), jnp.asarray(labels)
+    if x.ndim != 2 or W.ndim != 2 or W.shape[0] != x.shape[1] or labels.shape != x.shape[:1]:
+        raise ValueError(
+            f"x, labels and W have shapes {x.shape}, {labels.shape} and {W.shape}: they must be [n, d], [n] and [d, C]."
+        )
+    classes = W.shape[1]
+    if classes < 2:
+        raise ValueError(f"W has shape {W.shape}: there must be at least 2 classes.")
+    member = (labels[:, None] == jnp.arange(classes)).astype(x.dtype)  # [n, C]
+    means = _dot(member.T, x) / member.sum(axis=0)[:, None]  # [C, d]
+    mu = means - means.mean(axis=0)
+    within, between = x - means[labels], mu / classes**0.5
+    nc1 = jnp.trace(_dot(_dot(within.T, within) / len(x), jnp.linalg.pinv(_dot(between.T, between), hermitian=True)))
+    lengths = jnp.linalg.norm(mu, axis=1)
+    cosines = _dot(mu, mu.T) / (lengths[:, None] * lengths)
+    apart = cosines[np.triu_indices(classes, 1)]
+    dual = W.T / jnp.linalg.norm(W) - mu / jnp.linalg.norm(mu)
+    logits = _dot(x, W) + (0 if b is None else jnp.asarray(b, x.dtype))
+    distances = jnp.sum(means**2, axis=1) - 2 * _dot(x, means.T)  # less |x|², the same for all classes
+    disagree = jnp.argmax(logits, axis=1) != jnp.argmin(jnp.where(jnp.isnan(distances), jnp.inf, distances), axis=1)
+    return Collapse(
+        nc1=nc1 / classes,
+        nc2_norm=lengths.std() / lengths.mean(),
+        nc2_angle=apart.std(),
+        nc2_max_angle=jnp.abs(apart + 1 / (classes - 1)).mean(),
+        nc3=jnp.sum(dual**2),
+        nc4=disagree.mean(dtype=x.dtype),
+    )
+
+
+def _dot(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision="highest")

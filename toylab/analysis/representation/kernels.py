@@ -1,0 +1,59 @@
+"""How alike two representations are, and how far a network's kernel moves: linear CKA, the neural tangent kernel."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.analysis.fourier import floating
+
+
+def alignment(K: ArrayLike, L: ArrayLike, *, centred: bool = True) -> Array:
+    """⟨K, L⟩ / (‖K‖ ‖L‖) of two kernels [n, n], Frobenius, each centred by 1 − 1/n on both sides (CKA, Cortes et al. 2012;
+    Kornblith et al. 2019, arXiv 1905.00414) or not: a scalar, 1 for equal kernels up to scale. With L = yyᵀ it is the
+    alignment with labels y by which Kumar et al. 2023 (arXiv 2310.06110) tell lazy from rich."""
+    K, L = floating(K), floating(L)
+    if K.ndim != 2 or K.shape[0] != K.shape[1] or K.shape != L.shape:
+        raise ValueError(f"K has shape {K.shape} and L {L.shape}: both must be [n, n].")
+    if centred:
+        K, L = (x - x.mean(0) - x.mean(1)[:, None] + x.mean() for x in (K, L))
+    return jnp.sum(K * L) / (jnp.linalg.norm(K) * jnp.linalg.norm(L))
+
+
+def linear_cka(x: ArrayLike, y: ArrayLike) -> Array:
+    """‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖), Frobenius, of features x [n, d] and y [n, e] with columns centred: in [0, 1], the same for
+    any rotation, scale or shift of either (Kornblith et al. 2019, biased form): `alignment(XXᵀ, YYᵀ)` without n² numbers.
+    """
+    x, y = floating(x), floating(y)
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
+        raise ValueError(f"x has shape {x.shape} and y {y.shape}: they must be [n, d] and [n, e] of one n.")
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    cross, own, other = (jnp.matmul(a.T, b, precision="highest") for a, b in ((y, x), (x, x), (y, y)))
+    return jnp.sum(cross**2) / (jnp.linalg.norm(own) * jnp.linalg.norm(other))
+
+
+def ntk(function: Callable[[Any, Array], Array], params: Any, x: Array, *, batch_size: int = 16) -> Array:
+    """The empirical neural tangent kernel K_ij = Σ_c ⟨∂f_c(x_i), ∂f_c(x_j)⟩ over all parameters, of f(params, x [B, …]) →
+    outputs [B] or [B, C]: [B, B] (Jacot et al. 2018, arXiv 1806.07572; the trace over outputs, not divided by C).
+
+    All Jacobians are held, B·C·(number of parameters) numbers; `batch_size` examples are differentiated at a time."""
+    x = jnp.asarray(x)
+
+    def rows(one: Array) -> Array:
+        jacobian = jax.jacrev(lambda p: function(p, one[None])[0].reshape(-1))(params)  # leaves [C, …]
+        return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(jacobian)], axis=1)
+
+    gradients = jax.lax.map(rows, x, batch_size=batch_size)  # [B, C, P]
+    flat = gradients.reshape(len(x), -1)
+    return jnp.matmul(flat, flat.T, precision="highest")
+
+
+def kernel_movement(K: ArrayLike, K0: ArrayLike) -> Array:
+    """‖K − K0‖ / ‖K0‖, Frobenius: 0 in the lazy limit (Kumar et al. 2023)."""
+    K, K0 = floating(K), floating(K0)
+    if K.shape != K0.shape:
+        raise ValueError(f"K has shape {K.shape} and K0 {K0.shape}: both must be [n, n].")
+    return jnp.linalg.norm(K - K0) / jnp.linalg.norm(K0)

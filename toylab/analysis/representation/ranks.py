@@ -1,0 +1,70 @@
+"""In how many dimensions features lie, and in how many of them the labels can be read off (Fan et al. 2024, Deep Grokking,
+arXiv 2405.19454: features lose rank when a network generalises). Features x are [n, d], rows samples."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from toylab.analysis import probes
+from toylab.analysis.fourier import floating
+
+
+def _values(x: ArrayLike, centred: bool) -> Array:
+    x = floating(x)
+    if x.ndim != 2 or not x.size:
+        raise ValueError(f"x has shape {x.shape}: it must be [n, d], samples by features.")
+    return jnp.linalg.svd(x - x.mean(axis=0) if centred else x, compute_uv=False)
+
+
+def feature_rank(x: ArrayLike, tolerance: float = 1e-3, *, centred: bool = True) -> Array:
+    """Numerical rank: how many singular values of x (of the centred x, as of a covariance) exceed tolerance · the largest.
+    An integer. 1e-3 as in Masarczyk et al. 2023 (arXiv 2305.19753), whom Fan et al. follow [recalled, not checked]."""
+    s = _values(x, centred)
+    return jnp.sum(s > tolerance * s[0])
+
+
+def effective_rank(x: ArrayLike, *, centred: bool = True) -> Array:
+    """exp H(s/Σs), H the entropy of the singular values as shares (Roy & Vetterli 2007): k where k are equal and the others
+    0. A scalar; nan where x does not vary."""
+    s = _values(x, centred)
+    share = s / s.sum()
+    return jnp.exp(-jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1)), 0)))
+
+
+def probe_accuracies(x: ArrayLike, labels: ArrayLike, n_classes: int, weight: ArrayLike | None = None) -> Array:
+    """[k]: accuracy of a linear probe that reads the first 1, 2, …, k = min(n, d) principal components of x: least squares
+    onto one-hot labels, the largest output being the answer. On rows of `weight` 0, all else being fitted, where `weight`
+    [n] is given; else on the rows fitted."""
+    x, labels = floating(x), jnp.asarray(labels)
+    if labels.shape != x.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(
+            f"labels are {labels.dtype} of shape {labels.shape}: they must be integers [n] = {x.shape[:1]}."
+        )
+    fit = jnp.ones(len(x), x.dtype) if weight is None else jnp.asarray(weight, x.dtype)
+    judged = fit if weight is None else (fit == 0).astype(x.dtype)
+    mean = fit @ x / fit.sum()
+    u, s, vh = jnp.linalg.svd(jnp.sqrt(fit)[:, None] * (x - mean), full_matrices=False)
+    kept = s > probes.SMALLEST * jnp.finfo(x.dtype).eps * s[0]
+    onehot = jax.nn.one_hot(labels, n_classes, dtype=x.dtype)
+    target = onehot - fit @ onehot / fit.sum()
+    # components are orthogonal on the rows fitted: each one's coefficient does not depend on how many are read
+    coefficients = jnp.matmul((jnp.sqrt(fit)[:, None] * u).T, target, precision="highest")  # [k, C]
+    scores = jnp.matmul(x - mean, vh.T, precision="highest") * jnp.where(kept, 1 / jnp.where(kept, s, 1), 0)  # [n, k]
+
+    def add(logits: Array, component: tuple[Array, Array]) -> tuple[Array, Array]:
+        logits = logits + component[0][:, None] * component[1]
+        return logits, jnp.sum(judged * (jnp.argmax(logits, axis=1) == labels)) / judged.sum()
+
+    start = jnp.broadcast_to(fit @ onehot / fit.sum(), onehot.shape)
+    return jax.lax.scan(add, start, (scores.T, coefficients))[1]
+
+
+def linear_probe_rank(
+    x: ArrayLike, labels: ArrayLike, n_classes: int, within: float = 0.99, weight: ArrayLike | None = None
+) -> Array:
+    """The least number of principal components from which on `probe_accuracies` stays at `within` of that of all: in how
+    many leading dimensions the labels are linearly readable. An integer; the definition is ours."""
+    accuracies = probe_accuracies(x, labels, n_classes, weight)
+    short = accuracies < within * accuracies[-1]
+    return jnp.where(short.any(), len(short) - jnp.argmax(short[::-1]) + 1, 1)
