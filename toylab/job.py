@@ -35,7 +35,7 @@ class Job:
 
 def until(spec: sweep.Spec, last: int) -> sweep.Spec:
     """The same, ending at step `last` at most, where a point is saved."""
-    return replace(spec, saves=[step for step in spec.saves if step < last] + [min(last, spec.saves[-1])])
+    return replace(spec, saves=[step for step in spec.saves if step < last] + [last]) if last < spec.saves[-1] else spec
 
 
 def job(
