@@ -73,8 +73,8 @@ def load(
     where jax has x64 enabled); float16 and bfloat16 become float32, which is exact.
     """
     forms = _forms(layout)
-    arrays, found = arrays_of(source)
-    given = {**(found or {}), **(settings_of(Path(config)) if isinstance(config, str | Path) else config or {})}
+    arrays, found = arrays_of(source, layout)
+    given = {**found, **(settings_of(Path(config)) if isinstance(config, str | Path) else config or {})}
     arrays = checks.declared(arrays, ignore)
     if layout == "toy_models":
         arrays = checks.instance(arrays, given)
@@ -92,11 +92,12 @@ def load(
     net = best.form.net(best.sizes, best.parts, given).check()
     if getattr(net, "causal", False):
         checks.check_masks(best, arrays)
-    return _checked(net, weights, partial(_converted, best), probe)
+    return _checked(net, weights, partial(_converted, best, net), probe)
 
 
-def _converted(best: Fit, weights: Arrays) -> Params:
-    return checks.as_params({rule.name: rule.read(weights, best.n_layers, best.sizes) for rule in best.rules})
+def _converted(best: Fit, net: Net, weights: Arrays) -> Params:
+    arrays = {rule.name: rule.read(weights, best.n_layers, best.sizes) for rule in best.rules}
+    return checks.as_params(arrays | best.form.implied(net, arrays))
 
 
 def _of_module(arrays: Arrays, given: Settings, probe: Any) -> tuple[Net, Params]:
@@ -125,14 +126,17 @@ def save(params: Params, path: str | Path, layout: Layout, *, net: Net | None = 
     if path.suffix != ".safetensors":
         raise ValueError(f"path is {path}: it must end in .safetensors.")
     arrays = {name: checks.values(name, np.asarray(value)) for name, value in params.items()}
-    settings: Callable[[Net], dict[str, Any]] = toys.settings_of_net
+    settings = toys.settings_of_net(net) if net is not None else None
+    if net is not None:
+        checks.fitting(net, params, "params do")
     if layout != "toylab":
         shapes = {name: array.shape for name, array in arrays.items()}
         best = min((fit_params(form, shapes) for form in forms), key=lambda found: found.n_problems)
         if best.n_problems:
             raise ValueError(f"params do not fit layout {layout} ({best.form.what}): {best.problems()}.")
-        arrays, settings = checks.their_arrays(best, arrays), best.form.settings
-    told = {"layout": layout} | ({"settings": json.dumps(settings(net))} if net is not None else {})
+        arrays = checks.their_arrays(best, arrays)
+        settings = checks.settings_for(best, net, layout) if net is not None else None
+    told = {"layout": layout} | ({"settings": json.dumps(settings)} if settings is not None else {})
     safetensors.write(path, arrays, told)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +75,7 @@ def check_masks(best: Fit, arrays: Arrays) -> None:
             raise ValueError(f"{key} is no causal mask: attention here sees all positions up to its own.")
 
 
-def fitting(net: Net, params: Params) -> Params:
+def fitting(net: Net, params: Params, what: str = "source does") -> Params:
     """The params if they are what the net takes: the last line behind all other checks."""
     wanted = {name: value.shape for name, value in jax.eval_shape(net.init, jax.random.key(0)).items()}
     found = {name: tuple(value.shape) for name, value in params.items()}
@@ -88,7 +89,7 @@ def fitting(net: Net, params: Params) -> Params:
     ]
     named = {"missing": missing, "extra": extra, "misshapen": misshapen}
     told = "; ".join(f"{what} {', '.join(names)}" for what, names in named.items() if names)
-    raise ValueError(f"source does not fit {net.module.__name__} as config has it: {told}.")
+    raise ValueError(f"{what} not fit {net.module.__name__}: {told}.")
 
 
 def their_arrays(best: Fit, arrays: Arrays) -> Arrays:
@@ -106,3 +107,18 @@ def their_arrays(best: Fit, arrays: Arrays) -> Arrays:
 
 def as_params(arrays: Arrays) -> Params:
     return {name: jnp.asarray(array) for name, array in arrays.items()}
+
+
+def settings_for(best: Fit, net: Net, layout: str) -> dict[str, Any]:
+    """What a layout's config says of a net, if by that it can be told from all others."""
+    try:
+        settings = best.form.settings(net)
+        again = best.form.net(best.sizes, best.parts, settings)
+    except (AttributeError, KeyError) as error:
+        raise ValueError(f"net is a {net.module.__name__}: layout {layout} has no such network.") from error
+    if again.module is not net.module:
+        raise ValueError(f"net is a {net.module.__name__}: layout {layout} holds a {again.module.__name__}.")
+    for name, (_, value) in net.module_fields().items():
+        if not name.startswith("init_") and name not in ("d_head", "bias_std") and value != getattr(again, name):
+            raise ValueError(f"net.{name} is {value!r}: layout {layout} has it {getattr(again, name)!r} only.")
+    return settings

@@ -3,6 +3,7 @@
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from toylab.importers import safetensors
 from toylab.importers.safetensors import MAX_AXES, MAX_BYTES
 
 SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
+BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)  # what reading an archive raises
+NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 MAX_SETTINGS = 1 << 20  # bytes of a JSON file
 
 
-def arrays_of(source: Any) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
-    """(arrays by key, settings found with them or None) of a mapping, or a file by its suffix."""
+def arrays_of(source: Any, layout: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """(arrays by key, settings found with them) of a mapping, or of a file by its suffix."""
     if isinstance(source, Mapping):
-        return {str(key): _plain(str(key), value) for key, value in source.items()}, None
+        return {str(key): _plain(str(key), value) for key, value in source.items() if value is not None}, {}
     if not isinstance(source, str | Path):
         raise ValueError(f"source is a {type(source).__name__}: it must be a path or a mapping of arrays.")
     path = Path(source)
@@ -29,30 +32,36 @@ def arrays_of(source: Any) -> tuple[dict[str, np.ndarray], dict[str, Any] | None
         raise ValueError(f"source is {path}: there is no such file.")
     if path.suffix == ".safetensors":
         arrays, metadata = safetensors.read(path)
-        text = metadata.get("settings")
-        return arrays, json.loads(text) if isinstance(text, str) else beside(path)
+        if metadata.get("layout", layout) != layout:
+            raise ValueError(f"layout is {layout}: {path} says that it is {str(metadata['layout'])[:40]}.")
+        settings = metadata.get("settings")
+        return arrays, _parsed(settings, f"the settings in {path}") if isinstance(settings, str) else beside(path)
     return (_npz(path) if path.suffix == ".npz" else _torch(path)), beside(path)
 
 
-def beside(path: Path) -> dict[str, Any] | None:
+def beside(path: Path) -> dict[str, Any]:
     """The settings that a training run left beside its weights: `NAME.config.json`, or `config_NAME.json` of
     `model_NAME.pt` as in the repository of Zhong et al. 2023."""
     names = [f"{path.stem}.config.json"]
     if path.stem.startswith("model_"):
         names.append(f"config_{path.stem.removeprefix('model_')}.json")
     found = [path.with_name(name) for name in names if path.with_name(name).is_file()]
-    return settings_of(found[0]) if found else None
+    return settings_of(found[0]) if found else {}
 
 
 def settings_of(path: Path) -> dict[str, Any]:
     if not path.is_file() or path.stat().st_size > MAX_SETTINGS:
         raise ValueError(f"config is {path}: it must be a JSON file of at most {MAX_SETTINGS:,} bytes.")
+    return _parsed(path.read_bytes(), f"config {path}")
+
+
+def _parsed(text: str | bytes, where: str) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"config is {path}: it is not JSON.") from error
+        raise ValueError(f"{where}: it must be JSON.") from error
     if not isinstance(found, dict):
-        raise ValueError(f"config is {path}: it holds a {type(found).__name__}, not a mapping.")
+        raise ValueError(f"{where}: it must hold a mapping, not a {type(found).__name__}.")
     return found
 
 
@@ -60,10 +69,10 @@ def _plain(key: str, value: Any) -> np.ndarray:
     """A numpy array of an array of any kind; a torch tensor as it is, bfloat16 as float32."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
-        if str(value.layout) != "torch.strided" or value.is_quantized or value.numel() * 8 > MAX_BYTES:
-            raise ValueError(
-                f"{key} is a tensor of layout {value.layout}, {list(value.shape)}: it must be a plain one."
-            )
+        if str(value.layout) != "torch.strided" or value.is_quantized:
+            raise ValueError(f"{key} is a sparse or quantized tensor: it must be a plain one.")
+        if value.numel() * value.element_size() > MAX_BYTES:  # a file may say that one number fills a large tensor
+            raise ValueError(f"{key} {list(value.shape)} is too large: at most {MAX_BYTES:,} bytes are read.")
         value = value.float() if str(value.dtype) in ("torch.bfloat16", "torch.float16") else value
         value = value.numpy()
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
@@ -82,7 +91,7 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
                 _check_npy(path, archive, entry)
         with np.load(path, allow_pickle=False) as found:
             return {key: found[key] for key in found.files}
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except BROKEN as error:
         raise ValueError(f"{path} is no .npz archive, or cut short.") from error
 
 
@@ -91,10 +100,9 @@ def _check_npy(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> 
     try:
         with archive.open(entry) as file:
             version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(file)
+            shape, _, dtype = NPY_HEADERS[version](file)
             header = file.tell()
-    except (ValueError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (ValueError, KeyError, *BROKEN) as error:
         raise ValueError(f"{path} is damaged: {name} is no array.") from error
     if dtype.hasobject:
         raise ValueError(f"{path} has {name} of dtype object, a pickle: it must hold plain numbers.")
@@ -104,12 +112,12 @@ def _check_npy(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> 
 
 def _torch(path: Path) -> dict[str, np.ndarray]:
     """A state dict, by torch's own reader for plain tensors (`weights_only=True`), which runs no code of the file's."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is no archive of torch.save but a bare pickle or cut short: it is not read.")
     try:
         import torch
     except ImportError as error:
         raise ModuleNotFoundError(f"{path} needs torch: pip install 'toylab[torch]'.") from error
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is no archive of torch.save but a bare pickle or cut short: it is not read.")
     try:
         with zipfile.ZipFile(path) as archive:
             total = sum(entry.file_size for entry in archive.infolist())

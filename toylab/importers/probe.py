@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 
 from toylab.base import Params
 from toylab.importers.rules import Arrays
@@ -54,7 +55,12 @@ def _square(weights: Arrays) -> dict[str, list[str]]:
 
 def _logits(net: Net, params: Params, inputs: np.ndarray) -> np.ndarray:
     with jax.default_matmul_precision("highest"):
-        return np.asarray(net.apply(params, jax.numpy.asarray(inputs))[0], np.float64)
+        return np.asarray(_applied(net, params, inputs), np.float64)
+
+
+@jax.jit
+def _applied(net: Net, params: Params, inputs: Array) -> Array:
+    return net.apply(params, inputs)[0]
 
 
 def _agree(found: np.ndarray, wanted: np.ndarray) -> bool:

@@ -70,6 +70,7 @@ class Form:
     buffers: tuple[tuple[str, str], ...] = ()  # key, axes ("" a scalar): no weights, checked and left out
     reads: tuple[str, ...] = ()  # settings
     droppable: str = ""  # a part that is left out where all of it is 0, and written as 0
+    implied: Callable[[Net, Arrays], Arrays] = lambda net, arrays: {}  # params that no array says
 
 
 @dataclass
@@ -100,7 +101,7 @@ class Fit:
 def fit(form: Form, shapes: Mapping[str, tuple[int, ...]]) -> Fit:
     """The sizes of `form` in a source of these shapes, and every key that is missing, extra or misshapen."""
     patterns = [(re.compile(re.escape(rule.key).replace(r"\{\}", r"(\w+)")), rule) for rule in form.rules]
-    layers = {0}
+    layers = {1}
     parts: set[str] = set()
     for key in shapes:
         for pattern, rule in patterns:
@@ -141,20 +142,19 @@ def _buffer(form: Form, key: str) -> list[list[list[str]]]:
 
 
 def _solved(axes: Mapping[str, list[list[str]]], shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
-    """The size that most arrays give an axis; at a tie the first."""
+    """The size that most arrays give an axis; where they differ, the one that leaves the fewest misshapen."""
     votes: dict[str, Counter[int]] = {}
     for key, groups in axes.items():
         shape = shapes.get(key, ())
         for group, size in zip(groups, shape, strict=False) if len(shape) == len(groups) else ():
-            if len(group) == 1:
-                votes.setdefault(group[0].rstrip("'"), Counter())[size] += 1
-    sizes = {axis: count.most_common(1)[0][0] for axis, count in votes.items() if not axis.isdecimal()}
-    for key, groups in axes.items():  # (2 d): a size that no other array may have given
-        for group, size in zip(groups, shapes.get(key, ()), strict=False):
-            unknown = [axis for axis in group if not _known(axis, sizes)]
-            known = math.prod(_size(axis, sizes) for axis in group if axis not in unknown)
-            if len(unknown) == 1 and known and size % known == 0:
-                sizes[unknown[0]] = size // known
+            fixed = math.prod(int(axis) for axis in group if axis.isdecimal())
+            named = [axis.rstrip("'") for axis in group if not axis.isdecimal()]
+            if len(named) == 1 and size % fixed == 0:  # of (n_heads d_head) no size follows
+                votes.setdefault(named[0], Counter())[size // fixed] += 1
+    sizes = {axis: count.most_common(1)[0][0] for axis, count in votes.items()}
+    for axis in (axis for axis, count in votes.items() if len(count) > 1):
+        options = [size for size, _ in votes[axis].most_common(8)]
+        sizes[axis] = min(options, key=lambda size: len(_misshapen(axes, shapes, sizes | {axis: size})))
     return sizes
 
 

@@ -38,7 +38,7 @@ def stated(given: Settings, name: str, found: int, unset: tuple[Any, ...] = ()) 
 
 def expect(given: Settings, name: str, only: Any) -> None:
     """A setting of which toylab's nets have one value."""
-    value = given.get(name, only)
+    value = only if given.get(name) is None else given[name]
     same = math.isclose(value, only) if isinstance(value, float) and not isinstance(only, bool) else value == only
     if not same:
         raise ValueError(f"config.{name} is {value!r}: toylab's networks have it {only!r} only.")

@@ -6,7 +6,9 @@ other two as columns (W x) but for W_U.
 
 from typing import Any
 
-from toylab.importers.rules import Form, Rule, Settings, Sizes
+import numpy as np
+
+from toylab.importers.rules import Arrays, Form, Rule, Settings, Sizes
 from toylab.importers.settings import chosen, expect, number, stated
 from toylab.models import BiasedTransformer, Net, PizzaTransformer, Transformer
 
@@ -99,6 +101,7 @@ def lens_net(sizes: Sizes, parts: frozenset[str], given: Settings, readout: str 
         stated(given, name, sizes[name], unset=(-1, None))
     for name, only in LENS_FIXED.items():
         expect(given, name, only)
+    stated(given, "rotary_dim", sizes["d_head"], unset=(None,))
     kind = given.get("positional_embedding_type", "standard" if "positions" in parts else None)
     if kind is None:
         raise ValueError("config lacks positional_embedding_type: there is no pos_embed.W_pos, so say rotary or none.")
@@ -136,6 +139,15 @@ def _lens_settings(net: Net) -> dict[str, Any]:
     }
 
 
+def _unit_norms(net: Net, arrays: Arrays) -> Arrays:
+    """LNPre: LayerNorm whose weights are 1 and biases 0."""
+    if not net.layer_norm or "ln1_w" in arrays:
+        return {}
+    layers, final = np.ones((net.n_layers, net.d_model), np.float32), np.ones(net.d_model, np.float32)
+    names = {"ln1": layers, "ln_final": final} | ({"ln2": layers} if net.d_mlp else {})
+    return {f"{name}_{part}": ones if part == "w" else 0 * ones for name, ones in names.items() for part in "wb"}
+
+
 LENS = Form(
     what="transformer",
     rules=LENS_RULES,
@@ -148,4 +160,5 @@ LENS = Form(
     ),
     reads=("act_fn", "attention_dir", "positional_embedding_type", "normalization_type", "n_ctx", "readout"),
     droppable="biases",
+    implied=_unit_norms,
 )
