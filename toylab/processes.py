@@ -164,6 +164,6 @@ def _wait(
     for name in set(held) - told:
         told.add(name)
         message = f"{name} is with {store.owner(folder / name)}: waiting for it."
-        ended = np.zeros(len(named[name]), bool)
+        ended = np.ones(len(named[name]), bool)  # for this process: no news of its own
         report(sweep.Progress(name, 0, int(spec.saves[-1]), {}, ended, messages=(message,)))
     time.sleep(POLL_SECONDS)
