@@ -146,7 +146,8 @@ def test_nothing_is_left_of_driver_and_workers(harmed):
 
 def test_a_driver_stopped_by_sigterm_lets_its_workers_commit_and_goes_on_when_asked(tmp_path):
     alone, command = tmp_path / "alone", [*COMMAND, "--cluster", "local", "--out", str(tmp_path / "ray")]
-    undisturbed = start([*COMMAND, "--out", alone])
+    _, err = start([*COMMAND, "--out", alone]).communicate(timeout=200)
+    assert not err
     process = start(command)
     wait_until(lambda: list((tmp_path / "ray").glob("grokking/runs/*/manifest.json")), process)  # its worker trains
     process.terminate()
@@ -162,5 +163,4 @@ def test_a_driver_stopped_by_sigterm_lets_its_workers_commit_and_goes_on_when_as
     done = start(shlex.split(said.rpartition("To go on: python ")[2]))
     _, err = done.communicate(timeout=200)
     assert done.returncode == 0, err
-    undisturbed.communicate(timeout=200)
     assert same(everything(tmp_path / "ray" / "grokking" / "runs"), everything(alone / "grokking" / "runs"))
