@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 
@@ -35,6 +36,16 @@ def test_the_third_example_finds_the_edges_of_the_induction_machine(capsys):
     machine = found["InductionMachine"]
     assert set(found["graph"].named(found["effects"] > 1e-3)) == set(machine.EDGES)
     assert "('0.0', '1.0.k')" in capsys.readouterr().out
+
+
+def test_a_pt_file_gives_a_circuit_report(reference, tmp_path, monkeypatch, capsys):
+    torch = pytest.importorskip("torch")
+    (code,) = re.findall(r"```python\n([^`]*importers\.load.*?)```", README, re.S)
+    with np.load(reference / "pizza" / "p99zdpze5l.npz") as found:
+        torch.save({key: torch.tensor(x) for key, x in found.items()}, tmp_path / "model.pt")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert len(code.split("\n\n")) == 2 and "pizza" in capsys.readouterr().out
 
 
 def test_the_two_commands_are_there_as_ci_takes_them():
