@@ -98,6 +98,7 @@ def test_what_arrays_do_not_say_must_be_said(tmp_path):
         (tmp_path / name).write_text(json.dumps({"model_type": "C", "funcs": "lambda x: exit()"}))
         assert importers.load(tmp_path / "model_a1.npz", "pizza")[0].kind == "gamma"
         (tmp_path / name).unlink()
+    refused("config is a list: it must be a mapping or the path of a JSON file.", deeper, "pizza", config=["B"])
     (tmp_path / "c.json").write_text("[" * 100_000)
     refused("it must be JSON.", deeper, "pizza", config=tmp_path / "c.json")
 

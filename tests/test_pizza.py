@@ -59,21 +59,23 @@ def linear_forward(params, tokens, kind):
     return (relu(h @ w["W_mid"] + w["b_mid"]) if "W_mid" in w else h) @ w["W_U"]
 
 
-@pytest.mark.parametrize("n_heads", [4, 1])  # d_model 10: heads of 2 dimensions, and one of 10
-def test_the_transformer_is_its_formula_and_its_fast_path_has_the_same_gradients(n_heads):
-    net = transformer(n_heads=n_heads)
+@pytest.mark.parametrize(  # d_model 10: heads of 2 dimensions and a first layer from tables, and one of 10 without
+    ("n_heads", "n_layers", "batch"), [(4, 2, P * P), (1, 1, 3)]
+)
+def test_the_transformer_is_its_formula_and_its_fast_path_has_the_same_gradients(n_heads, n_layers, batch):
+    net, tokens = transformer(n_heads=n_heads, n_layers=n_layers), TOKENS[-batch:]
     params = weights(net)
-    np.testing.assert_allclose(net.apply(params, TOKENS)[0], forward(params, TOKENS, 0.3), rtol=1e-4, atol=1e-5)
 
     @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     def gradients(params, rate):
         rated = net.with_fields(attention_rate=rate)
         return [
-            jax.grad(lambda params, full=full: jnp.sum(jnp.tanh(rated.apply(params, TOKENS, full=full)[0])))(params)
+            jax.grad(lambda params, full=full: jnp.sum(jnp.tanh(rated.apply(params, tokens, full=full)[0])))(params)
             for full in (True, False)
-        ]
+        ], rated.apply(params, tokens)[0]
 
-    plain, fast = gradients(params, 0.3)
+    (plain, fast), logits = gradients(params, 0.3)
+    np.testing.assert_allclose(logits, forward(params, tokens, 0.3), rtol=1e-4, atol=1e-5)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5), plain, fast)
 
 

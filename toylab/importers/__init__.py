@@ -74,7 +74,7 @@ def load(
     """
     forms = _forms(layout)
     arrays, found = arrays_of(source, layout)
-    given = {**found, **(settings_of(Path(config)) if isinstance(config, str | Path) else config or {})}
+    given = found | settings_of(config)
     arrays = checks.declared(arrays, ignore)
     if layout == "toy_models":
         arrays = checks.instance(arrays, given)

@@ -53,7 +53,7 @@ def hint(forms: Mapping[str, tuple[Form, ...]], layout: str, best: Fit, shapes: 
     """Which other layouts the keys and shapes fit better."""
     others = {name: min(fit(form, shapes).n_problems for form in own) for name, own in forms.items() if name != layout}
     least = min(others.values())
-    if least >= best.n_problems:
+    if least >= best.n_problems or 2 * least > len(shapes):
         return ""
     named = " or ".join(name for name, n_problems in others.items() if n_problems == least)
     return f"; the keys look like layout {named}"

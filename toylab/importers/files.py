@@ -49,7 +49,13 @@ def beside(path: Path) -> dict[str, Any]:
     return settings_of(found[0]) if found else {}
 
 
-def settings_of(path: Path) -> dict[str, Any]:
+def settings_of(config: Mapping[str, Any] | str | Path | None) -> dict[str, Any]:
+    """A config as it is given: a mapping, the path of a JSON file, or nothing."""
+    if config is None or isinstance(config, Mapping):
+        return dict(config or {})
+    if not isinstance(config, str | Path):
+        raise ValueError(f"config is a {type(config).__name__}: it must be a mapping or the path of a JSON file.")
+    path = Path(config)
     if not path.is_file() or path.stat().st_size > MAX_SETTINGS:
         raise ValueError(f"config is {path}: it must be a JSON file of at most {MAX_SETTINGS:,} bytes.")
     return _parsed(path.read_bytes(), f"config {path}")
@@ -110,9 +116,16 @@ def _check_npy(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> 
         raise ValueError(f"{path} is damaged: {name} {list(shape)} of {dtype} does not have its number of bytes.")
 
 
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except BROKEN:
+        return False
+
+
 def _torch(path: Path) -> dict[str, np.ndarray]:
     """A state dict, by torch's own reader for plain tensors (`weights_only=True`), which runs no code of the file's."""
-    if not zipfile.is_zipfile(path):
+    if not _is_archive(path):
         raise ValueError(f"{path} is no archive of torch.save but a bare pickle or cut short: it is not read.")
     try:
         import torch
