@@ -19,16 +19,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = sorted(path.stem for path in (REPOSITORY / "experiments").glob("*.py") if path.stem != "__init__")
 COMMITTED = sorted(path.parent.name for path in (REPOSITORY / "results").glob("*/claims.json"))
 SCALES = ("smoke", "cpu", "paper")
-SLOW = {  # pages of many programs, half a minute of compiling each
-    "belief_states",
-    "circuit_discovery",
-    "dictionary",
-    "in_context_classification",
-    "stages",
-    "subcircuits",
-    "superposition_correlated",
-    "superposition_dynamics",
-}
+FAST = {"grokking", "superposition"}  # the others are run among the slow tests: nearly all of it is compiling
 SMALL = ("manifest.json", "measures.npz", "claims.json", "claims.md", "figures")
 
 
@@ -62,7 +53,7 @@ def command(out, name, *options):
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(page, marks=pytest.mark.slow if page in SLOW else ()) for page in PAGES],
+    params=[pytest.param(page, marks=() if page in FAST else pytest.mark.slow) for page in PAGES],
 )
 def done(request, tmp_path_factory):
     """(name, its folder): one page through all stages, from a relative --out."""
