@@ -28,10 +28,9 @@ from toylab import configs as cfg
 from toylab import store
 from toylab.base import Config
 from toylab.group import run_group
-from toylab.manifest import Spec
 from toylab.models import ModularMLP, Net
 from toylab.optim import AdamW
-from toylab.plan import Plan, environment
+from toylab.sweep import Plan, Spec, environment
 from toylab.tasks.modular import ModularArithmetic
 
 N_RUNS, STEPS = 256, 2_000  # of the sweep of small MLPs

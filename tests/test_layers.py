@@ -53,7 +53,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "flax.nnx": "models",
     "orbax": "store",
-    "pyarrow": "store",
+    "pyarrow": "store benchmarks",
     "matplotlib": "plots experiments",
     "PIL": "plots",
     "ray": "cluster",

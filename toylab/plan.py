@@ -71,10 +71,13 @@ def choose_plan(
     minute, whichever is less."""
     state = jax.eval_shape(train.init, configs[0])
     shards = _shards(lane) if lane else min(jax.local_device_count(), len(configs))
-    if saves[-1] <= SHORT_STEPS and sum(leaf.size for leaf in state.params.values()) <= SHORT_PARAMS:
-        at_once, each = min(MAX_BEAT, len(saves)), min(-(-len(configs) // shards), SHORT_LANE)
+    small = sum(leaf.size for leaf in state.params.values()) <= SHORT_PARAMS
+    at_once = min(MAX_BEAT, len(saves)) if small else 1
+    if small and saves[-1] <= SHORT_STEPS:
+        each = min(-(-len(configs) // shards), SHORT_LANE)
         return Plan(lane or each * shards, at_once, at_once, shards)
-    seconds = _seconds_by_width(configs, [lane] if lane else _widths(len(configs), shards), shards, probes, keep)
+    widths = [lane] if lane else _widths(len(configs), shards)
+    seconds = _seconds_by_width(configs, widths, shards, probes, keep, at_once)
     width = min(seconds, key=lambda width: seconds[width])
     kept = [leaf for name, leaf in state.params.items() if keep is None or name in keep]
     point_bytes = len(configs) * sum(leaf.size * leaf.dtype.itemsize for leaf in kept)
@@ -98,16 +101,22 @@ def _widths(n_runs: int, shards: int) -> list[int]:
 
 
 def _seconds_by_width(
-    configs: Sequence[Config], widths: Sequence[int], shards: int, probes: Mapping[str, Analyzer], keep: Any
+    configs: Sequence[Config],
+    widths: Sequence[int],
+    shards: int,
+    probes: Mapping[str, Analyzer],
+    keep: Any,
+    beat: int,
 ) -> dict[int, float]:
-    """Seconds of a step of all runs, by width; those that do not fit into memory are left out."""
+    """Seconds of a step of all runs, by width; those that do not fit into memory are left out. `beat`: of the programs that
+    are timed; if it is the one then chosen, nothing is compiled again."""
     seconds: dict[int, float] = {}
-    each = memory.needed(configs[0], 1, 1, probes, keep)
+    each = memory.needed(configs[0], 1, beat, probes, keep) if len(widths) > 1 else 0
     for width in widths:
         if width > shards and len(widths) > 1 and width // shards * each > memory.budget():
             continue
         try:
-            step = _seconds_a_step(configs, width, shards, tuple(probes.items()), keep)
+            step = _seconds_a_step(configs, width, shards, tuple(probes.items()), keep, beat)
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             if len(widths) == 1 or width == shards or not is_out_of_memory(error):
                 raise
@@ -123,16 +132,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
-def _seconds_a_step(configs: Sequence[Config], width: int, shards: int, probes: Probes, keep: Any) -> float:
+def _seconds_a_step(configs: Sequence[Config], width: int, shards: int, probes: Probes, keep: Any, beat: int) -> float:
     """Time of one step of a whole lane, from runs long enough to be seen."""
     members = list(range(min(width, len(configs))))
     states = [first_state(configs[i], None) for i in members]
     lane = Lane(configs, stacked(states), members, width, probes, keep, shards)
-    lane.advance(np.array([0]), 1)  # compiles
+    lane.advance(np.array([0]), beat)  # compiles
     steps, taken = 1, 0.0
     while taken < 0.2 and steps < 4096:
         steps *= 2
         start = time.perf_counter()
-        lane.advance(np.array([steps]), 1)
+        lane.advance(np.array([steps]), beat)
         taken = time.perf_counter() - start
     return taken / steps
