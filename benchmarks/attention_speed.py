@@ -11,7 +11,6 @@ same number of steps in turn: read the ratios. On an accelerator, lanes of many 
 """
 
 import argparse
-import json
 import statistics
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from account import keep, verdict
 from contestants import Contestant, JaxTraining, PlainNet, matmuls, no_torch, on_accelerator
 from train_speed import (
     WINDOW,
@@ -29,7 +29,6 @@ from train_speed import (
     report_race,
     seconds,
     seconds_a_step,
-    verdict,
 )
 
 from toylab import configs as cfg
@@ -163,9 +162,7 @@ def main() -> None:
         }
     result["lanes"] = lanes(given.steps, config) if on_accelerator() else []
     report(result)
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    keep(result, given.json)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from account import keep
 
 import run_sweep
 from experiments import grokking
@@ -160,9 +161,7 @@ def main() -> None:
     found: dict[str, Any] = {"first_step_seconds": first_step_seconds(), **main_job()}
     found |= {"environment": environment(), **saving(given.steps)}
     report(found)
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    keep(found, given.json)
 
 
 if __name__ == "__main__":

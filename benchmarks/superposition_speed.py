@@ -10,7 +10,6 @@ On an accelerator a lane of 100 sparsities x 8 seeds at n = 400, m = 30 is timed
 """
 
 import argparse
-import json
 import resource
 import statistics
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from account import keep
 
 from toylab import configs as cfg
 from toylab.base import Config
@@ -193,8 +193,7 @@ def main() -> None:
     result = {"environment": environment(), **race(given.windows, not given.no_torch)}
     result["large"] = large(given.windows) if accelerator else {}
     report(result)
-    if given.json:
-        given.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    keep(result, given.json)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from account import keep, verdict
 from contestants import grokking_config
 
 import run_sweep
@@ -185,10 +186,6 @@ def report(result: dict[str, Any]) -> None:
     print(f"- runs.parquet of {said}")
 
 
-def verdict(reached: bool) -> str:
-    return "pass" if reached else "MISS"
-
-
 def accelerator() -> Iterator[dict[str, Any]]:
     """256 transformers of 10,000 steps in one program; what saving costs, from trainings with and without points."""
     rows = lanes("transformer", (16, 64, 256), keep=None)  # type: ignore[arg-type]
@@ -214,9 +211,7 @@ def main() -> None:
     ]
     result["table"] = table()
     report(result)
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    keep(result, given.json)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ accelerator, lanes of many runs are timed as well.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from account import keep, verdict
 from contestants import Contestant, JaxTraining, contestants, grokking_config, matmuls, no_torch, on_accelerator
 
 from toylab.base import Config
@@ -158,10 +158,6 @@ def report_lanes(rows: list[dict[str, Any]]) -> None:
         print(f"| {row['precision']} | {row['runs']} | {row['ms']:.3f} | {row['ms_a_run']:.4f} |")
 
 
-def verdict(reached: bool) -> str:
-    return "pass" if reached else "MISS"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=100, help="timed steps of each contestant (default 100)")
@@ -178,9 +174,7 @@ def main() -> None:
         }
     result["lanes"] = lanes(given.steps) if on_accelerator() else []
     report(result)
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    keep(result, given.json)
 
 
 if __name__ == "__main__":
