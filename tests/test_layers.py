@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "preview": "job memory status manifest plan sweep store configs",
     "lab": "",
     "stages": "lab sweep analysis store configs train plots",
-    "experiments": "lab grids sweep analysis importers plots tasks models optim losses",
+    "experiments": "cayley lab grids sweep analysis importers plots tasks models optim losses",
     "run_sweep": "experiments describe job preview lab stages watch events status sweep company analysis store configs",
     "toylab": "base train losses optim configs grids tasks models analysis sweep store lab stages",  # its public names
     "benchmarks": "run_sweep experiments lab stages sweep group plan lanes train store configs analysis tasks models optim"

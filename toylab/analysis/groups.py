@@ -80,12 +80,12 @@ def hidden_fve(hidden: ArrayLike, reps: Representations) -> dict[str, Array]:
 
 
 def hidden_losses(
-    hidden: ArrayLike, W: ArrayLike, reps: Representations, key: ArrayLike, train: ArrayLike
+    hidden: ArrayLike, W: ArrayLike, reps: Representations, key: ArrayLike, train: ArrayLike, *, each: bool = True
 ) -> dict[str, Array]:
     """Cross-entropy when hidden activations [g, g, m] keep only, or lose, their projection on ρ(ab) of the key irreps.
 
     "restricted_loss": of what is kept, on all inputs; "excluded_loss": of what is left, on the training inputs `train`,
-    bool [g, g] (nan where there are none); both for all key irreps at once, scalars, and "…_loss_each" [K] for one.
+    bool [g, g] (nan where there are none); both for all key irreps at once, scalars, and, if `each`, "…_loss_each" [K].
     Logits are hidden·W, W [m, g], and nothing else: no mean is added back, and in a transformer neither biases nor the
     residual stream.
     """
@@ -102,13 +102,11 @@ def hidden_losses(
         return cross_entropy(kept, jnp.arange(g)).mean(), excluded  # every ab has g inputs
 
     restricted, excluded = losses(key)
-    each = jax.lax.map(losses, jnp.eye(len(reps.irreps), dtype=bool))
-    return {
-        "restricted_loss": restricted,
-        "excluded_loss": excluded,
-        "restricted_loss_each": each[0],
-        "excluded_loss_each": each[1],
-    }
+    found = {"restricted_loss": restricted, "excluded_loss": excluded}
+    if each:
+        one = jax.lax.map(losses, jnp.eye(len(reps.irreps), dtype=bool))
+        found |= {"restricted_loss_each": one[0], "excluded_loss_each": one[1]}
+    return found
 
 
 def logit_losses(logits: ArrayLike, reps: Representations, key: ArrayLike, train: ArrayLike) -> dict[str, Array]:
@@ -278,5 +276,18 @@ def _dot(a: Array, b: Array) -> Array:
 
 def learned(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: `measure` for a task of group composition, key irreps chosen at each point by itself."""
-    reps = representations(run.config.task.group, run.config.task.n)  # type: ignore[attr-defined]
-    return measure(run.config.net, params, reps, run.data["train_mask"])
+    return measure(run.config.net, params, _of_task(run), run.data["train_mask"])
+
+
+def formation(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: similarity [K], and for the key irreps of the run's last point (`learned` as a final analyzer) logit_fve,
+    restricted_loss and excluded_loss: the paper's progress measures."""
+    reps, key = _of_task(run), run.final["learned/key"]
+    z, hidden = activations(run.config.net, params, len(reps.table))
+    similarity = logit_similarity(z, reps)
+    ablated = hidden_losses(hidden, read_out(params, len(reps.table)), reps, key, run.data["train_mask"], each=False)
+    return {"similarity": similarity, "logit_fve": logit_fve(similarity, key), **ablated}
+
+
+def _of_task(run: Run) -> Representations:
+    return representations(run.config.task.group, run.config.task.n)  # type: ignore[attr-defined]
