@@ -35,6 +35,7 @@ def learned(
             f" {len(steps)} steps and {len(names)} irreps they are [T, K], [R, K] and [R, K]"
         )
     figure, axes = style.panels(style.PAGE, max(2.5, 1 + 0.15 * len(names)), 3)
+    figure.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]  # labels of b beside those of c
     _accuracies(axes[0], steps, accuracy, shown)
     _similarities(axes[1], steps, similarity, order[shown], names)
     _table(figure, axes[2], final, order, names)
