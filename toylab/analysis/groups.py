@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 from toylab import cayley
 from toylab.analysis.fourier import floating
 from toylab.analysis.irreps import Representations, representations
+from toylab.analysis.norms import sum_of_squares
 from toylab.base import Network, Params, Run
 from toylab.losses import cross_entropy
 
@@ -166,7 +167,8 @@ def measure(
     W_U_fve, hidden_fve, hidden_ab_fve over the key irreps [percent_x_embed, y_embed, unembed, hidden, hidden_xy…], and by
     irrep as "…_fve_each" [K]; restricted_loss, excluded_loss [total_hidden_…] and "…_loss_each" [K];
     logit_restricted_loss, logit_excluded_loss [total_logit_…]; accuracy and loss [all_loss] over all pairs; train_loss,
-    test_loss; test_ratio = test_loss / restricted_loss. `train` is bool [g, g]; what has no pairs is nan.
+    test_loss; test_ratio = test_loss / restricted_loss; sum_of_squares [sum_of_squared_weights].
+    `train` is bool [g, g]; what has no pairs is nan.
     """
     g, labels, train = len(reps.table), jnp.asarray(reps.table), jnp.asarray(train)
     if train.shape != (g, g) or train.dtype != bool:
@@ -194,6 +196,7 @@ def measure(
         "train_loss": jnp.where(train, losses, 0).sum() / train.sum(),
         "test_loss": test_loss,
         "test_ratio": test_loss / ablated["restricted_loss"],
+        "sum_of_squares": sum_of_squares(params)["total"],
     }
 
 
