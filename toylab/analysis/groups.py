@@ -221,7 +221,8 @@ def report(
     """`measure` of given weights, in python: similarity and the "…_each" by the name of the irrep, `key` a tuple of names.
 
     `train` bool [g, g] says which pairs were trained on (None: all; then what is about the others is nan), `elements` in
-    which order the weights number the permutations of S_n or A_n (None: lexicographic; toylab.cayley)."""
+    which order the weights number the permutations of S_n or A_n (None: lexicographic). Chughtai et al.'s have sympy's:
+    `tuple(tuple(p.array_form) for p in SymmetricGroup(5).generate())`."""
     reps = representations(group, n, elements)
     g = len(reps.table)
     table = params["W_E"].shape[-2]
