@@ -10,7 +10,7 @@ Expect    S5: all grok, at 38.7 to 218 (median 97) in units of 1/(lr · weight d
           in 28 of 29 seeds each, sign first in 26. Key irreps explain all of W_a and W_b, 86 to 91 % of the hidden layer
           and 31 to 86 % of the logits.
 Cost      cpu: embeddings of width 64 and lr 1e-2, so that the same number of e-folds of decay takes a tenth of the steps.
-          8 minutes on one core, 6 of them for S5; all parts on two cores take less than 6. paper: S5 with the widths and
+          8 minutes on one core, 6 of them for S5. paper: S5 with the widths and
           lr of the paper, 8 seeds, a GPU; the other groups as on cpu.
 Command   python run_sweep.py universality [--scale smoke|cpu|paper] [--part s5|a5|s4|d11|c31]
 Fails     (cpu scale) S5: of seeds 0 to 2 one does without standard (sign, 6d and 5d_a instead), as one of the 29
