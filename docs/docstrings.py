@@ -11,8 +11,9 @@ from typing import Any
 import griffe
 
 # a letter (with its accent), a named function, a bracket or digit, then what hangs below or above; `d_model` is a name
-BASE = r"(?:(?<![\w`])(?:[^\W\d_][\u0300-\u036f′]*|cos|sin|log|max|min|argmax)|(?<=[)\]‖|])|(?<=\d)(?=\^)|(?<=</su[bp]>)|(?<=\S)(?=[_^]\{))"
-ONE = r"[−-]?(?:[^\W\d_]|\d+)(?![A-Za-z0-9_])|[†⊤∞]"
+LETTER = r"(?<![\w`])(?:[^\W\d_][\u0300-\u036f′]*|cos|sin|log|max|min|argmax)"
+BASE = rf"(?:{LETTER}|(?<=[)\]‖|])|(?<=\d)(?=\^)|(?<=</su[bp]>)|(?<=\S)(?=[_^]\{{))"
+ONE = r"[−-]?(?:[^\W\d_]|\d+)(?![A-Za-z0-9_])|[†⊤∞]|(?<=[ΣΠ∫]_)[a-z]+"
 LIFTED = re.compile(rf"(?P<base>{BASE})(?P<mark>[_^])(?:\{{(?P<group>[^{{}}]*)\}}|(?P<single>{ONE}))")
 CODE = re.compile(r"(`+)(.+?)\1", re.S)
 ALIGNED = re.compile(r"\S {3,}\S")

@@ -59,6 +59,16 @@ def on_page_markdown(text: str, page: Page, config: MkDocsConfig, files: Files) 
     return re.sub(r"<!-- claims: (\w+) -->", lambda found: table(found[1]), text)
 
 
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """No page fetches anything from elsewhere when it is viewed."""
+    if fetched := re.search(r"""<(?:script|img|iframe|source)[^>]*\ssrc="?(?:https?:)?//[^>]*>""", output):
+        raise PluginError(f"{page.file.src_uri} fetches {fetched[0]}: the site must be viewed without a network.")
+    used = r"""<link(?=[^>]*\srel="?(?:stylesheet|preconnect|preload|icon))[^>]*\shref="?(?:https?:)?//[^>]*>"""
+    if linked := re.search(used, output):
+        raise PluginError(f"{page.file.src_uri} fetches {linked[0]}: the site must be viewed without a network.")
+    return output
+
+
 def section(heading: str, up: str = "") -> str:
     """A section of the README without its heading, its links pointing into the site."""
     headings = [(len(found[1]), found[2], found) for found in re.finditer(r"^(#+) (.+)$", outside_code(README), re.M)]
@@ -108,7 +118,8 @@ def claims_page(name: str) -> str:
     shown = "\n\n".join(
         f"![{figure.stem.replace('_', ' ')}](../results/{name}/figures/{figure.name})" for figure in figures
     )
-    return f"# {name}\n\n{markdown(title)}\n\n{table(name)}\n## What it is\n\n```text\n{head}\n```\n\n## Figures\n\n{shown}\n"
+    about = f"## What it is\n\n```text\n{head}\n```"
+    return f"# {name}\n\n{markdown(title)}\n\n{table(name)}\n{about}\n\n## Figures\n\n{shown}\n"
 
 
 def modules() -> list[str]:

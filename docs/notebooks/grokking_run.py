@@ -42,8 +42,8 @@ print(f"99 % of the training pairs at step {train_step}, of the others at step {
 # %% [markdown]
 # ## What does it compute?
 #
-# An analyzer takes the params of one point. `analyze` maps several over all runs and saved points at once: here which cosines
-# the logits hold, and the progress measures of Nanda et al. 2023.
+# An analyzer takes the params of one point, and `analyze` maps it over all runs and saved points: here which cosines the
+# logits hold, and the progress measures of Nanda et al. 2023.
 
 # %%
 of_run = Run(config=stack([config]), data={name: np.asarray(x)[None] for name, x in data(config).items()})
@@ -60,8 +60,8 @@ four = m["train_loss"], m["test_loss"], losses["restricted"], losses["excluded"]
 style.save(curves.progress(steps, *four, phases, xscale="log"), "progress.png")
 
 # %% [markdown]
-# The restricted loss (the key cosines alone) falls while the test loss has not begun to: the circuit is there before the network
-# generalises. Its numbers lie on a circle for each key frequency:
+# The restricted loss (the key cosines alone) falls while the test loss still rises: the circuit is there before the network
+# generalises. Each key frequency has a circle, here as far as the embedding shows it:
 
 # %%
 style.save(circles.embedding_circles(last["W_E"][0, 0, :P], key), "circles.png")

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Find an induction circuit
 #
-# A two-layer attention-only transformer learns to copy on blocks that repeat. Then: which heads do it, what do their weights
-# say, and which edges between them matter?
+# A two-layer attention-only transformer learns to copy on blocks that repeat. Then: which heads do it, what do their
+# weights say, and which edges between them matter?
 
 # %%
 from pathlib import Path
@@ -52,8 +52,8 @@ style.save(attention.patterns(np.asarray(pattern)[:, 0], tokens=np.asarray(token
 # %% [markdown]
 # ## What do the weights say?
 #
-# Copying is near 1 where a head's OV circuit raises the token that it attends to. K-composition says how much of what a head of
-# layer 0 writes the keys of a head of layer 1 read.
+# Copying is near 1 where a head's OV circuit raises the token that it attends to. K-composition says how much of what a
+# head of layer 0 writes the keys of a head of layer 1 read.
 
 # %%
 print("copying", np.round(np.asarray(circuits.copying_score(params)), 2))
@@ -64,10 +64,16 @@ print(np.round(np.asarray(circuits.composition(params, "K")) / chance, 2))
 # %% [markdown]
 # ## Which edges matter?
 #
-# Each edge is cut alone, and the squared distance of the logits says what that did.
+# Each edge between two heads is cut alone, and the squared distance of the logits says what that did. A head of layer 1
+# reads through its queries (q), keys (k) and values (v).
 
 # %%
 graph = Graph.of(params)
 effects = np.asarray(discovery.edge_effects(net.apply, params, graph, tokens, discovery.squared_distance))
-for sender, receiver in zip(*np.unravel_index(np.argsort(-effects, axis=None)[:6], effects.shape), strict=True):
-    print(f"{graph.senders[sender]} -> {graph.receivers[receiver]}: {effects[sender, receiver]:.1f}")
+between = {
+    (sender, receiver): float(effects[graph.at(sender, receiver)])
+    for sender, receiver in graph.named(graph.edges)
+    if sender.startswith("0.") and receiver.startswith("1.")
+}
+for (sender, receiver), effect in sorted(between.items(), key=lambda item: -item[1])[:6]:
+    print(f"{sender} -> {receiver}: {effect:.2f}")

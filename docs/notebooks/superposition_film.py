@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Animate a superposition run
 #
-# Five features find their places in two dimensions (Elhage et al. 2022). Eight seeds train in one program; the film shows the
-# one with the lowest loss.
+# Five features find their places in two dimensions (Elhage et al. 2022). Eight seeds train in one program; the film shows
+# the one with the lowest loss.
 
 # %%
 from pathlib import Path
