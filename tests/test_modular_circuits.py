@@ -17,7 +17,8 @@ from toylab.analysis import analyze, together
 from toylab.analysis import modular_circuits as mc
 from toylab.analysis.circles import alone, circularities, components, explained
 from toylab.analysis.modular_inputs import inputs_of, published_triples
-from toylab.analysis.modular_measures import input_gradients, passable
+from toylab.analysis.modular_measures import input_gradients
+from toylab.analysis.modular_networks import passable
 from toylab.models import ModularMLP, Net, PizzaLinear
 
 P, K = 7, 2
@@ -167,7 +168,7 @@ def test_circularity_by_the_strides_of_the_authors():
 
 def test_circles_alone_add_up_to_the_embedding():
     W_E = np.random.default_rng(2).normal(size=(P, 6))
-    each, _ = exact(alone, W_E, (0, 1, 2), P)
+    each, _ = exact(jax.jit(alone, static_argnums=2), W_E, np.arange(3), P)
     np.testing.assert_allclose(each.sum(0) - 2 * W_E.mean(0), W_E, atol=1e-12)
     assert exact(components, W_E).scores.shape == (P, 6)
 

@@ -7,12 +7,15 @@ it does with rows beyond the p numbers (a second operand's vocabulary, an "=") i
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.lax import dynamic_slice_in_dim
 from jax.typing import ArrayLike
 
 from toylab.analysis.fourier import floating
+from toylab.analysis.modular_inputs import check_modulus
 
 
 class Components(NamedTuple):
@@ -22,10 +25,9 @@ class Components(NamedTuple):
     scores: Array  # [n, r], r = min(n, d), by falling variance
     directions: Array  # [r, d], orthonormal rows
 
-    def circle(self, u: int) -> Array:
-        """The rows [n, d] with components 2u and 2u+1 alone: the circle number u, from 0."""
-        pair = slice(2 * u, 2 * u + 2)
-        return self.mean + jnp.matmul(self.scores[:, pair], self.directions[pair], precision="highest")
+    def pair(self, u: ArrayLike) -> tuple[Array, Array]:
+        """Scores [n, 2] and directions [2, d] of circle u, from 0: components 2u and 2u+1."""
+        return dynamic_slice_in_dim(self.scores, 2 * u, 2, 1), dynamic_slice_in_dim(self.directions, 2 * u, 2)
 
 
 def components(W_E: ArrayLike) -> Components:
@@ -57,7 +59,8 @@ def circularities(scores: ArrayLike, p: int) -> Array:
 
 
 def circularity_of(W_E: ArrayLike, p: int) -> Array:
-    """The mean circularity of the first four principal components of W_E [n ≥ p, d]: a scalar in [0, 1]."""
+    """The mean circularity of the first four principal components of W_E [n ≥ p, d]: a scalar in [0, 1]; p an odd prime."""
+    check_modulus(p)
     return circularities(components(W_E).scores[:, :4], p).mean()
 
 
@@ -75,11 +78,20 @@ def circle_frequency(scores: ArrayLike, p: int) -> Array:
     return jnp.maximum(size[:half], size[::-1][:half]).argmax() + 1
 
 
-def alone(W_E: Array, circles: tuple[int, ...], p: int) -> tuple[Array, Array]:
-    """W_E with each of the circles alone, [m, *W_E.shape], and their frequencies [m]."""
+def alone(W_E: Array, circles: ArrayLike, p: int) -> tuple[Array, Array]:
+    """W_E with each of the circles [m] alone, [m, *W_E.shape], and their frequencies [m].
+
+    A circle's rows are the mean of all and its two components of each, the inverse of the analysis as the authors have it.
+    """
+    check_modulus(p)
     found = components(W_E.reshape(-1, W_E.shape[-1]))
-    tables = [found.circle(u).reshape(W_E.shape) for u in circles]
-    return jnp.stack(tables), jnp.stack([circle_frequency(found.scores[:, 2 * u : 2 * u + 2], p) for u in circles])
+
+    def one(u: Array) -> tuple[Array, Array]:
+        scores, directions = found.pair(u)
+        rows = found.mean + jnp.matmul(scores, directions, precision="highest")
+        return rows.reshape(W_E.shape), circle_frequency(scores, p)
+
+    return jax.vmap(one)(jnp.asarray(circles))
 
 
 def explained(logits: ArrayLike, frequency: ArrayLike) -> dict[str, Array]:

@@ -11,17 +11,15 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from toylab.analysis.circles import circularities, components
-from toylab.analysis.fourier import key_frequencies, neuron_frequencies, spectrum
+from toylab.analysis.fourier import key_frequencies, neuron_frequencies, spectrum, waves
 from toylab.analysis.modular_inputs import Inputs, inputs_of, number_table
 from toylab.analysis.modular_measures import (
     circle_fves,
     circularity,
     distance_irrelevance,
     gradient_symmetricity,
-    in_float64,
-    passable,
-    replaced_logits,
 )
+from toylab.analysis.modular_networks import in_float64, in_own_dtype, last_logits, passable
 from toylab.base import Params
 from toylab.losses import cross_entropy
 
@@ -155,27 +153,33 @@ def ablations(
     net: Any, params: Mapping[str, ArrayLike], inputs: Inputs, frequencies: list[int], loss: float
 ) -> dict[int, dict[str, float]]:
     """What is left over all pairs when a frequency is taken out of the rows of W_E, of either operand's own numbers."""
-    p, W_E = inputs.p, np.asarray(params["W_E"], np.float64)
-    n, tokens, found = np.arange(p), inputs.all_tokens(), {}
-    labels = (n[:, None] + n).ravel() % p
-    for k in frequencies:
-        angle = 2 * np.pi * (k * n % p) / p
-        pair = np.stack([np.cos(angle), np.sin(angle)]) * (2 / p) ** 0.5
-        without = W_E.copy()
+    if not frequencies:
+        return {}
+    with jax.enable_x64():
+        arguments = in_own_dtype(params), np.array(frequencies), inputs
+        accuracies, losses = (np.asarray(x).tolist() for x in _without(passable(net), *arguments))
+    return {
+        k: {"accuracy": accuracy, "loss": after, "cost": after - loss}
+        for k, accuracy, after in zip(frequencies, accuracies, losses, strict=True)
+    }
+
+
+@partial(jax.jit, static_argnums=3)
+def _without(net: Any, params: Params, frequencies: Array, inputs: Inputs) -> tuple[Array, Array]:
+    """Accuracy and loss [m] without each of the frequencies [m]: the network in its own dtype, the loss in float64."""
+    p, W_E, tokens = inputs.p, params["W_E"], inputs.all_tokens()
+    labels = jnp.asarray(tokens[:, 0] + tokens[:, 1]) % p
+
+    def of(k: Array) -> tuple[Array, Array]:
+        pair = waves(p)[k - 1].astype(W_E.dtype)  # [2, p]
+        table = W_E
         for start in (0, p)[: 1 + inputs.separate]:
-            rows = without[..., start : start + p, :]
-            rows -= pair.T @ (pair @ rows)
-        logits = replaced_logits(net, params, without, tokens)
-        with jax.enable_x64():
-            after = float(_mean_loss(logits, labels))
-        accuracy = float((logits.argmax(1) == labels).mean())
-        found[k] = {"accuracy": accuracy, "loss": after, "cost": after - loss}
-    return found
+            rows = W_E[..., start : start + p, :]
+            table = table.at[..., start : start + p, :].add(-jnp.matmul(pair.T, jnp.matmul(pair, rows)))
+        logits = last_logits(net, {**params, "W_E": table}, tokens).astype(jnp.float64)
+        return (logits.argmax(1) == labels).mean(), cross_entropy(logits, labels).mean()
 
-
-@jax.jit
-def _mean_loss(logits: Array, labels: Array) -> Array:
-    return cross_entropy(logits, labels).mean()
+    return jax.lax.map(of, frequencies)
 
 
 def kind(circle: Mapping[str, float], separate: bool) -> str:

@@ -11,23 +11,25 @@ for trajectories, in the dtype of the weights.
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from toylab.analysis.circles import alone, circularity_of, explained
+from toylab.analysis.circles import circularity_of
 from toylab.analysis.circuit_report import CircuitReport, circuit_report
 from toylab.analysis.fourier import task_modulus
 from toylab.analysis.modular_inputs import number_table, published_triples
 from toylab.analysis.modular_measures import (
     circle_fve,
     circle_fves,
+    circle_shares,
     circularity,
     distance_irrelevance,
     first_circles,
     gradient_symmetricity,
     irrelevance,
-    last_logits,
     symmetricity,
 )
+from toylab.analysis.modular_networks import last_logits
 from toylab.base import Params, Run
 
 __all__ = [
@@ -68,11 +70,4 @@ def roundness(params: Params, run: Run) -> dict[str, Array]:
 def circles(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: frequency and logit FVEs of the first circles, each [4], or as many as there are."""
     p = task_modulus(run)
-    tables, frequencies = alone(params["W_E"], first_circles(params["W_E"]), p)
-
-    def of(table: Array, frequency: Array) -> dict[str, Array]:
-        logits = last_logits(run.config.net, {**params, "W_E": table}, run.data["tokens"])
-        return {"frequency": frequency, **explained(logits.reshape(p, p, -1), frequency)}
-
-    each = [of(*one) for one in zip(tables, frequencies, strict=True)]
-    return {name: jnp.stack([one[name] for one in each]) for name in each[0]}
+    return circle_shares(run.config.net, params, run.data["tokens"], np.array(first_circles(params["W_E"])), p)

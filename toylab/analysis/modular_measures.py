@@ -6,7 +6,6 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -20,7 +19,8 @@ from toylab.analysis.modular_inputs import (
     number_table,
     published_triples,
 )
-from toylab.base import Params, static
+from toylab.analysis.modular_networks import in_float64, in_own_dtype, last_logits, passable
+from toylab.base import Params
 
 Which = Literal["correct", "incorrect"]
 CANDIDATES = ("clock", "pizza", "pizza_appendix", "accompanying")
@@ -63,8 +63,6 @@ def distance_irrelevance(logits: ArrayLike, which: Which = "correct") -> float |
     p = shape[0] if len(shape) == 3 else round((shape or (0,))[0] ** 0.5)
     if len(shape) not in (2, 3) or shape[:-1] not in ((p, p), (p * p,)) or p < 3 or shape[-1] < p:
         raise ValueError(f"logits has shape {shape}, it must be [p, p, C] or [p², C] with C ≥ p ≥ 3")
-    if p % 2 == 0:
-        raise ValueError(f"logits has p = {p}, it must be odd: else (a + b, a − b) does not tell all pairs apart")
     check_finite("logits", logits)
     if isinstance(logits, jax.core.Tracer):
         return irrelevance(logits.reshape(p, p, -1), which)
@@ -123,59 +121,26 @@ def circle_fves(
     """`circle_fve` of several circles (by default the first four), for the price of one decomposition."""
     inputs = inputs_of(params, p, n_tokens)
     W_E, tokens = params["W_E"], inputs.all_tokens()
-    circles = first_circles(W_E) if circles is None else circles
     rank = min(number_table(W_E).shape)
+    circles = first_circles(W_E) if circles is None else circles
     for circle in circles:
-        if not circle >= 0 or 2 * circle + 2 > rank:
+        if circle not in range(rank // 2):
             raise ValueError(f"circle is {circle}, W_E has the circles 0 … {rank // 2 - 1}")
     with jax.enable_x64():
-        tables, frequencies = _alone(jnp.asarray(np.asarray(W_E), jnp.float64), circles, inputs.p)
-    logits = [replaced_logits(net, params, np.asarray(table), tokens) for table in tables]
-    with jax.enable_x64():
-        shares = [_explained(z.reshape(inputs.p, inputs.p, -1), k) for z, k in zip(logits, frequencies, strict=True)]
-        return [
-            {"frequency": int(k), **{name: float(share[name]) for name in CANDIDATES}}
-            for k, share in zip(frequencies, shares, strict=True)
-        ]
+        weights = in_own_dtype(params)
+        tables, frequencies = _alone(weights["W_E"], np.array(circles), inputs.p)
+        found = []
+        for table, frequency in zip(tables, np.asarray(frequencies).tolist(), strict=True):
+            logits = _logits(passable(net), {**weights, "W_E": table}, tokens)
+            shares = jax.device_get(_explained_exactly(logits, frequency, inputs.p))
+            found.append({"frequency": frequency, **{name: float(shares[name]) for name in CANDIDATES}})
+    return found
 
 
 def first_circles(W_E: ArrayLike) -> tuple[int, ...]:
     """The circles that the authors give numbers for, as far as W_E has them: 0 … 3."""
     *tables, d = np.shape(W_E)
     return tuple(range(min(CIRCLES, int(np.prod(tables)) // 2, d // 2)))
-
-
-class Held(struct.PyTreeNode):
-    """A net that is no pytree, as one without leaves: told apart by identity, so that jit takes it."""
-
-    net: Any = static()
-
-    def apply(self, *args: Any, **options: Any) -> Any:
-        return self.net.apply(*args, **options)
-
-
-def passable(net: Any) -> Any:
-    """`net` as an argument of a jitted function, whose compilations are kept by it."""
-    numbers = all(isinstance(leaf, Array | np.ndarray | np.generic | int | float) for leaf in jax.tree.leaves(net))
-    return net if numbers else Held(net)
-
-
-def in_float64(params: Mapping[str, ArrayLike]) -> Params:
-    return {name: jnp.asarray(np.asarray(x), jnp.float64) for name, x in params.items()}
-
-
-def replaced_logits(net: Any, params: Mapping[str, ArrayLike], W_E: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """The logits [B, C] with another embedding, computed in the dtype of the weights' own, as float64."""
-    own = np.result_type(np.asarray(params["W_E"]).dtype, np.float32)
-    with jax.enable_x64(own == np.float64):
-        weights = {name: jnp.asarray(np.asarray(x), own) for name, x in {**params, "W_E": W_E}.items()}
-        return np.asarray(_logits(passable(net), weights, tokens), np.float64)
-
-
-def last_logits(net: Any, params: Params, tokens: ArrayLike) -> Array:
-    """[B, C]: the fast path, read at the last position."""
-    logits, _ = net.apply(params, jnp.asarray(tokens), full=False)
-    return logits.reshape(len(logits), -1, logits.shape[-1])[:, -1]
 
 
 def symmetricity(net: Any, params: Params, tokens: ArrayLike, classes: ArrayLike) -> Array:
@@ -210,6 +175,8 @@ def input_gradients(net: Any, params: Params, tokens: ArrayLike, classes: ArrayL
 def irrelevance(logits: Array, which: Which) -> Array:
     """`distance_irrelevance` of a cube [p, p, C]."""
     p = len(logits)
+    if p % 2 == 0:
+        raise ValueError(f"logits has p = {p}, it must be odd: else (a + b, a − b) does not tell all pairs apart")
     n = np.arange(p)
     label = (n[:, None] + n) % p
     correct = jnp.arange(logits.shape[-1]) == label[..., None]
@@ -219,9 +186,31 @@ def irrelevance(logits: Array, which: Which) -> Array:
     return L.std(0).mean() / L.std()
 
 
+def circle_shares(net: Any, params: Params, tokens: ArrayLike, circles: ArrayLike, p: int) -> dict[str, Array]:
+    """The frequency and the shares of `explained`, [m] each, for circles [m]; all in the dtype of the weights."""
+
+    def of(one: tuple[Array, Array]) -> dict[str, Array]:
+        table, frequency = one
+        logits = last_logits(net, {**params, "W_E": table}, tokens)
+        return {"frequency": frequency, **explained(logits.reshape(p, p, -1), frequency)}
+
+    return jax.lax.map(of, alone(params["W_E"], circles, p))
+
+
+def alone_exactly(W_E: Array, circles: Array, p: int) -> tuple[tuple[Array, ...], Array]:
+    """`alone` by way of float64, as one array for each circle."""
+    tables, frequencies = alone(W_E.astype(jnp.float64), circles, p)
+    return tuple(tables.astype(W_E.dtype)), frequencies
+
+
+def explained_exactly(logits: Array, frequency: Array, p: int) -> dict[str, Array]:
+    return explained(logits.astype(jnp.float64).reshape(p, p, -1), frequency)
+
+
+# Three programs a circle and not one: fused, the network's products are slower on CPU.
 _symmetricity = jax.jit(symmetricity)
 _irrelevance = jax.jit(irrelevance, static_argnums=1)
 _circularity = jax.jit(circularity_of, static_argnums=1)
-_alone = jax.jit(alone, static_argnums=(1, 2))
-_explained = jax.jit(explained)
+_alone = jax.jit(alone_exactly, static_argnums=2)
 _logits = jax.jit(last_logits)
+_explained_exactly = jax.jit(explained_exactly, static_argnums=2)
