@@ -10,7 +10,6 @@ imported), and everything of a report of a network of four layers.
 """
 
 import argparse
-import json
 import resource
 import statistics
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from account import keep, verdict
 
 from toylab.analysis import analyze, together
 from toylab.analysis import modular_circuits as mc
@@ -123,9 +123,6 @@ def whole_report() -> dict[str, float]:
 
 
 def report(result: dict[str, Any]) -> None:
-    def verdict(holds: bool) -> str:
-        return "pass" if holds else "MISS"
-
     print(f"\n{', '.join(f'{name} {value}' for name, value in result['environment'].items())}\n")
     print("| | | ms | times toylab |\n|---|---|---|---|")
     for measure, rows in result["race"].items():
@@ -155,8 +152,7 @@ def main() -> None:
     result: dict[str, Any] = {"environment": environment(), "trajectory": trajectory(given.points)}
     result |= {"report": whole_report(), "race": race(given.rounds, not given.no_torch)}
     report(result)
-    if given.json:
-        given.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    keep(result, given.json)
 
 
 if __name__ == "__main__":

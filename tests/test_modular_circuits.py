@@ -55,7 +55,7 @@ NETS = {kind: Handmade(kind) for kind in ("clock", "pizza", "accompanying")}  # 
 def handmade(kind: str, p: int = P, k: int = K) -> tuple[Any, dict[str, np.ndarray]]:
     """The logits are exactly the formula of `kind` at frequency k. The classes are waves of k, or of half of it."""
     by_class = {"clock": k, "pizza": k / 2, "accompanying": k * (p + 1) // 2}[kind]
-    W_E, W_U = np.zeros((p, 4)), np.zeros((4, p))
+    W_E, W_U = np.zeros((p, 4), np.float32), np.zeros((4, p), np.float32)
     W_E[:, :2], W_U[:2] = wave(p, k), wave(p, by_class).T
     return NETS[kind], {"W_E": W_E, "W_U": W_U}
 
@@ -100,12 +100,12 @@ def test_handmade_circle_is_found_as_what_it_is(kind):
 
 def test_gradient_symmetricity_in_closed_form():
     """The pizza sees E_a + E_b alone: 1. The clock's gradients are unit vectors at the angle k(a − b)."""
-    assert mc.gradient_symmetricity(*handmade("pizza")) == pytest.approx(1, abs=1e-12)
+    assert mc.gradient_symmetricity(*handmade("pizza")) == pytest.approx(1, abs=1e-6)
     triples = np.array(list(product(range(P), repeat=3)))
     expected = np.cos(2 * np.pi * K * (triples[:, 0] - triples[:, 1]) / P)
     for some in (triples, triples[5:6], published_triples(P)):
         angles = expected if some is triples else np.cos(2 * np.pi * K * (some[:, 0] - some[:, 1]) / P)
-        assert mc.gradient_symmetricity(*handmade("clock"), some) == pytest.approx(angles.mean(), abs=1e-12)
+        assert mc.gradient_symmetricity(*handmade("clock"), some) == pytest.approx(angles.mean(), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_analyzers_along_a_trajectory():
     points[0, 2] += 5 * params["W_E"]
     run = jax.tree.map(lambda x: np.asarray(x)[None], hand_run(P).data)
     run = hand_run(P, net=passable(net)).replace(data=run)
-    W_U = np.broadcast_to(params["W_U"].astype(np.float32), (1, 3, 4, P))
+    W_U = np.broadcast_to(params["W_U"], (1, 3, 4, P))
     found = analyze(EACH, {"W_E": points, "W_U": W_U}, run)
     for i in range(3):
         one = {"W_E": points[0, i], "W_U": W_U[0, i]}
@@ -287,7 +287,7 @@ def test_published_models_have_the_authors_numbers(reference, name):
     report = mc.circuit_report(net, params)
     assert report["accuracy"] == pytest.approx(golden["accuracy_all_pairs"], abs=1e-7)
     assert report["errors"] == golden["n_errors"]
-    assert report["gradient_symmetricity"] == pytest.approx(golden["gradient_symmetricity"], abs=2e-6)  # asked: 1e-4
+    assert report["gradient_symmetricity"] == pytest.approx(golden["gradient_symmetricity"], abs=1e-5)  # asked: 1e-4
     assert report["distance_irrelevance"] == pytest.approx(golden["distance_irrelevance"], abs=2e-6)
     variant = golden["distance_irrelevance_max_incorrect_logit"]
     assert report["distance_irrelevance_incorrect"] == pytest.approx(variant, abs=2e-6)

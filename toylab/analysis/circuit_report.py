@@ -58,11 +58,12 @@ class CircuitReport(dict[str, Any]):
         return [*lines, f"frequencies with more than 2 % of the embedding: {names or 'none'}"]
 
     def _circuit(self) -> list[str]:
-        lines = []
+        lines = ["(of a circle's logits 100 % is all and -100 % nothing: no correlation)"]
         for i, one in enumerate(self["circles"]):
-            names = ("clock", "pizza", "accompanying")
-            shares = ", ".join(f"{name} {100 * one[name]:.1f} %" for name in names)
-            lines.append(f"circle {i} (frequency {one['frequency']}): {shares} of its logits -> {one['kind']}")
+            shares = ", ".join(f"{name} {100 * one[name]:.1f} %" for name in ("clock", "pizza", "accompanying"))
+            lines.append(
+                f"circle {i} (frequency {one['frequency']}), logit variance explained: {shares} -> {one['kind']}"
+            )
         for k, cost in self["ablation"].items():
             neurons = f"{self['neurons_per_frequency'].get(k, 0)} of {self['neurons']} neurons of the last layer"
             after = f"accuracy {cost['accuracy']:.4f}, loss {cost['loss']:.3g}"

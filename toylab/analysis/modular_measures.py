@@ -19,7 +19,7 @@ from toylab.analysis.modular_inputs import (
     number_table,
     published_triples,
 )
-from toylab.analysis.modular_networks import in_float64, in_own_dtype, last_logits, passable
+from toylab.analysis.modular_networks import in_own_dtype, last_logits, passable
 from toylab.base import Params
 
 Which = Literal["correct", "incorrect"]
@@ -39,14 +39,15 @@ def gradient_symmetricity(
 
     Q_c is the logit of class c on input (a, b), not a loss, and E the output of the token embedding, before positions.
     `triples` int [n, 3], by default the paper's: the first 100 of all of them, row-major, after
-    `random.Random(42).shuffle`. A vanishing gradient counts as 0. Zhong et al. 2023. In float64, where the authors have
-    float32. ValueError for triples of other shapes or out of range, and as `modular_inputs.inputs_of`.
+    `random.Random(42).shuffle`. A vanishing gradient counts as 0. Zhong et al. 2023. Gradients in the dtype of the weights,
+    as the authors have them, cosines in float64. ValueError for triples of other shapes or out of range, and as
+    `modular_inputs.inputs_of`.
     """
     inputs = inputs_of(params, p, n_tokens)
     triples = published_triples(inputs.p) if triples is None else checked_triples(triples, inputs.p)
     tokens = inputs.tokens(triples[:, 0], triples[:, 1])
     with jax.enable_x64():
-        return float(_symmetricity(passable(net), in_float64(params), tokens, triples[:, 2]))
+        return float(_symmetricity(passable(net), in_own_dtype(params), tokens, triples[:, 2], jnp.float64))
 
 
 def distance_irrelevance(logits: ArrayLike, which: Which = "correct") -> float | Array:
@@ -143,9 +144,9 @@ def first_circles(W_E: ArrayLike) -> tuple[int, ...]:
     return tuple(range(min(CIRCLES, int(np.prod(tables)) // 2, d // 2)))
 
 
-def symmetricity(net: Any, params: Params, tokens: ArrayLike, classes: ArrayLike) -> Array:
+def symmetricity(net: Any, params: Params, tokens: ArrayLike, classes: ArrayLike, dtype: Any = None) -> Array:
     """`gradient_symmetricity` for tokens [n, T] that begin with a, b, and the classes [n] whose logits are meant."""
-    of_a, of_b = input_gradients(net, params, tokens, classes)
+    of_a, of_b = (x.astype(dtype or x.dtype) for x in input_gradients(net, params, tokens, classes))
     norms = jnp.linalg.norm(of_a, axis=-1) * jnp.linalg.norm(of_b, axis=-1)
     return ((of_a * of_b).sum(-1) / jnp.where(norms > 0, norms, 1)).mean()
 
@@ -208,7 +209,7 @@ def explained_exactly(logits: Array, frequency: Array, p: int) -> dict[str, Arra
 
 
 # Three programs a circle and not one: fused, the network's products are slower on CPU.
-_symmetricity = jax.jit(symmetricity)
+_symmetricity = jax.jit(symmetricity, static_argnums=4)
 _irrelevance = jax.jit(irrelevance, static_argnums=1)
 _circularity = jax.jit(circularity_of, static_argnums=1)
 _alone = jax.jit(alone_exactly, static_argnums=2)
