@@ -173,9 +173,9 @@ def _stages(job: Any, command: str, crew: Any, tensorboard: bool, dry: bool) -> 
             print("\n".join(preview.lines(job)), flush=True)
         if dry:
             return 0
-        trained = _train(job, command, crew, tensorboard) if "train" in job.stages else {}
+        trained = _train(job, command, crew, tensorboard) if job.configs and "train" in job.stages else {}
         if crew.is_first:
-            with store.locked(job.folder / "runs") if crew.are_equal else contextlib.nullcontext():
+            with store.locked(job.folder / "runs") if crew.are_equal and job.configs else contextlib.nullcontext():
                 _rest(job, command, trained)
     except store.InUse as error:
         print(f"all groups are trained; {error}" if crew.are_equal else error, file=sys.stderr)
@@ -192,11 +192,14 @@ def _stages(job: Any, command: str, crew: Any, tensorboard: bool, dry: bool) -> 
 def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
     from toylab import stages
 
-    if trained:
-        stages.write_manifest(job.folder, job.page, job.scale, trained, command, _commit())
+    imported = job.imported if "analyze" in job.stages else {}
+    if imported:
+        job.folder.mkdir(parents=True, exist_ok=True)
+    if trained or imported:
+        stages.write_manifest(job.folder, job.page, job.scale, trained, command, _commit(), imported)
     if "analyze" in job.stages:
         started = time.perf_counter()
-        claims = stages.analyze(job.page, job.configs, job.folder, print)
+        claims = stages.analyze(job.page, job.configs, job.folder, print, weights=job.weights, imported=job.imported)
         print(f"analyzed in {time.perf_counter() - started:.0f} s: {job.folder / 'measures.npz'}, claims.json")
         print_claims(claims)
     if "draw" in job.stages:

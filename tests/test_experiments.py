@@ -31,6 +31,11 @@ def parts_of(name):
     return lab.parts(page_of(name))
 
 
+def trained(name):
+    """The parts that have runs."""
+    return {part_name: part for part_name, part in parts_of(name).items() if not part.imported}
+
+
 def measures_of(folder):
     return lab.Measures(store.read_arrays(folder / "measures.npz"))
 
@@ -57,6 +62,8 @@ def command(out, name, *options):
 )
 def done(request, tmp_path_factory):
     """(name, its folder): one page through all stages, from a relative --out."""
+    if any(part.imported for part in parts_of(request.param).values()):
+        request.getfixturevalue("reference")  # weights of others are no part of the repository
     out, here = tmp_path_factory.mktemp("out"), Path.cwd()
     os.chdir(out)
     try:
@@ -85,14 +92,16 @@ def same_arrays(a, b):
 def test_the_docstring_opens_with_claim_source_cost_and_command(name):
     text = ast.get_docstring(ast.parse((REPOSITORY / "experiments" / f"{name}.py").read_text()))
     heads = [line.split()[0] for line in text.splitlines()[1:] if line and not line.startswith(" ")]
-    assert heads == sorted(heads, key=["Claim", "Source", "Expect", "Cost", "Command", "Fails", "Changed"].index)
+    assert heads == sorted(
+        heads, key=["Claim", "Source", "Expect", "Cost", "Command", "Weights", "Fails", "Changed"].index
+    )
     assert {"Claim", "Source", "Cost", "Command"} <= set(heads)
     assert f"python run_sweep.py {name}" in text and len(text.splitlines()[0]) < 120
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_part_stands_at_all_scales(name):
-    for part in parts_of(name).values():
+    for part in trained(name).values():
         assert tuple(part.configs) == tuple(part.saves) == tuple(part.stop) == SCALES
         for scale in SCALES:
             saves = np.asarray(part.saves[scale])
@@ -117,11 +126,13 @@ def test_claims_and_figures_have_names_sources_and_bounds(name):
 def test_every_stage_leaves_its_files(done):
     name, folder = done
     figures = {figure for part in parts_of(name).values() for figure in part.figures}
-    for file in ("manifest.json", "measures.npz", "claims.json", "claims.md", "runs.parquet"):
+    more = {"runs.parquet", "runs", "log.txt"} if trained(name) else set()
+    more |= {"models.md"} if len(trained(name)) < len(parts_of(name)) else set()
+    for file in {*SMALL, *more} - {"figures", "runs"}:
         assert (folder / file).stat().st_size > 0
     assert {Path(picture).stem for picture in pictures(folder)} == figures
     assert all(content.startswith((b"\x89PNG", b"GIF89a")) for content in pictures(folder).values())
-    assert {path.name for path in folder.iterdir()} == {*SMALL, "runs.parquet", "runs", "log.txt"}
+    assert {path.name for path in folder.iterdir()} == {*SMALL, *more}
 
 
 def test_every_claim_has_values_and_a_verdict(done):
@@ -139,6 +150,9 @@ def test_every_claim_has_values_and_a_verdict(done):
 def test_measures_hold_every_analysis_at_every_point(done):
     name, folder = done
     for part_name, part, measures in lab.present(page_of(name), measures_of(folder)):
+        if part.imported:
+            assert set(measures["model"]) == records(folder)[part_name]["models"].keys()
+            continue
         n_runs, n_points = measures.valid.shape
         assert n_runs == len(part.configs["smoke"]) == len(records(folder)[part_name]["runs"])
         assert n_points == len(measures.steps) <= len(part.saves["smoke"])
@@ -213,6 +227,9 @@ def test_committed_results_are_of_the_runs_that_the_page_states(committed):
     for part_name, part, measures in lab.present(page_of(name), measures_of(folder)):
         record = records(folder)[part_name]
         assert record["scale"] in ("cpu", "paper")
+        if part.imported:
+            assert record["models"].keys() == set(measures["model"])
+            continue
         assert len(record["runs"]) == len(measures.valid) == len(part.configs[record["scale"]])
 
 

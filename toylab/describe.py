@@ -90,6 +90,17 @@ def with_texts(description: Description, block: Block) -> Description:
     return replace(description, block=_joined(own, block), chain=tuple(chain))
 
 
+def taken_out(description: Description, field: str) -> tuple[str | None, Description]:
+    """What `field` is set to, if it is, and the description without it: for what is no field of a config."""
+    sets = dict(description.block.sets)
+    value = sets.pop(field, None)
+    if isinstance(value, list):  # of a file
+        if len(value) != 1:
+            raise ValueError(f"{field} is {value}: give one value.")
+        value = value[0]
+    return value, replace(description, block=replace(description.block, sets=sets))
+
+
 def chosen(description: Description, *, experiment: str | None, scale: str | None, parts: Sequence[str]) -> Description:
     """With what the command line says of page, scale and parts, which goes before what the file says."""
     named = description.experiment

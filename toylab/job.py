@@ -1,7 +1,8 @@
 """What was asked, checked: a page at a scale, its configs, where to start and where to write. Nothing is created here."""
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -9,8 +10,9 @@ import jax
 
 from toylab import lab, stages, sweep
 from toylab.base import Config
-from toylab.describe import Description, check_name
+from toylab.describe import Description, check_name, taken_out
 from toylab.lab import Page, Scale
+from toylab.stages import Files
 
 Stage = Literal["train", "analyze", "draw"]
 
@@ -19,13 +21,15 @@ Stage = Literal["train", "analyze", "draw"]
 class Job:
     page: Page
     scale: Scale
-    configs: Mapping[str, Sequence[Config]]  # by part
+    configs: Mapping[str, Sequence[Config]]  # by part that is trained
     start: Mapping[str, Any]  # what a Spec says of where the runs start
     folder: Path
     stages: Sequence[Stage]
     lane: int | None = None
     group: int | None = None  # runs a group at most
     steps: int | None = None  # where training ends at the latest
+    weights: Path = Path()  # the folder of networks that others trained
+    imported: Files = field(default_factory=dict)  # and its files, by part and name
 
     def specs(self) -> dict[str, sweep.Spec]:
         parts = lab.parts(self.page)
@@ -61,7 +65,18 @@ def job(
         if value is not None and value < 1:
             raise ValueError(f"{option} is {value}: it must be at least 1.")
     chosen = {name: part for name, part in parts.items() if name in asked.parts or not asked.parts}
-    configs = {name: asked.configs(part.configs[scale]) for name, part in chosen.items()}
+    weights, imported = Path(), {}
+    if others := {name: part.imported for name, part in chosen.items() if part.imported}:
+        given, asked = taken_out(asked, "weights")
+        trains = asked.changes or asked.block.seeds or start or steps
+        if trains and len(others) == len(chosen):
+            raise ValueError(
+                f"{lab.name_of(page)} trains nothing: it measures networks of others, and takes --set weights=FOLDER alone."
+            )
+        if stage != "draw":  # which needs the small files alone
+            weights = _folder_of_weights(given)
+            imported = {name: part.files(weights, scale) for name, part in others.items()}
+    configs = {name: asked.configs(part.configs[scale]) for name, part in chosen.items() if not part.imported}
     for name, members in configs.items():
         sweep.groups(members)  # refuses duplicates
         if asked.changes:  # the page's own configs fit its analyses; tests hold that
@@ -69,7 +84,18 @@ def job(
     out = out or (Path("results") if scale == "paper" else Path("results") / scale)
     begun = _start(start, out, [config for members in configs.values() for config in members])
     asked_stages = [stage] if stage else list(get_args(Stage))
-    return Job(page, scale, configs, begun, out / lab.name_of(page), asked_stages, lane, group, steps)
+    folder = out / lab.name_of(page)
+    return Job(page, scale, configs, begun, folder, asked_stages, lane, group, steps, weights, imported)
+
+
+def _folder_of_weights(given: str | None) -> Path:
+    """What --set weights=FOLDER says, or else where the tests look for reference data."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "reference"
+    folder = Path(given or os.environ.get("TOYLAB_REFERENCE") or beside).expanduser()
+    if not folder.is_dir():
+        told = f"weights is {given}: there is no such folder" if given else "weights are needed"
+        raise ValueError(f"{told}: give --set weights=FOLDER; the page says where one gets them.")
+    return folder
 
 
 def _scale(asked: str | None) -> Scale:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -136,14 +137,24 @@ def _trained(measures: Arrays) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Imported:
+    """Networks that others trained: what a part has in place of configs and saves. There is nothing to train, and analyze
+    measures the files of a folder (`--set weights=FOLDER`), which stay there: digests, numbers and figures are kept."""
+
+    files: Callable[[Path, Scale], Mapping[str, Path]]  # folder → weights by name; ValueError tells what it lacks
+    measure: Callable[[Path, Sequence[str]], Arrays]  # folder, names of `files` → measures; no steps, no `valid`
+    table: Callable[[Measures], str]  # → Markdown, written as models.md: theirs beside ours
+
+
+@dataclass(frozen=True)
 class Part:
     """Runs that are trained and measured alike, and what is claimed and drawn of them. Mappings by scale have an entry
-    for each of smoke, cpu, paper; a part without STOP trains to its last save."""
+    for each of smoke, cpu, paper; a part without STOP trains to its last save. A part with `imported` has no runs."""
 
-    configs: Mapping[Scale, Sequence[Config]]
-    saves: Mapping[Scale, Sequence[int] | np.ndarray]
-    claims: Sequence[Claim]
-    figures: Mapping[str, Callable[[Measures], Any]]  # → Figure, or Animation
+    configs: Mapping[Scale, Sequence[Config]] = field(default_factory=dict)
+    saves: Mapping[Scale, Sequence[int] | np.ndarray] = field(default_factory=dict)
+    claims: Sequence[Claim] = ()
+    figures: Mapping[str, Callable[[Measures], Any]] = field(default_factory=dict)  # → Figure, or Animation
     stop: Mapping[Scale, Callable[[Arrays], bool] | None] = field(
         default_factory=lambda: dict.fromkeys(("smoke", "cpu", "paper"))
     )
@@ -155,6 +166,7 @@ class Part:
     keep: tuple[str, ...] | None = None  # names of the params to record; None: all; final and analyses see only these
     final: Mapping[str, Analyzer] = field(default_factory=dict)  # at each run's last point; for analyses `run.final`
     analyses: Mapping[str, Analyzer] = field(default_factory=dict)  # at every saved point
+    imported: Imported | None = None
 
 
 class Page(Protocol):
@@ -177,7 +189,7 @@ def parts(page: Page) -> dict[str, Part]:
 def present(page: Page, measures: Measures) -> Iterator[tuple[str, Part, Measures]]:
     """The parts that were measured, each with its measures."""
     for name, part in parts(page).items():
-        if "steps" in (own := measures.part(name)):
+        if own := measures.part(name):
             yield name, part, own
 
 

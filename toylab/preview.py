@@ -27,6 +27,9 @@ def lines(job: Job) -> list[str]:
         needed += sweep.bytes_needed(job.configs[name], spec)
         told += [f"part {name}:"] if name else []
         told += _part(job.configs[name], spec, job.folder / "runs" / name, job.lane, job.group)
+    if not job.configs:
+        n_models = sum(len(files) for files in job.imported.values())
+        return [f"{job.folder}: nothing to train: {_count(n_models, 'network')} of others, at scale {job.scale}"]
     existing = next(path for path in (job.folder, *job.folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free
     return [

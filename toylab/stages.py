@@ -1,6 +1,8 @@
 """A lab page's three stages: train → runs/, analyze → measures.npz and claims.json, draw → figures/. Each can be run again
 alone; draw needs only the small committed files."""
 
+import hashlib
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from toylab.lab import Arrays, Measures, Page, Part, Scale
 from toylab.train import data as data_of
 
 Configs = Mapping[str, Sequence[Config]]  # by part
+Files = Mapping[str, Mapping[str, Path]]  # of imported networks: by part, then by name
 
 
 def spec(part: Part, scale: Scale, **start: Any) -> sweep.Spec:
@@ -39,31 +42,50 @@ def rehearse(part: Part, configs: Sequence[Config]) -> None:
             jax.eval_shape(_together(part.analyses), params, run.replace(final=final))
 
 
-def write_manifest(folder: Path, page: Page, scale: Scale, configs: Configs, command: str, commit: str) -> None:
+def write_manifest(
+    folder: Path, page: Page, scale: Scale, configs: Configs, command: str, commit: str, imported: Files | None = None
+) -> None:
     """manifest.json: what was run, at which commit, in which environment; enough to run it again. One record, or on a page
-    of several parts one a part; `config` is the first run's, `runs` tells in what each run differs from it."""
+    of several parts one a part; `config` is the first run's, `runs` tells in what each run differs from it. The record of
+    imported networks has the digest of each file, and no more of where it lies."""
     path = folder / "manifest.json"
+    before = store.read_json(path) if path.exists() else {}
+    made = {"scale": scale, "command": command, "commit": commit}
+    records = {part: {**made, **_of_runs(folder / "runs" / part, members)} for part, members in configs.items()}
+    for part, files in (imported or {}).items():
+        old = before.get("parts", {}).get(part, {}) if part else before
+        new = {**made, "command": _placeless(command), **_of_files(files)}
+        again = all(old.get(key) == new[key] for key in new if key != "command")
+        records[part] = {key: old[key] for key in new} if again else new  # measured again: made as it was
     manifest: dict[str, Any] = {"experiment": lab.name_of(page)}
-    if "" not in configs:
-        manifest["parts"] = store.read_json(path).get("parts", {}) if path.exists() else {}
-    for part, members in configs.items():
-        groups = {group.name: group for group in sweep.load(folder / "runs" / part, params=False)}
-        record = {
-            "scale": scale,
-            "command": command,
-            "commit": commit,
-            "config": (first := cfg.canonical(members[0])),
-            "runs": {sweep.run_name(config): cfg.changes(first, cfg.canonical(config)) for config in members},
-            "groups": {
-                name: {key: group.manifest[key] for key in ("plan", "environment", "saves", "stop", "started_from")}
-                for name, group in groups.items()
-            },
-        }
-        if part:
-            manifest["parts"][part] = record
-        else:
-            manifest |= record
+    if "" in records:
+        manifest |= records[""]
+    else:
+        manifest["parts"] = before.get("parts", {}) | records
     store.write_json(path, manifest)
+
+
+def _of_runs(runs: Path, members: Sequence[Config]) -> dict[str, Any]:
+    groups = {group.name: group for group in sweep.load(runs, params=False)}
+    return {
+        "config": (first := cfg.canonical(members[0])),
+        "runs": {sweep.run_name(config): cfg.changes(first, cfg.canonical(config)) for config in members},
+        "groups": {
+            name: {key: group.manifest[key] for key in ("plan", "environment", "saves", "stop", "started_from")}
+            for name, group in groups.items()
+        },
+    }
+
+
+def _placeless(command: str) -> str:
+    """A command without the place of the weights, which is another on every machine."""
+    words = shlex.split(command)
+    return shlex.join("weights=FOLDER" if word.startswith("weights=") else word for word in words)
+
+
+def _of_files(files: Mapping[str, Path]) -> dict[str, Any]:
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    return {"models": digests, "environment": sweep.environment()}
 
 
 def recorded(folder: Path) -> set[str]:
@@ -74,20 +96,31 @@ def recorded(folder: Path) -> set[str]:
 
 
 def analyze(
-    page: Page, configs: Configs, folder: Path, tell: Callable[[str], None], batch_size: int = 16
+    page: Page,
+    configs: Configs,
+    folder: Path,
+    tell: Callable[[str], None],
+    batch_size: int = 16,
+    weights: Path = Path(),
+    imported: Files | None = None,
 ) -> list[dict[str, Any]]:
     """runs/ → measures.npz, runs.parquet, claims.json and claims.md; returns the judged claims. Parts that are not in
-    `configs` keep the measures they have."""
-    path = folder / "measures.npz"
-    kept = store.read_arrays(path) if path.exists() and "" not in configs else {}
-    for part, members in configs.items():
+    `configs` keep the measures they have. Of `imported` parts the files in `weights` are measured, → models.md too."""
+    path, imported, parts = folder / "measures.npz", imported or {}, lab.parts(page)
+    kept = store.read_arrays(path) if path.exists() and "" not in (*configs, *imported) else {}
+    for part in (*configs, *imported):
         start = f"{part}/" if part else ""
         kept = {name: value for name, value in kept.items() if not name.startswith(start)}
-        found = _measured(lab.parts(page)[part], members, folder / "runs" / part, tell, batch_size)
+        if others := parts[part].imported:
+            found = others.measure(weights, list(imported[part]))
+            store.write_text(folder / "models.md", others.table(Measures(found)))
+        else:
+            found = _measured(parts[part], configs[part], folder / "runs" / part, tell, batch_size)
         kept |= {start + name: value for name, value in found.items()}
     measures = Measures(kept)
     store.write_arrays(path, measures)
-    sweep.write_table(folder / "runs", folder / "runs.parquet")
+    if configs:
+        sweep.write_table(folder / "runs", folder / "runs.parquet")
     claims = judged(page, measures)
     store.write_json(folder / "claims.json", {"experiment": lab.name_of(page), "claims": claims})
     store.write_text(folder / "claims.md", lab.claims_table(claims))

@@ -117,6 +117,17 @@ class ModularArithmetic(struct.PyTreeNode):
         return both_sets(apply, params, data)
 
 
+class ModularPairs(ModularArithmetic):
+    """The same with tokens `a, b` alone, [p*p, 2], and the answer read at b: no "=" (Zhong et al. 2023)."""
+
+    def check_net(self, net: Any) -> None:
+        check_net(net, self.p, "task.p", equals=False)
+
+    def data(self, key: Array) -> dict[str, Array]:
+        data = super().data(key)
+        return data | {"tokens": data["tokens"][:, :2]}
+
+
 def all_pairs(labels: Array, train: Array, test: Array, train_labels: Array) -> dict[str, Array]:
     """The data of a binary operation with the table `labels` [n, n], of which train and test are indices a·n + b."""
     n = len(labels)
@@ -151,18 +162,19 @@ def both_sets(apply: Apply, params: Params, data: dict[str, Array]) -> dict[str,
     return measures
 
 
-def check_net(net: Any, n: int, field: str) -> None:
+def check_net(net: Any, n: int, field: str, equals: bool = True) -> None:
     """The net must know n tokens and classes, and "=" where it has positions: jax clamps an index beyond a table without
     a word. `field` names n."""
     for name, why in (("d_vocab", "a token each number"), ("d_vocab_out", "a class each number")):
         if getattr(net, name) < n:
             raise ValueError(f"net.{name} is {getattr(net, name)}: {field} = {n} needs at least {n}, {why}.")
-    if getattr(net, "n_ctx", 0) and net.d_vocab < n + 1:
+    if equals and getattr(net, "n_ctx", 0) and net.d_vocab < n + 1:
         raise ValueError(f"net.d_vocab is {net.d_vocab}: {field} = {n} needs {n + 1}, the numbers and '='.")
     if getattr(net, "readout", "last") != "last":
         raise ValueError(f"net.readout is {net.readout!r}: the task has one answer, read at the last position: 'last'.")
-    if getattr(net, "n_ctx", 3) < 3:
-        raise ValueError(f"net.n_ctx is {net.n_ctx}: the task has 3 positions, a, b and '='.")
+    positions = "3 positions, a, b and '='" if equals else "2 positions, a and b"
+    if getattr(net, "n_ctx", 3) < 2 + equals:
+        raise ValueError(f"net.n_ctx is {net.n_ctx}: the task has {positions}.")
 
 
 def is_order(order: Any, n: int) -> bool:
