@@ -85,7 +85,7 @@ def test_without_weights_nothing_is_begun(options, told, tmp_path, command, capf
 def test_another_modulus_is_refused(foreign, tmp_path):
     shutil.copytree(foreign, tmp_path / "pizza")
     (tmp_path / "pizza" / "own.config.json").write_text(json.dumps(SETTINGS | {"C": 61}))
-    with pytest.raises(ValueError, match=r"own\.config\.json is of another modulus than 59\.$"):
+    with pytest.raises(ValueError, match=r"own\.safetensors is of another modulus than 59\.$"):
         page.files(tmp_path, "cpu")
 
 

@@ -7,7 +7,7 @@ from toylab.tasks.groups import GroupComposition
 from toylab.tasks.hmm import HiddenMarkov
 from toylab.tasks.markov import MarkovChains
 from toylab.tasks.mixture import ChainMixture
-from toylab.tasks.modular import ModularArithmetic
+from toylab.tasks.modular import ModularArithmetic, ModularPairs
 from toylab.tasks.programs import Program
 from toylab.tasks.sample import FixedSample
 from toylab.tasks.sequence import RepeatedBlocks
@@ -24,6 +24,7 @@ __all__ = [
     "MarkovChains",
     "MixedFeatures",
     "ModularArithmetic",
+    "ModularPairs",
     "OneHotFeatures",
     "Program",
     "RelabelledExemplars",

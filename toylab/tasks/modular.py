@@ -168,12 +168,13 @@ def check_net(net: Any, n: int, field: str, equals: bool = True) -> None:
     for name, why in (("d_vocab", "a token each number"), ("d_vocab_out", "a class each number")):
         if getattr(net, name) < n:
             raise ValueError(f"net.{name} is {getattr(net, name)}: {field} = {n} needs at least {n}, {why}.")
-    if equals and getattr(net, "n_ctx", 0) and net.d_vocab < n + 1:
+    if equals and bool(getattr(net, "n_ctx", 0)) and net.d_vocab < n + 1:
         raise ValueError(f"net.d_vocab is {net.d_vocab}: {field} = {n} needs {n + 1}, the numbers and '='.")
     if getattr(net, "readout", "last") != "last":
         raise ValueError(f"net.readout is {net.readout!r}: the task has one answer, read at the last position: 'last'.")
-    positions = "3 positions, a, b and '='" if equals else "2 positions, a and b"
-    if getattr(net, "n_ctx", 3) < 2 + equals:
+    n_ctx: int = getattr(net, "n_ctx", 3)
+    if n_ctx < (3 if equals else 2):
+        positions = "3 positions, a, b and '='" if equals else "2 positions, a and b"
         raise ValueError(f"net.n_ctx is {net.n_ctx}: the task has {positions}.")
 
 
