@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toylab.models import ModularMLP, Net, Transformer
-from toylab.tasks.modular import ModularArithmetic, python_order
+from toylab.models import ModularMLP, Net, PizzaTransformer, Transformer
+from toylab.tasks.modular import ModularArithmetic, ModularPairs, python_order
 
 TABLES = {
     "add": lambda a, b, p: a + b,
@@ -301,3 +301,16 @@ def test_large_moduli_do_not_overflow(op):
     p = 1021  # the largest prime that check allows
     found = ModularArithmetic(p=p, n_train=1, op=op)._labels(jnp.arange(p), jnp.arange(p))
     np.testing.assert_array_equal(found, [TABLES[op](int(x), int(x), p) % p for x in range(p)])
+
+
+def test_pairs_have_no_equals_sign_and_are_otherwise_the_same():
+    whole, pairs = ModularArithmetic(p=7, n_train=30), ModularPairs(p=7, n_train=30)
+    same, data = whole.data(jax.random.key(3)), pairs.data(jax.random.key(3))
+    assert np.array_equal(data["tokens"], same["tokens"][:, :2]) and data["tokens"].max() == 6
+    assert np.array_equal(data["train"], same["train"])
+    net = Net.of(PizzaTransformer, d_vocab=7, d_vocab_out=7, n_ctx=2, d_model=8, d_mlp=8)
+    pairs.check_net(net)
+    with pytest.raises(ValueError, match=r"^net\.d_vocab is 7: task\.p = 7 needs 8, the numbers and '='\.$"):
+        whole.check_net(net)
+    with pytest.raises(ValueError, match=r"^net\.n_ctx is 1: the task has 2 positions, a and b\.$"):
+        pairs.check_net(net.with_fields(n_ctx=1))
