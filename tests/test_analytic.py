@@ -67,7 +67,9 @@ def test_the_network_is_a_modular_mlp():
     a, b = np.divmod(np.arange(49), 7)
     found, _ = module.apply(params, np.stack([a, b], axis=1))
     np.testing.assert_allclose(found.reshape(7, 7, 7), analytic.logits(*net), atol=1e-4)
-    measured = analytic.structure(params, Run(config=Config(task=task, net=module, optimizer=AdamW()), data={}))
+    measured = jax.jit(analytic.structure)(
+        params, Run(config=Config(task=task, net=module, optimizer=AdamW()), data={})
+    )
     assert float(measured["margin_share"]) == pytest.approx(1, abs=1e-4)
     assert np.asarray(measured["ipr"]) == pytest.approx(1, abs=1e-4)
 

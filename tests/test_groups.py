@@ -164,6 +164,10 @@ def test_what_does_not_fit_is_refused():
     params = NET.init(jax.random.key(0))
     with pytest.raises(ValueError, match=r"^W_E has 12 tokens: the symmetric group with n = 3 has 6 elements\.$"):
         groups.report(NET, params, "symmetric", 3)
+    with pytest.raises(ValueError, match=r"^params W_U hold nan or infinite numbers: all must be finite\.$"):
+        groups.report(NET, params | {"W_U": params["W_U"].at[0, 0].set(jnp.nan)}, "alternating", 4)
+    with pytest.raises(ValueError, match=r"^similarity has 1 checkpoints: an order of learning needs at least 2\.$"):
+        groups.order_learned(np.zeros((1, 3)), np.ones(3, bool))
     with pytest.raises(ValueError, match=r"^train is float32 of shape \(12, 12\): it must be bool"):
         groups.measure(NET, params, A4, np.ones((12, 12), np.float32))
     with pytest.raises(ValueError, match=r"^logits has shape \(6, 6, 6\): it must be \[g, g, g\] with g = 12"):

@@ -66,8 +66,9 @@ def hidden_fve(hidden: ArrayLike, reps: Representations) -> dict[str, Array]:
     """Shares of the variance of hidden activations [g, g, m] over all inputs in the spans of ρ(a), ρ(b) and ρ(ab), for each
     irrep: "a", "b", "ab" and their sum "total", all [K]. Each neuron is centred over inputs.
 
-    The published code orthonormalises all four entries of a rotation of C_n here, of which two are independent; its two
-    other directions are rounding noise, each of about 1/g² of the variance. They are left out.
+    Deviation: the published code orthonormalises, in float32, all four entries of a rotation of C_n, of which two are
+    independent; its two other directions are rounding noise, left out here. On a network of 13 ideal cosines of C113 they
+    add 0.01 (LAPACK) to 0.03 (torch) to the sum of "total" over key irreps, 0.003 to that of "ab", nothing to the losses.
     """
     h = _inputs(hidden, reps)
     h = h - h.mean(axis=(0, 1))
@@ -133,6 +134,8 @@ def order_learned(similarity: np.ndarray, key: np.ndarray, threshold: float = 0.
     similarity, key = np.asarray(similarity), np.asarray(key)
     if similarity.ndim != 2 or key.shape != similarity.shape[1:]:
         raise ValueError(f"similarity has shape {similarity.shape} and key {key.shape}: they must be [T, K] and [K].")
+    if len(similarity) < 2:
+        raise ValueError(f"similarity has {len(similarity)} checkpoints: an order of learning needs at least 2.")
     learned: list[int] = []
     for row in similarity:
         new = [k for k in np.flatnonzero(key & (row > threshold)) if k not in learned]
@@ -228,6 +231,8 @@ def report(
     table = params["W_E"].shape[-2]
     if table not in (g, g + 1) or params["W_U"].shape[-1] not in (g, g + 1):
         raise ValueError(f"W_E has {table} tokens: the {group} group with n = {n} has {g} elements.")
+    if bad := sorted(name for name, x in params.items() if not np.isfinite(np.asarray(x)).all()):
+        raise ValueError(f"params {', '.join(bad)} hold nan or infinite numbers: all must be finite.")
     found = _measured(net, params, jnp.ones((g, g), bool) if train is None else jnp.asarray(train), group, n, elements)
     named: dict[str, Any] = {}
     for name, value in found.items():
