@@ -143,6 +143,7 @@ def test_the_tangent_kernel_of_a_linear_and_of_a_small_network():
         assert float(rep.kernel_movement(3 * K, K)) == pytest.approx(2) and rep.kernel_movement(K, K) == 0
 
 
+@pytest.mark.slow
 def test_a_simplex_is_collapsed_and_noise_is_not():
     C, d = 4, 6
     simplex = (np.eye(C) - 1 / C) @ np.linalg.qr(RNG.standard_normal((d, d)))[0][:C]

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
 from written import described, names, seeds, write_group
 
@@ -36,6 +37,7 @@ def test_parts_have_their_column(tmp_path):
     assert table["part"] == ["one", "two"]
 
 
+@pytest.mark.slow
 def test_two_thousand_runs_are_written_and_opened_as_fast_as_their_numbers(tmp_path):
     """Against a table of float64 columns as many and as long, written and read with no more ado: an object a cell would
     take 20 times as long."""
