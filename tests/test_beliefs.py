@@ -88,5 +88,5 @@ def test_images_and_probes_have_the_shapes_they_say():
 
 
 def test_shapes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"they must be \[N, P, d\], \[N, P, states\] and \[N\]"):
+    with pytest.raises(ValueError, match=r"^beliefs has shape \(81, 2, 3\) .* with N = 81 and P = 4 as in residuals$"):
         beliefs.regression(RESIDUALS, DATA["beliefs"][:, :2], DATA["weight"])

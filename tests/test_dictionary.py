@@ -251,12 +251,15 @@ def test_variance_unexplained_of_known_answers():
     [
         (
             lambda: dictionary.mmcs(np.ones((3, 4)), np.ones((3, 5))),
-            r"^truth has shape \(3, 4\) and dictionary \(3, 5\)",
+            r"^dictionary has shape \(3, 5\) .* with d = 4 as in truth$",
         ),
-        (lambda: dictionary.mmcs(np.ones((3, 4)), np.ones((0, 4))), r"^truth has shape"),
-        (lambda: dictionary.l0(np.ones(3)), r"^the array has shape \(3,\)"),
+        (lambda: dictionary.mmcs(np.ones((3, 4)), np.ones((0, 4))), r"^dictionary has shape \(0, 4\)"),
+        (lambda: dictionary.l0(np.ones(3)), r"^latents has shape \(3,\)"),
         (lambda: dictionary.dead_latents(np.ones((0, 3))), r"^the array has shape \(0, 3\)"),
-        (lambda: dictionary.fraction_variance_unexplained(np.ones((3, 4)), np.ones((3, 5))), r"^x has shape"),
+        (
+            lambda: dictionary.fraction_variance_unexplained(np.ones((3, 4)), np.ones((3, 5))),
+            r"^x_hat has shape \(3, 5\) .* B = 3 and d = 4 as in x$",
+        ),
         (lambda: dictionary.random_floor(KEY, np.ones((3, 4)), 0), r"^n_elements is 0"),
     ],
 )

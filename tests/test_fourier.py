@@ -159,8 +159,11 @@ def test_dtype_jit_and_vmap():
             lambda: fourier.logit_coefficients(np.ones((5, 5, 6))),
             r"logits has shape \(5, 5, 6\).*\[p, p, p\]",
         ),
-        (lambda: fourier.logit_fve(np.ones((5, 5, 5)), [1, 2]), "key is int.*bool mask"),
-        (lambda: fourier.logit_fve(np.ones((5, 5, 5)), mask_of(7, 1)), r"key is bool of shape \(4,\)"),
+        (
+            lambda: fourier.logit_fve(np.ones((5, 5, 5)), [1, 2]),
+            r"dtype int64, it must be booleans \[p//2\+1\] with p = 5 as in logits",
+        ),
+        (lambda: fourier.logit_fve(np.ones((5, 5, 5)), mask_of(7, 1)), r"key has shape \(4,\) and dtype bool"),
         (
             lambda: fourier.logit_fve(np.ones((5, 5, 5)), mask_of(5, 1), "row"),
             'centring is .row., it must be "input"',

@@ -114,5 +114,7 @@ def test_batch_axes_in_front_change_nothing():
 
 
 def test_matrices_of_different_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"^W_in has shape \(3, 2\) and W_out \(2, 3\): both must be"):
+    with pytest.raises(
+        ValueError, match=r"^W_out has shape \(2, 3\) .* with n_features = 3 and n_neurons = 2 as in W_in$"
+    ):
         neurons.rescaled(np.ones((3, 2)), np.ones((2, 3)))

@@ -11,12 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
 from toylab.analysis.probes import r2, residual_streams, ridge
 from toylab.base import Params, Run
+from toylab.shapes import shaped
 
 
-def regression(residuals: ArrayLike, beliefs: ArrayLike, weight: ArrayLike) -> tuple[Array, Array]:
+@shaped
+def regression(
+    residuals: Real[ArrayLike, "N P d"], beliefs: Real[ArrayLike, "N P n_states"], weight: Real[ArrayLike, " N"]
+) -> tuple[Float[Array, "N P n_states"], Float[Array, ""]]:
     """The image [N, P, states] of residuals [N, P, d] under the best affine map to beliefs [N, P, states], and its R².
 
     Weighted with weight [N], the probabilities of sequences, at each position alike. Beliefs sum to 1, and so does the
@@ -26,27 +31,27 @@ def regression(residuals: ArrayLike, beliefs: ArrayLike, weight: ArrayLike) -> t
     return image.reshape(np.shape(beliefs)), r2(y, image, w)
 
 
-def shuffled(beliefs: Array, seed: int = 0) -> Array:
+@shaped
+def shuffled(beliefs: Float[Array, "N P n_states"], seed: int = 0) -> Float[Array, "N P n_states"]:
     """The same beliefs [N, P, states], dealt out to other sequences and positions."""
     order = np.random.default_rng(seed).permutation(beliefs.shape[0] * beliefs.shape[1])
     return beliefs.reshape(len(order), -1)[order].reshape(beliefs.shape)
 
 
-def unexplained_ratio(r2: ArrayLike, control: ArrayLike) -> Array:
+@shaped
+def unexplained_ratio(r2: Real[ArrayLike, "*#batch"], control: Real[ArrayLike, "*#batch"]) -> Float[Array, "*batch"]:
     """`(1 − R²) / (1 − R²_control)`: the share of the variance left by a control that is still left; 1 is no better."""
     return (1 - jnp.asarray(r2)) / (1 - jnp.asarray(control))
 
 
-def concatenated(streams: Array) -> Array:
+@shaped
+def concatenated(streams: Float[Array, "n_streams N P d"]) -> Float[Array, "N P n_streams*d"]:
     """[N, P, (L + 1)·d]: the residual streams [L + 1, N, P, d] of all layers side by side."""
     return jnp.moveaxis(streams, 0, 2).reshape(*streams.shape[1:3], -1)
 
 
 def _points(residuals: ArrayLike, beliefs: ArrayLike, weight: ArrayLike) -> tuple[Array, Array, Array]:
     x, y, w = jnp.asarray(residuals), jnp.asarray(beliefs), jnp.asarray(weight)
-    if x.ndim != 3 or y.ndim != 3 or x.shape[:2] != y.shape[:2] or w.shape != x.shape[:1]:
-        shapes = f"residuals have shape {x.shape}, beliefs {y.shape} and weight {w.shape}"
-        raise ValueError(f"{shapes}: they must be [N, P, d], [N, P, states] and [N].")
     return x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1]), jnp.repeat(w, x.shape[1])
 
 

@@ -7,7 +7,6 @@ formed: products go through the dh columns. LayerNorm, where there is one, is le
 come out of jit too. What a token's logits are made of, path by path, is in paths.py; `path_expansion` is public here.
 """
 
-from collections.abc import Mapping
 from typing import Literal, get_args
 
 import jax
@@ -15,10 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Complex, Float, Real
 
 from toylab.analysis.fourier import floating
-from toylab.analysis.paths import Positions, path_expansion
+from toylab.analysis.paths import Positions, Weights, path_expansion
 from toylab.base import Params, Run
+from toylab.shapes import shaped
 
 __all__ = [
     "Kind", "Positions", "circuit_scores", "composed_qk", "composition", "copying_score", "diagonal_share", "direct_path",
@@ -27,34 +28,38 @@ __all__ = [
 ]  # fmt: skip
 
 Kind = Literal["Q", "K", "V"]
-Weights = Mapping[str, ArrayLike]
 
 
-def qk_circuit(params: Weights) -> Array:
+@shaped
+def qk_circuit(params: Weights) -> Float[Array, "n_layers n_heads d_vocab d_vocab"]:
     """W_E W_QK W_Eᵀ [L, H, V, V], query token by key token, not divided by √dh (Elhage et al. 2021)."""
     W_E, W_Q, W_K = _arrays(params, "W_E", "W_Q", "W_K")
     return _dot(_dot(W_E, W_Q), _dot(W_E, W_K).mT)
 
 
-def ov_circuit(params: Weights) -> Array:
+@shaped
+def ov_circuit(params: Weights) -> Float[Array, "n_layers n_heads d_vocab d_vocab_out"]:
     """W_E W_OV W_U [L, H, V, C]: what attending to a source token adds to each output's logit (Elhage et al. 2021)."""
     W_E, W_V, W_O, W_U = _arrays(params, "W_E", "W_V", "W_O", "W_U")
     return _dot(_dot(W_E, W_V), _dot(W_O, W_U))
 
 
-def positional_qk(params: Weights) -> Array:
+@shaped
+def positional_qk(params: Weights) -> Float[Array, "n_layers n_heads n_ctx n_ctx"]:
     """W_pos W_QK W_posᵀ [L, H, P, P], query position by key position. ValueError without W_pos (rotary, relative)."""
     W_pos, W_Q, W_K = _arrays(params, "W_pos", "W_Q", "W_K")
     return _dot(_dot(W_pos, W_Q), _dot(W_pos, W_K).mT)
 
 
-def direct_path(params: Weights) -> Array:
+@shaped
+def direct_path(params: Weights) -> Float[Array, "d_vocab d_vocab_out"]:
     """W_E W_U [V, C]: the logits without any head; at best a bigram's log p(next | token) + c(token)."""
     W_E, W_U = _arrays(params, "W_E", "W_U")
     return _dot(W_E, W_U)
 
 
-def virtual_ov(params: Weights) -> Array:
+@shaped
+def virtual_ov(params: Weights) -> Float[Array, "n_heads n_heads d_vocab d_vocab_out"]:
     """W_E W_OV⁰ʰ W_OV¹ᵏ W_U [layer-0 heads, layer-1 heads, V, C]: the OV circuit of two heads in a row."""
     W_E, W_V, W_O, W_U = _arrays(params, "W_E", "W_V", "W_O", "W_U")
     _two_layers(W_V)
@@ -62,7 +67,8 @@ def virtual_ov(params: Weights) -> Array:
     return _dot(source, _dot(W_O[1], W_U))
 
 
-def composed_qk(params: Weights) -> Array:
+@shaped
+def composed_qk(params: Weights) -> Float[Array, "n_heads n_heads d_vocab d_vocab"]:
     """W_E W_QK¹ᵏ (W_E W_OV⁰ʰ)ᵀ [layer-1 heads, layer-0 heads, V, V]: what query token matches which token that layer-0 head
     h has written into a key. For an induction head fed by a previous-token head it is largest on its diagonal."""
     W_E, W_Q, W_K, W_V, W_O = _arrays(params, "W_E", "W_Q", "W_K", "W_V", "W_O")
@@ -71,7 +77,8 @@ def composed_qk(params: Weights) -> Array:
     return _dot(_dot(W_E, W_Q[1])[:, None], jnp.swapaxes(keys, 0, 1).mT)
 
 
-def composition(params: Weights, kind: Kind) -> Array:
+@shaped
+def composition(params: Weights, kind: Kind) -> Float[Array, "n_heads n_heads"]:
     """How much a layer-1 head reads of what a layer-0 head writes: [layer-0 heads, layer-1 heads], in [0, 1].
 
     Ratios of Frobenius norms (Elhage et al. 2021), in the order of row vectors, no baseline taken off: Q: ‖W_OV⁰ W_QK¹‖,
@@ -102,49 +109,55 @@ def random_composition(d_model: int, d_head: int, n: int = 2048, seed: int = 0) 
     return float(scores.mean()), float(scores.std())
 
 
-def copying_score(params: Weights) -> Array:
+@shaped
+def copying_score(params: Weights) -> Float[Array, "n_layers n_heads"]:
     """Σλ / Σ|λ| over the eigenvalues of `ov_circuit`, [L, H] in [−1, 1]: 1 if tokens raise themselves (Elhage et al. 2021).
 
     nan for a head whose eigenvalues are all zero (rounding of the weights' product counts as zero). Needs C = V.
     """
     W_E, W_V, W_O, W_U = _arrays(params, "W_E", "W_V", "W_O", "W_U")
+    _same_tokens(W_E, W_U)
     return eigenvalue_score(_dot(W_E, W_V), _dot(W_O, W_U), scale=_norm(W_E) * _norm(W_V) * _norm(W_O) * _norm(W_U))
 
 
-def matching_score(params: Weights) -> Array:
+@shaped
+def matching_score(params: Weights) -> Float[Array, "n_layers n_heads"]:
     """The same of `qk_circuit`: 1 if tokens attend to themselves."""
     W_E, W_Q, W_K = _arrays(params, "W_E", "W_Q", "W_K")
     return eigenvalue_score(_dot(W_E, W_Q), _dot(W_E, W_K).mT, scale=_norm(W_E) ** 2 * _norm(W_Q) * _norm(W_K))
 
 
-def eigenvalue_score(left: ArrayLike, right: ArrayLike, scale: ArrayLike = 0.0) -> Array:
+@shaped
+def eigenvalue_score(
+    left: Real[ArrayLike, "*#batch n d"], right: Real[ArrayLike, "*#batch d n"], scale: Real[ArrayLike, "*#batch"] = 0.0
+) -> Float[Array, "*batch"]:
     """Σλ / Σ|λ| of left @ right, [..., V, dh] and [..., dh, V] → [...], from the dh × dh product, whose other eigenvalues
     are zero. Complex ones come in pairs, so the sum is real. nan where Σ|λ| is 0 or no larger than rounding of `scale`."""
     left, right = floating(left), floating(right)
-    if left.shape[-2:] != right.shape[-2:][::-1]:
-        raise ValueError(
-            f"left {left.shape} and right {right.shape} must be [..., V, dh] and [..., dh, V]: square products"
-        )
     product = _dot(right, left)  # [..., dh, dh]
     size, trace = jnp.abs(jnp.linalg.eigvals(product)).sum(-1), jnp.trace(product, axis1=-2, axis2=-1)
     zero = size <= jnp.finfo(left.dtype).eps * jnp.asarray(scale)
     return jnp.where(zero, jnp.nan, trace / jnp.where(zero, 1, size))
 
 
-def ov_eigenvalues(params: Weights) -> Array:
+@shaped
+def ov_eigenvalues(params: Weights) -> Complex[Array, "n_layers n_heads d_head"]:
     """The dh eigenvalues of `ov_circuit` that need not be zero, complex [L, H, dh], largest modulus first."""
     W_E, W_V, W_O, W_U = _arrays(params, "W_E", "W_V", "W_O", "W_U")
+    _same_tokens(W_E, W_U)
     values = jnp.linalg.eigvals(_dot(_dot(W_O, W_U), _dot(W_E, W_V)))
     return jnp.take_along_axis(values, jnp.argsort(-jnp.abs(values), axis=-1), -1)
 
 
-def diagonal_share(circuit: ArrayLike) -> Array:
+@shaped
+def diagonal_share(circuit: Real[ArrayLike, "*batch n n"]) -> Float[Array, "*batch"]:
     """Share of rows whose largest entry is their own, [...] of [..., V, V]: tokens that a head copies (or matches) best."""
     circuit = floating(circuit)
     return (circuit.argmax(-1) == jnp.arange(circuit.shape[-2])).mean(-1, dtype=circuit.dtype)
 
 
-def skip_trigrams(params: Weights, k: int = 10) -> dict[str, Array]:
+@shaped
+def skip_trigrams(params: Weights, k: int = 10) -> dict[str, Real[Array, "n_layers n_heads k"]]:
     """The k skip-trigrams "source … destination → output" that each head raises most, all [L, H, k] (Elhage et al. 2021).
 
     "source" A, "destination" B, "output" C are token ids; "preference" is the attention score QK[B, A]/√dh and "effect"
@@ -188,6 +201,12 @@ def _arrays(params: Weights, *names: str) -> list[Array]:
 def _two_layers(W: Array) -> None:
     if len(W) < 2:
         raise ValueError(f"W_V has shape {W.shape}: heads compose across layers, so n_layers must be at least 2")
+
+
+def _same_tokens(W_E: Array, W_U: Array) -> None:
+    if W_U.shape[1] != len(W_E):
+        wanted = f"[d_model, d_vocab] with d_vocab = {len(W_E)} as in W_E"
+        raise ValueError(f"W_U has shape {W_U.shape}, it must be {wanted}: only a square circuit has eigenvalues")
 
 
 def _norm(x: Array) -> Array:

@@ -8,38 +8,48 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Real
 
 from toylab.base import Params, Run
+from toylab.shapes import shaped
 
 RECOVERED = 0.9  # cosine above which a feature counts as found, by convention
 
 
-def max_cosines(truth: ArrayLike, dictionary: ArrayLike) -> Array:
+@shaped
+def max_cosines(
+    truth: Real[ArrayLike, "*#batch n d"], dictionary: Real[ArrayLike, "*#batch k d"]
+) -> Float[Array, "*batch n"]:
     """max_j cos(t_i, w_j): for truth [..., n, d] and dictionary [..., k, d], [..., n] in −1 to 1.
 
     A zero row has cosine 0 with everything. ValueError where d differs or a matrix is empty."""
     truth, dictionary = _floating(truth), _floating(dictionary)
-    if truth.ndim < 2 or dictionary.ndim < 2 or truth.shape[-1] != dictionary.shape[-1] or not dictionary.size:
-        raise ValueError(
-            f"truth has shape {truth.shape} and dictionary {dictionary.shape}: they must be [..., n, d] and [..., k, d]."
-        )
+    if not dictionary.size:
+        raise ValueError(f"dictionary has shape {dictionary.shape}: it must be [..., k, d] with at least one element.")
     cosines = jnp.einsum("...nd,...kd->...nk", _unit(truth), _unit(dictionary), precision="highest")
     return jnp.max(cosines, axis=-1)
 
 
-def mmcs(truth: ArrayLike, dictionary: ArrayLike) -> Array:
+@shaped
+def mmcs(truth: Real[ArrayLike, "*#batch n d"], dictionary: Real[ArrayLike, "*#batch k d"]) -> Float[Array, "*batch"]:
     """Mean max cosine similarity, the mean over true features of `max_cosines`: [...] (Sharkey et al. 2022).
 
     1 for a dictionary that holds every feature, in any order; what a random one has is `random_floor`."""
     return jnp.mean(max_cosines(truth, dictionary), axis=-1)
 
 
-def recovered_share(truth: ArrayLike, dictionary: ArrayLike, threshold: float = RECOVERED) -> Array:
+@shaped
+def recovered_share(
+    truth: Real[ArrayLike, "*#batch n d"], dictionary: Real[ArrayLike, "*#batch k d"], threshold: float = RECOVERED
+) -> Float[Array, "*batch"]:
     """Share of true features with an element at a cosine above `threshold`: [...] in 0 to 1."""
     return jnp.mean(max_cosines(truth, dictionary) > threshold, axis=-1)
 
 
-def random_floor(key: Array, truth: ArrayLike, n_elements: int, n_draws: int = 100) -> dict[str, Array]:
+@shaped
+def random_floor(
+    key: Array, truth: Real[ArrayLike, "n d"], n_elements: int, n_draws: int = 100
+) -> dict[str, Float[Array, ""]]:
     """MMCS of a dictionary of `n_elements` random directions, for truth [n, d]: its `mean` and, over `n_draws`
     dictionaries, its standard deviation `std`.
 
@@ -56,18 +66,21 @@ def random_floor(key: Array, truth: ArrayLike, n_elements: int, n_draws: int = 1
     return {"mean": jnp.mean(found), "std": jnp.std(found, ddof=1)}
 
 
-def l0(latents: ArrayLike) -> Array:
+@shaped
+def l0(latents: Real[ArrayLike, "*batch B k"]) -> Float[Array, "*batch"]:
     """Number of latents that are on, averaged over samples: latents [..., B, k] → [...]."""
     return jnp.mean(jnp.sum(_samples(latents) != 0, axis=-1), axis=-1)
 
 
-def dead_latents(latents: ArrayLike) -> Array:
+@shaped
+def dead_latents(latents: Real[ArrayLike, "*batch B k"]) -> Bool[Array, "*batch k"]:
     """bool [..., k]: the latents that are 0 in every sample of latents [..., B, k] (Sharkey et al. 2022: over 10
     batches). Their number depends on how many samples are looked at."""
     return jnp.all(_samples(latents) == 0, axis=-2)
 
 
-def effective_features(latents: ArrayLike) -> Array:
+@shaped
+def effective_features(latents: Real[ArrayLike, "*batch B k"]) -> Float[Array, "*batch"]:
     """exp H(q), q_j the share of latent j in Σ |latent| over samples: latents [..., B, k] → [...] in 1 to k, and 0 where
     all are zero (Bereska 2025, on an autoencoder's activations)."""
     mass = jnp.sum(jnp.abs(_samples(latents)), axis=-2)  # [..., k]
@@ -76,19 +89,20 @@ def effective_features(latents: ArrayLike) -> Array:
     return jnp.where(total[..., 0] > 0, jnp.exp(jnp.sum(jax.scipy.special.entr(share), axis=-1)), 0)
 
 
-def fraction_variance_unexplained(x: ArrayLike, x_hat: ArrayLike) -> Array:
+@shaped
+def fraction_variance_unexplained(
+    x: Real[ArrayLike, "*batch B d"], x_hat: Real[ArrayLike, "*batch B d"]
+) -> Float[Array, "*batch"]:
     """Σ‖x − x̂‖² / Σ‖x − mean x‖² over samples: x and x̂ [..., B, d] → [...]; 0 exact, 1 as good as the mean, and more
     is possible. nan where x does not vary. ValueError where the shapes differ."""
     x, x_hat = _samples(x), _samples(x_hat)
-    if x.shape != x_hat.shape:
-        raise ValueError(f"x has shape {x.shape} and x_hat {x_hat.shape}: they must agree.")
     residual = jnp.sum((x - x_hat) ** 2, axis=(-2, -1))
     return residual / jnp.sum((x - jnp.mean(x, axis=-2, keepdims=True)) ** 2, axis=(-2, -1))
 
 
 def _samples(x: ArrayLike) -> Array:
     x = _floating(x)
-    if x.ndim < 2 or not x.shape[-2]:
+    if not x.shape[-2]:
         raise ValueError(f"the array has shape {x.shape}: it must be [..., samples, values] with at least one sample.")
     return x
 

@@ -11,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int, Real, Shaped
 
 from toylab.base import Params, Run
+from toylab.shapes import shaped
 
 
-def basis(p: int) -> Array:
+def basis(p: int) -> Float[Array, "p p"]:
     """The real Fourier basis F [p, p] of Z_p, rows orthonormal (Nanda et al. 2023).
 
     Row 0 is the constant 1/√p; rows 2k−1 and 2k are √(2/p)·cos(2πkn/p) and √(2/p)·sin(2πkn/p), k = 1, 2, ….
@@ -27,7 +29,7 @@ def basis(p: int) -> Array:
     return jnp.concatenate([jnp.full((1, p), p**-0.5), waves(p).reshape(-1, p)])[:p]
 
 
-def waves(p: int) -> Array:
+def waves(p: int) -> Float[Array, "p//2 2 p"]:
     """The non-constant rows of `basis` by frequency: [p//2, 2, p], cosine and sine (0 for k = p/2)."""
     k, n = np.arange(1, p // 2 + 1)[:, None], np.arange(p)
     angle = 2 * np.pi * (k * n % p) / p  # reduced as integers, so that large k·n costs no digits
@@ -37,7 +39,8 @@ def waves(p: int) -> Array:
     return jnp.asarray(rows)
 
 
-def spectrum(x: ArrayLike, axis: int = 0) -> Array:
+@shaped
+def spectrum(x: Real[ArrayLike, "*axes"], axis: int = 0) -> Float[Array, " p//2+1"]:
     """Energy of each frequency along `axis` (of length p), summed over all other axes: [p//2 + 1].
 
     Entry k is Σ (cos row of F·x)² + Σ (sin row of F·x)². The entries sum to ‖x‖² (Parseval). Units: those of
@@ -54,11 +57,12 @@ def spectrum(x: ArrayLike, axis: int = 0) -> Array:
     return jnp.concatenate([power[:1], pairs.sum(1)])
 
 
+@shaped
 def key_frequencies(
-    energy: ArrayLike,
+    energy: Real[ArrayLike, " p//2+1"],
     *,
     threshold: float = 0.02,  # gives the key sets of the saved runs; the paper says "non-negligible"
-) -> Array:
+) -> Bool[Array, " p//2+1"]:
     """Which frequencies matter: those with more than `threshold` of the non-constant energy. Bool [p//2 + 1].
 
     `energy` [p//2 + 1] is a spectrum, or the squared `logit_coefficients`. Entry 0, the constant, is never
@@ -67,12 +71,11 @@ def key_frequencies(
     and W_E) and of the embeddings of Zhong et al. 2023. Raises ValueError unless `energy` has one axis.
     """
     energy = floating(energy)
-    if energy.ndim != 1:
-        raise ValueError(f"energy has shape {energy.shape}, it must have the one axis [p//2 + 1]")
     return (energy > threshold * energy[1:].sum()).at[0].set(False)
 
 
-def neuron_frequencies(acts: ArrayLike) -> tuple[Array, Array]:
+@shaped
+def neuron_frequencies(acts: Real[ArrayLike, "p p n"]) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
     """The frequency of each neuron and the share of its variance there: (int [n], share in [0, 1] [n]).
 
     `acts` [p, p, n] are activations over all inputs (a, b), centred here. The share of k is the energy of the
@@ -95,7 +98,8 @@ def neuron_frequencies(acts: ArrayLike) -> tuple[Array, Array]:
     return jnp.where(varies, share.argmax(0) + 1, 0), share.max(0)
 
 
-def by_sum(x: ArrayLike) -> Array:
+@shaped
+def by_sum(x: Shaped[ArrayLike, "p p ..."]) -> Shaped[Array, "p p ..."]:
     """Inputs sorted by s = a + b mod p: entry [s, b, …] of the result is x[s − b, b, …], for x [p, p, …].
 
     A mean over axis 1 is then the part of x that depends on a + b alone. For a − b, give x[:, -arange(p)].
@@ -105,7 +109,8 @@ def by_sum(x: ArrayLike) -> Array:
     return x[(n[:, None] - n) % len(n), n]
 
 
-def logit_coefficients(logits: ArrayLike) -> Array:
+@shaped
+def logit_coefficients(logits: Real[ArrayLike, "p p p"]) -> Float[Array, " p//2+1"]:
     """⟨logits, cos(2πk(a+b−c)/p)⟩ with the cosine of unit norm over the cube (a, b, c): [p//2 + 1], signed.
 
     Entry 0 belongs to the constant. The squares of the entries are energies and add up to at most ‖logits‖².
@@ -123,7 +128,10 @@ def logit_coefficients(logits: ArrayLike) -> Array:
     return jnp.concatenate([constant[None], products / norm]).astype(logits.dtype)
 
 
-def logit_fve(logits: ArrayLike, key: ArrayLike, centring: Literal["input", "global"] = "input") -> Array:
+@shaped
+def logit_fve(
+    logits: Real[ArrayLike, "p p p"], key: Bool[ArrayLike, " p//2+1"], centring: Literal["input", "global"] = "input"
+) -> Float[Array, ""]:
     """Share of the logits' variance in the key cosines: Σ_key ⟨logits, cos_k⟩² / ‖centred logits‖².
 
     `logits` [p, p, p], `key` bool [p//2 + 1], result a scalar in [0, 1], 0 where the logits do not vary.
@@ -140,7 +148,8 @@ def logit_fve(logits: ArrayLike, key: ArrayLike, centring: Literal["input", "glo
     return jnp.where(total > 0, energy / jnp.where(total > 0, total, 1), 0)
 
 
-def floating(x: ArrayLike) -> Array:
+@shaped
+def floating(x: Shaped[ArrayLike, "*axes"]) -> Float[Array, "*axes"]:
     """x as a jax array: floats keep their dtype, integers become the default float."""
     x = jnp.asarray(x)
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
@@ -155,12 +164,12 @@ def modulus(name: str, x: Array, ndim: int | None = None, *, cube: bool = False)
     return x.shape[0]
 
 
-def key_mask(key: ArrayLike, p: int) -> Array:
-    """`key` as a bool array [p//2 + 1] with the constant left out; ValueError for indices or a wrong size."""
+@shaped
+def key_mask(key: Bool[ArrayLike, " n_frequencies"], p: int) -> Bool[Array, " p//2+1"]:
+    """`key` as a bool array [p//2 + 1] with the constant left out; ValueError for a wrong size."""
     key = jnp.asarray(key)
-    if key.dtype != bool or key.shape != (p // 2 + 1,):
-        wanted = f"a bool mask [p//2 + 1] = [{p // 2 + 1}] "
-        raise ValueError(f"key is {key.dtype} of shape {key.shape}, it must be {wanted}")
+    if len(key) != p // 2 + 1:
+        raise ValueError(f"key has shape {key.shape}, it must be a bool mask [p//2 + 1] = [{p // 2 + 1}]")
     return key.at[0].set(False)
 
 
@@ -174,20 +183,20 @@ def task_modulus(run: Run) -> int:
     return run.config.task.p  # type: ignore[attr-defined]
 
 
-def logit_cube(params: Params, run: Run) -> Array:
+def logit_cube(params: Params, run: Run) -> Float[Array, "p p p"]:
     """The logits of all inputs, [p, p, p]: the last position is read, classes beyond p ("=") are dropped."""
     p = task_modulus(run)
     logits, _ = run.config.net.apply(params, run.data["tokens"])
     return logits.reshape(p * p, -1, logits.shape[-1])[:, -1, :p].reshape(p, p, p)
 
 
-def number_rows(params: Params, run: Run) -> Array:
+def number_rows(params: Params, run: Run) -> Float[Array, "p n"]:
     """The rows of W_E that are numbers, [p, n]; the embeddings of separate operands stand side by side."""
     p = task_modulus(run)
     return jnp.moveaxis(params["W_E"], -2, 0)[:p].reshape(p, -1)
 
 
-def neuron_to_logit(params: Params, run: Run) -> Array:
+def neuron_to_logit(params: Params, run: Run) -> Float[Array, "d_mlp p"]:
     """W_L = W_out W_U of the last layer, or W_U where neurons are read out directly, [d_mlp, p]."""
     W_U = params["W_U"][:, : task_modulus(run)]
     return _dot(params["W_out"][-1], W_U) if "W_out" in params else W_U

@@ -12,11 +12,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real, Shaped
 
 from toylab.analysis.fourier import floating
 from toylab.analysis.polytopes import REPRESENTED, SHAPES, describe, polytope, rows
 from toylab.analysis.theory import kgon_loss
 from toylab.base import Params, Run
+from toylab.shapes import shaped
 
 __all__ = [
     "NOTEBOOK", "REPRESENTED", "SHAPES", "adversarial_vulnerability", "capacity", "describe", "dimensionality",
@@ -27,24 +29,30 @@ __all__ = [
 NOTEBOOK = 1e-5  # the paper's released notebook adds it to the norm in Ŵ, which darkens the bars of dead features
 
 
-def gram(W: ArrayLike) -> Array:
+@shaped
+def gram(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features n_features"]:
     """W Wᵀ [..., n, n]: what each feature reads of each other (WᵀW in the paper)."""
     W = rows(W)
     return jnp.matmul(W, W.mT, precision="highest")
 
 
-def feature_norms(W: ArrayLike) -> Array:
+@shaped
+def feature_norms(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features"]:
     """‖W_i‖ [..., n]: about 1 for a represented feature, 0 for one that is not."""
     return jnp.linalg.norm(rows(W), axis=-1)
 
 
-def dims_per_feature(W: ArrayLike) -> Array:
+@shaped
+def dims_per_feature(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch"]:
     """D* = m/‖W‖_F² [...]: hidden dimensions for each represented feature (Elhage et al. 2022); inf where W is 0."""
     W = rows(W)
     return W.shape[-1] / (W**2).sum((-2, -1))
 
 
-def superposition(W: ArrayLike, *, epsilon: float = 0.0) -> Array:
+@shaped
+def superposition(
+    W: Real[ArrayLike, "*batch n_features n_hidden"], *, epsilon: float = 0.0
+) -> Float[Array, "*batch n_features"]:
     """Σ_{j≠i} (Ŵ_i·W_j)² [..., n]: 0 for an orthogonal feature, from 1 on the others fire it as strongly as itself.
 
     Elhage et al. 2022. `epsilon` is added to the norm in Ŵ: 0 is the paper's formula, `NOTEBOOK` the notebook's;
@@ -53,12 +61,18 @@ def superposition(W: ArrayLike, *, epsilon: float = 0.0) -> Array:
     return _interference(rows(W), 1, epsilon)
 
 
-def polysemanticity(W: ArrayLike, *, epsilon: float = NOTEBOOK) -> Array:
+@shaped
+def polysemanticity(
+    W: Real[ArrayLike, "*batch n_features n_hidden"], *, epsilon: float = NOTEBOOK
+) -> Float[Array, "*batch n_features"]:
     """√ of `superposition` [..., n], with the notebook's epsilon: the colour of the bars in the paper's figures."""
     return jnp.sqrt(_interference(rows(W), 1, epsilon))
 
 
-def net_interference(W: ArrayLike, density: ArrayLike, *, epsilon: float = NOTEBOOK) -> Array:
+@shaped
+def net_interference(
+    W: Real[ArrayLike, "*batch n_features n_hidden"], density: Real[ArrayLike, "..."], *, epsilon: float = NOTEBOOK
+) -> Float[Array, "*batch n_features"]:
     """Σ_{j≠i} (Ŵ_i·W_j)² p_j [..., n], as the notebook of Elhage et al. 2022 has it (its epsilon included).
 
     `density` p_j is a scalar, [n], or anything that broadcasts to [..., n]: one density for each model of a batch is
@@ -72,7 +86,8 @@ def net_interference(W: ArrayLike, density: ArrayLike, *, epsilon: float = NOTEB
     return _interference(W, jnp.broadcast_to(p.astype(W.dtype), W.shape[:-1])[..., None, :], epsilon)
 
 
-def dimensionality(W: ArrayLike) -> Array:
+@shaped
+def dimensionality(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features"]:
     """D_i = ‖W_i‖² / Σ_j (Ŵ_i·W_j)² [..., n], j = i included: the share of a dimension that a feature has, in [0, 1].
 
     Elhage et al. 2022; 0 for zero rows. Invariant to rotation and to a common scale. Its mean over features is m/n
@@ -85,7 +100,8 @@ def dimensionality(W: ArrayLike) -> Array:
     return _ratio(own, overlaps.sum(-1))
 
 
-def capacity(W: ArrayLike) -> Array:
+@shaped
+def capacity(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features"]:
     """C_i = (W_i·W_i)² / Σ_j (W_i·W_j)² [..., n] (Scherlis et al. 2022, arXiv 2210.01892), algebraically equal to D_i.
 
     0 for zero rows; Σ_i C_i is at most m.
@@ -96,7 +112,8 @@ def capacity(W: ArrayLike) -> Array:
     return _ratio(jnp.diagonal(G, axis1=-2, axis2=-1) ** 2, (G**2).sum(-1))
 
 
-def sample_dimensionality(h: ArrayLike) -> Array:
+@shaped
+def sample_dimensionality(h: Real[ArrayLike, "*batch n_samples n_hidden"]) -> Float[Array, "*batch n_samples"]:
     """D of training samples [..., T], of their hidden vectors h_i = X_i W, [..., T, m] (Henighan et al. 2023).
 
     `dimensionality` of h, with Σ_j (h_i·h_j)² = h_iᵀ (Σ_j h_j h_jᵀ) h_i: samples are too many for a T × T matrix.
@@ -109,9 +126,13 @@ def sample_dimensionality(h: ArrayLike) -> Array:
     return _ratio(own**2, (jnp.matmul(h, moment, precision="highest") * h).sum(-1))
 
 
+@shaped
 def adversarial_vulnerability(
-    W: ArrayLike, b: ArrayLike, x: ArrayLike, importance: ArrayLike | None = None
-) -> dict[str, Array]:
+    W: Real[ArrayLike, "*#batch n_features n_hidden"],
+    b: Real[ArrayLike, "*#batch n_features"],
+    x: Real[ArrayLike, "*#batch n_samples n_features"],
+    importance: Real[ArrayLike, "*#batch n_features"] | None = None,
+) -> dict[str, Shaped[Array, "*batch"]]:
     """The worst analytic attack on x' = ReLU(x W Wᵀ + b): each entry [...] for the leading axes of W [..., n, m].
 
     Elhage et al. 2022: x + ε·s·v_i with v_i the unit vector along (W Wᵀ)_i, s = ±1, ε a tenth of the mean ‖x‖ over the
@@ -126,11 +147,8 @@ def adversarial_vulnerability(
     W, b, x = rows(W), floating(b), floating(x)
     n = W.shape[-2]
     importance = jnp.ones(n, W.dtype) if importance is None else floating(importance)
-    for name, value in (("b", b), ("importance", importance)):
-        if value.shape[-1:] != (n,):
-            raise ValueError(f"{name} has shape {value.shape}, it must be [..., n_features] with n_features = {n}")
-    if x.ndim < 2 or x.shape[-1] != n or not x.shape[-2]:
-        raise ValueError(f"x has shape {x.shape}, it must be [..., B, n_features] with B ≥ 1 and n_features = {n}")
+    if not x.shape[-2]:
+        raise ValueError(f"x has shape {x.shape}, it must be [..., n_samples, n_features], with at least one sample")
     found = _worst_attack(*(value.astype(W.dtype) for value in (W, b, x, importance)))
     return dict(zip(("loss", "attacked_loss", "eps", "feature", "sign", "vulnerability"), found, strict=True))
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Integer, Real
 
 from toylab.analysis.fourier import floating
 from toylab.analysis.token_losses import (
@@ -24,6 +25,7 @@ from toylab.analysis.token_losses import (
     per_token_loss,
 )
 from toylab.base import Params, Run
+from toylab.shapes import shaped
 
 __all__ = [
     "Detected", "attention_entropy", "blocks", "current_token_score", "detect_head", "duplicate_token_score",
@@ -35,7 +37,8 @@ __all__ = [
 Detected = Literal["previous", "duplicate", "induction"]
 
 
-def previous_token_score(pattern: ArrayLike) -> Array:
+@shaped
+def previous_token_score(pattern: Real[ArrayLike, "*batch T T"]) -> Float[Array, "*batch"]:
     """Mean over t = 1 … T−1 of A[t, t−1]: [...]. ValueError for T = 1."""
     A = _pattern(pattern)
     if A.shape[-1] < 2:
@@ -43,17 +46,20 @@ def previous_token_score(pattern: ArrayLike) -> Array:
     return _at_offset(A, 1).mean(-1)
 
 
-def current_token_score(pattern: ArrayLike) -> Array:
+@shaped
+def current_token_score(pattern: Real[ArrayLike, "*batch T T"]) -> Float[Array, "*batch"]:
     """Mean over all t of A[t, t]: [...]."""
     return _at_offset(_pattern(pattern), 0).mean(-1)
 
 
-def first_token_score(pattern: ArrayLike) -> Array:
+@shaped
+def first_token_score(pattern: Real[ArrayLike, "*batch T T"]) -> Float[Array, "*batch"]:
     """Mean over t = 1 … T−1 of A[t, 0]: [...]; query 0 has no choice and is left out."""
     return _pattern(pattern)[..., 1:, 0].mean(-1)
 
 
-def induction_score(pattern: ArrayLike, period: int) -> Array:
+@shaped
+def induction_score(pattern: Real[ArrayLike, "*batch T T"], period: int) -> Float[Array, "*batch"]:
     """Mean over the second block of A[t, t−(m−1)], the token after the last occurrence of token t: [...].
 
     t runs over m … 2m−1, with BOS over m+1 … 2m; the offset is the same. ValueError unless T is 2m or 2m + 1.
@@ -61,32 +67,41 @@ def induction_score(pattern: ArrayLike, period: int) -> Array:
     return _at_offset(_repeated(pattern, period), period - 1)[..., -period:].mean(-1)
 
 
-def duplicate_token_score(pattern: ArrayLike, period: int) -> Array:
+@shaped
+def duplicate_token_score(pattern: Real[ArrayLike, "*batch T T"], period: int) -> Float[Array, "*batch"]:
     """Mean over the second block of A[t, t−m], the last occurrence of token t: [...]. Queries as in `induction_score`."""
     return _at_offset(_repeated(pattern, period), period)[..., -period:].mean(-1)
 
 
-def prefix_matching_score(pattern: ArrayLike, tokens: ArrayLike) -> Array:
+@shaped
+def prefix_matching_score(
+    pattern: Real[ArrayLike, "*batch B n_heads T T"], tokens: Integer[ArrayLike, "B T"]
+) -> Float[Array, "*batch n_heads"]:
     """Attention to every token that followed an earlier occurrence of the present one: Σ_s A[t, s]·1[tok_{s−1} = tok_t].
 
     `pattern` [..., B, H, T, T], `tokens` int [B, T] → [..., H]: the sum over 1 ≤ s ≤ t, pooled (one mean) over all (b, t)
     with at least one such s. nan where there is none. Olsson et al. 2022 on repeated random tokens; here any tokens do.
     """
-    A, tokens = _with_tokens(pattern, tokens)
+    A, tokens = _pattern(pattern), jnp.asarray(tokens)
     followed = _detection(tokens, "induction")  # [B, T, T]
     found = jnp.einsum("...bhts,bts->...h", A, followed.astype(A.dtype), precision="highest")
     return found / followed.any(-1).sum()
 
 
-def attention_entropy(pattern: ArrayLike) -> Array:
+@shaped
+def attention_entropy(pattern: Real[ArrayLike, "*batch T T"]) -> Float[Array, "*batch"]:
     """Mean over all t of −Σ_s A[t, s] ln A[t, s] in nats: [...]; between 0 and the mean of ln(t + 1) if causal."""
     A = _pattern(pattern)
     return -(A * jnp.log(jnp.where(A > 0, A, 1))).sum(-1).mean(-1)
 
 
+@shaped
 def detect_head(
-    pattern: ArrayLike, tokens: ArrayLike, detected: Detected, measure: Literal["mul", "abs"] = "mul"
-) -> Array:
+    pattern: Real[ArrayLike, "*batch B n_heads T T"],
+    tokens: Integer[ArrayLike, "B T"],
+    detected: Detected,
+    measure: Literal["mul", "abs"] = "mul",
+) -> Float[Array, "*batch B n_heads"]:
     """TransformerLens' head detector: how close A comes to a pattern D. [..., B, H] from pattern [..., B, H, T, T].
 
     mul: Σ A∘D / Σ A. abs: 1 − T·mean |A − D| (it is 1 for A = D and may be negative). D of "previous": 1 at s = t − 1; of
@@ -96,22 +111,22 @@ def detect_head(
     for name, value, known in (("detected", detected, get_args(Detected)), ("measure", measure, ("mul", "abs"))):
         if value not in known:
             raise ValueError(f"{name} is {value!r}, it must be one of {', '.join(known)}")
-    A, tokens = _with_tokens(pattern, tokens)
+    A, tokens = _pattern(pattern), jnp.asarray(tokens)
     D = _detection(tokens, detected)[:, None].astype(A.dtype)  # [B, 1, T, T]
     if measure == "mul":
         return (A * D).sum((-1, -2)) / A.sum((-1, -2))
     return 1 - A.shape[-1] * jnp.abs(A - D).mean((-1, -2))
 
 
-def repeated_blocks(key: Array, n: int, period: int, d_vocab: int) -> Array:
+def repeated_blocks(key: Array, n: int, period: int, d_vocab: int) -> Int[Array, "n 2*period"]:
     """Random tokens that the scores are taken on: n blocks of `period` uniform tokens, each twice, int [n, 2·period]."""
     return jnp.tile(jax.random.randint(key, (n, period), 0, d_vocab), (1, 2))
 
 
 def _pattern(pattern: ArrayLike) -> Array:
     A = floating(pattern)
-    if A.ndim < 2 or A.shape[-1] != A.shape[-2] or not A.shape[-1]:
-        raise ValueError(f"pattern has shape {A.shape}, it must be [..., T, T], queries by keys")
+    if not A.shape[-1]:
+        raise ValueError(f"pattern has shape {A.shape}, it must be [..., T, T], queries by keys, with T ≥ 1")
     return A
 
 
@@ -124,15 +139,6 @@ def _repeated(pattern: ArrayLike, period: int) -> Array:
     A = _pattern(pattern)
     bos_of(A.shape[-1], period, "pattern")
     return A
-
-
-def _with_tokens(pattern: ArrayLike, tokens: ArrayLike) -> tuple[Array, Array]:
-    A, tokens = _pattern(pattern), jnp.asarray(tokens)
-    if A.ndim < 4 or tokens.shape != (A.shape[-4], A.shape[-1]):
-        raise ValueError(
-            f"tokens has shape {tokens.shape}: it must be [B, T], pattern {A.shape} being [..., B, H, T, T]"
-        )
-    return A, tokens
 
 
 def _detection(tokens: Array, detected: Detected) -> Array:

@@ -10,43 +10,60 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int, Real
 
 from toylab.base import Params, Run
+from toylab.shapes import shaped
 
 STRONG = 0.5  # of a neuron's largest weight: from there on a feature is one of the neuron's (bound ours)
 ALIVE = 0.1  # largest |in · out| from which on a neuron does something; 1 computes a feature alone (bound ours)
 RATIO = 2.0  # the paper's example of the asymmetric motif has 4; halfway, on a log scale, to none (bound ours)
 
 
-def rescaled(W_in: ArrayLike, W_out: ArrayLike) -> tuple[Array, Array]:
+@shaped
+def rescaled(
+    W_in: Real[ArrayLike, "*batch n_features n_neurons"], W_out: Real[ArrayLike, "*batch n_features n_neurons"]
+) -> tuple[Float[Array, "*batch n_features n_neurons"], Float[Array, "*batch n_features n_neurons"]]:
     """Each neuron divided on its way in by its largest |weight| and multiplied by it on its way out.
 
     ReLU(c z) = c ReLU(z) for c > 0, so the network computes the same. A neuron without weights stays as it is.
     """
-    W_in, W_out = _matrices(W_in, W_out)
+    W_in, W_out = jnp.asarray(W_in), jnp.asarray(W_out)
     largest = jnp.abs(W_in).max(-2, keepdims=True)
     scale = jnp.where(largest > 0, largest, 1)
     return W_in / scale, W_out * scale
 
 
-def effective(W_in: ArrayLike, W_out: ArrayLike) -> Array:
+@shaped
+def effective(
+    W_in: Real[ArrayLike, "*batch n_features n_neurons"], W_out: Real[ArrayLike, "*batch n_features n_neurons"]
+) -> Real[Array, "*batch n_features n_neurons"]:
     """in_i · out_i: how much of feature i itself goes through each neuron, whatever the neuron's scale: [..., n, m]."""
-    W_in, W_out = _matrices(W_in, W_out)
-    return W_in * W_out
+    return jnp.asarray(W_in) * jnp.asarray(W_out)
 
 
-def alive(W_in: ArrayLike, W_out: ArrayLike) -> Array:
+@shaped
+def alive(
+    W_in: Real[ArrayLike, "*batch n_features n_neurons"], W_out: Real[ArrayLike, "*batch n_features n_neurons"]
+) -> Bool[Array, "*batch n_neurons"]:
     """Neurons through which some feature passes: bool [..., m]."""
     return jnp.abs(effective(W_in, W_out)).max(-2) > ALIVE
 
 
-def held(weights: ArrayLike, least: float = STRONG) -> Array:
+@shaped
+def held(
+    weights: Real[ArrayLike, "*batch n_features n_neurons"], least: float = STRONG
+) -> Bool[Array, "*batch n_features n_neurons"]:
     """The features of each neuron, |w| > least · max |w|: bool [..., n, m]. A neuron without weights has none."""
     size = jnp.abs(jnp.asarray(weights))
     return size > least * size.max(-2, keepdims=True)
 
 
-def polysemantic_share(features: ArrayLike, living: ArrayLike) -> Array:
+@shaped
+def polysemantic_share(
+    features: Real[ArrayLike, "*batch n_features n_neurons"] | Bool[ArrayLike, "*batch n_features n_neurons"],
+    living: Bool[ArrayLike, "*batch n_neurons"],
+) -> Float[Array, "*batch"]:
     """Of the neurons `living` (bool [..., m]), the share with two `features` (bool [..., n, m]) or more: [...]; nan where
     none lives."""
     several = (jnp.asarray(features).sum(-2) > 1) & jnp.asarray(living)
@@ -54,7 +71,10 @@ def polysemantic_share(features: ArrayLike, living: ArrayLike) -> Array:
     return jnp.where(n_living > 0, several.sum(-1) / jnp.maximum(n_living, 1), jnp.nan)
 
 
-def blocks(features: ArrayLike) -> tuple[Array, Array]:
+@shaped
+def blocks(
+    features: Real[ArrayLike, "*batch n_features n_neurons"] | Bool[ArrayLike, "*batch n_features n_neurons"],
+) -> tuple[Int[Array, "*batch n_neurons"], Int[Array, "*batch n_neurons"]]:
     """The size of each neuron's block: (features [..., m], neurons [..., m]).
 
     Neurons with a feature in common are in one block, and so on from neuron to neuron: "3 features in 2 neurons".
@@ -69,8 +89,11 @@ def blocks(features: ArrayLike) -> tuple[Array, Array]:
     return of_block.astype(jnp.int32), reach.sum(-2).astype(jnp.int32)
 
 
+@shaped
 @partial(jnp.vectorize, signature="(n,m),(n,m)->(m),(m)")
-def asymmetric(W_in: Array, W_out: Array) -> tuple[Array, Array]:
+def asymmetric(
+    W_in: Real[Array, "*batch n_features n_neurons"], W_out: Real[Array, "*batch n_features n_neurons"]
+) -> tuple[Bool[Array, "*batch n_neurons"], Bool[Array, "*batch n_neurons"]]:
     """Neurons of the asymmetric motif, and those of them whose harm is inhibited: two bool [..., m].
 
     Such a neuron serves two features a and b unevenly and by opposite signs: in [2, −1/2], out [1/2, 2] (Elhage et al.
@@ -90,13 +113,6 @@ def asymmetric(W_in: Array, W_out: Array) -> tuple[Array, Array]:
     excited = jax.nn.relu(jnp.sign(a_in)[:, None] * W_in[a])  # [m, m']: by each neuron's a, on its side
     taken = -(excited * jnp.minimum(W_out[b], 0)).sum(axis=1)  # [m]
     return motif, motif & (taken >= 0.5 * jnp.abs(a_in) * b_out)
-
-
-def _matrices(W_in: ArrayLike, W_out: ArrayLike) -> tuple[Array, Array]:
-    W_in, W_out = jnp.asarray(W_in), jnp.asarray(W_out)
-    if W_in.ndim < 2 or W_in.shape != W_out.shape:
-        raise ValueError(f"W_in has shape {W_in.shape} and W_out {W_out.shape}: both must be [..., n, m].")
-    return W_in, W_out
 
 
 def census(params: Params, run: Run) -> dict[str, Array]:

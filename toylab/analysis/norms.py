@@ -5,11 +5,14 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Num
 
 from toylab.base import Params, Run
+from toylab.shapes import shaped
 
 
-def sum_of_squares(params: Mapping[str, ArrayLike]) -> dict[str, Array]:
+@shaped
+def sum_of_squares(params: Mapping[str, Num[ArrayLike, "..."]]) -> dict[str, Num[Array, ""]]:
     """Σ w² of each named array, and their sum as `total`: scalars (Nanda et al. 2023, arXiv 2301.05217).
 
     Raises ValueError where params is empty or an array is itself named "total".
@@ -20,7 +23,8 @@ def sum_of_squares(params: Mapping[str, ArrayLike]) -> dict[str, Array]:
     return {**squares, "total": jnp.stack(list(squares.values())).sum()}
 
 
-def weight_norms(params: Mapping[str, ArrayLike]) -> dict[str, Array]:
+@shaped
+def weight_norms(params: Mapping[str, Num[ArrayLike, "..."]]) -> dict[str, Float[Array, ""]]:
     """√(Σ w²), the L2 (Frobenius) norm of each named array, and of all together as `total`; same errors."""
     return {name: jnp.sqrt(square) for name, square in sum_of_squares(params).items()}
 

@@ -4,18 +4,26 @@ scaling). W [..., n_features, n_hidden], rows are features."""
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Real
 
 from toylab.base import Params, Run
+from toylab.shapes import shaped
 
 REPRESENTED = 0.5  # Liu et al. 2025: a feature counts as represented if its row is longer
 
 
-def represented(W: ArrayLike, least: float = REPRESENTED) -> Array:
+@shaped
+def represented(
+    W: Real[ArrayLike, "*batch n_features n_hidden"], least: float = REPRESENTED
+) -> Bool[Array, "*batch n_features"]:
     """‖W_i‖ > least: bool [..., n]."""
     return jnp.linalg.norm(jnp.asarray(W), axis=-1) > least
 
 
-def mean_squared_overlap(W: ArrayLike, of: ArrayLike | None = None) -> Array:
+@shaped
+def mean_squared_overlap(
+    W: Real[ArrayLike, "*batch n_features n_hidden"], of: Bool[ArrayLike, "*batch n_features"] | None = None
+) -> Float[Array, "*batch"]:
     """Mean of (Ŵ_i · Ŵ_j)² over the pairs i ≠ j of the features `of` (bool [..., n]; None: all): [...].
 
     Independent random directions in m dimensions have 1/m on average; n ≥ m unit vectors have at least
@@ -23,10 +31,6 @@ def mean_squared_overlap(W: ArrayLike, of: ArrayLike | None = None) -> Array:
     where fewer than two features are chosen.
     """
     W = jnp.asarray(W)
-    if W.ndim < 2:
-        raise ValueError(f"W has shape {W.shape}: it must be [..., n_features, n_hidden].")
-    if of is not None and jnp.shape(of) != W.shape[:-1]:
-        raise ValueError(f"of has shape {jnp.shape(of)}: it must be {W.shape[:-1]}, one truth value a feature.")
     chosen = jnp.ones(W.shape[:-1], W.dtype) if of is None else jnp.asarray(of).astype(W.dtype)
     norm = jnp.linalg.norm(W, axis=-1, keepdims=True)
     unit = W / jnp.where(norm > 0, norm, 1)

@@ -5,22 +5,39 @@ the logits (Elhage et al. 2021, A Mathematical Framework for Transformer Circuit
 """
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Integer, Real
 
 from toylab.analysis.fourier import floating
+from toylab.shapes import shaped
+
+Weights = Annotated[
+    Mapping[str, ArrayLike],
+    {
+        "W_E": Real[ArrayLike, "d_vocab d_model"],
+        "W_pos": Real[ArrayLike, "n_ctx d_model"],
+        "W_Q": Real[ArrayLike, "n_layers n_heads d_model d_head"],
+        "W_K": Real[ArrayLike, "n_layers n_heads d_model d_head"],
+        "W_V": Real[ArrayLike, "n_layers n_heads d_model d_head"],
+        "W_O": Real[ArrayLike, "n_layers n_heads d_head d_model"],
+        "W_U": Real[ArrayLike, "d_model d_vocab_out"],
+    },
+]
+"""Arrays by TransformerLens' names; these have the shapes here, others may be there."""
 
 Positions = Literal["abs", "shortformer", "rotary", "relative", "none"]  # what each adds: `frozen_patterns`
 
 
+@shaped
 def path_expansion(
-    params: Mapping[str, ArrayLike], tokens: ArrayLike, positions: Positions = "abs"
-) -> dict[str, Array]:
+    params: Weights, tokens: Integer[ArrayLike, "B T"], positions: Positions = "abs"
+) -> dict[str, Float[Array, "... B T d_vocab_out"]]:
     """Logits [B, T, C] of `tokens` int [B, T] taken apart: summed over heads, the terms are the logits.
 
     With x the embeddings, A⁰ʰ and A¹ᵏ the patterns that the network has on these tokens: "direct" x W_U [B, T, C],
@@ -35,8 +52,6 @@ def path_expansion(
         raise ValueError(f"params has {', '.join(beyond)}: paths add up without LayerNorm and MLP only")
     if n_layers > 2:
         raise ValueError(f"W_V has shape {W['W_V'].shape}: n_layers must be 1 or 2")
-    if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
-        raise ValueError(f"tokens is {tokens.dtype} of shape {tokens.shape}, it must be integers [B, T]")
     embedded = W["W_E"][tokens]  # [B, T, D]
     embedded = embedded + W["W_pos"][: tokens.shape[1]] if positions == "abs" else embedded
 
@@ -58,7 +73,10 @@ def path_expansion(
     return terms | {"head1": unembedded(moved(embedded, 1, pattern)), "virtual": unembedded(virtual)}
 
 
-def frozen_pattern(W: Mapping[str, Array], resid: Array, layer: int, positions: Positions) -> Array:
+@shaped
+def frozen_pattern(
+    W: Mapping[str, Array], resid: Float[Array, "B T d_model"], layer: int, positions: Positions
+) -> Float[Array, "B n_heads T T"]:
     """The causal attention pattern [B, H, T, T] of a layer without LayerNorm, from the residual [B, T, D] entering it.
 
     Scores are q·k/√dh. abs, none: nothing more. shortformer: W_pos is added to the inputs of q and k. rotary: q and k are
@@ -80,7 +98,8 @@ def frozen_pattern(W: Mapping[str, Array], resid: Array, layer: int, positions: 
     return jax.nn.softmax(jnp.where(jnp.tri(T, dtype=bool), scores / d_head**0.5, -jnp.inf), axis=-1)
 
 
-def rotated(x: Array) -> Array:
+@shaped
+def rotated(x: Float[Array, "*batch T d_head"]) -> Float[Array, "*batch T d_head"]:
     """Rotary positions on [..., T, dh], GPT-NeoX layout: entries i and i + dh/2 turn by t·10000^(−2i/dh)."""
     T, d_head = x.shape[-2:]
     angles = np.arange(T)[:, None] * 10_000.0 ** (-2 * np.arange(d_head // 2) / d_head)  # [T, dh/2], float64

@@ -15,8 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Real
 
 from toylab.analysis.fourier import floating
+from toylab.shapes import shaped
 
 LEARNED = 0.25  # of the largest norm; ours: where superposition is uniform, the trained norms leave 0.2 to 0.9 empty
 REPRESENTED = 0.5  # of the largest norm; stricter, for models whose features differ in importance or are still learned
@@ -40,7 +42,10 @@ SHAPES = (*_SIMPLICES, *_POLYGONS, *_SOLIDS, "copies", "unknown", *TEGUMS.values
 """Names by index. Of a "simplex" or "polygon" the size tells which; the tegum products come from `describe` alone."""
 
 
-def polytope(W: ArrayLike, atol: float = 0.1, *, min_norm: float = LEARNED) -> dict[str, Array]:
+@shaped
+def polytope(
+    W: Real[ArrayLike, "*batch n_features n_hidden"], atol: float = 0.1, *, min_norm: float = LEARNED
+) -> dict[str, Int[Array, "*batch n_features"]]:
     """Clusters features into orthogonal blocks and names each block's shape: int arrays [..., n] of W [..., n, m].
 
     "block": the smallest index among the features of the block, −1 for a feature that is absent; "shape": an index
@@ -61,14 +66,13 @@ def polytope(W: ArrayLike, atol: float = 0.1, *, min_norm: float = LEARNED) -> d
     return {"block": block, "shape": shape, "size": size}
 
 
-def describe(W: ArrayLike, atol: float = 0.1, *, min_norm: float = LEARNED) -> str:
+@shaped
+def describe(W: Real[ArrayLike, "n_features n_hidden"], atol: float = 0.1, *, min_norm: float = LEARNED) -> str:
     """The whole arrangement of W [n, m] in words: "pentagon", "square" (two digons), "3 digons + triangle, 1 absent".
 
     On the host, from the blocks of `polytope` (same arguments and errors, W with two axes only). Sums that have a
     name of their own get it: square, octahedron, triangular, pentagonal and hexagonal bipyramid.
     """
-    if np.ndim(W) != 2:
-        raise ValueError(f"W has shape {np.shape(W)}, it must be [n_features, n_hidden]")
     found = {name: np.asarray(value) for name, value in polytope(W, atol, min_norm=min_norm).items()}
     first = found["block"] == np.arange(len(found["block"]))  # one feature for each block
     kinds = sorted(zip(found["shape"][first].tolist(), found["size"][first].tolist(), strict=True))
@@ -78,13 +82,14 @@ def describe(W: ArrayLike, atol: float = 0.1, *, min_norm: float = LEARNED) -> s
     return ", ".join(([words] if words else []) + ([f"{absent} absent"] if absent else []))
 
 
-def rows(W: ArrayLike) -> Array:
+@shaped
+def rows(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features n_hidden"]:
     """W [..., n_features, n_hidden] as a floating jax array, numbers checked where they are known (not under jit).
 
-    ValueError for fewer than two axes, for none of features or hidden dimensions, and for nan or inf.
+    ValueError for none of features or hidden dimensions, and for nan or inf.
     """
     W = floating(W)
-    if W.ndim < 2 or 0 in W.shape[-2:]:
+    if 0 in W.shape[-2:]:
         raise ValueError(f"W has shape {W.shape}, it must be [..., n_features, n_hidden], both at least 1")
     if not isinstance(W, jax.core.Tracer) and not bool(jnp.isfinite(W).all()):
         raise ValueError("W holds nan or inf, all of its entries must be finite")

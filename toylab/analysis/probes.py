@@ -13,9 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int, Integer, Real
 
 from toylab.analysis.fourier import floating
 from toylab.base import Cache, Params, Run
+from toylab.shapes import shaped
 
 SMALLEST = 64  # in units of the dtype's rounding error: what a float32 forward pass leaves of an exact 0
 HELD_OUT = 0.25  # of the rows
@@ -26,14 +28,21 @@ Criterion = Literal["forward", "correlation", "mean_difference"]
 class Probe(NamedTuple):
     """`x @ weights + bias`; weights [d, k], bias [k]."""
 
-    weights: Array
-    bias: Array
+    weights: Float[Array, "d k"]
+    bias: Float[Array, " k"]
 
-    def __call__(self, x: Array) -> Array:
+    @shaped
+    def __call__(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch k"]:
         return jnp.matmul(x, self.weights, precision="highest") + self.bias
 
 
-def ridge(x: ArrayLike, y: ArrayLike, penalty: float | Array = 0.0, weight: ArrayLike | None = None) -> Probe:
+@shaped
+def ridge(
+    x: Real[ArrayLike, "n d"],
+    y: Real[ArrayLike, "n ..."] | Bool[ArrayLike, "n ..."],
+    penalty: Real[ArrayLike, ""] = 0.0,
+    weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
+) -> Probe:
     """The affine map that minimises `Σ_n w_n |y_n − x_n W − b|² + penalty |W|²`, Σ w_n = 1; the bias is not penalised.
 
     `W = V diag(s / (s² + penalty)) Uᵀ √w (y − ȳ)` with `√w (x − x̄) = U diag(s) Vᵀ`; penalty 0 is least squares."""
@@ -49,8 +58,14 @@ def ridge(x: ArrayLike, y: ArrayLike, penalty: float | Array = 0.0, weight: Arra
     return Probe(weights, mean_y - _dot(mean_x, weights))
 
 
+@shaped
 def logistic(
-    x: ArrayLike, labels: Array, n_classes: int, l2: float = 1e-4, steps: int = 500, weight: ArrayLike | None = None
+    x: Real[ArrayLike, "n d"],
+    labels: Integer[ArrayLike, " n"],
+    n_classes: int,
+    l2: float = 1e-4,
+    steps: int = 500,
+    weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Probe:
     """The softmax regression that minimises `Σ_n w_n CE_n + l2/2 |W|²` over standardised x, after `steps` steps of
     Nesterov's accelerated descent, of length 1/L: `L = ½ λ_max(Σ w x̃ x̃ᵀ) + l2` bounds the curvature (Böhning 1992)."""
@@ -73,16 +88,26 @@ def logistic(
     return Probe(weights, found[-1] - _dot(mean, weights))
 
 
+@shaped
 def select(
-    x: ArrayLike, y: ArrayLike, k: int, criterion: Criterion = "forward", weight: ArrayLike | None = None
-) -> Array:
+    x: Real[ArrayLike, "n d"],
+    y: Real[ArrayLike, "n ..."] | Bool[ArrayLike, "n ..."],
+    k: int,
+    criterion: Criterion = "forward",
+    weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
+) -> Bool[Array, " d"]:
     """bool [d]: the k coordinates of x that a sparse probe of y may read, the first k of their `ranking`."""
     return ranking(x, y, k, criterion, weight) < k
 
 
+@shaped
 def ranking(
-    x: ArrayLike, y: ArrayLike, k: int, criterion: Criterion = "forward", weight: ArrayLike | None = None
-) -> Array:
+    x: Real[ArrayLike, "n d"],
+    y: Real[ArrayLike, "n ..."] | Bool[ArrayLike, "n ..."],
+    k: int,
+    criterion: Criterion = "forward",
+    weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
+) -> Int[Array, " d"]:
     """int [d]: the order, from 0, in which the first k coordinates of x are taken up to tell y; the others come after.
 
     forward: one after the other, each that which lowers the squared error most beside those already chosen (orthogonal
@@ -125,23 +150,38 @@ def _forward(z: Array, rest: Array, k: int) -> Array:
     return jax.lax.fori_loop(0, k, add, (jnp.full(z.shape[1], z.shape[1]), z, rest))[0]
 
 
+@shaped
 def sparse(
-    x: ArrayLike, y: ArrayLike, k: int, criterion: Criterion = "forward", weight: ArrayLike | None = None
-) -> tuple[Probe, Array]:
+    x: Real[ArrayLike, "n d"],
+    y: Real[ArrayLike, "n ..."] | Bool[ArrayLike, "n ..."],
+    k: int,
+    criterion: Criterion = "forward",
+    weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
+) -> tuple[Probe, Bool[Array, " d"]]:
     """The least-squares probe that reads only the k coordinates which `select` chooses, and those as bool [d]."""
     x = floating(x)
     chosen = select(x, y, k, criterion, weight)
     return ridge(jnp.where(chosen, x, 0), y, weight=weight), chosen
 
 
-def r2(y: ArrayLike, predicted: ArrayLike, weight: ArrayLike | None = None) -> Array:
+@shaped
+def r2(
+    y: Real[ArrayLike, "n k"],
+    predicted: Real[ArrayLike, "n k"],
+    weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
+) -> Float[Array, ""]:
     """`1 − Σ w |y − ŷ|² / Σ w |y − ȳ|²`, pooled over columns: the share of y's variance that the prediction explains. On
     rows held out it may be below 0."""
     y, predicted, weight = _rows(y, predicted, weight)
     return 1 - weight @ jnp.sum((y - predicted) ** 2, axis=1) / (weight @ jnp.sum((y - weight @ y) ** 2, axis=1))
 
 
-def accuracy(logits: ArrayLike, labels: Array, weight: ArrayLike | None = None) -> Array:
+@shaped
+def accuracy(
+    logits: Real[ArrayLike, "n n_classes"],
+    labels: Integer[ArrayLike, " n"],
+    weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
+) -> Float[Array, ""]:
     """The weighted share of rows whose largest logit is that of the label."""
     logits, _, weight = _rows(logits, logits, weight)
     return weight @ (jnp.argmax(logits, axis=1) == labels).astype(weight.dtype)
@@ -154,7 +194,7 @@ def held_out(n: int, share: float = HELD_OUT, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).permutation(n) < min(int(np.ceil(share * n)), n - 1)
 
 
-def residual_streams(cache: Cache) -> Array:
+def residual_streams(cache: Cache) -> Float[Array, "n_layers+1 B P d_model"]:
     """[L + 1, B, P, d_model]: the residual stream as it enters the first layer and as it leaves each."""
     return jnp.concatenate([cache["resid_pre"][:1], cache["resid_post"]])
 
@@ -164,11 +204,11 @@ def _rows(x: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> tuple[Array, 
     x = floating(x)
     y = jnp.asarray(y).astype(x.dtype)
     y = y[:, None] if y.ndim == 1 else y
-    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or not x.size:
-        raise ValueError(f"the rows are of shapes {x.shape} and {y.shape}: they must be [n, d] and [n, k] of one n.")
+    if y.ndim != 2 or not x.size:
+        raise ValueError(
+            f"the rows are of shapes {x.shape} and {y.shape}: they must be [n, d] and [n, k], n and d ≥ 1."
+        )
     weight = jnp.ones(len(x), x.dtype) if weight is None else jnp.asarray(weight).astype(x.dtype)
-    if weight.shape != (len(x),):
-        raise ValueError(f"weight has shape {weight.shape}: it must be [n] = ({len(x)},), one for each row.")
     return x, y, weight / weight.sum()
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Integer, Real
 
 from toylab.analysis.fourier import (
     basis,
@@ -24,9 +25,16 @@ from toylab.analysis.fourier import (
 )
 from toylab.base import Params, Run
 from toylab.losses import cross_entropy
+from toylab.shapes import shaped
 
 
-def restricted_loss(logits: ArrayLike, labels: ArrayLike, key: ArrayLike, mask: ArrayLike | None = None) -> Array:
+@shaped
+def restricted_loss(
+    logits: Real[ArrayLike, "p p n_classes"],
+    labels: Integer[ArrayLike, "p p"],
+    key: Bool[ArrayLike, " p//2+1"],
+    mask: Bool[ArrayLike, "p p"] | None = None,
+) -> Float[Array, ""]:
     """Mean cross-entropy, in nats, of what the key frequencies alone say ("trig loss" in the authors' code).
 
     The logits [p, p, C] are projected on the 2·|key| directions, and the mean over inputs of (logits −
@@ -44,7 +52,13 @@ def restricted_loss(logits: ArrayLike, labels: ArrayLike, key: ArrayLike, mask: 
 
 
 @jax.jit  # the map below would otherwise be compiled anew at every call outside a jit
-def excluded_loss(logits: ArrayLike, labels: ArrayLike, key: ArrayLike, train_mask: ArrayLike) -> dict[str, Array]:
+@shaped
+def excluded_loss(
+    logits: Real[ArrayLike, "p p n_classes"],
+    labels: Integer[ArrayLike, "p p"],
+    key: Bool[ArrayLike, " p//2+1"],
+    train_mask: Bool[ArrayLike, "p p"],
+) -> dict[str, Array]:
     """Mean cross-entropy on the training inputs, in nats, with key frequencies taken out of the logits.
 
     "each" [p//2 + 1]: without the two directions of that frequency, nan where it is not key; "all": a scalar,
@@ -69,7 +83,8 @@ def excluded_loss(logits: ArrayLike, labels: ArrayLike, key: ArrayLike, train_ma
     return {"each": each, "all": without(jnp.where(key[1:, None, None], w, 0))}
 
 
-def gini(x: ArrayLike) -> Array:
+@shaped
+def gini(x: Real[ArrayLike, " n"]) -> Float[Array, ""]:
     """Gini coefficient of |x|: G = Σ_ij |x_i − x_j| / (2 n² mean x), for x [n]: a scalar without unit.
 
     0 where all entries are equal (all zero included), 1 − 1/n where only one is not zero. Computed from the
@@ -77,8 +92,8 @@ def gini(x: ArrayLike) -> Array:
     of the Fourier components of W_E and W_L. ValueError unless x has one axis.
     """
     x = floating(x)
-    if x.ndim != 1 or not x.size:
-        raise ValueError(f"x has shape {x.shape}, it must have one axis with at least one entry")
+    if not x.size:
+        raise ValueError("x is empty, it must have at least one entry")
     n = len(x)
     x = jnp.sort(jnp.abs(x))
     total = x.sum()
@@ -89,16 +104,10 @@ def gini(x: ArrayLike) -> Array:
 def _by_sum(
     logits: ArrayLike, labels: ArrayLike, mask: ArrayLike | None, key: ArrayLike
 ) -> tuple[Array, Array, Array, Array]:
-    """Everything checked, and sorted by s = a + b; a missing mask is all inputs."""
+    """Everything sorted by s = a + b; a missing mask is all inputs."""
     logits, labels = floating(logits), jnp.asarray(labels)
     p = modulus("logits", logits, 3)
     mask = jnp.ones((p, p), bool) if mask is None else jnp.asarray(mask)
-    for name, x in (("labels", labels), ("mask", mask)):
-        if x.shape != (p, p):
-            raise ValueError(f"{name} has shape {x.shape}, it must be [p, p] = {(p, p)} as in logits")
-    if not jnp.issubdtype(labels.dtype, jnp.integer) or mask.dtype != bool:
-        got = f"labels are {labels.dtype} and the mask is {mask.dtype}"
-        raise ValueError(f"{got}, they must be integers and bool")
     return by_sum(logits), by_sum(labels), by_sum(mask), key_mask(key, p)
 
 
@@ -116,7 +125,8 @@ def _mean(losses: Array, mask: Array) -> Array:
     return jnp.where(mask, losses, 0).sum() / mask.sum()
 
 
-def fourier_gini(x: Array) -> Array:
+@shaped
+def fourier_gini(x: Float[Array, "p n"]) -> Float[Array, ""]:
     """Gini coefficient of the p row norms of F x, for x [p, n]; the constant row is among them."""
     return gini(jnp.linalg.norm(jnp.matmul(basis(len(x)).astype(x.dtype), x, precision="highest"), axis=1))
 

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 from numpy.typing import NDArray
 
 from toylab.analysis.fourier import floating
 from toylab.analysis.polytopes import rows
+from toylab.shapes import shaped
 
 Numbers = NDArray[np.float64]
 
@@ -28,7 +30,10 @@ class KGon(NamedTuple):
     all_neighbours: bool  # whether every neighbour at an acute angle is read (see `kgon`)
 
 
-def one_hot_loss(W: ArrayLike, b: ArrayLike) -> Array:
+@shaped
+def one_hot_loss(
+    W: Real[ArrayLike, "*#batch n_features n_hidden"], b: Real[ArrayLike, "*#batch n_features"]
+) -> Float[Array, "*batch"]:
     """The exact loss [...] of x' = ReLU(x W Wᵀ + b) on x = μ·e_i, i uniform, μ ~ U[0, 1]: W [..., c, m], b [..., c].
 
     L = (1/c) Σ_i ∫ ‖x − x'‖² dμ (Chen et al. 2023, arXiv 2310.06301), summed over features. Each integrand is a
@@ -36,8 +41,6 @@ def one_hot_loss(W: ArrayLike, b: ArrayLike) -> Array:
     ValueError for W as in `polytopes.rows` and b that does not fit.
     """
     W, b = rows(W), floating(b)
-    if b.shape[-1:] != W.shape[-2:-1]:
-        raise ValueError(f"b has shape {b.shape}, it must be [..., n_features] with n_features = {W.shape[-2]}")
     g = jnp.matmul(W, W.mT, precision="highest")  # [..., i, j]: input i, output j
     b = jnp.broadcast_to(b[..., None, :], g.shape)
     crossing = jnp.clip(-b / jnp.where(g == 0, 1, g), 0, 1)
@@ -101,7 +104,10 @@ def kgon_weights(c: int, k: int, plus: int = 0) -> tuple[Numbers, Numbers]:
     return W, np.concatenate([np.full(k, point.bias), point.dead_bias])
 
 
-def phase_losses(importance: ArrayLike, density: ArrayLike, n: int = 2) -> dict[str, Numbers]:
+@shaped
+def phase_losses(
+    importance: Real[ArrayLike, "*#batch"], density: Real[ArrayLike, "*#batch"], n: int = 2
+) -> dict[str, Numbers]:
     """Losses, summed over features, of the candidate weights of the phase diagram (Elhage et al. 2022): n = m + 1.
 
     One extra feature of importance I among others of importance 1, each x_i = 0 with probability 1 − p, else U[0, 1];
@@ -119,7 +125,8 @@ def phase_losses(importance: ArrayLike, density: ArrayLike, n: int = 2) -> dict[
     return losses if _two_or_three(n) == 2 else losses | {"others_superposed": p**2 / 3}
 
 
-def phase_boundary(importance: ArrayLike, n: int = 2) -> Numbers:
+@shaped
+def phase_boundary(importance: Real[ArrayLike, "..."], n: int = 2) -> Numbers:
     """p*(I): below this density the best of `phase_losses` has two features in superposition. Same errors.
 
     4I/(2 + 5I) for I ≤ 1; beyond, 4/(5 + 2I) for n = 2, and 4/7 for n = 3, where the pair no longer holds the extra

@@ -9,14 +9,19 @@ from typing import Literal, get_args
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Integer, Real
 
 from toylab.analysis.fourier import floating
 from toylab.losses import cross_entropy
+from toylab.shapes import shaped
 
 Score = Literal["olsson", "scaled", "repeated", "halves"]
 
 
-def loss_by_position(logits: ArrayLike, tokens: ArrayLike) -> Array:
+@shaped
+def loss_by_position(
+    logits: Real[ArrayLike, "*batch B T d_vocab"], tokens: Integer[ArrayLike, "B _"]
+) -> Float[Array, "*batch n"]:
     """Mean loss over the batch of predicting the next token, at each position, in nats: [..., n].
 
     `logits` [..., B, T, V], `tokens` int [B, T], of which the first T − 1 positions have a target (n = T − 1), or
@@ -25,7 +30,10 @@ def loss_by_position(logits: ArrayLike, tokens: ArrayLike) -> Array:
     return per_token_loss(logits, tokens).mean(-2)
 
 
-def per_token_loss(logits: ArrayLike, tokens: ArrayLike) -> Array:
+@shaped
+def per_token_loss(
+    logits: Real[ArrayLike, "*batch B T d_vocab"], tokens: Integer[ArrayLike, "B _"]
+) -> Float[Array, "*batch B n"]:
     """The same before the mean: [..., B, n]."""
     logits, tokens = floating(logits), jnp.asarray(tokens)
     B, T = logits.shape[-3:-1]
@@ -36,7 +44,10 @@ def per_token_loss(logits: ArrayLike, tokens: ArrayLike) -> Array:
     return cross_entropy(logits, jnp.broadcast_to(targets, logits.shape[:-1]))
 
 
-def half_losses(loss: ArrayLike, period: int) -> tuple[Array, Array]:
+@shaped
+def half_losses(
+    loss: Real[ArrayLike, "*batch n"], period: int
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     """Mean loss over the first and over the second block of repeated random tokens: two of [...].
 
     `loss` [..., n] by position, n = T − 1, entry i predicting token i + 1. The first half holds the predictions of the
@@ -48,7 +59,10 @@ def half_losses(loss: ArrayLike, period: int) -> tuple[Array, Array]:
     return loss[..., : period - 1 + bos].mean(-1), loss[..., period + bos :].mean(-1)
 
 
-def in_context_learning_score(loss: ArrayLike, score: Score = "olsson", period: int | None = None) -> Array:
+@shaped
+def in_context_learning_score(
+    loss: Real[ArrayLike, "*batch n"], score: Score = "olsson", period: int | None = None
+) -> Float[Array, "*batch"]:
     """How much lower the loss is late in the context than early: [...] from `loss` [..., n] by position; below 0 if it is.
 
     olsson: L[500] − L[50], of a context of at least 501 (Olsson et al. 2022). scaled: L[n−1] − L[n//8], the same for
@@ -71,7 +85,8 @@ def in_context_learning_score(loss: ArrayLike, score: Score = "olsson", period: 
     return second - first if score == "halves" else loss[..., -1] - loss[..., period // 2]
 
 
-def loss_pca(losses: ArrayLike, n: int = 2) -> dict[str, Array]:
+@shaped
+def loss_pca(losses: Real[ArrayLike, "n_checkpoints n_tokens"], n: int = 2) -> dict[str, Array]:
     """Principal components of per-token losses over checkpoints (Olsson et al. 2022, after Fort et al.).
 
     `losses` [C, tokens], one row a checkpoint; centred over checkpoints, then SVD. "path" [C, n] is where each checkpoint
@@ -79,7 +94,7 @@ def loss_pca(losses: ArrayLike, n: int = 2) -> dict[str, Array]:
     largest entry in "directions" is positive. ValueError unless n is between 1 and min(C, tokens).
     """
     losses = floating(losses)
-    if losses.ndim != 2 or not 1 <= n <= min(losses.shape):
+    if not 1 <= n <= min(losses.shape):
         raise ValueError(f"losses has shape {losses.shape}, it must be [checkpoints, tokens], both at least n = {n}")
     U, s, Vh = jnp.linalg.svd(losses - losses.mean(0), full_matrices=False)
     largest = jnp.take_along_axis(Vh, jnp.abs(Vh).argmax(1)[:, None], 1)[:, 0]
