@@ -28,6 +28,8 @@ WORDS = {  # a jaxtyping dtype in a sentence
     "Real": "real numbers", "Complex": "complex numbers", "Inexact": "floats or complex numbers", "Num": "numbers",
     "Shaped": "an array",
 }  # fmt: skip
+ABSENT = object()  # an argument that was not given
+MOST = 1000  # different calls that a function remembers
 NO_GLOBALS: dict[str, Any] = {"__builtins__": {}}
 NO_ARRAY = "OUSV"  # numpy's kinds of objects, text and records
 
@@ -43,15 +45,24 @@ def shaped(fn: Function) -> Function:
     parameters = inspect.signature(fn).parameters.values()
     wanted = [(i, x.name, found) for i, x in enumerate(parameters) if (found := _wanted(x.annotation)) is not None]
 
+    passed: set[Any] = set()  # shapes and dtypes that fitted in an earlier call
+
     @functools.wraps(fn)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        bound = Bound()
-        for i, name, want in wanted:
-            if i < len(args):
-                _check(name, args[i], want, bound)
-            elif name in kwargs:
-                _check(name, kwargs[name], want, bound)
-        return fn(*args, **kwargs)  # without what it needs, Python says so
+        given = [args[i] if i < len(args) else kwargs.get(name, ABSENT) for i, name, _ in wanted]
+        try:
+            mark = tuple([_mark(x) for x in given])
+            known = mark in passed
+        except (AttributeError, TypeError):  # numbers and lists of them have no shape
+            mark, known = None, False
+        if not known:
+            bound = Bound()
+            for x, (_, name, want) in zip(given, wanted, strict=True):
+                if x is not ABSENT:  # where it should not be, Python says so
+                    _check(name, x, want, bound)
+            if mark is not None and len(passed) < MOST:
+                passed.add(mark)
+        return fn(*args, **kwargs)
 
     return checked  # type: ignore[return-value]
 
@@ -94,6 +105,13 @@ class Arrays(NamedTuple):
 
     by_name: Mapping[str, Wanted]
     each: Wanted | None
+
+
+def _mark(x: Any) -> Any:
+    """All of an argument that a check looks at."""
+    if isinstance(x, dict):
+        return tuple([(name, value.shape, value.dtype) for name, value in x.items()])
+    return x if x is None or x is ABSENT else (x.shape, x.dtype)
 
 
 def _wanted(annotation: Any) -> Wanted | Arrays | None:
