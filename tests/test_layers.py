@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "run_sweep": "experiments describe job preview lab stages watch events status sweep company analysis store configs",
     "toylab": "base train losses optim configs grids tasks models analysis sweep store lab stages",  # its public names
     "benchmarks": "run_sweep experiments lab stages sweep group plan lanes train store configs analysis tasks models optim"
-    " losses",
+    " losses shapes",
 }
 ONLY_IN = {
     "flax.nnx": "models",

@@ -66,7 +66,10 @@ CUBE, KEY = np.ones((3, 5, 5, 2)), np.ones(3, bool)
             lambda: energy(CUBE, key=KEY, scale=1j),
             "scale has shape () and dtype complex128, it must be a scalar of real numbers",
         ),
-        (lambda: energy(CUBE, KEY) is energy(CUBE, KEY, scale=None), "scale is None, it must be a scalar of real numbers"),
+        (
+            lambda: energy(CUBE, KEY) is energy(CUBE, KEY, scale=None),
+            "scale is None, it must be a scalar of real numbers",
+        ),
         (lambda: energy("weights.npz", KEY), "logits is a str, it must be real numbers [*batch, p, p, c]"),
         (lambda: energy(None, KEY), "logits is None, it must be real numbers [*batch, p, p, c]"),
         (
