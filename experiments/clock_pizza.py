@@ -12,8 +12,8 @@ Cost      cpu: 21 transformers and 9 linear models, 6 minutes on one core. paper
 Command   python run_sweep.py clock_pizza [--scale smoke|cpu|paper] [--part sweep|linear]
 Fails     (cpu scale) GS: 0.9793 in seed 0 at α = 0.4, and its fall below 0.95 at 0.456, 0.517 and 0.639 in the three seeds:
           the authors' 0.543 is a median over runs, and near it one seed is a tenth of α from another. DI: at α ≤ 0.4
-          it is above 0.69 in the five runs of seeds 0 and 2 whose embeddings have circularities of 0.71 to 0.96. The authors'
-          numbers are of circularity ≥ 0.99 alone; of ours that have it, 11 of 21, Spearman's correlation is
+          it is above 0.69 in the five runs of seeds 0 and 2 whose embeddings have circularities of 0.71 to 0.96. The
+          authors' numbers are of circularity ≥ 0.99 alone; of ours that have it, 11 of 21, Spearman's correlation is
           −0.98. That is no claim here: it was looked at afterwards. Linear δ at p = 31: GS −0.13 and −0.14 in two seeds.
 """
 
