@@ -34,8 +34,19 @@ Column = Repeated | Stretches | np.ndarray | Sequence[Any]
 
 def write_json(path: Path, value: Mapping[str, Any], *, sealed: bool = False) -> None:
     """Atomically; `sealed` adds a digest that `read_json` checks."""
-    text = json.dumps(seal(value) if sealed else value, indent=1, ensure_ascii=False, allow_nan=True)
+    text = _lines(seal(value) if sealed else value)
     _replace(path, lambda beside: beside.write_text(text + "\n"))
+
+
+def _lines(value: Any, deep: int = 4) -> str:
+    """JSON with a line for every entry down to some depth, and what lies deeper on one: a manifest has a line a run."""
+    if not deep or not isinstance(value, Mapping) or not value:
+        return json.dumps(value, ensure_ascii=False, allow_nan=True)
+    pad = " " * (5 - deep)
+    inner = (
+        f"{pad}{json.dumps(str(key), ensure_ascii=False)}: {_lines(item, deep - 1)}" for key, item in value.items()
+    )
+    return "{\n" + ",\n".join(inner) + f"\n{pad[1:]}}}"
 
 
 def read_json(path: Path, *, sealed: bool = False) -> dict[str, Any]:
