@@ -149,3 +149,13 @@ def test_squared_error_is_the_mean_over_the_last_axis():
     np.testing.assert_allclose(squared_error(outputs, targets), [2.5, 2.0])
     gradient = jax.grad(lambda x: squared_error(x, targets[0]))(outputs[0])
     np.testing.assert_allclose(gradient, outputs[0] - targets[0])  # 2 (f − y) / n
+
+
+@pytest.mark.parametrize("of", [lambda f: f, jax.jit, lambda f: jax.grad(lambda z, y: f(z, y).sum())])
+def test_labels_that_do_not_fit_are_refused_also_where_a_gradient_is_taken(of):
+    with pytest.raises(
+        ValueError, match=r"^labels has shape \(3, 1\) .* integers \[\*batch\] with \*batch = \[4\] as in logits"
+    ):
+        of(cross_entropy)(jnp.ones((4, 5)), jnp.zeros((3, 1), int))
+    with pytest.raises(ValueError, match=r"^labels has shape \(4,\) and dtype float32, it must be integers"):
+        of(cross_entropy)(jnp.ones((4, 5)), jnp.zeros(4))

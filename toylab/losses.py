@@ -3,10 +3,13 @@
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float, Integer
+
+from toylab.shapes import shaped
 
 
 @jax.custom_jvp
-def cross_entropy(logits: Array, labels: Array) -> Array:
+def cross_entropy(logits: Float[Array, "*batch n_classes"], labels: Integer[Array, "*batch"]) -> Float[Array, "*batch"]:
     """Cross-entropy in nats that keeps its relative precision where float32 log-softmax loses it.
 
     `−log softmax(z)_y = (t − z_y) + log1p(Σ_{j≠y} exp(z_j − t) + expm1(z_y − t))` with `t = max z`; where the label
@@ -34,7 +37,10 @@ def _cross_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Arra
     return loss, tangent
 
 
-def _shifted_terms(logits: Array, labels: Array) -> tuple[Array, Array, Array]:
+@shaped  # here and not on `cross_entropy`: gradients come through here too
+def _shifted_terms(
+    logits: Float[Array, "*batch n_classes"], labels: Integer[Array, "*batch"]
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"], Float[Array, "*batch n_classes"]]:
     """Σ_{j≠y} exp(z_j − t), z_y − t, and the terms of the sum (0 at the label), with t = max z."""
     top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     shifted, lost = _difference(logits, top)
@@ -56,13 +62,17 @@ def _difference(a: Array, b: Array) -> tuple[Array, Array]:
     return rounded, jax.lax.stop_gradient(jnp.where(jnp.isfinite(lost), lost, 0))
 
 
-def naive_cross_entropy(logits: Array, labels: Array) -> Array:
+@shaped
+def naive_cross_entropy(
+    logits: Float[Array, "*batch n_classes"], labels: Integer[Array, "*batch"]
+) -> Float[Array, "*batch"]:
     """`−log softmax(z)_y` as usually written. In float32 it rounds to 0 from a margin of 17 on: softmax collapse
     (Prieto et al. 2025, arXiv 2501.04697), kept to study exactly that. Shapes as in `cross_entropy`."""
     log_probabilities = jax.nn.log_softmax(logits, axis=-1)
     return -jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
 
 
-def squared_error(outputs: Array, targets: Array) -> Array:
+@shaped
+def squared_error(outputs: Float[Array, "*#batch #n"], targets: Float[Array, "*#batch #n"]) -> Float[Array, "*batch"]:
     """`mean_j (f_j − y_j)²` over the last axis: [..., n] and [..., n] → [...]."""
     return jnp.mean((outputs - targets) ** 2, axis=-1)
