@@ -70,22 +70,26 @@ def test_a_task_a_model_an_analyzer_and_an_experiment_are_added_as_written(place
     assert (place / "results" / "parity" / "figures" / "progress.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_first_sweep_has_the_axes_that_it_prints(place, capsys):
     names = execute("index", place)
     assert names["sweep"].measures["loss"].shape == (2, 3) and names["sweep"].params["W"].shape == (2, 3, 5, 2)
 
 
+@pytest.mark.slow
 def test_a_config_is_a_pytree_as_the_page_says(place, capsys):
     names = execute("idea", place)
     said = capsys.readouterr().out
     assert "True False" in said and names["trajectory"].params["W"].shape == (3, 3, 5, 2)
 
 
+@pytest.mark.slow
 def test_what_was_written_is_read_back_without_knowing_the_format(place, capsys):
     names = execute("disk", place)
     assert names["sweep"].steps.tolist() == [0, 20, 40] and "sweep.json" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_weights_go_out_and_come_back(place, capsys):
     names = execute("weights", place)
     assert "[1 9]" in capsys.readouterr().out

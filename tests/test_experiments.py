@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = sorted(path.stem for path in (REPOSITORY / "experiments").glob("*.py") if path.stem != "__init__")
 COMMITTED = sorted(path.parent.name for path in (REPOSITORY / "results").glob("*/claims.json"))
 SCALES = ("smoke", "cpu", "paper")
-FAST = {"grokking", "superposition"}  # the others are run among the slow tests: nearly all of it is compiling
+FAST = {"grokking"}  # the others are run among the slow tests: nearly all of it is compiling
 SMALL = ("manifest.json", "measures.npz", "claims.json", "claims.md", "figures")
 
 

@@ -21,6 +21,7 @@ from toylab.analysis.llc import (
 )
 from toylab.base import Config, Run
 
+pytestmark = pytest.mark.slow  # samplers take their thousands of steps
 EIGS = np.array([1.0, 0.5, 0.1, 0.02, 0.001, 0.0])
 COARSE = SGLD(nbeta=100.0, gamma=1.0, eps=0.02, chains=64, burn_in=1000, draws=4000)
 

@@ -38,6 +38,7 @@ def loop_rqi(E, ddof):
     return np.mean(found), len(found)
 
 
+@pytest.mark.slow
 def test_rqi_by_the_authors_loops_and_their_variance():
     E = np.array([0.0, 1.03, 1.94, 3.1, 4, 5.02, 5.91, 7.15, 8, 9.2])
     assert rep.rqi(LINE) == 1 and rep.pairs(10).joined.shape[0] == loop_rqi(LINE, 1)[1]
@@ -98,6 +99,7 @@ def test_the_effective_loss_pulls_numbers_on_a_line():
         np.testing.assert_allclose((path[-1] ** 2).sum(), Z, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_ranks_of_known_features():
     with jax.enable_x64():
         basis = np.linalg.qr(RNG.standard_normal((60, 5)) - 0)[0]
@@ -118,6 +120,7 @@ def test_ranks_of_known_features():
         assert probe_accuracies(features, labels, 2, held)[-1] == pytest.approx(plain)
 
 
+@pytest.mark.slow
 def test_cka_is_blind_to_rotation_scale_and_shift():
     with jax.enable_x64():
         x, y = RNG.standard_normal((30, 6)), RNG.standard_normal((30, 4))
@@ -129,6 +132,7 @@ def test_cka_is_blind_to_rotation_scale_and_shift():
         assert float(rep.alignment(np.eye(4), np.ones((4, 4)), centred=False)) == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_the_tangent_kernel_of_a_linear_and_of_a_small_network():
     with jax.enable_x64():
         x = RNG.standard_normal((5, 3))

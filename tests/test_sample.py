@@ -63,6 +63,7 @@ def test_loss_and_gradient_are_those_of_the_plain_form(n_points):
     assert measured["test_loss"] == pytest.approx(float(plain(params, data["test"])), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_runs_in_a_vmap_keep_their_own_sample_and_gradient():
     task = FixedSample(n_features=30, n_points=BLOCK + 50, n_test=20, density=0.1)
     keys = jax.random.split(KEY, 3)

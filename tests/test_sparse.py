@@ -8,7 +8,7 @@ import pytest
 from toylab import configs as cfg
 from toylab import sweep
 from toylab.base import Config
-from toylab.lanes import Plan
+from toylab.plan import Plan
 from toylab.models import Net, ToyModel
 from toylab.optim import AdamW
 from toylab.sweep import Spec
