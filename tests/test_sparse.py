@@ -8,9 +8,9 @@ import pytest
 from toylab import configs as cfg
 from toylab import sweep
 from toylab.base import Config
-from toylab.plan import Plan
 from toylab.models import Net, ToyModel
 from toylab.optim import AdamW
+from toylab.plan import Plan
 from toylab.sweep import Spec
 from toylab.tasks import OneHotFeatures, SparseFeatures
 
