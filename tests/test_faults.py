@@ -165,9 +165,10 @@ def start(arguments):
 
 
 def stopped(arguments, n_signals=1):
-    """Runs until it shows its first line and asks it to stop, once or twice."""
+    """Runs until it shows its first line about training and asks it to stop, once or twice."""
     process = start(arguments)
-    process.stdout.readline()
+    while (line := process.stdout.readline()) and not line.startswith("step "):
+        pass
     process.terminate()
     assert process.stderr.readline() == "stopping after the points in hand; once more ends at once\n"
     if n_signals == 2:
