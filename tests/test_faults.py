@@ -111,7 +111,10 @@ def killed(tmp_path_factory):
         wait_until(lambda enough=enough: n_chunks(broken) >= enough, process)
         if n % 2:
             wait_until(lambda: list(broken.glob("*/writing-*")), process)
-        time.sleep(moments.uniform(0, 0.3 if n % 2 else 1.0) * pace)
+            time.sleep(moments.uniform(0, 0.3) * pace)
+        else:  # chunks are written while training goes on, so between two saves there is little time
+            time.sleep(moments.uniform(0, 1.0) * pace)
+            wait_until(lambda: not list(broken.glob("*/writing-*")), process)
         process.kill()
         assert process.wait() == -signal.SIGKILL, "the run was over before it could be killed: make it longer"
         process.stdout.close()
@@ -122,7 +125,7 @@ def killed(tmp_path_factory):
 
 def test_kills_fell_into_training_and_into_saves(killed):
     in_save = [moment.in_save for moment in killed.after]
-    assert 2 <= sum(in_save) <= 9 and len(killed.after[-1].chunks) > 10, in_save
+    assert 2 <= sum(in_save) <= 10 and len(killed.after[-1].chunks) > 10, in_save
 
 
 def test_no_committed_point_is_lost_by_a_kill(killed):

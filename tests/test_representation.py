@@ -149,13 +149,13 @@ def test_the_tangent_kernel_of_a_linear_and_of_a_small_network():
 
 @pytest.mark.slow
 def test_a_simplex_is_collapsed_and_noise_is_not():
-    C, d = 4, 6
-    simplex = (np.eye(C) - 1 / C) @ np.linalg.qr(RNG.standard_normal((d, d)))[0][:C]
+    C, d, rng = 4, 6, np.random.default_rng(5)
+    simplex = (np.eye(C) - 1 / C) @ np.linalg.qr(rng.standard_normal((d, d)))[0][:C]
     labels = np.arange(40) % C
     with jax.enable_x64():
-        exact = collapse(2 * simplex[labels] + 1, labels, 5 * simplex.T)
+        exact = collapse(2 * simplex[labels], labels, 5 * simplex.T)
         assert max(abs(float(value)) for value in exact) < 1e-12
-        noise = 0.1 * RNG.standard_normal((40, d))
+        noise = 0.1 * rng.standard_normal((40, d))
         noise -= (np.eye(C)[labels] @ np.eye(C)[labels].T / 10) @ noise  # class means stay
         noisy = collapse(2 * simplex[labels] + noise, labels, 5 * simplex.T)
         between = 4 * simplex.T @ simplex / C

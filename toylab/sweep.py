@@ -179,15 +179,16 @@ def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:
 
 
 def bytes_needed(configs: Sequence[Config], spec: Spec) -> int:
-    """What the saved points of a sweep and its resume points take at most on disk: slow steps make a chunk, and so a
-    resume point, of every saved point."""
+    """What the saved points of a sweep and its resume points take at most on disk: slow steps make a chunk of every saved
+    point, and about every eighth chunk keeps its resume point."""
     families = Counter(cfg.family(config) for config in configs)
     first = {cfg.family(config): config for config in reversed(configs)}
     total = 0
     for family, n_runs in families.items():
         state = shapes(first[family])
         kept = {name: leaf for name, leaf in state.params.items() if spec.keep is None or name in spec.keep}
-        total += n_runs * len(spec.saves) * (_n_bytes(kept) + _n_bytes(state))
+        n_states = min(len(spec.saves) // store.EVERY + store.NEWEST + 2, len(spec.saves))
+        total += n_runs * (len(spec.saves) * _n_bytes(kept) + n_states * _n_bytes(state))
     return total
 
 

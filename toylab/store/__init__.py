@@ -1,7 +1,18 @@
 """The only code that touches disk: chunks of saved points (Orbax), manifests, locks, tables (parquet), measures (npz).
 Nothing is ever unpickled."""
 
-from toylab.store.chunk import SCHEMA, Writer, chunks, has_state, newest_sound_chunk, read_chunk, read_info, write_chunk
+from toylab.store.chunk import (
+    EVERY,
+    NEWEST,
+    SCHEMA,
+    Writer,
+    chunks,
+    has_state,
+    newest_sound_chunk,
+    read_chunk,
+    read_info,
+    write_chunk,
+)
 from toylab.store.errors import Damaged, InUse, Lost, Refused, StoreError, first_line, newer, size
 from toylab.store.files import (
     NAMES,
@@ -19,8 +30,8 @@ from toylab.store.files import (
 from toylab.store.locks import is_locked, locked, make_folder, owner
 
 __all__ = [
-    "NAMES", "SCHEMA", "Arrays", "Column", "Damaged", "InUse", "Lost", "Refused", "Repeated", "StoreError", "Stretches",
-    "Writer", "chunks", "first_line", "has_state", "is_locked", "locked", "make_folder", "newer", "newest_sound_chunk",
-    "owner", "read_arrays", "read_chunk", "read_info", "read_json", "size", "write_arrays", "write_chunk", "write_json",
-    "write_table", "write_text",
+    "EVERY", "NAMES", "NEWEST", "SCHEMA", "Arrays", "Column", "Damaged", "InUse", "Lost", "Refused", "Repeated",
+    "StoreError", "Stretches", "Writer", "chunks", "first_line", "has_state", "is_locked", "locked", "make_folder",
+    "newer", "newest_sound_chunk", "owner", "read_arrays", "read_chunk", "read_info", "read_json", "size",
+    "write_arrays", "write_chunk", "write_json", "write_table", "write_text",
 ]  # fmt: skip
