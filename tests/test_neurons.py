@@ -105,6 +105,7 @@ def test_inhibition_is_by_neurons_that_the_strong_feature_excites():
     assert without(W_in=[(0, 1, -1.0)])[0].any() and not without(W_in=[(0, 1, -1.0)])[1].any()
 
 
+@pytest.mark.slow
 def test_batch_axes_in_front_change_nothing():
     W_in, W_out = RNG.normal(size=(2, 3, 2, 6, 5))
     motif, inhibited = neurons.asymmetric(W_in, W_out)

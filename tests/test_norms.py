@@ -41,6 +41,7 @@ def test_no_names_or_a_taken_one(params):
         sum_of_squares(params)
 
 
+@pytest.mark.slow
 def test_pizza_models(reference):
     golden = json.loads((reference / "pizza" / "golden.json").read_text())["models"]
     assert golden
