@@ -89,6 +89,7 @@ def test_another_modulus_is_refused(foreign, tmp_path):
         page.files(tmp_path, "cpu")
 
 
+@pytest.mark.slow
 def test_a_number_that_is_not_theirs_fails_its_claim_alone(reference, tmp_path):
     """Model A beside its authors' numbers with the symmetricity moved by twice the tolerance."""
     (tmp_path / "pizza").mkdir()
