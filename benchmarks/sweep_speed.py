@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def config(model: str, seed: int) -> Config:
 # --- lanes
 
 
-def lanes(model: str, widths: tuple[int, ...], keep: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+def lanes(model: str, widths: tuple[int, ...], keep: tuple[str, ...] | None = ()) -> list[dict[str, Any]]:
     """Runs per hour by width of a lane, saved points included; the second of two trainings, the first compiles."""
     steps, rows = TIMED_STEPS[model], []
     for width in widths:
@@ -186,12 +185,6 @@ def report(result: dict[str, Any]) -> None:
     print(f"- runs.parquet of {said}")
 
 
-def accelerator() -> Iterator[dict[str, Any]]:
-    """256 transformers of 10,000 steps in one program; what saving costs, from trainings with and without points."""
-    rows = lanes("transformer", (16, 64, 256), keep=None)  # type: ignore[arg-type]
-    yield from rows
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--processes", type=int, default=8, help="single-run processes that are timed (default 8)")
@@ -204,7 +197,7 @@ def main() -> None:
     if jax.default_backend() == "cpu":
         result["virtual_devices"] = over_virtual_devices(os.cpu_count() or 2)
     else:
-        result["lanes"] += accelerator()
+        result["lanes"] += lanes("transformer", (16, 64, 256), keep=None)
     result["against_processes"] = [
         against_processes(32, given.processes, (64, 128, N_RUNS), ray),
         against_processes(128, given.processes, (N_RUNS,), False),

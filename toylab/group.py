@@ -34,9 +34,7 @@ class Progress:
     runs: tuple[str, ...] = ()  # [R] names
     steps: tuple[int, ...] = ()  # [t]: where the measures were taken
     committed: int | None = None  # the step of the newest chunk known to be on the disk; None before the first
-    diverged: tuple[
-        int | None, ...
-    ] = ()  # of each run: the step of the first point at which its params were not finite
+    diverged: tuple[int | None, ...] = ()  # [R]: the step of the first point at which its params were not finite
 
 
 def run_group(

@@ -153,12 +153,11 @@ def raise_failures(folder: Path, failures: Mapping[str, str], n_groups: int, com
     """Failed, if any group did: which and why, what is safe, and what to type."""
     if failures:
         said = "; ".join(f"{name}: {line}" for name, line in failures.items())
-        others = (
-            f"The other {n_groups - len(failures)} are finished" if len(failures) < n_groups else "No other was asked"
-        )
+        n_others = n_groups - len(failures)
+        others = f"The other {n_others} are finished, and what" if n_others else "What"
         again = f", then: {command}" if command else " and run the same again"
         raise Failed(
-            f"{len(failures)} of {n_groups} groups of {folder} failed ({said}). {others}, and what these had committed is "
+            f"{len(failures)} of {n_groups} groups of {folder} failed ({said}). {others} these had committed is "
             f"kept; their {FAILED} has the details. Mend the cause{again}."
         )
 
