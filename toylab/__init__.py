@@ -9,9 +9,12 @@ grids       grids, zips and unions of configs · describe  the same from texts a
 preview     what a sweep takes, told before anything is compiled · memory  a lane's bytes on the device, estimated
 cayley      the tables of finite groups
 importers   weights from elsewhere, by named layouts → (net, params)
-sweep       configs → groups → store, and back · group  one group to completion · lanes  how runs share the device
+sweep       configs → groups → store · group  one group to completion · lanes  how runs share the devices
+plan        a group's width, beats and chunks, measured once · manifest  what it is, written down · chunks  it as arrays
 records     a sweep read back: source  its groups · selection  by columns · table  in one table · status  how far it is
 cluster     the same groups on many machines, by Ray · processes  by processes that share a folder, jax.distributed
+company     which of these trains beside this process · watch  display, signals, log · events  TensorBoard
+shapes      array functions that refuse, in a sentence, what does not fit
 store       the only code that touches disk
 analysis    array functions, and analyzers mapped over runs and saved points by `analyze`
 lab         what a lab page is: parts, measures, claims · stages  its three stages: train, analyze, draw
