@@ -113,6 +113,18 @@ def test_short_of_memory_a_group_goes_on_from_its_last_chunk_at_half_the_width(t
     assert only(tmp_path).manifest["plan"]["lane"] == 2
 
 
+def test_a_given_width_that_never_fits_is_narrowed_and_can_be_given_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("toylab.plan.SHORT_STEPS", 0)  # the width is tried before the first step
+    short_of_memory(monkeypatch, widest=2)
+    configs = [CALM, tiny(2), tiny(3)]
+    sweep.run(configs, Spec(saves=SAVES[:3]), tmp_path, lane=4)
+    sweep.run(configs, Spec(saves=SAVES), tmp_path, lane=4)
+    (narrowed,) = only(tmp_path).manifest["narrowed"]
+    assert narrowed["step"] is None and narrowed["lane"] == [4, 2] and only(tmp_path).manifest["plan"]["lane"] == 2
+    with pytest.raises(store.Refused, match="lane: 4 → 8"):
+        sweep.run(configs, Spec(saves=SAVES), tmp_path, lane=8)
+
+
 def test_a_run_that_does_not_fit_alone_says_what_is_safe(tmp_path, monkeypatch):
     short_of_memory(monkeypatch, widest=0, after=4)
     with pytest.raises(store.StoreError, match=r"a single run does not fit.*Everything up to step 35 is safe"):
@@ -183,17 +195,17 @@ def test_a_sweep_is_resumed_as_it_was_cut(tmp_path):
     assert [len(group.runs) for group in sweep.load(tmp_path)] == [2, 1]
 
 
-def test_groups_of_the_same_shapes_share_the_first_ones_plan(tmp_path, monkeypatch):
+def test_groups_of_the_same_shapes_share_the_first_ones_width(tmp_path, monkeypatch):
     asked = []
 
     def chosen(configs, saves, probes, keep, lane):
-        asked.append(len(configs))
-        return Plan(len(configs), 2, 4)
+        asked.append((len(configs), lane))
+        return Plan(lane or len(configs), 2, 4)
 
     monkeypatch.setattr("toylab.manifest.choose_plan", chosen)
     configs = [*(tiny(seed) for seed in range(4)), *(tiny(seed, n_train=61) for seed in range(5))]
     sweep.run(configs, Spec(saves=(0, 5)), tmp_path, group_size=4)
-    assert asked == [4, 1]  # the second group of 4 has the first's plan; of the last a lane would be mostly padding
+    assert asked == [(4, None), (4, 4), (1, None)]  # beat and chunk are each group's own; a lane of 4 for 1 is padding
 
 
 @pytest.mark.parametrize("name", ["sweep.json", "*/manifest.json"])

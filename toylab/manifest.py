@@ -73,7 +73,8 @@ def read_or_decide(
     manifest = read(folder)
     old = {name: manifest[name] for name in asked}
     if lane is not None:
-        old["lane"], asked["lane"] = manifest["plan"]["lane"], lane
+        begun_with = manifest["narrowed"][0]["lane"][0] if manifest.get("narrowed") else manifest["plan"]["lane"]
+        old["lane"], asked["lane"] = begun_with, lane
     if len(old["configs"]) != len(asked["configs"]):
         old["runs"], asked["runs"] = (len(side.pop("configs")) for side in (old, asked))
     if changed := cfg.differences(old, asked):

@@ -78,6 +78,8 @@ def choose_plan(
         return Plan(lane or each * shards, at_once, at_once, shards)
     widths = [lane] if lane else _widths(len(configs), shards)
     seconds = _seconds_by_width(configs, widths, shards, probes, keep, at_once)
+    if not seconds:  # `lane` does not fit: the group will halve it, and say so
+        return Plan(widths[0], 1, 1, shards)
     width = min(seconds, key=lambda width: seconds[width])
     kept = [leaf for name, leaf in state.params.items() if keep is None or name in keep]
     point_bytes = len(configs) * sum(leaf.size * leaf.dtype.itemsize for leaf in kept)
@@ -118,7 +120,7 @@ def _seconds_by_width(
         try:
             step = _seconds_a_step(configs, width, shards, tuple(probes.items()), keep, beat)
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
-            if len(widths) == 1 or width == shards or not is_out_of_memory(error):
+            if width == shards or not is_out_of_memory(error):
                 raise
             continue
         seconds[width] = step * -(-len(configs) // width)

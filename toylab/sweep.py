@@ -81,29 +81,27 @@ def run(
 ) -> None:
     """Trains every group of the sweep into `folder/<group>/`, one after another. Call it again to go on.
 
-    `plan` fixes lane, beat and chunk, `lane` the width alone; otherwise groups of the same shapes and saved points take
-    over the plan that was measured for the first of them. A group that fails is told in its failed.json, the others are
-    trained, and Failed is raised at the end. `command`: what to type to go on, for the record.
+    `plan` fixes lane, beat and chunk, `lane` the width alone; otherwise groups of the same shapes take over the width that
+    was measured for the first of them. A group that fails is told in its failed.json, the others are trained, and Failed is
+    raised at the end. `command`: what to type to go on, for the record.
     """
     named = begin(configs, folder, group_size, command)
-    plans: dict[Any, Plan] = {}
+    widths: dict[Any, int] = {}
     failures = {}
     for name, members in named.items():
-        alike = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), jax.tree.leaves(shapes(members[0])))
-        measured = plans.get(tuple(alike))
-        if measured and measured.lane > 2 * len(members):  # most of a lane would be padding
-            measured = None
+        alike = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(shapes(members[0])))
+        width = lane or widths.get(alike)
+        if not lane and width and (width > 2 * len(members) or (folder / name / "manifest.json").exists()):
+            width = None  # most of a lane would be padding, or the group was begun in a width of its own
         try:
-            run_group(
-                members, spec, folder / name, plan=plan or measured, lane=lane, report=report, interrupted=interrupted
-            )
+            run_group(members, spec, folder / name, plan=plan, lane=width, report=report, interrupted=interrupted)
         except (store.StoreError, Interrupted):
             raise
         except Exception as error:
             failures[name] = record_failure(folder / name, error)
         else:
             (folder / name / FAILED).unlink(missing_ok=True)
-            plans[tuple(alike)] = Plan(**read_manifest(folder / name)["plan"])
+            widths[alike] = read_manifest(folder / name)["plan"]["lane"]
     raise_failures(folder, failures, len(named), command)
 
 
