@@ -10,7 +10,7 @@ preview     what a sweep takes, told before anything is compiled · memory  a la
 cayley      the tables of finite groups
 importers   weights from elsewhere, by named layouts → (net, params)
 sweep       configs → groups → store · group  one group to completion · lanes  how runs share the devices
-plan        a group's width, beats and chunks, measured once · manifest  what it is, written down · chunks  it as arrays
+plan        a group's width, beats and chunks, measured once · manifest  what it is, written down · history  what it saved
 records     a sweep read back: source  its groups · selection  by columns · table  in one table · status  how far it is
 cluster     the same groups on many machines, by Ray · processes  by processes that share a folder, jax.distributed
 company     which of these trains beside this process · watch  display, signals, log · events  TensorBoard

@@ -11,7 +11,7 @@ import numpy as np
 from toylab import configs as cfg
 from toylab import store
 from toylab.base import Config, Trajectory
-from toylab.chunks import Arrays, blank, flat_state, joined, read_chunks, state_of
+from toylab.history import Arrays, blank, flat_state, joined, read_chunks, state_of
 from toylab.lanes import Lane, first_state, stacked
 from toylab.manifest import Spec, read_or_decide, record_narrowing
 from toylab.plan import Plan, is_out_of_memory

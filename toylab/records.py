@@ -11,7 +11,7 @@ import numpy as np
 from toylab import configs as cfg
 from toylab import manifest, store
 from toylab.base import Params
-from toylab.chunks import Arrays, blank
+from toylab.history import Arrays, blank
 from toylab.selection import column_of, either, matches, said, values_of
 from toylab.source import Group, Source, read_group
 

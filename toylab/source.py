@@ -9,7 +9,7 @@ import numpy as np
 
 from toylab import configs as cfg
 from toylab import manifest
-from toylab.chunks import Arrays, joined, read_chunks
+from toylab.history import Arrays, joined, read_chunks
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""A group's chunks as arrays: read in order and without a hole, joined, and the state to go on from as a flat dict."""
+"""What a group has saved, as arrays: its chunks read in order and without a hole, joined, and the state to go on from as a
+flat dict. How one chunk is written and read stands in store/chunk.py."""
 
 from collections.abc import Sequence
 from pathlib import Path
