@@ -23,7 +23,7 @@ from functools import partial
 
 import numpy as np
 
-from toylab.analysis import fourier, norms, progress
+from toylab.analysis import fourier, norms, progress, transitions
 from toylab.base import Config
 from toylab.lab import Claim, Measures
 from toylab.models import Net, Transformer
@@ -86,16 +86,8 @@ HALF_CHANCE = np.log(113) / 2  # nats: half the loss of guessing, which no memor
 
 
 def phases(m: Measures) -> np.ndarray:
-    """[R, 3]: the steps at which memorisation, circuit formation and cleanup end (nan: not reached).
-
-    Memorisation ends where the test loss peaks; circuit formation where it first falls below half the loss of guessing;
-    cleanup where the sum of squared weights has lost 95 % of all it will lose (by eye in the paper: 1.4k, 9.4k, 14k)."""
-    test = np.where(m.valid, m["test_loss"], -np.inf)
-    formed = after_peak(m, m["test_loss"] < HALF_CHANCE)
-    weights = m["weights/sum_of_squares/total"]
-    end = m.last("weights/sum_of_squares/total")
-    lost = weights <= end[:, None] + 0.05 * (np.nanmax(weights, axis=1) - end)[:, None]
-    return np.stack([m.steps[test.argmax(axis=1)], formed, after(m, lost, formed)], axis=1)
+    """[R, 3]: the steps at which memorisation, circuit formation and cleanup end (nan: not reached)."""
+    return transitions.grokking_phases(m.steps, m["test_loss"], m["weights/sum_of_squares/total"], n_classes=113)
 
 
 def after(m: Measures, true: np.ndarray, step: np.ndarray) -> np.ndarray:

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "describe": "grids configs",
     "job": "describe lab stages sweep",
     "preview": "job memory status manifest plan sweep store configs",
-    "lab": "",
+    "lab": "analysis",
     "stages": "lab sweep analysis store configs train plots",
     "experiments": "cayley lab grids sweep analysis importers plots tasks models optim losses",
     "run_sweep": "experiments describe job preview lab stages watch events status sweep company analysis store configs",

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from toylab.analysis.transitions import first_step
 from toylab.base import Analyzer, Config
 
 Arrays = dict[str, np.ndarray]
@@ -35,8 +36,7 @@ class Measures(dict[str, np.ndarray]):
 
     def first_step(self, true: np.ndarray) -> np.ndarray:
         """[R]: the first saved step at which `true` [R, T] holds; nan where it never does."""
-        true = true & self.valid
-        return np.where(true.any(axis=1), self.steps[true.argmax(axis=1)], np.nan)
+        return first_step(self.steps, true & self.valid)
 
     def runs(self, which: np.ndarray) -> "Measures":
         """The measures of some runs: a mask [R] or indices."""
