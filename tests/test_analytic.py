@@ -78,7 +78,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match=r"^p is 8: the network of the largest margin is known for odd p\.$"):
         analytic.max_margin_network(8)
     with pytest.raises(
-        ValueError, match=r"^u, v and w have shapes \(4, 7\), \(4, 7\) and \(7, 4\): all must be \[N, p\]"
+        ValueError, match=r"^w has shape \(7, 4\) .* real numbers \[N, p\] with N = 4 and p = 7 as in u$"
     ):
         net = analytic.gromov(7, 4)
         analytic.normalised_margin(net.u, net.v, net.w.T)

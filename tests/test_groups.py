@@ -168,7 +168,13 @@ def test_what_does_not_fit_is_refused():
         groups.report(NET, params | {"W_U": params["W_U"].at[0, 0].set(jnp.nan)}, "alternating", 4)
     with pytest.raises(ValueError, match=r"^similarity has 1 checkpoints: an order of learning needs at least 2\.$"):
         groups.order_learned(np.zeros((1, 3)), np.ones(3, bool))
-    with pytest.raises(ValueError, match=r"^train is float32 of shape \(12, 12\): it must be bool"):
+    with pytest.raises(
+        ValueError, match=r"^train has shape \(12, 12\) and dtype float32, it must be booleans \[g, g\]$"
+    ):
         groups.measure(NET, params, A4, np.ones((12, 12), np.float32))
     with pytest.raises(ValueError, match=r"^logits has shape \(6, 6, 6\): it must be \[g, g, g\] with g = 12"):
         groups.logit_similarity(np.zeros((6, 6, 6)), A4)
+    with pytest.raises(
+        ValueError, match=r"^key has shape \(4,\): it must be \[K\] with K = 3, the number of irreps\.$"
+    ):
+        groups.logit_losses(np.zeros((12, 12, 12)), A4, np.ones(4, bool), np.ones((12, 12), bool))

@@ -169,10 +169,12 @@ def test_a_simplex_is_collapsed_and_noise_is_not():
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(
-        ValueError, match=r"^train is int64 of shape \(55,\): it must be bool \[55\], the pairs i ≤ j < 10"
+        ValueError, match=r"^train has shape \(55,\) and dtype int64, it must be booleans \[p\*\(p\+1\)//2\]$"
     ):
         rep.ideal_accuracy(10, np.ones(55, np.int64))
-    with pytest.raises(ValueError, match=r"^x has shape \(3, 2\) and y \(4, 2\): they must be \[n, d\] and \[n, e\]"):
+    with pytest.raises(ValueError, match=r"^train has shape \(54,\), it must be booleans \[55\], the pairs i ≤ j < 10"):
+        rep.ideal_accuracy(10, np.ones(54, bool))
+    with pytest.raises(ValueError, match=r"^y has shape \(4, 2\) .* real numbers \[n, e\] with n = 3 as in x$"):
         rep.linear_cka(np.zeros((3, 2)), np.zeros((4, 2)))
-    with pytest.raises(ValueError, match=r"^x, labels and W have shapes \(3, 2\), \(3,\) and \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"^W has shape \(3, 2\) .* real numbers \[d, C\] with d = 2 as in x$"):
         rep.neural_collapse(np.zeros((3, 2)), np.zeros(3, int), np.zeros((3, 2)))

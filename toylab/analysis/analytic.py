@@ -11,17 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Integer, Real
 
 from toylab.analysis.fourier import floating
 from toylab.base import Params, Run
+from toylab.shapes import shaped
 
 
 class SquaredNet(NamedTuple):
     """The rows of N neurons, [N, p] each."""
 
-    u: Array | np.ndarray
-    v: Array | np.ndarray
-    w: Array | np.ndarray
+    u: Float[Array | np.ndarray, "N p"]
+    v: Float[Array | np.ndarray, "N p"]
+    w: Float[Array | np.ndarray, "N p"]
 
     def params(self) -> dict[str, np.ndarray]:
         """As params of `ModularMLP(d_vocab=p, d_vocab_out=p, d_model=N, d_mlp=N, activation="quadratic")`."""
@@ -33,13 +35,19 @@ class SquaredNet(NamedTuple):
 class Waves(NamedTuple):
     """Of each neuron, [N]."""
 
-    frequency: Array  # int, 1 to p//2: where u, v and w together have most energy
-    share: Array  # of their energy apart from the mean, that of this frequency; the least of the three
-    phase: Array  # θ_u + θ_v − θ_w at this frequency, radians in (−π, π]
+    frequency: Integer[Array, " N"]  # 1 to p//2: where u, v and w together have most energy
+    share: Float[Array, " N"]  # of their energy apart from the mean, that of this frequency; the least of the three
+    phase: Float[Array, " N"]  # θ_u + θ_v − θ_w at this frequency, radians in (−π, π]
 
 
+@shaped
 def gromov(
-    p: int, n: int, *, seed: int = 0, frequencies: ArrayLike | None = None, phases: ArrayLike | None = None
+    p: int,
+    n: int,
+    *,
+    seed: int = 0,
+    frequencies: Integer[ArrayLike, " n"] | None = None,
+    phases: Real[ArrayLike, "n 2"] | None = None,
 ) -> SquaredNet:
     """Gromov 2023's solution: n neurons u(a) = cos(2πσa/p + φ₁), v(b) = cos(2πσb/p + φ₂), w(c) = cos(2πσc/p + φ₁ + φ₂).
 
@@ -53,8 +61,9 @@ def gromov(
     drawn = np.random.default_rng(seed).uniform(-np.pi, np.pi, (n, 2))
     sigma = np.arange(n) % (p - 1) + 1 if frequencies is None else np.asarray(frequencies)
     phi = drawn if phases is None else np.asarray(phases, float)
-    if sigma.shape != (n,) or phi.shape != (n, 2):
-        raise ValueError(f"frequencies has shape {sigma.shape} and phases {phi.shape}: they must be [n] and [n, 2].")
+    if len(sigma) != n or len(phi) != n:
+        shapes = f"frequencies has shape {sigma.shape} and phases {phi.shape}"
+        raise ValueError(f"{shapes}: they must be [n] and [n, 2] with n = {n}.")
     angle = 2 * np.pi * (sigma[:, None] * np.arange(p) % p) / p
     first, second = phi[:, :1], phi[:, 1:]
     return SquaredNet(np.cos(angle + first), np.cos(angle + second), np.cos(angle + first + second))
@@ -83,46 +92,52 @@ def max_margin(p: int) -> float:
     return float(np.sqrt(2 / 27) / (np.sqrt(p) * (p - 1)))
 
 
-def logits(u: ArrayLike, v: ArrayLike, w: ArrayLike) -> Array:
+@shaped
+def logits(u: Real[ArrayLike, "N p"], v: Real[ArrayLike, "N p"], w: Real[ArrayLike, "N p"]) -> Float[Array, "p p p"]:
     """f_c(a, b) = Σ_i (u_i[a] + v_i[b])² w_i[c]: [N, p] each → [p, p, p]."""
-    u, v, w = _rows(u, v, w)
+    u, v, w = floating(u), floating(v), floating(w)
     hidden = (u.T[:, None] + v.T[None]) ** 2  # [a, b, N]
     return jnp.matmul(hidden, w, precision="highest")
 
 
-def accuracy(cube: ArrayLike) -> Array:
+@shaped
+def accuracy(cube: Real[ArrayLike, "p p p"]) -> Float[Array, ""]:
     """Share of the pairs whose largest logit is that of a + b mod p, logits [p, p, p]."""
     cube = floating(cube)
     return (jnp.argmax(cube, axis=-1) == _sums(len(cube))).mean(dtype=cube.dtype)
 
 
-def normalised_margin(u: ArrayLike, v: ArrayLike, w: ArrayLike) -> Array:
+@shaped
+def normalised_margin(
+    u: Real[ArrayLike, "N p"], v: Real[ArrayLike, "N p"], w: Real[ArrayLike, "N p"]
+) -> Float[Array, ""]:
     """min over (a, b) and c ≠ a + b of f_{a+b} − f_c, over Σ_i (‖u_i‖² + ‖v_i‖² + ‖w_i‖²)^{3/2}: a scalar (Morwani et al.
     2023). Free of the scale of the weights, for f is cubic in them; below 0 where some pair is wrong."""
-    u, v, w = _rows(u, v, w)
+    u, v, w = floating(u), floating(v), floating(w)
     cube = logits(u, v, w)
     right = jnp.arange(len(cube)) == _sums(len(cube))[..., None]
     margin = jnp.where(right, cube, 0).sum(-1) - jnp.where(right, -jnp.inf, cube).max(-1)
     return margin.min() / jnp.sum(jnp.sum(u**2 + v**2 + w**2, axis=1) ** 1.5)
 
 
-def ipr(x: ArrayLike, r: int = 2) -> Array:
+@shaped
+def ipr(x: Real[ArrayLike, "N p"], r: int = 2) -> Float[Array, " N"]:
     """Inverse participation ratio of each row of x [N, p] in Fourier space: Σ_k (|F_k|/‖F‖)^{2r}, [N] (Gromov 2023).
 
     F is the half spectrum k = 0..p//2 (rfft), as in Doshi et al. 2023's code. A cosine of the
     circle of p has 1, white noise about 4/p for r = 2 (0.041 at p = 97). nan for a row of zeros.
     """
-    x = floating(x)
-    if x.ndim != 2 or r < 1:
-        raise ValueError(f"x has shape {x.shape} and r is {r}: they must be [N, p] and at least 1.")
-    power = jnp.abs(jnp.fft.rfft(x, axis=1)) ** 2
+    if r < 1:
+        raise ValueError(f"r is {r}: it must be at least 1.")
+    power = jnp.abs(jnp.fft.rfft(floating(x), axis=1)) ** 2
     return jnp.sum((power / power.sum(axis=1, keepdims=True)) ** r, axis=1)
 
 
-def waves(u: ArrayLike, v: ArrayLike, w: ArrayLike) -> Waves:
+@shaped
+def waves(u: Real[ArrayLike, "N p"], v: Real[ArrayLike, "N p"], w: Real[ArrayLike, "N p"]) -> Waves:
     """The frequency of each neuron, how pure it is, and how far its phases are from θ_u + θ_v = θ_w, where x = cos(2πka/p +
     θ_x). Morwani et al. 2023: at the largest margin share is 1, phase 0, and every frequency is used."""
-    spectra = jnp.fft.rfft(jnp.stack(_rows(u, v, w)), axis=-1)[..., 1:]  # [3, N, k]
+    spectra = jnp.fft.rfft(jnp.stack([floating(u), floating(v), floating(w)]), axis=-1)[..., 1:]  # [3, N, k]
     power = jnp.abs(spectra) ** 2
     k = jnp.argmax(power.sum(axis=0), axis=-1)
     total = power.sum(axis=-1)
@@ -134,13 +149,6 @@ def waves(u: ArrayLike, v: ArrayLike, w: ArrayLike) -> Waves:
 def _check(p: int) -> None:
     if p < 3:
         raise ValueError(f"p is {p}: the modulus must be at least 3.")
-
-
-def _rows(u: ArrayLike, v: ArrayLike, w: ArrayLike) -> tuple[Array, Array, Array]:
-    u, v, w = floating(u), floating(v), floating(w)
-    if u.ndim != 2 or not u.shape == v.shape == w.shape:
-        raise ValueError(f"u, v and w have shapes {u.shape}, {v.shape} and {w.shape}: all must be [N, p].")
-    return u, v, w
 
 
 def _sums(p: int) -> np.ndarray:

@@ -13,38 +13,42 @@ import numpy as np
 from jax import Array
 from jax.lax import dynamic_slice_in_dim
 from jax.typing import ArrayLike
+from jaxtyping import Float, Integer, Real
 
 from toylab.analysis.fourier import floating
 from toylab.analysis.modular_inputs import check_modulus
+from toylab.shapes import shaped
 
 
 class Components(NamedTuple):
     """A principal component analysis: `mean + scores @ directions` gives the rows back."""
 
-    mean: Array  # [d]
-    scores: Array  # [n, r], r = min(n, d), by falling variance
-    directions: Array  # [r, d], orthonormal rows
+    mean: Float[Array, " d"]
+    scores: Float[Array, "n r"]  # r = min(n, d), by falling variance
+    directions: Float[Array, "r d"]  # orthonormal rows
 
-    def pair(self, u: ArrayLike) -> tuple[Array, Array]:
+    def pair(self, u: Integer[ArrayLike, ""]) -> tuple[Float[Array, "n 2"], Float[Array, "2 d"]]:
         """Scores [n, 2] and directions [2, d] of circle u, from 0: components 2u and 2u+1."""
         return dynamic_slice_in_dim(self.scores, 2 * u, 2, 1), dynamic_slice_in_dim(self.directions, 2 * u, 2)
 
 
-def components(W_E: ArrayLike) -> Components:
+@shaped
+def components(W_E: Real[ArrayLike, "d_vocab d_model"]) -> Components:
     """The principal components of the rows of W_E [n, d], all of them centred together.
 
     Signs are the decomposition's, and components of (nearly) equal variance may turn into each other: compare planes,
     not vectors. ValueError unless there are at least two rows and two columns.
     """
     W_E = floating(W_E)
-    if W_E.ndim != 2 or min(W_E.shape) < 2:
+    if min(W_E.shape) < 2:
         raise ValueError(f"W_E has shape {W_E.shape}, it must be [d_vocab, d_model] with at least 2 of each")
     mean = W_E.mean(0)
     left, sizes, directions = jnp.linalg.svd(W_E - mean, full_matrices=False)
     return Components(mean, left * sizes, directions)
 
 
-def circularities(scores: ArrayLike, p: int) -> Array:
+@shaped
+def circularities(scores: Real[ArrayLike, "n r"], p: int) -> Float[Array, " r"]:
     """How close each of r components is to one wave over Z_p: [r] in [0, 1], for scores [n, r].
 
     With v = score / (‖score‖ √p), the norm over all n rows, the largest over k of 2 |Σ_t v_t e^{2πi kt/p}|², t running
@@ -58,13 +62,15 @@ def circularities(scores: ArrayLike, p: int) -> Array:
     return jnp.clip(power / jnp.where(norm > 0, norm, 1) ** 2 / p, 0, 1)
 
 
-def circularity_of(W_E: ArrayLike, p: int) -> Array:
+@shaped
+def circularity_of(W_E: Real[ArrayLike, "d_vocab d_model"], p: int) -> Float[Array, ""]:
     """The mean circularity of the first four principal components of W_E [n ≥ p, d]: a scalar in [0, 1]; p an odd prime."""
     check_modulus(p)
     return circularities(components(W_E).scores[:, :4], p).mean()
 
 
-def circle_frequency(scores: ArrayLike, p: int) -> Array:
+@shaped
+def circle_frequency(scores: Real[ArrayLike, "n 2"], p: int) -> Integer[Array, ""]:
     """The frequency k in 1 … (p−1)/2 that the two components [n, 2] of a circle run through together.
 
     The k of the largest |Σ_t z_t e^{∓2πi kt/p}| for z = first + i·second, over the first p rows and both signs: a turn in
@@ -78,7 +84,10 @@ def circle_frequency(scores: ArrayLike, p: int) -> Array:
     return jnp.maximum(size[:half], size[::-1][:half]).argmax() + 1
 
 
-def alone(W_E: Array, circles: ArrayLike, p: int) -> tuple[Array, Array]:
+@shaped
+def alone(
+    W_E: Real[Array, "*operands d_vocab d_model"], circles: Integer[ArrayLike, " m"], p: int
+) -> tuple[Real[Array, "m *operands d_vocab d_model"], Integer[Array, " m"]]:
     """W_E with each of the circles [m] alone, [m, *W_E.shape], and their frequencies [m].
 
     A circle's rows are the mean of all and its two components of each, the inverse of the analysis as the authors have it.
@@ -94,7 +103,10 @@ def alone(W_E: Array, circles: ArrayLike, p: int) -> tuple[Array, Array]:
     return jax.vmap(one)(jnp.asarray(circles))
 
 
-def explained(logits: ArrayLike, frequency: ArrayLike) -> dict[str, Array]:
+@shaped
+def explained(
+    logits: Real[ArrayLike, "p p d_vocab_out"], frequency: Integer[ArrayLike, ""]
+) -> dict[str, Float[Array, ""]]:
     """Shares of the variance of logits [p, p, ≥ p] over (a, b, c) that four formulas of one frequency k explain.
 
     With w = 2πk/p, S_c = cos wa + cos wb, S_s = sin wa + sin wb and w' = half of w mod p (Zhong et al. 2023):

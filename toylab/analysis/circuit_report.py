@@ -8,11 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
 
 from toylab.analysis.circles import circularities, components
 from toylab.analysis.fourier import key_frequencies, neuron_frequencies, spectrum, waves
-from toylab.analysis.modular_inputs import Inputs, inputs_of, number_table
+from toylab.analysis.modular_inputs import Inputs, Weights, inputs_of, number_table
 from toylab.analysis.modular_measures import (
     circle_fves,
     circularity,
@@ -22,6 +21,7 @@ from toylab.analysis.modular_measures import (
 from toylab.analysis.modular_networks import in_float64, in_own_dtype, last_logits, passable
 from toylab.base import Params
 from toylab.losses import cross_entropy
+from toylab.shapes import shaped
 
 SOLVED = 0.99  # accuracy over all pairs from which a circuit is spoken of; ours (released runs: 1, or .97 and less)
 EXPLAINED = 0.5  # FVE from which a circle's logits are called a clock or a pizza; ours
@@ -71,9 +71,8 @@ class CircuitReport(dict[str, Any]):
         return lines
 
 
-def circuit_report(
-    net: Any, params: Mapping[str, ArrayLike], *, p: int | None = None, n_tokens: int | None = None
-) -> CircuitReport:
+@shaped
+def circuit_report(net: Any, params: Weights, *, p: int | None = None, n_tokens: int | None = None) -> CircuitReport:
     """Everything about one network of a + b mod p, as a mapping that prints as a short report.
 
     p, n_tokens, separate    what it was asked, read from its weights or given (`modular_inputs.inputs_of`)
@@ -150,8 +149,9 @@ def _forward(net: Any, params: Params, inputs: Inputs) -> dict[str, Array]:
     }
 
 
+@shaped
 def ablations(
-    net: Any, params: Mapping[str, ArrayLike], inputs: Inputs, frequencies: list[int], loss: float
+    net: Any, params: Weights, inputs: Inputs, frequencies: list[int], loss: float
 ) -> dict[int, dict[str, float]]:
     """What is left over all pairs when a frequency is taken out of the rows of W_E, of either operand's own numbers."""
     if not frequencies:

@@ -5,15 +5,18 @@ A neuron that tests whether ab lies in a coset of a subgroup H reads each operan
 adds to the neuron is constant on the cosets of H or of a conjugate. How nearly so is the share of variance between cosets.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Integer, Real
 
 from toylab import cayley
 from toylab.analysis.fourier import floating
+from toylab.shapes import shaped
 
 MOST = 120  # elements of a group whose subgroups are all listed: S_5 has 156
 CONCENTRATED = 0.95  # ours
@@ -22,16 +25,17 @@ CONCENTRATED = 0.95  # ours
 class Cosets(NamedTuple):
     """Of each subgroup: its elements bool [S, g], and the coset [S, g] of each element, numbered from 0."""
 
-    subgroups: np.ndarray
-    left: np.ndarray  # aH
-    right: np.ndarray  # Ha
+    subgroups: Bool[np.ndarray, "S g"]
+    left: Integer[np.ndarray, "S g"]  # aH
+    right: Integer[np.ndarray, "S g"]  # Ha
 
     @property
-    def sizes(self) -> np.ndarray:
+    def sizes(self) -> Integer[np.ndarray, " S"]:
         return np.asarray(self.subgroups.sum(axis=1))
 
 
-def generated(table: np.ndarray, elements: list[int]) -> np.ndarray:
+@shaped
+def generated(table: Integer[np.ndarray, "g g"], elements: list[int]) -> Bool[np.ndarray, " g"]:
     """bool [g]: the subgroup that some elements generate."""
     inside = np.zeros(len(table), bool)
     inside[cayley.neutral(table)] = True
@@ -43,7 +47,8 @@ def generated(table: np.ndarray, elements: list[int]) -> np.ndarray:
     return inside
 
 
-def subgroups(table: np.ndarray) -> np.ndarray:
+@shaped
+def subgroups(table: Integer[np.ndarray, "g g"]) -> Bool[np.ndarray, "S g"]:
     """All subgroups as bool [S, g], by size, the trivial one and the whole group included: cyclic ones, and what each found
     generates with one more element. ValueError for groups of more than 120 elements: list those you want, `generated`."""
     g = len(table)
@@ -67,7 +72,8 @@ def subgroups(table: np.ndarray) -> np.ndarray:
     return masks[np.lexsort((*masks.T, masks.sum(axis=1)))]
 
 
-def cosets(table: np.ndarray, which: np.ndarray | None = None) -> Cosets:
+@shaped
+def cosets(table: Integer[np.ndarray, "g g"], which: Bool[np.ndarray, "S g"] | None = None) -> Cosets:
     """The left and right cosets of subgroups bool [S, g] (None: all but the trivial one and the whole group)."""
     if which is None:
         every = subgroups(table)
@@ -85,7 +91,8 @@ def cosets(table: np.ndarray, which: np.ndarray | None = None) -> Cosets:
     return Cosets(np.asarray(which), left, right)
 
 
-def concentration(x: ArrayLike, labels: np.ndarray) -> Array:
+@shaped
+def concentration(x: Real[ArrayLike, "g m"], labels: Integer[np.ndarray, "S g"]) -> Float[Array, "S m"]:
     """Share of the variance of functions x [g, m] over the group that lies between cosets, for each of S subgroups with
     coset numbers `labels` [S, g]: [S, m] in [0, 1]; 1 where and only where x is constant on every coset, nan where x is
     constant.
@@ -95,8 +102,6 @@ def concentration(x: ArrayLike, labels: np.ndarray) -> Array:
     elements that is (1 − concentration)·(g − 1)/(h − 1).
     """
     x = floating(x)
-    if x.ndim != 2 or labels.ndim != 2 or len(x) != labels.shape[1]:
-        raise ValueError(f"x has shape {x.shape} and labels {labels.shape}: they must be [g, m] and [S, g].")
     x = x - x.mean(axis=0)
     inside = labels[:, :, None] == labels[:, None, :]
     means = jnp.asarray(inside / inside.sum(axis=2, keepdims=True), x.dtype)  # [S, g, g]: onto the means of cosets
@@ -104,7 +109,10 @@ def concentration(x: ArrayLike, labels: np.ndarray) -> Array:
     return jnp.sum(between**2, axis=1) / jnp.sum(x**2, axis=0)
 
 
-def largest(shares: ArrayLike, sizes: np.ndarray, threshold: float = CONCENTRATED) -> Array:
+@shaped
+def largest(
+    shares: Real[ArrayLike, "S m"], sizes: Integer[ArrayLike, " S"], threshold: float = CONCENTRATED
+) -> Integer[Array, " m"]:
     """int [m]: for each neuron the subgroup of most elements on whose cosets it is concentrated (of several the first), −1
     where there is none."""
     shares = jnp.asarray(shares)
@@ -112,7 +120,12 @@ def largest(shares: ArrayLike, sizes: np.ndarray, threshold: float = CONCENTRATE
     return jnp.where(score.max(axis=0) > 0, jnp.argmax(score, axis=0), -1)
 
 
-def neurons(tables: dict[str, Array], found: Cosets, side: Literal["left", "right"] | None = None) -> dict[str, Array]:
+@shaped
+def neurons(
+    tables: Annotated[Mapping[str, ArrayLike], {"a": Real[ArrayLike, "g m"], "b": Real[ArrayLike, "g m"]}],
+    found: Cosets,
+    side: Literal["left", "right"] | None = None,
+) -> dict[str, Float[Array, "S m"]]:
     """Concentration of what operands a and b add to each neuron (`groups.tables`), [S, m] each: of a on right cosets Ha and
     of b on left cosets bH, as in Stander et al., or both on one side."""
     return {

@@ -70,4 +70,4 @@ def roundness(params: Params, run: Run) -> dict[str, Array]:
 def circles(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: frequency and logit FVEs of the first circles, each [4], or as many as there are."""
     p = task_modulus(run)
-    return circle_shares(run.config.net, params, run.data["tokens"], np.array(first_circles(params["W_E"])), p)
+    return circle_shares(run.config.net, params, run.data["tokens"], np.array(first_circles(params["W_E"]), int), p)

@@ -2,13 +2,26 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Integer, Num, Real
+
+from toylab.shapes import shaped
+
+Weights = Annotated[
+    Mapping[str, ArrayLike],
+    {
+        "W_E": Real[ArrayLike, "*operands d_vocab d_model"],
+        "W_pos": Real[ArrayLike, "n_ctx d_model"],
+        "W_U": Real[ArrayLike, "d_last d_vocab_out"],
+    },
+]
+"""Arrays by name; these have the shapes here, others may be there. W_E is one table, or one for each operand."""
 
 
 class Inputs(NamedTuple):
@@ -17,19 +30,21 @@ class Inputs(NamedTuple):
     separate: bool  # the second operand has tokens of its own, b + p
     d_vocab: int
 
-    def tokens(self, a: ArrayLike, b: ArrayLike) -> np.ndarray:
+    @shaped
+    def tokens(self, a: Integer[ArrayLike, " n"], b: Integer[ArrayLike, " n"]) -> Integer[np.ndarray, "n n_tokens"]:
         """int32 [n, n_tokens]: a, b (+ p where separate) and, of three, the last token of the vocabulary."""
         a, b = np.asarray(a), np.asarray(b)
         columns = [a, b + self.p * self.separate, np.full_like(a, self.d_vocab - 1)]
         return np.stack(columns[: self.n_tokens], axis=1).astype(np.int32)
 
-    def all_tokens(self) -> np.ndarray:
+    def all_tokens(self) -> Integer[np.ndarray, "p*p n_tokens"]:
         """All pairs, row-major: [p², n_tokens]."""
         n = np.arange(self.p)
         return self.tokens(np.repeat(n, self.p), np.tile(n, self.p))
 
 
-def inputs_of(params: Mapping[str, ArrayLike], p: int | None = None, n_tokens: int | None = None) -> Inputs:
+@shaped
+def inputs_of(params: Weights, p: int | None = None, n_tokens: int | None = None) -> Inputs:
     """p and the form of the tokens, from the shapes of W_E, W_pos and W_U; `p` and `n_tokens` given override.
 
     `W_E [d_vocab, d_model]` has a row a number, then those of a second operand where it has its own (2p), then "=".
@@ -57,7 +72,8 @@ def inputs_of(params: Mapping[str, ArrayLike], p: int | None = None, n_tokens: i
     return Inputs(p, n_tokens, separate=last == 2 * p and len(shape) == 2, d_vocab=d_vocab)
 
 
-def check_params(params: Mapping[str, ArrayLike]) -> None:
+@shaped
+def check_params(params: Weights) -> None:
     """W_E and W_U are there, of one point in training, and no array has nan (judged where values are known)."""
     for name in ("W_E", "W_U"):
         if name not in params:
@@ -67,12 +83,13 @@ def check_params(params: Mapping[str, ArrayLike]) -> None:
             raise ValueError(f"{name} has shape {np.shape(x)}, it must not be empty")
         check_finite(name, x)
     shape = np.shape(params["W_E"])
-    if np.ndim(params["W_U"]) != 2 or len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] != 2):
-        shapes = f"W_E has shape {shape} and W_U {np.shape(params['W_U'])}"
-        raise ValueError(f"{shapes}, they must be [d_vocab, d_model] and [d, classes] of one point in training")
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] != 2):
+        wanted = "[d_vocab, d_model], or [2, d_vocab, d_model] for two operands"
+        raise ValueError(f"W_E has shape {shape}, it must be {wanted}, of one point in training")
 
 
-def check_finite(name: str, x: ArrayLike) -> None:
+@shaped
+def check_finite(name: str, x: Num[ArrayLike, "..."]) -> None:
     if not isinstance(x, jax.core.Tracer) and not np.isfinite(np.asarray(x)).all():
         raise ValueError(f"{name} has nan or inf in it, every entry must be finite")
 
@@ -87,7 +104,7 @@ def is_odd_prime(n: int) -> bool:
 
 
 @lru_cache(maxsize=4)
-def published_triples(p: int, n: int = 100) -> np.ndarray:
+def published_triples(p: int, n: int = 100) -> Integer[np.ndarray, "n 3"]:
     """The first n of all (a, b, c), row-major, after `random.Random(42).shuffle`: int [n, 3] (Zhong et al. 2023).
 
     Pure Python's generator, so the same everywhere; indices are shuffled in place of triples, by the same swaps.
@@ -99,18 +116,20 @@ def published_triples(p: int, n: int = 100) -> np.ndarray:
     return np.stack(np.unravel_index(order[:n], (p, p, p)), axis=1)
 
 
-def checked_triples(triples: ArrayLike, p: int) -> np.ndarray:
+@shaped
+def checked_triples(triples: Integer[ArrayLike, "n 3"], p: int) -> Integer[np.ndarray, "n 3"]:
     """`triples` as integers [n, 3] in 0 … p−1, or ValueError."""
     found = np.asarray(triples)
-    if found.ndim != 2 or found.shape[1] != 3 or not len(found) or not np.issubdtype(found.dtype, np.integer):
-        raise ValueError(f"triples is {found.dtype} of shape {found.shape}, it must be integers (a, b, c) [n ≥ 1, 3]")
+    if not len(found):
+        raise ValueError(f"triples has shape {found.shape}, it must have at least one (a, b, c)")
     if found.min() < 0 or found.max() >= p:
         outside = found[((found < 0) | (found >= p)).any(1)][0].tolist()
         raise ValueError(f"triples has {outside}, each of a, b, c must lie in 0 … p−1 = {p - 1}")
     return found
 
 
-def number_table(W_E: ArrayLike) -> Array:
+@shaped
+def number_table(W_E: Real[ArrayLike, "*operands d_vocab d_model"]) -> Real[Array, "n d_model"]:
     """W_E as one table [n, d]: the operands' own tables [2, V, d] stand below each other."""
     W_E = jnp.asarray(W_E)
     return W_E.reshape(-1, W_E.shape[-1])

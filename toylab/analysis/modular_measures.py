@@ -1,6 +1,5 @@
 """The measures of `modular_circuits`, of one network or array at a time; what they trace stands at the end."""
 
-from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import jax
@@ -8,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Integer, Real
 
 from toylab.analysis.circles import alone, circularity_of, explained
 from toylab.analysis.fourier import floating
 from toylab.analysis.modular_inputs import (
+    Weights,
     check_finite,
     check_modulus,
     checked_triples,
@@ -21,16 +22,18 @@ from toylab.analysis.modular_inputs import (
 )
 from toylab.analysis.modular_networks import in_own_dtype, last_logits, passable
 from toylab.base import Params
+from toylab.shapes import shaped
 
 Which = Literal["correct", "incorrect"]
 CANDIDATES = ("clock", "pizza", "pizza_appendix", "accompanying")
 CIRCLES = 4  # that the authors' numbers are given for
 
 
+@shaped
 def gradient_symmetricity(
     net: Any,
-    params: Mapping[str, ArrayLike],
-    triples: ArrayLike | None = None,
+    params: Weights,
+    triples: Integer[ArrayLike, "n 3"] | None = None,
     *,
     p: int | None = None,
     n_tokens: int | None = None,
@@ -50,7 +53,10 @@ def gradient_symmetricity(
         return float(_symmetricity(passable(net), in_own_dtype(params), tokens, triples[:, 2], jnp.float64))
 
 
-def distance_irrelevance(logits: ArrayLike, which: Which = "correct") -> float | Array:
+@shaped
+def distance_irrelevance(
+    logits: Real[ArrayLike, "*inputs d_vocab_out"], which: Which = "correct"
+) -> float | Float[Array, ""]:
     """mean_d std_s L[s, d] / std(L), L[a + b, a − b] the correct logit of (a, b): how little the distance a − b decides.
 
     Near 0.2 where logits depend on a − b (pizza), near 1 where they do not. `logits` [p, p, C] or [p², C] row-major, p odd,
@@ -61,7 +67,7 @@ def distance_irrelevance(logits: ArrayLike, which: Which = "correct") -> float |
     if which not in get_args(Which):
         raise ValueError(f'which is {which!r}, it must be "correct" or "incorrect"')
     shape = np.shape(logits)
-    p = shape[0] if len(shape) == 3 else round((shape or (0,))[0] ** 0.5)
+    p = shape[0] if len(shape) == 3 else round(shape[0] ** 0.5)
     if len(shape) not in (2, 3) or shape[:-1] not in ((p, p), (p * p,)) or p < 3 or shape[-1] < p:
         raise ValueError(f"logits has shape {shape}, it must be [p, p, C] or [p², C] with C ≥ p ≥ 3")
     check_finite("logits", logits)
@@ -71,7 +77,8 @@ def distance_irrelevance(logits: ArrayLike, which: Which = "correct") -> float |
         return float(_irrelevance(floating(logits).reshape(p, p, -1), which))
 
 
-def circularity(W_E: ArrayLike, *, p: int | None = None) -> float | Array:
+@shaped
+def circularity(W_E: Real[ArrayLike, "*operands d_vocab d_model"], *, p: int | None = None) -> float | Float[Array, ""]:
     """How circular the first four principal components of the embedding W_E [n, d] are: their mean, in [0, 1].
 
     `circles.circularities` has the formula. `p` is by default n; where W_E has more rows than numbers ("=", or a second
@@ -98,8 +105,9 @@ def circularity(W_E: ArrayLike, *, p: int | None = None) -> float | Array:
         return float(_circularity(jnp.asarray(W_E, jnp.float64), p))
 
 
+@shaped
 def circle_fve(
-    net: Any, params: Mapping[str, ArrayLike], circle: int = 0, *, p: int | None = None, n_tokens: int | None = None
+    net: Any, params: Weights, circle: int = 0, *, p: int | None = None, n_tokens: int | None = None
 ) -> dict[str, float]:
     """What explains the logits when the embedding keeps one circle, principal components 2·circle and 2·circle + 1, alone.
 
@@ -111,9 +119,10 @@ def circle_fve(
     return circle_fves(net, params, (circle,), p=p, n_tokens=n_tokens)[0]
 
 
+@shaped
 def circle_fves(
     net: Any,
-    params: Mapping[str, ArrayLike],
+    params: Weights,
     circles: tuple[int, ...] | None = None,
     *,
     p: int | None = None,
@@ -129,7 +138,7 @@ def circle_fves(
             raise ValueError(f"circle is {circle}, W_E has the circles 0 … {rank // 2 - 1}")
     with jax.enable_x64():
         weights = in_own_dtype(params)
-        tables, frequencies = _alone(weights["W_E"], np.array(circles), inputs.p)
+        tables, frequencies = _alone(weights["W_E"], np.array(circles, int), inputs.p)
         found = []
         for table, frequency in zip(tables, np.asarray(frequencies).tolist(), strict=True):
             logits = _logits(passable(net), {**weights, "W_E": table}, tokens)
@@ -138,20 +147,31 @@ def circle_fves(
     return found
 
 
-def first_circles(W_E: ArrayLike) -> tuple[int, ...]:
+@shaped
+def first_circles(W_E: Real[ArrayLike, "*operands d_vocab d_model"]) -> tuple[int, ...]:
     """The circles that the authors give numbers for, as far as W_E has them: 0 … 3."""
     *tables, d = np.shape(W_E)
     return tuple(range(min(CIRCLES, int(np.prod(tables)) // 2, d // 2)))
 
 
-def symmetricity(net: Any, params: Params, tokens: ArrayLike, classes: ArrayLike, dtype: Any = None) -> Array:
+@shaped
+def symmetricity(
+    net: Any,
+    params: Params,
+    tokens: Integer[ArrayLike, "n n_tokens"],
+    classes: Integer[ArrayLike, " n"],
+    dtype: Any = None,
+) -> Float[Array, ""]:
     """`gradient_symmetricity` for tokens [n, T] that begin with a, b, and the classes [n] whose logits are meant."""
     of_a, of_b = (x.astype(dtype or x.dtype) for x in input_gradients(net, params, tokens, classes))
     norms = jnp.linalg.norm(of_a, axis=-1) * jnp.linalg.norm(of_b, axis=-1)
     return ((of_a * of_b).sum(-1) / jnp.where(norms > 0, norms, 1)).mean()
 
 
-def input_gradients(net: Any, params: Params, tokens: ArrayLike, classes: ArrayLike) -> tuple[Array, Array]:
+@shaped
+def input_gradients(
+    net: Any, params: Params, tokens: Integer[ArrayLike, "n n_tokens"], classes: Integer[ArrayLike, " n"]
+) -> tuple[Float[Array, "n d_model"], Float[Array, "n d_model"]]:
     """∂Q_c/∂E_a and ∂Q_c/∂E_b of the logit of each class at its input, [n, d] each, in one backward pass.
 
     Each input's a and b become tokens of their own, with rows of their own below W_E: what a gradient with respect to
@@ -173,7 +193,8 @@ def input_gradients(net: Any, params: Params, tokens: ArrayLike, classes: ArrayL
     return operands[0, :n], operands[1, n:]
 
 
-def irrelevance(logits: Array, which: Which) -> Array:
+@shaped
+def irrelevance(logits: Real[Array, "p p d_vocab_out"], which: Which) -> Float[Array, ""]:
     """`distance_irrelevance` of a cube [p, p, C]."""
     p = len(logits)
     if p % 2 == 0:
@@ -187,7 +208,10 @@ def irrelevance(logits: Array, which: Which) -> Array:
     return L.std(0).mean() / L.std()
 
 
-def circle_shares(net: Any, params: Params, tokens: ArrayLike, circles: ArrayLike, p: int) -> dict[str, Array]:
+@shaped
+def circle_shares(
+    net: Any, params: Params, tokens: Integer[ArrayLike, "n n_tokens"], circles: Integer[ArrayLike, " m"], p: int
+) -> dict[str, Real[Array, " m"]]:
     """The frequency and the shares of `explained`, [m] each, for circles [m]; all in the dtype of the weights."""
 
     def of(one: tuple[Array, Array]) -> dict[str, Array]:
@@ -198,13 +222,20 @@ def circle_shares(net: Any, params: Params, tokens: ArrayLike, circles: ArrayLik
     return jax.lax.map(of, alone(params["W_E"], circles, p))
 
 
-def alone_exactly(W_E: Array, circles: Array, p: int) -> tuple[tuple[Array, ...], Array]:
+@shaped
+def alone_exactly(
+    W_E: Real[Array, "*operands d_vocab d_model"], circles: Integer[Array, " m"], p: int
+) -> tuple[tuple[Real[Array, "*operands d_vocab d_model"], ...], Integer[Array, " m"]]:
     """`alone` by way of float64, as one array for each circle."""
     tables, frequencies = alone(W_E.astype(jnp.float64), circles, p)
     return tuple(tables.astype(W_E.dtype)), frequencies
 
 
-def explained_exactly(logits: Array, frequency: Array, p: int) -> dict[str, Array]:
+@shaped
+def explained_exactly(
+    logits: Real[Array, "n d_vocab_out"], frequency: Integer[Array, ""], p: int
+) -> dict[str, Float[Array, ""]]:
+    """`explained` in float64, for logits [p², C] row-major."""
     return explained(logits.astype(jnp.float64).reshape(p, p, -1), frequency)
 
 

@@ -9,8 +9,10 @@ import numpy as np
 from flax import struct
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Integer, Real
 
 from toylab.base import Params, static
+from toylab.shapes import shaped
 
 
 class Same:
@@ -41,17 +43,20 @@ def passable(net: Any) -> Any:
     return net if numbers else Held(Same(net))
 
 
-def in_float64(params: Mapping[str, ArrayLike]) -> Params:
+@shaped
+def in_float64(params: Mapping[str, Real[ArrayLike, "..."]]) -> Params:
     return {name: jnp.asarray(np.asarray(x), jnp.float64) for name, x in params.items()}
 
 
-def in_own_dtype(params: Mapping[str, ArrayLike]) -> Params:
+@shaped
+def in_own_dtype(params: Mapping[str, Real[ArrayLike, "..."]]) -> Params:
     """All in the floating dtype of W_E: float64 is for where jax has x64 enabled."""
     own = np.result_type(params["W_E"], np.float32)
     return {name: jnp.asarray(x, own) for name, x in params.items()}
 
 
-def last_logits(net: Any, params: Params, tokens: ArrayLike) -> Array:
+@shaped
+def last_logits(net: Any, params: Params, tokens: Integer[ArrayLike, "B n_tokens"]) -> Float[Array, "B d_vocab_out"]:
     """[B, C]: the fast path, read at the last position."""
     logits, _ = net.apply(params, jnp.asarray(tokens), full=False)
     return logits.reshape(len(logits), -1, logits.shape[-1])[:, -1]

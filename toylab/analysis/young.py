@@ -2,6 +2,9 @@
 1981, The Representation Theory of the Symmetric Group)."""
 
 import numpy as np
+from jaxtyping import Float, Integer
+
+from toylab.shapes import shaped
 
 Partition = tuple[int, ...]
 
@@ -26,7 +29,7 @@ def tableaux(shape: Partition) -> list[tuple[tuple[int, int], ...]]:
     return found
 
 
-def adjacent(shape: Partition) -> np.ndarray:
+def adjacent(shape: Partition) -> Float[np.ndarray, "n-1 d d"]:
     """Young's orthogonal form of the adjacent transpositions (i, i+1): [n−1, d, d].
 
     With r the axial distance from i to i+1 in tableau T (content of i+1 minus that of i): T ↦ T/r + √(1 − 1/r²)·T', where
@@ -46,7 +49,8 @@ def adjacent(shape: Partition) -> np.ndarray:
     return made
 
 
-def orthogonal_form(shape: Partition, permutations: np.ndarray) -> np.ndarray:
+@shaped
+def orthogonal_form(shape: Partition, permutations: Integer[np.ndarray, "g n"]) -> Float[np.ndarray, "g d d"]:
     """Young's orthogonal form of permutations [g, n]: [g, d, d]. Each is sorted by adjacent exchanges; their product in
     turn is ρ, for (s·b)[i] = b[s[i]] exchanges the entries i and i+1 of b."""
     swaps = adjacent(shape)

@@ -6,32 +6,36 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Integer, Real
 
 from toylab.analysis.fourier import floating
+from toylab.shapes import shaped
 
 
 class Collapse(NamedTuple):
     """Scalars, all 0 for a collapsed network. μ_c: mean features of class c less the mean over classes; C classes."""
 
-    nc1: Array  # variability: tr(Σ_W Σ_B⁺)/C, within-class against between-class covariance
-    nc2_norm: Array  # equal lengths: standard deviation of ‖μ_c‖ over their mean
-    nc2_angle: Array  # equal angles: standard deviation of cos(μ_c, μ_c') over c ≠ c'
-    nc2_max_angle: Array  # widest angles: mean |cos(μ_c, μ_c') + 1/(C − 1)| over c ≠ c'
-    nc3: Array  # self-duality: ‖Wᵀ/‖W‖ − M/‖M‖‖², M the columns μ_c
-    nc4: Array  # nearest class centre: share of samples for which it and the classifier disagree
+    nc1: Float[Array, ""]  # variability: tr(Σ_W Σ_B⁺)/C, within-class against between-class covariance
+    nc2_norm: Float[Array, ""]  # equal lengths: standard deviation of ‖μ_c‖ over their mean
+    nc2_angle: Float[Array, ""]  # equal angles: standard deviation of cos(μ_c, μ_c') over c ≠ c'
+    nc2_max_angle: Float[Array, ""]  # widest angles: mean |cos(μ_c, μ_c') + 1/(C − 1)| over c ≠ c'
+    nc3: Float[Array, ""]  # self-duality: ‖Wᵀ/‖W‖ − M/‖M‖‖², M the columns μ_c
+    nc4: Float[Array, ""]  # nearest class centre: share of samples for which it and the classifier disagree
 
 
-def neural_collapse(x: ArrayLike, labels: ArrayLike, W: ArrayLike, b: ArrayLike | None = None) -> Collapse:
+@shaped
+def neural_collapse(
+    x: Real[ArrayLike, "n d"],
+    labels: Integer[ArrayLike, " n"],
+    W: Real[ArrayLike, "d C"],
+    b: Real[ArrayLike, " C"] | None = None,
+) -> Collapse:
     """NC1 to NC4 of last-layer features x [n, d] with labels int [n] in 0..C−1 and the classifier x W + b, W [d, C], b [C].
 
     The global mean is that of the class means, which is the mean of all samples where classes are of equal size, as in the
     paper. Every class must occur: a class without samples makes all but NC4 nan.
     """
     x, W, labels = floating(x), floating(W), jnp.asarray(labels)
-    if x.ndim != 2 or W.ndim != 2 or W.shape[0] != x.shape[1] or labels.shape != x.shape[:1]:
-        raise ValueError(
-            f"x, labels and W have shapes {x.shape}, {labels.shape} and {W.shape}: they must be [n, d], [n] and [d, C]."
-        )
     classes = W.shape[1]
     if classes < 2:
         raise ValueError(f"W has shape {W.shape}: there must be at least 2 classes.")

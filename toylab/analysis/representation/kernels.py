@@ -7,35 +7,38 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
 from toylab.analysis.fourier import floating
+from toylab.shapes import shaped
 
 
-def alignment(K: ArrayLike, L: ArrayLike, *, centred: bool = True) -> Array:
+@shaped
+def alignment(K: Real[ArrayLike, "n n"], L: Real[ArrayLike, "n n"], *, centred: bool = True) -> Float[Array, ""]:
     """⟨K, L⟩ / (‖K‖ ‖L‖) of two kernels [n, n], Frobenius, each centred by 1 − 1/n on both sides (CKA, Cortes et al. 2012;
     Kornblith et al. 2019, arXiv 1905.00414) or not: a scalar, 1 for equal kernels up to scale. With L = yyᵀ it is the
     alignment with labels y by which Kumar et al. 2023 (arXiv 2310.06110) tell lazy from rich."""
     K, L = floating(K), floating(L)
-    if K.ndim != 2 or K.shape[0] != K.shape[1] or K.shape != L.shape:
-        raise ValueError(f"K has shape {K.shape} and L {L.shape}: both must be [n, n].")
     if centred:
         K, L = (x - x.mean(0) - x.mean(1)[:, None] + x.mean() for x in (K, L))
     return jnp.sum(K * L) / (jnp.linalg.norm(K) * jnp.linalg.norm(L))
 
 
-def linear_cka(x: ArrayLike, y: ArrayLike) -> Array:
+@shaped
+def linear_cka(x: Real[ArrayLike, "n d"], y: Real[ArrayLike, "n e"]) -> Float[Array, ""]:
     """‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖), Frobenius, of features x [n, d] and y [n, e] with columns centred: in [0, 1], the same for
     any rotation, scale or shift of either (Kornblith et al. 2019, biased form): `alignment(XXᵀ, YYᵀ)` without n² numbers.
     """
     x, y = floating(x), floating(y)
-    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
-        raise ValueError(f"x has shape {x.shape} and y {y.shape}: they must be [n, d] and [n, e] of one n.")
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     cross, own, other = (jnp.matmul(a.T, b, precision="highest") for a, b in ((y, x), (x, x), (y, y)))
     return jnp.sum(cross**2) / (jnp.linalg.norm(own) * jnp.linalg.norm(other))
 
 
-def ntk(function: Callable[[Any, Array], Array], params: Any, x: Array, *, batch_size: int = 16) -> Array:
+@shaped
+def ntk(
+    function: Callable[[Any, Array], Array], params: Any, x: Real[ArrayLike, "B ..."], *, batch_size: int = 16
+) -> Float[Array, "B B"]:
     """The empirical neural tangent kernel K_ij = Σ_c ⟨∂f_c(x_i), ∂f_c(x_j)⟩ over all parameters, of f(params, x [B, …]) →
     outputs [B] or [B, C]: [B, B] (Jacot et al. 2018, arXiv 1806.07572; the trace over outputs, not divided by C).
 
@@ -51,9 +54,8 @@ def ntk(function: Callable[[Any, Array], Array], params: Any, x: Array, *, batch
     return jnp.matmul(flat, flat.T, precision="highest")
 
 
-def kernel_movement(K: ArrayLike, K0: ArrayLike) -> Array:
+@shaped
+def kernel_movement(K: Real[ArrayLike, "n n"], K0: Real[ArrayLike, "n n"]) -> Float[Array, ""]:
     """‖K − K0‖ / ‖K0‖, Frobenius: 0 in the lazy limit (Kumar et al. 2023)."""
     K, K0 = floating(K), floating(K0)
-    if K.shape != K0.shape:
-        raise ValueError(f"K has shape {K.shape} and K0 {K0.shape}: both must be [n, n].")
     return jnp.linalg.norm(K - K0) / jnp.linalg.norm(K0)

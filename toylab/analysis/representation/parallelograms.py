@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Integer, Real
 
 from toylab.analysis.fourier import floating
+from toylab.shapes import shaped
 
 THRESHOLD = 0.01  # of the squared gap, in units of the representation's variance
 RANK = 1e-8  # eigenvalues below it are 0 in the authors' code
@@ -23,9 +25,9 @@ RANK = 1e-8  # eigenvalues below it are 0 in the authors' code
 class Pairs(NamedTuple):
     """All p(p + 1)/2 pairs, and the parallelograms of two pairs with one sum."""
 
-    pairs: np.ndarray  # int [P, 2], i ≤ j, row by row
-    joined: np.ndarray  # int [Q, 2]: numbers of two pairs
-    equations: np.ndarray  # int [Q, p]: E_i + E_j − E_m − E_n as a row
+    pairs: Integer[np.ndarray, "P 2"]  # i ≤ j, row by row
+    joined: Integer[np.ndarray, "Q 2"]  # numbers of two pairs
+    equations: Integer[np.ndarray, "Q p"]  # E_i + E_j − E_m − E_n as a row
 
 
 @lru_cache(maxsize=32)
@@ -40,24 +42,24 @@ def pairs(p: int) -> Pairs:
     return Pairs(rows, np.stack([first, second], axis=1), totals[first] - totals[second])
 
 
-def z_scored(E: ArrayLike) -> Array:
+@shaped
+def z_scored(E: Real[ArrayLike, " p *d"]) -> Float[Array, "p d"]:
     """Each dimension of E [p] or [p, d] with mean 0 and variance 1, the variance with p − 1 in the denominator (torch.std;
     numpy's default would move RQI): [p, d]."""
-    E = floating(E)
-    E = E[:, None] if E.ndim == 1 else E
-    if E.ndim != 2 or len(E) < 3:
-        raise ValueError(f"E has shape {E.shape}: it must be [p] or [p, d] with p of 3 at least.")
+    E = _by_dimension(E)
     return (E - E.mean(axis=0)) / E.std(axis=0, ddof=1)
 
 
-def gaps(E: ArrayLike) -> Array:
+@shaped
+def gaps(E: Real[ArrayLike, " p *d"]) -> Float[Array, " Q"]:
     """Of each parallelogram of `pairs(p)`, the mean over dimensions of (E_i + E_j − E_m − E_n)², E z-scored: [Q]."""
     E = z_scored(E)
     equations = jnp.asarray(pairs(len(E)).equations, E.dtype)
     return jnp.mean(jnp.matmul(equations, E, precision="highest") ** 2, axis=1)
 
 
-def rqi(E: ArrayLike, threshold: float = THRESHOLD) -> Array:
+@shaped
+def rqi(E: Real[ArrayLike, " p *d"], threshold: float = THRESHOLD) -> Float[Array, ""]:
     """Representation quality index: the share of the parallelograms i + n = j + m with i < j ≤ m < n whose gap is below the
     threshold; a scalar. 1 for numbers on a line at equal distances.
 
@@ -68,13 +70,17 @@ def rqi(E: ArrayLike, threshold: float = THRESHOLD) -> Array:
     return jnp.where(jnp.isnan(gap).any(), jnp.nan, (gap < threshold).mean(dtype=gap.dtype))
 
 
-def predicted_accuracy(E: ArrayLike, train: ArrayLike, threshold: float = THRESHOLD) -> Array:
+@shaped
+def predicted_accuracy(
+    E: Real[ArrayLike, " p *d"], train: Bool[ArrayLike, " p*(p+1)//2"], threshold: float = THRESHOLD
+) -> Float[Array, ""]:
     """The share of all pairs that are trained on, bool `train` [P], or joined to such a pair by a learned parallelogram."""
     gap = gaps(E)
     return _reached(gap < threshold, jnp.asarray(train), len(floating(E))).mean(dtype=gap.dtype)
 
 
-def ideal_accuracy(p: int, train: ArrayLike) -> float:
+@shaped
+def ideal_accuracy(p: int, train: Bool[ArrayLike, " p*(p+1)//2"]) -> float:
     """The share of all pairs right by every parallelogram that follows from those within the training set: whose equation
     is a linear combination of theirs. On the host, float64."""
     every = pairs(p)
@@ -86,28 +92,32 @@ def ideal_accuracy(p: int, train: ArrayLike) -> float:
     return float(np.asarray(_reached(jnp.asarray(follows), jnp.asarray(train), p)).mean())
 
 
-def degrees_of_freedom(p: int, train: ArrayLike) -> int:
+@shaped
+def degrees_of_freedom(p: int, train: Bool[ArrayLike, " p*(p+1)//2"]) -> int:
     """Dimensions in which E [p] may move with all training parallelograms kept: 2, shift and scale, if addition follows."""
     every = pairs(p)
     return p - int(np.linalg.matrix_rank(every.equations[_trained(every, train, p)].astype(float), tol=RANK**0.5))
 
 
-def effective_loss(E: ArrayLike, train: ArrayLike | None = None) -> Array:
+@shaped
+def effective_loss(
+    E: Real[ArrayLike, " p *d"], train: Bool[ArrayLike, " p*(p+1)//2"] | None = None
+) -> Float[Array, ""]:
     """ℓ_eff = ℓ0/Z0, with ℓ0 = Σ over parallelograms (of the training pairs, where given) of |E_i + E_j − E_m − E_n|² and
     Z0 = Σ|E|², of E as it is: a scalar (Liu et al. 2022)."""
-    E = floating(E)
-    E = E[:, None] if E.ndim == 1 else E
+    E = _by_dimension(E)
     every = pairs(len(E))
     some = every.equations if train is None else every.equations[_trained(every, train, len(E))]
     return jnp.sum(jnp.matmul(jnp.asarray(some, E.dtype), E, precision="highest") ** 2) / jnp.sum(E**2)
 
 
-def effective_dynamics(E: ArrayLike, steps: int, lr: float = 1e-3, train: ArrayLike | None = None) -> Array:
+@shaped
+def effective_dynamics(
+    E: Real[ArrayLike, " p"], steps: int, lr: float = 1e-3, train: Bool[ArrayLike, " p*(p+1)//2"] | None = None
+) -> Float[Array, "steps+1 p"]:
     """E [steps + 1, p] under dE = 2ℓ0/Z0²·E − 2/Z0·AᵀAE, the gradient flow of `effective_loss`, by steps of lr. The authors
     start from z-scored E and keep Z0 at its first value; here it is that of the current E, which the flow conserves."""
     E = floating(E)
-    if E.ndim != 1:
-        raise ValueError(f"E has shape {E.shape}: it must be [p].")
     slope = jax.grad(lambda x: effective_loss(x, train))
 
     def step(E: Array, _: None) -> tuple[Array, Array]:
@@ -117,23 +127,26 @@ def effective_dynamics(E: ArrayLike, steps: int, lr: float = 1e-3, train: ArrayL
     return jnp.concatenate([E[None], jax.lax.scan(step, E, None, length=steps)[1]])
 
 
+def _by_dimension(E: ArrayLike) -> Array:
+    """[p, d] also of numbers [p]."""
+    E = floating(E)
+    if E.ndim > 2 or len(E) < 3:
+        raise ValueError(f"E has shape {E.shape}: it must be [p] or [p, d] with p of 3 at least.")
+    return E[:, None] if E.ndim == 1 else E
+
+
 def _trained(every: Pairs, train: ArrayLike, p: int) -> np.ndarray:
     """bool [Q]: parallelograms of two training pairs."""
     given = np.asarray(train)
-    if given.shape != (len(every.pairs),) or given.dtype != bool:
-        raise ValueError(
-            f"train is {given.dtype} of shape {given.shape}: it must be bool [{len(every.pairs)}], the pairs i ≤ j < {p}."
-        )
+    if len(given) != len(every.pairs):  # of p alone: where there is E, its length has been compared already
+        wanted = f"booleans [{len(every.pairs)}], the pairs i ≤ j < {p}"
+        raise ValueError(f"train has shape {given.shape}, it must be {wanted}.")
     return np.asarray(given[every.joined].all(axis=1))
 
 
 def _reached(learned: Array, train: Array, p: int) -> Array:
     """bool [P]: training pairs, and those joined to one by a learned parallelogram."""
     every = pairs(p)
-    if train.shape != (len(every.pairs),) or train.dtype != bool:
-        raise ValueError(
-            f"train is {train.dtype} of shape {train.shape}: it must be bool [{len(every.pairs)}], the pairs i ≤ j < {p}."
-        )
     first, second = every.joined.T
     zero = jnp.zeros(len(every.pairs), int)
     joined = zero.at[first].add(learned & train[second]).at[second].add(learned & train[first])

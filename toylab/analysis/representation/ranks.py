@@ -5,26 +5,30 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Integer, Real
 
 from toylab.analysis import probes
 from toylab.analysis.fourier import floating
+from toylab.shapes import shaped
 
 
 def _values(x: ArrayLike, centred: bool) -> Array:
     x = floating(x)
-    if x.ndim != 2 or not x.size:
-        raise ValueError(f"x has shape {x.shape}: it must be [n, d], samples by features.")
+    if not x.size:
+        raise ValueError(f"x has shape {x.shape}: it must be [n, d], samples by features, and not empty.")
     return jnp.linalg.svd(x - x.mean(axis=0) if centred else x, compute_uv=False)
 
 
-def feature_rank(x: ArrayLike, tolerance: float = 1e-3, *, centred: bool = True) -> Array:
+@shaped
+def feature_rank(x: Real[ArrayLike, "n d"], tolerance: float = 1e-3, *, centred: bool = True) -> Integer[Array, ""]:
     """Numerical rank: how many singular values of x (of the centred x, as of a covariance) exceed tolerance · the largest.
     An integer. 1e-3 as in Masarczyk et al. 2023 (arXiv 2305.19753), whom Fan et al. follow [recalled, not checked]."""
     s = _values(x, centred)
     return jnp.sum(s > tolerance * s[0])
 
 
-def effective_rank(x: ArrayLike, *, centred: bool = True) -> Array:
+@shaped
+def effective_rank(x: Real[ArrayLike, "n d"], *, centred: bool = True) -> Float[Array, ""]:
     """exp H(s/Σs), H the entropy of the singular values as shares (Roy & Vetterli 2007): k where k are equal and the others
     0. A scalar; nan where x does not vary."""
     s = _values(x, centred)
@@ -32,15 +36,17 @@ def effective_rank(x: ArrayLike, *, centred: bool = True) -> Array:
     return jnp.exp(-jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1)), 0)))
 
 
-def probe_accuracies(x: ArrayLike, labels: ArrayLike, n_classes: int, weight: ArrayLike | None = None) -> Array:
+@shaped
+def probe_accuracies(
+    x: Real[ArrayLike, "n d"],
+    labels: Integer[ArrayLike, " n"],
+    n_classes: int,
+    weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
+) -> Float[Array, " k"]:
     """[k]: accuracy of a linear probe that reads the first 1, 2, …, k = min(n, d) principal components of x: least squares
     onto one-hot labels, the largest output being the answer. On rows of `weight` 0, all else being fitted, where `weight`
     [n] is given; else on the rows fitted."""
     x, labels = floating(x), jnp.asarray(labels)
-    if labels.shape != x.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(
-            f"labels are {labels.dtype} of shape {labels.shape}: they must be integers [n] = {x.shape[:1]}."
-        )
     fit = jnp.ones(len(x), x.dtype) if weight is None else jnp.asarray(weight, x.dtype)
     judged = fit if weight is None else (fit == 0).astype(x.dtype)
     mean = fit @ x / fit.sum()
@@ -60,9 +66,14 @@ def probe_accuracies(x: ArrayLike, labels: ArrayLike, n_classes: int, weight: Ar
     return jax.lax.scan(add, start, (scores.T, coefficients))[1]
 
 
+@shaped
 def linear_probe_rank(
-    x: ArrayLike, labels: ArrayLike, n_classes: int, within: float = 0.99, weight: ArrayLike | None = None
-) -> Array:
+    x: Real[ArrayLike, "n d"],
+    labels: Integer[ArrayLike, " n"],
+    n_classes: int,
+    within: float = 0.99,
+    weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
+) -> Integer[Array, ""]:
     """The least number of principal components from which on `probe_accuracies` stays at `within` of that of all: in how
     many leading dimensions the labels are linearly readable. An integer; the definition is ours."""
     accuracies = probe_accuracies(x, labels, n_classes, weight)
