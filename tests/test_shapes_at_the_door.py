@@ -46,7 +46,7 @@ REFUSED = {
     "permutations has shape (3,) and dtype int64, it must be integers [g, n]": (
         lambda: young.orthogonal_form((2, 1), np.arange(3))
     ),
-    "W has shape (4, 3) and dtype float64, it must be real numbers [m, g] with g = 3 and m = 5 as in hidden": (
+    "W has shape (4, 3) and dtype float64, it must be real numbers [m, g] with m = 5 and g = 3 as in hidden": (
         lambda: groups.hidden_losses(
             np.zeros((3, 3, 5)), np.zeros((4, 3)), REPS, np.ones(2, bool), np.ones((3, 3), bool)
         )
