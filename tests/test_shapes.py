@@ -147,6 +147,9 @@ def test_an_annotation_that_says_nothing_is_refused_at_once(axes):
 
 MODULES = (
     "fourier progress norms geometry polytopes theory circuits paths heads token_losses probes beliefs neurons overlap"
+    " modular_inputs modular_networks modular_measures circles circuit_report analytic cosets young irreps groups"
+    " irreps_of_groups irreps_explained irreps_ablated representation.collapse representation.kernels"
+    " representation.parallelograms representation.ranks"
 )
 
 
