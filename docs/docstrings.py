@@ -10,17 +10,24 @@ from typing import Any
 
 import griffe
 
-# a letter (with its accent), a named function, a bracket or digit, then what hangs below or above; `d_model` is a name
-LETTER = r"(?<![\w`])(?:[^\W\d_][\u0300-\u036f′]*|cos|sin|log|max|min|argmax)"
-BASE = rf"(?:{LETTER}|(?<=[)\]‖|])|(?<=\d)(?=\^)|(?<=</su[bp]>)|(?<=\S)(?=[_^]\{{))"
-ONE = r"[−-]?(?:[^\W\d_]|\d+)(?![A-Za-z0-9_])|[†⊤∞]|(?<=[ΣΠ∫]_)[a-z]+"
-LIFTED = re.compile(rf"(?P<base>{BASE})(?P<mark>[_^])(?:\{{(?P<group>[^{{}}]*)\}}|(?P<single>{ONE}))")
+# A letter (with its accent), a named function or a bracket, and what hangs below: an index or two; below a capital also a
+# word. `d_model` is a name. What stands behind ^ is always above.
+LETTER = r"(?<![\w`])(?:[^\W\d_][\u0300-\u036f′]*|cos|sin|log|max|min|argmax|mean|std|in|out|tok)"
+BASE = rf"(?:{LETTER}|(?<=[)\]‖|])|(?<=</su[bp]>)|(?<=\S)(?=_\{{))"
+WORD = r"(?<=\b[A-Zα-ω]_)[A-Za-z]{2,9}|(?<=\bb_)(?:in|out|mid|enc|dec)|(?<=\b[a-z]_)(?:clean|corrupt)"
+INDEX = rf"[−-]?(?:[^\W\d_]|\d+|[i-n]{{2}}|{WORD})(?![A-Za-z0-9_])|[†⊤∞]|(?<=[ΣΠ∫]_)[a-z]+"
+BELOW = re.compile(rf"(?P<base>{BASE})(?P<mark>_)(?:\{{(?P<group>[^{{}}]*)\}}|(?P<single>{INDEX}))")
+ABOVE = re.compile(r"(?P<base>(?<=\S))(?P<mark>\^)(?:[{(](?P<group>[^{}()]*)[})]|(?P<single>[−-]?(?:\w+|[†⊤∞])))")
 CODE = re.compile(r"(`+)(.+?)\1", re.S)
+MATHEMATICS = re.compile(r"[_^]\{|[Σ√‖∂∇π²−·⟨]")  # no code has these
 ALIGNED = re.compile(r"\S {3,}\S")
 
 
 class AsMarkdown(griffe.Extension):
     """Every docstring, once its object is complete."""
+
+    def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
+        self.on_object(obj=pkg)  # griffe does not count it among the objects
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring and not getattr(obj.docstring, "is_markdown", False):
@@ -39,15 +46,17 @@ def _paragraph(text: str) -> str:
     if columns >= 2 or (lines[0].startswith("    ") and len(lines) > 1):
         return "\n".join(["```text", *lines, "```"])
     if all(line.startswith("    ") for line in lines):
-        return "\n".join(["```python", *(line[4:] for line in lines), "```"])
+        kind = "text" if MATHEMATICS.search(text) else "python"
+        return "\n".join([f"```{kind}", *(line[4:] for line in lines), "```"])
     return formulas(text)
 
 
 def formulas(text: str) -> str:
-    """Prose with sub- and superscripts; what stands in backticks stays code."""
+    """Prose with sub- and superscripts; what stands in backticks stays code, unless it is a formula."""
     out, at = [], 0
     for found in CODE.finditer(text):
-        out += [_prose(text[at : found.start()]), found.group()]
+        code = f"<code>{_prose(found[2])}</code>" if MATHEMATICS.search(found[2]) else found[0]
+        out += [_prose(text[at : found.start()]), code]
         at = found.end()
     return "".join([*out, _prose(text[at:])])
 
@@ -55,7 +64,7 @@ def formulas(text: str) -> str:
 def _prose(text: str) -> str:
     """No character of a formula is markup."""
     text = re.sub(r"([\\*\[\]#|])", r"\\\1", html.escape(text, quote=False))
-    while (lifted := LIFTED.sub(_lift, text)) != text:  # twice for x_i^2
+    while (lifted := ABOVE.sub(_lift, BELOW.sub(_lift, text))) != text:  # again for x_i^2_j
         text = lifted
     return re.sub(r"(?<!\\)_", r"\\_", text)
 

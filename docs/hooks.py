@@ -5,22 +5,30 @@ README, a reference page for every public module, and the notebooks of docs/note
 """
 
 import ast
+import io
 import json
+import posixpath
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import notebooks
-from docstrings import markdown
+from docstrings import formulas, markdown
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from PIL import Image
 
 from toylab import lab
+from toylab.plots import style
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+EM_PER_INCH = (
+    7.6  # em of text an inch of a figure takes: 7 inches, a page of a paper, are the width of the text and more
+)
 EXPERIMENTS = [name for name in re.findall(r"^\| \[(\w+)\]\(results/", README, re.M)]  # in the README's order
 
 
@@ -28,7 +36,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     claims = [{name: f"claims/{name}.md"} for name in committed()]
     assert config.nav is not None
     config.nav.append({"Claims": ["claims/index.md", *claims]})
-    config.nav.append({"Reference": ["reference/index.md", *_tree(modules())]})
+    config.nav.append({"Reference": ["reference/index.md", *_tree()]})
     return config
 
 
@@ -43,7 +51,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         add(f"claims/{name}.md", claims_page(name))
     add("reference/index.md", reference_index())
     for module in modules():
-        add(reference_of(module), f"# {module}\n\n::: {module}\n")
+        add(reference_of(module), f"---\ntitle: {module}\n---\n\n# {module}\n\n::: {module}\n")
     for script in sorted((ROOT / "docs" / "notebooks").glob("*.py")):
         page, images = notebooks.rendered(script)
         add(f"notebooks/{script.stem}.md", page)
@@ -55,8 +63,31 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """`<!-- README: Heading -->` is that section of the README, `<!-- claims: page -->` the claims of a page."""
     up = "../" * page.file.src_uri.count("/")
-    text = re.sub(r"<!-- README: (.+?) -->", lambda found: section(found[1], up), text)
+
+    def readme(found: re.Match[str]) -> str:
+        above = re.findall(r"^(#+) ", outside_code(text[: found.start()]), re.M)
+        return section(found[1], up, len(above[-1]) if above else 0)
+
+    text = re.sub(r"<!-- README: (.+?) -->", readme, text)
     return re.sub(r"<!-- claims: (\w+) -->", lambda found: table(found[1]), text)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Figures keep their proportions: a column is half as wide as a page, in the same type. Source is left out of search."""
+
+    def sized(found: re.Match[str]) -> str:
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(page.file.src_uri), found[1]))
+        figure = files.get_file_from_path(path)
+        if figure is None:
+            return found[0]
+        with Image.open(io.BytesIO(figure.content_bytes)) as image:
+            inches = image.width / image.info["dpi"][0] if "dpi" in image.info else image.width / style.GIF_DPI
+        return f'{found[0]} style="width: {inches * EM_PER_INCH:.3g}em"'
+
+    html = html.replace(
+        '<details class="mkdocstrings-source"', '<details data-search-exclude class="mkdocstrings-source"'
+    )
+    return re.sub(r"<img[^>]*? src=\"([^\":]+)\"", sized, html)
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
@@ -69,8 +100,8 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     return output
 
 
-def section(heading: str, up: str = "") -> str:
-    """A section of the README without its heading, its links pointing into the site."""
+def section(heading: str, up: str = "", below: int = 2) -> str:
+    """A section of the README without its heading, to stand below one of that level; its links point into the site."""
     headings = [(len(found[1]), found[2], found) for found in re.finditer(r"^(#+) (.+)$", outside_code(README), re.M)]
     chosen = next((i for i, (_, title, _) in enumerate(headings) if title == heading), None)
     if chosen is None:
@@ -78,6 +109,8 @@ def section(heading: str, up: str = "") -> str:
     level, _, found = headings[chosen]
     end = next((other.start() for depth, _, other in headings[chosen + 1 :] if depth <= level), len(README))
     body = README[found.end() : end].strip()
+    for inner in reversed(list(re.finditer(r"^#+(?= )", outside_code(body), re.M))):
+        body = body[: inner.start()] + "#" * (len(inner[0]) - level + below) + body[inner.end() :]
     return re.sub(r"\]\(results/(\w+)/claims\.md\)", rf"]({up}claims/\1.md)", body)
 
 
@@ -97,7 +130,13 @@ def judged(name: str) -> list[dict[str, Any]]:
 
 
 def table(name: str) -> str:
-    return lab.claims_table(judged(name))
+    """The claims of a page, with the formulas in their names."""
+    shown = [{**claim, **{part: in_cell(claim[part]) for part in ("name", "source")}} for claim in judged(name)]
+    return lab.claims_table(shown)
+
+
+def in_cell(text: str) -> str:
+    return formulas(text).replace(r"\|", "|")  # the table itself sees to that
 
 
 def claims_index() -> str:
@@ -113,13 +152,23 @@ def claims_index() -> str:
 def claims_page(name: str) -> str:
     """The head of the experiment, its claims and all its figures."""
     doc = ast.get_docstring(ast.parse((ROOT / "experiments" / f"{name}.py").read_text())) or ""
-    title, _, head = doc.partition("\n\n")
+    title, _, rest = doc.partition("\n\n")
     figures = sorted((ROOT / "results" / name / "figures").iterdir())
     shown = "\n\n".join(
         f"![{figure.stem.replace('_', ' ')}](../results/{name}/figures/{figure.name})" for figure in figures
     )
-    about = f"## What it is\n\n```text\n{head}\n```"
-    return f"# {name}\n\n{markdown(title)}\n\n{table(name)}\n{about}\n\n## Figures\n\n{shown}\n"
+    return f"# {name}\n\n{markdown(title)}\n\n{table(name)}\n## What it is\n\n{head(rest)}\n\n## Figures\n\n{shown}\n"
+
+
+def head(doc: str) -> str:
+    """Claim, Source, Expect, … of an experiment as a list of definitions, its lines broken where a page ends."""
+    before, *parts = re.split(r"^([A-Z][a-z]+) {2,}", doc, flags=re.M)
+    items = [markdown(before)] if before.strip() else []
+    for name, text in zip(parts[::2], parts[1::2], strict=True):
+        said = re.sub(r"(?m)^ +", "", text.strip())
+        said = f"`{said}`" if name == "Command" else markdown(said)
+        items.append(f"{name}\n:   " + said.replace("\n", "\n    "))
+    return "\n\n".join(items)
 
 
 def modules() -> list[str]:
@@ -129,28 +178,47 @@ def modules() -> list[str]:
     return sorted(name for name in names if not any(part.startswith("_") for part in name.split(".")))
 
 
+def packages() -> list[str]:
+    """Those modules that are folders, each in front of what is in it."""
+    return [name for name in modules() if (ROOT / name.replace(".", "/")).is_dir()]
+
+
 def reference_of(module: str) -> str:
-    return f"reference/{module.replace('.', '/')}.md"
+    return f"reference/{module.replace('.', '/')}{'/index' if module in packages() else ''}.md"
 
 
-def _tree(names: list[str]) -> list[Any]:
-    """The nav of the reference: a folder a package."""
-    packages = {name for name in names if any(other.startswith(f"{name}.") for other in names)} - {"toylab"}
-    own = [
-        {name: reference_of(name)}
-        for name in names
-        if name.rpartition(".")[0] in ("", "toylab") and name not in packages
-    ]
-    return [{"toylab": own}] + [
-        {package: [{name: reference_of(name)} for name in names if name == package or name.startswith(f"{package}.")]}
-        for package in sorted(packages)
-    ]
+def _tree() -> list[Any]:
+    """The nav of the reference: a folder a package, those of toylab itself beside it, for they are long."""
+    beside = [name for name in packages() if name.count(".") == 1]
+    return [{"toylab": _folder("toylab", without=beside)}, *({name: _folder(name)} for name in beside)]
+
+
+def _folder(package: str, without: Sequence[str] = ()) -> list[Any]:
+    entries: list[Any] = [reference_of(package)]
+    for name in within(package):
+        if name not in without:
+            entries.append({name.rpartition(".")[2]: _folder(name) if name in packages() else reference_of(name)})
+    return entries
+
+
+def within(package: str) -> list[str]:
+    return [name for name in modules() if name.rpartition(".")[0] == package]
 
 
 def reference_index() -> str:
-    rows = [f"- [`{name}`]({reference_of(name).removeprefix('reference/')})" for name in modules()]
-    return (
-        "# Reference\n\nFormula, shapes, units, source and deviations stand in the docstrings.\n\n"
-        + "\n".join(rows)
-        + "\n"
-    )
+    """Every module with the first sentence of its docstring, a table for each folder."""
+    text = "# Reference\n\nFormula, shapes, units, source and deviations stand in the docstrings.\n"
+    for package in packages():
+        names = [package, *(name for name in within(package) if name not in packages())]
+        rows = [f"| [`{name}`]({reference_of(name).removeprefix('reference/')}) | {about(name)} |" for name in names]
+        text += "\n".join([f"\n## {package}\n", "| module | what it is |", "|---|---|", *rows]) + "\n"
+    return text
+
+
+def about(module: str) -> str:
+    """The first sentence of a module."""
+    path = ROOT / module.replace(".", "/")
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    doc = ast.get_docstring(ast.parse(source.read_text())) or ""
+    first = re.split(r"(?<!\bal)\. |\n\n", doc, maxsplit=1)[0]
+    return markdown(" ".join(first.split())).rstrip(".")

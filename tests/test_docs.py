@@ -102,6 +102,9 @@ def test_formulas_are_lifted_and_names_are_not(monkeypatch):
     formulas = importlib.import_module("docstrings").formulas
     assert formulas("Σ_{j≠y} x_i^2") == "Σ<sub>j≠y</sub> x<sub>i</sub><sup>2</sup>"
     assert formulas("W_E, p^{3/2}, Σ_key") == "W<sub>E</sub>, p<sup>3/2</sup>, Σ<sub>key</sub>"
+    assert formulas("W_QK, b_in, ρ_ij") == "W<sub>QK</sub>, b<sub>in</sub>, ρ<sub>ij</sub>"
+    assert formulas("t·10000^(−2i/d), c^n_elements") == "t·10000<sup>−2i/d</sup>, c<sup>n\\_elements</sup>"
+    assert formulas("`Σ_{j≠y} x_j`") == "<code>Σ<sub>j≠y</sub> x<sub>j</sub></code>"
     assert formulas("`W_E [p]` d_model") == "`W_E [p]` d\\_model"
     assert formulas("a*b*c <s>") == "a\\*b\\*c &lt;s&gt;"
 
