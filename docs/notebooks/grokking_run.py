@@ -3,6 +3,8 @@
 #
 # A small network learns a + b mod 29, every saved point is read back as arrays, and the functions of `toylab.analysis` say
 # what it has learned. To analyse a run that you have, put its folder in place of `FOLDER` and leave the training out.
+# The settings (p = 29, 60 % of the pairs, weight decay 2) are no paper's: they were chosen by trying, so that this network
+# groks within a minute.
 
 # %%
 from pathlib import Path

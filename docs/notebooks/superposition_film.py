@@ -2,7 +2,8 @@
 # # Animate a superposition run
 #
 # Five features find their places in two dimensions (Elhage et al. 2022). Eight seeds train in one program; the film shows
-# the one with the lowest loss.
+# the one with the lowest loss. Density, learning rate and the number of seeds were chosen by trying, so that one of them
+# ends in the pentagon within a minute; most do not.
 
 # %%
 from pathlib import Path
