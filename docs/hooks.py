@@ -73,7 +73,7 @@ def on_page_markdown(text: str, page: Page, config: MkDocsConfig, files: Files) 
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Figures keep their proportions: a column is half as wide as a page, in the same type. Source is left out of search."""
+    """Figures keep their proportions: a column is half as wide as a page, in the same type. Source is not searched."""
 
     def sized(found: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(page.file.src_uri), found[1]))
