@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from written import described, loss, names, outline, seeds, write_group
 
-from toylab import source, store
+from toylab import manifest, source, store
 from toylab.sweep import load
 
 LONG, SHORT = seeds(3), seeds(2, start=5, weight_decay=0.3, d_model=8)
@@ -152,6 +152,13 @@ def test_a_field_that_a_run_lacks_is_nan(tmp_path):
     other = described(seed=9)
     other["optimizer"].pop("weight_decay")
     write_group(tmp_path, LONG, STEPS)
+def test_groups_are_those_that_are_numbered_in_order(tmp_path):
+    for name in ("1000-a", "101-b", "grokking", "2-c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").touch()
+    assert [group.name for group in manifest.begun(tmp_path)] == ["101-b", "1000-a"]
+
+
     write_group(tmp_path, [other], STEPS, number=1)
     np.testing.assert_array_equal(load(tmp_path).columns["optimizer.weight_decay"], [0.1, 0.1, 0.1, np.nan])
     assert load(tmp_path).select(**{"optimizer.weight_decay": None}).columns["seed"].tolist() == [9]

@@ -109,6 +109,7 @@ def test_the_exit_status_tells_whether_all_is_finished(sweep, tmp_path, capsys):
     assert run_sweep.main(["status", str(tmp_path / "done"), "--verify"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == "total: 1 group, 1 runs: 1 finished"
+    store.write_json(tmp_path / "done" / "manifest.json", {"experiment": "done"})  # a page's, not a group's
     assert run_sweep.main(["status", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith(f"{tmp_path} holds no runs: give one of {tmp_path / 'done'}")
     assert run_sweep.main(["status", str(tmp_path / "nowhere")]) == 2

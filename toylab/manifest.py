@@ -1,5 +1,6 @@
 """What a group is, written down before its first step: its configs, what it records, its plan, the environment."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from toylab.lanes import Arrays
 from toylab.plan import Plan, choose_plan, environment
 
 SWEEP, FAILED = "sweep.json", "failed.json"  # of a sweep: its outline; of a group: why its last try failed
+NUMBERED = re.compile(r"\d{3,}-")
 Stop = Callable[[Arrays], bool]
 
 
@@ -43,6 +45,12 @@ def outline(folder: Path) -> dict[str, Any]:
     if found.get("schema", 1) > store.SCHEMA:
         raise store.newer(path, found["schema"], store.SCHEMA)
     return found
+def begun(sweep: Path) -> list[Path]:
+    """The groups of a sweep that have a manifest, in order. Pages have one too, but only groups are numbered."""
+    found = (path.parent for path in sweep.glob("*/manifest.json") if NUMBERED.match(path.parent.name))
+    return sorted(found, key=lambda group: int(group.name.partition("-")[0]))
+
+
 
 
 def read_or_decide(

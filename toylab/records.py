@@ -210,9 +210,7 @@ def load(path: str | Path, *, params: bool = True) -> Sweep:
     if (place / "manifest.json").exists() and "configs" in store.read_json(place / "manifest.json"):
         found = [(place, "")]
     else:
-        found = [
-            (at.parent, part) for part, sweep in folders(place).items() for at in sorted(sweep.glob("*/manifest.json"))
-        ]
+        found = [(group, part) for part, sweep in folders(place).items() for group in manifest.begun(sweep)]
     if not found:
         raise store.StoreError(f"{path} holds no runs: run the stage train first.")
     sources = [Source(folder, part) for folder, part in found]
@@ -223,7 +221,7 @@ def load(path: str | Path, *, params: bool = True) -> Sweep:
 def folders(place: Path) -> dict[str, Path]:
     """The sweeps in `place`, a page's runs/: itself, named "", or one a part."""
     found = {"": place, **{path.name: path for path in sorted(place.glob("*")) if path.is_dir()}}
-    return {name: path for name, path in found.items() if any(path.glob("*/manifest.json"))}
+    return {name: path for name, path in found.items() if manifest.begun(path)}
 
 
 def has_run(folder: Path, run: str) -> bool:

@@ -115,9 +115,7 @@ def written(sheet: Sheet) -> str:
 def _named(sweep: Path) -> dict[str, int | None]:
     """The groups of one sweep: those its sweep.json names, and those that are there."""
     named: dict[str, int | None] = dict(manifest.outline(sweep).get("groups", {}))
-    return named | {
-        found.parent.name: None for found in sorted(sweep.glob("*/manifest.json")) if found.parent.name not in named
-    }
+    return named | {group.name: None for group in manifest.begun(sweep) if group.name not in named}
 
 
 def _chunks(folder: Path, verify: bool) -> tuple[list[dict[str, Any]], str, str]:

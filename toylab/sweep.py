@@ -20,6 +20,7 @@ from toylab.group import Interrupted, Progress, run_group
 from toylab.lanes import compiled
 from toylab.manifest import FAILED, SWEEP, Spec, outline
 from toylab.manifest import read as read_manifest
+from toylab.manifest import begun as begun_in
 from toylab.plan import Plan, environment
 from toylab.records import Group, Sweep, folders, has_run, load, params_at
 from toylab.table import write_table
@@ -130,7 +131,7 @@ def groups_in(folder: Path, configs: Sequence[Config], group_size: int | None = 
     """`groups`, cut as the sweep in `folder` was begun; as asked where none was."""
     if begun := outline(folder):
         group_size = begun["group_size"]
-    elif any(folder.glob("*/manifest.json")):
+    elif begun_in(folder):
         group_size = MAX_RUNS  # begun before sweeps were outlined
     return groups(configs, group_size or MAX_RUNS)
 
@@ -162,9 +163,9 @@ def raise_failures(folder: Path, failures: Mapping[str, str], n_groups: int, com
 
 def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:
     """The groups that `folder` has; Refused, with the fields that differ, if it holds runs other than the asked ones."""
-    manifests = {path.parent.name: path for path in sorted(folder.glob("*/manifest.json"))}
-    for name, path in manifests.items():
-        old = read_manifest(path.parent)["configs"]
+    begun = {path.name: path for path in begun_in(folder)}
+    for name, path in begun.items():
+        old = read_manifest(path)["configs"]
         new = [cfg.canonical(config) for config in named.get(name, next(iter(named.values())))]
         if old != new or name not in named:
             pairs = zip(old, new, strict=False)
@@ -172,7 +173,7 @@ def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:
                 (lines for a, b in pairs if (lines := cfg.differences(a, b))), [f"runs: {len(old)} → {len(new)}"]
             )
             raise store.Refused(f"{folder} holds runs of another config ({'; '.join(changed)}): choose another --out.")
-    return list(manifests)
+    return list(begun)
 
 
 def bytes_needed(configs: Sequence[Config], spec: Spec) -> int:
