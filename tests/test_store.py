@@ -1,5 +1,6 @@
 """What is on disk is what was written, or it is said where it is not."""
 
+import errno
 import json
 import os
 import shutil
@@ -304,6 +305,31 @@ def test_where_all_chunks_are_damaged_training_starts_anew(folder):
     items, info, messages = store.newest_sound_chunk(folder)
     assert (items, info, store.chunks(folder)) == (None, {}, [])
     assert ["step 9" in messages[0], "step 4" in messages[1]] == [True, True]
+
+def test_what_cannot_be_read_now_is_not_called_damaged_and_stays(folder, monkeypatch):
+    def no_more_files(path):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(chunk, "_file_digests", no_more_files)
+    with pytest.raises(StoreError, match=r"the chunk at step 9 in .* cannot be read: .*Too many open files") as error:
+        store.newest_sound_chunk(folder)
+    assert not isinstance(error.value, Damaged) and store.chunks(folder) == [4, 9]
+    monkeypatch.setattr(Path, "read_text", no_more_files)
+    with pytest.raises(StoreError, match=r"manifest\.json cannot be read") as error:
+        store.read_json(folder / "manifest.json")
+    assert not isinstance(error.value, Damaged)
+
+
+def test_a_chunk_thinned_out_while_it_is_read_is_read(folder, monkeypatch):
+    digests = chunk._file_digests
+
+    def thinned_out_meanwhile(path):
+        shutil.rmtree(path / "state", ignore_errors=True)
+        return digests(path)
+
+    monkeypatch.setattr(chunk, "_file_digests", thinned_out_meanwhile)
+    assert "state" not in store.read_chunk(folder, 4)[0]
+
 
 
 def test_a_chunk_damaged_a_second_time_replaces_the_one_set_aside(folder):

@@ -148,7 +148,7 @@ def _stopped(folder: Path, otherwise: str) -> tuple[str, str]:
 def _holder(folder: Path) -> str:
     try:
         since = store.read_json(folder / "owner.json")["since"]
-    except (store.Damaged, KeyError):
+    except (store.StoreError, KeyError):
         return store.owner(folder)
     return f"{store.owner(folder)} since {since}"
 

@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from toylab.store.errors import Damaged, Lost, Refused, StoreError, first_line, newer
+from toylab.store.errors import Damaged, Lost, Refused, StoreError, Unread, first_line, is_unread, newer
 from toylab.store.files import Arrays, opened, read_json, seal, write_json
 
 SCHEMA = 2  # 1: no `diverged` in a chunk's info, every chunk with a state
@@ -112,6 +112,16 @@ def read_chunk(
 ) -> tuple[dict[str, Arrays], dict[str, Any]]:
     """The arrays and info of one chunk (`names`: only these items), or Damaged."""
     path = (folder / str(step)).absolute()
+    had_state = has_state(folder, step)
+    try:
+        return _read_chunk(folder, step, names)
+    except Damaged:
+        if had_state and not has_state(folder, step):  # another process trains, and has just thinned it out
+            return _read_chunk(folder, step, names)
+        raise
+
+
+def _read_chunk(folder: Path, step: int, names: tuple[str, ...] | None) -> tuple[dict[str, Arrays], dict[str, Any]]:
     try:
         written = read_json(path / FILES, sealed=True)
         if not has_state(folder, step):
@@ -128,10 +138,12 @@ def read_chunk(
         items = _restore(path, dict.fromkeys(wanted, "arrays"))
         for name in wanted:
             _verify(name, items[name], info["arrays"][name])
-    except Refused:
+    except (Refused, Unread, MemoryError):
         raise
     except Exception as error:  # whatever a flipped bit makes of it
         raise Damaged(f"the chunk at step {step} in {folder} is damaged: {first_line(error)}") from error
+        if is_unread(error):
+            raise Unread(f"the chunk at step {step} in {folder} cannot be read: {first_line(error)}.") from error
     return {name: {key: np.asarray(value) for key, value in items[name].items()} for name in wanted}, info
 
 
@@ -148,6 +160,8 @@ def read_info(folder: Path, step: int) -> dict[str, Any]:
             )
         return opened(json.loads((path / "info" / "metadata").read_text()))  # where Orbax puts a JSON item
     except Exception as error:  # whatever a flipped bit makes of it
+    except Unread:
+        raise
         raise Damaged(f"the chunk at step {step} in {folder} is damaged: {first_line(error)}") from error
 
 

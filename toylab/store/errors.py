@@ -1,5 +1,7 @@
 """What can go wrong on disk, each kind with a message for the person who reads it."""
 
+import errno
+
 
 class StoreError(Exception):
     """What is wrong on disk, what is safe and what to type, for the person who reads it."""
@@ -19,6 +21,17 @@ class Lost(StoreError):
 
 class Damaged(StoreError):
     """A file or chunk whose content is not what was written."""
+
+
+class Unread(StoreError):
+    """A file or chunk that cannot be read now, which says nothing of its content."""
+
+
+NOT_NOW = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
+
+
+def is_unread(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in NOT_NOW
 
 
 def newer(path: object, schema: object, known: int) -> Refused:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from toylab.store.errors import Damaged, StoreError, first_line
+from toylab.store.errors import Damaged, StoreError, Unread, first_line, is_unread
 
 NAMES = "names"  # in an npz: all its arrays, since a zip whose directory is damaged may drop some without a word
 Arrays = dict[str, np.ndarray]
@@ -56,6 +56,8 @@ def read_json(path: Path, *, sealed: bool = False) -> dict[str, Any]:
             raise ValueError("it holds no JSON object")
         return opened(value) if sealed else value
     except (ValueError, KeyError, TypeError, OSError) as error:
+        if is_unread(error):
+            raise Unread(f"{path} cannot be read: {first_line(error)}.") from error
         raise Damaged(f"{path} is damaged: {first_line(error)}") from error
 
 
