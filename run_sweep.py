@@ -212,7 +212,7 @@ def _train(job: Any, command: str, crew: Any, tensorboard: bool) -> dict[str, An
 
     parts, specs = lab.parts(job.page), job.specs()
     runs = job.folder / "runs"
-    needed = sum(sweep.bytes_needed(members, specs[name]) for name, members in job.configs.items())
+    needed = sum(sweep.bytes_needed(members, specs[name], job.group) for name, members in job.configs.items())
     trained = {}
     with crew.connected():
         store.make_folder(runs, 0 if runs.is_dir() else needed)

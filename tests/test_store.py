@@ -89,6 +89,13 @@ def test_reading_some_items_gives_only_these(folder):
     assert store.read_chunk(folder, 4, ())[0] == {}
 
 
+def test_what_a_chunk_takes_beside_its_arrays_is_known(folder):
+    many = {name: {f"{i}.{key}": value for i in range(6) for key, value in ITEMS[name].items()} for name in ITEMS}
+    store.write_chunk(folder, 20, many, INFO)
+    for step in (4, 20):
+        assert sum(path.stat().st_blocks * 512 for path in (folder / str(step)).rglob("*")) < store.AROUND
+
+
 def test_chunks_are_numbered_and_ascending(tmp_path):
     assert store.chunks(tmp_path / "nowhere") == []
     for name in ("100", "9", "20", "writing-30", "damaged-10", "1e3"):
@@ -299,13 +306,6 @@ def test_a_damaged_newest_chunk_is_set_aside_with_a_message_and_the_one_before_i
     assert store.newest_sound_chunk(folder)[2] == []
 
 
-def test_where_all_chunks_are_damaged_training_starts_anew(folder):
-    spoil(folder, 4)
-    spoil(folder, 9)
-    items, info, messages = store.newest_sound_chunk(folder)
-    assert (items, info, store.chunks(folder)) == (None, {}, [])
-    assert ["step 9" in messages[0], "step 4" in messages[1]] == [True, True]
-
 def test_what_cannot_be_read_now_is_not_called_damaged_and_stays(folder, monkeypatch):
     def no_more_files(path):
         raise OSError(errno.EMFILE, "Too many open files")
@@ -330,6 +330,13 @@ def test_a_chunk_thinned_out_while_it_is_read_is_read(folder, monkeypatch):
     monkeypatch.setattr(chunk, "_file_digests", thinned_out_meanwhile)
     assert "state" not in store.read_chunk(folder, 4)[0]
 
+
+def test_where_all_chunks_are_damaged_training_starts_anew(folder):
+    spoil(folder, 4)
+    spoil(folder, 9)
+    items, info, messages = store.newest_sound_chunk(folder)
+    assert (items, info, store.chunks(folder)) == (None, {}, [])
+    assert ["step 9" in messages[0], "step 4" in messages[1]] == [True, True]
 
 
 def test_a_chunk_damaged_a_second_time_replaces_the_one_set_aside(folder):

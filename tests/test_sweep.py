@@ -570,10 +570,9 @@ def test_reports_tell_of_every_beat(tmp_path):
 
 @pytest.mark.slow
 def test_the_announced_size_is_not_exceeded(tmp_path):
-    """Of arrays large enough that the files' own overhead does not count."""
     spec, configs = Spec(saves=range(64)), [tiny(seed, d_model=400) for seed in range(2)]
     sweep.run(configs, spec, tmp_path, plan=Plan(1, 1, 1))  # the most that a plan can take
-    taken = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    taken = sum(path.stat().st_blocks * 512 for path in tmp_path.rglob("*") if path.is_file())
     assert 0.5 * sweep.bytes_needed(configs, spec) < taken <= sweep.bytes_needed(configs, spec)
 
 
@@ -586,3 +585,11 @@ def test_a_short_training_of_a_small_model_is_planned_without_measuring(monkeypa
     assert planning.choose_plan([A, B], (0, 5), {}, None, 1) == Plan(lane=1, beat=2, chunk=2)
     with pytest.raises(AssertionError, match="measured"):
         planning.choose_plan([A, B], (0, 5, 600), {}, None, None)
+def test_probes_and_the_files_of_each_groups_chunks_are_announced():
+    configs, bare = [tiny(seed) for seed in range(4)], Spec(saves=range(5))
+    probed = Spec(saves=range(5), probes={"squares": squares})
+    needed = sweep.bytes_needed(configs, bare)
+    assert sweep.bytes_needed(configs, probed) == needed + 4 * 5 * (4 + 11 * 4 + 11)
+    assert sweep.bytes_needed(configs, bare, group_size=1) == needed + 3 * 5 * store.AROUND
+
+

@@ -24,7 +24,7 @@ def lines(job: Job) -> list[str]:
     needed = 0
     told = []
     for name, spec in job.specs().items():
-        needed += sweep.bytes_needed(job.configs[name], spec)
+        needed += sweep.bytes_needed(job.configs[name], spec, job.group)
         told += [f"part {name}:"] if name else []
         told += _part(job.configs[name], spec, job.folder / "runs" / name, job.lane, job.group)
     if not job.configs:
@@ -77,7 +77,9 @@ def _memory(takes: int, width: int) -> str:
     budget = memory.budget()
     said = f"at most about {size(takes)} for {_count(width, 'run')} on a device; it has {size(budget)}"
     fit = int(width * budget / takes)
-    return said if fit >= width else f"{said}, enough for about {fit}: --lane {max(fit, 1)} or less is safe"
+    if fit >= width:
+        return said
+    return f"{said}, enough for about {fit}: --lane {fit} or less is safe" if fit else f"{said}, too little for 1 run"
 
 
 def _kept(recorded: Trajectory) -> list[str]:

@@ -7,6 +7,7 @@ the device is lanes.py.
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,10 @@ def run(
 def begin(
     configs: Sequence[Config], folder: Path, group_size: int | None = None, command: str = ""
 ) -> dict[str, list[Config]]:
-    """The groups of a sweep by name, as sweep.json has cut them; it is written before the first step. Refused where the
-    folder holds other runs."""
-    named = groups_in(folder, configs, group_size)
+    """The groups of a sweep by name, configs checked, as sweep.json has cut them; it is written before the first step.
+    Refused where the folder holds other runs."""
+    store.check_name(folder)
+    named = groups_in(folder, [cfg.check(config) for config in configs], group_size)
     same_sweep(folder, named)
     path = folder / SWEEP
     if not path.exists():
@@ -176,23 +178,37 @@ def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:
     return list(begun)
 
 
-def bytes_needed(configs: Sequence[Config], spec: Spec) -> int:
+def bytes_needed(configs: Sequence[Config], spec: Spec, group_size: int | None = None) -> int:
     """What the saved points of a sweep and its resume points take at most on disk: slow steps make a chunk of every saved
     point, and about every eighth chunk keeps its resume point."""
     families = Counter(cfg.family(config) for config in configs)
     first = {cfg.family(config): config for config in reversed(configs)}
-    total = 0
+    states = {family: shapes(config) for family, config in first.items()}
+    largest = max(families, key=lambda family: _n_bytes(states[family]))
+    measured = _bytes_measured(first[largest], spec)
+    n_points, total = len(spec.saves), 0
+    n_states = min(n_points // store.EVERY + store.NEWEST + 2, n_points)
     for family, n_runs in families.items():
         state = shapes(first[family])
         kept = {name: leaf for name, leaf in state.params.items() if spec.keep is None or name in spec.keep}
-        n_states = min(len(spec.saves) // store.EVERY + store.NEWEST + 2, len(spec.saves))
-        total += n_runs * (len(spec.saves) * _n_bytes(kept) + n_states * _n_bytes(state))
+        total += n_runs * (n_points * (_n_bytes(kept) + measured) + n_states * _n_bytes(state))
+        total += -(-n_runs // (group_size or MAX_RUNS)) * n_points * store.AROUND
     return total
 
 
 def shapes(config: Config) -> State:
     """The shapes of a run's state."""
     return jax.eval_shape(train.init, config)
+
+
+def _bytes_measured(config: Config, spec: Spec) -> int:
+    """Of a run's measures and probes at one point."""
+    advance = partial(train.advance, probes=spec.probes, keep=())
+    try:
+        _, recorded = jax.eval_shape(advance, config, shapes(config), jax.ShapeDtypeStruct((1,), np.int32))
+    except Exception:  # its group will fail by itself, and the others will not
+        return 0
+    return _n_bytes((recorded.measures, recorded.probes))
 
 
 def _n_bytes(tree: Any) -> int:

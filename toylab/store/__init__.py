@@ -2,6 +2,7 @@
 Nothing is ever unpickled."""
 
 from toylab.store.chunk import (
+    AROUND,
     EVERY,
     NEWEST,
     SCHEMA,
@@ -27,11 +28,11 @@ from toylab.store.files import (
     write_table,
     write_text,
 )
-from toylab.store.locks import is_locked, locked, make_folder, owner
+from toylab.store.locks import check_name, is_locked, locked, make_folder, owner
 
 __all__ = [
-    "EVERY", "NAMES", "NEWEST", "SCHEMA", "Arrays", "Column", "Damaged", "InUse", "Lost", "Refused", "Repeated",
-    "StoreError", "Stretches", "Writer", "chunks", "first_line", "has_state", "is_locked", "locked", "make_folder",
-    "newer", "newest_sound_chunk", "owner", "read_arrays", "read_chunk", "read_info", "read_json", "size",
+    "AROUND", "EVERY", "NAMES", "NEWEST", "SCHEMA", "Arrays", "Column", "Damaged", "InUse", "Lost", "Refused", "Repeated",
+    "StoreError", "Stretches", "Writer", "check_name", "chunks", "first_line", "has_state", "is_locked", "locked",
+    "make_folder", "newer", "newest_sound_chunk", "owner", "read_arrays", "read_chunk", "read_info", "read_json", "size",
     "write_arrays", "write_chunk", "write_json", "write_table", "write_text",
 ]  # fmt: skip

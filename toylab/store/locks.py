@@ -74,9 +74,16 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
+def check_name(folder: Path) -> None:
+    """Refused where Orbax would write to another place than it reads: it takes some signs of a path for patterns."""
+    if signs := sorted(set(str(folder.absolute())) & set("[]\\")):
+        raise Refused(f"--out leads to {folder}, which has {signs[0]} in it: give a folder without [, ] and \\.")
+
+
 def make_folder(folder: Path, needed: int) -> None:
     """Creates the folder, after a look at whether it can be written and holds `needed` bytes; else StoreError, nothing
     created."""
+    check_name(folder)
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise Refused(f"--out leads to {existing}, which is a file: give a folder.")
