@@ -1,5 +1,6 @@
 """A sweep read back is what was written, wherever its groups were cut and whatever their runs have recorded."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from written import described, loss, names, outline, seeds, write_group
@@ -66,6 +67,9 @@ def test_columns_are_the_fields_of_the_configs(page):
         ({"net.d_model": 4, "seed": [0, 2, 7]}, [0, 2]),
         ({"seed": lambda seed: seed >= 2}, [2, 3, 4]),
         ({"run": names(SHORT)[1]}, [4]),
+        ({"seed": jnp.array([0, 6])}, [0, 4]),
+        ({"seed": np.array(5)}, [3]),
+        ({"seed": {1: "a", 6: "b"}.keys()}, [1, 4]),
     ],
 )
 def test_runs_are_selected_by_value_list_or_predicate(page, wanted, runs):
@@ -148,10 +152,6 @@ def test_parts_of_a_page_come_together_with_their_name(tmp_path):
     assert sweep.select(part="two").runs.tolist() == names(SHORT)
 
 
-def test_a_field_that_a_run_lacks_is_nan(tmp_path):
-    other = described(seed=9)
-    other["optimizer"].pop("weight_decay")
-    write_group(tmp_path, LONG, STEPS)
 def test_groups_are_those_that_are_numbered_in_order(tmp_path):
     for name in ("1000-a", "101-b", "grokking", "2-c"):
         (tmp_path / name).mkdir()
@@ -159,9 +159,14 @@ def test_groups_are_those_that_are_numbered_in_order(tmp_path):
     assert [group.name for group in manifest.begun(tmp_path)] == ["101-b", "1000-a"]
 
 
+def test_a_field_that_a_run_lacks_is_nan(tmp_path):
+    other = described(seed=9)
+    other["optimizer"].pop("weight_decay")
+    write_group(tmp_path, LONG, STEPS)
     write_group(tmp_path, [other], STEPS, number=1)
     np.testing.assert_array_equal(load(tmp_path).columns["optimizer.weight_decay"], [0.1, 0.1, 0.1, np.nan])
-    assert load(tmp_path).select(**{"optimizer.weight_decay": None}).columns["seed"].tolist() == [9]
+    for lacking in (None, np.nan):
+        assert load(tmp_path).select(**{"optimizer.weight_decay": lacking}).columns["seed"].tolist() == [9]
 
 
 def test_a_folder_of_a_newer_version_is_refused(tmp_path):

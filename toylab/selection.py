@@ -1,5 +1,6 @@
 """Columns of a sweep's configs, which of its runs have a wanted value, and how both are told."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,12 @@ def matches(name: str, column: np.ndarray, value: Any) -> np.ndarray:
                 f"the predicate of {name} gives {found.dtype} {list(found.shape)}: it must give a bool a run."
             )
         return found
-    if isinstance(value, list | tuple | set | range | np.ndarray):
+    value = value.tolist() if hasattr(value, "tolist") else value  # of numpy, jax or pandas
+    if isinstance(value, Iterable) and not isinstance(value, str):
         return np.any([matches(name, column, one) for one in value] or [np.zeros(len(column), bool)], axis=0)
-    if value is None:
+    if value is None or value != value:
         return np.isnan(column) if column.dtype.kind == "f" else column == ""
-    number = isinstance(value, bool | int | float | np.number | np.bool_)
+    number = isinstance(value, bool | int | float)
     if number != (column.dtype.kind in "bif"):
         return np.zeros(len(column), bool)
     return np.isclose(column, value, rtol=1e-6, atol=0) if column.dtype.kind == "f" else column == value
