@@ -195,6 +195,19 @@ def test_a_sweep_is_resumed_as_it_was_cut(tmp_path):
     assert [len(group.runs) for group in sweep.load(tmp_path)] == [2, 1]
 
 
+def test_what_a_sweep_never_began_gives_way_to_what_is_asked_next(tmp_path):
+    old, new = [tiny(0), tiny(0, n_train=61)], [tiny(0), tiny(0, n_train=62)]
+    (_, failed) = sweep.begin(old, tmp_path, command="old")
+    (tmp_path / failed).mkdir()
+    with store.locked(tmp_path / failed), pytest.raises(store.InUse, match="is in use by process"):
+        sweep.begin(new, tmp_path, command="new")
+    named = sweep.begin(new, tmp_path, command="new")
+    about = store.read_json(tmp_path / "sweep.json", sealed=True)
+    assert (about["command"], list(about["groups"])) == ("new", list(named)) and failed not in named
+    sweep.begin(new, tmp_path, command="again")
+    assert store.read_json(tmp_path / "sweep.json", sealed=True) == about
+
+
 def test_groups_of_the_same_shapes_share_the_first_ones_width(tmp_path, monkeypatch):
     asked = []
 

@@ -115,6 +115,12 @@ def test_save_points_that_make_no_sense_are_refused(bad):
         sweep.log_then_linear(*bad)
 
 
+@pytest.mark.parametrize("bad", [(), (0, 10, 5), (0, 5, 5), (-1, 5), (0, 2**31)])
+def test_saves_that_do_not_ascend_are_refused(bad):
+    with pytest.raises(ValueError, match=r"saves are .*: they must be ascending step numbers"):
+        Spec(saves=bad)
+
+
 # --- groups
 
 
@@ -134,10 +140,15 @@ def test_a_large_family_is_cut_into_groups():
     assert [len(members) for members in sweep.groups([A, B, C, D, E], 2).values()] == [2, 2, 1]
 
 
-def test_empty_and_duplicate_sweeps_are_refused(tmp_path):
-    for configs, words in (([], "no configs"), ([A, B, tiny(0)], "1 duplicate config")):
+def test_empty_and_duplicate_sweeps_and_configs_that_make_no_sense_are_refused(tmp_path):
+    for configs, words in (
+        ([], "no configs"),
+        ([A, B, tiny(0)], "1 duplicate config"),
+        ([A, A.replace(seed=0)], "1 duplicate config"),
+        ([A, B.replace(seed=1.5)], "seed is 1.5"),
+    ):
         with pytest.raises(ValueError, match=words):
-            sweep.run(configs, Spec(saves=SAVES), tmp_path / "runs", plan=PAIRS)
+            sweep.run(configs, Spec(saves=SAVES), str(tmp_path / "runs"), plan=PAIRS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -333,9 +344,10 @@ def test_a_run_that_had_ended_stays_ended_when_the_sweep_is_extended(tmp_path, s
 
 def test_a_smaller_last_step_keeps_what_is_there(tmp_path):
     trained(tmp_path, [A, B], saves=SAVES[:6])
-    before = contents(tmp_path)
-    trained(tmp_path, [A, B], saves=SAVES[:3])
+    before, told = contents(tmp_path), []
+    sweep.run([A, B], Spec(saves=SAVES[:3]), tmp_path, plan=PAIRS, report=told.append)
     assert contents(tmp_path) == before
+    assert told[0].messages[0].endswith(f" trains to step {SAVES[5]}, as it was begun.")
 
 
 def test_other_save_points_before_the_old_end_are_refused_or_told(tmp_path):
@@ -576,6 +588,14 @@ def test_the_announced_size_is_not_exceeded(tmp_path):
     assert 0.5 * sweep.bytes_needed(configs, spec) < taken <= sweep.bytes_needed(configs, spec)
 
 
+def test_probes_and_the_files_of_each_groups_chunks_are_announced():
+    configs, bare = [tiny(seed) for seed in range(4)], Spec(saves=range(5))
+    probed = Spec(saves=range(5), probes={"squares": squares})
+    needed = sweep.bytes_needed(configs, bare)
+    assert sweep.bytes_needed(configs, probed) == needed + 4 * 5 * (4 + 11 * 4 + 11)
+    assert sweep.bytes_needed(configs, bare, group_size=1) == needed + 3 * 5 * store.AROUND
+
+
 def test_a_short_training_of_a_small_model_is_planned_without_measuring(monkeypatch):
     def measured(*_):
         raise AssertionError("measured")
@@ -585,11 +605,3 @@ def test_a_short_training_of_a_small_model_is_planned_without_measuring(monkeypa
     assert planning.choose_plan([A, B], (0, 5), {}, None, 1) == Plan(lane=1, beat=2, chunk=2)
     with pytest.raises(AssertionError, match="measured"):
         planning.choose_plan([A, B], (0, 5, 600), {}, None, None)
-def test_probes_and_the_files_of_each_groups_chunks_are_announced():
-    configs, bare = [tiny(seed) for seed in range(4)], Spec(saves=range(5))
-    probed = Spec(saves=range(5), probes={"squares": squares})
-    needed = sweep.bytes_needed(configs, bare)
-    assert sweep.bytes_needed(configs, probed) == needed + 4 * 5 * (4 + 11 * 4 + 11)
-    assert sweep.bytes_needed(configs, bare, group_size=1) == needed + 3 * 5 * store.AROUND
-
-

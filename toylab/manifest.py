@@ -28,6 +28,13 @@ class Spec:
     start: Params | None = None  # initial params in place of the net's own
     started_from: str | None = None  # the RUN@STEP they are from, for the record
 
+    def __post_init__(self) -> None:
+        steps = [int(step) for step in self.saves]
+        if not steps or steps != sorted(set(steps)) or steps[0] < 0 or steps[-1] >= 2**31:
+            raise ValueError(
+                f"saves are {str(steps)[:200]}: they must be ascending step numbers from 0 on, at least one."
+            )
+
 
 def read(folder: Path) -> dict[str, Any]:
     """A group's manifest; Refused where a newer version wrote it."""
@@ -38,6 +45,12 @@ def read(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def begun(sweep: Path) -> list[Path]:
+    """The groups of a sweep that have a manifest, in order. Pages have one too, but only groups are numbered."""
+    found = (path.parent for path in sweep.glob("*/manifest.json") if NUMBERED.match(path.parent.name))
+    return sorted(found, key=lambda group: int(group.name.partition("-")[0]))
+
+
 def outline(folder: Path) -> dict[str, Any]:
     """A sweep's outline, written before its first step; empty if there is none. Refused where a newer version wrote it."""
     path = folder / SWEEP
@@ -45,12 +58,6 @@ def outline(folder: Path) -> dict[str, Any]:
     if found.get("schema", 1) > store.SCHEMA:
         raise store.newer(path, found["schema"], store.SCHEMA)
     return found
-def begun(sweep: Path) -> list[Path]:
-    """The groups of a sweep that have a manifest, in order. Pages have one too, but only groups are numbered."""
-    found = (path.parent for path in sweep.glob("*/manifest.json") if NUMBERED.match(path.parent.name))
-    return sorted(found, key=lambda group: int(group.name.partition("-")[0]))
-
-
 
 
 def read_or_decide(
@@ -93,6 +100,8 @@ def read_or_decide(
     last = manifest["saves"][-1]
     if set(step for step in saves if step <= last) - set(manifest["saves"]):
         notes.append(f"{folder} keeps the saved points it was begun with; new ones come after step {last}.")
+    if saves[-1] < last:
+        notes.append(f"{folder} trains to step {last}, as it was begun.")
     if later := [step for step in saves if step > last]:
         manifest["saves"] += later
         store.write_json(path, manifest, sealed=True)

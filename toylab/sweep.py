@@ -20,8 +20,8 @@ from toylab.base import Config, State
 from toylab.group import Interrupted, Progress, run_group
 from toylab.lanes import compiled
 from toylab.manifest import FAILED, SWEEP, Spec, outline
-from toylab.manifest import read as read_manifest
 from toylab.manifest import begun as begun_in
+from toylab.manifest import read as read_manifest
 from toylab.plan import Plan, environment
 from toylab.records import Group, Sweep, folders, has_run, load, params_at
 from toylab.table import write_table
@@ -72,7 +72,7 @@ class Failed(store.StoreError):
 def run(
     configs: Sequence[Config],
     spec: Spec,
-    folder: Path,
+    folder: str | Path,
     *,
     plan: Plan | None = None,
     lane: int | None = None,
@@ -87,6 +87,7 @@ def run(
     was measured for the first of them. A group that fails is told in its failed.json, the others are trained, and Failed is
     raised at the end. `command`: what to type to go on, for the record.
     """
+    folder = Path(folder)
     named = begin(configs, folder, group_size, command)
     widths: dict[Any, int] = {}
     failures = {}
@@ -115,17 +116,21 @@ def begin(
     store.check_name(folder)
     named = groups_in(folder, [cfg.check(config) for config in configs], group_size)
     same_sweep(folder, named)
-    path = folder / SWEEP
-    if not path.exists():
+    old = outline(folder)
+    sizes = {name: len(members) for name, members in named.items()}
+    if old.get("groups") != sizes:  # none, or one whose other groups were never begun: what is asked last is the sweep
+        for name in set(old.get("groups", {})) - set(named):
+            if store.is_locked(folder / name):
+                raise store.InUse(f"{folder / name} is in use by {store.owner(folder / name)}: choose another --out.")
         folder.mkdir(parents=True, exist_ok=True)
         record = {
             "schema": store.SCHEMA,
-            "group_size": group_size or MAX_RUNS,
+            "group_size": old.get("group_size") or group_size or MAX_RUNS,
             "command": command,
             "n_runs": len(configs),
-            "groups": {name: len(members) for name, members in named.items()},
+            "groups": sizes,
         }
-        store.write_json(path, record, sealed=True)
+        store.write_json(folder / SWEEP, record, sealed=True)
     return named
 
 
@@ -189,16 +194,11 @@ def bytes_needed(configs: Sequence[Config], spec: Spec, group_size: int | None =
     n_points, total = len(spec.saves), 0
     n_states = min(n_points // store.EVERY + store.NEWEST + 2, n_points)
     for family, n_runs in families.items():
-        state = shapes(first[family])
+        state = states[family]
         kept = {name: leaf for name, leaf in state.params.items() if spec.keep is None or name in spec.keep}
         total += n_runs * (n_points * (_n_bytes(kept) + measured) + n_states * _n_bytes(state))
         total += -(-n_runs // (group_size or MAX_RUNS)) * n_points * store.AROUND
     return total
-
-
-def shapes(config: Config) -> State:
-    """The shapes of a run's state."""
-    return jax.eval_shape(train.init, config)
 
 
 def _bytes_measured(config: Config, spec: Spec) -> int:
@@ -209,6 +209,11 @@ def _bytes_measured(config: Config, spec: Spec) -> int:
     except Exception:  # its group will fail by itself, and the others will not
         return 0
     return _n_bytes((recorded.measures, recorded.probes))
+
+
+def shapes(config: Config) -> State:
+    """The shapes of a run's state."""
+    return jax.eval_shape(train.init, config)
 
 
 def _n_bytes(tree: Any) -> int:
