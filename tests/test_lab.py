@@ -30,6 +30,8 @@ def measures(**more):
 
 def test_the_last_value_is_that_of_the_last_valid_point():
     np.testing.assert_allclose(measures().last("loss")[:2], [2, 0.2])
+    valid, loss = np.array([[1, 0, 1], [1, 1, 0]], bool), np.array([[3, np.nan, 1], [3, 2, np.nan]])
+    np.testing.assert_allclose(Measures({"valid": valid, "loss": loss}).last("loss"), [1, 2])  # points of two groups
 
 
 def test_runs_selects_everywhere_but_in_the_steps():
@@ -150,6 +152,15 @@ def test_one_part_alone_leaves_the_others_as_they_are(page, tmp_path):
     assert all(np.array_equal(before[name], after[name], equal_nan=before[name].dtype.kind == "f") for name in before)
     assert set(json.loads((tmp_path / "two" / "manifest.json").read_text())["parts"]) == {"narrow", "mixed"}
     assert len(stages.judged(page, of(tmp_path))) == 2
+
+
+def test_what_is_measured_before_training_is_over_is_said_to_be(page, tmp_path, capsys):
+    assert command(tmp_path, "--part", "narrow", "--stage", "train") == 0
+    (path,) = (tmp_path / "two" / "runs" / "narrow").glob("*/manifest.json")
+    about = store.read_json(path, sealed=True)
+    store.write_json(path, {**about, "saves": [0, 3, 1000]}, sealed=True)
+    assert command(tmp_path, "--part", "narrow", "--stage", "analyze") == 0
+    assert f"{path.parent.name} is trained to step 3 of 1,000 so far" in capsys.readouterr().out
 
 
 def test_an_unknown_part_is_refused_and_nothing_is_made(page, tmp_path, capsys):

@@ -31,7 +31,7 @@ class Measures(dict[str, np.ndarray]):
 
     def last(self, name: str) -> np.ndarray:
         """[R, …]: the value at each run's last saved point."""
-        at = self.valid.sum(axis=1) - 1
+        at = self.valid.shape[1] - 1 - self.valid[:, ::-1].argmax(axis=1)  # groups may have points at other steps
         return self[name][np.arange(len(at)), at]
 
     def first_step(self, true: np.ndarray) -> np.ndarray:

@@ -155,6 +155,11 @@ def _measured(
     for group in sweep.load(runs):
         for message in group.messages:
             tell(message)
+        at, last = int(group.steps[-1]), group.manifest["saves"][-1]
+        if at < last and not all(store.read_info(runs / group.name, at)["ended"]):
+            tell(
+                f"{group.name} is trained to step {at:,} of {last:,} so far: what follows is measured and judged there."
+            )
         blocks.append(_analyzed(part, named[group.name], group, batch_size))
     return _padded(blocks)
 
