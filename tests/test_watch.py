@@ -91,6 +91,15 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
     log.close()
 
 
+def test_bars_of_groups_that_are_over_make_room_for_those_that_go(monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with Watch(("learned", lambda measures: np.zeros(2, bool))) as shown:
+        for n in range(20):
+            shown(told(4, group=f"{n:03d}-a"))
+        shown(told(1, group="020-a"))
+        assert [task.id for task in shown.display.tasks if task.visible] == [*range(12, 20), 20]
+
+
 def test_the_watch_tells_the_log_how_it_ended(tmp_path, capsys):
     def never(measures):
         return np.zeros(2, bool)

@@ -18,6 +18,7 @@ from rich.progress import Progress as Display
 from toylab.sweep import Interrupted, Progress
 
 LINE_SECONDS = 5.0  # between two plain lines
+BARS = 8  # of groups that are over
 Milestone = tuple[str, Callable[[dict[str, np.ndarray]], np.ndarray]]
 
 
@@ -54,6 +55,8 @@ class Watch:
 
     def _ask(self, number: int, frame: object) -> None:
         if self.asked:
+            if self.display:
+                self.display.console.show_cursor(True)
             os._exit(128 + number)
         self.asked = True
         print("stopping after the points in hand; once more ends at once", file=sys.stderr, flush=True)
@@ -69,6 +72,7 @@ class Watch:
         now = time.perf_counter()
         if progress.group not in self.begun:
             self.begun[progress.group] = now, progress.step
+            self._make_room()
             self.bars[progress.group] = self.display and self.display.add_task(progress.group, total=progress.last)
         from_step = self.begun[progress.group][1]
         self.trained |= progress.step > from_step
@@ -76,11 +80,20 @@ class Watch:
         over = is_over(progress)
         if self.display:
             self.display.update(
-                self.bars[progress.group], completed=progress.last if over else progress.step, description=line
+                self.bars[progress.group],
+                completed=progress.last if over else progress.step,
+                description=line,
+                visible=True,
             )
         elif progress.step > from_step and (now - self.line_at > LINE_SECONDS or over):
             print(line, flush=True)
             self.line_at = now
+
+    def _make_room(self) -> None:
+        """A terminal cuts off what is below its last line: the bars that still move."""
+        if self.display:
+            for task in [task for task in self.display.tasks if task.finished and task.visible][:-BARS]:
+                self.display.update(task.id, visible=False)
 
     def _line(self, progress: Progress, now: float) -> str:
         parts = [f"step {progress.step:,}/{progress.last:,}"]
