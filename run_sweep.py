@@ -21,26 +21,34 @@ PAGES = Path(__file__).parent / "experiments"
 
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] in COMMANDS:
-        return COMMANDS[arguments[0]](arguments[1:])
-    options = _parser().parse_args(arguments)
-    if options.list or (options.experiment is None and options.sweep is None):
+    command = "python run_sweep.py " + shlex.join(arguments)
+    try:
+        if arguments and arguments[0] in COMMANDS:
+            return COMMANDS[arguments[0]](arguments[1:])
+        return _sweep(_parser().parse_args(arguments), command, asked=bool(arguments))
+    except OSError as error:  # of what is written or made beside the store
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # outside of training, which commits first
+        print(f"stopped. To go on: {command}", file=sys.stderr)
+        return 130
+
+
+def _sweep(options: argparse.Namespace, command: str, asked: bool) -> int:
+    if options.list or not asked:
         print(_listing())
         return 0
+    from toylab import company, events, store
+
     with contextlib.ExitStack() as stack:
         try:
             if options.tensorboard:
-                from toylab import events
-
                 events.check()
-            from toylab import company
-
             crew = stack.enter_context(company.company(options.cluster, options.join, options.distributed))
             job = _job(options)
-        except ValueError as error:
+        except (ValueError, store.StoreError) as error:  # the latter of the run to start from
             print(error, file=sys.stderr)
-            return 2
-        command = "python run_sweep.py " + shlex.join(arguments)
+            return 2 if isinstance(error, ValueError | store.Refused) else 1
         return _stages(job, command, crew, options.tensorboard, options.dry_run)
 
 
@@ -69,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         help="fields that go together, first values with first: net.d_model=64,128 net.d_mlp=256,512",
     )
     add("--seeds", type=int, metavar="N", help="seeds 0 to N−1")
-    add("--sweep", type=Path, metavar="FILE", help="a TOML file that describes the sweep (toylab/describe.py)")
+    add("--sweep", type=_path, metavar="FILE", help="a TOML file that describes the sweep (toylab/describe.py)")
     add(
         "--scale",
         choices=("smoke", "cpu", "paper"),
@@ -78,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--steps", type=int, metavar="N", help="train to step N at most, and save a point there")
     add("--part", action="extend", default=[], nargs="+", help="only these parts of a page that has several")
     add("--stage", choices=("train", "analyze", "draw"), help="only this stage (default: all three)")
-    add("--out", type=Path, help="default: results at paper scale, results/<scale> at the others")
+    add("--out", type=_path, help="default: results at paper scale, results/<scale> at the others")
     add("--dry-run", action="store_true", help="tell what would be trained, and what it takes, and stop there")
     add("--lane", type=int, metavar="W", help="runs in one vmap (default: chosen by a short measurement)")
     add("--group", type=int, metavar="N", help="runs in a group, which has a folder and a lock (default: 256)")
@@ -112,6 +120,10 @@ def _parser() -> argparse.ArgumentParser:
         help="one of N processes of jax.distributed; without a value as a TPU pod, Slurm or Open MPI says",
     )
     return parser  # fmt: skip
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(text))  # a shell leaves the ~ of --out=~/x
 
 
 def _listing() -> str:
@@ -190,11 +202,11 @@ def _stages(job: Any, command: str, crew: Any, tensorboard: bool, dry: bool) -> 
 
 
 def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
-    from toylab import stages
+    from toylab import stages, store
 
     imported = job.imported if "analyze" in job.stages else {}
     if imported:
-        job.folder.mkdir(parents=True, exist_ok=True)
+        store.make_folder(job.folder, 0)
     if trained or imported:
         stages.write_manifest(job.folder, job.page, job.scale, trained, command, _commit(), imported)
     if "analyze" in job.stages:
@@ -234,6 +246,8 @@ def _train(job: Any, command: str, crew: Any, tensorboard: bool) -> dict[str, An
                     report=shown,
                     interrupted=shown.interrupted,
                 )
+            if shown.interrupted():  # asked while the last points were trained
+                raise sweep.Interrupted(f"{runs / name} is trained to its end")
             if shown.trained or name not in stages.recorded(job.folder):  # what was finished keeps how it was made
                 trained[name] = members
     return trained
@@ -244,7 +258,7 @@ def _status(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "run_sweep.py status", description="How far a sweep is, and what to type to go on."
     )
-    parser.add_argument("folder", type=Path, help="a page's folder, as results/grokking")
+    parser.add_argument("folder", type=_path, help="a page's folder, as results/grokking")
     parser.add_argument("--verify", action="store_true", help="read every byte of the chunks that nobody is writing")
     options = parser.parse_args(arguments)
     from toylab import status, store
@@ -265,7 +279,10 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {  # first words other than an
 
 def _commit() -> str:
     git = ["git", "-C", str(PAGES.parent), "describe", "--always", "--dirty"]
-    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(git, capture_output=True, text=True, check=False)
+    except OSError:  # no git here
+        return "unknown"
     return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections import namedtuple
@@ -103,6 +104,11 @@ def test_no_experiment_gives_the_listing(capsys):
     assert all(page in capsys.readouterr().out for page in pages[:1]) and pages
 
 
+def test_an_experiment_that_an_option_has_swallowed_is_missed(capfd):
+    assert "--set grokking: give a field and its values" in refused(["--set", "seed=1", "grokking"], capfd)
+    assert "experiment is missing" in refused(["--part", "one", "superposition"], capfd)
+
+
 # --- bad input
 
 BAD = [
@@ -136,6 +142,7 @@ BAD = [
     (["--set", "task.op=plus"], r"task\.op is 'plus': .*it must be one of add, subtract"),
     (["--set", "net.activation=rleu"], r"net\.activation is 'rleu': did you mean relu\?"),
     (["--set", "seed=99999999999"], r"seed is .*99999999999"),
+    (["--set", f"seed={'9' * 400}"], r"seed is 9*: it must be a whole number within"),
     # values
     (["--set", "task.op=divide", "task.p=12"], r"task\.p is 12: it must be prime for op divide"),
     (["--set", "task.n_train=0"], r"task\.n_train is 0: it must lie between 1 and 169"),
@@ -155,6 +162,7 @@ BAD = [
     (["--set", "optimizer.b1=1"], r"optimizer\.b1 is 1\.0: it must lie in \[0, 1\)"),
     # lists and grids
     (["--set", "optimizer.lr="], r"--set optimizer\.lr=: give a field and its values"),
+    (["--set", "=1"], r"--set =1: give a field and its values"),
     (["--set", "optimizer.lr"], r"--set optimizer\.lr: give a field and its values"),
     (["--set", "optimizer.lr=1,,2"], r"--set optimizer\.lr=1,,2: give a field and its values"),
     (["--set", "optimizer.lr=1,1.0"], r"1 duplicate config"),
@@ -169,6 +177,7 @@ BAD = [
     (["--zip", "net.d_mlp"], r"--zip net\.d_mlp: give a field and its values"),
     (["--seeds", "0"], r"--seeds is 0: give at least 1"),
     (["--seeds", "2", "--set", "seed=1"], r"--seeds is 2"),
+    (["--seeds", "99999999999"], r"seeds is 99,999,999,999: 1,000,000 runs are the most"),
     (["--lane", "0"], r"--lane is 0: it must be at least 1"),
     (["--group", "0"], r"--group is 0: it must be at least 1"),
     # where to start
@@ -220,6 +229,22 @@ def test_out_that_is_a_file_is_refused(out, tmp_path, capfd):
     assert tree(tmp_path) == {"file": b"mine"}
 
 
+@pytest.mark.parametrize(
+    ("out", "stage", "words", "status"),
+    [
+        ("file", "draw", "is not there: run the stage before", 1),
+        ("x" * 300, "train", "File name too long", 1),
+        ("a[b]", "train", "a[b]", 2),
+    ],
+    ids=["file", "long", "brackets"],
+)
+def test_a_folder_that_cannot_be_is_told_in_one_sentence(out, stage, words, status, tmp_path, capfd, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    assert words in refused([*SMOKE, "--stage", stage, "--out", out], capfd, status)
+    assert tree(tmp_path) == {"file": b"mine"}
+
+
 def test_out_that_is_not_writable_is_refused(tmp_path, capfd, monkeypatch):
     (tmp_path / "out").mkdir(mode=0o555)
     if os.access(tmp_path / "out", os.W_OK):  # root may write anywhere
@@ -237,7 +262,7 @@ def test_a_disk_too_small_is_refused_with_both_sizes(tmp_path, capfd, monkeypatc
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 5000, 5000))
     said = refused([*SMOKE, "--out", tmp_path / "out"], capfd)
-    assert "5 kB free: this sweep needs " in said and "kB" in said.split("needs ")[1]
+    assert "5 kB free: this sweep needs " in said and "MB" in said.split("needs ")[1]
     assert tree(tmp_path) == {}
 
 
@@ -291,6 +316,28 @@ def test_training_again_goes_on_from_the_end(trained, capfd):
     chunks = {name: content for name, content in tree(trained).items() if "/runs/" in name}
     assert run_sweep.main([*SMOKE, "--seeds", "2", "--stage", "train", "--out", str(trained)]) == 0
     assert {name: content for name, content in tree(trained).items() if "/runs/" in name} == chunks
+
+
+def test_a_stop_asked_for_while_the_last_points_are_trained_is_heeded(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(sweep, "run", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+    assert run_sweep.main([*SMOKE, "--out", str(tmp_path)]) == 130
+    said = capfd.readouterr().err
+    assert "is trained to its end. To go on: python run_sweep.py grokking" in said
+    assert [path.name for path in (tmp_path / "grokking").iterdir()] == ["runs"]
+
+
+def test_a_stop_outside_of_training_is_one_sentence(trained, capfd, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "analyze", stopped)
+    said = refused([*SMOKE, "--seeds", "2", "--stage", "analyze", "--out", trained], capfd, status=130)
+    assert said.startswith("stopped. To go on: python run_sweep.py grokking")
+
+
+def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run_sweep._commit() == "unknown"
 
 
 # --- grids
@@ -383,8 +430,10 @@ def test_from_a_bare_run_is_looked_for_below_results(trained, asked, tmp_path, m
     run, _ = one_run(trained)
     (tmp_path / "results").symlink_to(trained)
     monkeypatch.chdir(tmp_path)
-    assert run_sweep.main([*SMOKE, "--from", f"{run}@200", "--stage", "train", "--out", "elsewhere"]) == 0
-    assert asked[0][1].started_from == f"results/grokking/{run}@200"
+    for out in ("elsewhere", str(trained)):  # the latter is the same place by another name
+        start = ["--seeds", "2", "--from", f"{run}@200", "--stage", "train", "--out", out]
+        assert run_sweep.main([*SMOKE, *start]) == 0
+        assert asked[-1][1].started_from == f"results/grokking/{run}@200"
 
 
 def test_from_trains_on_from_there(trained, tmp_path):
@@ -412,6 +461,14 @@ def test_from_what_is_not_there_or_does_not_fit_is_refused(start, arguments, wor
 def test_from_a_folder_that_is_not_there_is_bad_input(tmp_path, capfd):
     said = refused([*SMOKE, "--from", f"{tmp_path}/nowhere/1a2b@200", "--out", tmp_path / "out"], capfd)
     assert "names no run" in said and tree(tmp_path) == {}
+
+
+def test_from_a_damaged_sweep_is_told(tmp_path, capfd):
+    group = tmp_path / "page" / "runs" / "000-1a2b"
+    group.mkdir(parents=True)
+    (group / "manifest.json").write_text("{}")
+    said = refused([*SMOKE, "--from", f"{tmp_path}/page/1a2b@200", "--out", tmp_path / "out"], capfd, status=1)
+    assert f"{group / 'manifest.json'} is damaged" in said and not (tmp_path / "out").exists()
 
 
 def test_from_a_run_that_is_not_said_is_refused(trained, asked, tmp_path, capfd):

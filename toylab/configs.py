@@ -210,7 +210,9 @@ def _cast(value: Any, hint: Any, path: str, part: Any) -> Any:
 
 def _is_number(value: Any, hint: type) -> bool:
     scalar = isinstance(value, int | float | np.number) or (hasattr(value, "dtype") and np.shape(value) == ())
-    if not scalar or isinstance(value, bool | np.bool_) or not abs(float(value)) <= float(np.finfo(np.float32).max):
+    if not scalar or isinstance(value, bool | np.bool_):
+        return False
+    if not abs(value if isinstance(value, int) else float(value)) <= float(np.finfo(np.float32).max):
         return False
     return hint is float or (float(value).is_integer() and abs(int(value)) < 2**31)
 

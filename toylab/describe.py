@@ -63,8 +63,8 @@ def settings(texts: Sequence[str], option: str) -> Values:
     """`optimizer.lr=1e-3,3e-3` and the like by field."""
     found: Values = {}
     for text in texts:
-        path, equals, given = text.partition("=")
-        if not equals or not given or "" in given.split(","):
+        path, _, given = text.partition("=")
+        if not path or not given or "" in given.split(","):
             raise ValueError(f"{option} {text}: give a field and its values, as optimizer.lr=1e-3,3e-3.")
         if path in found:
             raise ValueError(f"{option} names {path} twice: give all its values in one list.")
@@ -215,6 +215,8 @@ def _laid(base: Sequence[Config], block: Block) -> list[Config]:
     """The block over the base. In the fields that it sets, the page's own values make way: configs of the page that differ
     in nothing else become one."""
     rows = [*grids.grid_rows(base, block.sets), *(grids.zipped_rows(base, table) for table in block.zips)]
+    if (block.seeds or 0) > grids.MAX_CONFIGS:
+        raise ValueError(f"seeds is {block.seeds:,}: {grids.MAX_CONFIGS:,} runs are the most.")
     rows += [[{"seed": seed} for seed in range(block.seeds)]] if block.seeds is not None else []
     if rows:
         first = {path: value for block_rows in rows for path, value in block_rows[0].items()}

@@ -115,8 +115,11 @@ def _start(start: str | None, out: Path, configs: Sequence[Config]) -> dict[str,
     where, slash, run = place.rpartition("/")
     if not at or not step.isdecimal() or not run or ".." in run:
         raise ValueError(f"--from is {start!r}: it must be RUN@STEP, as 1a2b3c4d5e@8000.")
-    runs = [Path(where) / "runs"] if slash else {path for root in (Path("results"), out) for path in root.rglob("runs")}
-    sweeps = [folder for place in sorted(runs) for folder in sweep.folders(place).values()]
+    places = (
+        [Path(where) / "runs"] if slash else [path for root in (out, Path("results")) for path in root.rglob("runs")]
+    )
+    runs = {path.resolve(): path for path in places}  # OUT may lie in results
+    sweeps = [folder for place in sorted(runs.values()) for folder in sweep.folders(place).values()]
     found = [folder for folder in sweeps if sweep.has_run(folder, run)]
     found = found or [Path(where) / "runs"] if slash else found
     if len(found) != 1:

@@ -235,7 +235,7 @@ def params_at(folder: Path, run: str, step: int) -> tuple[str, Params]:
     sources = load(folder).sources
     found = [(source, r) for source in sources for r, name in enumerate(source.runs) if name.startswith(run)]
     if len(found) != 1:
-        names = ", ".join(name for source in sources for name in source.runs)
+        names = values_of(np.array([s.runs[r] for s, r in found] or [name for s in sources for name in s.runs]))
         raise ValueError(f"{folder} holds {len(found)} runs that start with {run!r}: it has {names}.")
     group, r = read_group(found[0][0].folder), found[0][1]
     steps = group.steps[group.valid[r]]

@@ -112,7 +112,6 @@ def read_chunk(
     folder: Path, step: int, names: tuple[str, ...] | None = None
 ) -> tuple[dict[str, Arrays], dict[str, Any]]:
     """The arrays and info of one chunk (`names`: only these items), or Damaged."""
-    path = (folder / str(step)).absolute()
     had_state = has_state(folder, step)
     try:
         return _read_chunk(folder, step, names)
@@ -123,6 +122,7 @@ def read_chunk(
 
 
 def _read_chunk(folder: Path, step: int, names: tuple[str, ...] | None) -> tuple[dict[str, Arrays], dict[str, Any]]:
+    path = (folder / str(step)).absolute()
     try:
         written = read_json(path / FILES, sealed=True)
         if not has_state(folder, step):
@@ -142,9 +142,9 @@ def _read_chunk(folder: Path, step: int, names: tuple[str, ...] | None) -> tuple
     except (Refused, Unread, MemoryError):
         raise
     except Exception as error:  # whatever a flipped bit makes of it
-        raise Damaged(f"the chunk at step {step} in {folder} is damaged: {first_line(error)}") from error
         if is_unread(error):
             raise Unread(f"the chunk at step {step} in {folder} cannot be read: {first_line(error)}.") from error
+        raise Damaged(f"the chunk at step {step} in {folder} is damaged: {first_line(error)}") from error
     return {name: {key: np.asarray(value) for key, value in items[name].items()} for name in wanted}, info
 
 
@@ -160,9 +160,9 @@ def read_info(folder: Path, step: int) -> dict[str, Any]:
                 f"files are missing from it ({', '.join(sorted(gone)[:3])})" if gone else "it has foreign files"
             )
         return opened(json.loads((path / "info" / "metadata").read_text()))  # where Orbax puts a JSON item
-    except Exception as error:  # whatever a flipped bit makes of it
     except Unread:
         raise
+    except Exception as error:  # whatever a flipped bit makes of it
         raise Damaged(f"the chunk at step {step} in {folder} is damaged: {first_line(error)}") from error
 
 

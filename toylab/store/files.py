@@ -81,7 +81,7 @@ def read_arrays(path: Path) -> Arrays:
             if sorted(file[NAMES]) != sorted(set(file.files) - {NAMES}):
                 raise ValueError("arrays are missing from it")
             return {name: file[name] for name in file.files if name != NAMES}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise StoreError(f"{path} is not there: run the stage before it first (train, analyze, then draw).") from None
     except Exception as error:
         raise Damaged(f"{path} is damaged: {first_line(error)}") from error
