@@ -16,6 +16,7 @@ from toylab import importers
 from toylab.analysis import analyze, together
 from toylab.analysis import modular_circuits as mc
 from toylab.analysis.circles import alone, circularities, components, explained
+from toylab.analysis.circuit_report import kind, verdict
 from toylab.analysis.modular_inputs import inputs_of, published_triples
 from toylab.analysis.modular_measures import input_gradients
 from toylab.analysis.modular_networks import passable
@@ -235,6 +236,15 @@ def test_report_of_a_handmade_clock():
     assert report["neurons_per_frequency"] == {K: 2} and report["clock_fve"][0] == pytest.approx(1)
     assert report["ablation"][K]["loss"] == pytest.approx(np.log(P))  # all logits are equal then
     assert "by clock (frequency 2)" in str(report)
+
+
+def test_no_circle_is_judged_where_each_operand_has_a_table_of_its_own():
+    inputs = inputs_of({"W_E": np.ones((2, 7, 4)), "W_U": np.ones((4, 7))})
+    assert inputs.apart and not inputs.separate
+    shares = {"clock": 0.9, "pizza": 0.6, "accompanying": -1.0}
+    assert kind(shares, apart=False) == "clock" and kind(shares, apart=True) == "other"
+    said = verdict({"solved": True, "apart": True, "circles": [{"kind": "other", "frequency": 1}]})
+    assert said["circuit"] == "other" and "the operands have embeddings of their own" in said["summary"]
 
 
 def test_a_network_that_does_not_solve_the_task_gets_no_circuit():

@@ -48,7 +48,7 @@ class CircuitReport(dict[str, Any]):
             f"gradient symmetricity {self['gradient_symmetricity']:.4f} (pizza: near 1)",
             f"distance irrelevance {di:.4f} (pizza: near 0.2; with the largest incorrect logit {incorrect:.4f})",
             f"circularity {self['circularity']:.4f}"
-            + (" (of rows of both operands: near 1/2 at most)" if self["separate"] else ""),
+            + (" (of rows of both operands: near 1/2 at most)" if self["apart"] else ""),
         ]
         names = (
             ", ".join(map(str, self["frequencies"]))
@@ -76,6 +76,7 @@ def circuit_report(net: Any, params: Weights, *, p: int | None = None, n_tokens:
     """Everything about one network of a + b mod p, as a mapping that prints as a short report.
 
     p, n_tokens, separate    what it was asked, read from its weights or given (`modular_inputs.inputs_of`)
+    apart                    a number has an embedding as a and another as b: tokens, or tables [2, V, d], of their own
     accuracy, errors, loss   over all p² pairs and all its classes, from logits in float64; loss in nats
     solved, circuit, summary accuracy ≥ 0.99; then "clock", "pizza", "clock and pizza", "other", and "none" if not solved
     gradient_symmetricity    over the paper's 100 triples
@@ -99,7 +100,7 @@ def circuit_report(net: Any, params: Weights, *, p: int | None = None, n_tokens:
     frequencies = [int(k) for k in np.flatnonzero(found["key"])]
     circles = circle_fves(net, params, p=inputs.p, n_tokens=inputs.n_tokens)
     for circle in circles:
-        circle["kind"] = kind(circle, inputs.separate) if solved else "none"  # type: ignore[assignment]
+        circle["kind"] = kind(circle, inputs.apart) if solved else "none"  # type: ignore[assignment]
     report = CircuitReport(
         **inputs._asdict(),
         accuracy=accuracy,
@@ -183,14 +184,14 @@ def _without(net: Any, params: Params, frequencies: Array, inputs: Inputs) -> tu
     return jax.lax.map(of, frequencies)
 
 
-def kind(circle: Mapping[str, float], separate: bool) -> str:
+def kind(circle: Mapping[str, float], apart: bool) -> str:
     """The best of clock, pizza and accompanying where it explains more than half of the variance, else "other".
 
-    Where the operands have tokens of their own it is "other": their circles may be turned against each other, and the
+    Where the operands have embeddings of their own it is "other": their circles may be turned against each other, and the
     formulas, functions of a − b, suppose that they are one.
     """
     best = max(("clock", "pizza", "accompanying"), key=lambda name: circle[name])
-    return best if circle[best] > EXPLAINED and not separate else "other"
+    return best if circle[best] > EXPLAINED and not apart else "other"
 
 
 def verdict(report: Mapping[str, Any]) -> dict[str, str]:
@@ -200,8 +201,10 @@ def verdict(report: Mapping[str, Any]) -> dict[str, str]:
     if not report["solved"]:
         accuracy = f"accuracy {report['accuracy']:.4f}"
         return {"circuit": "none", "summary": f"It does not solve the task ({accuracy}): no circuit is reported."}
-    if report["separate"]:
-        why = "the operands have tokens of their own, and the formulas of clock and pizza suppose one circle for both"
+    if report["apart"]:
+        why = (
+            "the operands have embeddings of their own, and the formulas of clock and pizza suppose one circle for both"
+        )
         return {"circuit": "other", "summary": f"It solves the task; {why}."}
     if not names:
         why = "no circle of its embedding alone makes the logits of a clock or a pizza"

@@ -29,6 +29,7 @@ class Inputs(NamedTuple):
     n_tokens: int  # 3: a, b and "="
     separate: bool  # the second operand has tokens of its own, b + p
     d_vocab: int
+    apart: bool  # a number has an embedding as a and another as b: separate, or a table [2, V, d] for each operand
 
     @shaped
     def tokens(self, a: Integer[ArrayLike, " n"], b: Integer[ArrayLike, " n"]) -> Integer[np.ndarray, "n n_tokens"]:
@@ -69,7 +70,8 @@ def inputs_of(params: Weights, p: int | None = None, n_tokens: int | None = None
     check_modulus(p)
     if not p <= min(last, d_out):
         raise ValueError(f"p is {p}, W_E has {d_vocab} rows and W_U {d_out} classes: they must be at least p")
-    return Inputs(p, n_tokens, separate=last == 2 * p and len(shape) == 2, d_vocab=d_vocab)
+    separate = last == 2 * p and len(shape) == 2
+    return Inputs(p, n_tokens, separate, d_vocab, apart=separate or len(shape) == 3)
 
 
 @shaped
