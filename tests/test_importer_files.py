@@ -74,6 +74,16 @@ def test_what_is_no_weight_is_declared_and_named():
     refused(HOLD + "extra step.", more)
     assert set(importers.load(more, "universality", ignore=["step"])[1]) == {"W_E", "W_in", "W_U"}
     refused("ignore names stepp: the source has ", more, ignore=["stepp"])
+    refused("ignore is 'step': it must be a list of keys.", more, ignore="step")
+    run = SOURCE | {"epoch": 3, "config": {"p": 5}}
+    refused("epoch is a int: it must be an array, or a key of ignore.", run)
+    assert set(importers.load(run, "universality", ignore=["epoch", "config"])[1]) == {"W_E", "W_in", "W_U"}
+
+
+def test_a_prefix_of_all_keys_is_named():
+    wrapped = {f"module.{key}": x for key, x in SOURCE.items()}
+    told = "; every key begins with module.: hand over a mapping of the arrays by keys without it."
+    refused(told, wrapped)
 
 
 def test_weights_are_finite_floats_and_there():
@@ -81,8 +91,12 @@ def test_weights_are_finite_floats_and_there():
     refused("W has dtype int64: weights are float16, ", SOURCE | {"W": np.ones((8, 3), np.int64)})
     refused("source has empty arrays: W_x [0, 4].", SOURCE | {"W_x": W_X[:0]})
     refused("source holds no arrays.", {})
-    refused("W is a list: it must be an array.", SOURCE | {"W": [1.0]})
+    refused("W is a list: it must be an array, or a key of ignore.", SOURCE | {"W": [1.0]})
     refused("source is a int: it must be a path or a mapping of arrays.", 3)
+    large = SOURCE | {"W": np.full((8, 3), 1e300)}  # float64, and inf as float32
+    refused("W has 24 of 24 entries nan or inf: weights must be finite float32.", large)
+    swapped = importers.load({key: x.astype(">f4") for key, x in SOURCE.items()}, "universality")[1]
+    assert (swapped["W_E"][0] == W_X).all()
     half = importers.load({key: x.astype(np.float16) for key, x in SOURCE.items()}, "universality")[1]
     assert half["W_in"].dtype == np.float32
 
@@ -134,6 +148,8 @@ def test_a_pickle_is_never_read(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save({"W": Evil(sign)}, path)
     refused("holds more than plain tensors, or is damaged, and is not read", path)
+    torch.save(torch.nn.Linear(1, 1), path)
+    refused(": a file that is read holds a module's state_dict().", path)
     assert not sign.exists()
 
 
@@ -144,7 +160,10 @@ def test_a_pt_holds_a_state_dict_of_plain_tensors(tmp_path):
         ({"model": tensors}, "holds a state dict within: hand over torch.load("),
         ([torch.ones(2)], "holds a list: it must hold a state dict"),
         ({"W": torch.ones(1).expand(1 << 40)}, "is too large"),
-        ({"W": torch.eye(3).to_sparse()}, "W is a sparse or quantized tensor"),
+        ({"W": torch.eye(3).to_sparse()}, "W is a sparse, quantized or meta tensor"),
+        ({"W": torch.eye(3, device="meta")}, "W is a sparse, quantized or meta tensor"),
+        ({"W": torch.eye(3).to(torch.float8_e4m3fn)}, "W has dtype torch.float8_e4m3fn: weights are float16, "),
+        (tensors | {"config": {"p": 5}}, "config is a dict: it must be an array, or a key of ignore."),
     ):
         torch.save(held, path)
         refused(message, path)
@@ -175,6 +194,7 @@ def test_safetensors_are_held_against_their_length(tmp_path):
     ("change", "message"),
     [
         ({"shape": [1 << 62]}, "does not have 8 bytes"),
+        ({"shape": [0, 1 << 62], "data_offsets": [0, 0]}, "of F32 does not have 0 bytes"),
         ({"shape": [-2]}, "is damaged: the header of W"),
         ({"shape": [True, 2]}, "is damaged: the header of W"),
         ({"shape": [1] * 9 + [2]}, "is damaged: the header of W"),
@@ -212,6 +232,7 @@ def test_an_npz_is_held_against_its_headers(tmp_path):
     np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 50,)})
     for content, message in (
         (header.getvalue() + bytes(16), "W [1125899906842624] of float32 does not have its number of bytes."),
+        (header.getvalue().replace(b"(1125899906842624,)", b"(0, 1125899906842)  "), "W [0, 1125899906842] of float32"),
         (b"nonsense", "is damaged: W is no array."),
     ):
         with zipfile.ZipFile(path, "w") as archive:
@@ -238,6 +259,8 @@ def test_save_refuses_what_a_layout_cannot_say_and_leaves_nothing(tmp_path):
         assert str(error.value).startswith(message), error.value
     with pytest.raises(ValueError, match=r"w\.npz: it must end in \.safetensors\.$"):
         importers.save(params, tmp_path / "w.npz", "pizza")
+    with pytest.raises(ValueError, match=r"^path is .*: there is no folder .*absent\.$"):
+        importers.save(params, tmp_path / "absent" / "w.safetensors", "pizza")
     with pytest.raises(ValueError, match=r"^W_E has 20 of 20 entries nan or inf"):
         importers.save(params | {"W_E": params["W_E"] * np.nan}, path, "pizza")
     assert list(tmp_path.iterdir()) == []

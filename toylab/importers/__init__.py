@@ -73,7 +73,9 @@ def load(
     where jax has x64 enabled); float16 and bfloat16 become float32, which is exact.
     """
     forms = _forms(layout)
-    arrays, found = arrays_of(source, layout)
+    if isinstance(ignore, str):
+        raise ValueError(f"ignore is {ignore!r}: it must be a list of keys.")
+    arrays, found = arrays_of(source, layout, ignore)
     given = found | settings_of(config)
     arrays = checks.declared(arrays, ignore)
     if layout == "toy_models":
@@ -83,7 +85,7 @@ def load(
     if best.n_problems and layout == "toylab" and "module" in given:
         return _of_module(arrays, given, probe)
     if best.n_problems:
-        looks = checks.hint(FORMS, layout, best, shapes)
+        looks = checks.hint(FORMS, layout, best, shapes) or checks.prefixed(forms, best, shapes)
         raise ValueError(f"source does not fit layout {layout} ({best.form.what}): {best.problems()}{looks}.")
     if layout != "toylab":
         check_names(given, best.form.reads)
@@ -125,6 +127,8 @@ def save(params: Params, path: str | Path, layout: Layout, *, net: Net | None = 
     forms, path = _forms(layout), Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path is {path}: it must end in .safetensors.")
+    if not path.parent.is_dir():
+        raise ValueError(f"path is {path}: there is no folder {path.parent}.")
     arrays = {name: checks.values(name, np.asarray(value)) for name, value in params.items()}
     settings = toys.settings_of_net(net) if net is not None else None
     if net is not None:

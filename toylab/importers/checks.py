@@ -28,11 +28,16 @@ def declared(arrays: Arrays, ignore: Sequence[str]) -> Arrays:
 
 def values(key: str, array: np.ndarray) -> np.ndarray:
     """An array of weights: finite floats, float16 as float32."""
+    array = array.astype(array.dtype.newbyteorder("="), copy=False) if array.dtype.kind == "f" else array
     if array.dtype.kind not in "fV" or str(array.dtype) not in ("float16", "float32", "float64", "bfloat16"):
         raise ValueError(f"{key} has dtype {array.dtype}: weights are float16, float32, float64 or bfloat16.")
     array = array.astype(np.float32) if array.dtype.itemsize == 2 else array
-    if n_bad := int(np.size(array) - np.count_nonzero(np.isfinite(array))):
-        raise ValueError(f"{key} has {n_bad:,} of {array.size:,} entries nan or inf: weights must be finite.")
+    with np.errstate(over="ignore"):  # float64 beyond float32, which params are, is inf
+        kept = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+    if n_bad := int(np.size(array) - np.count_nonzero(np.isfinite(kept))):
+        raise ValueError(
+            f"{key} has {n_bad:,} of {array.size:,} entries nan or inf: weights must be finite {kept.dtype}."
+        )
     return array
 
 
@@ -57,6 +62,17 @@ def hint(forms: Mapping[str, tuple[Form, ...]], layout: str, best: Fit, shapes: 
         return ""
     named = " or ".join(name for name, n_problems in others.items() if n_problems == least)
     return f"; the keys look like layout {named}"
+
+
+def prefixed(forms: Sequence[Form], best: Fit, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What all keys begin with, as DataParallel's "module.", where they fit better without it."""
+    same = [parts[0] for parts in zip(*(key.split(".")[:-1] for key in shapes), strict=False) if len(set(parts)) == 1]
+    shared = "".join(f"{part}." for part in same)
+    if not all(key.startswith(shared) for key in shapes):
+        return ""
+    bare = {key.removeprefix(shared): shape for key, shape in shapes.items()}
+    better = shared and min(fit(form, bare).n_problems for form in forms) < best.n_problems
+    return f"; every key begins with {shared}: hand over a mapping of the arrays by keys without it" if better else ""
 
 
 def without_zeros(best: Fit, weights: Arrays) -> Fit:

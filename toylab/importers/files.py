@@ -4,7 +4,7 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.forma
 MAX_SETTINGS = 1 << 20  # bytes of a JSON file
 
 
-def arrays_of(source: Any, layout: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(arrays by key, settings found with them) of a mapping, or of a file by its suffix."""
+def arrays_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """(arrays by key, settings found with them) of a mapping, or of a file by its suffix; an ignored key need have none."""
     if isinstance(source, Mapping):
-        return {str(key): _plain(str(key), value) for key, value in source.items() if value is not None}, {}
+        return _state(source, ignore), {}
     if not isinstance(source, str | Path):
         raise ValueError(f"source is a {type(source).__name__}: it must be a path or a mapping of arrays.")
     path = Path(source)
@@ -36,7 +36,7 @@ def arrays_of(source: Any, layout: str) -> tuple[dict[str, np.ndarray], dict[str
             raise ValueError(f"layout is {layout}: {path} says that it is {str(metadata['layout'])[:40]}.")
         settings = metadata.get("settings")
         return arrays, _parsed(settings, f"the settings in {path}") if isinstance(settings, str) else beside(path)
-    return (_npz(path) if path.suffix == ".npz" else _torch(path)), beside(path)
+    return (_npz(path) if path.suffix == ".npz" else _torch(path, ignore)), beside(path)
 
 
 def beside(path: Path) -> dict[str, Any]:
@@ -71,18 +71,26 @@ def _parsed(text: str | bytes, where: str) -> dict[str, Any]:
     return found
 
 
-def _plain(key: str, value: Any) -> np.ndarray:
+def _state(found: Mapping[Any, Any], ignore: Collection[str]) -> dict[str, np.ndarray]:
+    """The arrays of a state dict by key, empty ones for what is ignored."""
+    named = {str(key): value for key, value in found.items() if value is not None}
+    return {key: np.zeros(0) if key in ignore else plain(key, value) for key, value in named.items()}
+
+
+def plain(key: str, value: Any) -> np.ndarray:
     """A numpy array of an array of any kind; a torch tensor as it is, bfloat16 as float32."""
     if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        if str(value.layout) != "torch.strided" or value.is_quantized:
-            raise ValueError(f"{key} is a sparse or quantized tensor: it must be a plain one.")
+        value = value.detach()
+        if str(value.layout) != "torch.strided" or value.is_quantized or value.is_meta:
+            raise ValueError(f"{key} is a sparse, quantized or meta tensor: it must be a plain one.")
         if value.numel() * value.element_size() > MAX_BYTES:  # a file may say that one number fills a large tensor
             raise ValueError(f"{key} {list(value.shape)} is too large: at most {MAX_BYTES:,} bytes are read.")
         value = value.float() if str(value.dtype) in ("torch.bfloat16", "torch.float16") else value
-        value = value.numpy()
+        if "float8" in str(value.dtype):
+            raise ValueError(f"{key} has dtype {value.dtype}: weights are float16, float32, float64 or bfloat16.")
+        value = value.cpu().resolve_conj().resolve_neg().numpy()
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
-        raise ValueError(f"{key} is a {type(value).__name__}: it must be an array.")
+        raise ValueError(f"{key} is a {type(value).__name__}: it must be an array, or a key of ignore.")
     return np.asarray(value)
 
 
@@ -112,7 +120,8 @@ def _check_npy(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> 
         raise ValueError(f"{path} is damaged: {name} is no array.") from error
     if dtype.hasobject:
         raise ValueError(f"{path} has {name} of dtype object, a pickle: it must hold plain numbers.")
-    if len(shape) > MAX_AXES or math.prod(shape) * dtype.itemsize != entry.file_size - header:
+    whole = math.prod(shape) * dtype.itemsize == entry.file_size - header
+    if not whole or len(shape) > MAX_AXES or safetensors.is_vast(shape):
         raise ValueError(f"{path} is damaged: {name} {list(shape)} of {dtype} does not have its number of bytes.")
 
 
@@ -123,7 +132,7 @@ def _is_archive(path: Path) -> bool:
         return False
 
 
-def _torch(path: Path) -> dict[str, np.ndarray]:
+def _torch(path: Path, ignore: Collection[str]) -> dict[str, np.ndarray]:
     """A state dict, by torch's own reader for plain tensors (`weights_only=True`), which runs no code of the file's."""
     if not _is_archive(path):
         raise ValueError(f"{path} is no archive of torch.save but a bare pickle or cut short: it is not read.")
@@ -141,12 +150,16 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # torch raises what its unpickler, its reader or zip did
         reason = " ".join(str(error).split(". ")[0].split())[:160]
-        raise ValueError(f"{path} holds more than plain tensors, or is damaged, and is not read ({reason}).") from error
+        raise ValueError(
+            f"{path} holds more than plain tensors, or is damaged, and is not read ({reason}): a file that is read holds a"
+            " module's state_dict()."
+        ) from error
     if not isinstance(found, Mapping):
         raise ValueError(f"{path} holds a {type(found).__name__}: it must hold a state dict, name → tensor.")
-    within = [key for key, value in found.items() if isinstance(value, Mapping)]
+    within = [key for key, value in found.items() if isinstance(value, Mapping) and str(key) not in ignore]
+    within = [key for key in within if any(hasattr(array, "detach") for array in found[key].values())]
     if within:
         raise ValueError(
             f"{path} holds a state dict within: hand over torch.load(path, weights_only=True)[{within[0]!r}] as source."
         )
-    return {str(key): _plain(str(key), value) for key, value in found.items() if value is not None}
+    return _state(found, ignore)

@@ -4,7 +4,7 @@ header is held against the file's length before any array is made (https://githu
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,14 @@ def _span(path: Path, name: str, entry: Any, body: int) -> tuple[int, int]:
     start, stop = span
     if not start <= stop <= body:
         raise ValueError(f"{path} is cut short or damaged: {name} ends at byte {stop} of {body}.")
-    if math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize != stop - start:
+    if math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize != stop - start or is_vast(shape):
         raise ValueError(f"{path} is damaged: {name} {shape} of {dtype} does not have {stop - start} bytes.")
     return start, stop
+
+
+def is_vast(shape: Sequence[int]) -> bool:
+    """Whether an axis of size 0 hides others that no array can have."""
+    return math.prod(max(size, 1) for size in shape) > MAX_BYTES
 
 
 def _array(raw: bytes, entry: dict[str, Any]) -> np.ndarray:
