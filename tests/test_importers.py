@@ -229,6 +229,11 @@ def test_layers_in_all_of_which_the_same_array_lies_transposed_are_named_togethe
         importers.load(turned, "pizza", config=config, probe=(tokens, wanted))
     with pytest.raises(ValueError, match=r"\(.* for .*\): layout, config or the orientation of several"):
         importers.load(source, "pizza", config={"attn_coeff": 0.9}, probe=(tokens, wanted))
+    with pytest.raises(ValueError, match=r"^probe is a ndarray: it must be a pair, \(tokens, logits\)\.$"):
+        importers.load(source, "pizza", config=config, probe=tokens)
+    for inputs, logits in ((tokens[:0], wanted[:0]), (tokens, wanted[..., :0])):  # what agrees with everything
+        with pytest.raises(ValueError, match=r"^probe is empty: it must have the inputs and logits of one example"):
+            importers.load(source, "pizza", config=config, probe=(inputs, logits))
     with pytest.raises(ValueError, match=r"^probe has logits of shape \[36, 5\]: the network gives \[36, 6\]\.$"):
         importers.load(source, "pizza", config=config, probe=(tokens, wanted[:, -1, :5]))
 

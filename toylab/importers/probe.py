@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 
 from toylab.base import Params
+from toylab.importers.files import plain
 from toylab.importers.rules import Arrays
 from toylab.models import Net
 
@@ -17,7 +18,12 @@ TOLERANCE = 1e-3  # of the largest logit; float32 sums in another order differ b
 
 def check_probe(net: Net, weights: Arrays, converted: Callable[[Arrays], Params], probe: tuple[Any, Any]) -> None:
     """Raise one sentence with the largest difference, and the square array by whose transpose it vanishes, if any."""
-    inputs, wanted = np.asarray(probe[0]), np.asarray(probe[1], np.float64)
+    if not isinstance(probe, tuple | list) or len(probe) != 2:
+        raise ValueError(f"probe is a {type(probe).__name__}: it must be a pair, (tokens, logits).")
+    inputs, wanted = (plain("probe", x) if hasattr(x, "detach") else np.asarray(x) for x in probe)
+    wanted = wanted.astype(np.float64)
+    if not inputs.size or not wanted.size:
+        raise ValueError("probe is empty: it must have the inputs and logits of one example at least.")
     if not np.isfinite(wanted).all():
         raise ValueError("probe has logits that are nan or inf.")
     n_tokens = getattr(net, "d_vocab", np.inf)
