@@ -282,3 +282,16 @@ def test_toylabs_own_arrays_need_no_config_where_the_defaults_hold_and_take_any_
     assert importers.load(drawn(shapes), "toylab", config=machine)[0] == made
     with pytest.raises(ValueError, match=r"^config\.module is 'Zz': it must be one of BiasedTransformer, "):
         importers.load(params, "toylab", config={"module": "Zz"})
+    for slip, told in (
+        ({"d_vocab": 1.5}, "d_vocab is 1.5: it must be a whole number."),
+        ({"causal": 1}, "causal is 1: it must be true or false."),
+        ({"init_scale": "1"}, "init_scale is '1': it must be a number."),
+        ({"activation": "tanh"}, "activation is 'tanh': it must be one of relu, gelu."),
+        (
+            machine | {"n_ctx": 10**5},
+            "n_ctx is 100000: no axis of the arrays has more than ",
+        ),  # no such weights are made
+    ):
+        with pytest.raises(ValueError) as error:
+            importers.load(drawn(shapes) if "module" in slip else params, "toylab", config=slip)
+        assert str(error.value).startswith(f"config.{told}")

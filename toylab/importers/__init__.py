@@ -104,8 +104,8 @@ def _converted(best: Fit, net: Net, weights: Arrays) -> Params:
 
 def _of_module(arrays: Arrays, given: Settings, probe: Any) -> tuple[Net, Params]:
     """A net of any module of toylab, all of whose fields config gives."""
-    fields = {name: value for name, value in given.items() if name != "module"}
-    net = Net.of(toys.module_of(given, Net), **fields).check()
+    module = toys.module_of(given, Net)
+    net = Net.of(module, **toys.typed(module, given, max(max(x.shape, default=1) for x in arrays.values()))).check()
     return _checked(net, {key: checks.values(key, array) for key, array in arrays.items()}, checks.as_params, probe)
 
 

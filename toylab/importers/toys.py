@@ -1,12 +1,13 @@
 """Layouts of the toy models of superposition, and toylab's own names."""
 
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from toylab import models
 from toylab.importers.rules import Form, Rule, Settings, Sizes
 from toylab.importers.settings import chosen
 from toylab.importers.transformers import LENS_RULES
 from toylab.models import BiasedTransformer, ModularMLP, Net, PizzaLinear, ToyModel, Transformer, fields
+from toylab.models.handbuilt import Handbuilt
 
 TOY = ("hidden", "output")
 
@@ -64,9 +65,26 @@ def _own(default: type, found: dict[str, Any]) -> Any:
             told |= {} if "positions" in parts else {"positions": "none"}
         module = module_of(given, BiasedTransformer if "biases" in parts else default)
         told = {name: value for name, value in told.items() if name in fields(module)}
-        return Net.of(module, **told | {name: value for name, value in given.items() if name != "module"})
+        return Net.of(module, **told | typed(module, given, max(sizes.values())))
 
     return net
+
+
+def typed(module: type, given: Settings, largest: int) -> dict[str, Any]:
+    """The fields of a module that config gives: of their types, and no size beyond the arrays' where they would be made."""
+    found = {name: value for name, value in given.items() if name != "module"}
+    for name, value in found.items():
+        hint = fields(module)[name][0] if name in fields(module) else Any
+        whole, known = isinstance(value, int) and not isinstance(value, bool), get_args(hint)
+        fits = {int: whole, float: whole or isinstance(value, float), bool: isinstance(value, bool)}.get(hint, True)
+        wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(hint)
+        if not fits or (get_origin(hint) is Literal and value not in known):
+            raise ValueError(
+                f"config.{name} is {value!r}: it must be {wanted or 'one of ' + ', '.join(map(str, known))}."
+            )
+        if hint is int and issubclass(module, Handbuilt) and value > largest:  # which is made to be compared
+            raise ValueError(f"config.{name} is {value}: no axis of the arrays has more than {largest}.")
+    return found
 
 
 def settings_of_net(net: Net) -> dict[str, Any]:
