@@ -222,6 +222,19 @@ def test_there_and_back_again_is_exact(case, tmp_path):
         assert set(same) == set(params) and all((same[key] == params[key]).all() for key in params)
 
 
+@pytest.mark.parametrize("bias", ["b_final", "b", None])
+def test_a_toy_model_comes_back_with_its_bias_and_activations(bias, tmp_path):
+    """Of three instances one is loaded, saved and loaded without a config, in either layout."""
+    source = drawn({"W": (3, 5, 2)} | ({bias: (3, 5)} if bias else {}))
+    net, params = importers.load(source, "toy_models", config={"instance": 1, "hidden": "relu", "output": "linear"})
+    for layout in ("toy_models", "toylab"):
+        importers.save(params, tmp_path / "toy.safetensors", layout, net=net)
+        again, same = importers.load(tmp_path / "toy.safetensors", layout)
+        assert again == net and same.keys() == params.keys() == ({"W", "b"} if bias else {"W"})
+        assert all((same[name] == params[name]).all() for name in params)
+    assert (params["W"] == source["W"][1]).all() and net.hidden == "relu" and net.output == "linear"
+
+
 def test_layers_in_all_of_which_the_same_array_lies_transposed_are_named_together():
     source, config, tokens, wanted, _ = CASES["pizza"]
     turned = {key: x.T if key.endswith("mlp.W_in") else x for key, x in source.items()}
