@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 MAY_IMPORT = {
     "base": "",
-    "shapes": "",
+    "annotations": "",
+    "shapes": "annotations",
     "losses": "shapes",
     "cayley": "",
     "optim": "",

@@ -59,7 +59,10 @@ def test_items_of_another_sequence_leave_labels_positions_and_the_item_asked_for
 
 
 def test_a_pattern_of_another_length_is_refused():
-    with pytest.raises(
-        ValueError, match=r"^pattern has shape \(3, 2, 9, 9\), with support \(3, 3\) = \[B, N\] it must be"
-    ):
+    wanted = (
+        r"^support has shape \(3, 3\) and dtype bool, it must be booleans \[B, \(P-1\)/2\] with B = 3 and P = {} as in"
+    )
+    with pytest.raises(ValueError, match=wanted.format(9)):
         pair_attention(even(), np.zeros((B, 3), bool))
+    with pytest.raises(ValueError, match=wanted.format(8)):
+        pair_attention(even()[..., 1:, 1:], np.zeros((B, 3), bool))

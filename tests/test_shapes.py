@@ -1,6 +1,6 @@
-import importlib
 import inspect
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Annotated
 
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, Integer, Real, Shaped
+from jaxtyping import Bool, Float, Integer, PRNGKeyArray, Real, Shaped
 
 from toylab.shapes import shaped
 
@@ -30,6 +30,12 @@ def energy(
 @shaped
 def product(x: Real[ArrayLike, "*#batch n 2"], y: Shaped[ArrayLike, "*#batch #n _"]) -> Real[Array, "*batch n k"]:
     return jnp.asarray(x) * jnp.asarray(y)
+
+
+@shaped
+def draw(
+    key: PRNGKeyArray, b: Real[ArrayLike, "*batch n"], density: Real[ArrayLike, ""] | Real[ArrayLike, " n"] = 1.0
+) -> None: ...
 
 
 @shaped
@@ -87,6 +93,15 @@ CUBE, KEY = np.ones((3, 5, 5, 2)), np.ones(3, bool)
             'params["W_U"] has shape (7, 4) and dtype float64, it must be real numbers [d, c] '
             'with d = 4 as in params["W_E"]',
         ),
+        (
+            lambda: draw(jax.random.key(0), np.ones((5, 3)), np.ones(2)),
+            "density has shape (2,) and dtype float64, it must be a scalar of real numbers or real numbers [n] "
+            "with n = 3 as in b",
+        ),
+        (
+            lambda: draw(jnp.ones(3, jnp.uint32), 1),
+            "key has shape (3,) and dtype uint32, it must be a key of jax.random, uint32 [2] or uint32 [4]",
+        ),
         (lambda: read(np.ones(3)), "params is a ndarray, it must be a mapping of names to arrays"),
         (
             lambda: jax.jit(jax.vmap(energy, in_axes=(0, None)))(CUBE, jnp.ones(4, bool)),
@@ -104,15 +119,20 @@ def test_what_fits_goes_through():
     energy(CUBE[0].astype(np.int8), [True, False, True], None, scale=np.float32(2), weight=[1, 2])
     energy(CUBE, KEY, np.zeros((5, 5), np.uint8), weight=jnp.ones((3, 2), jnp.bfloat16))
     product(np.ones((4, 1, 3, 2)), np.ones((5, 1, 2)))
+    draw(jax.random.key(0), [1.0, 2.0, 3.0], [1, 2, 3])
+    jax.jit(draw)(jax.random.PRNGKey(0), jnp.ones((5, 3)))
     read({"W_E": np.ones((7, 4)), "W_U": np.ones((4, 7)), "b": "not looked at"})
 
 
 def test_tracers_are_checked_by_what_each_call_sees():
-    """Without the axis that vmap maps; a scalar that jit made an array is a scalar still."""
+    """Without the axis that vmap maps; a scalar that jit made an array is a scalar still, and a list a list of such."""
     each = jax.vmap(lambda x: energy(x, KEY, weight=x[0, 0]))(CUBE)
     assert each.shape == (3, 2)
     gradient = jax.jit(jax.grad(lambda x, s: energy(x, KEY, scale=s).sum()))(jnp.asarray(CUBE), 2.0)
     np.testing.assert_allclose(gradient, 4)
+    assert jax.jit(energy)(CUBE, [True, False, True]).shape == (2,)
+    with pytest.raises(ValueError, match=r"^key has shape \(2,\) and dtype bool, it must be"):
+        jax.jit(energy)(CUBE, [True, False])
 
 
 def test_a_check_leaves_nothing_in_the_program():
@@ -150,17 +170,18 @@ MODULES = (
     " modular_inputs modular_networks modular_measures circles circuit_report analytic cosets young irreps groups"
     " irreps_of_groups irreps_explained irreps_ablated representation.collapse representation.kernels"
     " representation.parallelograms representation.ranks"
+    " dictionary discovery edges interventions llc nested_logits pairs polysemanticity population scrubbing subcircuits"
 )
 
 
-@pytest.mark.parametrize("name", [*MODULES.split(), "dictionary"])
+@pytest.mark.parametrize("name", MODULES.split())
 def test_public_array_functions_are_checked(name):
     """Each parameter that may be an array of the user's has a shape, and each function with such parameters is checked."""
-    module = importlib.import_module(f"toylab.analysis.{name}")
+    module = import_module(f"toylab.analysis.{name}")
     mine = {k: f for k, f in vars(module).items() if callable(f) and getattr(f, "__module__", "") == module.__name__}
     for f in (f for k, f in mine.items() if k[0] != "_" and not inspect.isclass(f)):
         annotations = [x.annotation for x in inspect.signature(f).parameters.values()]
-        assert ArrayLike not in annotations and ArrayLike | None not in annotations, f.__name__
+        assert not any(x in annotations for x in (ArrayLike, ArrayLike | None, Array, Array | None)), f.__name__
         layers = [f]
         while hasattr(layers[-1], "__wrapped__"):
             layers.append(layers[-1].__wrapped__)

@@ -5,13 +5,34 @@ import numpy as np
 import pytest
 
 from toylab import cayley
-from toylab.analysis import analytic, circles, cosets, groups, irreps, young
+from toylab.analysis import (
+    analytic,
+    circles,
+    cosets,
+    discovery,
+    edges,
+    groups,
+    heads,
+    interventions,
+    irreps,
+    llc,
+    nested_logits,
+    pairs,
+    polysemanticity,
+    population,
+    scrubbing,
+    subcircuits,
+    young,
+)
 from toylab.analysis import modular_circuits as mc
 from toylab.analysis import representation as rep
 
 C3 = cayley.table("cyclic", 3)
 REPS = irreps.representations("cyclic", 3)
 W_E, W_U = np.zeros((7, 4)), np.zeros((4, 7))
+GRAPH = edges.Graph(n_layers=1, n_heads=1)
+TOKENS, LABELS = np.zeros((3, 9), int), np.zeros(3, int)
+NET = (None, None)  # apply and params, which a wrong argument does not come to
 
 REFUSED = {
     'params["W_U"] has shape (5, 4, 7) and dtype float64, it must be real numbers [d_last, d_vocab_out]': (
@@ -69,6 +90,54 @@ REFUSED = {
     "labels has shape (5,) and dtype float64, it must be integers [n] with n = 5 as in x": (
         lambda: rep.probe_accuracies(np.zeros((5, 2)), np.zeros(5), 2)
     ),
+    "whole has shape (3, 9, 6) and dtype float64, it must be real numbers [*batch, d_vocab_out] "
+    "with *batch = [3, 9] and d_vocab_out = 7 as in logits": (
+        lambda: discovery.kl_divergence(np.zeros((3, 9, 7)), np.zeros((3, 9, 6)))
+    ),
+    "true has shape (4, 5) and dtype float64, it must be booleans [S, R] with S = 4 and R = 5 as in scores": (
+        lambda: discovery.roc(np.zeros((4, 5)), np.zeros((4, 5)), np.zeros((4, 5), bool))
+    ),
+    "threshold has shape (2,) and dtype float64, it must be a scalar of real numbers": (
+        lambda: discovery.acdc(*NET, GRAPH, TOKENS, discovery.kl_divergence, np.zeros(2))
+    ),
+    "x has shape (3,) and dtype int64, it must be an array [B, P, ...]": lambda: edges.written(*NET, GRAPH, LABELS),
+    "keep has shape (2, 5), it must be [senders, receivers] = [3, 4] of the graph": (
+        lambda: edges.circuit(*NET, GRAPH, TOKENS, np.ones((2, 5)))
+    ),
+    "key has shape (2,) and dtype float64, it must be a key of jax.random, uint32 [2] or uint32 [4]": (
+        lambda: heads.repeated_blocks(np.zeros(2), 1, 2, 3)
+    ),
+    "corrupt has shape (2, 9) and dtype int64, it must be an array [*inputs] with *inputs = [3, 9] as in clean": (
+        lambda: interventions.path_patching(*NET, TOKENS, TOKENS[:2], np.sum)
+    ),
+    "eigs has shape () and dtype float64, it must be real numbers [*batch, d]": lambda: llc.quadratic(2.0, 1.0, 1.0),
+    "start has shape (2,) and dtype float64, it must be a scalar of real numbers": (
+        lambda: nested_logits.descent(4, 2, 8, [0.1, 0.2])
+    ),
+    "support has shape (3, 4) and dtype float64, it must be booleans [B, (P-1)/2] with B = 3 and P = 9 as in pattern": (
+        lambda: pairs.pair_attention(np.zeros((3, 2, 9, 9)), np.zeros((3, 4)))
+    ),
+    "W has shape (2,) and dtype float64, it must be real numbers [*batch, n_features, n_neurons]": (
+        lambda: polysemanticity.fourth_norm([1.0, 2.0])
+    ),
+    "density has shape (2,) and dtype float64, it must be a scalar of real numbers or real numbers [n] "
+    "with n = 4 as in W": lambda: population.population_loss(W_U, np.zeros(4), [0.1, 0.2]),
+    "b has shape (5, 3) and dtype float32, it must be floats [K, n] with K = 5 and n = 4 as in W": (
+        lambda: population.descended(np.zeros((5, 4, 2)), np.zeros((5, 3)), np.ones(5), np.ones((5, 4)))
+    ),
+    "feature has shape (3, 9) and dtype float64, it must be integers [B, P]": (
+        lambda: scrubbing.donors(jax.random.key(0), np.zeros((3, 9)))
+    ),
+    "hypothesis[(0, 1, 'q')] has shape (2, 9) and dtype int64, it must be integers [B, P] "
+    "with B = 3 and P = 9 as in x": (
+        lambda: scrubbing.scrubbed(*NET, TOKENS, {(0, 1, "q"): TOKENS[:2]}, jax.random.key(0))
+    ),
+    "incorrect has shape (2,) and dtype int64, it must be integers [B] with B = 3 as in pattern": (
+        lambda: subcircuits.induction_strength(np.zeros((3, 2, 9, 9)), LABELS, LABELS[:2])
+    ),
+    "initial has shape (3, 4) and dtype float32, it must be floats [3, dims] with dims = 5 as in true": (
+        lambda: subcircuits.rank_one_losses(np.zeros((3, 5)), np.zeros((3, 4)), [True, False, False])
+    ),
 }
 
 
@@ -84,3 +153,4 @@ def test_lists_of_numbers_are_arrays_still():
     assert groups.order_learned([[0, 0.1], [0, 0.1]], [False, True]).tolist() == [0, 1]
     assert analytic.gromov(7, 2, frequencies=[1, 2], phases=[[0, 0], [0, 1]]).u.shape == (2, 7)
     assert rep.degrees_of_freedom(3, [True] * 6) == 2
+    assert subcircuits.rank_one_losses(np.ones((3, 2)), np.ones((3, 2)), [True, False, True], steps=2).shape == (2,)

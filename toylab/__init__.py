@@ -14,7 +14,7 @@ plan        a group's width, beats and chunks, measured once · manifest  what i
 records     a sweep read back: source  its groups · selection  by columns · table  in one table · status  how far it is
 cluster     the same groups on many machines, by Ray · processes  by processes that share a folder, jax.distributed
 company     which of these trains beside this process · watch  display, signals, log · events  TensorBoard
-shapes      array functions that refuse, in a sentence, what does not fit
+shapes      array functions that refuse, in a sentence, what does not fit · annotations  what they say, read
 store       the only code that touches disk
 analysis    array functions, and analyzers mapped over runs and saved points by `analyze`
 lab         what a lab page is: parts, measures, claims · stages  its three stages: train, analyze, draw

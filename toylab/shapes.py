@@ -7,9 +7,8 @@
     ValueError: key has shape (5,) and dtype bool, it must be booleans [p//2+1] with p = 5 as in logits
 
 What is not an array annotation is not looked at, nor is what is returned. Only `shape` and `dtype` are read and nothing
-is converted, so that a check under jit, vmap and grad happens while tracing and costs nothing afterwards. Axes are as in
-jaxtyping: `name`, `*batch` (any number of axes), `...` (the same, each time another), `#name` and `*#batch` (of size 1, or
-broadcast), `_` (any size), `2`, and arithmetic on names bound before, `p//2+1`. A name stands for one size within a call.
+is converted, so that a check under jit, vmap and grad happens while tracing and costs nothing afterwards. Axes are
+jaxtyping's (annotations.py lists them); a name stands for one size within a call, arithmetic is on names bound before.
 Of a mapping of arrays the values are checked: `Mapping[str, Real[ArrayLike, "..."]]`, or by name, where the name is there,
 `Annotated[Mapping[str, ArrayLike], {"W_E": Real[ArrayLike, "d_vocab d_model"]}]`.
 """
@@ -17,20 +16,18 @@ Of a mapping of arrays the values are checked: `Mapping[str, Real[ArrayLike, "..
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+
+from toylab.annotations import WORDS, Arrays, Axis, Wanted, wanted
 
 __all__ = ["shaped"]
 
-WORDS = {  # a jaxtyping dtype in a sentence
-    "Bool": "booleans", "Int": "integers", "Integer": "integers", "UInt": "unsigned integers", "Float": "floats",
-    "Real": "real numbers", "Complex": "complex numbers", "Inexact": "floats or complex numbers", "Num": "numbers",
-    "Shaped": "an array",
-}  # fmt: skip
 ABSENT = object()  # an argument that was not given
 MOST = 1000  # different calls that a function remembers
-NO_GLOBALS: dict[str, Any] = {"__builtins__": {}}
 NO_ARRAY = "OUSV"  # numpy's kinds of objects, text and records
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -43,13 +40,13 @@ def shaped(fn: Function) -> Function:
     while tracing: `@jax.jit` in the line above `@shaped`. Raises TypeError at once for an annotation it cannot read.
     """
     parameters = inspect.signature(fn).parameters.values()
-    wanted = [(i, x.name, found) for i, x in enumerate(parameters) if (found := _wanted(x.annotation)) is not None]
+    held = [(i, x.name, want) for i, x in enumerate(parameters) if (want := wanted(x.annotation)) is not None]
 
     passed: set[Any] = set()  # shapes and dtypes that fitted in an earlier call
 
     @functools.wraps(fn)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        given = [args[i] if i < len(args) else kwargs.get(name, ABSENT) for i, name, _ in wanted]
+        given = [args[i] if i < len(args) else kwargs.get(name, ABSENT) for i, name, _ in held]
         try:
             mark = tuple([_mark(x) for x in given])
             known = mark in passed
@@ -57,7 +54,7 @@ def shaped(fn: Function) -> Function:
             mark, known = None, False
         if not known:
             bound = Bound()
-            for x, (_, name, want) in zip(given, wanted, strict=True):
+            for x, (_, name, want) in zip(given, held, strict=True):
                 if x is not ABSENT:  # where it should not be, Python says so
                     _check(name, x, want, bound)
             if mark is not None and len(passed) < MOST:
@@ -77,34 +74,14 @@ class Bound(dict[str, Any]):
     def bind(self, axis: str, size: Any, name: str) -> None:
         self[axis], self.by[axis] = size, name
 
+    def copy(self) -> "Bound":
+        other = Bound()
+        other.take(self)
+        return other
 
-class Axis(NamedTuple):
-    """One word of an annotation."""
-
-    text: str
-    name: str | None = None  # to bind; None for one that is not remembered
-    size: int | Callable[[Bound], int] | None = None  # fixed, or to be computed of other axes
-    several: bool = False
-    broadcasts: bool = False
-    needs: tuple[str, ...] = ()  # what it is bound, or computed, by
-
-
-class Wanted(NamedTuple):
-    """What one argument is held to."""
-
-    word: str
-    dtypes: frozenset[str] | None  # by name; None for any
-    known: dict[Any, bool]  # dtypes seen so far, as objects: their names are slow
-    axes: tuple[Axis, ...]
-    several: int | None  # where the axis is that stands for any number
-    optional: bool
-
-
-class Arrays(NamedTuple):
-    """What the values of a mapping are held to: each by its name, or all alike."""
-
-    by_name: Mapping[str, Wanted]
-    each: Wanted | None
+    def take(self, other: "Bound") -> None:
+        self.update(other)
+        self.by.update(other.by)
 
 
 def _mark(x: Any) -> Any:
@@ -114,55 +91,6 @@ def _mark(x: Any) -> Any:
     return x if x is None or x is ABSENT else (x.shape, x.dtype)
 
 
-def _wanted(annotation: Any) -> Wanted | Arrays | None:
-    """Out of an annotation; None where it has nothing to do with arrays."""
-    if get_origin(annotation) is Annotated and isinstance(annotation.__metadata__[0], Mapping):
-        named = {name: _array(value) for name, value in annotation.__metadata__[0].items()}
-        return Arrays({name: value for name, value in named.items() if value}, None)
-    if isinstance(get_origin(annotation), type) and issubclass(get_origin(annotation), Mapping):
-        each = _array(get_args(annotation)[-1])
-        return Arrays({}, each) if each else None
-    return _array(annotation)
-
-
-def _array(annotation: Any) -> Wanted | None:
-    """`Real[ArrayLike, …]` is a union over kinds of arrays, `… | None` one more in it."""
-    members = get_args(annotation) or (annotation,)
-    arrays = [x for x in members if hasattr(x, "dim_str") and hasattr(x, "dtypes")]
-    if not arrays:
-        return None
-    if len({x.dim_str for x in arrays}) > 1:
-        raise TypeError(
-            f"the axes are {arrays[0].dim_str!r} and {arrays[-1].dim_str!r}, kinds of one argument share them"
-        )
-    kinds = {x.dtype.__name__: x.dtypes for x in arrays}
-    word = " or ".join(WORDS[kind] for kind in kinds)
-    dtypes = None if "Shaped" in kinds else frozenset(name for names in kinds.values() for name in names)
-    axes = tuple(_axis(text) for text in arrays[0].dim_str.split())
-    several = [i for i, axis in enumerate(axes) if axis.several]
-    if len(several) > 1:
-        raise TypeError(f"the axes are {arrays[0].dim_str!r}, one at most may stand for several")
-    return Wanted(word, dtypes, {}, axes, several[0] if several else None, type(None) in members)
-
-
-def _axis(text: str) -> Axis:
-    if text == "...":
-        return Axis(text, several=True)
-    name = text.lstrip("*#")
-    marks = text[: len(text) - len(name)]
-    if name.isidentifier():
-        key = text if "*" in marks else name
-        known = name[0] != "_"
-        return Axis(text, name if known else None, None, "*" in marks, "#" in marks, (key,) if known else ())
-    if name.isdigit() and not marks:
-        return Axis(text, size=int(name))
-    try:
-        code = compile(text, "<axis>", "eval")
-    except SyntaxError:
-        raise TypeError(f"the axis {text!r} is none: it must be a name, a number or arithmetic on names") from None
-    return Axis(text, size=lambda sizes: eval(code, NO_GLOBALS, sizes), needs=code.co_names)
-
-
 def _check(name: str, x: Any, want: Wanted | Arrays, bound: Bound) -> None:
     if isinstance(want, Arrays):
         if not isinstance(x, Mapping):
@@ -170,7 +98,7 @@ def _check(name: str, x: Any, want: Wanted | Arrays, bound: Bound) -> None:
         for key, value in x.items():
             one = want.by_name.get(key, want.each)
             if one is not None:
-                _check(f'{name}["{key}"]', value, one, bound)
+                _check(f'{name}["{key}"]' if isinstance(key, str) else f"{name}[{key}]", value, one, bound)
         return
     if x is None and want.optional:
         return
@@ -178,22 +106,30 @@ def _check(name: str, x: Any, want: Wanted | Arrays, bound: Bound) -> None:
         shape, dtype = x.shape, x.dtype
     except AttributeError:
         shape, dtype = _converted(name, x, want)
-    fits = want.known.get(dtype)
-    if fits is None:
-        fits = want.known[dtype] = _holds(want, dtype)
-    if not (fits and _fit(name, shape, want, bound)):
+    if not want.others:
+        fits = _holds(want, dtype) and _fit(name, shape, want, bound)
+    else:
+        fits = any(_holds(one, dtype) and _fit_or_undo(name, shape, one, bound) for one in (want, *want.others))
+    if not fits:
         raise ValueError(_sentence(name, x, shape, dtype, want, bound))
 
 
 def _holds(want: Wanted, dtype: Any) -> bool:
-    name = getattr(dtype, "name", str(dtype).rpartition(".")[2])  # torch.float32
-    return getattr(dtype, "kind", "f") not in NO_ARRAY if want.dtypes is None else name in want.dtypes
+    fits = want.known.get(dtype)
+    if fits is None:
+        name = getattr(dtype, "name", str(dtype).rpartition(".")[2])  # torch.float32
+        name = "prng_key" if name.startswith("key<") else name
+        any_fits = getattr(dtype, "kind", "f") not in NO_ARRAY
+        fits = want.known[dtype] = any_fits if want.dtypes is None else name in want.dtypes
+    return fits
 
 
-def _converted(name: str, x: Any, want: Wanted) -> tuple[tuple[int, ...], np.dtype]:
+def _converted(name: str, x: Any, want: Wanted) -> tuple[tuple[int, ...], Any]:
     """Shape and dtype of a number, or of numbers in lists."""
     try:
         array = np.asarray(x)
+    except TypeError:  # of tracers, which jit makes of the numbers in a list
+        array = jax.eval_shape(lambda: jnp.asarray(x))
     except ValueError:
         raise ValueError(f"{name} is {_kind(x)} of uneven lengths, it must be {_shape_in_words(want)}") from None
     return array.shape, array.dtype
@@ -224,6 +160,14 @@ def _fit(name: str, shape: tuple[int, ...], want: Wanted, bound: Bound) -> bool:
             elif bound[axis.name] != size:
                 return False
     return True
+
+
+def _fit_or_undo(name: str, shape: tuple[int, ...], want: Wanted, bound: Bound) -> bool:
+    """`_fit`, which binds nothing where the shape is another: an alternative comes next."""
+    trial = bound.copy()
+    if fits := _fit(name, shape, want, trial):
+        bound.take(trial)
+    return fits
 
 
 def _fit_several(name: str, sizes: tuple[int, ...], axis: Axis, bound: Bound) -> bool:
@@ -258,7 +202,7 @@ def _sentence(name: str, x: Any, shape: Any, dtype: Any, want: Wanted, bound: Bo
     text = getattr(dtype, "kind", "f") in NO_ARRAY
     given = f"is {_kind(x)}" if text else f"has shape {tuple(shape)} and dtype {dtype}"
     known: dict[str, list[str]] = {}  # by the argument that gave them
-    for axis in dict.fromkeys(want.axes):
+    for axis in dict.fromkeys(axis for one in (want, *want.others) for axis in one.axes):
         for key in axis.needs:
             if bound.by.get(key, name) != name and (bound[key] != () or len(shape) >= len(want.axes)):
                 known.setdefault(bound.by[key], []).append(f"{_plain(key)} = {_size_in_words(bound[key])}")
@@ -267,8 +211,15 @@ def _sentence(name: str, x: Any, shape: Any, dtype: Any, want: Wanted, bound: Bo
 
 
 def _shape_in_words(want: Wanted) -> str:
+    *words, last = [_one_in_words(one) for one in (want, *want.others)]
+    return f"{', '.join(words)} or {last}" if words else last
+
+
+def _one_in_words(want: Wanted) -> str:
     axes = ", ".join(_plain(axis.text) for axis in want.axes)
-    return f"{want.word} [{axes}]" if axes else {"an array": "a scalar"}.get(want.word, f"a scalar of {want.word}")
+    if axes:
+        return f"{want.word} [{axes}]"
+    return {"an array": "a scalar", WORDS["Key"]: WORDS["Key"]}.get(want.word, f"a scalar of {want.word}")
 
 
 def _plain(axis: str) -> str:

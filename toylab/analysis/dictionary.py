@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, Real
+from jaxtyping import Bool, Float, PRNGKeyArray, Real
 
 from toylab.base import Params, Run
 from toylab.shapes import shaped
@@ -48,7 +48,7 @@ def recovered_share(
 
 @shaped
 def random_floor(
-    key: Array, truth: Real[ArrayLike, "n d"], n_elements: int, n_draws: int = 100
+    key: PRNGKeyArray, truth: Real[ArrayLike, "n d"], n_elements: int, n_draws: int = 100
 ) -> dict[str, Float[Array, ""]]:
     """MMCS of a dictionary of `n_elements` random directions, for truth [n, d]: its `mean` and, over `n_draws`
     dictionaries, its standard deviation `std`.

@@ -10,18 +10,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import ArrayLike
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Real, Shaped
 
 from toylab.analysis.edges import Graph, circuit
 from toylab.base import Apply, Params
+from toylab.shapes import shaped
 
 Distance = Callable[[Array, Array], Array]
 """(logits of the circuit, logits of the whole network) → a scalar."""
 
+Metric = Callable[[Array], Array]
+"""logits → a scalar."""
 
+
+@shaped
 def edge_effects(
-    apply: Apply, params: Params, graph: Graph, x: Array, distance: Distance, substitute: Array | None = None
-) -> Array:
+    apply: Apply,
+    params: Params,
+    graph: Graph,
+    x: Shaped[Array, "B P ..."],
+    distance: Distance,
+    substitute: Float[Array, "S B P d_model"] | None = None,
+) -> Float[Array, "S R"]:
     """[S, R]: the distance from the whole network when a single edge is cut; 0 where there is no edge."""
     whole = apply(params, x, full=True)[0]
     pairs = np.argwhere(graph.edges)
@@ -34,15 +45,16 @@ def edge_effects(
     return jnp.zeros(graph.edges.shape, effects.dtype).at[pairs[:, 0], pairs[:, 1]].set(effects)
 
 
+@shaped
 def acdc(
     apply: Apply,
     params: Params,
     graph: Graph,
-    x: Array,
+    x: Shaped[Array, "B P ..."],
     distance: Distance,
-    threshold: Array | float,
-    substitute: Array | None = None,
-) -> Array:
+    threshold: Real[ArrayLike, ""],
+    substitute: Float[Array, "S B P d_model"] | None = None,
+) -> Bool[Array, "S R"]:
     """bool [S, R]: what automatic circuit discovery keeps (ACDC; Conmy et al. 2023, arXiv 2304.14997, Algorithm 1).
 
     From the output back to the embedding every edge is cut in turn, and stays cut if the distance from the whole network
@@ -65,15 +77,16 @@ def acdc(
     return keep > 0
 
 
+@shaped
 def edge_attribution(
     apply: Apply,
     params: Params,
     graph: Graph,
-    x: Array,
-    metric: Callable[[Array], Array],
-    substitute: Array | None = None,
+    x: Shaped[Array, "B P ..."],
+    metric: Metric,
+    substitute: Float[Array, "S B P d_model"] | None = None,
     points: int = 1,
-) -> Array:
+) -> Float[Array, "S R"]:
     """[S, R]: the linear estimate of what cutting each edge adds to `metric` (logits → scalar), all by one gradient: edge
     attribution patching (EAP; Syed et al. 2023, arXiv 2310.10348), Δe · ∂M/∂e at the whole network.
 
@@ -87,39 +100,54 @@ def edge_attribution(
     return -jnp.mean(edge_slopes(apply, params, graph, x, metric, at, substitute), axis=0)
 
 
+@shaped
 def edge_slopes(
     apply: Apply,
     params: Params,
     graph: Graph,
-    x: Array,
-    metric: Callable[[Array], Array],
-    at: Array,
-    substitute: Array | None = None,
-) -> Array:
+    x: Shaped[Array, "B P ..."],
+    metric: Metric,
+    at: Float[ArrayLike, " n"],
+    substitute: Float[Array, "S B P d_model"] | None = None,
+) -> Float[Array, "n S R"]:
     """[n, S, R]: ∂M/∂keep where all edges are in force to the shares `at` [n]: 0, all cut, to 1, the whole network."""
     every = jnp.asarray(graph.edges, jnp.result_type(*params.values()))
     slope = jax.grad(lambda keep: metric(circuit(apply, params, graph, x, keep, substitute)))
-    return jax.lax.map(lambda share: slope(share.astype(every.dtype) * every), at) * every
+    return jax.lax.map(lambda share: slope(share.astype(every.dtype) * every), jnp.asarray(at)) * every
 
 
-def midpoints(n: int) -> Array:
+def midpoints(n: int) -> Float[Array, " n"]:
     """Of n equal pieces of 0 to 1."""
     return (jnp.arange(n) + 0.5) / n
 
 
-def squared_distance(logits: Array, whole: Array, where: Array | None = None) -> Array:
+@shaped
+def squared_distance(
+    logits: Real[ArrayLike, "*#batch d_vocab_out"],
+    whole: Real[ArrayLike, "*#batch d_vocab_out"],
+    where: Bool[ArrayLike, "*#batch"] | None = None,
+) -> Float[Array, ""]:
     """Mean over examples and positions (those of the mask `where`) of Σ_c (z_c − z'_c)²: for outputs that are no
     log-probabilities, as those of compiled programs (Conmy et al. 2023 use it there)."""
-    return jnp.mean(jnp.sum((logits - whole) ** 2, axis=-1), where=where)
+    squares = (jnp.asarray(logits) - jnp.asarray(whole)) ** 2
+    return jnp.mean(jnp.sum(squares, axis=-1), where=where)
 
 
-def kl_divergence(logits: Array, whole: Array, where: Array | None = None) -> Array:
+@shaped
+def kl_divergence(
+    logits: Real[ArrayLike, "*#batch d_vocab_out"],
+    whole: Real[ArrayLike, "*#batch d_vocab_out"],
+    where: Bool[ArrayLike, "*#batch"] | None = None,
+) -> Float[Array, ""]:
     """Mean over examples and positions (those of the mask `where`) of KL(whole ‖ circuit), in nats."""
-    p, q = jax.nn.log_softmax(whole), jax.nn.log_softmax(logits)
+    p, q = jax.nn.log_softmax(jnp.asarray(whole)), jax.nn.log_softmax(jnp.asarray(logits))
     return jnp.mean(jnp.sum(jnp.exp(p) * (p - q), axis=-1), where=where)
 
 
-def precision_recall(found: ArrayLike, true: ArrayLike) -> tuple[Array, Array]:
+@shaped
+def precision_recall(
+    found: Bool[ArrayLike, "*batch S R"], true: Bool[ArrayLike, "S R"]
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     """Of bool masks [..., S, R] and [S, R]: the share of found edges that are true (1 where none is found) and the share of
     true edges that are found."""
     found, true = jnp.asarray(found), jnp.asarray(true)
@@ -128,7 +156,10 @@ def precision_recall(found: ArrayLike, true: ArrayLike) -> tuple[Array, Array]:
     return jnp.where(n_found > 0, n_both / jnp.maximum(n_found, 1), 1), n_both / jnp.sum(true)
 
 
-def roc(scores: ArrayLike, true: ArrayLike, edges: ArrayLike) -> tuple[Array, Array, Array]:
+@shaped
+def roc(
+    scores: Real[ArrayLike, "S R"], true: Bool[ArrayLike, "S R"], edges: Bool[ArrayLike, "S R"]
+) -> tuple[Float[Array, " n+1"], Float[Array, " n+1"], Float[Array, ""]]:
     """False and true positive rates [n + 1] as the threshold falls past each of the n edges in order of score, and the area
     under the curve: the chance that a true edge scores above a false one, ties counting one half."""
     n_edges = int(np.sum(edges))

@@ -18,8 +18,11 @@ from functools import cached_property
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Real, Shaped
 
 from toylab.base import Apply, Params
+from toylab.shapes import shaped
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Graph:
         return (*names, "out")
 
     @cached_property
-    def edges(self) -> np.ndarray:
+    def edges(self) -> Bool[np.ndarray, "S R"]:
         """bool [S, R]: the sender comes before the receiver."""
         own = ["embed", *["pos"] * self.positions]
         before: dict[str, set[str]] = {}
@@ -68,7 +71,7 @@ class Graph:
         before["out"] = set(own)
         return np.array([[sender in before[receiver] for receiver in self.receivers] for sender in self.senders])
 
-    def mask(self, edges: Iterable[tuple[str, str]]) -> np.ndarray:
+    def mask(self, edges: Iterable[tuple[str, str]]) -> Bool[np.ndarray, "S R"]:
         """bool [S, R] of edges given by name, `("0.0", "1.0.k")`."""
         mask = np.zeros_like(self.edges)
         for sender, receiver in edges:
@@ -84,7 +87,8 @@ class Graph:
             mask[self.at(sender, receiver)] = True
         return mask
 
-    def named(self, mask: np.ndarray) -> list[tuple[str, str]]:
+    @shaped
+    def named(self, mask: Bool[ArrayLike, "S R"]) -> list[tuple[str, str]]:
         """The edges of a mask [S, R] by name."""
         return [(self.senders[s], self.receivers[r]) for s, r in np.argwhere(np.asarray(mask) & self.edges)]
 
@@ -92,7 +96,8 @@ class Graph:
         return self.senders.index(sender), self.receivers.index(receiver)
 
 
-def written(apply: Apply, params: Params, graph: Graph, x: Array) -> Array:
+@shaped
+def written(apply: Apply, params: Params, graph: Graph, x: Shaped[Array, "B P ..."]) -> Float[Array, "S B P d_model"]:
     """[S, B, P, d_model]: what each sender writes on the inputs x, by the whole network."""
     _, cache = apply(params, x, full=True)
     entering = _entering(params, graph, cache["resid_pre"][0])
@@ -102,14 +107,24 @@ def written(apply: Apply, params: Params, graph: Graph, x: Array) -> Array:
     return jnp.stack(entering)
 
 
+@shaped
 def circuit(
-    apply: Apply, params: Params, graph: Graph, x: Array, keep: Array, substitute: Array | None = None
-) -> Array:
+    apply: Apply,
+    params: Params,
+    graph: Graph,
+    x: Shaped[Array, "B P ..."],
+    keep: Real[ArrayLike, "S R"] | Bool[ArrayLike, "S R"],
+    substitute: Float[Array, "S B P d_model"] | None = None,
+) -> Float[Array, "B P d_vocab_out"]:
     """Logits on x of the network with only the edges of `keep` [S, R] in force; the others carry `substitute` [S, B, P,
     d_model] (of `written`), or nothing. `keep` may lie between 0 and 1, and may be differentiated.
 
     One forward pass: each receiver's input is put together anew from what the senders before it write in this very pass.
     """
+    keep = jnp.asarray(keep)
+    if keep.shape != graph.edges.shape:
+        size = list(graph.edges.shape)
+        raise ValueError(f"keep has shape {keep.shape}, it must be [senders, receivers] = {size} of the graph")
     own: list[Array] = []  # what the senders write, as the pass goes along
     inputs: dict[int, dict[str, Array]] = {}  # of a layer's heads
     receivers = {name: at for at, name in enumerate(graph.receivers)}

@@ -85,7 +85,7 @@ def neuron_frequencies(acts: Real[ArrayLike, "p p n"]) -> tuple[Int[Array, " n"]
     and share 0. Raises ValueError unless the shape is [p, p, n].
     """
     acts = floating(acts)
-    p = modulus("acts", acts, 3)
+    p = modulus("acts", acts)
     three = jnp.concatenate([jnp.full((p // 2, 1, p), p**-0.5), waves(p)], axis=1)  # 1, cos k, sin k
     centred = acts - acts.mean((0, 1))
     over_a = _dot(three.reshape(-1, p), centred.reshape(p, -1)).reshape(p // 2 * 3, p, -1)
@@ -118,7 +118,7 @@ def logit_coefficients(logits: Real[ArrayLike, "p p p"]) -> Float[Array, " p//2+
     al. 2023. Raises ValueError for other shapes.
     """
     logits = floating(logits)
-    p = modulus("logits", logits, 3, cube=True)
+    p = modulus("logits", logits)
     summed = by_sum(logits).sum(1)  # [s, c]
     w = waves(p).astype(logits.dtype)
     products = (_dot(w, summed) * w).sum((1, 2))  # cos ks cos kc + sin ks sin kc, summed
@@ -142,7 +142,7 @@ def logit_fve(
     if centring not in ("input", "global"):
         raise ValueError(f'centring is {centring!r}, it must be "input" or "global"')
     logits = floating(logits)
-    p = modulus("logits", logits, 3, cube=True)
+    p = modulus("logits", logits)
     energy = jnp.where(key_mask(key, p), logit_coefficients(logits) ** 2, 0).sum()
     total = ((logits - logits.mean(2 if centring == "input" else None, keepdims=True)) ** 2).sum()
     return jnp.where(total > 0, energy / jnp.where(total > 0, total, 1), 0)
@@ -155,13 +155,12 @@ def floating(x: Shaped[ArrayLike, "*axes"]) -> Float[Array, "*axes"]:
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
 
 
-def modulus(name: str, x: Array, ndim: int | None = None, *, cube: bool = False) -> int:
-    """p, of an array whose first two axes (of a cube, three) run over Z_p; ValueError where they do not."""
-    axes = 3 if cube else 2
-    if x.ndim < axes or x.ndim != (ndim or x.ndim) or len(set(x.shape[:axes])) > 1 or x.shape[0] < 2:
-        wanted = "[p, p, p]" if cube else "[p, p]" if ndim == 2 else "[p, p, n]" if ndim else "[p, p, …]"
-        raise ValueError(f"{name} has shape {x.shape}, it must be {wanted} with p ≥ 2")
-    return x.shape[0]
+@shaped
+def modulus(name: str, x: Shaped[Array, "p p ..."]) -> int:
+    """p, of an array whose first two axes run over Z_p; ValueError for p < 2."""
+    if len(x) < 2:
+        raise ValueError(f"{name} has shape {x.shape}, p must be at least 2")
+    return len(x)
 
 
 @shaped

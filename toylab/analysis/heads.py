@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Int, Integer, Real
+from jaxtyping import Float, Int, Integer, PRNGKeyArray, Real
 
 from toylab.analysis.fourier import floating
 from toylab.analysis.token_losses import (
@@ -118,7 +118,8 @@ def detect_head(
     return 1 - A.shape[-1] * jnp.abs(A - D).mean((-1, -2))
 
 
-def repeated_blocks(key: Array, n: int, period: int, d_vocab: int) -> Int[Array, "n 2*period"]:
+@shaped
+def repeated_blocks(key: PRNGKeyArray, n: int, period: int, d_vocab: int) -> Int[Array, "n 2*period"]:
     """Random tokens that the scores are taken on: n blocks of `period` uniform tokens, each twice, int [n, 2·period]."""
     return jnp.tile(jax.random.randint(key, (n, period), 0, d_vocab), (1, 2))
 
@@ -150,7 +151,7 @@ def _detection(tokens: Array, detected: Detected) -> Array:
     return same if detected == "duplicate" else jnp.pad(same, ((0, 0), (0, 0), (1, 0)))[:, :, :T]
 
 
-def blocks(params: Params, run: Run) -> Array:
+def blocks(params: Params, run: Run) -> Int[Array, "n 2*period"]:
     """The same 64 blocks for every run, each twice, as long as the task's context allows: int [64, 2m]."""
     period = (run.data["tokens"].shape[1] - 1) // 2  # of [N, n_ctx + 1]
     return repeated_blocks(jax.random.key(0), 64, period, len(params["W_E"]))

@@ -22,8 +22,11 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Real, Shaped
 
 from toylab.base import Apply, Params, Patch
+from toylab.shapes import shaped
 
 Score = Callable[[Array], Array]
 """logits → a scalar."""
@@ -33,9 +36,14 @@ POSITIONS = (0, 2)  # of the residual stream [L, B, P, d_model]
 HEADS_AND_POSITIONS = (0, 2, 3)  # of z [L, B, H, P, d_head]
 
 
+@shaped
 def head_ablation(
-    apply: Apply, params: Params, x: Array, loss: Score, kind: Literal["zero", "mean", "resample"] = "zero"
-) -> Array:
+    apply: Apply,
+    params: Params,
+    x: Shaped[Array, "B ..."],
+    loss: Score,
+    kind: Literal["zero", "mean", "resample"] = "zero",
+) -> Float[Array, "n_layers n_heads"]:
     """[L, H]: what each head's removal adds to the loss, Δ = loss(ablated) − loss.
 
     zero puts 0 in the place of the head's z; mean its average over the batch, position by position; resample the z of
@@ -54,15 +62,16 @@ def head_ablation(
     return one_by_one(ablated, z.shape, HEADS) - loss(logits)
 
 
+@shaped
 def activation_patching(
     apply: Apply,
     params: Params,
-    clean: Array,
-    corrupt: Array,
+    clean: Shaped[Array, "*inputs"],
+    corrupt: Shaped[Array, "*inputs"],
     metric: Score,
     name: str = "z",
     axes: tuple[int, ...] = HEADS,
-) -> Array:
+) -> Float[Array, "*units"]:
     """The share of the metric that each unit's clean activation restores in the corrupt run (see above), one entry for
     each unit along `axes` of the activation `name`. Units must lie in layers: axes begins with 0."""
     (logits, cache), (without, _) = apply(params, clean, full=True), apply(params, corrupt, full=True)
@@ -74,16 +83,17 @@ def activation_patching(
     return restored(one_by_one(patched, value.shape, axes), metric(logits), metric(without))
 
 
+@shaped
 def attribution_patching(
     apply: Apply,
     params: Params,
-    clean: Array,
-    corrupt: Array,
+    clean: Shaped[Array, "*inputs"],
+    corrupt: Shaped[Array, "*inputs"],
     metric: Score,
     name: str = "z",
     axes: tuple[int, ...] = HEADS,
     at: Literal["corrupt", "clean"] = "corrupt",
-) -> Array:
+) -> Float[Array, "*units"]:
     """The linear estimate of `activation_patching`, all units by one gradient: Σ (a_clean − a_corrupt) · ∂M/∂a, divided by
     M_clean − M_corrupt, the sum over what `axes` leaves out.
 
@@ -105,14 +115,15 @@ def attribution_patching(
     return jnp.sum(change * gradient, axis=rest) / (metric(logits) - metric(without))
 
 
+@shaped
 def path_patching(
     apply: Apply,
     params: Params,
-    clean: Array,
-    corrupt: Array,
+    clean: Shaped[Array, "*inputs"],
+    corrupt: Shaped[Array, "*inputs"],
     metric: Score,
     receiver: Literal["q", "k", "v", "logits"] = "k",
-) -> Array:
+) -> Float[Array, "n_layers n_heads n_layers n_heads"] | Float[Array, "n_layers n_heads"]:
     """The share of the metric that one path restores: a sender head's clean output, seen by a single receiver.
 
     [L, H, L, H] from sender to the query, key or value input of a head (0 where the sender is not in an earlier layer), or
@@ -153,17 +164,23 @@ def path_patching(
     return jnp.where(earlier[:, None, :, None], share, 0)
 
 
-def restored(metric: Array, clean: Array, corrupt: Array) -> Array:
+@shaped
+def restored(
+    metric: Real[ArrayLike, "*#units"], clean: Real[ArrayLike, "*#units"], corrupt: Real[ArrayLike, "*#units"]
+) -> Float[Array, "*units"]:
     """(M − M_corrupt) / (M_clean − M_corrupt)."""
-    return (metric - corrupt) / (clean - corrupt)
+    return (jnp.asarray(metric) - corrupt) / (jnp.asarray(clean) - corrupt)
 
 
-def inserting(name: str, where: Array, substitute: Array) -> Patch:
+@shaped
+def inserting(name: str, where: Bool[Array, "n_layers ..."], substitute: Real[Array, "n_layers B ..."]) -> Patch:
     """Puts `substitute` [L, B, …] into the activation where the mask [L, …] (broadcast against it) is true."""
     return {name: lambda value, layer: jnp.where(where[layer], substitute[layer], value)}
 
 
-def one_by_one(effect: Callable[[Array], Array], shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+def one_by_one(
+    effect: Callable[[Array], Array], shape: tuple[int, ...], axes: tuple[int, ...]
+) -> Float[Array, "*units"]:
     """`effect` of each unit's mask: the last of `axes` side by side in a vmap, the others in turn, which bounds memory."""
     masks = units(shape, axes)
     size = [shape[axis] for axis in axes]
@@ -172,7 +189,7 @@ def one_by_one(effect: Callable[[Array], Array], shape: tuple[int, ...], axes: t
     return found.reshape(size)
 
 
-def units(shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+def units(shape: tuple[int, ...], axes: tuple[int, ...]) -> Bool[Array, "..."]:
     """bool [*units, …]: for each index along `axes` of an array of that shape the mask of its entries, with length 1 along
     the other axes."""
     size = [shape[axis] for axis in axes]

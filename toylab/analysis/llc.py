@@ -21,9 +21,14 @@ import numpy as np
 from flax import struct
 from jax import Array
 from jax.flatten_util import ravel_pytree
-from numpy.typing import ArrayLike
+from jax.typing import ArrayLike
+from jaxtyping import Float, PRNGKeyArray, Real
 
 from toylab.base import Analyzer, Params, Run, static
+from toylab.shapes import shaped
+
+Loss = Callable[..., Array]
+"""(params), of all data, or (params, key), of a batch that the key draws → a scalar; in analyzers (params, run[, key])."""
 
 
 class SGLD(struct.PyTreeNode):
@@ -52,9 +57,10 @@ class SGLD(struct.PyTreeNode):
         return self
 
 
+@shaped
 def local_learning_coefficient(
-    loss: Callable[..., Array], params: Any, key: Array, sampler: SGLD, mask: Any = None
-) -> dict[str, Array]:
+    loss: Loss, params: Any, key: PRNGKeyArray, sampler: SGLD, mask: Any = None
+) -> dict[str, Float[Array, "..."]]:
     """λ̂ at `params`, a pytree of float arrays, with its standard error. Pure; jit it with `loss` closed over.
 
     `loss(params)` is the full-batch mean loss; `loss(params, key)` that of a batch which `key` draws, independent of the
@@ -143,7 +149,7 @@ def _flat_mask(mask: Any, params: Any) -> Array:
     return ravel_pytree(jax.tree.map(lambda m, x: jnp.broadcast_to(m, jnp.shape(x)), mask, params))[0]
 
 
-def _takes_key(loss: Callable[..., Array], given: tuple[str, ...]) -> bool:
+def _takes_key(loss: Loss, given: tuple[str, ...]) -> bool:
     """Whether the loss takes a key after the arguments `given`: whether it is of a batch."""
     parameters = inspect.signature(loss).parameters.values()
     required = [p for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL]
@@ -153,12 +159,13 @@ def _takes_key(loss: Callable[..., Array], given: tuple[str, ...]) -> bool:
     return len(required) > len(given)
 
 
-def task_loss(params: Params, run: Run, key: Array) -> Array:
+@shaped
+def task_loss(params: Params, run: Run, key: PRNGKeyArray) -> Float[Array, ""]:
     """The loss that the run was trained on, on a batch that `key` draws."""
     return run.config.task.loss(partial(run.config.net.apply, full=False), params, run.data, key)
 
 
-def analyzer(sampler: SGLD, loss: Callable[..., Array] = task_loss, seed: int = 0) -> Analyzer:
+def analyzer(sampler: SGLD, loss: Loss = task_loss, seed: int = 0) -> Analyzer:
     """`local_learning_coefficient` as an analyzer; make it once, at module level. `loss(params, run[, key])`.
 
     The same noise serves every saved point, so that differences along a path are less noisy than the values.
@@ -172,7 +179,7 @@ def analyzer(sampler: SGLD, loss: Callable[..., Array] = task_loss, seed: int = 
     return llc
 
 
-def of_heads(sampler: SGLD, loss: Callable[..., Array] = task_loss, seed: int = 0) -> Analyzer:
+def of_heads(sampler: SGLD, loss: Loss = task_loss, seed: int = 0) -> Analyzer:
     """The coefficient refined to the weights of each attention head, its slices of W_Q, W_K, W_V [L, H, d_model, d_head]
     and W_O, all else being held (Wang et al. 2024): every output of `local_learning_coefficient` as [L, H, …]."""
     sampler.check()
@@ -194,7 +201,7 @@ def of_heads(sampler: SGLD, loss: Callable[..., Array] = task_loss, seed: int = 
     return llc
 
 
-def _of_run(loss: Callable[..., Array]) -> Callable[[Run], Callable[..., Array]]:
+def _of_run(loss: Loss) -> Callable[[Run], Loss]:
     """The loss as a function of the params (and key), for a given run."""
     if _takes_key(loss, ("params", "run")):
         return lambda run: lambda w, key: loss(w, run, key)
@@ -208,7 +215,10 @@ def watanabe_nbeta(n: int) -> float:
     return float(n / np.log(n))
 
 
-def quadratic(eigs: ArrayLike, nbeta: float, gamma: float, eps: float | None = None) -> np.ndarray:
+@shaped
+def quadratic(
+    eigs: Real[ArrayLike, "*batch d"], nbeta: float, gamma: float, eps: float | None = None
+) -> Float[np.ndarray, "*batch"]:
     """What `local_learning_coefficient` gives in expectation for L = ½ Σ a_i w_i² at 0: float64 of [..., d] → [...].
 
     ½ Σ nβa_i / h_i with h_i = nβa_i + γ in the continuum, ½ Σ nβa_i / (h_i (1 − ε h_i/4)) for steps of ε, whose
@@ -217,8 +227,8 @@ def quadratic(eigs: ArrayLike, nbeta: float, gamma: float, eps: float | None = N
     """
     a = np.asarray(eigs, float)
     sampler = SGLD(nbeta=nbeta, gamma=gamma, eps=1.0 if eps is None else eps).check()
-    if a.ndim == 0 or not (a >= 0).all():
-        raise ValueError(f"eigs is {eigs!s}: it must be an array [..., d] of curvatures, each at least 0.")
+    if not (a >= 0).all():
+        raise ValueError(f"eigs is {eigs!s}: it must be an array of curvatures, each at least 0.")
     h = sampler.nbeta * a + sampler.gamma
     slack = 1 - (0 if eps is None else eps) * h / 4
     if (slack <= 0).any():

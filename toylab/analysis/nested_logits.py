@@ -6,32 +6,47 @@ context, and α and β, of which neither has a slope without the other, only aft
 three logits; the closed form below is ours, for a context whose classes all have labels of their own.
 """
 
+from collections.abc import Mapping
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
 from toylab.base import Params, Run
+from toylab.shapes import shaped
 
 STEPS, RATE, START = 600, 0.3, 1e-6
 
+Logits = Annotated[
+    Mapping[str, Array],
+    {"beta": Real[ArrayLike, "*shape"], "alpha": Real[ArrayLike, "*shape"], "xi": Real[ArrayLike, "*shape"]},
+]
 
-def item_contrast(beta: ArrayLike, n_pairs: int) -> Array:
+
+@shaped
+def item_contrast(beta: Real[ArrayLike, "*shape"], n_pairs: int) -> Float[Array, "*shape"]:
     """u = mean_n (e^β − 1)/(e^β + 2n + 1), n = 0 … N − 1: by how much a label attends more to its own item than to any
     other of the 2n + 2 tokens it sees; only the excess tells the labels apart."""
     strength = jnp.exp(jnp.asarray(beta, float))[..., None]
     return jnp.mean((strength - 1) / (strength + 2 * jnp.arange(n_pairs) + 1), axis=-1)
 
 
-def target_share(alpha: ArrayLike, contrast: ArrayLike, n_pairs: int, burst: int) -> Array:
+@shaped
+def target_share(
+    alpha: Real[ArrayLike, "*#shape"], contrast: Real[ArrayLike, "*#shape"], n_pairs: int, burst: int
+) -> Float[Array, "*shape"]:
     """v = B e^{αu} / (B e^{αu} + N − B): of the attention to labels, what those of the right class get; u = contrast."""
     strength = burst * jnp.exp(jnp.asarray(alpha) * jnp.asarray(contrast))
     return strength / (strength + n_pairs - burst)
 
 
-def nested_loss(params: Params, n_pairs: int, burst: int, n_labels: int) -> Array:
+@shaped
+def nested_loss(params: Logits, n_pairs: int, burst: int, n_labels: int) -> Float[Array, "*shape"]:
     """Cross-entropy in nats of logits ξ·(attention to a label): v for the right one, (1 − v)/(G − 1) for the other G − 1 of
-    the G = N/B labels present, 0 for the rest. params: beta, alpha, xi, of any shape.
+    the G = N/B labels present, 0 for the rest. params: beta, alpha, xi, of any one shape.
 
     Exact values: ln L at ξ = 0 (L = n_labels); above ln G for any ξ as long as α = 0 or β = 0, near it once ξ is large; 0
     in the limit of all three."""
@@ -43,7 +58,10 @@ def nested_loss(params: Params, n_pairs: int, burst: int, n_labels: int) -> Arra
     return jax.nn.logsumexp(jnp.stack(terms), axis=0) - right
 
 
-def descent(n_pairs: int, burst: int, n_labels: int, start: ArrayLike = START) -> dict[str, Array]:
+@shaped
+def descent(
+    n_pairs: int, burst: int, n_labels: int, start: Real[ArrayLike, ""] = START
+) -> dict[str, Float[Array, " n_steps"]]:
     """Gradient descent of STEPS steps at RATE from β = α = ξ = start: loss, beta, alpha, xi, contrast and target, each
     [STEPS] before the step. β = α = 0 is a saddle, so the plateau lasts as long as −ln start is large."""
     gradient = jax.value_and_grad(nested_loss)

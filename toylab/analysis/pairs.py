@@ -7,13 +7,19 @@ asked for at the last. Measures of Reddy 2023 (arXiv 2312.03002) and Minegishi e
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Real
 
 from toylab.base import Params, Run
+from toylab.shapes import shaped
 
 SHOWN = 256  # sequences of an evaluation set that are enough for a mean attention
 
 
-def pair_attention(pattern: ArrayLike, support: ArrayLike) -> dict[str, Array]:
+@shaped
+def pair_attention(
+    pattern: Real[ArrayLike, "*batch B n_heads P P"],
+    support: Bool[ArrayLike, "B (P-1)/2"],  # noqa: F821
+) -> dict[str, Float[Array, "*batch n_heads"]]:
     """Means over the batch, each [..., H]; support bool [B, N]: the pairs of the class of the item asked for.
 
     own          A[last, last]: the item asked for attends to itself (bigram: Minegishi et al.'s first circuit, NCC)
@@ -24,10 +30,6 @@ def pair_attention(pattern: ArrayLike, support: ArrayLike) -> dict[str, Array]:
                  over the sequences that have some; nan without
     """
     A, supported = jnp.asarray(pattern), jnp.asarray(support)
-    if A.ndim < 4 or A.shape[-1] != A.shape[-2] or A.shape[-1] != 2 * supported.shape[-1] + 1:
-        raise ValueError(
-            f"pattern has shape {A.shape}, with support {supported.shape} = [B, N] it must be [..., B, H, 2N + 1, 2N + 1]."
-        )
     on_labels = A[..., -1, 1::2]  # [..., B, H, N]
     to_item = jnp.diagonal(A[..., 1::2, :-1:2], axis1=-2, axis2=-1)  # [..., B, H, N]
     some = supported.any(axis=-1)  # [B]
@@ -54,7 +56,8 @@ def known_classes(params: Params, run: Run) -> dict[str, Array]:
     return {**_attention(params, run, "iwl"), "by_labels": by_labels}
 
 
-def of_another(x: ArrayLike, n_positions: int) -> Array:
+@shaped
+def of_another(x: Real[ArrayLike, "B P W"], n_positions: int) -> Real[Array, "B P W"]:
     """x [B, 2N + 1, W] with the context's items, not the one asked for, of the sequence before; positions stay."""
     x = jnp.asarray(x)
     items = x[:, :-1:2, n_positions:]

@@ -3,20 +3,26 @@
 W is [..., n_features, n_neurons] with any batch axes in front: rows are features, columns neurons.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Real
 
 from toylab.base import Params, Run
+from toylab.shapes import shaped
 
 MONOSEMANTIC = 0.999  # Jermyn et al. 2022, released code
 
 
-def strong_features(W: ArrayLike, low: float = 0.8, high: float = 1.2) -> Array:
+@shaped
+def strong_features(
+    W: Real[ArrayLike, "*batch n_features n_neurons"], low: float = 0.8, high: float = 1.2
+) -> Int[Array, "*batch n_neurons"]:
     """[..., n_neurons] int: of how many features the neuron is the one that stands for them, low ≤ |w| ≤ high.
 
     Lecomte et al. 2023 (arXiv 2312.03096), released code: a neuron is polysemantic if it has two or more.
@@ -25,12 +31,14 @@ def strong_features(W: ArrayLike, low: float = 0.8, high: float = 1.2) -> Array:
     return ((size >= low) & (size <= high)).sum(-2)
 
 
-def polysemantic_neurons(W: ArrayLike) -> Array:
+@shaped
+def polysemantic_neurons(W: Real[ArrayLike, "*batch n_features n_neurons"]) -> Int[Array, "*batch"]:
     """[...] int: neurons that stand for two features or more."""
     return (strong_features(W) >= 2).sum(-1)
 
 
-def expected_collisions(n_features: int, n_neurons: ArrayLike) -> np.ndarray:
+@shaped
+def expected_collisions(n_features: int, n_neurons: Real[ArrayLike, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Polysemantic neurons when each of n features falls on one of m neurons, and on one of two signs, by chance:
     `½ m [1 − (1 − 1/m)^n − (n/m)(1 − 1/m)^(n−1)]`, for many neurons n²/(4m); of the shape of n_neurons.
 
@@ -44,12 +52,14 @@ def expected_collisions(n_features: int, n_neurons: ArrayLike) -> np.ndarray:
     return 0.5 * m * (1 - (1 - 1 / m) ** n_features - (n_features / m) * (1 - 1 / m) ** (n_features - 1))
 
 
-def fourth_norm(W: ArrayLike) -> Array:
+@shaped
+def fourth_norm(W: Real[ArrayLike, "*batch n_features n_neurons"]) -> Real[Array, "*batch n_features"]:
     """[..., n_features]: Σ_k w_ik⁴, which is 1 for a unit feature on one neuron and 3/m for a random one over m."""
     return (jnp.asarray(W) ** 4).sum(-1)
 
 
-def monosemanticity(activations: ArrayLike) -> Array:
+@shaped
+def monosemanticity(activations: Real[ArrayLike, "*batch n_features n_neurons"]) -> Float[Array, "*batch n_neurons"]:
     """[..., n_neurons]: max_f a_f / Σ_f a_f over the features f of activations [..., n_features, n_neurons], one feature
     on at a time; 0 for a neuron that never fires. Jermyn et al. 2022 (arXiv 2211.09169)."""
     a = jnp.asarray(activations)
@@ -57,7 +67,17 @@ def monosemanticity(activations: ArrayLike) -> Array:
     return jnp.where(total > 0, a.max(-2) / jnp.where(total > 0, total, 1), 0)
 
 
-def decoder_activations(params: Params) -> Array:
+@shaped
+def decoder_activations(
+    params: Annotated[
+        Mapping[str, Array],
+        {
+            "W_E": Real[ArrayLike, "n_features n_hidden"],
+            "W_in": Real[ArrayLike, "n_hidden d_mlp"],
+            "b_in": Real[ArrayLike, " d_mlp"],
+        },
+    ],
+) -> Float[Array, "n_features d_mlp"]:
     """[n_features, d_mlp]: what each feature alone, at 1, makes of the hidden layer `ReLU(W_E W_in + b_in)`."""
     return jax.nn.relu(jnp.matmul(params["W_E"], params["W_in"], precision="highest") + params["b_in"])
 

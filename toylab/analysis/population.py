@@ -13,14 +13,16 @@ import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Real
 
 from toylab.base import Params, Run
+from toylab.shapes import shaped
 
 MOST_FEATURES = 8  # 256 patterns
 POINTS = 1021  # values of the features that are on, in each pattern
 
 
-def lattice(n: int) -> np.ndarray:
+def lattice(n: int) -> Float[np.ndarray, "n_points n"]:
     """[POINTS, n]: evenly spread points of the unit cube, the same at every call.
 
     The rank-1 lattice `x_k = k (1, a, a², …)/N mod 1` with N = 1021, a = 76, folded by 1 − |2x − 1|, so that the error
@@ -30,7 +32,13 @@ def lattice(n: int) -> np.ndarray:
     return 1 - np.abs(2 * ((np.arange(POINTS)[:, None] * z + 0.5) / POINTS % 1) - 1)
 
 
-def population_loss(W: ArrayLike, b: ArrayLike, density: ArrayLike, importance: ArrayLike = 1.0) -> Array:
+@shaped
+def population_loss(
+    W: Real[ArrayLike, "n m"],
+    b: Real[ArrayLike, " n"],
+    density: Real[ArrayLike, ""] | Real[ArrayLike, " n"],
+    importance: Real[ArrayLike, ""] | Real[ArrayLike, " n"] = 1.0,
+) -> Float[Array, ""]:
     """E Σ_i I_i (x_i − ReLU(x W Wᵀ + b)_i)² for x_i = 0 with probability 1 − p_i, else U[0, 1]: of W [n, m], b [n] → [].
 
     The sum over the 2ⁿ patterns of what is on is exact, the mean over values is that over `lattice`; against the closed
@@ -51,7 +59,14 @@ def population_loss(W: ArrayLike, b: ArrayLike, density: ArrayLike, importance: 
 
 
 @partial(jax.jit, static_argnames="steps")
-def descended(W: Array, b: Array, density: Array, importance: Array, steps: int = 1500) -> tuple[Array, Array, Array]:
+@shaped
+def descended(
+    W: Float[ArrayLike, "K n m"],
+    b: Float[ArrayLike, "K n"],
+    density: Real[ArrayLike, " K"],
+    importance: Real[ArrayLike, "K n"],
+    steps: int = 1500,
+) -> tuple[Float[Array, " K"], Float[Array, "K n m"], Float[Array, "K n"]]:
     """The local minimum of `population_loss` that lies below W [K, n, m] and b [K, n]: (loss [K], W, b).
 
     K problems with density [K] and importance [K, n], by Adam on loss/p with a step that falls from 0.01 to 0 as a
@@ -71,7 +86,7 @@ def descended(W: Array, b: Array, density: Array, importance: Array, steps: int 
         weights, _ = jax.lax.fori_loop(0, steps, step, ((W, b), optimizer.init((W, b))))
         return loss(weights) * density, *weights
 
-    return jax.vmap(one)(W, b, density, importance)
+    return jax.vmap(one)(*map(jnp.asarray, (W, b, density, importance)))
 
 
 def population(params: Params, run: Run) -> dict[str, Array]:

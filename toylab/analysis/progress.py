@@ -106,7 +106,7 @@ def _by_sum(
 ) -> tuple[Array, Array, Array, Array]:
     """Everything sorted by s = a + b; a missing mask is all inputs."""
     logits, labels = floating(logits), jnp.asarray(labels)
-    p = modulus("logits", logits, 3)
+    p = modulus("logits", logits)
     mask = jnp.ones((p, p), bool) if mask is None else jnp.asarray(mask)
     return by_sum(logits), by_sum(labels), by_sum(mask), key_mask(key, p)
 

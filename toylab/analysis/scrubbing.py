@@ -18,21 +18,28 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Integer, PRNGKeyArray, Real, Shaped
 
 from toylab.base import Apply, Params, Patch
+from toylab.shapes import shaped
 
-Hypothesis = Mapping[tuple[int, int, str], Array]
+Hypothesis = Mapping[tuple[int, int, str], Integer[Array, "B P"]]
 """(layer, head, "q", "k" or "v") → the feature [B, P], whole numbers, on which that input may depend."""
 
 
-def donors(key: Array, feature: Array) -> Array:
+@shaped
+def donors(key: PRNGKeyArray, feature: Integer[Array, "B P"]) -> Int[Array, "B P"]:
     """int [B, P]: for each example and position an example whose feature there is the same, evenly among all such in the
     batch, itself included. Position by position a random permutation of the examples within each class of the feature."""
     by_class = [jnp.lexsort((jax.random.uniform(one, feature.shape), feature), axis=0) for one in jax.random.split(key)]
     return jnp.put_along_axis(jnp.zeros_like(by_class[0]), by_class[0], by_class[1], axis=0, inplace=False)
 
 
-def scrubbed(apply: Apply, params: Params, x: Array, hypothesis: Hypothesis, key: Array) -> Array:
+@shaped
+def scrubbed(
+    apply: Apply, params: Params, x: Shaped[Array, "B P ..."], hypothesis: Hypothesis, key: PRNGKeyArray
+) -> Float[Array, "B P d_vocab_out"]:
     """Logits on x with every input of the hypothesis resampled among the examples that agree with it.
 
     What the hypothesis does not name runs as it is, on what it then finds. Inputs are resampled before LayerNorm, from
@@ -56,28 +63,36 @@ def scrubbed(apply: Apply, params: Params, x: Array, hypothesis: Hypothesis, key
     return apply(params, x, patch, full=True)[0]
 
 
-def no_dependence(tokens: Array) -> Array:
+@shaped
+def no_dependence(tokens: Integer[ArrayLike, "B P"]) -> Integer[Array, "B P"]:
     """The feature of inputs that may depend on nothing but the position."""
     return jnp.zeros_like(tokens)
 
 
-def this_token(tokens: Array) -> Array:
+@shaped
+def this_token(tokens: Integer[ArrayLike, "B P"]) -> Integer[Array, "B P"]:
     """The feature of inputs that depend on the token at their position."""
-    return tokens
+    return jnp.asarray(tokens)
 
 
-def previous_token(tokens: Array) -> Array:
+@shaped
+def previous_token(tokens: Integer[ArrayLike, "B P"]) -> Integer[Array, "B P"]:
     """The feature of inputs that depend on the token before; −1 at the first position."""
-    return jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
+    return jnp.pad(jnp.asarray(tokens)[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
 
 
-def naive_induction(tokens: Array, layer: int, head: int, parts: str = "qkv") -> Hypothesis:
+@shaped
+def naive_induction(tokens: Integer[ArrayLike, "B P"], layer: int, head: int, parts: str = "qkv") -> Hypothesis:
     """The naive account of an induction head: it looks for the key whose *previous* token is the current one, and copies
     the token at that key (Chan et al. 2022, where the three parts are EQ, PTH-K and EV). `parts` picks some of them."""
     features = {"q": this_token, "k": previous_token, "v": this_token}
     return {(layer, head, part): features[part](tokens) for part in features if part in parts}
 
 
-def explained(loss: Array, scrubbed: Array, random: Array) -> Array:
+@shaped
+def explained(
+    loss: Real[ArrayLike, "*#batch"], scrubbed: Real[ArrayLike, "*#batch"], random: Real[ArrayLike, "*#batch"]
+) -> Float[Array, "*batch"]:
     """1 − (L_scrubbed − L) / (L_random − L)."""
-    return 1 - (scrubbed - loss) / (random - loss)
+    loss = jnp.asarray(loss)
+    return 1 - (jnp.asarray(scrubbed) - loss) / (jnp.asarray(random) - loss)

@@ -12,40 +12,56 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Integer, Real, Shaped
 
+from toylab.analysis.fourier import floating
 from toylab.analysis.heads import previous_token_score
 from toylab.base import Apply, Params, Patch, Run
+from toylab.shapes import shaped
 
 
-def induction_strength(pattern: Array, correct: Array, incorrect: Array) -> Array:
+@shaped
+def induction_strength(
+    pattern: Real[ArrayLike, "*batch B n_heads Q P"],
+    correct: Integer[ArrayLike, " B"],
+    incorrect: Integer[ArrayLike, " B"],
+) -> Float[Array, "*batch n_heads"]:
     """Mean over B of A[query, correct label] − A[query, incorrect label]: pattern [..., B, H, Q, P], positions of the two
     labels [B] → [..., H], in [−1, 1]. The query is the last position (Singh et al. 2024)."""
-    attention = pattern[..., -1, :]  # [..., B, H, P]
+    attention = floating(pattern)[..., -1, :]  # [..., B, H, P]
     sign = jax.nn.one_hot(correct, attention.shape[-1], dtype=attention.dtype)
     sign = sign - jax.nn.one_hot(incorrect, attention.shape[-1], dtype=attention.dtype)  # [B, P]
     return jnp.mean(jnp.sum(attention * sign[:, None], axis=-1), axis=-2)
 
 
-def previous_token_attention(pattern: Array, queries: Sequence[int]) -> Array:
+@shaped
+def previous_token_attention(
+    pattern: Real[ArrayLike, "*batch B n_heads P P"], queries: Sequence[int]
+) -> Float[Array, "*batch n_heads"]:
     """Mean over B and the positions `queries` t of A[t, t − 1]: [..., B, H, P, P] → [..., H]. With all t ≥ 1 it is
     `heads.previous_token_score`; an induction head needs it at labels alone."""
     if min(queries, default=0) < 1:
         raise ValueError(f"queries are {tuple(queries)}, they must be positions from 1: the first has none before it")
     at = jnp.asarray(queries)
-    return jnp.mean(pattern[..., at, at - 1], axis=(-3, -1))
+    return jnp.mean(jnp.asarray(pattern)[..., at, at - 1], axis=(-3, -1))
 
 
-def accuracy(logits: Array, labels: Array) -> Array:
+@shaped
+def accuracy(logits: Real[ArrayLike, "B n_classes"], labels: Integer[ArrayLike, " B"]) -> Float[Array, ""]:
     """Share of [B] whose largest logit is the label's."""
-    return jnp.mean(jnp.argmax(logits, axis=-1) == labels)
+    return jnp.mean(jnp.argmax(jnp.asarray(logits), axis=-1) == labels)
 
 
-def without(heads: Array, layer: int) -> Patch:
+@shaped
+def without(heads: Bool[Array, " n_heads"], layer: int) -> Patch:
     """Zero ablation: the heads of one layer in the mask [H] put nothing out."""
     return {"z": lambda z, at: jnp.where(heads[:, None, None], 0, z) if at == layer else z}
 
 
-def solo_accuracy(apply: Apply, params: Params, x: Array, labels: Array, layer: int = 1) -> Array:
+@shaped
+def solo_accuracy(
+    apply: Apply, params: Params, x: Shaped[Array, "B P ..."], labels: Integer[ArrayLike, " B"], layer: int = 1
+) -> Float[Array, " n_heads"]:
     """[H]: accuracy with each head of the layer as its only one, all others ablated (Singh et al. 2024)."""
     n_heads = params["W_Q"].shape[1]
     return jax.lax.map(
@@ -54,9 +70,15 @@ def solo_accuracy(apply: Apply, params: Params, x: Array, labels: Array, layer: 
     )
 
 
+@shaped
 def path_ablated_accuracy(
-    apply: Apply, params: Params, x: Array, labels: Array, heads: Array, keep: Sequence[str] = ()
-) -> Array:
+    apply: Apply,
+    params: Params,
+    x: Shaped[Array, "B P ..."],
+    labels: Integer[ArrayLike, " B"],
+    heads: Bool[Array, " n_heads"],
+    keep: Sequence[str] = (),
+) -> Float[Array, ""]:
     """Accuracy without the heads [H] (mask) of layer 0, while layer 1 keeps the activations `keep` of the whole network.
 
     keep ("pattern",): those heads act on values and the direct path no more; ("v",): on patterns and the direct path no
@@ -68,7 +90,14 @@ def path_ablated_accuracy(
     return accuracy(apply(params, x, {**without(heads, 0), **kept}, full=True)[0], labels)
 
 
-def wiring(apply: Apply, params: Params, x: Array, correct: Array, incorrect: Array) -> Array:
+@shaped
+def wiring(
+    apply: Apply,
+    params: Params,
+    x: Shaped[Array, "B P ..."],
+    correct: Integer[ArrayLike, " B"],
+    incorrect: Integer[ArrayLike, " B"],
+) -> Float[Array, "n_heads n_heads"]:
     """[layer-0 heads, layer-1 heads]: how much induction strength each head of layer 1 loses when one of layer 0 is
     ablated. The paper's wiring diagram is of groups; single heads are ours."""
 
@@ -82,7 +111,10 @@ def wiring(apply: Apply, params: Params, x: Array, correct: Array, incorrect: Ar
 # --- the toy model: three factors that must all be right
 
 
-def rank_one_recipe(seed: int | Array = 1, dims: int = 20) -> tuple[Array, Array]:
+@shaped
+def rank_one_recipe(
+    seed: Integer[ArrayLike, ""] = 1, dims: int = 20
+) -> tuple[Float[Array, "3 dims"], Float[Array, "3 dims"]]:
     """true and initial a, b, c: [3, dims] each, standard normal, from `split(PRNGKey(seed), 6)` (Singh et al. 2024,
     released code; seed 1 is the paper's)."""
     keys = jax.random.split(jax.random.PRNGKey(seed), 6)
@@ -91,9 +123,14 @@ def rank_one_recipe(seed: int | Array = 1, dims: int = 20) -> tuple[Array, Array
 
 
 @partial(jax.jit, static_argnames="steps")
+@shaped
 def rank_one_losses(
-    true: ArrayLike, initial: ArrayLike, clamped: ArrayLike, steps: int = 1000, lr: float = 1.0
-) -> Array:
+    true: Float[ArrayLike, "3 dims"],
+    initial: Float[ArrayLike, "3 dims"],
+    clamped: Bool[ArrayLike, " 3"],
+    steps: int = 1000,
+    lr: Real[ArrayLike, ""] = 1.0,
+) -> Float[Array, " steps"]:
     """[steps]: ½ mean (T − a⊗b⊗c)² before each step of gradient descent, where T is the product of the true factors.
 
     true, initial [3, dims] hold a, b, c; those in the mask `clamped [3]` are true throughout.
