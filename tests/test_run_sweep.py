@@ -179,6 +179,7 @@ BAD = [
     (["--seeds", "2", "--set", "seed=1"], r"--seeds is 2"),
     (["--seeds", "99999999999"], r"seeds is 99,999,999,999: 1,000,000 runs are the most"),
     (["--lane", "0"], r"--lane is 0: it must be at least 1"),
+    (["--distributed", "x"], r"^--distributed is 'x': it must be HOST:PORT,N,I"),
     (["--group", "0"], r"--group is 0: it must be at least 1"),
     # where to start
     (["--from", "1a2b"], r"--from is '1a2b': it must be RUN@STEP"),

@@ -43,8 +43,9 @@ def place(count: int = 0) -> Place:
 def joined(where: str) -> Iterator[Place]:
     """jax.distributed: as a TPU pod, Slurm or Open MPI tells it ("auto"), or HOST:PORT,N,I: process I of N, the first of
     which is on HOST. Each trains on its own devices; at the end each waits until the others are done."""
+    address = _address(where)
     try:
-        jax.distributed.initialize(**_address(where), shutdown_timeout_seconds=OUTLIVED_SECONDS)
+        jax.distributed.initialize(**address, shutdown_timeout_seconds=OUTLIVED_SECONDS)
     except (RuntimeError, ValueError) as error:
         if where != "auto":
             raise ValueError(
