@@ -43,6 +43,7 @@ def _part(configs: Sequence[Config], spec: sweep.Spec, folder: Path, lane: int |
     named = sweep.groups_in(folder, configs, group)
     begun = {name: read_manifest(folder / name) for name in _begun(folder, named)}
     families = {cfg.family(members[0]): members[0] for members in named.values()}
+    programs = {(structure, leaves) for structure, leaves, _ in families}  # streams of batches share theirs
     largest = max(families.values(), key=_bytes_a_run)
     in_group = max(len(members) for members in named.values())
     widths = {manifest["plan"]["lane"] for manifest in begun.values()}
@@ -56,7 +57,7 @@ def _part(configs: Sequence[Config], spec: sweep.Spec, folder: Path, lane: int |
         told = [f"  memory    unknown: a run cannot be traced ({store.first_line(error)})"]
     return [
         f"  runs      {len(configs):,} in {_count(len(named), 'group')} of at most {in_group:,}, "
-        f"{_count(len(families), 'program')} to compile",
+        f"{_count(len(programs), 'program')} to compile",
         f"  lanes     {_lanes(lane, widths, width)}",
         f"  points    {len(spec.saves):,} saved of each run, steps {spec.saves[0]:,} to {spec.saves[-1]:,}"
         + (", fewer where it stops sooner" if spec.stop else ""),
