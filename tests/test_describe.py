@@ -91,6 +91,8 @@ def test_the_command_line_goes_before_the_file(tmp_path):
         ("[zip]\nseed = [1]", r"zip is no list of tables: write it as \[\[zip\]\]"),
         ("set.seed = 1979-05-27", r"seed is .*: give numbers, texts"),
         ("set.seed = [[1]]", r"seed is \[\[1\]\]: give numbers, texts"),
+        ('set."optimizer.lr" = 1\nset.optimizer.lr = 2', r"optimizer\.lr is set twice"),
+        ('set.optimizer.lr = 2\nset."optimizer.lr" = 1', r"optimizer\.lr is set twice"),
         ("seeds = 2\nset.seed = 1", r"seed is set twice"),
         ("set.optimizer.lr = 1\n[[zip]]\noptimizer.lr = [2]", r"optimizer\.lr is set twice"),
         ("set.optimizer.lr = 1\n[[chain]]\nset.optimizer.lr = 2", r"optimizer\.lr is set twice"),

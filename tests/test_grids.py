@@ -66,6 +66,7 @@ def test_ranges_have_both_ends_and_a_constant_ratio_or_step():
 def test_a_range_of_a_whole_field_is_rounded_and_of_a_word_is_none():
     configs = grids.grid(BASE, {"task.n_train": "5:40:log4"})
     assert [config.task.n_train for config in configs] == [5, 10, 20, 40]
+    assert [config.task.op for config in grids.grid(BASE, {"task.op": "add, subtract"})] == ["add", "subtract"]
     with pytest.raises(ValueError, match="the range 1:3:lin9 has only 3 different whole numbers"):
         grids.grid(BASE, {"task.n_train": ["1:3:lin9"]})
     with pytest.raises(ValueError, match=r"task\.op is 'a:b:log2'"):

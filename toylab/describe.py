@@ -187,13 +187,13 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Values:
     """Nested tables as dotted paths, each with its list of values."""
     found: Values = {}
     for name, value in table.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{name}.")
-            continue
         listed = value if isinstance(value, list) else [value]
-        if not all(isinstance(item, int | float | str) for item in listed):
+        inner = _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: listed}
+        if not isinstance(value, dict) and not all(isinstance(item, int | float | str) for item in listed):
             raise ValueError(f"{prefix}{name} is {value!r}: give numbers, texts, true or false, or a list of them.")
-        found[prefix + name] = listed
+        if twice := sorted(found.keys() & inner.keys()):  # "a.b" in quotes, and a.b
+            raise ValueError(f"{twice[0]} is set twice: give all its values in one place.")
+        found |= inner
     return found
 
 

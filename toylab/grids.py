@@ -130,7 +130,7 @@ def _columns(base: Base, fields: Fields) -> dict[str, list[Any]]:
 def _read(item: Any, kind: Any) -> list[Any]:
     if not isinstance(item, str):
         return [item]
-    return values(item, whole=kind is int) if kind in (int, float) else item.split(",")
+    return values(item, whole=kind is int) if kind in (int, float) else [word.strip() for word in item.split(",")]
 
 
 def _listed(base: Base) -> Iterator[Config]:
