@@ -182,7 +182,7 @@ def test_circles_alone_add_up_to_the_embedding():
         (60, 60, 3, (59, 3, False)),  # "="
         (119, 119, 3, (59, 3, True)),
         (114, 114, 3, (113, 3, False)),  # Nanda et al. 2023
-        (8, 8, None, (7, 2, False)),  # a token that is not used
+        (8, 7, None, (7, 2, False)),  # a token that is not used
         (62, 31, 2, (31, 2, True)),
     ],
 )
@@ -218,6 +218,10 @@ NAN = np.where(np.eye(7, 4) == 1, np.nan, 1.0)
         (lambda: mc.circle_fve(NETS["clock"], ONES, 2), "circle is 2, W_E has the circles 0 … 1"),
         (lambda: mc.circle_fve(NETS["clock"], ONES | {"W_E": NAN}), "W_E has nan"),
         (lambda: mc.circuit_report(NETS["clock"], {"W_U": np.ones((4, 7))}), "no W_E"),
+        (
+            lambda: inputs_of({"W_E": np.ones((60, 4)), "W_U": np.ones((4, 60))}),
+            "60 classes: give p = 59 if the last is",
+        ),
         (lambda: mc.circuit_report(NETS["clock"], ONES, p=6), "p is 6, the modulus must be an odd prime"),
         (lambda: mc.circuit_report(NETS["clock"], ONES | {"W_E": np.ones((5, 7, 4))}), "of one point in training"),
         (lambda: mc.circuit_report(NETS["clock"], {k: np.ones((14, 14)) for k in ONES}), "each of 7, 13 fits"),

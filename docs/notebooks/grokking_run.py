@@ -74,4 +74,4 @@ style.save(circles.embedding_circles(last["W_E"][0, 0, :P], key), "circles.png")
 # All measures of a network of modular addition at once, as a mapping that prints as a short report.
 
 # %%
-print(circuit_report(net, {name: value[0, 0] for name, value in last.items()}))
+print(circuit_report(net, {name: value[0, 0] for name, value in last.items()}, p=P))

@@ -49,8 +49,9 @@ def inputs_of(params: Weights, p: int | None = None, n_tokens: int | None = None
     """p and the form of the tokens, from the shapes of W_E, W_pos and W_U; `p` and `n_tokens` given override.
 
     `W_E [d_vocab, d_model]` has a row a number, then those of a second operand where it has its own (2p), then "=".
-    Tokens are a, b and "=" where W_pos has three rows, else a, b. Of the moduli that fit p must be prime: where several
-    do, p must be given. ValueError also for nan, missing or misshapen arrays and for more than one point in training.
+    Tokens are a, b and "=" where W_pos has three rows, else a, b. Of the moduli that fit p must be prime. Where
+    several do it must be given, and where one is read off with a class left over, for then p could be all of the rows.
+    ValueError also for nan, missing or misshapen arrays and for more than one point in training.
     """
     check_params(params)
     shape = np.shape(params["W_E"])
@@ -66,6 +67,10 @@ def inputs_of(params: Weights, p: int | None = None, n_tokens: int | None = None
         if len(found) != 1:
             several = f"each of {', '.join(map(str, found))}" if found else "no prime modulus"
             raise ValueError(f"W_E has {d_vocab} rows and {several} fits {n_tokens} tokens: give p (and n_tokens)")
+        if found == [last - 1] and d_out >= last:
+            raise ValueError(
+                f"W_E has {last} rows and W_U {d_out} classes: give p = {found[0]} if the last is no number"
+            )
         p = found[0]
     check_modulus(p)
     if not p <= min(last, d_out):
