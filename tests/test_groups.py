@@ -164,6 +164,8 @@ def test_what_does_not_fit_is_refused():
     params = NET.init(jax.random.key(0))
     with pytest.raises(ValueError, match=r"^W_E has 12 tokens: the symmetric group with n = 3 has 6 elements\.$"):
         groups.report(NET, params, "symmetric", 3)
+    with pytest.raises(ValueError, match=r"^params has no W_U: it has W_E\.$"):
+        groups.report(NET, {"W_E": params["W_E"]}, "alternating", 4)
     with pytest.raises(ValueError, match=r"^params W_U hold nan or infinite numbers: all must be finite\.$"):
         groups.report(NET, params | {"W_U": params["W_U"].at[0, 0].set(jnp.nan)}, "alternating", 4)
     with pytest.raises(ValueError, match=r"^similarity has 1 checkpoints: an order of learning needs at least 2\.$"):

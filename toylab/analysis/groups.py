@@ -129,6 +129,10 @@ def report(
     `tuple(tuple(p.array_form) for p in SymmetricGroup(5).generate())`."""
     reps = representations(group, n, elements)
     g = len(reps.table)
+    if missing := sorted({"W_E", "W_U"} - set(params)):
+        raise ValueError(
+            f"params has no {' and no '.join(missing)}: it has {', '.join(sorted(params)) or 'no arrays'}."
+        )
     table = np.shape(params["W_E"])[-2]
     if table not in (g, g + 1) or np.shape(params["W_U"])[-1] not in (g, g + 1):
         raise ValueError(f"W_E has {table} tokens: the {group} group with n = {n} has {g} elements.")
