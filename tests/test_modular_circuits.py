@@ -152,6 +152,7 @@ def test_distance_irrelevance_by_its_definition():
     cube, distance = np.zeros((p, p, p)), np.subtract.outer(np.arange(p), np.arange(p)) % p
     assert mc.distance_irrelevance(cube + sums(p)[..., None]) == pytest.approx(1)  # a function of a + b
     assert mc.distance_irrelevance(cube + distance[..., None]) == pytest.approx(0)  # and of a − b
+    assert np.isnan(mc.distance_irrelevance(cube + 0.1))
 
 
 def test_circularity_by_the_strides_of_the_authors():
@@ -164,6 +165,8 @@ def test_circularity_by_the_strides_of_the_authors():
         assert found[j] == pytest.approx(min(best, 1), abs=1e-12)
     circles = np.hstack([3 * wave(p, 2), wave(p, 5)]) @ np.linalg.qr(rng.normal(size=(6, 4)))[0].T
     assert mc.circularity(circles) == pytest.approx(1, abs=1e-12)
+    one = (wave(p, 2) + 0.3) @ np.linalg.qr(rng.normal(size=(6, 2)))[0].T
+    assert mc.circularity(one) == pytest.approx(0.5, abs=1e-12)  # two of four components are zero but for rounding
     assert mc.circularity(np.vstack([circles, circles]), p=p) == pytest.approx(0.5, abs=1e-12)  # two operands' tables
 
 

@@ -44,6 +44,8 @@ def components(W_E: Real[ArrayLike, "d_vocab d_model"]) -> Components:
         raise ValueError(f"W_E has shape {W_E.shape}, it must be [d_vocab, d_model] with at least 2 of each")
     mean = W_E.mean(0)
     left, sizes, directions = jnp.linalg.svd(W_E - mean, full_matrices=False)
+    rounding = max(W_E.shape) * jnp.finfo(W_E.dtype).eps * jnp.abs(W_E).max()
+    sizes = jnp.where(sizes > rounding, sizes, 0)  # of a W_E of low rank, whose other components would be noise
     return Components(mean, left * sizes, directions)
 
 

@@ -205,6 +205,7 @@ def irrelevance(logits: Real[Array, "p p d_vocab_out"], which: Which) -> Float[A
     L = jnp.where(correct == (which == "correct"), logits, -jnp.inf).max(-1)  # [a, b]
     half = (p + 1) // 2  # a = (s + d)/2, b = (s − d)/2 mod p
     L = L[(n[:, None] + n) * half % p, (n[:, None] - n) * half % p]  # [s, d]
+    L = L - L[0, 0]  # where all are equal the mean's rounding is no deviation
     return L.std(0).mean() / L.std()
 
 
