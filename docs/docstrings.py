@@ -1,11 +1,13 @@
 """Docstrings as Markdown: they are plain text for `help()`, with formulas in Unicode, and the site shows them as that.
 
-Formulas need no script, font or network: what is written W_E, p^{3/2} or Σ_{j≠y} becomes sub- and superscripts. Aligned
-columns stay aligned. A griffe extension (mkdocs.yml), and used by hooks.py for the experiments' heads.
+Formulas need no script, font or network: what is written W_E, p^{3/2} or Σ_{j≠y} becomes sub- and superscripts. Names
+beside what they are become tables, other aligned columns stay aligned. A griffe extension (mkdocs.yml), and used by
+hooks.py for the experiments' heads.
 """
 
 import html
 import re
+import textwrap
 from typing import Any
 
 import griffe
@@ -21,6 +23,7 @@ ABOVE = re.compile(r"(?P<base>(?<=\S))(?P<mark>\^)(?:[{(](?P<group>[^{}()]*)[})]
 CODE = re.compile(r"(`+)(.+?)\1", re.S)
 MATHEMATICS = re.compile(r"[_^]\{|[Σ√‖∂∇π²−·⟨]")  # no code has these
 ALIGNED = re.compile(r"\S {3,}\S")
+NAMED = re.compile(r"(\w.*?) {2,}(\S.*)")
 
 
 class AsMarkdown(griffe.Extension):
@@ -43,12 +46,28 @@ def markdown(text: str) -> str:
 def _paragraph(text: str) -> str:
     lines = text.split("\n")
     columns = sum(bool(ALIGNED.search(line)) for line in lines)
+    if columns >= 2 and (table := _names(lines)):
+        return table
     if columns >= 2 or (lines[0].startswith("    ") and len(lines) > 1):
         return "\n".join(["```text", *lines, "```"])
     if all(line.startswith("    ") for line in lines):
         kind = "text" if MATHEMATICS.search(text) else "python"
         return "\n".join([f"```{kind}", *(line[4:] for line in lines), "```"])
     return formulas(text)
+
+
+def _names(lines: list[str]) -> str:
+    """Two columns, names and what they are, as a table; below a line of its own if there is one; "" for other columns."""
+    above = [] if "  " in lines[0] else [formulas(lines[0]), ""]
+    rows: list[list[str]] = []
+    for line in textwrap.dedent("\n".join(lines[bool(above) :])).split("\n"):
+        if (found := NAMED.match(line)) and not ALIGNED.search(found[2]):
+            rows.append([f"`{found[1]}`", found[2]])
+        elif rows and line.startswith("    "):
+            rows[-1][1] += " " + line.strip()
+        else:
+            return ""
+    return "\n".join([*above, "| | |", "|---|---|", *(f"| {name} | {formulas(what)} |" for name, what in rows)])
 
 
 def formulas(text: str) -> str:

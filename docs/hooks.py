@@ -73,21 +73,21 @@ def on_page_markdown(text: str, page: Page, config: MkDocsConfig, files: Files) 
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Figures keep their proportions: a column is half as wide as a page, in the same type. Source is not searched."""
+    """Figures keep their proportions, a column half as wide as a page, and open alone. Source is not searched."""
 
     def sized(found: re.Match[str]) -> str:
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(page.file.src_uri), found[1]))
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(page.file.src_uri), found[2]))
         figure = files.get_file_from_path(path)
         if figure is None:
             return found[0]
         with Image.open(io.BytesIO(figure.content_bytes)) as image:
             inches = image.width / image.info["dpi"][0] if "dpi" in image.info else image.width / style.GIF_DPI
-        return f'{found[0]} style="width: {inches * EM_PER_INCH:.3g}em"'
+        return f'<a href="{found[2]}">{found[1]} style="width: {inches * EM_PER_INCH:.3g}em"{found[3]}</a>'
 
     html = html.replace(
         '<details class="mkdocstrings-source"', '<details data-search-exclude class="mkdocstrings-source"'
     )
-    return re.sub(r"<img[^>]*? src=\"([^\":]+)\"", sized, html)
+    return re.sub(r'(<img[^>]*? src="([^":]+)")([^>]*>)', sized, html)
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
@@ -130,9 +130,12 @@ def judged(name: str) -> list[dict[str, Any]]:
 
 
 def table(name: str) -> str:
+    return lab.claims_table(shown(name))
+
+
+def shown(name: str) -> list[dict[str, Any]]:
     """The claims of a page, with the formulas in their names."""
-    shown = [{**claim, **{part: in_cell(claim[part]) for part in ("name", "source")}} for claim in judged(name)]
-    return lab.claims_table(shown)
+    return [{**claim, **{part: in_cell(claim[part]) for part in ("name", "source")}} for claim in judged(name)]
 
 
 def in_cell(text: str) -> str:
@@ -140,7 +143,7 @@ def in_cell(text: str) -> str:
 
 
 def claims_index() -> str:
-    rows = [lab.summary(name, judged(name)).replace(f"results/{name}/claims.md", f"{name}.md") for name in committed()]
+    rows = [lab.summary(name, shown(name)).replace(f"results/{name}/claims.md", f"{name}.md") for name in committed()]
     intro = (
         "# Claims\n\nWhat papers found, as code: a quantity, a bound fixed before the run, and the value of every seed. "
         "What fails stays, with what was tried on the page's own head.\n\n"
@@ -154,10 +157,12 @@ def claims_page(name: str) -> str:
     doc = ast.get_docstring(ast.parse((ROOT / "experiments" / f"{name}.py").read_text())) or ""
     title, _, rest = doc.partition("\n\n")
     figures = sorted((ROOT / "results" / name / "figures").iterdir())
-    shown = "\n\n".join(
+    pictures = "\n\n".join(
         f"![{figure.stem.replace('_', ' ')}](../results/{name}/figures/{figure.name})" for figure in figures
     )
-    return f"# {name}\n\n{markdown(title)}\n\n{table(name)}\n## What it is\n\n{head(rest)}\n\n## Figures\n\n{shown}\n"
+    return (
+        f"# {name}\n\n{markdown(title)}\n\n{table(name)}\n## What it is\n\n{head(rest)}\n\n## Figures\n\n{pictures}\n"
+    )
 
 
 def head(doc: str) -> str:

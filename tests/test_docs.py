@@ -99,13 +99,20 @@ def test_weights_go_out_and_come_back(place, capsys):
 def test_formulas_are_lifted_and_names_are_not(monkeypatch):
     pytest.importorskip("griffe")
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    formulas = importlib.import_module("docstrings").formulas
+    docstrings = importlib.import_module("docstrings")
+    formulas, markdown = docstrings.formulas, docstrings.markdown
     assert formulas("Σ_{j≠y} x_i^2") == "Σ<sub>j≠y</sub> x<sub>i</sub><sup>2</sup>"
     assert formulas("W_E, p^{3/2}, Σ_key") == "W<sub>E</sub>, p<sup>3/2</sup>, Σ<sub>key</sub>"
     assert formulas("W_QK, b_in, ρ_ij") == "W<sub>QK</sub>, b<sub>in</sub>, ρ<sub>ij</sub>"
     assert formulas("t·10000^(−2i/d), c^n_elements") == "t·10000<sup>−2i/d</sup>, c<sup>n\\_elements</sup>"
     assert formulas("`Σ_{j≠y} x_j`") == "<code>Σ<sub>j≠y</sub> x<sub>j</sub></code>"
     assert formulas("`W_E [p]` d_model") == "`W_E [p]` d\\_model"
+    assert (
+        markdown("base   the |x|\nnet    of W_E\n       too")
+        == "| | |\n|---|---|\n| `base` | the \\|x\\| |\n| `net` | of W<sub>E</sub> too |"
+    )
+    assert markdown("Returns\n  a   0\n  b   1") == "Returns\n\n| | |\n|---|---|\n| `a` | 0 |\n| `b` | 1 |"
+    assert markdown("1   2   3\n4   5   6").startswith("```text")
     assert formulas("a*b*c <s>") == "a\\*b\\*c &lt;s&gt;"
 
 

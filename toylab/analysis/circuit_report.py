@@ -78,7 +78,7 @@ def circuit_report(net: Any, params: Weights, *, p: int | None = None, n_tokens:
     p, n_tokens, separate    what it was asked, read from its weights or given (`modular_inputs.inputs_of`)
     apart                    a number has an embedding as a and another as b: tokens, or tables [2, V, d], of their own
     accuracy, errors, loss   over all p² pairs and all its classes, from logits in float64; loss in nats
-    solved, circuit, summary accuracy ≥ 0.99; then "clock", "pizza", "clock and pizza", "other", and "none" if not solved
+    solved, circuit, summary  accuracy ≥ 0.99; then "clock", "pizza", "clock and pizza", "other", and "none" if not solved
     gradient_symmetricity    over the paper's 100 triples
     distance_irrelevance     of the correct logit; `distance_irrelevance_incorrect` of the largest incorrect one
     circularity, circularity_per_component [4]      of all of W_E, as in the authors' code
