@@ -193,6 +193,20 @@ def test_a_sweep_is_resumed_as_it_was_cut(tmp_path):
     }
     sweep.run(configs, Spec(saves=SAVES), tmp_path, plan=PAIRS)
     assert [len(group.runs) for group in sweep.load(tmp_path)] == [2, 1]
+    about = (tmp_path / "sweep.json").read_bytes()
+    (tmp_path / "sweep.json").write_text("{}")
+    with pytest.raises(
+        store.Damaged, match=r"sweep\.json is damaged.* Delete it, and the next training writes it anew"
+    ):
+        sweep.begin(configs, tmp_path)
+    (tmp_path / "sweep.json").unlink()
+    sweep.begin(configs, tmp_path)
+    assert (tmp_path / "sweep.json").read_bytes() == about
+    (tmp_path / next(iter(sweep.groups(configs, 2))) / "manifest.json").write_text("{")
+    with pytest.raises(
+        store.Damaged, match=r"manifest\.json is damaged.* Delete .*000-.*, and its runs are trained anew"
+    ):
+        sweep.begin(configs, tmp_path)
 
 
 def test_what_a_sweep_never_began_gives_way_to_what_is_asked_next(tmp_path):

@@ -54,7 +54,10 @@ def begun(sweep: Path) -> list[Path]:
 def outline(folder: Path) -> dict[str, Any]:
     """A sweep's outline, written before its first step; empty if there is none. Refused where a newer version wrote it."""
     path = folder / SWEEP
-    found = store.read_json(path, sealed=True) if path.exists() else {}
+    try:
+        found = store.read_json(path, sealed=True) if path.exists() else {}
+    except store.Damaged as error:
+        raise store.Damaged(f"{error}. Delete it, and the next training writes it anew.") from error
     if found.get("schema", 1) > store.SCHEMA:
         raise store.newer(path, found["schema"], store.SCHEMA)
     return found

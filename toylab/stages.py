@@ -141,7 +141,13 @@ def draw(page: Page, folder: Path) -> list[Path]:
     for _, part, own in lab.present(page, measures):
         for name, figure in part.figures.items():
             made = figure(own)
-            drawn.append(style.save(made, folder / "figures" / f"{name}{style.suffix(made)}"))
+            path = folder / "figures" / f"{name}{style.suffix(made)}"
+            try:
+                drawn.append(style.save(made, path))
+            except OSError as error:
+                raise store.StoreError(
+                    f"{path} could not be written ({store.first_line(error)}): make room and run the stage draw again."
+                ) from error
     return drawn
 
 

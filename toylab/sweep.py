@@ -125,7 +125,7 @@ def begin(
         folder.mkdir(parents=True, exist_ok=True)
         record = {
             "schema": store.SCHEMA,
-            "group_size": old.get("group_size") or group_size or MAX_RUNS,
+            "group_size": _group_size(folder, group_size),
             "command": command,
             "n_runs": len(configs),
             "groups": sizes,
@@ -136,11 +136,15 @@ def begin(
 
 def groups_in(folder: Path, configs: Sequence[Config], group_size: int | None = None) -> dict[str, list[Config]]:
     """`groups`, cut as the sweep in `folder` was begun; as asked where none was."""
-    if begun := outline(folder):
-        group_size = begun["group_size"]
-    elif begun_in(folder):
-        group_size = MAX_RUNS  # begun before sweeps were outlined
-    return groups(configs, group_size or MAX_RUNS)
+    return groups(configs, _group_size(folder, group_size))
+
+
+def _group_size(folder: Path, asked: int | None) -> int:
+    if outlined := outline(folder):
+        return int(outlined["group_size"])
+    if begun := begun_in(folder):  # its outline was damaged and is deleted
+        return max(len(_configs(path)) for path in begun)
+    return asked or MAX_RUNS
 
 
 def record_failure(folder: Path, error: Exception) -> str:
@@ -172,7 +176,7 @@ def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:
     """The groups that `folder` has; Refused, with the fields that differ, if it holds runs other than the asked ones."""
     begun = {path.name: path for path in begun_in(folder)}
     for name, path in begun.items():
-        old = read_manifest(path)["configs"]
+        old = _configs(path)
         new = [cfg.canonical(config) for config in named.get(name, next(iter(named.values())))]
         if old != new or name not in named:
             pairs = zip(old, new, strict=False)
@@ -181,6 +185,13 @@ def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:
             )
             raise store.Refused(f"{folder} holds runs of another config ({'; '.join(changed)}): choose another --out.")
     return list(begun)
+
+
+def _configs(group: Path) -> list[Any]:
+    try:
+        return list(read_manifest(group)["configs"])
+    except store.Damaged as error:
+        raise store.Damaged(f"{error}. Delete {group}, and its runs are trained anew.") from error
 
 
 def bytes_needed(configs: Sequence[Config], spec: Spec, group_size: int | None = None) -> int:
