@@ -162,6 +162,7 @@ def measured(task, guess):
     return {name: float(value) for name, value in found.items()}
 
 
+@pytest.mark.slow
 def test_a_learner_from_the_context_and_one_from_the_weights_are_told_apart():
     context, weights = measured(TASK, by_context), measured(TASK, by_weights)
     assert context["accuracy"] > 0.99 and context["icl_accuracy"] > 0.99 and context["swap_accuracy"] > 0.99

@@ -38,6 +38,7 @@ def numbers(found):
 # --- the task
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlated", [False, True])
 def test_features_are_on_with_their_probabilities_and_uniform_strengths(correlated):
     task = task_of(correlated=correlated).check()
@@ -52,6 +53,7 @@ def test_features_are_on_with_their_probabilities_and_uniform_strengths(correlat
     assert stats.kstest(strengths, "uniform").statistic < 2 / len(strengths) ** 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlated", [False, True])
 def test_correlated_features_are_on_together_as_their_copula_says(correlated):
     """cov(on_i, on_j) = 4 p_i p_j cov(Φ(z_i), Φ(z_j)), and normals of correlation ρ give the last as arcsin(ρ/2) / 2π."""
@@ -142,6 +144,7 @@ def test_check_takes_every_feature_always_on_and_a_net_that_fits():
         task.check_net(Net.of(ModularMLP, d_vocab=5, d_vocab_out=5))
 
 
+@pytest.mark.slow
 def test_l1_and_seed_are_leaves_of_one_program_which_learns_and_l1_makes_sparse():
     def config(l1, seed):
         return configs.check(Config(task=task_of(l1=l1), net=net_of(), optimizer=Adam(lr=0.01), seed=seed))
@@ -192,6 +195,7 @@ def test_more_elements_never_lose_a_feature_and_rotations_change_nothing():
     np.testing.assert_allclose(exact(dictionary.max_cosines, TRUTH @ rotation, found @ rotation), cosines, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_leading_axes_are_a_batch():
     truths, found = RNG.normal(size=(3, 12, 5)), RNG.normal(size=(3, 8, 5))
     latents = np.maximum(RNG.normal(size=(3, 20, 8)), 0)

@@ -85,6 +85,7 @@ def test_resampling_misses_the_positions_which_are_the_same_in_every_input(machi
     np.testing.assert_array_equal(keep, np.broadcast_to(TRUE & ~unseen, keep.shape))
 
 
+@pytest.mark.slow
 def test_attribution_is_blind_behind_saturated_patterns_and_along_the_way_sees_them(machine):
     plain, integrated = machine["attributed"]
     behind = TRUE & ~MACHINE.mask([("embed", "1.0.v"), ("1.0", "out")])

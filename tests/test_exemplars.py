@@ -127,6 +127,7 @@ def test_the_machine_matches_and_copies(data):
     assert found["accuracy"] == found["held_out_accuracy"] == 1 and found["loss"] < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("clamp", "broken"),
     [
@@ -173,6 +174,7 @@ def test_network_starts_at_the_papers_scales():
     assert 0.03 < float(np.max(np.abs(np.asarray(params["W_E"])[512:]))) <= 0.04  # truncated at two scales of 0.02
 
 
+@pytest.mark.slow
 def test_a_copy_clamp_trains_matching_alone(data):
     """Gradient reaches queries and keys of the one head of layer 2, and nothing that comes after its scores."""
     task, noise = dataclasses.replace(SMALL, clamp="copy", head=2), np.random.default_rng(0)

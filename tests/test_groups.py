@@ -126,6 +126,7 @@ def test_a_network_measured_by_the_papers_formulas():
         assert found[f"{name}_fve_each"].sum() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_a_transformer_is_read_through_its_mlp():
     net = Net.of(Transformer, d_vocab=8, d_vocab_out=7, n_ctx=3, d_model=4, n_heads=1, d_mlp=4)
     params = net.init(jax.random.key(0))

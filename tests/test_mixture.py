@@ -48,6 +48,7 @@ def test_retrieval_is_bayes_over_the_chains(data):
         np.testing.assert_allclose(found["uni_retrieval"][sequence, t], uni, rtol=2e-4, err_msg=str(row))
 
 
+@pytest.mark.slow
 def test_a_long_sequence_gives_its_chain_away():
     task = TASK.replace(n_ctx=400)
     mixture = task.mixture(jax.random.key(1))
@@ -58,6 +59,7 @@ def test_a_long_sequence_gives_its_chain_away():
     assert by_pairs[:, -1, 3:].max() == 0
 
 
+@pytest.mark.slow
 def test_the_exact_predictor_of_the_mixture_has_the_lowest_loss(data):
     """On trained chains nothing beats it; on new ones inference does, which is no use to trained ones."""
     task = TASK.replace(n_ctx=60, n_eval=256)

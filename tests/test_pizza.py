@@ -120,6 +120,7 @@ def test_a_linear_model_is_its_formula(kind):
     np.testing.assert_array_equal(net.apply(params, np.c_[TOKENS, TOKENS], full=False)[0], logits)  # two are read
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["transformer", *KINDS])
 def test_embeddings_can_be_patched_in_and_differentiated_by(kind):
     net = transformer() if kind == "transformer" else Net.of(PizzaLinear, **SIZES, kind=kind)

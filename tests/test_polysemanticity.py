@@ -98,6 +98,7 @@ def test_summed_over_points_every_feature_has_a_loss_of_its_own():
     assert mean.loss(net.apply, params, {}, KEY) == pytest.approx(each + tax, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_lone_feature_follows_the_l1_dynamics():
     """−∇ of its loss is 4 [(1 − ‖w‖²) w − λ sign w] (Lecomte et al. 2023), for l1 = 4 λ."""
     net = Net.of(ToyModel, n_features=1, n_hidden=6, bias=False)

@@ -59,6 +59,7 @@ def test_the_points_are_even_in_every_direction():
         np.testing.assert_allclose(np.cov(points.T, ddof=0), np.eye(n) / 12, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_descent_ends_in_a_minimum_below_its_start_and_knows_its_branch():
     p, K = jnp.array([0.3, 0.6]), 2
     W, b, even = jnp.tile(jnp.array([[1.0], [-1.0]]), (K, 1, 1)), jnp.zeros((K, 2)), jnp.ones((K, 2))

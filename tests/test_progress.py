@@ -201,6 +201,7 @@ def test_analyzers_read_the_handmade_circuit():
     np.testing.assert_allclose(ginis["W_L"], by_definition / (2 * p * norms.sum()), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_pizza_models_rest_on_their_key_frequencies(reference):
     golden = json.loads((reference / "pizza" / "golden.json").read_text())["models"]
     p, train = 59, np.random.default_rng(0).random((59, 59)) < 0.8

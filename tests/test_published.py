@@ -41,6 +41,7 @@ def refused(capfd, status):
     return said
 
 
+@pytest.mark.slow
 def test_networks_of_ones_own_are_measured_and_called_what_they_are(foreign, tmp_path, command):
     assert command(tmp_path, "--set", f"weights={foreign}") == 0
     folder = tmp_path / "published_models"

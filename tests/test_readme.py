@@ -29,6 +29,7 @@ def test_the_features_of_the_second_example_are_named_as_they_were_laid(capsys):
     )
 
 
+@pytest.mark.slow
 def test_the_third_example_finds_the_edges_of_the_induction_machine(capsys):
     code = re.findall(r"```python\n(.*?)```", README, re.S)[2]
     found: dict = {}

@@ -95,6 +95,7 @@ def test_the_gradient_of_a_multiple_is_the_multiple():
     assert slope({"a": jnp.float32(1)})["a"] == 3 * 45
 
 
+@pytest.mark.slow
 def test_the_dimensionality_of_samples_is_that_of_their_hidden_vectors():
     task = FixedSample(n_features=30, n_points=40, n_test=5, density=0.05)
     params, data = NET.init(KEY), task.data(KEY)

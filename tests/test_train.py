@@ -101,6 +101,7 @@ def write_resumed(folder):
     np.savez(folder / "resumed.npz", **leaves((end, points)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin a process to one core")
 def test_chunked_and_resumed_equal_straight_bit_for_bit(tmp_path):
     core = min(os.sched_getaffinity(0))
