@@ -39,14 +39,19 @@ def write_json(path: Path, value: Mapping[str, Any], *, sealed: bool = False) ->
 
 
 def _lines(value: Any, deep: int = 4) -> str:
-    """JSON with a line for every entry down to some depth, and what lies deeper on one: a manifest has a line a run."""
-    if not deep or not isinstance(value, Mapping) or not value:
-        return json.dumps(value, ensure_ascii=False, allow_nan=True)
+    """JSON with a line for every entry down to some depth and for every object in a list, and what lies deeper on one: a
+    manifest has a line a run, claims.json one a claim."""
     pad = " " * (5 - deep)
-    inner = (
-        f"{pad}{json.dumps(str(key), ensure_ascii=False)}: {_lines(item, deep - 1)}" for key, item in value.items()
-    )
-    return "{\n" + ",\n".join(inner) + f"\n{pad[1:]}}}"
+    if deep and value and isinstance(value, Mapping):
+        inner = [f"{_json(str(key))}: {_lines(item, deep - 1)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(pad + line for line in inner) + f"\n{pad[1:]}}}"
+    if deep and value and isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
+        return "[\n" + ",\n".join(pad + _json(item) for item in value) + f"\n{pad[1:]}]"
+    return _json(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=True)
 
 
 def read_json(path: Path, *, sealed: bool = False) -> dict[str, Any]:
