@@ -422,7 +422,11 @@ MANIFEST = {"plan": {"lane": 4, "beat": 2}, "saves": [0, 1, 20], "lr": 0.001, "k
 
 
 def test_each_object_of_a_list_has_a_line_of_json(tmp_path):
-    value = {"name": "page", "none": [], "claims": [{"name": "a", "values": [1.0, None]}, {"name": "b", "at": {"k": [{}]}}]}
+    value = {
+        "name": "page",
+        "none": [],
+        "claims": [{"name": "a", "values": [1.0, None]}, {"name": "b", "at": {"k": [{}]}}],
+    }
     store.write_json(tmp_path / "claims.json", value)
     text = (tmp_path / "claims.json").read_text()
     assert '\n  {"name": "a", "values": [1.0, null]},\n  {"name": "b", "at": {"k": [{}]}}\n ]\n}\n' in text
