@@ -75,7 +75,7 @@ def explained(params: Params, run: Run) -> dict[str, Array]:
 
 def by_position(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: the exact loss at each position and its excess over the optimal predictor's, [n_ctx] nats each."""
-    loss, kl = run.config.task.losses(run.config.net.apply(params, run.data["tokens"])[0], run.data)  # type: ignore
+    loss, kl = run.config.task.losses(run.config.net.apply(params, run.data["tokens"], full=False)[0], run.data)  # type: ignore
     return {"loss": loss, "kl": kl}
 
 

@@ -185,7 +185,7 @@ def task_modulus(run: Run) -> int:
 def logit_cube(params: Params, run: Run) -> Float[Array, "p p p"]:
     """The logits of all inputs, [p, p, p]: the last position is read, classes beyond p ("=") are dropped."""
     p = task_modulus(run)
-    logits, _ = run.config.net.apply(params, run.data["tokens"])
+    logits, _ = run.config.net.apply(params, run.data["tokens"], full=False)
     return logits.reshape(p * p, -1, logits.shape[-1])[:, -1, :p].reshape(p, p, p)
 
 

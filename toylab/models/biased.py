@@ -57,8 +57,8 @@ class BiasedTransformer(Transformer):
     def _heads(self, name: str, layer: int, resid: Array, patch: Patch) -> Array:
         return super()._heads(name, layer, resid, patch) + getattr(self, f"b_{name.upper()}")[layer][:, None]
 
-    def attended(self, layer: int, result: Array) -> Array:
-        return super().attended(layer, result) + self.b_O[layer]
+    def attended(self, layer: int, added: Array) -> Array:
+        return super().attended(layer, added) + self.b_O[layer]
 
     def read_out(self, resid: Array, product: Callable[[Array, Array], Array] = jnp.matmul) -> Array:
         return super().read_out(resid, product) + self.b_U[...]

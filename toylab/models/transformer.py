@@ -161,8 +161,10 @@ class Transformer(nnx.Module):
             scores = keep("scores", self.scores(layer, q, k))
             pattern = keep("pattern", self.pattern(scores))
             z = keep("z", jnp.einsum("bhqk,bhke->bhqe", pattern, v))
-            result = keep("result", jnp.einsum("bhqe,hed->bhqd", z, self._output(layer)))
-            resid = resid + keep("attn_out", self.attended(layer, result))
+            W_O = self._output(layer)
+            result = keep("result", jnp.einsum("bhqe,hed->bhqd", z, W_O))  # under jit only computed where it is used
+            added = jnp.sum(result, axis=1) if "result" in patch else jnp.einsum("bhqe,hed->bqd", z, W_O)
+            resid = resid + keep("attn_out", self.attended(layer, added))
             if self.d_mlp:
                 read = patch[MLP_INPUT](resid, layer) if MLP_INPUT in patch else resid
                 x = self.norm(read, "ln2", layer)
@@ -214,9 +216,9 @@ class Transformer(nnx.Module):
         """How much each query takes of each key, [B, H, Q, P]."""
         return jax.nn.softmax(scores, axis=-1)
 
-    def attended(self, layer: int, result: Array) -> Array:
-        """What attention adds to the residual, [B, P, d_model], from what each head does, [B, H, P, d_model]."""
-        return jnp.sum(result, axis=1)
+    def attended(self, layer: int, added: Array) -> Array:
+        """What attention adds to the residual, [B, P, d_model], from what its heads do together."""
+        return added
 
     def blend(self, z: Array, v: Array) -> Array:
         """What `pattern` makes of values v [B, P, H, d_head], from what the softmax alone makes of them, z [B, Q, H,
