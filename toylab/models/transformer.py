@@ -162,8 +162,10 @@ class Transformer(nnx.Module):
             pattern = keep("pattern", self.pattern(scores))
             z = keep("z", jnp.einsum("bhqk,bhke->bhqe", pattern, v))
             W_O = self._output(layer)
-            result = keep("result", jnp.einsum("bhqe,hed->bhqd", z, W_O))  # under jit only computed where it is used
-            added = jnp.sum(result, axis=1) if "result" in patch else jnp.einsum("bhqe,hed->bqd", z, W_O)
+            added, by_head = jnp.einsum("bhqe,hed->bqd", z, W_O), jnp.einsum("bhqe,hed->bhqd", z, W_O)
+            result = keep("result", by_head)  # far larger than their sum; under jit only computed where it is used
+            if "result" in patch:
+                added = added + jnp.sum(result - by_head, axis=1)
             resid = resid + keep("attn_out", self.attended(layer, added))
             if self.d_mlp:
                 read = patch[MLP_INPUT](resid, layer) if MLP_INPUT in patch else resid
