@@ -114,6 +114,7 @@ def test_the_sets_hold_what_they_say():
     np.testing.assert_array_equal(iwl.y, iwl.known["labels"][0][iwl.classes[:, -1]])
 
 
+@pytest.mark.slow
 def test_a_task_shifts_all_labels_of_its_sequence():
     x = Decoded(TASKS, evaluation(TASKS, 0)["train"])
     shift = (x.labels - x.known["labels"][0][x.classes[:, :-1]]) % 8

@@ -209,6 +209,7 @@ def test_a_clamp_without_a_name_of_its_own_is_refused(f):
         cfg.check(changed(net=NET.replace(clamps=(("z", f),))))
 
 
+@pytest.mark.slow
 def test_the_digest_is_the_same_in_another_process():
     code = (
         "from test_configs import CONFIG, cfg, changed, python_order\n"

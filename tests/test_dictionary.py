@@ -233,6 +233,7 @@ def test_l0_and_dead_latents_of_known_codes():
     np.testing.assert_array_equal(exact(dictionary.dead_latents, latents), [False, True, False, True])
 
 
+@pytest.mark.slow
 def test_effective_features_count_equal_ones_and_between():
     assert exact(dictionary.effective_features, np.zeros((4, 3))) == 0
     for n in (1, 3, 8):
@@ -272,6 +273,7 @@ def test_bad_arrays_are_refused(call, message):
         call()
 
 
+@pytest.mark.slow
 def test_the_analyzers_name_what_they_found():
     config = Config(task=task_of(), net=net_of(), optimizer=Adam())
     data = config.task.data(KEY)

@@ -104,6 +104,7 @@ def random_network(**fields):
     return net.apply, params, x, other
 
 
+@pytest.mark.slow
 def test_a_cut_edge_is_a_patch_of_the_receivers_input():
     apply, params, x, other = random_network(layer_norm=True)
     graph = Graph(n_layers=2, n_heads=2, mlps=True)

@@ -80,6 +80,7 @@ def test_sequences_are_two_classes_two_labels_and_one_of_the_classes_again():
     np.testing.assert_allclose(together, (1 - np.eye(7)) / 42, atol=0.006)
 
 
+@pytest.mark.slow
 def test_held_out_pairs_are_never_trained_on():
     task = RelabelledExemplars(n_eval=4000)
     data = jax.jit(task.data)(KEY)
@@ -105,6 +106,7 @@ def test_held_out_pairs_are_never_trained_on():
     assert {tuple(sorted(pair)) for pair in vectors[:, 1::2, 512:].argmax(axis=-1)} <= seen
 
 
+@pytest.mark.slow
 def test_exemplars_come_from_the_data_key_or_are_given(data):
     assert (np.asarray(jax.jit(RelabelledExemplars().data)(KEY)["vectors"])[:50, :512] >= 0).all()
     np.testing.assert_array_equal(data["vectors"], np.eye(C + N))

@@ -130,6 +130,7 @@ def test_fve_and_its_centrings():
     assert fourier.logit_fve(np.zeros((5, 5, 5)), mask_of(5, 1)) == 0
 
 
+@pytest.mark.slow
 def test_dtype_jit_and_vmap():
     p = 7
     x = np.random.default_rng(0).normal(size=(3, p, p, p))

@@ -291,6 +291,7 @@ def as_released(W: jax.Array, density: jax.Array) -> dict[str, jax.Array]:
     }
 
 
+@pytest.mark.slow
 def test_reference_attacks(reference):
     folder = reference / "superposition" / "trained"
     published = json.loads((folder.parent / "phenomena" / "phenomena.json").read_text())["adversarial"]

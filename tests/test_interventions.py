@@ -109,6 +109,7 @@ def exact(reference):
     return run_reference(reference, "g1_abs_noln", identities, PATCHING)
 
 
+@pytest.mark.slow
 def test_the_reference_models(both):
     expected, ours = both
     assert set(expected) == set(ours) and ours["a_delta_zero"].dtype == np.float64

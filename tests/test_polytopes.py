@@ -112,6 +112,7 @@ def test_components_reach_along_a_chain():
     np.testing.assert_array_equal(side, (order < 20) == (order[0] < 20))
 
 
+@pytest.mark.slow
 def test_a_batch_axis_jit_and_vmap_change_nothing():
     batch = np.stack([polygon(6), together_orthogonal(simplex(2), simplex(2))[:, [0, 2]], np.zeros((6, 2))])
     alone = [polytope(W, 0.1) for W in batch]

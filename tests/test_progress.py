@@ -126,6 +126,7 @@ def test_restricted_and_excluded_split_the_logits(logits, key):
     np.testing.assert_allclose(excluded(logits, mask_of(P)), plain(logits), atol=1e-10)
 
 
+@pytest.mark.slow
 def test_dtype_jit_and_vmap():
     rng = np.random.default_rng(1)
     keys = np.stack([mask_of(P, 1), mask_of(P, 2, 3)])

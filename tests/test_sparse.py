@@ -181,6 +181,7 @@ def trained(configs, folder, lane):
     return {run: W for group in sweep.load(folder) for run, W in zip(group.runs, group.params["W"], strict=True)}
 
 
+@pytest.mark.slow
 def test_runs_with_streams_of_their_own_share_a_group_and_train_as_if_alone(tmp_path):
     own = [cfg.check(config(data_seed=s, streams="own")) for s in range(3)]
     shared = [cfg.check(config(data_seed=s)) for s in range(3)]

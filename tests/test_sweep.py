@@ -516,6 +516,7 @@ def test_given_params_are_where_training_starts(tmp_path, straight):
 # --- several families
 
 
+@pytest.mark.slow
 def test_families_and_streams_train_side_by_side_in_one_sweep(tmp_path, straight):
     other = tiny(0, d_model=12)
     sweep.run([A, other, tiny(1, data_seed=3)], Spec(saves=(0, 5)), tmp_path, plan=PAIRS)

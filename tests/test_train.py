@@ -41,6 +41,7 @@ def given(net, seed):
     return {name: np.float32(0.3 * rng.normal(size=x.shape)) for name, x in shapes.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("net", "steps"), [(MLP, 20), (TRANSFORMER, 5)], ids=["mlp", "transformer"])
 def test_runs_batched_over_every_leaf_equal_runs_alone(net, steps):
     runs = [
