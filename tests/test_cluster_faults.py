@@ -30,7 +30,7 @@ def learned(measures):
     return bool(measures["train_loss"][-1] < 1.0)
 
 runs = [configs.check(c) for c in (config(0, 1e-2), config(1, 1e-3), config(2, 3e-5), config(3, 1e-3, 12))]
-wrong = config(0, 1e-3, op="nonsense")  # not checked: only its worker finds out
+wrong = config(0, 1e-3, op="nonsense")
 spec = sweep.Spec(saves=[0, *range(400, 400 * 80, 400)], stop=learned)
 plan = sweep.Plan(lane=2, beat=1, chunk=2)
 out = Path(sys.argv[1])
@@ -76,6 +76,7 @@ def train(name, runs, harm):
         said.append(str(error))
     (out / f"{name}.json").write_text(json.dumps(said))
 
+configs.check = lambda config: config  # the driver lets it pass, so that only its worker finds out
 with cluster.connected(machines.address):
     train("worker", [*runs, wrong], kill_worker)
     train("machine", runs, remove_machine)
