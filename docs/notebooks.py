@@ -9,6 +9,8 @@ import contextlib
 import hashlib
 import io
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,9 +29,9 @@ def rendered(script: Path) -> tuple[str, dict[str, bytes]]:
     kept = CACHE / f"{script.stem}-{_digest(script)}"
     if not (kept / "page.md").exists():
         for old in CACHE.glob(f"{script.stem}-*"):
-            for path in old.iterdir():
-                path.unlink()
-            old.rmdir()
+            digest = old.name.removeprefix(f"{script.stem}-")  # or of a script with a longer name
+            if re.fullmatch(r"[0-9a-f]{16}", digest) and not old.is_symlink():
+                shutil.rmtree(old)
         kept.mkdir(parents=True)
         page, images = execute(script)
         for name, content in images.items():

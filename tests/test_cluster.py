@@ -87,6 +87,47 @@ def test_params_to_start_from_lie_in_a_file(task):
     assert all(np.array_equal(found[name][run, 0], start[name]) for name in start for run in range(2))
 
 
+def test_a_room_that_is_a_link_is_refused_and_nothing_behind_it_is_touched(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "orders").write_text("thesis")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "cluster").symlink_to(tmp_path / "precious")
+    with pytest.raises(store.Refused, match="is a link: remove it"), orders.opened(tmp_path / "runs", SPEC, []):
+        pass
+    (tmp_path / "runs" / "cluster").unlink()
+    (tmp_path / "runs" / "cluster").write_text("")
+    with pytest.raises(store.Refused, match="is a file: remove it"), orders.opened(tmp_path / "runs", SPEC, []):
+        pass
+    assert [path.name for path in (tmp_path / "precious").iterdir()] == ["orders"]
+    assert (tmp_path / "precious" / "orders").read_text() == "thesis"
+
+
+def test_a_driver_takes_away_what_it_and_a_killed_one_made_and_nothing_else(tmp_path):
+    room, precious = tmp_path / "cluster", tmp_path / "precious"
+    room.mkdir()
+    precious.write_text("thesis")
+    (room / "orders").symlink_to(precious)  # a link is no order: it goes, and what it leads to stays
+    (room / "000-aa.jsonl").write_text("of a killed driver")
+    (room / "notes.txt").write_text("mine")
+    (room / "kept").mkdir()
+    with orders.opened(tmp_path, SPEC, ["000-aa"]) as token:
+        assert orders.has_orders(tmp_path, token) and not (room / "000-aa.jsonl").exists()
+        (room / "000-aa.jsonl").write_text("of its own")
+    assert sorted(path.name for path in room.iterdir()) == ["kept", "notes.txt"]
+    assert precious.read_text() == "thesis"
+
+
+def test_a_driver_that_lost_its_room_leaves_the_orders_of_the_next(tmp_path):
+    with orders.opened(tmp_path, SPEC, []) as old:
+        (tmp_path / "cluster" / "lock").unlink()  # as on a file system that keeps no locks between machines
+        following = orders.opened(tmp_path, SPEC, [])
+        new = following.__enter__()
+        orders.stop(tmp_path, old)
+    assert orders.has_orders(tmp_path, new)
+    following.__exit__(None, None, None)
+    assert not (tmp_path / "cluster").exists()
+
+
 def test_what_a_killed_worker_left_unended_and_what_one_taken_for_dead_says_is_passed_over(task):
     path, heard = task.folder / "cluster" / f"{task.name}.jsonl", []
     listener = orders.Heard(task.folder, task.name, task.configs, SPEC, heard.append)

@@ -115,14 +115,31 @@ def test_a_chunk_in_another_ones_place_is_damaged(folder):
         store.read_chunk(folder, 9)
 
 
-def test_what_an_interrupted_write_left_is_ignored_and_replaced(folder):
-    (folder / "writing-12").mkdir()
-    (folder / "writing-12" / "rubbish").write_text("x")
+def test_what_an_interrupted_write_left_is_ignored_and_goes_once_another_has_the_folder(folder, tmp_path):
+    """Nothing else goes: neither what somebody keeps there under a like name, nor what a link leads to."""
+    elsewhere = tmp_path / "elsewhere"
+    for path in (folder / f"writing-12-{16 * 'a'}", folder / f"writing-state-4-{16 * 'b'}", folder / "writing-up"):
+        path.mkdir()
+        (path / "rubbish").write_text("x")
+    (folder / "writing-up").rename(elsewhere)
+    (folder / "writing-up").symlink_to(elsewhere)
+    (folder / f"writing-16-{16 * 'c'}").symlink_to(elsewhere)
     assert store.chunks(folder) == [4, 9]
     assert store.newest_sound_chunk(folder)[1]["step"] == 9
+    store.clear(store.broken(folder))
     store.write_chunk(folder, 12, ITEMS, INFO)
     assert same(store.read_chunk(folder, 12)[0], ITEMS)
-    assert not [path for path in folder.iterdir() if not path.name.isdecimal()]
+    left = {path.name for path in folder.iterdir() if not path.name.isdecimal()}
+    assert left == {"elsewhere", "writing-up", f"writing-16-{16 * 'c'}"} and (elsewhere / "rubbish").exists()
+
+
+def test_what_is_set_aside_takes_no_place_of_what_was(folder):
+    (folder / "damaged-9").mkdir()
+    (folder / "damaged-9" / "kept").write_text("x")
+    next(path for path in (folder / "9").rglob("*") if path.is_file()).write_bytes(b"")
+    _, info, (message,) = store.newest_sound_chunk(folder)
+    assert info["step"] == 4 and "damaged-9-1" in message
+    assert (folder / "damaged-9" / "kept").exists() and (folder / "damaged-9-1").is_dir()
 
 
 CHANGES = {
@@ -593,6 +610,27 @@ def test_a_folder_taken_over_takes_no_chunk_from_its_former_owner(tmp_path):
             assert store.chunks(tmp_path) == []
             store.write_chunk(tmp_path, 9, ITEMS, INFO, successor)
     assert store.chunks(tmp_path) == [9]
+
+
+@pytest.mark.parametrize("fails", ["before the commit", "while it writes"])
+def test_a_process_that_lost_its_group_leaves_what_the_new_owner_writes(tmp_path, monkeypatch, fails):
+    theirs = tmp_path / f"writing-9-{16 * 'e'}"
+    save = chunk._save
+
+    def saved(path, items, record):
+        save(path, items, record)
+        theirs.mkdir()
+        (theirs / "half").write_text("x")
+        if fails == "while it writes":
+            raise OSError(errno.ENOENT, "No such file or directory")
+
+    with store.locked(tmp_path) as mine:
+        (tmp_path / "lock").unlink()  # as on a file system that keeps no locks between machines
+        with store.locked(tmp_path), monkeypatch.context() as patched:
+            patched.setattr(chunk, "_save", saved)
+            with pytest.raises(Lost, match="taken over"):
+                store.write_chunk(tmp_path, 9, ITEMS, INFO, mine)
+    assert (theirs / "half").exists() and [path.name for path in tmp_path.glob("writing-*")] == [theirs.name]
 
 
 def test_whether_a_folder_is_held_is_seen_without_creating_anything(tmp_path):

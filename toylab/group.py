@@ -54,7 +54,9 @@ def run_group(
     the device's memory does not suffice, the group goes on from its last commit in lanes of half the width.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    left = store.broken(folder)
     with store.locked(folder) as mine:
+        store.clear(left)
         manifest, notes = read_or_decide(configs, spec, folder, plan, lane)
         while True:
             group = _Group(configs, spec, folder, manifest, notes)

@@ -44,7 +44,7 @@ def run(
         room = room_of(ray)
         named = sweep.begin(configs, folder, group_size or finer(configs, room.n), command)
         cores = room.cores(len(named), _begun_with(folder))
-        with opened(folder, spec) as token:
+        with opened(folder, spec, named) as token:
             environment = _environment(cores)
             _look(ray, room, folder, token, environment)
             remote = ray.remote(worker.work).options(
@@ -138,7 +138,7 @@ class Driver:
         stopping = False
         while self.running or (self.waiting and not stopping):
             if not stopping and (stopping := self.interrupted()):
-                stop(next(iter(self.tasks.values())).folder)
+                self._stop()
             for name in [] if stopping else self._due():
                 del self.waiting[name]
                 self.running[self.remote.remote(self.tasks[name])] = name
@@ -159,6 +159,10 @@ class Driver:
                 "others are committed"
             )
         return self.failures
+
+    def _stop(self) -> None:
+        task = next(iter(self.tasks.values()))
+        stop(task.folder, task.token)
 
     def _due(self) -> list[str]:
         now = time.monotonic()

@@ -8,9 +8,8 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,30 +20,47 @@ from toylab import store, sweep
 from toylab.base import Config
 
 ROOM, ORDERS, START, STOP = "cluster", "orders", "start.npz", "stop"
+OWNER, LOCK = "owner.json", "lock"  # of store.locked
 SAY_SECONDS, ASK_SECONDS = 2.0, 0.5
 
 
 @contextlib.contextmanager
-def opened(folder: Path, spec: sweep.Spec) -> Iterator[str]:
-    """The folder through which driver and workers speak, while the driver lives; the token of its orders."""
+def opened(folder: Path, spec: sweep.Spec, groups: Iterable[str]) -> Iterator[str]:
+    """The folder through which driver and workers of these groups speak, while the driver lives; the token of its orders.
+    Refused where it is a link: what lies behind that is not the driver's."""
     place, token = folder / ROOM, secrets.token_hex(8)
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        what = "a link" if place.is_symlink() else "a file"
+        raise store.Refused(f"{place} is {what}: remove it, a driver and its workers need a folder of their own there.")
     place.mkdir(exist_ok=True)
-    with store.locked(place):
+    ours = [ORDERS, START, *(f"{name}.jsonl" for name in groups)]
+    with store.locked(place) as mine:
         try:
-            for path in place.iterdir():
-                if path.name not in ("lock", "owner.json"):  # what a driver that was killed has left
-                    path.unlink(missing_ok=True)
+            _remove(place, ours)  # what a driver that was killed has left
             if spec.start is not None:
                 store.write_arrays(place / START, {name: np.asarray(x) for name, x in spec.start.items()})
-            (place / ORDERS).write_text(token)
+            with (place / ORDERS).open("x") as file:
+                file.write(token)
             yield token
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            with contextlib.suppress(store.StoreError, OSError):  # Lost: they are another driver's by now
+                mine()
+                _remove(place, [*ours, OWNER, LOCK])
+                place.rmdir()
 
 
-def stop(folder: Path) -> None:
-    """Tells every worker to commit what it has in hand and to stop."""
-    (folder / ROOM / ORDERS).write_text(STOP)
+def _remove(place: Path, names: Iterable[str]) -> None:
+    """Files by name: of a link the link alone, and no folder."""
+    for name in names:
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+            (place / name).unlink()
+
+
+def stop(folder: Path, token: str) -> None:
+    """Tells every worker to commit what it has in hand and to stop, if they are this driver's."""
+    with contextlib.suppress(OSError):  # no orders say stop as well
+        if has_orders(folder, token):
+            (folder / ROOM / ORDERS).write_text(STOP)
 
 
 def has_orders(folder: Path, token: str) -> bool:

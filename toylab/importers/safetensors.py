@@ -3,7 +3,7 @@ header is held against the file's length before any array is made (https://githu
 
 import json
 import math
-import os
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
         end += len(raw)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8 bytes
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")  # of nobody else
     try:
         partial.write_bytes(b"".join([len(text).to_bytes(8, "little"), text, *parts]))
         partial.replace(path)

@@ -5,6 +5,7 @@ Figures are built on `matplotlib.figure.Figure` alone: no pyplot, so no global f
 
 import io
 import os
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -168,7 +169,7 @@ def save(drawing: Figure | Animation, path: str | Path) -> Path:
         kind = "animations" if isinstance(drawing, Animation) else "figures"
         raise ValueError(f"path is {str(path)!r}; {kind} are saved as {suffix(drawing)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # of nobody else
     try:
         with matplotlib.style.context(HOUSE, after_reset=True):
             if isinstance(drawing, Animation):

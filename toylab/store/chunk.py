@@ -10,10 +10,13 @@ import hashlib
 import json
 import logging
 import os
+import re
+import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from toylab.store.files import Arrays, opened, read_json, seal, write_json
 SCHEMA = 2  # 1: no `diverged` in a chunk's info, every chunk with a state
 FILES = "files.json"  # in a chunk: the sha256 of all its other files
 STATE = "state"  # the item that a chunk may lose
+BROKEN = re.compile(r"writing-(state-)?\d+-[0-9a-f]{16}(\..*)?")  # of a write that was cut short; no two have the same name
 NEWEST, EVERY = 2, 8  # chunks that keep it
 AROUND = (
     260_000  # bytes on disk that a chunk takes beside its arrays: about 50 small files and folders in blocks of 4 KiB
@@ -49,8 +53,7 @@ def write_chunk(
     items = {name: arrays for name, arrays in items.items() if arrays}
     described = {name: {key: _describe(value) for key, value in arrays.items()} for name, arrays in items.items()}
     record = {**info, "schema": SCHEMA, "step": step, "arrays": described}
-    beside = folder / f"writing-{step}"
-    _clear(folder)
+    beside = folder / _writing(f"{step}")
     try:
         _save(beside, items, record)
         write_json(beside / FILES, _file_digests(beside), sealed=True)
@@ -60,9 +63,11 @@ def write_chunk(
         _to_disk(folder)
         _thin_out(folder)
     except Lost:
+        _remove(beside)
         raise
     except Exception as error:  # Orbax and tensorstore raise their own kinds for a full disk
-        _clear(folder)
+        _remove(beside)
+        mine()  # whoever has the folder by now has removed what was written here
         done = chunks(folder)
         raise StoreError(
             f"the points up to step {step} could not be written to {folder} ({first_line(error)}). "
@@ -168,10 +173,26 @@ def read_info(folder: Path, step: int) -> dict[str, Any]:
         raise Damaged(f"the chunk at step {step} in {folder} is damaged: {first_line(error)}") from error
 
 
-def _clear(folder: Path) -> None:
-    """Removes what a broken write has left."""
-    for path in folder.glob("writing-*"):
-        shutil.rmtree(path, ignore_errors=True)
+def broken(folder: Path) -> list[Path]:
+    """What writes that were cut short have left."""
+    return [path for path in folder.iterdir() if BROKEN.fullmatch(path.name)]
+
+
+def clear(left: Sequence[Path]) -> None:
+    """Removes what `broken` has listed, before its lister took the folder: nothing of a later owner is among it."""
+    for path in left:
+        _remove(path)
+
+
+def _writing(what: str) -> str:
+    """A name that no other process, and no other write, has."""
+    return f"writing-{what}-{secrets.token_hex(8)}"
+
+
+def _remove(path: Path) -> None:
+    """What was written under that name; of a link neither it nor what it leads to."""
+    for each in (path, *path.parent.glob(f"{path.name}.*")):  # Orbax writes beside it first
+        shutil.rmtree(each, ignore_errors=True)
 
 
 def _file_digests(path: Path) -> dict[str, Any]:
@@ -192,11 +213,16 @@ def newest_sound_chunk(folder: Path) -> tuple[dict[str, Arrays] | None, dict[str
             what = f"the chunk at step {step} in {folder} has no resume point any more"
         except Damaged as error:
             what = str(error)
-        aside = folder / f"damaged-{step}"
-        shutil.rmtree(aside, ignore_errors=True)
+        aside = _unused(folder / f"damaged-{step}")
         os.rename(folder / str(step), aside)
         messages.append(f"{what}. It is set aside as {aside.name}, and training goes on from the chunk before.")
     return None, {}, messages
+
+
+def _unused(path: Path) -> Path:
+    """The path, numbered if there is something already: what was set aside before is not ours to delete."""
+    names = (path.with_name(f"{path.name}-{i}" if i else path.name) for i in count())
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def _thin_out(folder: Path) -> None:
@@ -204,9 +230,9 @@ def _thin_out(folder: Path) -> None:
     done = chunks(folder)
     for i, step in enumerate(done[:-NEWEST]):
         if i % EVERY and has_state(folder, step):
-            gone = folder / f"writing-state-{step}"
+            gone = folder / _writing(f"state-{step}")
             os.rename(folder / str(step) / STATE, gone)
-            shutil.rmtree(gone, ignore_errors=True)
+            _remove(gone)
 
 
 def _to_disk(path: Path) -> None:
