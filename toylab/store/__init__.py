@@ -34,7 +34,7 @@ from toylab.store.locks import check_name, is_locked, locked, make_folder, owner
 
 __all__ = [
     "AROUND", "EVERY", "NAMES", "NEWEST", "SCHEMA", "Arrays", "Column", "Damaged", "InUse", "Lost", "Refused", "Repeated",
-    "StoreError", "Stretches", "Writer", "broken", "check_name", "chunks", "clear", "first_line", "has_state", "is_locked", "locked",
-    "make_folder", "newer", "newest_sound_chunk", "owner", "read_arrays", "read_chunk", "read_info", "read_json", "size",
-    "write_arrays", "write_chunk", "write_json", "write_table", "write_text",
+    "StoreError", "Stretches", "Writer", "broken", "check_name", "chunks", "clear", "first_line", "has_state",
+    "is_locked", "locked", "make_folder", "newer", "newest_sound_chunk", "owner", "read_arrays", "read_chunk",
+    "read_info", "read_json", "size", "write_arrays", "write_chunk", "write_json", "write_table", "write_text",
 ]  # fmt: skip

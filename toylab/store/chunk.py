@@ -29,7 +29,7 @@ from toylab.store.files import Arrays, opened, read_json, seal, write_json
 SCHEMA = 2  # 1: no `diverged` in a chunk's info, every chunk with a state
 FILES = "files.json"  # in a chunk: the sha256 of all its other files
 STATE = "state"  # the item that a chunk may lose
-BROKEN = re.compile(r"writing-(state-)?\d+-[0-9a-f]{16}(\..*)?")  # of a write that was cut short; no two have the same name
+BROKEN = re.compile(r"writing-(state-)?\d+-[0-9a-f]{16}(\..*)?")  # of a write that was cut short
 NEWEST, EVERY = 2, 8  # chunks that keep it
 AROUND = (
     260_000  # bytes on disk that a chunk takes beside its arrays: about 50 small files and folders in blocks of 4 KiB
