@@ -7,6 +7,7 @@ import ast
 import contextlib
 import difflib
 import importlib
+import io
 import os
 import shlex
 import subprocess
@@ -20,6 +21,9 @@ PAGES = Path(__file__).parent / "experiments"
 
 
 def main(arguments: list[str] | None = None) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # λ and ≥ where the terminal's encoding lacks them
     arguments = sys.argv[1:] if arguments is None else arguments
     command = "python run_sweep.py " + shlex.join(arguments)
     try:
@@ -130,7 +134,7 @@ def _listing() -> str:
     """Experiment names with the first line of their docstrings, read without importing them."""
     lines = ["experiments:"]
     for name, path in _pages().items():
-        text = ast.get_docstring(ast.parse(path.read_text())) or ""
+        text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
         lines.append(f"  {name:24}{text.splitlines()[0] if text else ''}")
     return "\n".join(lines)
 
@@ -280,7 +284,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {  # first words other than an
 def _commit() -> str:
     git = ["git", "-C", str(PAGES.parent), "describe", "--always", "--dirty"]
     try:
-        done = subprocess.run(git, capture_output=True, text=True, check=False)
+        done = subprocess.run(git, capture_output=True, encoding="utf-8", errors="replace", check=False)
     except OSError:  # no git here
         return "unknown"
     return done.stdout.strip() if done.returncode == 0 else "unknown"

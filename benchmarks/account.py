@@ -13,4 +13,4 @@ def keep(result: Any, path: Path | None) -> None:
     """Writes the numbers as JSON, if a file is given for them."""
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")

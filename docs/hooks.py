@@ -25,7 +25,7 @@ from toylab import lab
 from toylab.plots import style
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text("utf-8")
 EM_PER_INCH = (
     7.6  # em of text an inch of a figure takes: 7 inches, a page of a paper, are the width of the text and more
 )
@@ -126,7 +126,7 @@ def committed() -> list[str]:
 
 
 def judged(name: str) -> list[dict[str, Any]]:
-    return json.loads((ROOT / "results" / name / "claims.json").read_text())["claims"]
+    return json.loads((ROOT / "results" / name / "claims.json").read_text("utf-8"))["claims"]
 
 
 def table(name: str) -> str:
@@ -154,7 +154,7 @@ def claims_index() -> str:
 
 def claims_page(name: str) -> str:
     """The head of the experiment, its claims and all its figures."""
-    doc = ast.get_docstring(ast.parse((ROOT / "experiments" / f"{name}.py").read_text())) or ""
+    doc = ast.get_docstring(ast.parse((ROOT / "experiments" / f"{name}.py").read_text("utf-8"))) or ""
     title, _, rest = doc.partition("\n\n")
     figures = sorted((ROOT / "results" / name / "figures").iterdir())
     pictures = "\n\n".join(
@@ -224,6 +224,6 @@ def about(module: str) -> str:
     """The first sentence of a module."""
     path = ROOT / module.replace(".", "/")
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    doc = ast.get_docstring(ast.parse(source.read_text())) or ""
+    doc = ast.get_docstring(ast.parse(source.read_text("utf-8"))) or ""
     first = re.split(r"(?<!\bal)\. |\n\n", doc, maxsplit=1)[0]
     return markdown(" ".join(first.split())).rstrip(".")

@@ -36,9 +36,9 @@ def rendered(script: Path) -> tuple[str, dict[str, bytes]]:
         page, images = execute(script)
         for name, content in images.items():
             (kept / name).write_bytes(content)
-        (kept / "page.md").write_text(page)  # last: a page that is there is whole
+        (kept / "page.md").write_text(page, "utf-8")  # last: a page that is there is whole
     images = {path.name: path.read_bytes() for path in kept.iterdir() if path.name != "page.md"}
-    return (kept / "page.md").read_text(), images
+    return (kept / "page.md").read_text("utf-8"), images
 
 
 def execute(script: Path) -> tuple[str, dict[str, bytes]]:

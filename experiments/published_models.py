@@ -207,7 +207,7 @@ def _kind(settings: Mapping[str, Any]) -> str:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
 def _table(folder: Path) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ DRAWS = 4
 
 
 def slack(values: Callable[[Arrays], np.ndarray], stored: Arrays, exact: Callable[[str], bool]) -> np.ndarray:
-    """The largest move of each of `values(stored)` when every stored float goes `ROUNDINGS` roundings up or down, at random:
+    """The largest move of each of `values(stored)` when every stored float goes `ROUNDINGS` roundings up or down at random:
     eps times the condition of the formula, measured. Whole numbers are exact, and so is what `exact(name)` says."""
     at, rng = values(stored), np.random.default_rng(0)
     moves = np.zeros(at.shape)

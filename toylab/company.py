@@ -33,7 +33,9 @@ def company(cluster_at: str | None, join: int | None, distributed: str | None) -
     elif distributed:
         with processes.joined(distributed) as place, contextlib.ExitStack() as silence:
             if place.index:
-                silence.enter_context(contextlib.redirect_stdout(silence.enter_context(open(os.devnull, "w"))))
+                silence.enter_context(
+                    contextlib.redirect_stdout(silence.enter_context(open(os.devnull, "w", encoding="utf-8")))
+                )
             yield Company(partial(processes.run, place=place), is_first=place.index == 0)
     else:
         yield Company(sweep.run)

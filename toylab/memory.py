@@ -59,7 +59,7 @@ def budget() -> int:
 def _cgroup_limits(mounted: Path, own: Path) -> list[int]:
     """What the process's control groups and those above them allow: memory.max in version 2, memory.limit_in_bytes in 1."""
     found = []
-    for line in own.read_text().splitlines() if own.exists() else []:
+    for line in own.read_text("utf-8").splitlines() if own.exists() else []:
         _, controllers, place = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
@@ -67,7 +67,7 @@ def _cgroup_limits(mounted: Path, own: Path) -> list[int]:
         inner = Path(place.lstrip("/"))
         for part in (inner, *inner.parents):  # in a container the mount is the group itself, and the place not below it
             file = root / part / name
-            text = file.read_text().strip() if file.is_file() else ""
+            text = file.read_text("utf-8").strip() if file.is_file() else ""
             found += [int(text)] if text.isdecimal() else []
     return found
 

@@ -157,7 +157,10 @@ class Log:
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         pairs = {"time": now, "group": progress.group, "event": event, "step": progress.step, **values}
         line = " ".join(f"{key}={_quoted(str(value))}" for key, value in pairs.items())
-        with contextlib.suppress(OSError), self.path.open("a") as file:  # a full disk is the store's to tell
+        with (
+            contextlib.suppress(OSError),
+            self.path.open("a", encoding="utf-8") as file,
+        ):  # a full disk: the store tells
             file.write(line + "\n")  # one short write, so that lines of several processes do not mix
 
 

@@ -39,7 +39,7 @@ def opened(folder: Path, spec: sweep.Spec, groups: Iterable[str]) -> Iterator[st
             _remove(place, ours)  # what a driver that was killed has left
             if spec.start is not None:
                 store.write_arrays(place / START, {name: np.asarray(x) for name, x in spec.start.items()})
-            with (place / ORDERS).open("x") as file:
+            with (place / ORDERS).open("x", encoding="utf-8") as file:
                 file.write(token)
             yield token
         finally:
@@ -60,14 +60,14 @@ def stop(folder: Path, token: str) -> None:
     """Tells every worker to commit what it has in hand and to stop, if they are this driver's."""
     with contextlib.suppress(OSError):  # no orders say stop as well
         if has_orders(folder, token):
-            (folder / ROOM / ORDERS).write_text(STOP)
+            (folder / ROOM / ORDERS).write_text(STOP, "utf-8")
 
 
 def has_orders(folder: Path, token: str) -> bool:
     """Whether the driver with this token wants its groups trained. Opened anew each time: a network file system then asks
     the server."""
     try:
-        return (folder / ROOM / ORDERS).read_text() == token
+        return (folder / ROOM / ORDERS).read_text("utf-8") == token
     except FileNotFoundError:
         raise OSError(f"{folder} is not to be seen on {os.uname().nodename}") from None
 
@@ -119,7 +119,7 @@ class Said:
         self.n_points, self.messages = len(progress.steps), []
         with (
             contextlib.suppress(OSError),
-            self.path.open("a") as file,
+            self.path.open("a", encoding="utf-8") as file,
         ):  # the driver may be gone; a full disk shows soon
             file.write(("\n" if first else "") + json.dumps(said) + "\n")  # after what a killed worker left unended
 

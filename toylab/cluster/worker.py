@@ -160,7 +160,7 @@ def own_cores(n: int | None) -> Iterator[None]:
 
 def _locked(path: Path) -> IO[str] | None:
     """The file, open and locked; None if another has it."""
-    file = path.open("a")
+    file = path.open("a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

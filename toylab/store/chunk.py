@@ -166,7 +166,7 @@ def read_info(folder: Path, step: int) -> dict[str, Any]:
             raise ValueError(
                 f"files are missing from it ({', '.join(sorted(gone)[:3])})" if gone else "it has foreign files"
             )
-        return opened(json.loads((path / "info" / "metadata").read_text()))  # where Orbax puts a JSON item
+        return opened(json.loads((path / "info" / "metadata").read_text("utf-8")))  # where Orbax puts a JSON item
     except Unread:
         raise
     except Exception as error:  # whatever a flipped bit makes of it

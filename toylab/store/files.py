@@ -35,7 +35,7 @@ Column = Repeated | Stretches | np.ndarray | Sequence[Any]
 def write_json(path: Path, value: Mapping[str, Any], *, sealed: bool = False) -> None:
     """Atomically; `sealed` adds a digest that `read_json` checks."""
     text = _lines(seal(value) if sealed else value)
-    _replace(path, lambda beside: beside.write_text(text + "\n"))
+    _replace(path, lambda beside: beside.write_text(text + "\n", "utf-8"))
 
 
 def _lines(value: Any, deep: int = 4) -> str:
@@ -56,7 +56,7 @@ def _json(value: Any) -> str:
 
 def read_json(path: Path, *, sealed: bool = False) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text("utf-8"))
         if not isinstance(value, dict):
             raise ValueError("it holds no JSON object")
         return opened(value) if sealed else value
@@ -67,7 +67,7 @@ def read_json(path: Path, *, sealed: bool = False) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    _replace(path, lambda beside: beside.write_text(text))
+    _replace(path, lambda beside: beside.write_text(text, "utf-8"))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

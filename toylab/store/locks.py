@@ -26,7 +26,7 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
     dead finds out before it commits.
     """
     token = secrets.token_hex(8)
-    with (folder / "lock").open("a+") as file:
+    with (folder / "lock").open("a+", encoding="utf-8") as file:
         if not _taken(file):
             raise InUse(f"{folder} is in use by {owner(folder)}: wait for it or choose another --out.")
         since = time.strftime("%Y-%m-%dT%H:%M:%S%z")
