@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -324,17 +325,18 @@ def test_a_damaged_newest_chunk_is_set_aside_with_a_message_and_the_one_before_i
 
 
 def test_what_cannot_be_read_now_is_not_called_damaged_and_stays(folder, monkeypatch):
-    def no_more_files(path):
+    def no_more_files(*_, **__):
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(chunk, "_file_digests", no_more_files)
     with pytest.raises(StoreError, match=r"the chunk at step 9 in .* cannot be read: .*Too many open files") as error:
         store.newest_sound_chunk(folder)
     assert not isinstance(error.value, Damaged) and store.chunks(folder) == [4, 9]
-    monkeypatch.setattr(Path, "read_text", no_more_files)
-    with pytest.raises(StoreError, match=r"manifest\.json cannot be read") as error:
-        store.read_json(folder / "manifest.json")
-    assert not isinstance(error.value, Damaged)
+    monkeypatch.setattr(os, "open", no_more_files)
+    for read, name in ((store.read_json, "manifest.json"), (store.read_arrays, "a.npz")):
+        with pytest.raises(StoreError, match=rf"{name} cannot be read") as error:
+            read(folder / name)
+        assert not isinstance(error.value, Damaged)
 
 
 def test_a_chunk_thinned_out_while_it_is_read_is_read(folder, monkeypatch):
@@ -471,15 +473,58 @@ def test_any_flipped_bit_of_a_sealed_manifest_is_noticed_or_changes_nothing_read
     assert noticed > 0.8 * n_bytes
 
 
-NO_MANIFEST = [b"", b"{", b'{"a": 1}', b"null\xff", *(pytest.param(text) for text in (b"[]", b"3"))]
+NO_JSON = {
+    "empty": (b"", "it is empty"),
+    "zeros": (bytes(900), "its 900 bytes are all 0"),
+    "broken": (b"{", "Expecting"),
+    "no text": (b"null\xff", "can't decode"),
+    "a list": (b"[]", "it holds no JSON object"),
+    "a number": (b"3", "it holds no JSON object"),
+    "nothing": (b"null", "it holds no JSON object"),
+    "deep lists": (b'{"a": ' + b"[" * 100_000, "it is nested too deeply"),
+    "deep objects": (b'{"a": ' * 100_000, "it is nested too deeply"),
+    "a key twice": (b'{"saves": [0], "b": {"pid": 1, "pid": 2}}', '"pid" stands in it twice'),
+    "half a character": (rb'{"host": "\uD83D"}', "surrogates not allowed"),
+    "a long number": (b'{"a": ' + b"9" * 5000 + b"}", "integer string conversion"),
+}
 
 
-@pytest.mark.parametrize("content", NO_MANIFEST)
-def test_a_manifest_that_is_none_is_damaged(tmp_path, content):
+@pytest.mark.parametrize(("content", "why"), NO_JSON.values(), ids=NO_JSON)
+def test_what_is_no_json_object_is_damaged_in_one_sentence(tmp_path, content, why):
     path = tmp_path / "m.json"
     path.write_bytes(content)
-    with pytest.raises(Damaged, match=r"m\.json is damaged"):
-        store.read_json(path, sealed=True)
+    for sealed in (True, False):
+        with pytest.raises(Damaged, match=rf"m\.json is damaged: .*{why}") as error:
+            store.read_json(path, sealed=sealed)
+        assert len(str(error.value).removeprefix(str(path))) < 200 and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("unsealed", [b'{"a": 1}', b'{"a": 1, "digest": [1]}', b'{"digest": null}'])
+def test_json_that_nobody_sealed_is_damaged(tmp_path, unsealed):
+    (tmp_path / "m.json").write_bytes(unsealed)
+    with pytest.raises(Damaged, match="its digest does not fit"):
+        store.read_json(tmp_path / "m.json", sealed=True)
+
+
+NO_FILE = {
+    "a FIFO": os.mkfifo,
+    "a folder": os.mkdir,
+    "a device": lambda path: os.symlink("/dev/zero", path),
+}
+
+
+@pytest.mark.parametrize(("kind", "make"), NO_FILE.items(), ids=NO_FILE)
+def test_what_is_no_file_is_not_waited_for(tmp_path, kind, make):
+    for read, name in ((store.read_json, "m.json"), (store.read_arrays, "a.npz")):
+        make(tmp_path / name)
+        with pytest.raises(Damaged, match=rf"{name} is damaged: it is {kind}, and must be a file"):
+            read(tmp_path / name)
+    make(tmp_path / "lock")
+    assert not store.is_locked(tmp_path)
+    with pytest.raises(Refused, match=r"lock is in the way of the lock .*: remove it"), store.locked(tmp_path):
+        raise AssertionError("held")
+    make(tmp_path / "owner.json")
+    assert store.owner(tmp_path) == "another process"
 
 
 ARRAYS = {"steps": np.arange(4), "loss/test": np.array([[0.5, np.nan]], np.float32), "valid": np.array([True, False])}
@@ -511,8 +556,33 @@ def test_a_flipped_bit_in_an_npz_is_noticed_or_changes_nothing_read(tmp_path):
 
 
 def test_an_npz_is_never_unpickled(tmp_path):
-    np.savez(tmp_path / "a.npz", x=np.array([{}], object))
-    with pytest.raises(Damaged):
+    """And what numpy says of it, how to have it unpickled, is not passed on."""
+    for arrays in ({"names": np.array(["x"]), "x": np.array([{}], object)}, {"names": np.array(["x"], object)}):
+        np.savez(tmp_path / "a.npz", **arrays)
+        with pytest.raises(Damaged, match="holds Python objects, which are never read") as error:
+            store.read_arrays(tmp_path / "a.npz")
+        assert "pickle" not in str(error.value).removeprefix(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"", "it is no .npz"), (bytes(90), "it is no .npz"), (b"\x80\x04K\x01.", "it is no .npz"), (b"PK\3\4", "zip")],
+)
+def test_what_is_no_npz_is_damaged_without_a_word_of_pickles(tmp_path, content, why):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(Damaged, match=why) as error:
+        store.read_arrays(tmp_path / "a.npz")
+    assert "pickle" not in str(error.value).removeprefix(str(tmp_path))
+
+
+def test_an_npz_of_others_or_with_an_array_twice_is_damaged(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros(2))
+    with pytest.raises(Damaged, match="lacks the list of its arrays"):
+        store.read_arrays(tmp_path / "a.npz")
+    store.write_arrays(tmp_path / "a.npz", ARRAYS)
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("steps.npy", archive.read("valid.npy"))
+    with pytest.raises(Damaged, match="stand in it twice"):
         store.read_arrays(tmp_path / "a.npz")
 
 

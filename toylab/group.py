@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from toylab import configs as cfg
-from toylab import store
+from toylab import durable, store
 from toylab.base import Config, Trajectory
 from toylab.history import Arrays, blank, flat_state, joined, read_chunks, state_of
 from toylab.lanes import Lane, first_state, stacked
@@ -53,7 +53,7 @@ def run_group(
     unbroken run. `plan` fixes lane, beat and chunk, `lane` the width alone. `interrupted` is asked after each beat. Where
     the device's memory does not suffice, the group goes on from its last commit in lanes of half the width.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    durable.make(folder)
     left = store.broken(folder)
     with store.locked(folder) as mine:
         store.clear(left)

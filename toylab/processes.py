@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from toylab import store, sweep
+from toylab import durable, store, sweep
 from toylab.base import Config
 
 POLL_SECONDS = 1.0
@@ -137,7 +137,7 @@ def _size(n_configs: int, count: int) -> int:
 
 def _begun(configs: Sequence[Config], folder: Path, group_size: int, command: str) -> dict[str, list[Config]]:
     """`sweep.begin`, by one process at a time: the first cuts the groups, the others take them over."""
-    folder.mkdir(parents=True, exist_ok=True)
+    durable.make(folder)
     while True:
         with contextlib.suppress(store.InUse), store.locked(folder):
             return sweep.begin(configs, folder, group_size, command)

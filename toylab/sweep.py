@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from toylab import configs as cfg
-from toylab import store, train
+from toylab import durable, store, train
 from toylab.base import Config, State
 from toylab.group import Interrupted, Progress, run_group
 from toylab.lanes import compiled
@@ -122,7 +122,7 @@ def begin(
         for name in set(old.get("groups", {})) - set(named):
             if store.is_locked(folder / name):
                 raise store.InUse(f"{folder / name} is in use by {store.owner(folder / name)}: choose another --out.")
-        folder.mkdir(parents=True, exist_ok=True)
+        durable.make(folder)
         record = {
             "schema": store.SCHEMA,
             "group_size": _group_size(folder, group_size),

@@ -15,6 +15,7 @@ import numpy as np
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Display
 
+from toylab import durable
 from toylab.sweep import Interrupted, Progress
 
 LINE_SECONDS = 5.0  # between two plain lines
@@ -116,7 +117,7 @@ class Log:
     Events: begin, resume, commit, ended and diverged (a run), damaged, note, stopped, failed, finished."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.lines = path, list[str]()
         self.seen: dict[str, Progress] = {}  # the last report of each group that is not over and done with
 
     def __call__(self, progress: Progress) -> None:
@@ -137,10 +138,12 @@ class Log:
                 self._write(progress, event, step=step, run=progress.runs[run])
         if before is not None or not is_over(progress):
             self.seen[progress.group] = progress
+        self._to_disk()
 
     def close(self, error: BaseException | None = None) -> None:
         """Training is over, or `error` has ended it."""
         self._close(error, over=False)
+        self._to_disk()
 
     def _close(self, error: BaseException | None, over: bool) -> None:
         """Of all groups, or those that are over: several may go at once."""
@@ -156,12 +159,13 @@ class Log:
     def _write(self, progress: Progress, event: str, **values: object) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         pairs = {"time": now, "group": progress.group, "event": event, "step": progress.step, **values}
-        line = " ".join(f"{key}={_quoted(str(value))}" for key, value in pairs.items())
-        with (
-            contextlib.suppress(OSError),
-            self.path.open("a", encoding="utf-8") as file,
-        ):  # a full disk: the store tells
-            file.write(line + "\n")  # one short write, so that lines of several processes do not mix
+        self.lines.append(" ".join(f"{key}={_quoted(str(value))}" for key, value in pairs.items()) + "\n")
+
+    def _to_disk(self) -> None:
+        if self.lines:
+            with contextlib.suppress(OSError):  # a full disk is the store's to tell
+                durable.append(self.path, "".join(self.lines))
+            self.lines = []
 
 
 def _quoted(value: str) -> str:

@@ -3,12 +3,13 @@ header is held against the file's length before any array is made (https://githu
 
 import json
 import math
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from toylab import durable
 
 MAX_HEADER = 8 << 20  # bytes
 MAX_BYTES = 2 << 30  # of all arrays of a source: toy models are far below
@@ -91,7 +92,7 @@ def _array(raw: bytes, entry: dict[str, Any]) -> np.ndarray:
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """The whole file or none: it is written beside its place and then moved there."""
+    """The whole file or none: it is written beside its place, brought to the disk and then moved there."""
     names = {np.dtype(kind).str.lstrip("<|"): name for name, kind in DTYPES.items() if name != "BF16"}
     header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
     end, parts = 0, []
@@ -104,9 +105,5 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
         end += len(raw)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8 bytes
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")  # of nobody else
-    try:
-        partial.write_bytes(b"".join([len(text).to_bytes(8, "little"), text, *parts]))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    content = b"".join([len(text).to_bytes(8, "little"), text, *parts])
+    durable.replace(path, lambda beside: beside.write_bytes(content))

@@ -4,8 +4,6 @@ Figures are built on `matplotlib.figure.Figure` alone: no pyplot, so no global f
 """
 
 import io
-import os
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -19,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from PIL import Image
 
+from toylab import durable
 from toylab.plots.labels import SMALL, MarginLabels
 
 P = ParamSpec("P")
@@ -168,18 +167,17 @@ def save(drawing: Figure | Animation, path: str | Path) -> Path:
     if path.suffix != suffix(drawing):
         kind = "animations" if isinstance(drawing, Animation) else "figures"
         raise ValueError(f"path is {str(path)!r}; {kind} are saved as {suffix(drawing)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # of nobody else
-    try:
-        with matplotlib.style.context(HOUSE, after_reset=True):
-            if isinstance(drawing, Animation):
-                _write_gif(drawing, part)
-            else:
-                drawing.savefig(part, format="png", dpi=HOUSE["savefig.dpi"], metadata={"Software": None})
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    durable.make(path.parent)
+    durable.replace(path, lambda beside: _write(drawing, beside))
     return path
+
+
+def _write(drawing: Figure | Animation, path: Path) -> None:
+    with matplotlib.style.context(HOUSE, after_reset=True):
+        if isinstance(drawing, Animation):
+            _write_gif(drawing, path)
+        else:
+            drawing.savefig(path, format="png", dpi=HOUSE["savefig.dpi"], metadata={"Software": None})
 
 
 def _frame(animation: Animation, i: int) -> Image.Image:

@@ -20,17 +20,14 @@ from toylab.store.errors import Damaged, InUse, Lost, Refused, StoreError, first
 from toylab.store.files import (
     NAMES,
     Arrays,
-    Column,
-    Repeated,
-    Stretches,
     read_arrays,
     read_json,
     write_arrays,
     write_json,
-    write_table,
     write_text,
 )
 from toylab.store.locks import check_name, is_locked, locked, make_folder, owner
+from toylab.store.tables import Column, Repeated, Stretches, write_table
 
 __all__ = [
     "AROUND", "EVERY", "NAMES", "NEWEST", "SCHEMA", "Arrays", "Column", "Damaged", "InUse", "Lost", "Refused", "Repeated",

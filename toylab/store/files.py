@@ -1,41 +1,28 @@
-"""Small files, each written whole or not at all: JSON (sealed by a digest), npz, parquet, text."""
+"""Small files, each written whole and to the disk, or not at all: JSON (sealed by a digest), npz, text."""
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from toylab import durable
 from toylab.store.errors import Damaged, StoreError, Unread, first_line, is_unread
 
 NAMES = "names"  # in an npz: all its arrays, since a zip whose directory is damaged may drop some without a word
+ZIP = b"PK\x03\x04"
+KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
 Arrays = dict[str, np.ndarray]
-
-
-class Repeated(NamedTuple):
-    """A column of plain values (None: null) of which each stands in many rows."""
-
-    values: Sequence[Any]
-    rows: np.ndarray  # [N]: which of them
-    kind: type = str  # of a column that has none
-
-
-class Stretches(NamedTuple):
-    """A column of numbers, piece by piece; a count stands for so many nulls."""
-
-    pieces: Sequence[np.ndarray | int]
-
-
-Column = Repeated | Stretches | np.ndarray | Sequence[Any]
 
 
 def write_json(path: Path, value: Mapping[str, Any], *, sealed: bool = False) -> None:
     """Atomically; `sealed` adds a digest that `read_json` checks."""
     text = _lines(seal(value) if sealed else value)
-    _replace(path, lambda beside: beside.write_text(text + "\n", "utf-8"))
+    write_text(path, text + "\n")
 
 
 def _lines(value: Any, deep: int = 4) -> str:
@@ -55,19 +42,50 @@ def _json(value: Any) -> str:
 
 
 def read_json(path: Path, *, sealed: bool = False) -> dict[str, Any]:
+    """A JSON object; Damaged where there is none, or it is not what was `sealed`."""
     try:
-        value = json.loads(path.read_text("utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError("it holds no JSON object")
+        with open_file(path) as file:
+            value = _parsed(file.read())
         return opened(value) if sealed else value
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         if is_unread(error):
             raise Unread(f"{path} cannot be read: {first_line(error)}.") from error
-        raise Damaged(f"{path} is damaged: {first_line(error)}") from error
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
+        raise Damaged(f"{path} is damaged: {why}") from error
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    if not text.strip(b"\0"):
+        raise ValueError(f"its {len(text)} bytes are all 0" if text else "it is empty")
+    value = json.loads(text.decode(), object_pairs_hook=_distinct)
+    if not isinstance(value, dict):
+        raise ValueError("it holds no JSON object")
+    if b"\\ud" in text.lower():
+        _json(value).encode()  # ValueError of a half of a character, which could not be printed
+    return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{json.dumps(twice)[:60]} stands in it twice")
+    return found
+
+
+def open_file(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
+    """For reading; ValueError of what is no file. A FIFO is not waited for."""
+    handle = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    kind = stat.S_IFMT(os.fstat(handle).st_mode)
+    if kind != stat.S_IFREG:
+        os.close(handle)
+        raise ValueError(f"it is {KINDS.get(kind, 'a device')}, and must be a file")
+    return os.fdopen(handle, "rb")
 
 
 def write_text(path: Path, text: str) -> None:
-    _replace(path, lambda beside: beside.write_text(text, "utf-8"))
+    replaced(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -77,58 +95,42 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         with beside.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **{NAMES: np.array(sorted(arrays))}, **dict(arrays))
 
-    _replace(path, write)
+    replaced(path, write)
 
 
 def read_arrays(path: Path) -> Arrays:
+    """What `write_arrays` has written: all of it, or Damaged."""
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:  # np.load leaks a file it fails on
-            if sorted(file[NAMES]) != sorted(set(file.files) - {NAMES}):
-                raise ValueError("arrays are missing from it")
-            return {name: file[name] for name in file.files if name != NAMES}
+        with open_file(path) as opened:  # np.load leaks a file it fails on
+            if opened.read(4) != ZIP:
+                raise ValueError("it is no .npz")
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as file:
+                return _all_of(file)
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(f"{path} is not there: run the stage before it first (train, analyze, then draw).") from None
     except Exception as error:
+        if is_unread(error):
+            raise Unread(f"{path} cannot be read: {first_line(error)}.") from error
         raise Damaged(f"{path} is damaged: {first_line(error)}") from error
 
 
-def write_table(path: Path, columns: Mapping[str, Column]) -> None:
-    """A parquet table, atomically; any column of equal length. Measures rarely repeat, so only the others are looked
-    through for values that do."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    table = pa.table({name: _arrow(column) for name, column in columns.items()})
-    repeating = [name for name, column in columns.items() if not isinstance(column, Stretches)]
-    _replace(path, lambda beside: parquet.write_table(table, beside, use_dictionary=repeating))
+def _all_of(file: Any) -> Arrays:
+    names = set(file.files)
+    if NAMES not in names:
+        raise ValueError("it lacks the list of its arrays")
+    if len(file.files) > len(names) or sorted(_array(file, NAMES)) != sorted(names - {NAMES}):
+        raise ValueError("arrays are missing from it, or stand in it twice")
+    return {name: _array(file, name) for name in file.files if name != NAMES}
 
 
-def _arrow(column: Column) -> Any:
-    import pyarrow as pa
-
-    if isinstance(column, Stretches):
-        dtype = np.result_type(*[piece for piece in column.pieces if isinstance(piece, np.ndarray)])
-        kind = pa.from_numpy_dtype(dtype)
-        pieces = [
-            pa.array(piece.astype(dtype, copy=False)) if isinstance(piece, np.ndarray) else pa.nulls(piece, kind)
-            for piece in column.pieces
-        ]
-        return pa.chunked_array(pieces, type=kind)
-    if isinstance(column, Repeated):
-        kinds = {type(value) for value in column.values if value is not None} or {column.kind}
-        as_one = next(kind for kind in (bool, int, float, str) if kinds <= _BELOW[kind])
-        kind = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[as_one]
-        values = pa.array([None if value is None else as_one(value) for value in column.values], kind)
-        return (values.dictionary_encode() if as_one is str else values).take(pa.array(column.rows))
-    return pa.array(column)
-
-
-_BELOW: dict[type, set[type]] = {
-    bool: {bool},
-    int: {int, bool},
-    float: {float, int, bool},
-    str: {str, float, int, bool},
-}
+def _array(file: Any, name: str) -> np.ndarray:
+    try:
+        return file[name]
+    except ValueError as error:
+        if "pickle" in str(error):  # numpy's own words tell how to allow it
+            raise ValueError(f"{json.dumps(name)[:60]} holds Python objects, which are never read") from None
+        raise
 
 
 def seal(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,15 +148,11 @@ def _digest(value: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _replace(path: Path, write: Any) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+def replaced(path: Path, write: Callable[[Path], object]) -> None:
+    """`durable.replace`, with what is safe where it fails."""
     try:
-        write(beside)
-        os.replace(beside, path)
-    except BaseException as error:
-        beside.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
+        durable.replace(path, write)
+    except OSError as error:
         raise StoreError(
             f"{path} could not be written ({first_line(error)}): what was there before is unchanged."
         ) from error

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from toylab import durable
 from toylab.store.errors import Damaged, InUse, Lost, Refused, StoreError, first_line, size
-from toylab.store.files import read_json, write_json
+from toylab.store.files import open_file, read_json, write_json
 
 OWNER = "owner.json"
 
@@ -26,7 +27,7 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
     dead finds out before it commits.
     """
     token = secrets.token_hex(8)
-    with (folder / "lock").open("a+", encoding="utf-8") as file:
+    with _opened(folder / "lock") as file:
         if not _taken(file):
             raise InUse(f"{folder} is in use by {owner(folder)}: wait for it or choose another --out.")
         since = time.strftime("%Y-%m-%dT%H:%M:%S%z")
@@ -43,7 +44,17 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
         yield mine
 
 
-def _taken(file: IO[str]) -> bool:
+def _opened(path: Path) -> IO[bytes]:
+    """The lock's file, made if it is not there. Anything else in its place is not waited for."""
+    try:
+        return open_file(
+            path, os.O_RDWR | os.O_CREAT
+        )  # a network file system locks for itself alone what may be written
+    except (ValueError, IsADirectoryError) as error:
+        raise Refused(f"{path} is in the way of the lock ({first_line(error)}): remove it.") from None
+
+
+def _taken(file: IO[bytes]) -> bool:
     """Takes the lock, in several tries: `is_locked` may be looking at it."""
     for pause in (0.0, 0.05, 0.2):
         time.sleep(pause)
@@ -65,11 +76,11 @@ def owner(folder: Path) -> str:
 def is_locked(folder: Path) -> bool:
     """Whether a process of this machine (or of one that shares locks with it) holds the folder; creates nothing."""
     try:
-        with (folder / "lock").open("rb") as file:
+        with open_file(folder / "lock") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
+    except (OSError, ValueError):
         return False
     return False
 
@@ -96,6 +107,6 @@ def make_folder(folder: Path, needed: int) -> None:
             "save fewer points or give another folder."
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        durable.make(folder)
     except OSError as error:
         raise Refused(f"--out leads to {folder}, which cannot be made ({first_line(error)}): give another.") from None
