@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
     "base": "",
     "annotations": "",
-    "shapes": "annotations",
+    "narrow": "",
+    "shapes": "annotations narrow",
     "losses": "shapes",
     "cayley": "",
     "optim": "",
@@ -21,7 +22,7 @@ MAY_IMPORT = {
     "store": "durable",
     "models": "",
     "tasks": "losses shapes cayley",
-    "analysis": "losses shapes cayley",
+    "analysis": "losses shapes narrow cayley",
     "train": "losses",
     "importers": "models durable",
     "lanes": "train configs",

@@ -5,12 +5,14 @@ from typing import Annotated
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Integer, PRNGKeyArray, Real, Shaped
 
+from toylab.base import Params
 from toylab.shapes import shaped
 
 
@@ -141,9 +143,52 @@ def test_a_check_leaves_nothing_in_the_program():
 
 
 def test_dtypes_are_kept():
-    assert energy(CUBE.astype(np.float16), KEY).dtype == jnp.float16
+    assert energy(CUBE.astype(np.float32), KEY).dtype == jnp.float32
     with jax.enable_x64():
         assert energy(CUBE, KEY).dtype == jnp.float64
+
+
+NARROW = [
+    np.dtype(kind) for kind in vars(ml_dtypes).values() if isinstance(kind, type) and issubclass(kind, np.generic)
+]
+NARROW = [np.dtype(np.float16), *(dtype for dtype in NARROW if jnp.issubdtype(dtype, jnp.floating))]
+
+
+@pytest.mark.parametrize("dtype", NARROW, ids=str)
+def test_narrow_floats_are_computed_in_float32(dtype):
+    """2¹⁰ · 2 is exact in float32; bfloat16 would round sums of it, float16 overflow at its square."""
+
+    @shaped
+    def plus_one(x: Shaped[ArrayLike, "*n"], y: Real[ArrayLike, ""] = 0.0, **_: Array) -> Array:
+        return jnp.asarray(x) ** 2 + 2048 + jnp.asarray(y)
+
+    one = np.ones(2).astype(dtype)
+    known = not dtype.name.startswith(("float6", "float4"))  # XLA on CPU has no such arrays
+    for x in (one, jnp.asarray(one) if known else one, list(one)):
+        for y in (one[0], one[:1].reshape(())):
+            calls = (plus_one, jax.jit(plus_one)) if known else (plus_one,)
+            for found in (call(*args, **kwargs) for call in calls for args, kwargs in (((x, y), {}), ((x,), {"y": y}))):
+                assert found.dtype == np.float32 and found.tolist() == [2050, 2050]
+
+
+def test_narrow_floats_are_refused_where_floats_are():
+    with pytest.raises(ValueError, match=r"^labels has shape \(5, 5\) and dtype bfloat16, it must be integers"):
+        energy(CUBE, KEY, np.zeros((5, 5), ml_dtypes.bfloat16))
+    with pytest.raises(ValueError, match=r"^x has shape \(2,\) and dtype bfloat16, it must be real numbers"):
+        product(np.ones(2, ml_dtypes.bfloat16), 1)
+
+
+def test_mappings_of_arrays_are_widened_array_by_array():
+    @shaped
+    def dtypes(params: Params, more: Mapping[str, Real[ArrayLike, "..."]] | None = None) -> list[str]:
+        return [str(getattr(x, "dtype", x)) for x in [*params.values(), *(more or {}).values()]]
+
+    half, whole = jnp.ones(2, jnp.bfloat16), jnp.ones(2, int)
+    given = {"a": half, "b": whole, "c": np.ones(2, np.float16), "d": "text", "e": None}
+    assert dtypes(given) == ["float32", "int32", "float32", "text", "None"]
+    assert dtypes(given, {"a": half}) == ["float32", "int32", "float32", "text", "None", "float32"]
+    assert half.dtype == given["a"].dtype == jnp.bfloat16  # the caller's stay as they are
+    assert dtypes({"a": np.ones(2)}) == ["float64"]
 
 
 def test_the_function_still_looks_like_itself():

@@ -8,6 +8,8 @@ axes are one demand; with others they are alternatives, `Real[ArrayLike, ""] | R
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
+from jax import Array
+
 WORDS = {  # a jaxtyping dtype in a sentence; others by their own name, float32
     "Bool": "booleans", "Int": "integers", "Integer": "integers", "UInt": "unsigned integers", "Float": "floats",
     "Real": "real numbers", "Complex": "complex numbers", "Inexact": "floats or complex numbers", "Num": "numbers",
@@ -40,20 +42,27 @@ class Wanted(NamedTuple):
 
 
 class Arrays(NamedTuple):
-    """What the values of a mapping are held to: each by its name, or all alike."""
+    """What the values of a mapping are held to: each by its name, or all alike; neither for a plain `dict[str, Array]`."""
 
     by_name: Mapping[str, Wanted]
     each: Wanted | None
+    optional: bool = False
 
 
 def wanted(annotation: Any) -> Wanted | Arrays | None:
     """Out of an annotation; None where it has nothing to do with arrays. TypeError where its axes say nothing."""
+    if len(rest := [x for x in get_args(annotation) if x is not type(None)]) == 1 and type(None) in get_args(
+        annotation
+    ):
+        found = wanted(rest[0])
+        return found._replace(optional=True) if found else None
     if get_origin(annotation) is Annotated and isinstance(annotation.__metadata__[0], Mapping):
         named = {name: _array(value) for name, value in annotation.__metadata__[0].items()}
         return Arrays({name: value for name, value in named.items() if value}, None)
     if isinstance(get_origin(annotation), type) and issubclass(get_origin(annotation), Mapping):
-        each = _array(get_args(annotation)[-1])
-        return Arrays({}, each) if each else None
+        values = get_args(annotation)[-1]
+        each = _array(values)
+        return Arrays({}, each) if each or values is Array else None
     return _array(annotation)
 
 

@@ -6,8 +6,10 @@
     logit_fve(np.zeros((5, 5, 5)), np.zeros(5, bool))
     ValueError: key has shape (5,) and dtype bool, it must be booleans [p//2+1] with p = 5 as in logits
 
-What is not an array annotation is not looked at, nor is what is returned. Only `shape` and `dtype` are read and nothing
-is converted, so that a check under jit, vmap and grad happens while tracing and costs nothing afterwards. Axes are
+What is not an array annotation is not looked at, nor is what is returned. Only `shape` and `dtype` are read, so that a
+check under jit, vmap and grad happens while tracing and costs nothing afterwards. One thing is converted: floats narrower
+than float32 (narrow.py), where floats are allowed and in mappings of arrays, become float32, in which everything is then
+computed and returned. Axes are
 jaxtyping's (annotations.py lists them); a name stands for one size within a call, arithmetic is on names bound before.
 Of a mapping of arrays the values are checked: `Mapping[str, Real[ArrayLike, "..."]]`, or by name, where the name is there,
 `Annotated[Mapping[str, ArrayLike], {"W_E": Real[ArrayLike, "d_vocab d_model"]}]`.
@@ -23,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from toylab.annotations import WORDS, Arrays, Axis, Wanted, wanted
+from toylab.narrow import is_narrow, widened
 
 __all__ = ["shaped"]
 
@@ -42,23 +45,29 @@ def shaped(fn: Function) -> Function:
     parameters = inspect.signature(fn).parameters.values()
     held = [(i, x.name, want) for i, x in enumerate(parameters) if (want := wanted(x.annotation)) is not None]
 
-    passed: set[Any] = set()  # shapes and dtypes that fitted in an earlier call
+    passed: dict[
+        Any, list[int]
+    ] = {}  # shapes and dtypes that fitted in an earlier call: which arguments must be widened
 
     @functools.wraps(fn)
     def checked(*args: Any, **kwargs: Any) -> Any:
         given = [args[i] if i < len(args) else kwargs.get(name, ABSENT) for i, name, _ in held]
         try:
             mark = tuple([_mark(x) for x in given])
-            known = mark in passed
+            narrow = passed.get(mark)
         except (AttributeError, TypeError):  # numbers and lists of them have no shape
-            mark, known = None, False
-        if not known:
+            mark, narrow = (), None
+        if narrow is None:
             bound = Bound()
             for x, (_, name, want) in zip(given, held, strict=True):
                 if x is not ABSENT:  # where it should not be, Python says so
                     _check(name, x, want, bound)
-            if mark is not None and len(passed) < MOST:
-                passed.add(mark)
+            narrow = [i for i, (x, (_, _, want)) in enumerate(zip(given, held, strict=True)) if _has_narrow(x, want)]
+            if mark and len(passed) < MOST:
+                passed[mark] = narrow
+        if narrow:
+            changed = [(*held[i][:2], widened(given[i])) for i in narrow]
+            args, kwargs = _with(changed, args, kwargs)
         return fn(*args, **kwargs)
 
     return checked  # type: ignore[return-value]
@@ -91,8 +100,31 @@ def _mark(x: Any) -> Any:
     return x if x is None or x is ABSENT else (x.shape, x.dtype)
 
 
+def _has_narrow(x: Any, want: Wanted | Arrays) -> bool:
+    if isinstance(want, Arrays):
+        return isinstance(x, Mapping) and any(is_narrow(getattr(value, "dtype", None)) for value in x.values())
+    if x is None or x is ABSENT or not _holds(want, np.dtype(np.float32)):
+        return False
+    return is_narrow(x.dtype if hasattr(x, "dtype") else _converted("", x, want)[1])
+
+
+def _with(
+    changed: list[tuple[int, str, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call with some of them (position, name, value) changed."""
+    positional, named = list(args), dict(kwargs)
+    for i, name, value in changed:
+        if i < len(args):
+            positional[i] = value
+        else:
+            named[name] = value
+    return tuple(positional), named
+
+
 def _check(name: str, x: Any, want: Wanted | Arrays, bound: Bound) -> None:
     if isinstance(want, Arrays):
+        if (x is None and want.optional) or (not want.by_name and want.each is None):  # the latter to be widened alone
+            return
         if not isinstance(x, Mapping):
             raise ValueError(f"{name} is {_kind(x)}, it must be a mapping of names to arrays")
         for key, value in x.items():
@@ -118,8 +150,8 @@ def _holds(want: Wanted, dtype: Any) -> bool:
     fits = want.known.get(dtype)
     if fits is None:
         name = getattr(dtype, "name", str(dtype).rpartition(".")[2])  # torch.float32
-        name = "prng_key" if name.startswith("key<") else name
-        any_fits = getattr(dtype, "kind", "f") not in NO_ARRAY
+        name = "prng_key" if name.startswith("key<") else "float32" if is_narrow(dtype) else name
+        any_fits = is_narrow(dtype) or getattr(dtype, "kind", "f") not in NO_ARRAY
         fits = want.known[dtype] = any_fits if want.dtypes is None else name in want.dtypes
     return fits
 
@@ -199,7 +231,7 @@ def _size(axis: Axis, bound: Bound) -> int | None:
 
 
 def _sentence(name: str, x: Any, shape: Any, dtype: Any, want: Wanted, bound: Bound) -> str:
-    text = getattr(dtype, "kind", "f") in NO_ARRAY
+    text = getattr(dtype, "kind", "f") in NO_ARRAY and not is_narrow(dtype)
     given = f"is {_kind(x)}" if text else f"has shape {tuple(shape)} and dtype {dtype}"
     known: dict[str, list[str]] = {}  # by the argument that gave them
     for axis in dict.fromkeys(axis for one in (want, *want.others) for axis in one.axes):

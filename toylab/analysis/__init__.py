@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from toylab.base import Analyzer, Params, Run
+from toylab.narrow import is_narrow, widened
 
 
 def analyze(fn: Analyzer, params: Any, run: Run, *, batch_size: int = 16) -> dict[str, np.ndarray]:
@@ -20,7 +21,7 @@ def analyze(fn: Analyzer, params: Any, run: Run, *, batch_size: int = 16) -> dic
     `params` has leaves [R, T, …] (numpy or jax), `run` has leaves [R, …]; a scalar leaf of `run`, such as the
     data seed of a group, is shared by all runs. `fn(params_of_one_point, run_of_one)` returns a flat dict of
     arrays. A run's data is held while its T points go by, at most `batch_size` of them on the device at once.
-    Points after a run's end (nan params) are computed like any other.
+    Points after a run's end (nan params) are computed like any other; params narrower than float32 as float32.
 
     Raises ValueError where leading axes disagree or are empty, and where `fn` does not return a flat dict of
     arrays.
@@ -63,13 +64,17 @@ def _analyze_slab(fn: Analyzer, slab: Any, one: Run) -> dict[str, Array]:
         # Tied to params, which change from turn to turn: what depends on the run alone would else be moved
         # out of the loop once for each analyzer of a `together`, and XLA would not see any more that their
         # forward passes are the same (p = 113, seven analyzers: 146 ms a point, and 72 with this line).
-        found = fn(*jax.lax.optimization_barrier((params, one)))
+        found = fn(*jax.lax.optimization_barrier((jax.tree.map(_wide, params), one)))
         if not isinstance(found, dict) or not all(isinstance(v, Array | np.ndarray) for v in found.values()):
             got = jax.tree.map(lambda v: type(v).__name__, found)
             raise ValueError(f"the analyzer {_name(fn)} must return a flat dict of arrays, not {got}")
         return found
 
     return jax.lax.map(at_point, slab)
+
+
+def _wide(x: Array) -> Array:
+    return widened(x) if is_narrow(x.dtype) else x
 
 
 def _name(fn: Analyzer) -> str:

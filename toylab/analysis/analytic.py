@@ -13,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Real
 
-from toylab.analysis.fourier import floating
+from toylab.analysis.numbers import floating
 from toylab.base import Params, Run
 from toylab.shapes import shaped
 

@@ -15,8 +15,8 @@ from jax.lax import dynamic_slice_in_dim
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Real
 
-from toylab.analysis.fourier import floating
 from toylab.analysis.modular_inputs import check_modulus
+from toylab.analysis.numbers import floating
 from toylab.shapes import shaped
 
 

@@ -16,7 +16,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Complex, Float, Real
 
-from toylab.analysis.fourier import floating
+from toylab.analysis.eigenvalues import eigenvalues
+from toylab.analysis.numbers import floating, nan_where, scaled
 from toylab.analysis.paths import Positions, Weights, path_expansion
 from toylab.base import Params, Run
 from toylab.shapes import shaped
@@ -115,7 +116,7 @@ def copying_score(params: Weights) -> Float[Array, "n_layers n_heads"]:
 
     nan for a head whose eigenvalues are all zero (rounding of the weights' product counts as zero). Needs C = V.
     """
-    W_E, W_V, W_O, W_U = _arrays(params, "W_E", "W_V", "W_O", "W_U")
+    W_E, W_V, W_O, W_U = _of_size_one(_arrays(params, "W_E", "W_V", "W_O", "W_U"))
     _same_tokens(W_E, W_U)
     return eigenvalue_score(_dot(W_E, W_V), _dot(W_O, W_U), scale=_norm(W_E) * _norm(W_V) * _norm(W_O) * _norm(W_U))
 
@@ -123,7 +124,7 @@ def copying_score(params: Weights) -> Float[Array, "n_layers n_heads"]:
 @shaped
 def matching_score(params: Weights) -> Float[Array, "n_layers n_heads"]:
     """The same of `qk_circuit`: 1 if tokens attend to themselves."""
-    W_E, W_Q, W_K = _arrays(params, "W_E", "W_Q", "W_K")
+    W_E, W_Q, W_K = _of_size_one(_arrays(params, "W_E", "W_Q", "W_K"))
     return eigenvalue_score(_dot(W_E, W_Q), _dot(W_E, W_K).mT, scale=_norm(W_E) ** 2 * _norm(W_Q) * _norm(W_K))
 
 
@@ -132,12 +133,13 @@ def eigenvalue_score(
     left: Real[ArrayLike, "*#batch n d"], right: Real[ArrayLike, "*#batch d n"], scale: Real[ArrayLike, "*#batch"] = 0.0
 ) -> Float[Array, "*batch"]:
     """Σλ / Σ|λ| of left @ right, [..., V, dh] and [..., dh, V] → [...], from the dh × dh product, whose other eigenvalues
-    are zero. Complex ones come in pairs, so the sum is real. nan where Σ|λ| is 0 or no larger than rounding of `scale`."""
-    left, right = floating(left), floating(right)
-    product = _dot(right, left)  # [..., dh, dh]
-    size, trace = jnp.abs(jnp.linalg.eigvals(product)).sum(-1), jnp.trace(product, axis1=-2, axis2=-1)
-    zero = size <= jnp.finfo(left.dtype).eps * jnp.asarray(scale)
-    return jnp.where(zero, jnp.nan, trace / jnp.where(zero, 1, size))
+    are zero. Complex ones come in pairs, so the sum is real. nan where Σ|λ| is 0 or no larger than rounding of `scale`.
+    The same for any scale of the matrices (and of `scale` with them)."""
+    (left, a), (right, b) = (scaled(floating(x), (-2, -1)) for x in (left, right))
+    product, power = scaled(_dot(right, left), (-2, -1))  # [..., dh, dh]
+    size, trace = jnp.abs(eigenvalues(product)).sum(-1), jnp.trace(product, axis1=-2, axis2=-1)
+    rounding = floating(scale) / a[..., 0, 0] / b[..., 0, 0] / power[..., 0, 0]
+    return nan_where(size <= jnp.finfo(left.dtype).eps * rounding, trace / size)
 
 
 @shaped
@@ -145,7 +147,7 @@ def ov_eigenvalues(params: Weights) -> Complex[Array, "n_layers n_heads d_head"]
     """The dh eigenvalues of `ov_circuit` that need not be zero, complex [L, H, dh], largest modulus first."""
     W_E, W_V, W_O, W_U = _arrays(params, "W_E", "W_V", "W_O", "W_U")
     _same_tokens(W_E, W_U)
-    values = jnp.linalg.eigvals(_dot(_dot(W_O, W_U), _dot(W_E, W_V)))
+    values = eigenvalues(_dot(_dot(W_O, W_U), _dot(W_E, W_V)))
     return jnp.take_along_axis(values, jnp.argsort(-jnp.abs(values), axis=-1), -1)
 
 
@@ -153,7 +155,8 @@ def ov_eigenvalues(params: Weights) -> Complex[Array, "n_layers n_heads d_head"]
 def diagonal_share(circuit: Real[ArrayLike, "*batch n n"]) -> Float[Array, "*batch"]:
     """Share of rows whose largest entry is their own, [...] of [..., V, V]: tokens that a head copies (or matches) best."""
     circuit = floating(circuit)
-    return (circuit.argmax(-1) == jnp.arange(circuit.shape[-2])).mean(-1, dtype=circuit.dtype)
+    own = circuit.argmax(-1) == jnp.arange(circuit.shape[-2])
+    return nan_where(jnp.isnan(circuit).any(-1), own.astype(circuit.dtype)).mean(-1)
 
 
 @shaped
@@ -187,6 +190,7 @@ def _ratio_of_norms(V: Array, O: Array, A: Array, B: Array) -> Array:  # noqa: E
     """‖V O A B‖ / (‖V O‖ ‖A B‖): V [..., D, dh], O [..., dh, D] of the earlier head, A, B of the later one → [...].
 
     The orthogonal factors of V and of Bᵀ do not change a norm, so only their triangular ones are multiplied."""
+    V, O, A, B = _of_size_one([V, O, A, B])  # noqa: E741
     left, right = jnp.linalg.qr(V, mode="r"), jnp.linalg.qr(B.mT, mode="r").mT  # [..., dh, dh] each
     whole = _norm(_dot(_dot(left, _dot(O, A)), right))
     return whole / (_norm(_dot(left, O)) * _norm(_dot(A, right)))
@@ -196,6 +200,11 @@ def _arrays(params: Weights, *names: str) -> list[Array]:
     if missing := [name for name in names if name not in params]:
         raise ValueError(f"params has {', '.join(sorted(params))}: {', '.join(missing)} must be there too")
     return [floating(params[name]) for name in names]
+
+
+def _of_size_one(matrices: list[Array]) -> list[Array]:
+    """Each divided by a power of two, for scores that are free of scale."""
+    return [scaled(x, (-2, -1))[0] for x in matrices]
 
 
 def _two_layers(W: Array) -> None:

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Integer, Real
 
 from toylab import cayley
-from toylab.analysis.fourier import floating
+from toylab.analysis.numbers import floating
 from toylab.shapes import shaped
 
 MOST = 120  # elements of a group whose subgroups are all listed: S_5 has 156

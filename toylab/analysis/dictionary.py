@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, PRNGKeyArray, Real
 
+from toylab.analysis.numbers import floating
 from toylab.base import Params, Run
 from toylab.shapes import shaped
 
@@ -23,7 +24,7 @@ def max_cosines(
     """max_j cos(t_i, w_j): for truth [..., n, d] and dictionary [..., k, d], [..., n] in −1 to 1.
 
     A zero row has cosine 0 with everything. ValueError where d differs or a matrix is empty."""
-    truth, dictionary = _floating(truth), _floating(dictionary)
+    truth, dictionary = floating(truth), floating(dictionary)
     if not dictionary.size:
         raise ValueError(f"dictionary has shape {dictionary.shape}: it must be [..., k, d] with at least one element.")
     cosines = jnp.einsum("...nd,...kd->...nk", _unit(truth), _unit(dictionary), precision="highest")
@@ -55,7 +56,7 @@ def random_floor(
 
     In closed form the mean is 1 − ∫ F(c)^n_elements dc over −1 to 1, where (1 + c)/2 ~ Beta((d−1)/2, (d−1)/2) has the
     distribution F: 0.404 for 64 elements in R^32, 0.443 for 128. An MMCS says nothing without it."""
-    truth = _floating(truth)
+    truth = floating(truth)
     if n_elements < 1 or n_draws < 2:
         raise ValueError(f"n_elements is {n_elements} and n_draws {n_draws}: they must be at least 1 and 2.")
 
@@ -101,15 +102,10 @@ def fraction_variance_unexplained(
 
 
 def _samples(x: ArrayLike) -> Array:
-    x = _floating(x)
+    x = floating(x)
     if not x.shape[-2]:
         raise ValueError(f"the array has shape {x.shape}: it must be [..., samples, values] with at least one sample.")
     return x
-
-
-def _floating(x: ArrayLike) -> Array:
-    x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
 
 
 def _unit(rows: Array) -> Array:

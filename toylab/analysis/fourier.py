@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Real, Shaped
 
+from toylab.analysis.numbers import floating
 from toylab.base import Params, Run
 from toylab.shapes import shaped
 
@@ -146,13 +147,6 @@ def logit_fve(
     energy = jnp.where(key_mask(key, p), logit_coefficients(logits) ** 2, 0).sum()
     total = ((logits - logits.mean(2 if centring == "input" else None, keepdims=True)) ** 2).sum()
     return jnp.where(total > 0, energy / jnp.where(total > 0, total, 1), 0)
-
-
-@shaped
-def floating(x: Shaped[ArrayLike, "*axes"]) -> Float[Array, "*axes"]:
-    """x as a jax array: floats keep their dtype, integers become the default float."""
-    x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
 
 
 @shaped

@@ -14,7 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Real, Shaped
 
-from toylab.analysis.fourier import floating
+from toylab.analysis.numbers import floating
 from toylab.analysis.polytopes import REPRESENTED, SHAPES, describe, polytope, rows
 from toylab.analysis.theory import kgon_loss
 from toylab.base import Params, Run

@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int, Integer, PRNGKeyArray, Real
 
-from toylab.analysis.fourier import floating
+from toylab.analysis.numbers import floating
 from toylab.analysis.token_losses import (
     bos_of,
     half_losses,

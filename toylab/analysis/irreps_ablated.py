@@ -10,9 +10,9 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Real
 
-from toylab.analysis.fourier import floating
 from toylab.analysis.irreps import Representations, check_axis
 from toylab.analysis.irreps_explained import by_product, logit_similarity
+from toylab.analysis.numbers import floating
 from toylab.losses import cross_entropy
 from toylab.shapes import shaped
 

@@ -14,8 +14,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Integer, Real
 
-from toylab.analysis.fourier import floating
 from toylab.analysis.irreps import Representations, check_axis
+from toylab.analysis.numbers import floating
 from toylab.shapes import shaped
 
 KEY = 0.005  # Chughtai et al. 2023's code

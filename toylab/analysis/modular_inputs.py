@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Integer, Num, Real
+from jaxtyping import Integer, Real
 
+from toylab.analysis.numbers import check_finite
 from toylab.shapes import shaped
 
 Weights = Annotated[
@@ -93,12 +93,6 @@ def check_params(params: Weights) -> None:
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] != 2):
         wanted = "[d_vocab, d_model], or [2, d_vocab, d_model] for two operands"
         raise ValueError(f"W_E has shape {shape}, it must be {wanted}, of one point in training")
-
-
-@shaped
-def check_finite(name: str, x: Num[ArrayLike, "..."]) -> None:
-    if not isinstance(x, jax.core.Tracer) and not np.isfinite(np.asarray(x)).all():
-        raise ValueError(f"{name} has nan or inf in it, every entry must be finite")
 
 
 def check_modulus(p: int) -> None:

@@ -10,10 +10,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Real
 
 from toylab.analysis.circles import alone, circularity_of, explained
-from toylab.analysis.fourier import floating
 from toylab.analysis.modular_inputs import (
     Weights,
-    check_finite,
     check_modulus,
     checked_triples,
     inputs_of,
@@ -21,6 +19,7 @@ from toylab.analysis.modular_inputs import (
     published_triples,
 )
 from toylab.analysis.modular_networks import in_own_dtype, last_logits, passable
+from toylab.analysis.numbers import check_finite, floating
 from toylab.base import Params
 from toylab.shapes import shaped
 

@@ -17,7 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int, Real
 
-from toylab.analysis.fourier import floating
+from toylab.analysis.numbers import floating
 from toylab.shapes import shaped
 
 LEARNED = 0.25  # of the largest norm; ours: where superposition is uniform, the trained norms leave 0.2 to 0.9 empty

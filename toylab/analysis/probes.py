@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Integer, Real
 
-from toylab.analysis.fourier import floating
+from toylab.analysis.numbers import floating
 from toylab.base import Cache, Params, Run
 from toylab.shapes import shaped
 

@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float, Integer, Real
 from toylab.analysis.fourier import (
     basis,
     by_sum,
-    floating,
     key_mask,
     logit_cube,
     modulus,
@@ -23,6 +22,7 @@ from toylab.analysis.fourier import (
     number_rows,
     waves,
 )
+from toylab.analysis.numbers import floating
 from toylab.base import Params, Run
 from toylab.losses import cross_entropy
 from toylab.shapes import shaped

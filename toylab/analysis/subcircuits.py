@@ -14,8 +14,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Integer, Real, Shaped
 
-from toylab.analysis.fourier import floating
 from toylab.analysis.heads import previous_token_score
+from toylab.analysis.numbers import floating
 from toylab.base import Apply, Params, Patch, Run
 from toylab.shapes import shaped
 

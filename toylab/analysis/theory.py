@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Real
 from numpy.typing import NDArray
 
-from toylab.analysis.fourier import floating
+from toylab.analysis.numbers import floating
 from toylab.analysis.polytopes import rows
 from toylab.shapes import shaped
 

@@ -11,7 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Real
 
-from toylab.analysis.fourier import floating
+from toylab.analysis.numbers import floating
 from toylab.losses import cross_entropy
 from toylab.shapes import shaped
 

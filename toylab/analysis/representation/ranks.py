@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Integer, Real
 
 from toylab.analysis import probes
-from toylab.analysis.fourier import floating
+from toylab.analysis.numbers import floating
 from toylab.shapes import shaped
 
 
