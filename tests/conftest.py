@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Before jax starts. Tests compile much and compute little: the default level takes a fifth longer. Of the processes that
 # share the tests each keeps to a core of its own; with threads on all cores they would wait for each other.
@@ -11,6 +12,10 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+settings.register_profile("same", derandomize=True, deadline=None)  # the same examples everywhere, however slow
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""How far the roundings of another processor may carry a number that is computed from stored ones."""
+"""How far roundings may carry a number: those of another processor, or of another program that says the same."""
 
 from collections.abc import Callable, Mapping
 
@@ -26,3 +26,14 @@ def _moved(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     signs = rng.choice([-1, 1], x.shape)
     with np.errstate(invalid="ignore"):  # inf
         return np.where(x == np.round(x), x, x * (1 + ROUNDINGS * np.finfo(x.dtype).eps * signs)).astype(x.dtype)
+
+
+def same_training(found: Arrays, expected: Arrays) -> bool:
+    """Whether two programs trained alike: params [R, T, …] and measures [R, T]. Training multiplies roundings, and Adam
+    moves a weight whose gradient is nothing but rounding by lr to either side, so a few weights in a hundred may go astray,
+    and a few answers whose logits tie. The rest and the losses stay together; with another seed nearly all differ."""
+    for name, value in expected.items():
+        apart = np.nanquantile(np.abs(found[name] - value), 0.97 if value.ndim > 2 else 1)
+        if apart > (0.05 if name.endswith("accuracy") else 2e-3 * (1 + np.nanmax(np.abs(value)))):
+            return False
+    return found.keys() == expected.keys()

@@ -82,7 +82,7 @@ def test_together_names_and_shares():
     alone = analyze(moments, params, run)
     assert {k for k in found if k.startswith("a/")} == {f"a/{k}" for k in alone}
     assert "b/norm/total" in found
-    np.testing.assert_array_equal(found["a/rows"], alone["rows"])
+    np.testing.assert_allclose(found["a/rows"], alone["rows"], rtol=1e-6)  # two programs, a few roundings
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="reads the program that XLA makes for the CPU")

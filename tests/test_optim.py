@@ -118,7 +118,7 @@ def test_a_clipped_gradient_keeps_its_direction_and_no_more_than_its_length():
     clipped, direct = path(AdamW(eps=0.1, clip=1.0)), path(AdamW(eps=0.1), unit)
     for name in START:
         np.testing.assert_allclose(clipped[name], direct[name], rtol=1e-5)
-        np.testing.assert_array_equal(path(AdamW(eps=0.1, clip=1e3))[name], path(AdamW(eps=0.1))[name])
+        np.testing.assert_allclose(path(AdamW(eps=0.1, clip=1e3))[name], path(AdamW(eps=0.1))[name], rtol=1e-5)
     with pytest.raises(ValueError, match=r"optimizer\.clip is -1"):
         AdamW(clip=-1.0).check()
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from rounding import same_training
 
 from toylab import configs as cfg
 from toylab import plan as planning
@@ -199,7 +200,8 @@ def test_kept_params_and_probes_are_recorded_and_the_rest_is_not(tmp_path, strai
     assert group.probes["squares/big"].dtype == bool and not group.probes["squares/big"][~group.valid].any()
     for run in range(3):
         points = np.flatnonzero(group.valid[run])
-        assert group.params["W_U"][run, points].tobytes() == straight.params["W_U"][run, points].tobytes()
+        recorded = {"W_U": group.params["W_U"][run : run + 1, points]}
+        assert same_training(recorded, {"W_U": straight.params["W_U"][run : run + 1, points]})
         expected = (straight.params["W_E"][run, points] ** 2).sum((1, 2, 3))
         np.testing.assert_allclose(group.probes["squares/sum"][run, points], expected, rtol=1e-5)
     assert group.manifest["keep"] == ["W_U"] and group.manifest["probes"] == ["squares"]
@@ -211,8 +213,7 @@ def test_a_sweep_that_keeps_no_params_has_its_measures_and_goes_on(tmp_path, str
         sweep.run([A, B], Spec(saves=SAVES, keep=()), tmp_path, plan=PAIRS, interrupted=lambda: next(asked))
     group = trained(tmp_path, [A, B], keep=())
     assert group.params == {} and group.manifest["keep"] == []
-    for name, value in group.measures.items():
-        assert value.tobytes() == straight.measures[name][:2].tobytes()
+    assert same_training(group.measures, {name: value[:2] for name, value in straight.measures.items()})
 
 
 def test_params_left_on_disk_when_not_asked_for(tmp_path):
@@ -312,8 +313,9 @@ def test_nor_on_the_cutting_into_groups(tmp_path, straight):
 def test_lanes_of_different_widths_agree_within_rounding(tmp_path, straight):
     for width in (1, 4):
         group = trained(tmp_path / str(width), [A, B, C, D, E], Plan(width, 2, 4))
-        for name, value in {**straight.params, **straight.measures}.items():
-            np.testing.assert_allclose({**group.params, **group.measures}[name], value, rtol=2e-3, atol=2e-3)
+        assert same_training({**group.params, **group.measures}, {**straight.params, **straight.measures})
+    other = trained(tmp_path / "other", [tiny(5), B, C, D, E])
+    assert not same_training(other.params, straight.params) and not same_training(other.measures, straight.measures)
 
 
 # --- going on
