@@ -107,7 +107,7 @@ def test_a_selection_that_makes_no_sense_says_what_there_is(page, wanted, words)
 def test_params_are_read_by_name_when_touched_and_alike(page, monkeypatch):
     sweep, read = load(page), []
     real = source.read_chunks
-    monkeypatch.setattr(source, "read_chunks", lambda *args, **rest: read.append(args[1]) or real(*args, **rest))
+    monkeypatch.setattr(source, "read_chunks", lambda *args, **rest: read.append(args[2]) or real(*args, **rest))
     assert list(sweep.params) == ["W"] and all("traj" not in items for items in read)
     with pytest.raises(
         ValueError, match=r"W'\] is \[4\] in 000-.* and \[8\] in 001-.*select\(\*\*\{'net\.d_model': 4\}\)"

@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 from pyarrow import parquet
 
 from toylab import store
-from toylab.store import Damaged, Lost, Refused, StoreError, chunk
+from toylab.store import Damaged, Lost, Refused, StoreError, chunk, writing
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 rng = np.random.default_rng(0)
@@ -155,15 +155,12 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_arrays_that_are_not_as_written_are_noticed(folder, monkeypatch, change):
     """Orbax itself notices nothing: the digests must."""
-    restore = chunk._restore
+    restore = chunk.restore
 
-    def altered(path, items):
-        found = restore(path, items)
-        arrays = {name: found[name] for name in items if name != "info"}
-        altered = {name: {key: change(np.asarray(value)) for key, value in of.items()} for name, of in arrays.items()}
-        return altered or found
+    def altered(path, item):
+        return {key: change(np.asarray(value)) for key, value in restore(path, item).items()}
 
-    monkeypatch.setattr(chunk, "_restore", altered)
+    monkeypatch.setattr(chunk, "restore", altered)
     with pytest.raises(Damaged, match=r"differs from what was written"):
         store.read_chunk(folder, 4)
 
@@ -242,17 +239,21 @@ def test_without_the_newest_resume_points_one_goes_on_from_an_older_one(tmp_path
         store.write_chunk(tmp_path, step, ITEMS, INFO)
     for step in (11, 12):
         shutil.rmtree(tmp_path / str(step) / "info")
-    items, info, messages = store.newest_sound_chunk(tmp_path)
-    assert info["step"] == 9 and same(items, ITEMS) and store.chunks(tmp_path) == list(range(1, 10))
+    state, info, messages = store.newest_sound_chunk(tmp_path)
+    assert (
+        info["step"] == 9
+        and same({"state": state}, {"state": ITEMS["state"]})
+        and store.chunks(tmp_path) == list(range(1, 10))
+    )
     assert [f"step {step}" in message for step, message in zip((12, 11, 10), messages, strict=True)] == [True] * 3
     assert "no resume point" in messages[2]
 
 
 def test_what_a_newer_version_has_written_is_refused_not_called_damaged(tmp_path, monkeypatch):
-    monkeypatch.setattr(chunk, "SCHEMA", 3)
+    monkeypatch.setattr(writing, "SCHEMA", 4)
     store.write_chunk(tmp_path, 9, ITEMS, INFO)
     monkeypatch.undo()
-    with pytest.raises(Refused, match=r"newer toylab .schema 3, this one reads up to 2.: upgrade"):
+    with pytest.raises(Refused, match=r"newer toylab .schema 4, this one reads up to 3.: upgrade"):
         store.newest_sound_chunk(tmp_path)
     assert store.chunks(tmp_path) == [9]
 
@@ -262,7 +263,7 @@ def test_chunks_are_written_in_the_background_and_their_errors_come_out(tmp_path
         writer.commit(1, ITEMS, INFO)
         writer.commit(2, ITEMS, INFO)
     assert store.chunks(tmp_path) == [1, 2]
-    monkeypatch.setattr(chunk, "_save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(writing, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     said = pytest.raises(StoreError, match=r"up to step 3 .*No space left.*All points up to step 2 are safe")
     with said, store.Writer(tmp_path) as writer:
         writer.commit(3, ITEMS, INFO)
@@ -311,14 +312,14 @@ def spoil(folder, step):
 
 
 def test_the_newest_sound_chunk_is_the_newest(folder):
-    items, info, messages = store.newest_sound_chunk(folder)
-    assert same(items, ITEMS) and info["step"] == 9 and messages == []
+    state, info, messages = store.newest_sound_chunk(folder)
+    assert same({"state": state}, {"state": ITEMS["state"]}) and info["step"] == 9 and messages == []
 
 
 def test_a_damaged_newest_chunk_is_set_aside_with_a_message_and_the_one_before_is_taken(folder):
     spoil(folder, 9)
-    items, info, messages = store.newest_sound_chunk(folder)
-    assert same(items, ITEMS) and info["step"] == 4
+    state, info, messages = store.newest_sound_chunk(folder)
+    assert same({"state": state}, {"state": ITEMS["state"]}) and info["step"] == 4
     assert len(messages) == 1 and "step 9" in messages[0] and "damaged-9" in messages[0] and "\n" not in messages[0]
     assert store.chunks(folder) == [4] and (folder / "damaged-9").is_dir()
     assert store.newest_sound_chunk(folder)[2] == []
@@ -328,7 +329,7 @@ def test_what_cannot_be_read_now_is_not_called_damaged_and_stays(folder, monkeyp
     def no_more_files(*_, **__):
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(chunk, "_file_digests", no_more_files)
+    monkeypatch.setattr(chunk, "file_digests", no_more_files)
     with pytest.raises(StoreError, match=r"the chunk at step 9 in .* cannot be read: .*Too many open files") as error:
         store.newest_sound_chunk(folder)
     assert not isinstance(error.value, Damaged) and store.chunks(folder) == [4, 9]
@@ -340,21 +341,21 @@ def test_what_cannot_be_read_now_is_not_called_damaged_and_stays(folder, monkeyp
 
 
 def test_a_chunk_thinned_out_while_it_is_read_is_read(folder, monkeypatch):
-    digests = chunk._file_digests
+    digests = chunk.file_digests
 
-    def thinned_out_meanwhile(path):
+    def thinned_out_meanwhile(path, with_state):
         shutil.rmtree(path / "state", ignore_errors=True)
-        return digests(path)
+        return digests(path, with_state)
 
-    monkeypatch.setattr(chunk, "_file_digests", thinned_out_meanwhile)
+    monkeypatch.setattr(chunk, "file_digests", thinned_out_meanwhile)
     assert "state" not in store.read_chunk(folder, 4)[0]
 
 
 def test_where_all_chunks_are_damaged_training_starts_anew(folder):
     spoil(folder, 4)
     spoil(folder, 9)
-    items, info, messages = store.newest_sound_chunk(folder)
-    assert (items, info, store.chunks(folder)) == (None, {}, [])
+    state, info, messages = store.newest_sound_chunk(folder)
+    assert (state, info, store.chunks(folder)) == (None, {}, [])
     assert ["step 9" in messages[0], "step 4" in messages[1]] == [True, True]
 
 
@@ -685,7 +686,7 @@ def test_a_folder_taken_over_takes_no_chunk_from_its_former_owner(tmp_path):
 @pytest.mark.parametrize("fails", ["before the commit", "while it writes"])
 def test_a_process_that_lost_its_group_leaves_what_the_new_owner_writes(tmp_path, monkeypatch, fails):
     theirs = tmp_path / f"writing-9-{16 * 'e'}"
-    save = chunk._save
+    save = writing.save
 
     def saved(path, items, record):
         save(path, items, record)
@@ -697,7 +698,7 @@ def test_a_process_that_lost_its_group_leaves_what_the_new_owner_writes(tmp_path
     with store.locked(tmp_path) as mine:
         (tmp_path / "lock").unlink()  # as on a file system that keeps no locks between machines
         with store.locked(tmp_path), monkeypatch.context() as patched:
-            patched.setattr(chunk, "_save", saved)
+            patched.setattr(writing, "save", saved)
             with pytest.raises(Lost, match="taken over"):
                 store.write_chunk(tmp_path, 9, ITEMS, INFO, mine)
     assert (theirs / "half").exists() and [path.name for path in tmp_path.glob("writing-*")] == [theirs.name]

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
+from toylab import binding, store
 from toylab import configs as cfg
-from toylab import store
 from toylab.base import Config
 from toylab.models import ModularMLP, Net
 from toylab.optim import AdamW
@@ -58,6 +58,7 @@ def write_group(sweep, configs, chunks, *, number=0, lengths=None, diverged=None
             "ended": ended,
             "lengths": [min(n, points) for n in lengths],
             "diverged": diverged or [None] * len(configs),
+            "group": binding.said(about),
         }
         store.write_chunk(folder, steps[-1], items, info)
     return folder

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from toylab import binding, durable, store
 from toylab import configs as cfg
-from toylab import durable, store
-from toylab.base import Config, Trajectory
+from toylab.base import Config, State, Trajectory
 from toylab.history import Arrays, blank, flat_state, joined, read_chunks, state_of
 from toylab.lanes import Lane, first_state, stacked
 from toylab.manifest import Spec, read_or_decide, record_narrowing
@@ -78,21 +78,29 @@ class _Group:
         self.configs, self.spec, self.folder = list(configs), spec, folder
         self.runs = tuple(cfg.digest(config)[:10] for config in configs)
         self.plan, self.saves = Plan(**manifest["plan"]), manifest["saves"]
-        items, info, self.messages = store.newest_sound_chunk(folder)
+        self.about, self.said = manifest, binding.said(manifest)
+        state, info, self.messages = store.newest_sound_chunk(folder, self._is_over)
         self.messages += notes
         self.done: int = info.get("points", 0)
         self.ended = np.array(info.get("ended", [False] * len(configs)))
         self.lengths = np.array(info.get("lengths", [0] * len(configs)))  # points each run has
         self.diverged: list[int | None] = info.get("diverged", [None] * len(configs))
         self.committed: int | None = info.get("step")
-        if items is None:
+        self.measures: Arrays = {}
+        if state is None:
             self.state = stacked([first_state(config, spec.start) for config in self.configs])
-            self.measures: Arrays = {}
         else:
-            self.state = state_of(items["state"], self.configs[0], info["step"])
-            past, damaged = read_chunks(folder, ("measures",))
+            past, damaged = read_chunks(folder, manifest, ("measures",))
             self.measures = joined([items["measures"] for items, _ in past])
             self.messages += damaged
+            over = State(params={}, opt_state=(), step=info["step"])
+            self.state = over if self._is_over(info) else state_of(state, self.configs[0], info["step"])
+
+    def _is_over(self, info: dict[str, Any]) -> bool:
+        """Whether the group has all its points by what its newest chunk says: its resume point is not needed then. Refused
+        where that is none of the group's."""
+        binding.check(self.folder, info, self.about)
+        return info["points"] >= len(self.saves) or all(info["ended"])
 
     def train(
         self, report: Callable[[Progress], None], interrupted: Callable[[], bool], mine: Callable[[], None]
@@ -209,6 +217,7 @@ class _Group:
             "ended": self.ended.tolist(),
             "lengths": self.lengths.tolist(),
             "diverged": list(self.diverged),
+            binding.GROUP: self.said,
         }
         self.committed = writer.committed
         writer.commit(int(self.state.step), {**items, "state": flat_state(self.state)}, info)

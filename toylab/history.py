@@ -1,25 +1,25 @@
 """What a group has saved, as arrays: its chunks read in order and without a hole, joined, and the state to go on from as a
 flat dict. How one chunk is written and read stands in store/chunk.py."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from toylab import store, train
+from toylab import binding, store, train
 from toylab.base import Config, State
 
 Arrays = dict[str, np.ndarray]
 
 
 def read_chunks(
-    folder: Path, names: tuple[str, ...], keys: tuple[str, ...] | None = None
+    folder: Path, about: Mapping[str, Any], names: tuple[str, ...], keys: tuple[str, ...] | None = None
 ) -> tuple[list[tuple[dict[str, Arrays], dict[str, Any]]], list[str]]:
     """These items of every chunk (`keys`: of them only these arrays), in order and without a hole. A damaged newest chunk
     is left out with a message; one damaged or missing further back raises Damaged, with the steps that are lost and the
-    way out."""
+    way out; one that is not of the runs in `about`, the manifest, is Refused."""
     read: list[tuple[dict[str, Arrays], dict[str, Any]]] = []
     steps = store.chunks(folder)
     for step in steps:
@@ -27,6 +27,7 @@ def read_chunks(
         missing = False
         try:
             items, info = store.read_chunk(folder, step, names)
+            binding.check(folder, info, about)
             if missing := info["points"] - len(info["steps"]) != before["points"]:
                 raise store.Damaged(f"a chunk between steps {before['step']} and {step} of {folder} is missing")
             if keys is not None:

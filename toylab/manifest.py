@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toylab import binding, store
 from toylab import configs as cfg
-from toylab import store
 from toylab.base import Analyzer, Config, Params
 from toylab.lanes import Arrays
 from toylab.plan import Plan, choose_plan, environment
 
 SWEEP, FAILED = "sweep.json", "failed.json"  # of a sweep: its outline; of a group: why its last try failed
+REWRITTEN = "The same training command writes it anew"
 NUMBERED = re.compile(r"\d{3,}-")
 Stop = Callable[[Arrays], bool]
 
@@ -37,17 +38,57 @@ class Spec:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """A group's manifest; Refused where a newer version wrote it."""
+    """A group's manifest; Damaged, with what to do, where there is none to be read, Refused where a newer version wrote
+    it."""
     path = folder / "manifest.json"
-    manifest = store.read_json(path, sealed=True)
-    if manifest.get("schema", 1) > store.SCHEMA:
-        raise store.newer(path, manifest["schema"], store.SCHEMA)
-    return manifest
+    try:
+        return _checked(path, _nonsense)
+    except store.Damaged as error:
+        what = f"To go on, {advice}: its runs are then trained anew" if (advice := remedy(folder)) else REWRITTEN
+        raise store.Damaged(f"{error}. {what}.") from error
+
+
+def _checked(path: Path, nonsense: Callable[[Mapping[str, Any]], str]) -> dict[str, Any]:
+    found = store.read_json(path, sealed=True)
+    schema = found.get("schema", 1)
+    if type(schema) is int and schema > store.SCHEMA:
+        raise store.newer(path, schema, store.SCHEMA)
+    if what := "its schema is no number" if type(schema) is not int else nonsense(found):
+        raise store.Damaged(f"{path} is damaged: {what}")
+    return found
+
+
+def _nonsense(manifest: Mapping[str, Any]) -> str:
+    """What a manifest lacks; "" if nothing."""
+    configs, saves, plan = (manifest.get(name) for name in ("configs", "saves", "plan"))
+    if not isinstance(configs, list) or not configs or not all(isinstance(config, dict) for config in configs):
+        return "its configs are none"
+    if (
+        not isinstance(saves, list)
+        or not all(type(step) is int for step in saves)
+        or saves != sorted({*saves})
+        or not saves
+    ):
+        return "its saves are no ascending step numbers"
+    widths = {"lane", "beat", "chunk"}
+    if not isinstance(plan, dict) or not widths <= set(plan) <= {*widths, "shards"}:
+        return "its plan is none"
+    return "" if all(type(n) is int and n > 0 for n in plan.values()) else "its plan is none"
+
+
+def remedy(folder: Path) -> str:
+    """What is to be done about a manifest that cannot be read; "" where the next training writes it anew, since nothing was
+    committed yet or the chunks say of which runs they are."""
+    if not store.chunks(folder) or binding.newest(folder):
+        return ""
+    return f"put manifest.json back from a copy, or delete {folder}"
 
 
 def begun(sweep: Path) -> list[Path]:
-    """The groups of a sweep that have a manifest, in order. Pages have one too, but only groups are numbered."""
-    found = (path.parent for path in sweep.glob("*/manifest.json") if NUMBERED.match(path.parent.name))
+    """The groups of a sweep that were begun, in order: they have a manifest, or chunks and have lost it. Pages have a
+    manifest too, but only groups are numbered."""
+    numbered = (path for path in sweep.glob("*") if NUMBERED.match(path.name))
+    found = (path for path in numbered if (path / "manifest.json").exists() or store.chunks(path))
     return sorted(found, key=lambda group: int(group.name.partition("-")[0]))
 
 
@@ -55,19 +96,24 @@ def outline(folder: Path) -> dict[str, Any]:
     """A sweep's outline, written before its first step; empty if there is none. Refused where a newer version wrote it."""
     path = folder / SWEEP
     try:
-        found = store.read_json(path, sealed=True) if path.exists() else {}
+        return _checked(path, _no_outline) if path.exists() else {}
     except store.Damaged as error:
-        raise store.Damaged(f"{error}. Delete it, and the next training writes it anew.") from error
-    if found.get("schema", 1) > store.SCHEMA:
-        raise store.newer(path, found["schema"], store.SCHEMA)
-    return found
+        raise store.Damaged(f"{error}. {REWRITTEN}.") from error
+
+
+def _no_outline(outline: Mapping[str, Any]) -> str:
+    """What an outline lacks; "" if nothing."""
+    groups, counts = outline.get("groups"), [outline.get("group_size")]
+    if not isinstance(groups, dict) or not all(type(n) is int and n > 0 for n in [*counts, *groups.values()]):
+        return "its groups are none"
+    return "" if isinstance(outline.get("command", ""), str) else "its command is no text"
 
 
 def read_or_decide(
     configs: Sequence[Config], spec: Spec, folder: Path, plan: Plan | None, lane: int | None
 ) -> tuple[dict[str, Any], list[str]]:
     """The group's manifest, and what to tell. If there is one it is compared with what is asked; else it is decided and
-    written before the first step."""
+    written before the first step, or written anew if chunks are there that say of which runs they are."""
     path = folder / "manifest.json"
     saves = [int(step) for step in spec.saves]
     asked: dict[str, Any] = {
@@ -77,18 +123,20 @@ def read_or_decide(
         "started_from": spec.started_from,
         "stop": f"{spec.stop.__module__}.{spec.stop.__qualname__}" if spec.stop else None,
     }
-    if not path.exists():
-        plan = plan or choose_plan(configs, saves, spec.probes, spec.keep, lane)
-        manifest = {
-            **asked,
-            "schema": store.SCHEMA,
-            "saves": saves,
-            "plan": plan.as_json(),
-            "environment": environment(),
-        }
+    notes: list[str] = []
+    try:
+        manifest = read(folder)
+    except store.Damaged as error:
+        if not store.chunks(folder):
+            plan = plan or choose_plan(configs, saves, spec.probes, spec.keep, lane)
+            decided = {"schema": store.SCHEMA, "saves": saves, "plan": plan.as_json(), "environment": environment()}
+            store.write_json(path, {**asked, **decided}, sealed=True)
+            return {**asked, **decided}, notes
+        if not (of_chunk := binding.newest(folder)):
+            raise
+        manifest = binding.anew(folder, of_chunk, {**asked, "saves": saves})
+        notes.append(f"{error.__cause__}. It is written anew from what the chunks there say.")
         store.write_json(path, manifest, sealed=True)
-        return manifest, []
-    manifest = read(folder)
     old = {name: manifest[name] for name in asked}
     if lane is not None:
         begun_with = manifest["narrowed"][0]["lane"][0] if manifest.get("narrowed") else manifest["plan"]["lane"]
@@ -97,7 +145,6 @@ def read_or_decide(
         old["runs"], asked["runs"] = (len(side.pop("configs")) for side in (old, asked))
     if changed := cfg.differences(old, asked):
         raise store.Refused(f"{folder} holds runs of another config ({'; '.join(changed)}): choose another --out.")
-    notes = []
     if moved := cfg.differences(manifest["environment"], environment()):
         notes.append(f"{folder} was begun in another environment ({'; '.join(moved)}): its bits may not repeat.")
     last = manifest["saves"][-1]

@@ -207,7 +207,7 @@ def load(path: str | Path, *, params: bool = True) -> Sweep:
     its steps."""
     path = Path(path)
     place = path / "runs" if (path / "runs").is_dir() else path
-    if (place / "manifest.json").exists() and "configs" in store.read_json(place / "manifest.json"):
+    if _is_group(place):
         found = [(place, "")]
     else:
         found = [(group, part) for part, sweep in folders(place).items() for group in manifest.begun(sweep)]
@@ -216,6 +216,13 @@ def load(path: str | Path, *, params: bool = True) -> Sweep:
     sources = [Source(folder, part) for folder, part in found]
     notes = [note for sweep in dict.fromkeys(folder.parent for folder, _ in found) for note in absent(sweep)]
     return Sweep(sources, [np.arange(len(source.configs)) for source in sources], params, notes)
+
+
+def _is_group(place: Path) -> bool:
+    """Rather than a page, which has a manifest of its own."""
+    if store.chunks(place):
+        return True
+    return (place / "manifest.json").exists() and "configs" in store.read_json(place / "manifest.json")
 
 
 def folders(place: Path) -> dict[str, Path]:
@@ -248,6 +255,10 @@ def params_at(folder: Path, run: str, step: int) -> tuple[str, Params]:
 
 def absent(sweep: Path) -> list[str]:
     """What sweep.json names and is not there."""
-    named = manifest.outline(sweep).get("groups", {})
-    absent = [n for name, n in named.items() if not (sweep / name / "manifest.json").exists()]
+    try:
+        named = manifest.outline(sweep).get("groups", {})
+    except store.Damaged as error:
+        return [f"{error} Whether all groups are begun is not known."]
+    begun = {path.name for path in manifest.begun(sweep)}
+    absent = [n for name, n in named.items() if name not in begun]
     return [f"{sweep}: {len(absent)} of {len(named)} groups ({sum(absent)} runs) are not begun."] if absent else []

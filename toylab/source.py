@@ -46,7 +46,7 @@ class Group:
 def read_group(folder: Path, params: bool = True) -> Group:
     """A group's chunks, joined; without any, a group of no points."""
     about = manifest.read(folder)
-    read, messages = read_chunks(folder, ("traj", "measures", "probes") if params else ("measures", "probes"))
+    read, messages = read_chunks(folder, about, ("traj", "measures", "probes") if params else ("measures", "probes"))
     info = read[-1][1] if read else {}
     steps = np.concatenate([np.array(info["steps"], int) for _, info in read] or [np.zeros(0, int)])
     runs = [cfg.digest_of(canonical)[:10] for canonical in about["configs"]]
@@ -72,7 +72,8 @@ class Source:
 
     def __init__(self, folder: Path, part: str) -> None:
         self.folder, self.part = folder, part
-        self.configs: list[dict[str, Any]] = manifest.read(folder)["configs"]
+        self.about = manifest.read(folder)
+        self.configs: list[dict[str, Any]] = self.about["configs"]
 
     @cached_property
     def runs(self) -> list[str]:
@@ -83,5 +84,5 @@ class Source:
         return read_group(self.folder, params=False)
 
     def param(self, name: str) -> np.ndarray:
-        read, _ = read_chunks(self.folder, ("traj",), keys=(name,))
+        read, _ = read_chunks(self.folder, self.about, ("traj",), keys=(name,))
         return joined([items["traj"] for items, _ in read])[name]

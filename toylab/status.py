@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toylab import manifest, store
+from toylab import binding, manifest, store
 
 STATES = ("finished", "going", "stopped", "failed", "damaged", "not begun")
 
@@ -65,7 +65,7 @@ def standing(folder: Path, part: str, n_runs: int | None, verify: bool = False) 
     """One group. `n_runs`: as its sweep has it, where its own manifest does not tell."""
     held = store.is_locked(folder)
     known: dict[str, Any] = {"part": part, "group": folder.name, "runs": n_runs or 0}
-    if not (folder / "manifest.json").exists():
+    if not (folder / "manifest.json").exists() and not store.chunks(folder):
         if held:
             return Standing(**known, state="going", detail=_holder(folder))
         state, detail = _stopped(folder, "not begun")
@@ -73,8 +73,8 @@ def standing(folder: Path, part: str, n_runs: int | None, verify: bool = False) 
     try:
         about = manifest.read(folder)
     except store.Damaged as error:
-        return Standing(**known, state="damaged", detail=str(error), advice=f"delete {folder}")
-    infos, damage, advice = _chunks(folder, verify and not held)
+        return Standing(**known, state="damaged", detail=str(error), advice=manifest.remedy(folder))
+    infos, damage, advice = _chunks(folder, about, verify and not held)
     info = infos[-1] if infos else {}
     known |= {
         "runs": len(about["configs"]),
@@ -118,8 +118,9 @@ def _named(sweep: Path) -> dict[str, int | None]:
     return named | {group.name: None for group in manifest.begun(sweep) if group.name not in named}
 
 
-def _chunks(folder: Path, verify: bool) -> tuple[list[dict[str, Any]], str, str]:
-    """The infos of the sound chunks up to the first damaged one; what is wrong with that, and what to do about it."""
+def _chunks(folder: Path, about: dict[str, Any], verify: bool) -> tuple[list[dict[str, Any]], str, str]:
+    """The infos of the sound chunks up to the first damaged one; what is wrong with that, and what to do about it. Resume
+    points are not judged: no point hangs on them."""
     infos: list[dict[str, Any]] = []
     steps = store.chunks(folder)
     for step in steps:
@@ -127,6 +128,7 @@ def _chunks(folder: Path, verify: bool) -> tuple[list[dict[str, Any]], str, str]
             if verify:
                 store.read_chunk(folder, step, ())
             info = store.read_info(folder, step)
+            binding.check(folder, info, about)
             if info["points"] - len(info["steps"]) != (infos[-1]["points"] if infos else 0):
                 raise store.Damaged(f"a chunk between steps {infos[-1]['step'] if infos else 0} and {step} is missing")
             infos.append(info)
@@ -134,6 +136,8 @@ def _chunks(folder: Path, verify: bool) -> tuple[list[dict[str, Any]], str, str]
             later = ", ".join(str(s) for s in steps if s >= step)
             known = len(infos) == len(steps) - 1 and "is missing" not in str(error)
             return infos, str(error), "" if known else f"delete the folders {later} in {folder}"
+        except store.Refused as error:
+            return infos, str(error), ""
     return infos, "", ""
 
 

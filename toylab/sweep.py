@@ -17,9 +17,10 @@ import numpy as np
 from toylab import configs as cfg
 from toylab import durable, store, train
 from toylab.base import Config, State
+from toylab.binding import newest, other_runs
 from toylab.group import Interrupted, Progress, run_group
 from toylab.lanes import compiled
-from toylab.manifest import FAILED, SWEEP, Spec, outline
+from toylab.manifest import FAILED, SWEEP, Spec, outline, remedy
 from toylab.manifest import begun as begun_in
 from toylab.manifest import read as read_manifest
 from toylab.plan import Plan, environment
@@ -116,7 +117,7 @@ def begin(
     store.check_name(folder)
     named = groups_in(folder, [cfg.check(config) for config in configs], group_size)
     same_sweep(folder, named)
-    old = outline(folder)
+    old = _outline(folder)
     sizes = {name: len(members) for name, members in named.items()}
     if old.get("groups") != sizes:  # none, or one whose other groups were never begun: what is asked last is the sweep
         for name in set(old.get("groups", {})) - set(named):
@@ -139,12 +140,19 @@ def groups_in(folder: Path, configs: Sequence[Config], group_size: int | None = 
     return groups(configs, _group_size(folder, group_size))
 
 
+def _outline(folder: Path) -> dict[str, Any]:
+    """A sweep's outline; empty where none can be read: what stood in it is asked for again, or seen in the groups."""
+    try:
+        return outline(folder)
+    except store.Damaged:
+        return {}
+
+
 def _group_size(folder: Path, asked: int | None) -> int:
-    if outlined := outline(folder):
+    if outlined := _outline(folder):
         return int(outlined["group_size"])
-    if begun := begun_in(folder):  # its outline was damaged and is deleted
-        return max(len(_configs(path)) for path in begun)
-    return asked or MAX_RUNS
+    begun = max(map(_n_runs, begun_in(folder)), default=0)  # its outline is lost
+    return begun or asked or MAX_RUNS
 
 
 def record_failure(folder: Path, error: Exception) -> str:
@@ -173,25 +181,38 @@ def raise_failures(folder: Path, failures: Mapping[str, str], n_groups: int, com
 
 
 def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:
-    """The groups that `folder` has; Refused, with the fields that differ, if it holds runs other than the asked ones."""
+    """The groups that `folder` has; Refused, with the fields that differ, if it holds runs other than the asked ones.
+    Damaged where neither a group's manifest nor its chunks say which it has."""
     begun = {path.name: path for path in begun_in(folder)}
     for name, path in begun.items():
-        old = _configs(path)
         new = [cfg.canonical(config) for config in named.get(name, next(iter(named.values())))]
-        if old != new or name not in named:
-            pairs = zip(old, new, strict=False)
-            changed = next(
-                (lines for a, b in pairs if (lines := cfg.differences(a, b))), [f"runs: {len(old)} → {len(new)}"]
-            )
-            raise store.Refused(f"{folder} holds runs of another config ({'; '.join(changed)}): choose another --out.")
+        changed = _changed(path, new)
+        if changed or name not in named:
+            said = "; ".join(changed or [f"{name} is none of the asked groups"])
+            raise store.Refused(f"{folder} holds runs of another config ({said}): choose another --out.")
     return list(begun)
 
 
-def _configs(group: Path) -> list[Any]:
+def _changed(group: Path, new: list[Any]) -> list[str]:
+    """In what a group's runs are others than these, by its manifest, or by its chunks where that is lost."""
     try:
-        return list(read_manifest(group)["configs"])
-    except store.Damaged as error:
-        raise store.Damaged(f"{error}. Delete {group}, and its runs are trained anew.") from error
+        old = read_manifest(group)["configs"]
+    except store.Damaged:
+        if remedy(group):
+            raise
+        return other_runs(newest(group), new)
+    if old == new:
+        return []
+    pairs = zip(old, new, strict=False)
+    return next((lines for a, b in pairs if (lines := cfg.differences(a, b))), [f"runs: {len(old)} → {len(new)}"])
+
+
+def _n_runs(group: Path) -> int:
+    """0 where neither its manifest nor its chunks tell."""
+    try:
+        return len(read_manifest(group)["configs"])
+    except store.Damaged:
+        return len(newest(group).get("runs", []))
 
 
 def bytes_needed(configs: Sequence[Config], spec: Spec, group_size: int | None = None) -> int:

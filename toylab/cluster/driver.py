@@ -1,5 +1,6 @@
 """The driver: gives each worker a group, hears of them, tries again what a machine has lost, and says what failed."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -96,7 +97,10 @@ def _look(ray: Any, room: Room, folder: Path, token: str, environment: dict[str,
 
 def _begun_with(folder: Path) -> int | None:
     """The number of cores that the sweep's groups were begun with; None if they differ, or there are none."""
-    found = {store.read_json(path, sealed=True)["environment"].get("cores") for path in folder.glob("*/manifest.json")}
+    found = set()
+    for path in folder.glob("*/manifest.json"):
+        with contextlib.suppress(store.Damaged):  # its worker writes it anew, or tells
+            found.add(store.read_json(path, sealed=True)["environment"].get("cores"))
     return found.pop() if len(found) == 1 else None
 
 

@@ -1,21 +1,7 @@
 """The only code that touches disk: chunks of saved points (Orbax), manifests, locks, tables (parquet), measures (npz).
 Nothing is ever unpickled."""
 
-from toylab.store.chunk import (
-    AROUND,
-    EVERY,
-    NEWEST,
-    SCHEMA,
-    Writer,
-    broken,
-    chunks,
-    clear,
-    has_state,
-    newest_sound_chunk,
-    read_chunk,
-    read_info,
-    write_chunk,
-)
+from toylab.store.chunk import SCHEMA, chunks, has_state, read_chunk, read_info
 from toylab.store.errors import Damaged, InUse, Lost, Refused, StoreError, first_line, newer, size
 from toylab.store.files import (
     NAMES,
@@ -28,6 +14,7 @@ from toylab.store.files import (
 )
 from toylab.store.locks import check_name, is_locked, locked, make_folder, owner
 from toylab.store.tables import Column, Repeated, Stretches, write_table
+from toylab.store.writing import AROUND, EVERY, NEWEST, Writer, broken, clear, newest_sound_chunk, write_chunk
 
 __all__ = [
     "AROUND", "EVERY", "NAMES", "NEWEST", "SCHEMA", "Arrays", "Column", "Damaged", "InUse", "Lost", "Refused", "Repeated",

@@ -50,6 +50,8 @@ def read_json(path: Path, *, sealed: bool = False) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         if is_unread(error):
             raise Unread(f"{path} cannot be read: {first_line(error)}.") from error
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise Damaged(f"{path} is not there") from error
         why = "it is nested too deeply" if isinstance(error, RecursionError) else first_line(error)
         raise Damaged(f"{path} is damaged: {why}") from error
 
