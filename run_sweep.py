@@ -185,14 +185,14 @@ def _stages(job: Any, command: str, crew: Any, tensorboard: bool, dry: bool) -> 
     from toylab import preview, store, sweep
 
     try:
-        if dry or "train" in job.stages:
-            print("\n".join(preview.lines(job)), flush=True)
-        if dry:
-            return 0
-        trained = _train(job, command, crew, tensorboard) if job.configs and "train" in job.stages else {}
-        if crew.is_first:
-            with store.locked(job.folder / "runs") if crew.are_equal and job.configs else contextlib.nullcontext():
-                _rest(job, command, trained)
+        with crew.quiet():
+            if dry or "train" in job.stages:
+                print("\n".join(preview.lines(job)), flush=True)
+            if dry:
+                return 0
+            trained = _train(job, command, crew, tensorboard) if job.configs and "train" in job.stages else {}
+        with store.locked(job.folder / "runs") if crew.are_equal and job.configs else contextlib.nullcontext():
+            _rest(job, command, trained)
     except store.InUse as error:
         print(f"all groups are trained; {error}" if crew.are_equal else error, file=sys.stderr)
         return 0 if crew.are_equal else 2

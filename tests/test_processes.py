@@ -8,8 +8,9 @@ import subprocess
 import pytest
 from test_cluster_faults import SWEEP, groups
 from test_faults import pinned, same, wait_until
+from test_sweep import A
 
-from toylab import processes, store
+from toylab import processes, store, sweep
 from toylab.processes import Place
 
 ALONE = SWEEP + "sweep.run(runs, spec, out, plan=plan, group_size=2)"
@@ -33,6 +34,7 @@ with processes.joined(sys.argv[2]) as place:
 print("left", flush=True)
 """
 )
+SPEC = sweep.Spec(saves=(0, 5))
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 
 
@@ -48,12 +50,17 @@ def as_if_alone(folder, alone):
     return set(found) == set(alone) and all(same(found[name], alone[name]) for name in alone)
 
 
-@pytest.mark.slow
-def test_two_processes_of_jax_distributed_share_the_groups_and_give_the_same_bits(tmp_path, alone):
+def met(folder):
+    """Two processes of jax.distributed, in order."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    both = [pinned("-c", DISTRIBUTED, tmp_path, f"{address},2,{i}", **PIPES) for i in range(2)]
+    return [pinned("-c", DISTRIBUTED, folder, f"{address},2,{i}", **PIPES) for i in range(2)]
+
+
+@pytest.mark.slow
+def test_two_processes_of_jax_distributed_share_the_groups_and_give_the_same_bits(tmp_path, alone):
+    both = met(tmp_path)
     said = [process.communicate(timeout=200) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert as_if_alone(tmp_path, alone)
@@ -71,6 +78,31 @@ def test_a_process_goes_on_with_the_group_of_one_that_was_killed(tmp_path, alone
     said = [process.communicate(timeout=200) for process in (killed, other)]
     assert sorted(process.returncode for process in (killed, other)) == [-signal.SIGKILL, 0], said
     assert as_if_alone(tmp_path, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", [0, 1])
+def test_of_jax_distributed_too_whichever_is_killed(tmp_path, alone, which):
+    both = met(tmp_path)
+    name = sorted(alone)[which]  # each begins with one of its own
+    wait_until(lambda: len(list(tmp_path.glob(f"{name}/*/info"))) >= 2, both[which])
+    os.kill(both[which].pid, signal.SIGKILL)
+    (_, _), (out, err) = (process.communicate(timeout=200) for process in (both[which], both[1 - which]))
+    assert [both[which].returncode, both[1 - which].returncode] == [-signal.SIGKILL, 0], err
+    assert as_if_alone(tmp_path, alone) and out.endswith("left\n") and not err
+
+
+def test_who_joins_while_another_analyzes_says_whom_it_waits_for_and_hears_that_it_shall_stop(tmp_path, monkeypatch):
+    said, asked = [], []
+    monkeypatch.setattr(processes, "POLL_SECONDS", 0.01)
+
+    def report(progress):
+        said.extend(progress.messages)
+        asked.append(True)
+
+    with store.locked(tmp_path), pytest.raises(sweep.Interrupted, match=f"is with process {os.getpid()} on "):
+        processes.run([A], SPEC, tmp_path, place=Place(), report=report, interrupted=lambda: bool(asked))
+    assert said == [f"{tmp_path.name} is with process {os.getpid()} on {os.uname().nodename}: waiting for it."]
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from toylab import cluster, processes, sweep
 
 @dataclass(frozen=True)
 class Company:
-    """Who trains beside this process, and whether it is this one that then analyzes, draws and prints."""
+    """Who trains beside this process."""
 
     train: Callable[..., None]  # as sweep.run
     connected: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
-    is_first: bool = True
-    are_equal: bool = False  # whoever comes first does the rest
+    quiet: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext  # while it trains
+    are_equal: bool = False  # whoever comes first analyzes, draws and prints
 
 
 @contextlib.contextmanager
@@ -31,11 +31,14 @@ def company(cluster_at: str | None, join: int | None, distributed: str | None) -
     elif join is not None:
         yield Company(partial(processes.run, place=processes.place(join)), are_equal=True)
     elif distributed:
-        with processes.joined(distributed) as place, contextlib.ExitStack() as silence:
-            if place.index:
-                silence.enter_context(
-                    contextlib.redirect_stdout(silence.enter_context(open(os.devnull, "w", encoding="utf-8")))
-                )
-            yield Company(partial(processes.run, place=place), is_first=place.index == 0)
+        with processes.joined(distributed) as place:
+            quiet = _silence if place.index else contextlib.nullcontext  # all may print to one terminal
+            yield Company(partial(processes.run, place=place), quiet=quiet, are_equal=True)
     else:
         yield Company(sweep.run)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    with open(os.devnull, "w", encoding="utf-8") as nothing, contextlib.redirect_stdout(nothing):
+        yield

@@ -6,6 +6,7 @@ They need nothing but the sweep's folder: terminals of one machine, the tasks of
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from toylab import durable, store, sweep
 from toylab.base import Config
 
 POLL_SECONDS = 1.0
-OUTLIVED_SECONDS = 7 * 24 * 3600  # for which a process waits for the others to end
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,16 @@ def place(count: int = 0) -> Place:
 @contextlib.contextmanager
 def joined(where: str) -> Iterator[Place]:
     """jax.distributed: as a TPU pod, Slurm or Open MPI tells it ("auto"), or HOST:PORT,N,I: process I of N, the first of
-    which is on HOST. Each trains on its own devices; at the end each waits until the others are done."""
+    which is on HOST. Each trains on its own devices. The processes meet to learn of one another, and part at once: jax
+    would end them all with the first that dies."""
     address = _address(where)
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_shard_autotuning=false"  # each compiles programs of its own
+    heard = signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python hears nothing of it while jax waits for the others
     try:
-        jax.distributed.initialize(**address, shutdown_timeout_seconds=OUTLIVED_SECONDS)
+        jax.distributed.initialize(**address)
+        place = Place(jax.process_index(), jax.process_count())  # the devices learn of one another
+        jax.distributed.shutdown()
     except (RuntimeError, ValueError) as error:
         if where != "auto":
             raise ValueError(
@@ -54,10 +60,10 @@ def joined(where: str) -> Iterator[Place]:
         raise ValueError(
             f"--distributed finds no TPU pod, Slurm or Open MPI around it ({store.first_line(error)}): give HOST:PORT,N,I."
         ) from None
-    try:
-        yield Place(jax.process_index(), jax.process_count())
     finally:
-        jax.distributed.shutdown()
+        signal.signal(signal.SIGINT, heard)
+    store.keep_to_this_process()
+    yield place
 
 
 def _address(where: str) -> dict[str, Any]:
@@ -88,7 +94,8 @@ def run(
 ) -> None:
     """`sweep.run` beside other processes that do the same; returns when every group is trained, whoever did it. Without a
     `group_size`, families are cut so that each process has work."""
-    named = _begun(configs, folder, group_size or _size(len(configs), place.count), command)
+    size = group_size or _size(len(configs), place.count)
+    named = _begun(configs, folder, size, command, report, interrupted)
     before = {name: _failure(folder / name) for name in named}
     mine = list(named)[place.index :: place.count]
     waiting = mine + [name for name in named if name not in mine]
@@ -97,6 +104,8 @@ def run(
     while waiting:
         held = []
         for name in waiting:
+            if interrupted():
+                raise sweep.Interrupted("this process has nothing in hand")
             if name not in mine and finished(folder / name, spec):
                 continue
             if (failed := _failure(folder / name)) and failed != before[name]:
@@ -115,8 +124,6 @@ def run(
                 failures[name] = sweep.record_failure(folder / name, error)
         if len(held) == len(waiting):
             _wait(held, folder, spec, named, told, report)
-        if held and interrupted():
-            raise sweep.Interrupted("this process has nothing in hand; others still train")
         waiting, mine = held, []
     sweep.raise_failures(folder, failures, len(named), command)
 
@@ -135,12 +142,26 @@ def _size(n_configs: int, count: int) -> int:
     return max(1, min(sweep.MAX_RUNS, -(-n_configs // count)))
 
 
-def _begun(configs: Sequence[Config], folder: Path, group_size: int, command: str) -> dict[str, list[Config]]:
-    """`sweep.begin`, by one process at a time: the first cuts the groups, the others take them over."""
+def _begun(
+    configs: Sequence[Config],
+    folder: Path,
+    group_size: int,
+    command: str,
+    report: Callable[[sweep.Progress], None],
+    interrupted: Callable[[], bool],
+) -> dict[str, list[Config]]:
+    """`sweep.begin`, by one process at a time: the first cuts the groups, the others take them over. Where one analyzes,
+    they wait until it has done so."""
     durable.make(folder)
+    told, since = False, time.monotonic()
     while True:
         with contextlib.suppress(store.InUse), store.locked(folder):
             return sweep.begin(configs, folder, group_size, command)
+        if interrupted():
+            raise sweep.Interrupted(f"{folder} is with {store.owner(folder)}, and this process has begun nothing")
+        if time.monotonic() - since > POLL_SECONDS and not told:
+            told = True
+            report(_waits(folder, 1, 1))
         time.sleep(POLL_SECONDS / 10)
 
 
@@ -164,7 +185,11 @@ def _wait(
     """A moment, until another process may have finished its group or died; says once of each who has it."""
     for name in set(held) - told:
         told.add(name)
-        message = f"{name} is with {store.owner(folder / name)}: waiting for it."
-        ended = np.ones(len(named[name]), bool)  # for this process: no news of its own
-        report(sweep.Progress(name, 0, int(spec.saves[-1]), {}, ended, messages=(message,)))
+        report(_waits(folder / name, len(named[name]), int(spec.saves[-1])))
     time.sleep(POLL_SECONDS)
+
+
+def _waits(folder: Path, n_runs: int, last: int) -> sweep.Progress:
+    """Who has a folder that is waited for; for this process there is no other news of it."""
+    message = f"{folder.name} is with {store.owner(folder)}: waiting for it."
+    return sweep.Progress(folder.name, 0, last, {}, np.ones(n_runs, bool), messages=(message,))

@@ -16,14 +16,14 @@ def _orbax() -> Any:
 
     logging.getLogger("absl").setLevel(logging.ERROR)
     if jax.distributed.is_initialized():
-        _keep_to_this_process()
+        keep_to_this_process()
     return ocp
 
 
 @cache
-def _keep_to_this_process() -> None:
-    """Under jax.distributed Orbax waits for all processes at every save, and process 0 alone writes numpy arrays. Each
-    process has groups of its own: Orbax is made to see one. No option of its own goes that far."""
+def keep_to_this_process() -> None:
+    """Where jax knows of several processes Orbax waits for all of them at every save, and process 0 alone writes numpy
+    arrays. Each process has groups of its own: Orbax is made to see one. No option of its own goes that far."""
     from orbax.checkpoint._src.multihost import multihost
 
     multihost.process_index = lambda: 0
