@@ -19,6 +19,17 @@ settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")
+def float16() -> None:
+    """For what computes in float16, which XLA cannot on processors before 2012 (without F16C)."""
+    import jax
+
+    try:
+        jax.numpy.ones(1).astype("float16")
+    except jax.errors.JaxRuntimeError:
+        pytest.skip("XLA has no float16 on this processor")
+
+
+@pytest.fixture(scope="session")
 def reference() -> Path:
     """The folder with weights and published numbers to test against; never copied into the repository."""
     beside = Path(__file__).resolve().parent.parent.parent / "shared" / "reference"

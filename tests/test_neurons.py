@@ -30,6 +30,7 @@ def test_the_canonical_scale_computes_the_same_and_its_largest_weight_is_1():
     np.testing.assert_allclose(np.abs(canonical[0]).max(0), [1, 1, 1, 0, 1, 1, 1], atol=1e-12)
 
 
+@pytest.mark.usefixtures("float16")
 def test_the_absolute_value_has_two_neurons_a_feature():
     scale = RNG.uniform(0.1, 10, 6)
     found = neurons.census({"W_in": jnp.array(ABSOLUTE_IN * scale), "W_out": jnp.array(ABSOLUTE_OUT / scale)}, None)
@@ -38,6 +39,7 @@ def test_the_absolute_value_has_two_neurons_a_feature():
     assert found["alive"].all() and found["polysemantic"] == 0 and not found["motif"].any()
 
 
+@pytest.mark.usefixtures("float16")
 def test_a_neuron_without_weights_is_dead_and_not_counted():
     W = jnp.array([[1.0, 0.0, 1.0], [0.0, 0.0, 0.9], [0.0, 0.0, 0.0]])
     for found in (neurons.census({"W_in": W, "W_out": W}, None), neurons.tied_census({"W": W}, None)):

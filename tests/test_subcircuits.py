@@ -80,7 +80,8 @@ def test_the_wire_is_one_of_patterns_not_of_values(sequences):
 def test_the_toy_is_the_published_run(reference):
     published = np.load(reference / "attention" / "singh_toy_rank1.npz")
     true, initial = subcircuits.rank_one_recipe(1)
-    np.testing.assert_array_equal(true, [published[f"true_{name}"] for name in "abc"])
+    drawn = np.array([published[f"true_{name}"] for name in "abc"])
+    np.testing.assert_allclose(true, drawn, rtol=1e-6)  # the same bits of chance, by another processor's erf⁻¹
     for name, step in PUBLISHED.items():
         losses = np.asarray(subcircuits.rank_one_losses(true, initial, jnp.array(subcircuits.CLAMPS[name])))
         np.testing.assert_allclose(losses, published[f"clamp_{name}"], atol=1e-5)
