@@ -2,7 +2,8 @@
 
 LAPACK's float32, which jax has on CPU, is off for entries below 1e-12 or above 1e12, and on TPU jax has no such
 decomposition. So matrices are divided by a power of two, and elsewhere than on CPU the shifted QR algorithm runs here
-(Golub and Van Loan, Matrix Computations, 7.4 to 7.5), in complex numbers and without a matrix product, which a device may round.
+(Golub and Van Loan, Matrix Computations, 7.4 to 7.5), in complex numbers and without a matrix
+product, which a device may round.
 """
 
 import jax
