@@ -229,7 +229,7 @@ def _train(job: Any, command: str, crew: Any, tensorboard: bool) -> dict[str, An
     parts, specs = lab.parts(job.page), job.specs()
     runs = job.folder / "runs"
     needed = sum(sweep.bytes_needed(members, specs[name], job.group) for name, members in job.configs.items())
-    trained = {}
+    trained, recorded = {}, stages.recorded(job.folder)
     with crew.connected():
         store.make_folder(runs, 0 if runs.is_dir() else needed)
         for name, members in job.configs.items():
@@ -252,7 +252,7 @@ def _train(job: Any, command: str, crew: Any, tensorboard: bool) -> dict[str, An
                 )
             if shown.interrupted():  # asked while the last points were trained
                 raise sweep.Interrupted(f"{runs / name} is trained to its end")
-            if shown.trained or name not in stages.recorded(job.folder):  # what was finished keeps how it was made
+            if shown.trained or name not in recorded:  # what was finished keeps how it was made
                 trained[name] = members
     return trained
 

@@ -1,5 +1,6 @@
 """What a worker is told and tells, and how groups are fitted to machines; no Ray runs here."""
 
+import json
 import os
 from dataclasses import replace
 
@@ -147,6 +148,33 @@ def test_what_a_killed_worker_left_unended_and_what_one_taken_for_dead_says_is_p
     said(new, 15)
     assert [progress.steps for progress in heard] == [(0, 5, 10), (0, 5), (0, 5, 10, 15)]
     assert np.array_equal(heard[-1].measures["loss"], [[0, 5, 10, 15]] * 2)
+
+
+SAID = {
+    "attempt": "a",
+    "first": True,
+    "step": 5,
+    "last": 30,
+    "measures": {"loss": [[1.0], [2.0]]},
+    "ended": [False] * 2,
+}
+SAID |= {"messages": [], "runs": ["a", "b"], "steps": [5], "committed": None, "diverged": [None, None]}
+WRONG = [
+    *({**SAID, name: wrong} for name in SAID for wrong in ({"x": 1}, "x", 1.5, [[]]) if name not in ("attempt",)),
+    *({**SAID, "measures": {"loss": rows}} for rows in ([[1.0]], [[1.0, 2.0], [1.0]], [["x"], ["y"]], 3.0, None)),
+    *({key: value for key, value in SAID.items() if key != name} for name in SAID),
+    *([], 3, None, "text", {}),
+]
+
+
+def test_lines_that_are_no_message_are_passed_over(task):
+    heard = []
+    listener = orders.Heard(task.folder, task.name, task.configs, SPEC, heard.append)
+    lines = [*map(json.dumps, WRONG), "[" * 100_000, "\0" * 8, "{", json.dumps(SAID), json.dumps({**SAID, "first": 0})]
+    listener.path.write_text("\n".join(lines) + "\n")
+    listener.tell()
+    assert [progress.step for progress in heard if progress.steps == (5,) and progress.runs == ("a", "b")][-1] == 5
+    assert all(isinstance(progress.step, int) and progress.measures["loss"].shape == (2, 1) for progress in heard)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be kept to here")

@@ -1,12 +1,13 @@
 """A sweep's status is told from its folders alone, and asking changes nothing and disturbs nobody."""
 
+import os
 import shutil
 
 import pytest
 from written import names, outline, seeds, write_group
 
 import run_sweep
-from toylab import store
+from toylab import store, told
 from toylab.status import status, written
 
 STEPS = [[0, 10], [20, 40], [80]]
@@ -113,6 +114,55 @@ def test_the_exit_status_tells_whether_all_is_finished(sweep, tmp_path, capsys):
     assert run_sweep.main(["status", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith(f"{tmp_path} holds no runs: give one of {tmp_path / 'done'}")
     assert run_sweep.main(["status", str(tmp_path / "nowhere")]) == 2
+
+
+WRONG = [
+    "",
+    "\0" * 64,
+    "[]",
+    "3",
+    "null",
+    "{",
+    "[" * 100_000,
+    '{"error": 1, "since": [], "pid": {}, "command": []}',
+    "{}",
+]
+
+
+@pytest.mark.parametrize("name", ["failed.json", "owner.json", "a FIFO", "a folder"])
+@pytest.mark.parametrize("content", WRONG)
+def test_small_files_that_say_nothing_stand_in_the_way_of_nothing(sweep, name, content):
+    """A power cut leaves them empty, or any bytes."""
+    group = sorted(sweep.glob("002-*"))[0]
+    for file in ("failed.json", "owner.json") if name.startswith("a ") else (name,):
+        if name == "a FIFO":
+            os.mkfifo(group / file)
+        elif name == "a folder":
+            (group / file).mkdir()
+        else:
+            (group / file).write_text(content)
+    (sweep.parent / "manifest.json").write_text(content)
+    sheet = status(sweep.parent)
+    (one,) = [one for one in sheet.groups if one.group == group.name]
+    if name == "owner.json":
+        assert (one.state, one.detail) == ("stopped", "last held by another process")
+    else:
+        assert one.state == "failed" and "failed.json is damaged" in one.detail
+    assert [one.state for one in sheet.groups].count("finished") == 2 and len(written(sheet).splitlines()) <= 10
+
+
+def test_what_a_failure_says_is_told_in_a_line(sweep):
+    group = sorted(sweep.glob("003-*"))[0]
+    store.write_json(group / "failed.json", {"error": "ValueError: \x1b[2Jtoo wide\nby 7 " + "x" * 1000})
+    (one,) = [one for one in status(sweep).groups if one.group == group.name]
+    assert one.detail == "ValueError: �[2Jtoo wide"
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"parts": []}', '{"parts": {"one": 3}}', '{"command": 3}'])
+def test_a_pages_manifest_that_is_none_is_told_with_what_to_do(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(store.Damaged, match=r"manifest\.json is damaged: .*\. Put it back from a copy or delete it"):
+        told.page(tmp_path)
 
 
 def test_names_of_groups_that_are_there_twice_or_not_named_are_told_once(sweep):

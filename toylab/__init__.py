@@ -11,7 +11,7 @@ cayley      the tables of finite groups
 importers   weights from elsewhere, by named layouts → (net, params)
 sweep       configs → groups → store · group  one group to completion · lanes  how runs share the devices
 plan        a group's width, beats and chunks, measured once · manifest  what it is, written down · history  what it saved
-records     a sweep read back: source  its groups · selection  by columns · table  in one table · status  how far it is
+records     a sweep read back: source  its groups · selection  by columns · table  in one table · status  how far it is · told  what small files tell
 cluster     the same groups on many machines, by Ray · processes  by processes that share a folder, jax.distributed
 company     which of these trains beside this process · watch  display, signals, log · events  TensorBoard
 shapes      array functions that refuse, in a sentence, what does not fit · annotations  what they say, read

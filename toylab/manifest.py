@@ -71,6 +71,8 @@ def _nonsense(manifest: Mapping[str, Any]) -> str:
     ):
         return "its saves are no ascending step numbers"
     widths = {"lane", "beat", "chunk"}
+    if not isinstance(manifest.get("environment", {}), dict):
+        return "its environment is none"
     if not isinstance(plan, dict) or not widths <= set(plan) <= {*widths, "shards"}:
         return "its plan is none"
     return "" if all(type(n) is int and n > 0 for n in plan.values()) else "its plan is none"

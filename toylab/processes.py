@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from toylab import durable, store, sweep
+from toylab import binding, durable, manifest, store, sweep, told
 from toylab.base import Config
 
 POLL_SECONDS = 1.0
@@ -100,7 +100,7 @@ def run(
     mine = list(named)[place.index :: place.count]
     waiting = mine + [name for name in named if name not in mine]
     failures: dict[str, str] = {}
-    told: set[str] = set()
+    said: set[str] = set()
     while waiting:
         held = []
         for name in waiting:
@@ -115,7 +115,7 @@ def run(
                 sweep.run_group(
                     named[name], spec, folder / name, plan=plan, lane=lane, report=report, interrupted=interrupted
                 )
-                (folder / name / sweep.FAILED).unlink(missing_ok=True)
+                told.forget_failure(folder / name)
             except (store.InUse, store.Lost):
                 held.append(name)
             except (store.StoreError, sweep.Interrupted):
@@ -123,7 +123,7 @@ def run(
             except Exception as error:
                 failures[name] = sweep.record_failure(folder / name, error)
         if len(held) == len(waiting):
-            _wait(held, folder, spec, named, told, report)
+            _wait(held, folder, spec, named, said, report)
         waiting, mine = held, []
     sweep.raise_failures(folder, failures, len(named), command)
 
@@ -131,10 +131,11 @@ def run(
 def finished(folder: Path, spec: sweep.Spec) -> bool:
     """Whether a group has all its points, by what its newest chunk says of itself."""
     try:
-        saves = store.read_json(folder / "manifest.json", sealed=True)["saves"]
-        info = store.read_info(folder, store.chunks(folder)[-1])
+        about, info = manifest.read(folder), store.read_info(folder, store.chunks(folder)[-1])
+        binding.check(folder, info, about)
     except (store.Damaged, IndexError):
         return False
+    saves = about["saves"]
     return all(info["ended"]) or (info["points"] == len(saves) and saves[-1] >= spec.saves[-1])
 
 
@@ -153,24 +154,23 @@ def _begun(
     """`sweep.begin`, by one process at a time: the first cuts the groups, the others take them over. Where one analyzes,
     they wait until it has done so."""
     durable.make(folder)
-    told, since = False, time.monotonic()
+    said, since = False, time.monotonic()
     while True:
         with contextlib.suppress(store.InUse), store.locked(folder):
             return sweep.begin(configs, folder, group_size, command)
         if interrupted():
             raise sweep.Interrupted(f"{folder} is with {store.owner(folder)}, and this process has begun nothing")
-        if time.monotonic() - since > POLL_SECONDS and not told:
-            told = True
+        if time.monotonic() - since > POLL_SECONDS and not said:
+            said = True
             report(_waits(folder, 1, 1))
         time.sleep(POLL_SECONDS / 10)
 
 
 def _failure(folder: Path) -> tuple[int, str] | None:
     """When and how a group's last try failed."""
-    path = folder / sweep.FAILED
     try:
-        return path.stat().st_mtime_ns, store.read_json(path)["error"]
-    except (OSError, store.StoreError):
+        return (folder / sweep.FAILED).lstat().st_mtime_ns, told.failure(folder)
+    except OSError:
         return None
 
 
@@ -179,12 +179,12 @@ def _wait(
     folder: Path,
     spec: sweep.Spec,
     named: dict[str, list[Config]],
-    told: set[str],
+    said: set[str],
     report: Callable[[sweep.Progress], None],
 ) -> None:
     """A moment, until another process may have finished its group or died; says once of each who has it."""
-    for name in set(held) - told:
-        told.add(name)
+    for name in set(held) - said:
+        said.add(name)
         report(_waits(folder / name, len(named[name]), int(spec.saves[-1])))
     time.sleep(POLL_SECONDS)
 

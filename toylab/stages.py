@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from toylab import configs as cfg
-from toylab import lab, store, sweep
+from toylab import lab, store, sweep, told
 from toylab.analysis import analyze as analyze_over_runs
 from toylab.analysis import together
 from toylab.base import Analyzer, Config, Run
@@ -49,7 +49,7 @@ def write_manifest(
     of several parts one a part; `config` is the first run's, `runs` tells in what each run differs from it. The record of
     imported networks has the digest of each file, and no more of where it lies."""
     path = folder / "manifest.json"
-    before = store.read_json(path) if path.exists() else {}
+    before = told.page(folder)
     made = {"scale": scale, "command": command, "commit": commit}
     records = {part: {**made, **_of_runs(folder / "runs" / part, members)} for part, members in configs.items()}
     for part, files in (imported or {}).items():
@@ -90,8 +90,7 @@ def _of_files(files: Mapping[str, Path]) -> dict[str, Any]:
 
 def recorded(folder: Path) -> set[str]:
     """The parts whose making manifest.json tells ("" for a page that is a single part)."""
-    path = folder / "manifest.json"
-    manifest = store.read_json(path) if path.exists() else {}
+    manifest = told.page(folder)
     return set(manifest.get("parts", [""] if manifest else []))
 
 

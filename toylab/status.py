@@ -1,12 +1,13 @@
 """How far a sweep on disk is, what stands in its way, and what to type. Nothing is written or locked, so it can be asked
 while training goes on."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toylab import binding, manifest, store
+from toylab import binding, manifest, store, told
 
 STATES = ("finished", "going", "stopped", "failed", "damaged", "not begun")
 
@@ -67,7 +68,7 @@ def standing(folder: Path, part: str, n_runs: int | None, verify: bool = False) 
     known: dict[str, Any] = {"part": part, "group": folder.name, "runs": n_runs or 0}
     if not (folder / "manifest.json").exists() and not store.chunks(folder):
         if held:
-            return Standing(**known, state="going", detail=_holder(folder))
+            return Standing(**known, state="going", detail=store.owner(folder, since=True))
         state, detail = _stopped(folder, "not begun")
         return Standing(**known, state=state, detail=detail)
     try:
@@ -88,7 +89,7 @@ def standing(folder: Path, part: str, n_runs: int | None, verify: bool = False) 
     if info and (info["points"] >= len(about["saves"]) or all(info["ended"])):
         return Standing(**known, state="finished")
     if held:
-        return Standing(**known, state="going", detail=_holder(folder))
+        return Standing(**known, state="going", detail=store.owner(folder, since=True))
     state, detail = _stopped(folder, "stopped")
     return Standing(**known, state=state, detail=detail)
 
@@ -143,26 +144,19 @@ def _chunks(folder: Path, about: dict[str, Any], verify: bool) -> tuple[list[dic
 
 def _stopped(folder: Path, otherwise: str) -> tuple[str, str]:
     """Nobody holds the group: whether its last try failed, and who tried."""
-    if (folder / manifest.FAILED).exists():
-        return "failed", store.read_json(folder / manifest.FAILED).get("error", "")
+    if failed := told.failure(folder):
+        return "failed", failed
     known = (folder / "owner.json").exists()
-    return otherwise, f"last held by {_holder(folder)}" if known else ""
-
-
-def _holder(folder: Path) -> str:
-    try:
-        since = store.read_json(folder / "owner.json")["since"]
-    except (store.StoreError, KeyError):
-        return store.owner(folder)
-    return f"{store.owner(folder)} since {since}"
+    return otherwise, f"last held by {store.owner(folder, since=True)}" if known else ""
 
 
 def _command(sweep: Path, part: str, page: Path) -> str:
     """What was typed: as sweep.json has it; else as the page's manifest has; else the page itself."""
     record = manifest.outline(sweep)
-    if not record.get("command") and (page / "manifest.json").exists():
-        record = store.read_json(page / "manifest.json")
-        record = record.get("parts", {}).get(part, record)
+    if not record.get("command"):
+        with contextlib.suppress(store.StoreError):  # which stands in the way of nothing here
+            found = told.page(page)
+            record = found.get("parts", {}).get(part, found)
     return record.get("command") or f"python run_sweep.py {page.name} --out {page.parent}"
 
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from toylab import configs as cfg
-from toylab import durable, store, train
+from toylab import durable, store, told, train
 from toylab.base import Config, State
 from toylab.binding import newest, other_runs
 from toylab.group import Interrupted, Progress, run_group
@@ -104,7 +104,7 @@ def run(
         except Exception as error:
             failures[name] = record_failure(folder / name, error)
         else:
-            (folder / name / FAILED).unlink(missing_ok=True)
+            told.forget_failure(folder / name)
             widths[alike] = read_manifest(folder / name)["plan"]["lane"]
     raise_failures(folder, failures, len(named), command)
 

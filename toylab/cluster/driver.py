@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from toylab import store, sweep
+from toylab import manifest, store, sweep
 from toylab.base import Config
 from toylab.cluster import worker
 from toylab.cluster.connection import connected
@@ -100,7 +100,7 @@ def _begun_with(folder: Path) -> int | None:
     found = set()
     for path in folder.glob("*/manifest.json"):
         with contextlib.suppress(store.Damaged):  # its worker writes it anew, or tells
-            found.add(store.read_json(path, sealed=True)["environment"].get("cores"))
+            found.add(manifest.read(path.parent)["environment"].get("cores"))
     return found.pop() if len(found) == 1 else None
 
 

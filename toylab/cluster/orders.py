@@ -22,6 +22,15 @@ from toylab.base import Config
 ROOM, ORDERS, START, STOP = "cluster", "orders", "start.npz", "stop"
 OWNER, LOCK = "owner.json", "lock"  # of store.locked
 SAY_SECONDS, ASK_SECONDS = 2.0, 0.5
+SAID = {
+    "attempt": str,
+    "first": bool,
+    "step": int,
+    "last": int,
+    "committed": int | None,
+    "measures": dict,
+    **dict.fromkeys(("ended", "messages", "runs", "steps", "diverged"), list),
+}
 
 
 @contextlib.contextmanager
@@ -149,22 +158,18 @@ class Heard:
         whole = lines.rfind(b"\n") + 1
         self.read += whole
         for line in lines[:whole].splitlines():
-            with contextlib.suppress(ValueError):  # the broken line of a worker that was killed
-                self._hear(json.loads(line))
+            if (said := _message(line, self.latest)) and (said["first"] or said["attempt"] == self.attempt):
+                self._hear(said)  # else of a worker that was taken for dead
 
     def _hear(self, said: dict[str, Any]) -> None:
         before = {} if said["first"] else self.latest.measures
-        if said["first"]:
-            self.attempt = said["attempt"]
-        elif said["attempt"] != self.attempt:
-            return  # of a worker that was taken for dead
-        new = {name: np.array(rows) for name, rows in said["measures"].items()}
+        self.attempt, new = said["attempt"], said["measures"]
         self.latest = sweep.Progress(
             group=self.latest.group,
             step=said["step"],
             last=said["last"],
             measures={name: np.concatenate([before[name], rows], 1) if before else rows for name, rows in new.items()},
-            ended=np.array(said["ended"]),
+            ended=np.array(said["ended"], bool),
             runs=tuple(said["runs"]),
             steps=(*(self.latest.steps if before else ()), *said["steps"]),
             committed=said["committed"],
@@ -175,3 +180,19 @@ class Heard:
     def say(self, message: str) -> None:
         """A message of the driver's own."""
         self.report(replace(self.latest, messages=(message,)))
+
+
+def _message(line: bytes, latest: sweep.Progress) -> dict[str, Any] | None:
+    """What a worker said, its measures as arrays; None of a line that is none: of a worker that was killed, say."""
+    try:
+        said = json.loads(line)
+        if not isinstance(said, dict) or not all(isinstance(said[name], kind) for name, kind in SAID.items()):
+            return None
+        shape = len(latest.ended), len(said["steps"])
+        measures = {name: np.array(rows) for name, rows in said["measures"].items()}
+    except (ValueError, KeyError, RecursionError):
+        return None
+    fit = all(rows.shape[:2] == shape and rows.dtype.kind in "biuf" for rows in measures.values())
+    goes_on = said["first"] or not latest.measures or set(measures) == set(latest.measures)
+    is_whole = fit and goes_on and len(said["ended"]) == shape[0] and len(said["diverged"]) in (0, shape[0])
+    return {**said, "measures": measures} if is_whole else None

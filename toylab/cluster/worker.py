@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 import jax
 import numpy as np
 
-from toylab import store, sweep
+from toylab import store, sweep, told
 from toylab.base import Config
 from toylab.cluster.orders import ROOM, START, Asked, Said, has_orders
 
@@ -75,7 +75,7 @@ def _trained(task: Task) -> Outcome:
             sweep.run_group(
                 task.configs, spec, place, plan=task.plan, lane=task.lane, report=said, interrupted=asked.to_stop
             )
-            (place / sweep.FAILED).unlink(missing_ok=True)
+            told.forget_failure(place)
             return Outcome("finished")
         except store.InUse:
             if asked.to_stop():

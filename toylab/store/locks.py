@@ -64,13 +64,20 @@ def _taken(file: IO[bytes]) -> bool:
     return False
 
 
-def owner(folder: Path) -> str:
+def owner(folder: Path, since: bool = False) -> str:
     """Who holds a folder, or held it last, in words."""
     try:
         found = read_json(folder / OWNER)
-        return f"process {found['pid']} on {found['host']}"
-    except (StoreError, KeyError):
+    except StoreError:
         return "another process"
+    pid, host, at = (found.get(name) for name in ("pid", "host", "since"))
+    if type(pid) is not int or not _is_word(host):
+        return "another process"
+    return f"process {pid} on {host}" + (f" since {at}" if since and _is_word(at) else "")
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) < 256
 
 
 def is_locked(folder: Path) -> bool:
