@@ -15,9 +15,43 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 PAGES = Path(__file__).parent / "experiments"
+
+
+class Parser(argparse.ArgumentParser):
+    """Options by their whole names. What is wrong is one sentence, and exit status 2."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{**options, "allow_abbrev": False})
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options, rest = self.parse_known_args(args, namespace)
+        if rest:
+            name = rest[0].partition("=")[0]
+            if not name.startswith("-"):
+                self.error(f"{name!r} is one word too many")
+            known = [option for action in self._actions for option in action.option_strings]
+            near = difflib.get_close_matches(name, known, 1, cutoff=0.7)
+            self.error(f"{name} is no option: {f'did you mean {near[0]}?' if near else '--help lists them.'}")
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        said = message.removeprefix("argument ")
+        print(said if said.endswith(("?", ".")) else f"{said}.", file=sys.stderr)
+        sys.exit(2)
+
+
+class Once(argparse.Action):
+    """An option with one value: given again it would silently replace the first."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        given = vars(namespace).setdefault("given", set())
+        if self.dest in given:
+            parser.error(f"{option_string} is given twice: give it once.")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +63,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if arguments and arguments[0] in COMMANDS:
             return COMMANDS[arguments[0]](arguments[1:])
-        return _sweep(_parser().parse_args(arguments), command, asked=bool(arguments))
+        parser = _parser()
+        options = parser.parse_args(arguments)
+        if options.list and len(arguments) > 1:
+            parser.error("--list stands alone")
+        return _sweep(options, command, asked=bool(arguments))
     except OSError as error:  # of what is written or made beside the store
         print(error, file=sys.stderr)
         return 1
@@ -46,6 +84,7 @@ def _sweep(options: argparse.Namespace, command: str, asked: bool) -> int:
 
     with contextlib.ExitStack() as stack:
         try:
+            _check_heeded(options)
             if options.tensorboard:
                 events.check()
             crew = stack.enter_context(company.company(options.cluster, options.join, options.distributed))
@@ -59,7 +98,8 @@ def _sweep(options: argparse.Namespace, command: str, asked: bool) -> int:
 def _parser() -> argparse.ArgumentParser:
     description = (__doc__ or "").split("\n\n")[0]
     form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("run_sweep.py", description=description, epilog=_listing(), formatter_class=form)
+    parser = Parser("run_sweep.py", description=description, epilog=_listing(), formatter_class=form)
+    parser.register("action", None, Once)  # of every option that says no other
     add = parser.add_argument
     add("experiment", nargs="?", help="a page of experiments/")
     add("--list", action="store_true", help="the experiments and what they show")
@@ -87,7 +127,17 @@ def _parser() -> argparse.ArgumentParser:
         choices=("smoke", "cpu", "paper"),
         help="default: cpu, or paper where there is an accelerator",
     )
-    add("--steps", type=int, metavar="N", help="train to step N at most, and save a point there")
+    add(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="train to step N, before or beyond the page's own end, and save a point there",
+    )
+    add(
+        "--saves",
+        metavar="N|STEPS",
+        help="save N points, at first in constant ratio and then evenly, or those at the steps 0,100,1000 (0:1000:lin11)",
+    )
     add("--part", action="extend", default=[], nargs="+", help="only these parts of a page that has several")
     add("--stage", choices=("train", "analyze", "draw"), help="only this stage (default: all three)")
     add("--out", type=_path, help="default: results at paper scale, results/<scale> at the others")
@@ -102,12 +152,18 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--from",
         dest="start",
+        type=_text,
         metavar="RUN@STEP",
         help="start from the params of a run at a saved step; "
         "RUN is its name in this sweep's folder, or FOLDER/NAME for another's (results/cpu/grokking/1a2b@8000)",
     )
     add = parser.add_mutually_exclusive_group().add_argument
-    add("--cluster", metavar="WHERE", help="train with Ray: local (this machine), auto (RAY_ADDRESS) or HOST:PORT")
+    add(
+        "--cluster",
+        type=_text,
+        metavar="WHERE",
+        help="train with Ray: local (this machine), auto (RAY_ADDRESS) or HOST:PORT",
+    )
     add(
         "--join",
         nargs="?",
@@ -119,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--distributed",
         nargs="?",
+        type=_text,
         const="auto",
         metavar="HOST:PORT,N,I",
         help="one of N processes of jax.distributed; without a value as a TPU pod, Slurm or Open MPI says",
@@ -126,8 +183,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser  # fmt: skip
 
 
+def _text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
 def _path(text: str) -> Path:
-    return Path(os.path.expanduser(text))  # a shell leaves the ~ of --out=~/x
+    return Path(os.path.expanduser(_text(text)))  # a shell leaves the ~ of --out=~/x
+
+
+OF_TRAINING = {
+    "steps": "--steps",
+    "saves": "--saves",
+    "start": "--from",
+    "tensorboard": "--tensorboard",
+    "cluster": "--cluster",
+    "dry_run": "--dry-run",
+}
+
+
+def _check_heeded(options: argparse.Namespace) -> None:
+    """ValueError for an option that the one stage asked for would not heed."""
+    if options.stage not in (None, "train"):
+        for name, option in OF_TRAINING.items():
+            if getattr(options, name) not in (None, False):
+                raise ValueError(f"{option} is for training: leave it out with --stage {options.stage}.")
 
 
 def _listing() -> str:
@@ -176,6 +257,7 @@ def _job(options: argparse.Namespace) -> Any:
         lane=options.lane,
         group=options.group,
         steps=options.steps,
+        saves=options.saves,
         start=options.start,
     )
 
@@ -187,7 +269,9 @@ def _stages(job: Any, command: str, crew: Any, tensorboard: bool, dry: bool) -> 
     try:
         with crew.quiet():
             if dry or "train" in job.stages:
-                print("\n".join(preview.lines(job)), flush=True)
+                print("\n".join(preview.lines(job, dry)), flush=True)
+            elif job.lane or job.group:
+                preview.compare(job)
             if dry:
                 return 0
             trained = _train(job, command, crew, tensorboard) if job.configs and "train" in job.stages else {}
@@ -219,19 +303,21 @@ def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
         print(f"analyzed in {time.perf_counter() - started:.0f} s: {job.folder / 'measures.npz'}, claims.json")
         print_claims(claims)
     if "draw" in job.stages:
-        print("drawn: " + ", ".join(str(path) for path in stages.draw(job.page, job.folder)))
+        if job.named and "analyze" not in job.stages:
+            stages.check_measured(job.folder, job.configs, job.named)
+        drawn = stages.draw(job.page, job.folder, job.parts)
+        print("drawn: " + ", ".join(str(path) for path in drawn))
 
 
 def _train(job: Any, command: str, crew: Any, tensorboard: bool) -> dict[str, Any]:
     """Trains every part; those that were not finished before, with their configs."""
-    from toylab import events, lab, stages, store, sweep, watch
+    from toylab import events, lab, preview, stages, store, sweep, watch
 
     parts, specs = lab.parts(job.page), job.specs()
     runs = job.folder / "runs"
-    needed = sum(sweep.bytes_needed(members, specs[name], job.group) for name, members in job.configs.items())
     trained, recorded = {}, stages.recorded(job.folder)
     with crew.connected():
-        store.make_folder(runs, 0 if runs.is_dir() else needed)
+        store.make_folder(runs, 0 if runs.is_dir() else preview.bytes_needed(job))
         for name, members in job.configs.items():
             if name:
                 print(f"part {name}: {len(members)} runs", flush=True)
@@ -259,9 +345,7 @@ def _train(job: Any, command: str, crew: Any, tensorboard: bool) -> dict[str, An
 
 def _status(arguments: list[str]) -> int:
     """`run_sweep.py status results/x`: 0 where every group is finished, 3 where not, 2 where there is no sweep."""
-    parser = argparse.ArgumentParser(
-        "run_sweep.py status", description="How far a sweep is, and what to type to go on."
-    )
+    parser = Parser("run_sweep.py status", description="How far a sweep is, and what to type to go on.")
     parser.add_argument("folder", type=_path, help="a page's folder, as results/grokking")
     parser.add_argument("--verify", action="store_true", help="read every byte of the chunks that nobody is writing")
     options = parser.parse_args(arguments)

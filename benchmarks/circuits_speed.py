@@ -143,7 +143,7 @@ def report(result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--rounds", type=int, default=5, help="timings of each contestant (default 5)")
     parser.add_argument("--points", type=int, default=400, help="points of the trajectory (default 400)")
     parser.add_argument("--no-torch", action="store_true", help="toylab only")

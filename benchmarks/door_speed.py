@@ -78,7 +78,7 @@ def programs(fn: Any, args: tuple[Any, ...]) -> tuple[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

@@ -150,7 +150,7 @@ def report(found: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--steps", type=int, default=2000, help="how far to train for the cost of saving (2000)")
     parser.add_argument("--json", type=Path, help="also write the numbers there")
     parser.add_argument("--job", help=argparse.SUPPRESS)

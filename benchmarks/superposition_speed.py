@@ -182,7 +182,7 @@ def report(result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument(
         "--windows", type=int, default=5, help=f"windows of {WINDOW} steps for each contestant (default 5)"
     )

@@ -186,7 +186,7 @@ def report(result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--processes", type=int, default=8, help="single-run processes that are timed (default 8)")
     parser.add_argument("--no-ray", action="store_true", help="without the workers of Ray")
     parser.add_argument("--json", type=Path, help="also write the numbers there")

@@ -159,7 +159,7 @@ def report_lanes(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--steps", type=int, default=100, help="timed steps of each contestant (default 100)")
     parser.add_argument("--no-torch", action="store_true", help="toylab and plain JAX only")
     parser.add_argument("--json", type=Path, help="also write the numbers there")

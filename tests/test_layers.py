@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "memory": "lanes train configs",
     "grids": "configs",
     "describe": "grids configs",
-    "job": "describe lab stages sweep",
+    "job": "describe grids lab stages sweep",
     "preview": "job memory status manifest plan sweep store configs",
     "lab": "analysis",
     "stages": "lab sweep told analysis store configs train plots",

@@ -19,10 +19,11 @@ import pytest
 import run_sweep
 from experiments import grokking
 from toylab import configs as cfg
-from toylab import stages, sweep, train
+from toylab import preview, stages, sweep, train
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SMOKE = ["grokking", "--scale", "smoke", "--lane", "1"]
+PAGE = ["grokking", "--scale", "smoke"]
+SMOKE = [*PAGE, "--lane", "1"]
 
 
 @contextlib.contextmanager
@@ -185,6 +186,12 @@ BAD = [
     (["--seeds", "2", "--set", "seed=1"], r"--seeds is 2"),
     (["--seeds", "99999999999"], r"seeds is 99,999,999,999: 1,000,000 runs are the most"),
     (["--lane", "0"], r"--lane is 0: it must be at least 1"),
+    (["--saves", "x"], r"--saves is x: give how many, as 200, or the steps, as 0,100,1000"),
+    (["--saves", "2"], r"--saves is 2: give at least 4 points"),
+    (["--saves", "0,5,5"], r"--saves is 0,5,5: the steps must ascend from 0 on"),
+    (["--saves=-1,5"], r"--saves is -1,5: the steps must ascend"),
+    (["--saves", "0,5", "--steps", "7"], r"--saves ends at step 5, and --steps is 7: give one of them"),
+    (["--saves", "0,99999999999"], r"saves are .*: they must be ascending step numbers"),
     (["--distributed", "x"], r"^--distributed is 'x': it must be HOST:PORT,N,I"),
     (["--group", "0"], r"--group is 0: it must be at least 1"),
     # where to start
@@ -199,7 +206,7 @@ BAD = [
 @pytest.mark.parametrize(("arguments", "words"), BAD, ids=str)
 def test_bad_input_gets_one_sentence_status_2_and_nothing_is_created(arguments, words, tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    page = [] if not arguments[0].startswith("--") else SMOKE
+    page = [] if not arguments[0].startswith("--") else PAGE
     assert re.search(words, refused([*page, *arguments], capfd))
     assert tree(tmp_path) == {}
 
@@ -211,13 +218,93 @@ def test_training_on_all_pairs_is_possible():
     assert trajectory.measures["test_loss"].shape == (2,)
 
 
-@pytest.mark.parametrize("arguments", [["--scale", "huge"], ["--stage", "plot"], ["--lane", "x"], ["--sed", "1"]])
-def test_unknown_options_end_with_status_2(arguments, tmp_path, capfd, monkeypatch):
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--scale", "huge"], "--scale: invalid choice: 'huge'"),
+        (["--stage", "plot"], "--stage: invalid choice: 'plot'"),
+        (["--lane", "x"], "--lane: invalid int value: 'x'."),
+        (["--seed", "3"], "--seed is no option: did you mean --seeds?"),  # not three runs
+        (["--dry"], "--dry is no option: did you mean --dry-run?"),
+        (["--quiet"], "--quiet is no option: --help lists them."),
+        (["--tensor"], "--tensor is no option"),
+        (["-seeds", "3"], "-seeds is no option: did you mean --seeds?"),
+        (["markov"], "'markov' is one word too many."),
+        (["--seeds"], "--seeds: expected one argument."),
+        (["--seeds", "2", "--seeds", "3"], "--seeds is given twice: give it once."),
+        (["--out=a", "--out=b"], "--out is given twice"),
+        (["--steps", "9", "--steps", "9"], "--steps is given twice"),
+        (["--out="], "--out: it is empty."),
+        (["--from="], "--from: it is empty."),
+        (["--cluster="], "--cluster: it is empty."),
+        (["--distributed="], "--distributed: it is empty."),
+        (["--sweep="], "--sweep: it is empty."),
+        (["--list"], "--list stands alone."),
+        (["--join", "--cluster", "local"], "--cluster: not allowed with argument --join."),
+    ],
+    ids=str,
+)
+def test_options_that_are_unknown_cut_short_or_given_twice_end_with_a_sentence_and_status_2(
+    arguments, words, tmp_path, capfd, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         run_sweep.main(["grokking", *arguments])
-    assert ended.value.code == 2 and arguments[0] in capfd.readouterr().err.splitlines()[-1]
+    said = capfd.readouterr()
+    assert ended.value.code == 2 and said.out == "" and said.err.startswith(words) and said.err.count("\n") == 1
     assert tree(tmp_path) == {}
+
+
+def test_no_parser_of_the_tree_takes_an_option_that_is_cut_short():
+    files = [path for path in [*REPOSITORY.glob("*.py"), *REPOSITORY.glob("benchmarks/*.py")]]
+    made = [line for path in files for line in path.read_text().splitlines() if "ArgumentParser(" in line]
+    assert len(made) > 5
+    for line in made:
+        assert "allow_abbrev=False" in line or line == "class Parser(argparse.ArgumentParser):"
+
+
+@pytest.mark.parametrize(
+    ("stage", "arguments"),
+    [
+        (stage, arguments)
+        for stage in ("analyze", "draw")
+        for arguments in (
+            ["--steps", "9"],
+            ["--saves", "9"],
+            ["--from", "1a2b@5"],
+            ["--tensorboard"],
+            ["--cluster", "local"],
+            ["--dry-run"],
+        )
+    ],
+    ids=str,
+)
+def test_an_option_of_training_is_refused_where_nothing_is_trained(stage, arguments, trained, capfd):
+    before = tree(trained)
+    said = refused(["grokking", "--scale", "smoke", "--stage", stage, *arguments, "--out", trained], capfd)
+    assert said == f"{arguments[0]} is for training: leave it out with --stage {stage}.\n" and tree(trained) == before
+
+
+@pytest.mark.parametrize("stage", ["analyze", "draw", "train"])
+@pytest.mark.parametrize("option", ["--lane", "--group"])
+def test_a_lane_or_group_other_than_the_sweeps_is_refused_at_every_stage(option, stage, trained, capfd):
+    before = tree(trained)
+    words = {"--lane": "lane: 1 → 2", "--group": "--group is 1, and"}[option]
+    asked = ["grokking", "--scale", "smoke", "--seeds", "2", "--stage", stage, "--out", trained]
+    said = refused([*asked, option, {"--lane": "2", "--group": "1"}[option]], capfd)
+    assert words in said and "choose another --out" in said and tree(trained) == before
+    if stage == "train":
+        assert words in refused([*asked, option, {"--lane": "2", "--group": "1"}[option], "--dry-run"], capfd)
+        assert tree(trained) == before
+
+
+def test_what_is_drawn_is_of_the_runs_and_parts_that_are_asked_for(tmp_path, capfd):
+    committed = ["grokking", "--scale", "cpu", "--stage", "draw", "--out", tmp_path]
+    (tmp_path / "grokking").mkdir()
+    shutil.copy(REPOSITORY / "results" / "grokking" / "measures.npz", tmp_path / "grokking")
+    assert "measures.npz is of 5 runs, not 2: run the stages before" in refused([*committed, "--seeds", "2"], capfd)
+    assert "--lane is for training, and" in refused([*committed, "--lane", "1"], capfd)
+    assert list(tree(tmp_path)) == ["grokking", "grokking/measures.npz"]
 
 
 def test_bad_input_is_told_from_the_shell_too(tmp_path):
@@ -293,7 +380,8 @@ CHANGED = {
 )
 def test_resuming_with_another_config_names_what_differs(arguments, words, trained, capfd):
     before = tree(trained)
-    assert words in refused([*SMOKE, *arguments, "--stage", "train", "--out", trained], capfd)
+    page = PAGE if "--lane" in arguments else SMOKE
+    assert words in refused([*page, *arguments, "--stage", "train", "--out", trained], capfd)
     assert tree(trained) == before
 
 
@@ -400,11 +488,60 @@ def test_a_field_that_is_set_takes_the_place_of_the_pages_own_values(asked, tmp_
 
 
 def test_steps_end_training_where_a_point_is_saved(asked, tmp_path):
-    for steps, last in (("7", 7), ("999999", 200)):
-        assert run_sweep.main([*SMOKE, "--steps", steps, "--stage", "train", "--out", str(tmp_path)]) == 0
+    own = [int(step) for step in grokking.SAVES["smoke"]]
+    for last in (7, 199, 200, 201, 215, 300, 999_999):
+        assert run_sweep.main([*SMOKE, "--steps", str(last), "--stage", "train", "--out", str(tmp_path)]) == 0
         saves = asked[-1][1].saves
-        assert saves[-1] == last and list(saves) == sorted(set(saves))
+        assert saves[-1] == last and saves == sorted(set(saves)) and len(saves) <= 2 * len(own) + 1
+        assert [step for step in saves if step <= 200] == sorted({*own, last} & set(range(min(last, 200) + 1)))
+    assert saves[len(own)] - saves[len(own) - 1] == saves[-2] - saves[-3]  # evenly beyond the page's own
     assert run_sweep.main([*SMOKE, "--steps", "0", "--out", str(tmp_path)]) == 2
+    assert run_sweep.main([*SMOKE, "--steps", str(2**31), "--out", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saves"),
+    [
+        (["--saves", "0,10,100,1000"], [0, 10, 100, 1000]),
+        (["--saves", "0:1000:lin3", "--steps", "1000"], [0, 500, 1000]),
+        (["--saves", "8"], list(sweep.log_then_linear(10, 200, 8))),
+        (["--saves", "8", "--steps", "5000"], list(sweep.log_then_linear(10, 5000, 8))),
+        (["--saves", "50", "--steps", "5"], [0, 1, 2, 3, 4, 5]),
+    ],
+    ids=str,
+)
+def test_saves_take_the_place_of_the_pages(arguments, saves, asked, tmp_path):
+    assert run_sweep.main([*SMOKE, *arguments, "--stage", "train", "--out", str(tmp_path)]) == 0
+    assert asked[-1][1].saves == saves
+
+
+def test_a_sweep_is_trained_longer_from_where_it_was_finished(tmp_path, capfd):
+    asked = [*SMOKE, "--steps", "20", "--stage", "train", "--out", str(tmp_path)]
+    assert run_sweep.main(asked) == 0
+    longer = [*SMOKE, "--steps", "40", "--stage", "train", "--out", str(tmp_path)]
+    capfd.readouterr()
+    assert run_sweep.main([*longer, "--dry-run"]) == 0
+    said = capfd.readouterr().out
+    assert "1 run at step 20, from step 20 on" in said and "finished" not in said and "steps 0 to 40" in said
+    assert run_sweep.main(longer) == 0
+    (straight,) = (tmp_path / "straight",)
+    assert run_sweep.main([*SMOKE, "--steps", "40", "--stage", "train", "--out", str(straight)]) == 0
+    (one,), (two,) = (sweep.load(folder / "grokking" / "runs") for folder in (tmp_path, straight))
+    assert one.steps[-1] == two.steps[-1] == 40
+    for name, value in one.params.items():
+        assert (value[:, -1] == two.params[name][:, -1]).all()
+    capfd.readouterr()
+    assert run_sweep.main([*longer, "--dry-run"]) == 0 and "1 run finished\n" in capfd.readouterr().out
+    assert run_sweep.main([*asked, "--dry-run"]) == 0  # as training will do
+    assert "trains to step 40, as it was begun" in capfd.readouterr().out
+
+
+def test_a_dry_run_refuses_a_folder_as_training_would(tmp_path, capfd):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert "which is a file" in refused([*SMOKE, "--dry-run", "--out", tmp_path / "file"], capfd)
+    assert "a link to nowhere" in refused([*SMOKE, "--dry-run", "--out", tmp_path / "link"], capfd)
+    assert "a[b" in refused([*SMOKE, "--dry-run", "--out", tmp_path / "a[b"], capfd)
 
 
 def test_results_lie_below_the_scale_unless_it_is_that_of_the_paper(asked, tmp_path, monkeypatch):
@@ -437,6 +574,7 @@ def test_from_a_bare_run_is_looked_for_below_results(trained, asked, tmp_path, m
     run, _ = one_run(trained)
     (tmp_path / "results").symlink_to(trained)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(preview, "lines", lambda *_: [])  # which sees that the runs there were not started from one
     for out in ("elsewhere", str(trained)):  # the latter is the same place by another name
         start = ["--seeds", "2", "--from", f"{run}@200", "--stage", "train", "--out", out]
         assert run_sweep.main([*SMOKE, *start]) == 0

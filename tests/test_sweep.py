@@ -597,3 +597,21 @@ def test_a_short_training_of_a_small_model_is_planned_without_measuring(monkeypa
     assert planning.choose_plan([A, B], (0, 5), {}, None, 1) == Plan(lane=1, beat=2, chunk=2)
     with pytest.raises(AssertionError, match="measured"):
         planning.choose_plan([A, B], (0, 5, 600), {}, None, None)
+
+
+def test_a_single_failing_group_raises_from_its_cause_and_another_cut_is_refused(tmp_path, monkeypatch):
+    cause = ZeroDivisionError("in the config")
+
+    def fails(configs, spec, folder, **_):
+        folder.mkdir()
+        raise cause
+
+    monkeypatch.setattr(sweep, "run_group", fails)
+    with pytest.raises(sweep.Failed) as one:
+        sweep.run([A], Spec(saves=SAVES), tmp_path / "one", plan=PAIRS)
+    assert one.value.__cause__ is cause
+    with pytest.raises(sweep.Failed) as two:
+        sweep.run([A, B], Spec(saves=SAVES), tmp_path / "two", plan=PAIRS, group_size=1)
+    assert two.value.__cause__ is None  # which of them would it be?
+    with pytest.raises(store.Refused, match=r"--group is 2, and .* was begun in groups of 1: leave it out"):
+        sweep.run([A, B], Spec(saves=SAVES), tmp_path / "two", plan=PAIRS, group_size=2)

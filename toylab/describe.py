@@ -53,6 +53,16 @@ class Description:
         """Whether fields other than the seed are set."""
         return any(block.sets or block.zips for block in (self.block, *self.chain))
 
+    @property
+    def seeded(self) -> bool:
+        """Whether seeds are asked for."""
+        return any(block.seeds is not None for block in (self.block, *self.chain))
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Every field that is set, the seed included."""
+        return tuple(dict.fromkeys(path for block in (self.block, *self.chain) for path in _named(block)))
+
     def configs(self, base: Sequence[Config]) -> list[Config]:
         """Laid over a page's configs, and checked."""
         blocks = [_joined(self.block, block) for block in self.chain] or [self.block]
@@ -118,12 +128,15 @@ def from_file(path: Path) -> Description:
     said = _read(path)
     try:
         _known(said, KEYS)
+        if not said:
+            raise ValueError(f"it describes nothing: give at least one of {', '.join(KEYS)}.")
         for key in ("experiment", "scale"):
             if not isinstance(said.get(key, ""), str):
                 raise ValueError(f"{key} is {said[key]!r}: give a text.")
         parts = said.get("part", [])
         parts = [parts] if isinstance(parts, str) else parts
-        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        listed = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
+        if not listed or (not parts and "part" in said):
             raise ValueError(f"part is {parts!r}: give the name of a part, or a list of them.")
         block = _block({key: said[key] for key in BLOCK_KEYS if key in said})
         chain = tuple(_block(inner) for inner in _tables(said, "chain"))
@@ -164,6 +177,8 @@ def _block(said: Any) -> Block:
         raise ValueError(f"seeds is {seeds!r}: give a whole number of at least 1.")
     if not isinstance(said.get("set", {}), dict):
         raise ValueError(f"set is {said['set']!r}: give a table of fields, [set].")
+    if said.get("set") == {}:
+        raise ValueError("set is empty: give a field and its values, as seed = [0, 1].")
     block = Block(_flat(said.get("set", {})), tuple(_flat(table) for table in _tables(said, "zip")), seeds)
     return _joined(Block(), block)
 
@@ -180,6 +195,10 @@ def _tables(said: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     tables = said.get(key, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ValueError(f"{key} is no list of tables: write it as [[{key}]].")
+    if key in said and (
+        not tables or (key == "zip" and not all(tables))
+    ):  # an empty block of a chain is the page's own runs
+        raise ValueError(f"{key} is empty: give it an entry, or leave it out.")
     return tables
 
 

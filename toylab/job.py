@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import jax
 
-from toylab import lab, stages, sweep
+from toylab import grids, lab, stages, sweep
 from toylab.base import Config
 from toylab.describe import Description, check_name, taken_out
 from toylab.lab import Page, Scale
@@ -25,21 +25,38 @@ class Job:
     start: Mapping[str, Any]  # what a Spec says of where the runs start
     folder: Path
     stages: Sequence[Stage]
+    parts: Sequence[str]  # those asked for, trained or imported
     lane: int | None = None
     group: int | None = None  # runs a group at most
-    steps: int | None = None  # where training ends at the latest
+    steps: int | None = None  # where training ends
+    saves: tuple[int, ...] = ()  # the steps of the saved points, or how many of them, in place of the page's
+    named: tuple[str, ...] = ()  # the fields of the config that were asked for by name
     weights: Path = Path()  # the folder of networks that others trained
     imported: Files = field(default_factory=dict)  # and its files, by part and name
 
     def specs(self) -> dict[str, sweep.Spec]:
         parts = lab.parts(self.page)
         specs = {name: stages.spec(parts[name], self.scale, **self.start) for name in self.configs}
-        return {name: spec if self.steps is None else until(spec, self.steps) for name, spec in specs.items()}
+        return {
+            name: replace(spec, saves=saves_until(spec.saves, self.steps, self.saves)) for name, spec in specs.items()
+        }
 
 
-def until(spec: sweep.Spec, last: int) -> sweep.Spec:
-    """The same, ending at step `last` at most, where a point is saved."""
-    return replace(spec, saves=[step for step in spec.saves if step < last] + [last]) if last < spec.saves[-1] else spec
+def saves_until(own: Sequence[int], last: int | None, asked: Sequence[int] = ()) -> list[int]:
+    """Where points are saved up to step `last` (None: as far as the page trains), which is one of them. Of a page's `own`
+    steps those before it; where it lies beyond them they go on evenly, in their last gap or so that they double at most.
+    `asked`: these steps in place of the page's; a single number is how many, as `log_then_linear` lays them."""
+    if len(asked) > 1:
+        return list(asked)
+    end = own[-1] if last is None else last
+    if asked and asked[0] > end:
+        return list(range(end + 1))
+    if asked:
+        first = min((step for step in own if 0 < step < end), default=1)
+        return [int(step) for step in sweep.log_then_linear(first, end, asked[0])]
+    gap = max(own[-1] - own[-2] if len(own) > 1 else own[-1], -(-(end - own[-1]) // len(own)), 1)
+    points = [*own, *range(own[-1] + gap, end, gap)]
+    return [step for step in points if step < end] + [end]
 
 
 def job(
@@ -51,28 +68,26 @@ def job(
     lane: int | None = None,
     group: int | None = None,
     steps: int | None = None,
+    saves: str | None = None,
     start: str | None = None,
 ) -> Job:
     """The job that is asked for, or a ValueError of one sentence."""
     scale = _scale(asked.scale)
-    parts = lab.parts(page)
-    for name in (*parts, *asked.parts):
-        check_name("part", name)
-    if unknown := sorted(set(asked.parts) - set(parts)):
-        has = ", ".join(filter(None, parts)) or "no parts"
-        raise ValueError(f"--part is {unknown[0]}: {lab.name_of(page)} has {has}.")
+    chosen = _chosen(page, asked.parts)
     for option, value in (("--lane", lane), ("--group", group), ("--steps", steps)):
-        if value is not None and value < 1:
-            raise ValueError(f"{option} is {value}: it must be at least 1.")
-    chosen = {name: part for name, part in parts.items() if name in asked.parts or not asked.parts}
+        if value is not None and not 1 <= value < 2**31:
+            raise ValueError(f"{option} is {value}: it must be at least 1" + (", and below 2³¹." if value > 0 else "."))
+    points = _saves(saves, steps)
     weights, imported = Path(), {}
     if others := {name: part.imported for name, part in chosen.items() if part.imported}:
         given, asked = taken_out(asked, "weights")
-        trains = asked.changes or asked.block.seeds or start or steps
+        trains = asked.changes or asked.seeded or any((start, steps, saves, lane, group))
         if trains and len(others) == len(chosen):
             raise ValueError(
                 f"{lab.name_of(page)} trains nothing: it measures networks of others, and takes --set weights=FOLDER alone."
             )
+        if stage == "draw" and given:
+            raise ValueError(f"weights is {given}: the stage draw reads measures.npz alone; leave it out.")
         if stage != "draw":  # which needs the small files alone
             weights = _folder_of_weights(given)
             imported = {name: part.files(weights, scale) for name, part in others.items()}
@@ -80,12 +95,55 @@ def job(
     for name, members in configs.items():
         sweep.groups(members)  # refuses duplicates
         if asked.changes:  # the page's own configs fit its analyses; tests hold that
-            stages.rehearse(parts[name], members)
+            stages.rehearse(chosen[name], members)
     out = out or (Path("results") if scale == "paper" else Path("results") / scale)
-    begun = _start(start, out, [config for members in configs.values() for config in members])
-    asked_stages = [stage] if stage else list(get_args(Stage))
-    folder = out / lab.name_of(page)
-    return Job(page, scale, configs, begun, folder, asked_stages, lane, group, steps, weights, imported)
+    made = Job(
+        page,
+        scale,
+        configs,
+        start=_start(start, out, [config for members in configs.values() for config in members]),
+        folder=out / lab.name_of(page),
+        stages=[stage] if stage else list(get_args(Stage)),
+        parts=tuple(chosen),
+        lane=lane,
+        group=group,
+        steps=steps,
+        saves=points,
+        named=asked.named,
+        weights=weights,
+        imported=imported,
+    )
+    made.specs()  # refuses what --steps and --saves say together
+    return made
+
+
+def _chosen(page: Page, asked: Sequence[str]) -> dict[str, lab.Part]:
+    """The parts that are asked for; all of a page where none is."""
+    parts = lab.parts(page)
+    for name in (*parts, *asked):
+        check_name("part", name)
+    if unknown := sorted(set(asked) - set(parts)):
+        has = ", ".join(filter(None, parts)) or "no parts"
+        raise ValueError(f"--part is {unknown[0]}: {lab.name_of(page)} has {has}.")
+    return {name: part for name, part in parts.items() if name in asked or not asked}
+
+
+def _saves(text: str | None, steps: int | None) -> tuple[int, ...]:
+    """What --saves says: steps in ascending order, or a number of them."""
+    if text is None:
+        return ()
+    try:
+        found = tuple(int(value) for value in grids.values(text, whole=True))
+    except ValueError as error:
+        why = f" ({error})" if ":" in text else ""
+        raise ValueError(f"--saves is {text}: give how many, as 200, or the steps, as 0,100,1000{why}.") from None
+    if len(found) == 1 and found[0] < 4:
+        raise ValueError(f"--saves is {text}: give at least 4 points, or the steps themselves, as 0,100,1000.")
+    if len(found) > 1 and (found[0] < 0 or list(found) != sorted(set(found))):
+        raise ValueError(f"--saves is {text}: the steps must ascend from 0 on.")
+    if len(found) > 1 and steps not in (None, found[-1]):
+        raise ValueError(f"--saves ends at step {found[-1]}, and --steps is {steps}: give one of them.")
+    return found
 
 
 def _folder_of_weights(given: str | None) -> Path:

@@ -117,28 +117,46 @@ def read_or_decide(
     """The group's manifest, and what to tell. If there is one it is compared with what is asked; else it is decided and
     written before the first step, or written anew if chunks are there that say of which runs they are."""
     path = folder / "manifest.json"
+    if begun := taken_over(configs, spec, folder, lane):
+        manifest, notes, changed = begun
+        if changed:
+            store.write_json(path, manifest, sealed=True)
+        return manifest, notes
     saves = [int(step) for step in spec.saves]
-    asked: dict[str, Any] = {
+    plan = plan or choose_plan(configs, saves, spec.probes, spec.keep, lane)
+    decided = {"schema": store.SCHEMA, "saves": saves, "plan": plan.as_json(), "environment": environment()}
+    manifest = {**_asked(configs, spec), **decided}
+    store.write_json(path, manifest, sealed=True)
+    return manifest, []
+
+
+def _asked(configs: Sequence[Config], spec: Spec) -> dict[str, Any]:
+    return {
         "configs": [cfg.canonical(config) for config in configs],
         "keep": list(spec.keep) if spec.keep is not None else None,
         "probes": sorted(spec.probes),
         "started_from": spec.started_from,
         "stop": f"{spec.stop.__module__}.{spec.stop.__qualname__}" if spec.stop else None,
     }
-    notes: list[str] = []
+
+
+def taken_over(
+    configs: Sequence[Config], spec: Spec, folder: Path, lane: int | None
+) -> tuple[dict[str, Any], list[str], bool] | None:
+    """The manifest of a group that was begun as training takes it over, what to tell, and whether it is to be written: it
+    was lost, or there are more points to save. None where nothing is there to be taken over; Refused where it is of other
+    runs than the asked ones. Nothing is written."""
+    asked, notes, anew = _asked(configs, spec), [], False
+    saves = [int(step) for step in spec.saves]
     try:
         manifest = read(folder)
     except store.Damaged as error:
         if not store.chunks(folder):
-            plan = plan or choose_plan(configs, saves, spec.probes, spec.keep, lane)
-            decided = {"schema": store.SCHEMA, "saves": saves, "plan": plan.as_json(), "environment": environment()}
-            store.write_json(path, {**asked, **decided}, sealed=True)
-            return {**asked, **decided}, notes
+            return None
         if not (of_chunk := binding.newest(folder)):
             raise
-        manifest = binding.anew(folder, of_chunk, {**asked, "saves": saves})
+        manifest, anew = binding.anew(folder, of_chunk, {**asked, "saves": saves}), True
         notes.append(f"{error.__cause__}. It is written anew from what the chunks there say.")
-        store.write_json(path, manifest, sealed=True)
     old = {name: manifest[name] for name in asked}
     if lane is not None:
         begun_with = manifest["narrowed"][0]["lane"][0] if manifest.get("narrowed") else manifest["plan"]["lane"]
@@ -154,10 +172,8 @@ def read_or_decide(
         notes.append(f"{folder} keeps the saved points it was begun with; new ones come after step {last}.")
     if saves[-1] < last:
         notes.append(f"{folder} trains to step {last}, as it was begun.")
-    if later := [step for step in saves if step > last]:
-        manifest["saves"] += later
-        store.write_json(path, manifest, sealed=True)
-    return manifest, notes
+    later = [step for step in saves if step > last]
+    return {**manifest, "saves": manifest["saves"] + later}, notes, anew or bool(later)
 
 
 def record_narrowing(folder: Path, manifest: dict[str, Any], committed: int | None, error: BaseException) -> str:

@@ -94,12 +94,12 @@ def run(
 ) -> None:
     """`sweep.run` beside other processes that do the same; returns when every group is trained, whoever did it. Without a
     `group_size`, families are cut so that each process has work."""
-    size = group_size or _size(len(configs), place.count)
-    named = _begun(configs, folder, size, command, report, interrupted)
+    named = _begun(configs, folder, group_size, command, _size(len(configs), place.count), report, interrupted)
     before = {name: _failure(folder / name) for name in named}
     mine = list(named)[place.index :: place.count]
     waiting = mine + [name for name in named if name not in mine]
     failures: dict[str, str] = {}
+    cause: Exception | None = None  # of the newest failure in this process
     said: set[str] = set()
     while waiting:
         held = []
@@ -121,11 +121,11 @@ def run(
             except (store.StoreError, sweep.Interrupted):
                 raise
             except Exception as error:
-                failures[name] = sweep.record_failure(folder / name, error)
+                failures[name], cause = sweep.record_failure(folder / name, error), error
         if len(held) == len(waiting):
             _wait(held, folder, spec, named, said, report)
         waiting, mine = held, []
-    sweep.raise_failures(folder, failures, len(named), command)
+    sweep.raise_failures(folder, failures, len(named), command, cause)
 
 
 def finished(folder: Path, spec: sweep.Spec) -> bool:
@@ -146,8 +146,9 @@ def _size(n_configs: int, count: int) -> int:
 def _begun(
     configs: Sequence[Config],
     folder: Path,
-    group_size: int,
+    group_size: int | None,
     command: str,
+    otherwise: int,
     report: Callable[[sweep.Progress], None],
     interrupted: Callable[[], bool],
 ) -> dict[str, list[Config]]:
@@ -157,7 +158,7 @@ def _begun(
     said, since = False, time.monotonic()
     while True:
         with contextlib.suppress(store.InUse), store.locked(folder):
-            return sweep.begin(configs, folder, group_size, command)
+            return sweep.begin(configs, folder, group_size, command, otherwise)
         if interrupted():
             raise sweep.Interrupted(f"{folder} is with {store.owner(folder)}, and this process has begun nothing")
         if time.monotonic() - since > POLL_SECONDS and not said:

@@ -131,14 +131,33 @@ def judged(page: Page, measures: Measures) -> list[dict[str, Any]]:
     return [claim.judge(own) for _, part, own in lab.present(page, measures) for claim in part.claims]
 
 
-def draw(page: Page, folder: Path) -> list[Path]:
-    """measures.npz → figures/: a .png each, a .gif for an animation."""
+def check_measured(folder: Path, configs: Configs, fields: Sequence[str]) -> None:
+    """Refused where measures.npz is of runs with other values of the fields."""
+    measures = Measures(store.read_arrays(folder / "measures.npz"))
+    for part, members in configs.items():
+        asked, own = cfg.columns([cfg.canonical(config) for config in members]), measures.part(part)
+        if len(own.get("valid", [])) != len(members):
+            said = f"{len(own.get('valid', []))} runs, not {len(members)}"
+        else:
+            there = {field: np.unique(own[f"config/{field}"]) for field in fields if f"config/{field}" in own}
+            other = [field for field in there if field in asked and not _same(there[field], asked[field])]
+            said = "; ".join(f"runs with {name} {', '.join(map(str, there[name][:8].tolist()))}" for name in other)
+        if said:
+            raise store.Refused(f"{folder / 'measures.npz'} is of {said}: run the stages before for others.")
+
+
+def _same(values: np.ndarray, others: np.ndarray) -> bool:
+    return values.dtype.kind == others.dtype.kind and np.array_equal(values, np.unique(others))
+
+
+def draw(page: Page, folder: Path, parts: Sequence[str] | None = None) -> list[Path]:
+    """measures.npz → figures/: a .png each, a .gif for an animation. `parts`: of these alone."""
     from toylab.plots import style
 
     measures = Measures(store.read_arrays(folder / "measures.npz"))
     drawn = []
-    for _, part, own in lab.present(page, measures):
-        for name, figure in part.figures.items():
+    for part_name, part, own in lab.present(page, measures):
+        for name, figure in part.figures.items() if parts is None or part_name in parts else ():
             made = figure(own)
             path = folder / "figures" / f"{name}{style.suffix(made)}"
             try:

@@ -92,6 +92,7 @@ def run(
     named = begin(configs, folder, group_size, command)
     widths: dict[Any, int] = {}
     failures = {}
+    cause: Exception | None = None
     for name, members in named.items():
         alike = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(shapes(members[0])))
         width = lane or widths.get(alike)
@@ -102,20 +103,25 @@ def run(
         except (store.StoreError, Interrupted):
             raise
         except Exception as error:
-            failures[name] = record_failure(folder / name, error)
+            failures[name], cause = record_failure(folder / name, error), error
         else:
             told.forget_failure(folder / name)
             widths[alike] = read_manifest(folder / name)["plan"]["lane"]
-    raise_failures(folder, failures, len(named), command)
+    raise_failures(folder, failures, len(named), command, cause)
 
 
 def begin(
-    configs: Sequence[Config], folder: Path, group_size: int | None = None, command: str = ""
+    configs: Sequence[Config],
+    folder: Path,
+    group_size: int | None = None,
+    command: str = "",
+    otherwise: int | None = None,
 ) -> dict[str, list[Config]]:
     """The groups of a sweep by name, configs checked, as sweep.json has cut them; it is written before the first step.
-    Refused where the folder holds other runs."""
+    Refused where the folder holds other runs, or is cut otherwise than into the asked `group_size`. `otherwise`: the size
+    where neither says one."""
     store.check_name(folder)
-    named = groups_in(folder, [cfg.check(config) for config in configs], group_size)
+    named = groups_in(folder, [cfg.check(config) for config in configs], group_size, otherwise)
     same_sweep(folder, named)
     old = _outline(folder)
     sizes = {name: len(members) for name, members in named.items()}
@@ -126,7 +132,7 @@ def begin(
         durable.make(folder)
         record = {
             "schema": store.SCHEMA,
-            "group_size": _group_size(folder, group_size),
+            "group_size": _begun_size(folder) or group_size or otherwise or MAX_RUNS,
             "command": command,
             "n_runs": len(configs),
             "groups": sizes,
@@ -135,9 +141,18 @@ def begin(
     return named
 
 
-def groups_in(folder: Path, configs: Sequence[Config], group_size: int | None = None) -> dict[str, list[Config]]:
-    """`groups`, cut as the sweep in `folder` was begun; as asked where none was."""
-    return groups(configs, _group_size(folder, group_size))
+def groups_in(
+    folder: Path, configs: Sequence[Config], group_size: int | None = None, otherwise: int | None = None
+) -> dict[str, list[Config]]:
+    """`groups`, cut as the sweep in `folder` was begun, where one was, and Refused where the asked `group_size` cuts it
+    otherwise; `otherwise` is the size where neither says one."""
+    begun = _begun_size(folder)
+    named = groups(configs, begun or group_size or otherwise or MAX_RUNS)
+    if begun and group_size and list(map(len, named.values())) != list(map(len, groups(configs, group_size).values())):
+        raise store.Refused(
+            f"--group is {group_size}, and {folder} was begun in groups of {begun}: leave it out or choose another --out."
+        )
+    return named
 
 
 def _outline(folder: Path) -> dict[str, Any]:
@@ -148,11 +163,10 @@ def _outline(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _group_size(folder: Path, asked: int | None) -> int:
+def _begun_size(folder: Path) -> int | None:
     if outlined := _outline(folder):
         return int(outlined["group_size"])
-    begun = max(map(_n_runs, begun_in(folder)), default=0)  # its outline is lost
-    return begun or asked or MAX_RUNS
+    return max(map(_n_runs, begun_in(folder)), default=None)  # its outline is lost
 
 
 def record_failure(folder: Path, error: Exception) -> str:
@@ -167,8 +181,10 @@ def record_failure(folder: Path, error: Exception) -> str:
     return line
 
 
-def raise_failures(folder: Path, failures: Mapping[str, str], n_groups: int, command: str = "") -> None:
-    """Failed, if any group did: which and why, what is safe, and what to type."""
+def raise_failures(
+    folder: Path, failures: Mapping[str, str], n_groups: int, command: str = "", cause: Exception | None = None
+) -> None:
+    """Failed, if any group did: which and why, what is safe, and what to type. A single one is raised from its cause."""
     if failures:
         said = "; ".join(f"{name}: {line}" for name, line in failures.items())
         n_others = n_groups - len(failures)
@@ -177,7 +193,7 @@ def raise_failures(folder: Path, failures: Mapping[str, str], n_groups: int, com
         raise Failed(
             f"{len(failures)} of {n_groups} groups of {folder} failed ({said}). {others} these had committed is "
             f"kept; their {FAILED} has the details. Mend the cause{again}."
-        )
+        ) from (cause if len(failures) == 1 else None)
 
 
 def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:

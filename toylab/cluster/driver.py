@@ -43,7 +43,7 @@ def run(
     folder = folder.absolute()
     with connected(address) as ray:
         room = room_of(ray)
-        named = sweep.begin(configs, folder, group_size or finer(configs, room.n), command)
+        named = sweep.begin(configs, folder, group_size, command, otherwise=finer(configs, room.n))
         cores = room.cores(len(named), _begun_with(folder))
         with opened(folder, spec, named) as token:
             environment = _environment(cores)

@@ -98,11 +98,12 @@ def check_name(folder: Path) -> None:
         raise Refused(f"--out leads to {folder}, which has {signs[0]} in it: give a folder without [, ] and \\.")
 
 
-def make_folder(folder: Path, needed: int) -> None:
-    """Creates the folder, after a look at whether it can be written and holds `needed` bytes; else StoreError, nothing
-    created."""
+def check_folder(folder: Path, needed: int) -> Path:
+    """The part of a folder's path that exists already; Refused unless it can be written and holds `needed` bytes."""
     check_name(folder)
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not existing.exists():
+        raise Refused(f"--out leads to {existing}, which is a link to nowhere: give a folder.")
     if not existing.is_dir():
         raise Refused(f"--out leads to {existing}, which is a file: give a folder.")
     if not os.access(existing, os.W_OK | os.X_OK):
@@ -113,6 +114,13 @@ def make_folder(folder: Path, needed: int) -> None:
             f"--out leads to {existing}, which has {size(free)} free: this sweep needs {size(needed)}; "
             "save fewer points or give another folder."
         )
+    return existing
+
+
+def make_folder(folder: Path, needed: int) -> None:
+    """Creates the folder, after a look at whether it can be written and holds `needed` bytes; else StoreError, nothing
+    created."""
+    check_folder(folder, needed)
     try:
         durable.make(folder)
     except OSError as error:
