@@ -119,6 +119,8 @@ def test_what_arrays_do_not_say_must_be_said(tmp_path):
 
 def test_settings_of_a_transformer():
     rated = {"attn_coeff": 0}
+    refused("config lacks act_fn (ReLU or GeLU): the arrays do not say it; ", transformer(), "pizza", config=rated)
+    refused("config lacks act_type (ReLU or GeLU): ", transformer(), "progress_measures")
     refused("config lacks attn_coeff, the attention rate α", transformer(), "pizza")
     refused("config.attn_coeff is 2: it must lie in [0, 1].", transformer(), "pizza", config={"attn_coeff": 2})
     tanh = "config.act_fn is 'Tanh': it must be one of relu, gelu."
@@ -126,7 +128,7 @@ def test_settings_of_a_transformer():
     deep = "config.n_layers is 2 and the arrays have 1"
     refused(deep, transformer(), "pizza", config=rated | {"n_layers": 2})
     masked = transformer() | {"blocks.0.attn.mask": np.ones((2, 2))}
-    refused("blocks.0.attn.mask is no causal mask", masked, "progress_measures")
+    refused("blocks.0.attn.mask is no causal mask", masked, "progress_measures", config={"act_type": "ReLU"})
     far = {key.replace("blocks.0", "blocks.99999999999"): x for key, x in transformer().items()}
     refused("missing blocks.0.attn.W_K", far, "progress_measures")  # and no list of so many layers is made
 
@@ -244,7 +246,7 @@ def test_an_npz_is_held_against_its_headers(tmp_path):
 
 def test_save_refuses_what_a_layout_cannot_say_and_leaves_nothing(tmp_path):
     path = tmp_path / "w.safetensors"
-    net, params = importers.load(transformer(), "pizza", config={"attn_coeff": 0.5})
+    net, params = importers.load(transformer(), "pizza", config={"attn_coeff": 0.5, "act_fn": "ReLU"})
     other = Net.of(Transformer, **{name: getattr(net, name) for name in ("d_vocab", "d_vocab_out", "n_ctx", "d_model")})
     other = other.with_fields(n_heads=2, d_head=2, d_mlp=8, causal=False)
     for layout, given, message in (

@@ -164,17 +164,20 @@ TRIPLES = np.c_[SQUARE, np.full(N * N, N - 1)]
 NANDA, PIZZA, LENS, FROZEN = columns(1, 3), columns(2, 2), lens(), lens(1, biases=False, norm=False)
 UNIVERSAL = drawn({"W_x": (N, N), "W_y": (N, N), "W": (2 * N, N), "W_U": (N, N)})
 LINEAR = {kind: linear(kind) for kind in "ABCD"}
+SAYS = {"act_fn": "relu", "positional_embedding_type": "standard", "attention_dir": "causal", "attn_scale": D_HEAD**0.5}
 CASES = {  # layout, source, config, inputs, logits by the authors' formula, module
-    "progress_measures": (NANDA, {}, TRIPLES, columns_forward(NANDA, TRIPLES), Transformer),
-    "pizza": (PIZZA, {"attn_coeff": 0.3}, SQUARE, columns_forward(PIZZA, SQUARE, False, 0.3), PizzaTransformer),
+    "progress_measures": (NANDA, {"act_type": "ReLU"}, TRIPLES, columns_forward(NANDA, TRIPLES), Transformer),
+    "pizza": (
+        PIZZA, {"attn_coeff": 0.3, "act_fn": "ReLU"}, SQUARE, columns_forward(PIZZA, SQUARE, False, 0.3), PizzaTransformer,
+    ),
     **{
         f"pizza {kind}": (w, {"model_type": kind}, SQUARE, linear_forward(w, SQUARE, kind), PizzaLinear)
         for kind, w in LINEAR.items()
     },
-    "transformer_lens": (LENS, {}, TRIPLES, lens_forward(LENS, TRIPLES), BiasedTransformer),
+    "transformer_lens": (LENS, SAYS, TRIPLES, lens_forward(LENS, TRIPLES), BiasedTransformer),
     "universality": (UNIVERSAL, {}, SQUARE, universal_forward(UNIVERSAL, SQUARE), ModularMLP),
     "universality transformer": (FROZEN, {}, TRIPLES, lens_forward(FROZEN, TRIPLES)[:, -1], Transformer),
-}
+}  # fmt: skip
 cases = pytest.mark.parametrize("case", CASES)
 
 
@@ -241,7 +244,7 @@ def test_layers_in_all_of_which_the_same_array_lies_transposed_are_named_togethe
     with pytest.raises(ValueError, match=r"blocks\.\*\.mlp\.W_in lies transposed\.$"):
         importers.load(turned, "pizza", config=config, probe=(tokens, wanted))
     with pytest.raises(ValueError, match=r"\(.* for .*\): layout, config or the orientation of several"):
-        importers.load(source, "pizza", config={"attn_coeff": 0.9}, probe=(tokens, wanted))
+        importers.load(source, "pizza", config=config | {"attn_coeff": 0.9}, probe=(tokens, wanted))
     with pytest.raises(ValueError, match=r"^probe is a ndarray: it must be a pair, \(tokens, logits\)\.$"):
         importers.load(source, "pizza", config=config, probe=tokens)
     for inputs, logits in ((tokens[:0], wanted[:0]), (tokens, wanted[..., :0])):  # what agrees with everything
@@ -253,7 +256,9 @@ def test_layers_in_all_of_which_the_same_array_lies_transposed_are_named_togethe
 
 def test_attention_only_and_layer_norm_without_weights():
     source = lens(1, biases=False, norm=False, mlp=False)
-    net, params = importers.load(source, "transformer_lens", config={"normalization_type": "LNPre", "readout": "last"})
+    net, params = importers.load(
+        source, "transformer_lens", config=SAYS | {"normalization_type": "LNPre", "readout": "last"}
+    )
     unit = {f"{name}.{part}": np.full(N, float(part == "w")) for name in ("blocks.0.ln1", "ln_final") for part in "wb"}
     wanted = lens_forward(source | unit, TRIPLES)[:, -1]
     np.testing.assert_allclose(logits_of(net, params, TRIPLES), wanted, rtol=1e-3, atol=1e-4)
@@ -283,12 +288,21 @@ def test_reference_toy_models_have_their_evaluated_loss(reference):
             np.testing.assert_allclose(out, evaluated["out_first8_f64"][:, i], atol=1e-5)
 
 
-def test_toylabs_own_arrays_need_no_config_where_the_defaults_hold_and_take_any_module_with_one():
+def test_toylabs_own_arrays_say_their_module_and_config_what_else_it_depends_on():
     net = Net.of(Transformer, d_vocab=N, d_vocab_out=N, n_ctx=3, d_model=N, n_heads=2, d_mlp=N)
     params = drawn({name: x.shape for name, x in jax.eval_shape(net.init, jax.random.key(0)).items()})
-    assert importers.load(params, "toylab")[0].with_fields(d_head=0) == net
-    again, _ = importers.load(params, "toylab", config={"module": "PizzaTransformer", "attention_rate": 0.5})
+    says = {"activation": "relu", "causal": True, "positions": "abs", "readout": "last"}
+    assert importers.load(params, "toylab", config=says)[0].with_fields(d_head=0) == net
+    for left_out in says:
+        with pytest.raises(
+            ValueError, match=rf"^config lacks {left_out} \(.* or .*\): the arrays do not say it; .*\.$"
+        ):
+            importers.load(params, "toylab", config={name: value for name, value in says.items() if name != left_out})
+    pizza = {"module": "PizzaTransformer", "attention_rate": 0.5, "activation": "relu"}
+    again, _ = importers.load(params, "toylab", config=pizza)
     assert again.module is PizzaTransformer and again.attention_rate == 0.5
+    with pytest.raises(ValueError, match=r"^config lacks attention_rate \(a number\)"):
+        importers.load(params, "toylab", config={name: pizza[name] for name in ("module", "activation")})
     machine = {"module": "InductionMachine", "d_vocab": 5, "n_ctx": 4}
     made = Net.of(importers.toys.module_of(machine, Net), d_vocab=5, n_ctx=4)
     shapes = {name: x.shape for name, x in jax.eval_shape(made.init, jax.random.key(0)).items()}

@@ -1,6 +1,6 @@
 """Weights from elsewhere as a toylab network: `net, params = load(source, layout=…)`.
 
-    net, params = load("model.pt", layout="pizza", config={"attn_coeff": 0.0})
+    net, params = load("model.pt", layout="pizza", config={"attn_coeff": 0.0, "act_fn": "ReLU"})
     logits, cache = net.apply(params, tokens)
 
 `params` are named and turned as everywhere in toylab (`W_E [d_vocab, d_model]`, `W_in [n_layers, d_model, d_mlp]`, …), so
@@ -18,14 +18,16 @@ Layouts, by the names and orientation of their arrays (columns: W x, a matrix is
                        transformer_lens but read at the last position
     toy_models         Elhage et al. 2022 (arXiv 2209.10652): W [(instance,) n_features, n_hidden] and b_final
 
-What the arrays do not say stands in `config`: the attention rate and activation of `pizza` (attn_coeff, act_fn; model_type
-of its linear models B and C), TransformerLens' own settings (act_fn, attention_dir, normalization_type, …; readout "all" or
-"last"), the fields of the net of `toylab` and its module, the instance of `toy_models`.
+What the arrays do not say stands in `config`, and is asked for where it changes the function: the activation and the
+attention rate of `pizza` (act_fn, attn_coeff; model_type of its linear models B and C), act_type of `progress_measures`;
+for `transformer_lens` a model's whole `cfg`, or act_fn, attention_dir, normalization_type, … of it; the module of `toylab`
+and the fields of its net that shapes do not show; the instance of `toy_models`. Where a paper's code has one value alone
+(`universality`, the outputs of `toy_models`), that one holds. Each field that a config may have is in its layout's table
+(settings.py has the rules, lens_fields.py the longest): it is read, harmless for a reason, or refused; others are refused.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -33,13 +35,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from toylab.base import Params
-from toylab.importers import checks, safetensors, toys
+from toylab.importers import buffers, checks, safetensors, toys
 from toylab.importers.files import arrays_of, settings_of
+from toylab.importers.lens import LENS, UNIVERSAL_LENS
 from toylab.importers.pairs import LINEAR, UNIVERSAL
 from toylab.importers.probe import check_probe
 from toylab.importers.rules import Arrays, Fit, Form, Settings, fit, fit_params
-from toylab.importers.settings import check_names
-from toylab.importers.transformers import LENS, PIZZA, PROGRESS, lens_net
+from toylab.importers.settings import check_fields
+from toylab.importers.transformers import PIZZA, PROGRESS
 from toylab.models import Net
 
 Layout = Literal["toylab", "transformer_lens", "progress_measures", "pizza", "universality", "toy_models"]
@@ -49,7 +52,7 @@ FORMS: dict[str, tuple[Form, ...]] = {
     "transformer_lens": (LENS,),
     "progress_measures": (PROGRESS,),
     "pizza": (PIZZA, *LINEAR),
-    "universality": (UNIVERSAL, replace(LENS, net=partial(lens_net, readout="last"))),
+    "universality": (UNIVERSAL, UNIVERSAL_LENS),
     "toy_models": toys.TOY_MODELS,
 }
 
@@ -64,10 +67,10 @@ def load(
 ) -> tuple[Net, Params]:
     """The network and its params of a `.npz`, `.safetensors`, `.pt` (needs torch; `weights_only=True`) or a mapping.
 
-    config: a mapping or a JSON file; it goes over what is found beside the source (`NAME.config.json`, or
-    `config_NAME.json` of `model_NAME.pt`). ignore: keys of the source that are declared to be no weights. probe: (tokens,
-    logits) of the original network, with which the loaded one must agree: only that finds a square matrix that lies the
-    wrong way.
+    config: a mapping, a model's `cfg` (any object with to_dict()) or a JSON file; it goes over what is found beside the
+    source (`NAME.config.json`, or `config_NAME.json` of `model_NAME.pt`). ignore: keys of the source that are declared to
+    be no weights. probe: (tokens, logits) of the original network, with which the loaded one must agree: only that finds a
+    square matrix that lies the wrong way.
 
     Every key must be known and of the right shape, or one ValueError lists all that are not. Arrays are float32 (float64
     where jax has x64 enabled); float16 and bfloat16 become float32, which is exact.
@@ -77,7 +80,8 @@ def load(
         raise ValueError(f"ignore is {ignore!r}: it must be a list of keys.")
     arrays, found = arrays_of(source, layout, ignore)
     given = found | settings_of(config)
-    arrays = checks.declared(arrays, ignore)
+    arrays, beside = buffers.apart(forms, checks.declared(arrays, ignore))
+    arrays = checks.present(arrays)
     if layout == "toy_models":
         arrays = checks.instance(arrays, given)
     shapes = {key: array.shape for key, array in arrays.items()}
@@ -87,13 +91,12 @@ def load(
     if best.n_problems:
         looks = checks.hint(FORMS, layout, best, shapes) or checks.prefixed(forms, best, shapes)
         raise ValueError(f"source does not fit layout {layout} ({best.form.what}): {best.problems()}{looks}.")
-    if layout != "toylab":
-        check_names(given, best.form.reads)
+    if layout != "toylab":  # whose fields are those of the module that config names: toys.typed
+        check_fields(given, best.form.fields, best.form.traits(best.parts, given))
     weights = {key: checks.values(key, arrays[key]) for rule in best.rules for key in rule.keys(best.n_layers)}
     best = checks.without_zeros(best, weights)
     net = best.form.net(best.sizes, best.parts, given).check()
-    if getattr(net, "causal", False):
-        checks.check_masks(best, arrays)
+    buffers.check(net, beside)
     return _checked(net, weights, partial(_converted, best, net), probe)
 
 
@@ -105,7 +108,9 @@ def _converted(best: Fit, net: Net, weights: Arrays) -> Params:
 def _of_module(arrays: Arrays, given: Settings, probe: Any) -> tuple[Net, Params]:
     """A net of any module of toylab, all of whose fields config gives."""
     module = toys.module_of(given, Net)
-    net = Net.of(module, **toys.typed(module, given, max(max(x.shape, default=1) for x in arrays.values()))).check()
+    known = toys.typed(module, given, max(max(x.shape, default=1) for x in arrays.values()))
+    toys.require_all(module, known)
+    net = Net.of(module, **known).check()
     return _checked(net, {key: checks.values(key, array) for key, array in arrays.items()}, checks.as_params, probe)
 
 

@@ -9,34 +9,38 @@ import jax.numpy as jnp
 import numpy as np
 
 from toylab.base import Params
+from toylab.importers.naming import Refusal, listed, shown, told
 from toylab.importers.rules import Arrays, Fit, Form, Settings, fit
 from toylab.models import Net
 
 
 def declared(arrays: Arrays, ignore: Sequence[str]) -> Arrays:
     """The arrays without those that are declared to be no weights, and without empty `_extra_state`s of torch modules."""
-    if absent := sorted(set(ignore) - set(arrays)):
-        raise ValueError(f"ignore names {', '.join(absent)}: the source has {', '.join(sorted(arrays))}.")
+    if absent := sorted(set(map(str, ignore)) - set(arrays)):
+        raise Refusal(f"ignore names {listed(absent)}: the source has {listed(sorted(arrays))}.")
     kept = {key: array for key, array in arrays.items() if key not in ignore}
-    kept = {key: array for key, array in kept.items() if not (key.endswith("_extra_state") and array.size == 0)}
-    if not kept:
-        raise ValueError("source holds no arrays.")
-    if empty := sorted(f"{key} {list(array.shape)}" for key, array in kept.items() if array.size == 0):
-        raise ValueError(f"source has empty arrays: {', '.join(empty)}.")
-    return kept
+    return {key: array for key, array in kept.items() if not (key.endswith("_extra_state") and array.size == 0)}
+
+
+def present(arrays: Arrays) -> Arrays:
+    if not arrays:
+        raise Refusal("source holds no arrays.")
+    if empty := sorted(f"{shown(key)} {list(array.shape)}" for key, array in arrays.items() if array.size == 0):
+        raise Refusal(f"source has empty arrays: {listed(empty, each=160)}.")
+    return arrays
 
 
 def values(key: str, array: np.ndarray) -> np.ndarray:
     """An array of weights: finite floats, float16 as float32."""
     array = array.astype(array.dtype.newbyteorder("="), copy=False) if array.dtype.kind == "f" else array
     if array.dtype.kind not in "fV" or str(array.dtype) not in ("float16", "float32", "float64", "bfloat16"):
-        raise ValueError(f"{key} has dtype {array.dtype}: weights are float16, float32, float64 or bfloat16.")
+        raise Refusal(f"{shown(key)} has dtype {array.dtype}: weights are float16, float32, float64 or bfloat16.")
     array = array.astype(np.float32) if array.dtype.itemsize == 2 else array
     with np.errstate(over="ignore"):  # float64 beyond float32, which params are, is inf
         kept = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
     if n_bad := int(np.size(array) - np.count_nonzero(np.isfinite(kept))):
-        raise ValueError(
-            f"{key} has {n_bad:,} of {array.size:,} entries nan or inf: weights must be finite {kept.dtype}."
+        raise Refusal(
+            f"{shown(key)} has {n_bad:,} of {array.size:,} entries nan or inf: weights must be finite {kept.dtype}."
         )
     return array
 
@@ -46,10 +50,11 @@ def instance(arrays: Arrays, given: Settings) -> Arrays:
     W = arrays.get("W")
     if W is None or W.ndim != 3:
         return arrays
-    chosen = given.get("instance", 0 if len(W) == 1 else None)
-    if isinstance(chosen, bool) or not isinstance(chosen, int) or not 0 <= chosen < len(W):
-        raise ValueError(
-            f"config.instance is {chosen!r}: W has {len(W)} instances, so it must be 0 to {len(W) - 1}; load one at a time."
+    chosen: Any = given.get("instance", 0 if len(W) == 1 else None)
+    if isinstance(chosen, bool) or not isinstance(chosen, int | np.integer) or not 0 <= chosen < len(W):
+        raise Refusal(
+            f"config.instance is {told(chosen)}: W has {len(W)} instances, so it must be 0 to {len(W) - 1}; load one at a"
+            " time."
         )
     return {key: array[chosen] if array.shape[:1] == W.shape[:1] else array for key, array in arrays.items()}
 
@@ -72,7 +77,11 @@ def prefixed(forms: Sequence[Form], best: Fit, shapes: Mapping[str, tuple[int, .
         return ""
     bare = {key.removeprefix(shared): shape for key, shape in shapes.items()}
     better = shared and min(fit(form, bare).n_problems for form in forms) < best.n_problems
-    return f"; every key begins with {shared}: hand over a mapping of the arrays by keys without it" if better else ""
+    return (
+        f"; every key begins with {shown(shared)}: hand over a mapping of the arrays by keys without it"
+        if better
+        else ""
+    )
 
 
 def without_zeros(best: Fit, weights: Arrays) -> Fit:
@@ -84,13 +93,6 @@ def without_zeros(best: Fit, weights: Arrays) -> Fit:
     return replace(best, parts=best.parts - {part})
 
 
-def check_masks(best: Fit, arrays: Arrays) -> None:
-    """A causal network's mask must be the causal one."""
-    for key, array in arrays.items():
-        if key.endswith("attn.mask") and not np.array_equal(np.asarray(array, bool), np.tri(len(array), dtype=bool)):
-            raise ValueError(f"{key} is no causal mask: attention here sees all positions up to its own.")
-
-
 def fitting(net: Net, params: Params, what: str = "source does") -> Params:
     """The params if they are what the net takes: the last line behind all other checks."""
     wanted = {name: value.shape for name, value in jax.eval_shape(net.init, jax.random.key(0)).items()}
@@ -99,13 +101,13 @@ def fitting(net: Net, params: Params, what: str = "source does") -> Params:
         return params
     missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     misshapen = [
-        f"{name} {list(found[name])} where {list(wanted[name])} is wanted"
+        f"{shown(name)} {list(found[name])} where {list(wanted[name])} is wanted"
         for name in sorted(set(found) & set(wanted))
         if found[name] != wanted[name]
     ]
     named = {"missing": missing, "extra": extra, "misshapen": misshapen}
-    told = "; ".join(f"{what} {', '.join(names)}" for what, names in named.items() if names)
-    raise ValueError(f"{what} not fit {net.module.__name__}: {told}.")
+    problems = "; ".join(f"{what} {listed(names, each=160)}" for what, names in named.items() if names)
+    raise Refusal(f"{what} not fit {net.module.__name__}: {problems}.")
 
 
 def their_arrays(best: Fit, arrays: Arrays) -> Arrays:
@@ -131,10 +133,10 @@ def settings_for(best: Fit, net: Net, layout: str) -> dict[str, Any]:
         settings = best.form.settings(net)
         again = best.form.net(best.sizes, best.parts, settings)
     except (AttributeError, KeyError) as error:
-        raise ValueError(f"net is a {net.module.__name__}: layout {layout} has no such network.") from error
+        raise Refusal(f"net is a {net.module.__name__}: layout {layout} has no such network.") from error
     if again.module is not net.module:
-        raise ValueError(f"net is a {net.module.__name__}: layout {layout} holds a {again.module.__name__}.")
+        raise Refusal(f"net is a {net.module.__name__}: layout {layout} holds a {again.module.__name__}.")
     for name, (_, value) in net.module_fields().items():
         if not name.startswith("init_") and name not in ("d_head", "bias_std") and value != getattr(again, name):
-            raise ValueError(f"net.{name} is {value!r}: layout {layout} has it {getattr(again, name)!r} only.")
+            raise Refusal(f"net.{name} is {value!r}: layout {layout} has it {getattr(again, name)!r} only.")
     return settings

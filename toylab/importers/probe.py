@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array
 
 from toylab.base import Params
-from toylab.importers.files import plain
 from toylab.importers.rules import Arrays
+from toylab.importers.torch_files import plain
 from toylab.models import Net
 
 TOLERANCE = 1e-3  # of the largest logit; float32 sums in another order differ by about 1e-6

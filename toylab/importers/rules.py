@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from toylab.importers.naming import listed, shown
+from toylab.importers.settings import Fields, Settings
 from toylab.models import Net
 
 Arrays = dict[str, np.ndarray]
 Sizes = dict[str, int]
-Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,11 @@ class Form:
     rules: tuple[Rule, ...]
     net: Callable[[Sizes, frozenset[str], Settings], Net]
     settings: Callable[[Net], dict[str, Any]]  # of a net: what its arrays do not say
-    buffers: tuple[tuple[str, str], ...] = ()  # key, axes ("" a scalar): no weights, checked and left out
-    reads: tuple[str, ...] = ()  # settings
+    fields: Fields  # every field that a config of the layout may have
+    traits: Callable[[frozenset[str], Settings], frozenset[str]] = lambda parts, given: (
+        frozenset()
+    )  # see settings.Field
+    buffers: tuple[str, ...] = ()  # keys of arrays that are no weights: buffers.py
     droppable: str = ""  # a part that is left out where all of it is 0, and written as 0
     implied: Callable[[Net, Arrays], Arrays] = lambda net, arrays: {}  # params that no array says
 
@@ -91,7 +95,7 @@ class Fit:
 
     def problems(self) -> str:
         named = {"missing": self.missing, "extra": self.extra, "misshapen": self.misshapen}
-        return "; ".join(f"{name} {', '.join(keys)}" for name, keys in named.items() if keys)
+        return "; ".join(f"{name} {listed(keys, each=160)}" for name, keys in named.items() if keys)
 
     @property
     def rules(self) -> list[Rule]:
@@ -112,11 +116,9 @@ def fit(form: Form, shapes: Mapping[str, tuple[int, ...]]) -> Fit:
             parts |= set(rule.parts) if len(rule.parts) == 1 else set()
     result = Fit(form, {}, max(layers), frozenset(parts))
     axes = {key: rule.sides()[0] for rule in result.rules for key in rule.keys(result.n_layers)}
-    spare = {key: pattern for key in set(shapes) - set(axes) for pattern in _buffer(form, key)}
-    result.sizes = {"n_layers": result.n_layers, **_solved({**axes, **spare}, shapes)}
-    result.missing = sorted(set(axes) - set(shapes))
-    result.extra = sorted(set(shapes) - set(axes) - set(spare))
-    result.misshapen = _misshapen({**axes, **spare}, shapes, result.sizes)
+    result.sizes = {"n_layers": result.n_layers, **_solved(axes, shapes)}
+    result.missing, result.extra = sorted(set(axes) - set(shapes)), sorted(set(shapes) - set(axes))
+    result.misshapen = _misshapen(axes, shapes, result.sizes)
     return result
 
 
@@ -131,14 +133,6 @@ def fit_params(form: Form, shapes: Mapping[str, tuple[int, ...]]) -> Fit:
     result.missing, result.extra = sorted(set(axes) - set(shapes)), sorted(set(shapes) - set(axes))
     result.misshapen = _misshapen(axes, shapes, result.sizes)
     return result
-
-
-def _buffer(form: Form, key: str) -> list[list[list[str]]]:
-    """The axes of the buffer that this key is, as a list of one; none if it is no buffer."""
-    for name, axes in form.buffers:
-        if re.fullmatch(re.escape(name).replace(r"\{\}", r"\d+"), key):
-            return [[[axis] for axis in axes.split()]]
-    return []
 
 
 def _solved(axes: Mapping[str, list[list[str]]], shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
@@ -175,7 +169,9 @@ def _misshapen(axes: Mapping[str, list[list[str]]], shapes: Mapping[str, tuple[i
         wanted = [math.prod(_size(axis, sizes) for axis in group) for group in groups] if known else None
         if len(shapes[key]) != len(groups) or (wanted is not None and list(shapes[key]) != wanted):
             names = ", ".join("·".join(group) for group in groups)
-            found.append(f"{key} {list(shapes[key])} where [{names}]{f' = {wanted}' if wanted else ''} is wanted")
+            found.append(
+                f"{shown(key)} {list(shapes[key])} where [{names}]{f' = {wanted}' if wanted else ''} is wanted"
+            )
     return found
 
 

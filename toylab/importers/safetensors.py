@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from toylab import durable
+from toylab.importers.naming import Refusal, shown, told
+from toylab.importers.strict_json import parsed
 
 MAX_HEADER = 8 << 20  # bytes
 MAX_BYTES = 2 << 30  # of all arrays of a source: toy models are far below
@@ -27,32 +29,26 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little") if n_bytes >= 8 else n_bytes
         if n_bytes < 8 or length > min(MAX_HEADER, n_bytes - 8):
-            raise ValueError(f"{path} is no safetensors file, or cut short: its header should have {length} bytes.")
-        header = _header(path, file.read(length))
+            raise Refusal(f"{path} is no safetensors file, or cut short: its header should have {length} bytes.")
+        header = parsed(
+            file.read(length), f"{path}: its header", f"{path} is no safetensors file: its header is not JSON."
+        )
         metadata = header.pop(METADATA, {})
+        if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+            raise Refusal(f"{path} is damaged: its {METADATA} must hold texts alone.")
         body = n_bytes - 8 - length
         if body > MAX_BYTES:
-            raise ValueError(f"{path} has {body:,} bytes of arrays: at most {MAX_BYTES:,} are read.")
+            raise Refusal(f"{path} has {body:,} bytes of arrays: at most {MAX_BYTES:,} are read.")
         spans = sorted((_span(path, name, entry, body), name) for name, entry in header.items())
         end = 0
         for (start, stop), name in spans:
             if start != end:
-                raise ValueError(f"{path} is damaged: {name} begins at byte {start}, {end} is where it should.")
+                raise Refusal(f"{path} is damaged: {shown(name)} begins at byte {start}, {end} is where it should.")
             end = stop
         if end != body:
-            raise ValueError(f"{path} is damaged: its arrays end at byte {end}, the file at {body}.")
+            raise Refusal(f"{path} is damaged: its arrays end at byte {end}, the file at {body}.")
         arrays = {name: _array(file.read(stop - start), header[name]) for (start, stop), name in spans}
-    return arrays, metadata if isinstance(metadata, dict) else {}
-
-
-def _header(path: Path, raw: bytes) -> dict[str, Any]:
-    try:
-        header = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no safetensors file: its header is not JSON.") from error
-    if not isinstance(header, dict):
-        raise ValueError(f"{path} is no safetensors file: its header is a {type(header).__name__}, not a mapping.")
-    return header
+    return arrays, metadata
 
 
 def _span(path: Path, name: str, entry: Any, body: int) -> tuple[int, int]:
@@ -68,14 +64,14 @@ def _span(path: Path, name: str, entry: Any, body: int) -> tuple[int, int]:
     entry = entry if isinstance(entry, dict) else {}
     dtype, shape, span = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not (isinstance(dtype, str) and whole(shape, MAX_AXES) and whole(span, 2) and len(span) == 2):
-        raise ValueError(f"{path} is damaged: the header of {name} is {str(entry)[:100]}.")
+        raise Refusal(f"{path} is damaged: the header of {shown(name)} is {told(entry)}.")
     if dtype not in DTYPES:
-        raise ValueError(f"{path} has {name} of dtype {dtype}: it must be one of {', '.join(DTYPES)}.")
+        raise Refusal(f"{path} has {shown(name)} of dtype {shown(dtype)}: it must be one of {', '.join(DTYPES)}.")
     start, stop = span
     if not start <= stop <= body:
-        raise ValueError(f"{path} is cut short or damaged: {name} ends at byte {stop} of {body}.")
+        raise Refusal(f"{path} is cut short or damaged: {shown(name)} ends at byte {shown(stop)} of {body}.")
     if math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize != stop - start or is_vast(shape):
-        raise ValueError(f"{path} is damaged: {name} {shape} of {dtype} does not have {stop - start} bytes.")
+        raise Refusal(f"{path} is damaged: {shown(name)} {shown(shape)} of {dtype} does not have {stop - start} bytes.")
     return start, stop
 
 

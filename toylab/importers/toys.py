@@ -1,18 +1,29 @@
 """Layouts of the toy models of superposition, and toylab's own names."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from toylab import models
-from toylab.importers.rules import Form, Rule, Settings, Sizes
-from toylab.importers.settings import chosen
-from toylab.importers.transformers import LENS_RULES
+from toylab.importers.lens import LENS_RULES
+from toylab.importers.naming import Refusal, told
+from toylab.importers.rules import Form, Rule, Sizes
+from toylab.importers.settings import Settings, chosen, harmless, read, require, stated
 from toylab.models import BiasedTransformer, ModularMLP, Net, PizzaLinear, ToyModel, Transformer, fields
 from toylab.models.handbuilt import Handbuilt
 
 TOY = ("hidden", "output")
+TOY_FIELDS = {  # Config and Model of the released notebook, which has one output, ReLU, and no activation before it
+    **read("toylab's own: linear or relu", *TOY),
+    **read("which of the models that are trained side by side", "instance"),
+    **read("a size, held against the arrays", "n_features", "n_hidden"),
+    **harmless("the array has as many as it has", "n_instances"),
+    **harmless("how it was trained", "feature_probability", "importance", "device"),
+}
 
 
 def _toy(sizes: Sizes, parts: frozenset[str], given: Settings) -> Net:
+    for name in ("n_features", "n_hidden"):
+        stated(given, name, sizes[name])
     kinds = {"linear": "linear", "relu": "relu"}
     hidden, output = chosen(given, "hidden", kinds, "linear"), chosen(given, "output", kinds, "relu")
     fields: dict[str, Any] = {name: sizes[name] for name in ("n_features", "n_hidden")}
@@ -29,7 +40,7 @@ def _toy_form(*bias: str) -> Form:
     parts = frozenset({"bias"} if bias else ())
     return Form(
         "toy model", tuple(rules), lambda sizes, _, given: _toy(sizes, parts, given), _toy_settings,
-        reads=(*TOY, "instance"),
+        TOY_FIELDS,
     )  # fmt: skip
 
 
@@ -49,9 +60,10 @@ def _stacked(rule: Rule) -> Rule:
 
 def module_of(given: Settings, default: type) -> type:
     name = given.get("module", default.__name__)
+    name = name if isinstance(name, str) else told(name)
     known = [name for name in models.__all__ if name != "Net"]
     if name not in known:
-        raise ValueError(f"config.module is {name!r}: it must be one of {', '.join(known)}.")
+        raise Refusal(f"config.module is {told(name)}: it must be one of {', '.join(known)}.")
     return getattr(models, name)
 
 
@@ -59,13 +71,14 @@ def _own(default: type, found: dict[str, Any]) -> Any:
     """A net of the module that config names, or of this one: sizes and fields from the arrays, the others from config."""
 
     def net(sizes: Sizes, parts: frozenset[str], given: Settings) -> Net:
-        told: dict[str, Any] = {**sizes, **found}
+        known: dict[str, Any] = {**sizes, **found}
         if default is Transformer:
-            told |= {"layer_norm": "norm" in parts} | ({} if "mlp" in parts else {"d_mlp": 0})
-            told |= {} if "positions" in parts else {"positions": "none"}
+            known |= {"layer_norm": "norm" in parts} | ({} if "mlp" in parts else {"d_mlp": 0, "activation": "relu"})
         module = module_of(given, BiasedTransformer if "biases" in parts else default)
-        told = {name: value for name, value in told.items() if name in fields(module)}
-        return Net.of(module, **told | typed(module, given, max(sizes.values())))
+        known = {name: value for name, value in known.items() if name in fields(module)}
+        known |= typed(module, given, max(sizes.values()))
+        require_all(module, known)
+        return Net.of(module, **known)
 
     return net
 
@@ -79,12 +92,35 @@ def typed(module: type, given: Settings, largest: int) -> dict[str, Any]:
         fits = {int: whole, float: whole or isinstance(value, float), bool: isinstance(value, bool)}.get(hint, True)
         wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(hint)
         if not fits or (get_origin(hint) is Literal and value not in known):
-            raise ValueError(
-                f"config.{name} is {value!r}: it must be {wanted or 'one of ' + ', '.join(map(str, known))}."
+            raise Refusal(
+                f"config.{name} is {told(value)}: it must be {wanted or 'one of ' + ', '.join(map(str, known))}."
             )
         if hint is int and issubclass(module, Handbuilt) and value > largest:  # which is made to be compared
-            raise ValueError(f"config.{name} is {value}: no axis of the arrays has more than {largest}.")
+            raise Refusal(f"config.{name} is {value}: no axis of the arrays has more than {largest}.")
     return found
+
+
+SHAPED = (
+    "inputs",
+    "output_matrix",
+    "embedding",
+    "tied",
+    "decoder_bias",
+    "bias",
+    "layer_norm",
+)  # told by arrays or inputs
+FUNCTION = ("attention_rate", "k")  # numbers on which the function depends, not the start alone
+
+
+def require_all(module: type, known: Mapping[str, Any]) -> None:
+    """Of a module's fields those that make another function of the same arrays."""
+    wanted = {}
+    for name, (hint, _) in fields(module).items():
+        if name in FUNCTION:
+            wanted[name] = "a number"
+        elif name not in SHAPED and (hint is bool or get_origin(hint) is Literal):
+            wanted[name] = "true or false" if hint is bool else " or ".join(map(str, get_args(hint)))
+    require(known, wanted)
 
 
 def settings_of_net(net: Net) -> dict[str, Any]:
@@ -92,7 +128,7 @@ def settings_of_net(net: Net) -> dict[str, Any]:
 
 
 def _form(module: type, *rules: Rule, **found: Any) -> Form:
-    return Form(module.__name__, rules, _own(module, found), settings_of_net)
+    return Form(module.__name__, rules, _own(module, found), settings_of_net, {})
 
 
 E_VOCAB, U_MLP = "d_vocab d_model", _same("d_mlp d_vocab_out", "W_U")

@@ -1,16 +1,23 @@
-"""Layouts of transformers: TransformerLens, Nanda et al. 2023, Zhong et al. 2023, Chughtai et al. 2023.
+"""Layouts of transformers whose vectors are columns (W x) but for W_U: Nanda et al. 2023, Zhong et al. 2023.
 
-The first three families name their arrays alike and turn them differently: TransformerLens has vectors as rows (x W), the
-other two as columns (W x) but for W_U.
+TransformerLens (lens.py) names its arrays alike and has vectors as rows (x W).
 """
 
 from typing import Any
 
-import numpy as np
-
-from toylab.importers.rules import Arrays, Form, Rule, Settings, Sizes
-from toylab.importers.settings import chosen, expect, number, stated
-from toylab.models import BiasedTransformer, Net, PizzaTransformer, Transformer
+from toylab.importers.pairs import ZHONG
+from toylab.importers.rules import Form, Rule, Sizes
+from toylab.importers.settings import (
+    Settings,
+    chosen,
+    harmless,
+    number,
+    read,
+    refused,
+    require,
+    stated,
+)  # fmt: skip
+from toylab.models import Net, PizzaTransformer, Transformer
 
 HEADS = "n_heads d_head d_model -> n_heads d_model d_head"
 BLOCK = "blocks.{}."
@@ -26,7 +33,7 @@ COLUMNS = (
     Rule(f"{BLOCK}mlp.b_out", "b_out", "d_model -> d_model"),
     Rule("unembed.W_U", "W_U", "d_model d_vocab_out -> d_model d_vocab_out"),
 )
-MASK = ((f"{BLOCK}attn.mask", "n_ctx n_ctx"),)
+MASK = (f"{BLOCK}attn.mask",)
 ACTIVATIONS = {"relu": "relu", "gelu": "gelu"}  # both exact, torch's erf
 
 SIZES = ("d_vocab", "d_vocab_out", "n_ctx", "n_layers", "d_model", "n_heads", "d_head", "d_mlp")
@@ -36,9 +43,24 @@ def sizes_of(sizes: Sizes) -> dict[str, Any]:
     return {name: sizes[name] for name in SIZES if name in sizes}
 
 
+ANY_OF = "relu or gelu"
+SAME_SIZE = "a size, held against the arrays"
+NANDA_FIELDS = {  # Config in transformers.py of the released code; its LayerNorm is called nowhere
+    **read(ANY_OF, "act_type"),
+    **read(SAME_SIZE, "num_layers", "d_model", "d_vocab", "n_ctx", "d_mlp", "num_heads"),
+    **harmless("what it was trained on: networks take tokens", "p", "fn_name", "frac_train", "batch_style"),
+    **harmless("how it was trained", "lr", "weight_decay", "num_epochs", "stopping_thresh", "seed"),
+    **harmless("how it was saved and measured", "save_models", "save_every", "take_metrics_every_n_epochs", "device"),
+    **harmless("read by a LayerNorm that the code calls nowhere", "use_ln"),
+}
+NANDA_SIZES = {"num_layers": "n_layers", "num_heads": "n_heads"}
+
+
 def _progress(sizes: Sizes, parts: frozenset[str], given: Settings) -> Net:
-    activation = chosen(given, "act_type", ACTIVATIONS, "relu")
-    return Net.of(Transformer, **sizes_of(sizes), activation=activation)
+    for name in ("num_layers", "d_model", "d_vocab", "n_ctx", "d_mlp", "num_heads"):
+        stated(given, name, sizes[NANDA_SIZES.get(name, name)])
+    require(given, {"act_type": "ReLU or GeLU"})
+    return Net.of(Transformer, **sizes_of(sizes), activation=chosen(given, "act_type", ACTIVATIONS))
 
 
 PROGRESS = Form(
@@ -46,16 +68,26 @@ PROGRESS = Form(
     rules=COLUMNS,
     net=_progress,
     settings=lambda net: {"act_type": {"relu": "ReLU", "gelu": "GeLU"}[net.activation]},
+    fields=NANDA_FIELDS,
     buffers=MASK,
-    reads=("act_type",),
 )
+
+ZHONG_FIELDS = {
+    **ZHONG,
+    **read("the attention rate α", "attn_coeff"),
+    **read(ANY_OF, "act_fn"),
+    **read(SAME_SIZE, "n_layers", "d_model", "n_heads", "d_head"),
+    **harmless("handed to no code: every position sees every other", "attention_dir"),
+    **refused("its Linearformer has other arrays", "use_linear", False),
+}
 
 
 def _pizza(sizes: Sizes, parts: frozenset[str], given: Settings) -> Net:
-    for name in ("n_layers", "d_model", "n_heads"):
+    for name in ("n_layers", "d_model", "n_heads", "d_head"):
         stated(given, name, sizes[name])
     rate = number(given, "attn_coeff", 0, 1, "the attention rate α of the model (0 for pizzas, 1 for clocks)")
-    activation = chosen(given, "act_fn", ACTIVATIONS, "relu")
+    require(given, {"act_fn": "ReLU or GeLU"})
+    activation = chosen(given, "act_fn", ACTIVATIONS)
     return Net.of(PizzaTransformer, **sizes_of(sizes), activation=activation, attention_rate=float(rate))
 
 
@@ -67,98 +99,6 @@ PIZZA = Form(
         "attn_coeff": float(net.attention_rate),
         "act_fn": {"relu": "ReLU", "gelu": "GeLU"}[net.activation],
     },
+    fields=ZHONG_FIELDS,
     buffers=MASK,  # registered there and never applied
-    reads=("attn_coeff", "act_fn"),
-)
-
-LENS_RULES = (
-    Rule("embed.W_E", "W_E", "d_vocab d_model -> d_vocab d_model"),
-    Rule("pos_embed.W_pos", "W_pos", "n_ctx d_model -> n_ctx d_model", ("positions",)),
-    *(Rule(f"{BLOCK}attn.W_{name}", f"W_{name}", "n_heads d_model d_head -> n_heads d_model d_head") for name in "QKV"),
-    Rule(f"{BLOCK}attn.W_O", "W_O", "n_heads d_head d_model -> n_heads d_head d_model"),
-    *(Rule(f"{BLOCK}attn.b_{name}", f"b_{name}", "n_heads d_head -> n_heads d_head", ("biases",)) for name in "QKV"),
-    Rule(f"{BLOCK}attn.b_O", "b_O", "d_model -> d_model", ("biases",)),
-    Rule(f"{BLOCK}mlp.W_in", "W_in", "d_model d_mlp -> d_model d_mlp", ("mlp",)),
-    Rule(f"{BLOCK}mlp.b_in", "b_in", "d_mlp -> d_mlp", ("mlp",)),
-    Rule(f"{BLOCK}mlp.W_out", "W_out", "d_mlp d_model -> d_mlp d_model", ("mlp",)),
-    Rule(f"{BLOCK}mlp.b_out", "b_out", "d_model -> d_model", ("mlp",)),
-    *(Rule(f"{BLOCK}ln1.{part}", f"ln1_{part}", "d_model -> d_model", ("norm",)) for part in "wb"),
-    *(Rule(f"{BLOCK}ln2.{part}", f"ln2_{part}", "d_model -> d_model", ("norm", "mlp")) for part in "wb"),
-    *(Rule(f"ln_final.{part}", f"ln_final_{part}", "d_model -> d_model", ("norm",)) for part in "wb"),
-    Rule("unembed.W_U", "W_U", "d_model d_vocab_out -> d_model d_vocab_out"),
-    Rule("unembed.b_U", "b_U", "d_vocab_out -> d_vocab_out", ("biases",)),
-)
-LENS_POSITIONS = {"standard": "abs", "shortformer": "shortformer", "rotary": "rotary", "none": "none"}
-LENS_FIXED = {  # settings that change the function and that no net here has otherwise; TransformerLens' defaults
-    "use_attn_scale": True, "parallel_attn_mlp": False, "use_local_attn": False, "gated_mlp": False, "final_rms": False,
-    "scale_attn_by_inverse_layer_idx": False, "attn_scores_soft_cap": -1.0, "output_logits_soft_cap": -1.0,
-    "rotary_adjacent_pairs": False, "rotary_base": 10000, "eps": 1e-5, "use_qk_norm": False, "positional_offset": 0,
-}  # fmt: skip
-
-
-def lens_net(sizes: Sizes, parts: frozenset[str], given: Settings, readout: str = "all") -> Net:
-    for name in ("n_layers", "d_model", "n_heads", "d_head", "d_vocab", "d_vocab_out"):
-        stated(given, name, sizes[name], unset=(-1, None))
-    for name, only in LENS_FIXED.items():
-        expect(given, name, only)
-    stated(given, "rotary_dim", sizes["d_head"], unset=(None,))
-    kind = given.get("positional_embedding_type", "standard" if "positions" in parts else None)
-    if kind is None:
-        raise ValueError("config lacks positional_embedding_type: there is no pos_embed.W_pos, so say rotary or none.")
-    positions = chosen({"positional_embedding_type": kind}, "positional_embedding_type", LENS_POSITIONS, "standard")
-    if (positions in ("abs", "shortformer")) != ("positions" in parts):
-        raise ValueError(
-            f"config.positional_embedding_type is {kind!r}: pos_embed.W_pos is {'not ' * ('positions' not in parts)}there."
-        )
-    norms = {"LN": "LN", "LNPre": "LNPre", None: None}
-    norm = chosen(given, "normalization_type", norms, "LN" if "norm" in parts else None)
-    if (norm == "LN") != ("norm" in parts):
-        raise ValueError(f"config.normalization_type is {norm!r}: ln1.w is {'not ' * (norm == 'LN')}there.")
-    if "positions" not in parts:
-        sizes = sizes | {"n_ctx": int(number(given, "n_ctx", 1, 1 << 20, "the most positions"))}
-    return Net.of(
-        BiasedTransformer if "biases" in parts else Transformer,
-        **({"d_mlp": 0} | sizes_of(sizes)),
-        activation=chosen(given, "act_fn", ACTIVATIONS, "relu") if "mlp" in parts else "relu",
-        layer_norm=norm is not None,
-        causal=chosen(given, "attention_dir", {"causal": True, "bidirectional": False}, True),
-        positions=positions,
-        readout=chosen(given, "readout", {"all": "all", "last": "last"}, readout),
-    )
-
-
-def _lens_settings(net: Net) -> dict[str, Any]:
-    kinds = {ours: theirs for theirs, ours in LENS_POSITIONS.items()}
-    return {
-        "act_fn": net.activation,
-        "attention_dir": "causal" if net.causal else "bidirectional",
-        "positional_embedding_type": kinds[net.positions],
-        "normalization_type": "LN" if net.layer_norm else None,
-        "n_ctx": net.n_ctx,
-        "readout": net.readout,
-    }
-
-
-def _unit_norms(net: Net, arrays: Arrays) -> Arrays:
-    """LNPre: LayerNorm whose weights are 1 and biases 0."""
-    if not net.layer_norm or "ln1_w" in arrays:
-        return {}
-    layers, final = np.ones((net.n_layers, net.d_model), np.float32), np.ones(net.d_model, np.float32)
-    names = {"ln1": layers, "ln_final": final} | ({"ln2": layers} if net.d_mlp else {})
-    return {f"{name}_{part}": ones if part == "w" else 0 * ones for name, ones in names.items() for part in "wb"}
-
-
-LENS = Form(
-    what="transformer",
-    rules=LENS_RULES,
-    net=lens_net,
-    settings=_lens_settings,
-    buffers=(
-        *MASK,
-        (f"{BLOCK}attn.IGNORE", ""),
-        *((f"{BLOCK}attn.rotary_{name}", "n_ctx d_head") for name in ("sin", "cos")),
-    ),
-    reads=("act_fn", "attention_dir", "positional_embedding_type", "normalization_type", "n_ctx", "readout"),
-    droppable="biases",
-    implied=_unit_norms,
 )

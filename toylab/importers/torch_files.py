@@ -1,0 +1,121 @@
+"""State dicts of torch.save, by torch's own reader for plain tensors (`weights_only=True`), which runs no code."""
+
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toylab.importers import archives
+from toylab.importers.naming import Refusal, listed, shown, told
+from toylab.importers.safetensors import MAX_BYTES
+
+LOAD = "torch.load(path, map_location='cpu', weights_only=True)"
+DEEPEST = 4  # state dicts within state dicts that are looked for
+
+
+def read(path: Path, ignore: Collection[str]) -> dict[str, np.ndarray]:
+    """The arrays of a file by key."""
+    if not _is_archive(path):
+        raise Refusal(f"{path} is no archive of torch.save but a bare pickle or cut short: it is not read.")
+    try:
+        import torch
+    except ImportError as error:
+        raise ModuleNotFoundError(f"{path} needs torch: pip install 'toylab[torch]'.") from error
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archives.checked(path, archive):
+                if entry.filename.endswith(".pkl") and b"bytearray" in archive.read(entry):
+                    raise Refusal(f"{path} makes a bytearray, which may be of any size: it must hold a state dict.")
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Refusal:
+        raise
+    except Exception as error:  # torch raises what its unpickler, its reader or zip did
+        reason = shown(str(error).split(". ")[0].strip(), 160) or type(error).__name__
+        raise Refusal(
+            f"{path} holds more than plain tensors, or is damaged, and is not read ({reason}): a file that is read holds a"
+            " module's state_dict()."
+        ) from error
+    if not isinstance(found, Mapping):
+        raise Refusal(f"{path} holds a {type(found).__name__}: it must hold a state dict, name → tensor.")
+    most = archives.SPARE + archives.RATIO * path.stat().st_size  # views may make many large tensors of one number
+    return arrays(found, ignore, path, LOAD, min(MAX_BYTES, most))
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except Exception:
+        return False
+
+
+def arrays(
+    found: Mapping[Any, Any],
+    ignore: Collection[str],
+    where: object = "source",
+    got: str = "source",
+    most: int = MAX_BYTES,
+) -> dict[str, np.ndarray]:
+    """The arrays of a state dict by key, empty ones for what is ignored; `got`: the code that gives the state dict."""
+    there = {key: value for key, value in found.items() if value is not None}
+    named = {str(key): value for key, value in there.items()}
+    if len(named) < len(there):
+        raise Refusal(f"{where} has two keys that are the same as text: each must stand there once.")
+    kept = {key: value for key, value in named.items() if key not in ignore}
+    if len(within := list(_within(kept))) == 1:
+        raise Refusal(f"{where} holds a state dict within: hand over {got}{within[0]} as source.")
+    if within:
+        raise Refusal(
+            f"{where} holds {len(within)} state dicts within, {listed(within, 20)}: hand over one of them, as"
+            f" {got}{within[0]}, as source."
+        )
+    for key, value in kept.items():
+        if (size := _n_bytes(value)) > most:
+            raise Refusal(f"{shown(key)} is too large, {size:,} bytes: at most {most:,} are read.")
+    if (total := sum(map(_n_bytes, kept.values()))) > most:
+        raise Refusal(f"{where} has {total:,} bytes of arrays: at most {most:,} are read.")
+    return {key: plain(key, value) if key in kept else np.zeros(0) for key, value in named.items()}
+
+
+def _within(found: Mapping[Any, Any], at: str = "") -> Iterator[str]:
+    """The place of each state dict among the values of a mapping, or among theirs."""
+    for key, value in found.items() if at.count("[") < DEEPEST else ():
+        if isinstance(value, Mapping):
+            place = f"{at}[{told(key)}]"
+            if any(hasattr(array, "detach") for array in value.values()):
+                yield place
+            else:
+                yield from _within(value, place)
+
+
+def _n_bytes(value: Any) -> int:
+    try:
+        return int(value.numel() * value.element_size() if hasattr(value, "detach") else getattr(value, "nbytes", 0))
+    except Exception:  # `plain` says what is wrong with it
+        return 0
+
+
+def plain(key: str, value: Any) -> np.ndarray:
+    """A numpy array of an array of any kind; a torch tensor as it is, bfloat16 as float32."""
+    try:
+        if not hasattr(value, "dtype") or not (hasattr(value, "detach") or hasattr(value, "shape")):
+            raise Refusal(f"{shown(key)} is a {type(value).__name__}: it must be an array, or a key of ignore.")
+        return np.asarray(_of_tensor(key, value) if hasattr(value, "detach") else value)
+    except Refusal:
+        raise
+    except Exception as error:  # a tensor without values, a deleted array
+        reason = shown(str(error).split(". ")[0].strip(), 120)
+        raise Refusal(f"{shown(key)} is a {type(value).__name__} that gives no array ({reason}).") from error
+
+
+def _of_tensor(key: str, tensor: Any) -> np.ndarray:
+    tensor = tensor.detach()
+    if str(tensor.layout) != "torch.strided" or tensor.is_quantized or tensor.is_meta:
+        raise Refusal(f"{shown(key)} is a sparse, quantized or meta tensor: it must be a plain one.")
+    if tensor.is_nested:
+        raise Refusal(f"{shown(key)} is a nested tensor: it must be a plain one.")
+    if "float8" in str(tensor.dtype) or "float4" in str(tensor.dtype):
+        raise Refusal(f"{shown(key)} has dtype {tensor.dtype}: weights are float16, float32, float64 or bfloat16.")
+    tensor = tensor.float() if str(tensor.dtype) in ("torch.bfloat16", "torch.float16") else tensor
+    return tensor.cpu().resolve_conj().resolve_neg().numpy()
