@@ -11,11 +11,13 @@ cayley      the tables of finite groups
 importers   weights from elsewhere, by named layouts → (net, params)
 sweep       configs → groups → store · group  one group to completion · lanes  how runs share the devices
 plan        a group's width, beats and chunks, measured once · manifest  what it is, written down · history  what it saved
-records     a sweep read back: source  its groups · selection  by columns · table  in one table · status  how far it is · told  what small files tell
+binding     what ties a chunk to its group
+records     a sweep read back: source  its groups · selection  by columns · table  in one table
+status      how far a sweep is · told  what small files tell
 cluster     the same groups on many machines, by Ray · processes  by processes that share a folder, jax.distributed
 company     which of these trains beside this process · watch  display, signals, log · events  TensorBoard
 shapes      array functions that refuse, in a sentence, what does not fit · annotations  what they say, read
-store       the only code that touches disk
+store       chunks, manifests, tables and locks on disk · durable  files and folders that a power cut does not undo
 analysis    array functions, and analyzers mapped over runs and saved points by `analyze`
 lab         what a lab page is: parts, measures, claims · stages  its three stages: train, analyze, draw
 plots       arrays → figures and animations
