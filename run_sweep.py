@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -281,12 +282,25 @@ def _stages(job: Any, command: str, crew: Any, tensorboard: bool, dry: bool) -> 
         print(f"all groups are trained; {error}" if crew.are_equal else error, file=sys.stderr)
         return 0 if crew.are_equal else 2
     except sweep.Interrupted as stopped:
+        _table(job)
         print(f"stopped: {stopped}. To go on: {command}", file=sys.stderr)
         return 130
     except store.StoreError as error:
+        if isinstance(error, sweep.Failed):  # the other groups are trained
+            _table(job)
         print(error, file=sys.stderr)
         return 2 if isinstance(error, store.Refused) else 1
     return 0
+
+
+def _table(job: Any) -> None:
+    """runs.parquet up to what is trained; that it cannot be written is told, and undoes no training."""
+    from toylab import stages, store
+
+    try:
+        stages.write_table(job.page, job.folder)
+    except store.StoreError as error:
+        print(f"runs.parquet is not written anew: {error}", file=sys.stderr)
 
 
 def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
@@ -297,16 +311,19 @@ def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
         store.make_folder(job.folder, 0)
     if trained or imported:
         stages.write_manifest(job.folder, job.page, job.scale, trained, command, _commit(), imported)
+    if "train" in job.stages and job.configs:
+        _table(job)
     if "analyze" in job.stages:
         started = time.perf_counter()
-        claims = stages.analyze(job.page, job.configs, job.folder, print, weights=job.weights, imported=job.imported)
+        others = {"weights": job.weights, "imported": job.imported}
+        claims = stages.analyze(job.page, job.configs, job.folder, print, named=job.named, **others)
         print(f"analyzed in {time.perf_counter() - started:.0f} s: {job.folder / 'measures.npz'}, claims.json")
         print_claims(claims)
     if "draw" in job.stages:
         if job.named and "analyze" not in job.stages:
             stages.check_measured(job.folder, job.configs, job.named)
-        drawn = stages.draw(job.page, job.folder, job.parts)
-        print("drawn: " + ", ".join(str(path) for path in drawn))
+        drawn = stages.draw(job.page, job.folder, partial(print, file=sys.stderr), job.parts)
+        print("drawn: " + (", ".join(str(path) for path in drawn) or "nothing"))
 
 
 def _train(job: Any, command: str, crew: Any, tensorboard: bool) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 import json
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from pyarrow import parquet
 
 import run_sweep
-from toylab import lab, stages, store
+from toylab import lab, stages, store, sweep
 from toylab.base import Config
 from toylab.lab import Claim, Measures, Part
 from toylab.models import Net, ToyModel
@@ -66,7 +68,7 @@ def test_a_part_has_its_own_measures_and_the_empty_name_all():
         ([0, 2, 3], "holds for 2 of 3"),
         ([0, -1], "fails"),
         ([np.nan, 2], "holds for 1 of 2"),
-        ([], "fails"),
+        ([], "not judged (no run has it)"),
         (1.5, "holds"),
     ],
 )
@@ -106,8 +108,9 @@ def of_all_scales(value):
 def part(name, configs):
     last = Claim(f"{name} learns", "a test", lambda m: m.last("loss"), high=10)
     weights = {"weights": lambda params, run: {"W": params["W"]}}
+    norm = {"norm": lambda params, run: {"W": (params["W"] ** 2).sum()}}
     figures = {f"{name}_figure": lambda m: Figure()}
-    return Part(of_all_scales(configs), of_all_scales((0, 3)), [last], figures, final=weights)
+    return Part(of_all_scales(configs), of_all_scales((0, 3)), [last], figures, final=weights, analyses=norm)
 
 
 @pytest.fixture
@@ -184,3 +187,83 @@ def test_a_field_is_set_in_the_chosen_parts(page, tmp_path):
     record = json.loads((tmp_path / "two" / "manifest.json").read_text())["parts"]["narrow"]
     assert sorted({run.get("task.density", 0.5) for run in record["runs"].values()}) == [0.1, 0.5]
     assert len(record["runs"]) == 4 and record["config"]["task"]["density"] == 0.5
+
+
+def table(folder):
+    return parquet.read_table(folder / "two" / "runs.parquet").to_pydict()
+
+
+def test_runs_parquet_is_of_what_is_trained_and_has_the_analyses(page, tmp_path):
+    alone = ["--part", "narrow"]
+    assert command(tmp_path, *alone) == 0
+    first = table(tmp_path)
+    assert first["step"] == [0, 3] * 2 and len(first["norm/W"]) == 4 and all(map(np.isfinite, first["norm/W"]))
+    assert command(tmp_path, *alone, "--stage", "train") == 0 and table(tmp_path) == first  # of the same runs
+    assert command(tmp_path, *alone, "--stage", "train", "--steps", "6") == 0
+    longer = table(tmp_path)
+    assert longer["step"] == [0, 3, 6] * 2 and "norm/W" not in longer  # what was analyzed is of fewer points
+    assert command(tmp_path, *alone, "--stage", "analyze") == 0
+    assert len(table(tmp_path)["norm/W"]) == 6
+    assert command(tmp_path, "--part", "mixed", "--stage", "train") == 0
+    both = table(tmp_path)
+    assert set(both["part"]) == {"narrow", "mixed"}
+    assert [value is None for value in both["norm/W"]] == [part == "mixed" for part in both["part"]]
+
+
+def test_a_stopped_training_leaves_the_table_of_what_it_has(page, tmp_path, monkeypatch):
+    train = sweep.run
+
+    def stopped(*arguments, **options):
+        train(*arguments, **options)
+        raise sweep.Interrupted("all is committed")
+
+    monkeypatch.setattr(sweep, "run", stopped)
+    assert command(tmp_path, "--part", "narrow") == 130 and table(tmp_path)["step"] == [0, 3] * 2
+
+
+def test_claims_and_figures_that_the_runs_do_not_have_are_told_and_the_rest_is_made(
+    page, tmp_path, capsys, monkeypatch
+):
+    def dense(m):
+        return m.last("loss")[m["config/task.density"] == 1]
+
+    def first_dense(m):
+        return dense(m)[0]
+
+    def drawn(m):
+        m["final/weights/Q"]
+
+    narrow = page.PARTS["narrow"]
+    more = [Claim("dense", "s", dense, 0), Claim("first", "s", first_dense, 0), Claim("gone", "s", drawn, 0)]
+    part = replace(narrow, claims=[*narrow.claims, *more], figures={"gone": drawn, **narrow.figures})
+    monkeypatch.setitem(page.PARTS, "narrow", part)
+    (tmp_path / "two" / "figures").mkdir(parents=True)
+    (tmp_path / "two" / "figures" / "gone.png").write_text("of earlier runs")
+    assert command(tmp_path, "--part", "narrow", "--set", "task.density=0.5,0.25") == 0
+    claims = {claim["name"]: claim for claim in json.loads((tmp_path / "two" / "claims.json").read_text())["claims"]}
+    assert claims["narrow learns"]["verdict"] == "holds"
+    under = "not judged under task.density = 0.5, 0.25"
+    assert claims["dense"]["verdict"] == f"{under} (no run has it)" and claims["dense"]["values"] == []
+    assert claims["first"]["verdict"].startswith(f"{under} (IndexError: index 0 is out of bounds")
+    assert claims["gone"]["verdict"].endswith(
+        "(KeyError: final/weights/Q is no measure: did you mean final/weights/W?)"
+    )
+    assert "| – |" in (tmp_path / "two" / "claims.md").read_text()
+    said = capsys.readouterr()
+    assert said.err == (
+        "gone cannot be drawn of these runs (KeyError: final/weights/Q is no measure: did you mean final/weights/W?).\n"
+    )
+    assert [path.name for path in (tmp_path / "two" / "figures").iterdir()] == ["narrow_figure.png"]
+
+
+def test_an_analysis_that_does_not_fit_the_asked_runs_is_a_sentence_before_training(
+    page, tmp_path, capsys, monkeypatch
+):
+    def four(params, run):
+        return {"x": params["W"] @ np.ones((1, 4))}
+
+    monkeypatch.setitem(page.PARTS, "narrow", replace(page.PARTS["narrow"], analyses={"four": four}))
+    assert command(tmp_path, "--part", "narrow", "--set", "net.n_hidden=2") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("the page's analyses do not fit run ") and said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

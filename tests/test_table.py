@@ -1,5 +1,6 @@
 """runs.parquet holds every run and point, whatever its group lacks, and costs little more than its numbers."""
 
+import shutil
 import time
 
 import numpy as np
@@ -35,6 +36,40 @@ def test_parts_have_their_column(tmp_path):
     assert found.schema.field("diverged").type == pa.int64()  # though none did
     table = found.to_pydict()
     assert table["part"] == ["one", "two"]
+
+
+def analyzed(sweep, **more):
+    """As Measures hold them."""
+    loss = np.array(sweep.measures["loss"])
+    return {"steps": sweep.steps, "valid": sweep.valid, "loss": loss, **more}
+
+
+def test_scalar_analyses_stand_beside_the_measures_of_the_same_runs_and_points(tmp_path):
+    write_group(tmp_path / "runs", seeds(2), [[0, 10], [20]], lengths=[3, 2])
+    write_group(tmp_path / "runs", [described(seed=9, d_model=8)], [[0, 5]], number=1)
+    sweep = load(tmp_path)
+    gini = np.arange(12.0).reshape(3, 4)  # steps 0, 5, 10, 20
+    own = analyzed(sweep, **{"gini/W_E": gini, "final/n": np.array([4, 5, 6]), "gini/each": np.zeros((3, 4, 2))})
+    write_table(tmp_path / "runs", tmp_path / "runs.parquet", {"": {**own, "config/seed": np.arange(3)}})
+    table = parquet.read_table(tmp_path / "runs.parquet").to_pydict()
+    assert table["step"] == [0, 10, 20, 0, 10, 0, 5]
+    assert table["gini/W_E"] == [0, 2, 3, 4, 6, 8, 9] and table["final/n"] == [4] * 3 + [5] * 2 + [6] * 2
+    assert not {"gini/each", "config/seed", "valid", "steps"} & set(table)
+
+
+@pytest.mark.parametrize("change", ["measure", "point", "runs", "nothing"])
+def test_what_was_analyzed_of_other_runs_or_points_is_left_out(change, tmp_path):
+    write_group(tmp_path / "runs", seeds(2), [[0, 10]])
+    own = analyzed(load(tmp_path), **{"gini/W_E": np.ones((2, 2))})
+    if change == "measure":
+        own["loss"] = own["loss"] + np.float32(1)
+    if change == "point":
+        shutil.rmtree(tmp_path / "runs")
+        write_group(tmp_path / "runs", seeds(2), [[0, 10], [20]])
+    if change == "runs":
+        write_group(tmp_path / "runs", seeds(1, start=7), [[0, 10]], number=1)
+    write_table(tmp_path / "runs", tmp_path / "runs.parquet", {"": own})
+    assert ("gini/W_E" in parquet.read_table(tmp_path / "runs.parquet").column_names) == (change == "nothing")
 
 
 @pytest.mark.slow

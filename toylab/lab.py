@@ -1,6 +1,7 @@
 """What a lab page is (see experiments/): parts, each a set of runs measured alike, with its claims and figures."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -14,12 +15,16 @@ Arrays = dict[str, np.ndarray]
 Scale = Literal["smoke", "cpu", "paper"]
 PER_RUN = ("final/", "config/")  # measures without an axis of saved points
 SHOWN_VALUES = 8  # a claim with more is shown by its range
+NAMES_SHOWN = 12  # of measures, where one is not there
 
 
 class Measures(dict[str, np.ndarray]):
     """Everything that was measured: arrays [R, T, …] by name (task measures by their own, analyses as `analysis/key`),
     those of the last point as `final/analysis/key` [R, …], the runs' own fields as `config/task.density` [R, …], with
     `steps` [T] and `valid` [R, T]. On a page of several parts all names begin with the part's."""
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise KeyError(f"{name} is no measure: {near(name, self)}")
 
     @property
     def steps(self) -> np.ndarray:
@@ -70,9 +75,15 @@ class Claim:
     unit: str = ""
     each: str = "run"  # what a value belongs to
 
-    def judge(self, measures: Measures) -> dict[str, Any]:
-        """The claim with each value and its verdict: it holds if it holds for each; nan does not hold, nor does nothing."""
-        values = np.atleast_1d(np.asarray(self.quantity(measures), float))
+    def judge(self, measures: Measures, under: str = "") -> dict[str, Any]:
+        """The claim with each value and its verdict: it holds if it holds for each; nan does not hold. A quantity that the
+        runs do not have (no run at the level it is of, too few seeds for a set) is not judged. `under`: in which fields the
+        runs are others than the page's."""
+        values, lacks = np.zeros(0), "no run has it"
+        try:
+            values = np.atleast_1d(np.asarray(self.quantity(measures), float))
+        except Exception as error:  # the page's own runs have it; of others it need not be true
+            lacks = said(error)
         holds = (values >= self.low) & (values <= self.high)
         return {
             "name": self.name,
@@ -81,8 +92,10 @@ class Claim:
             "each": self.each,
             "values": [float(f"{value:.6g}") if np.isfinite(value) else None for value in values],
             "holds": holds.tolist(),
-            "verdict": "holds"
-            if holds.size and holds.all()
+            "verdict": f"not judged{under and f' under {under}'} ({lacks})"
+            if not holds.size
+            else "holds"
+            if holds.all()
             else f"holds for {holds.sum()} of {len(holds)}"
             if holds.any()
             else "fails",
@@ -117,9 +130,25 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def near(name: str, known: Iterable[str]) -> str:
+    """What may have been meant by a name that is not known."""
+    listed = list(known)
+    if found := difflib.get_close_matches(name, listed, 1, cutoff=0.5):
+        return f"did you mean {found[0]}?"
+    return f"there are {', '.join(listed[:NAMES_SHOWN])}{', …' if len(listed) > NAMES_SHOWN else ''}"
+
+
+def said(error: BaseException) -> str:
+    """An error of a page's own function in one line."""
+    lines = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
 def shown(claim: Mapping[str, Any]) -> str:
     """The values of a judged claim in a few words."""
     values = claim["values"]
+    if not values:
+        return "–"
     each = "" if len(values) == 1 else f" (each {claim['each']})"
     if len(values) <= SHOWN_VALUES:
         return ", ".join("–" if value is None else f"{value:.4g}" for value in values) + each

@@ -33,13 +33,20 @@ def spec(part: Part, scale: Scale, **start: Any) -> sweep.Spec:
 
 
 def rehearse(part: Part, configs: Sequence[Config]) -> None:
-    """Traces every analyzer on shapes alone, so that one that does not fit a config fails before anything is trained."""
+    """Traces every analyzer on shapes alone: ValueError where one does not fit a config, before anything is trained."""
     for config in {cfg.family(config): config for config in configs}.values():
         params = jax.eval_shape(config.net.init, jax.random.key(0))
+        if part.keep is not None:
+            params = {name: leaf for name, leaf in params.items() if name in part.keep}
         run = Run(config=config, data=jax.eval_shape(data_of, config))
-        final = jax.eval_shape(_together(part.final), params, run) if part.final else {}
-        if part.analyses:
-            jax.eval_shape(_together(part.analyses), params, run.replace(final=final))
+        try:
+            final = jax.eval_shape(_together(part.final), params, run) if part.final else {}
+            if part.analyses:
+                jax.eval_shape(_together(part.analyses), params, run.replace(final=final))
+        except Exception as error:
+            raise ValueError(
+                f"the page's analyses do not fit run {sweep.run_name(config)}: {lab.said(error)}."
+            ) from error
 
 
 def write_manifest(
@@ -102,9 +109,11 @@ def analyze(
     batch_size: int = 16,
     weights: Path = Path(),
     imported: Files | None = None,
+    named: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """runs/ → measures.npz, runs.parquet, claims.json and claims.md; returns the judged claims. Parts that are not in
-    `configs` keep the measures they have. Of `imported` parts the files in `weights` are measured, → models.md too."""
+    `configs` keep the measures they have. Of `imported` parts the files in `weights` are measured, → models.md too.
+    `named`: the fields that were set to other values than the page's."""
     path, imported, parts = folder / "measures.npz", imported or {}, lab.parts(page)
     kept = store.read_arrays(path) if path.exists() and "" not in (*configs, *imported) else {}
     for part in (*configs, *imported):
@@ -119,16 +128,34 @@ def analyze(
     measures = Measures(kept)
     store.write_arrays(path, measures)
     if configs:
-        sweep.write_table(folder / "runs", folder / "runs.parquet")
-    claims = judged(page, measures)
+        write_table(page, folder, measures)
+    claims = judged(page, measures, _under(configs, named))
     store.write_json(folder / "claims.json", {"experiment": lab.name_of(page), "claims": claims})
     store.write_text(folder / "claims.md", lab.claims_table(claims))
     return claims
 
 
-def judged(page: Page, measures: Measures) -> list[dict[str, Any]]:
+def write_table(page: Page, folder: Path, measures: Measures | None = None) -> None:
+    """runs/ → runs.parquet, with the analyses that measures.npz has of the same runs and points."""
+    if measures is None:
+        path = folder / "measures.npz"
+        measures = Measures(store.read_arrays(path) if path.exists() else {})
+    analyzed = {name: measures.part(name) for name in lab.parts(page)}
+    sweep.write_table(folder / "runs", folder / "runs.parquet", analyzed)
+
+
+def judged(page: Page, measures: Measures, under: str = "") -> list[dict[str, Any]]:
     """Every claim of the parts that were measured, with its verdict."""
-    return [claim.judge(own) for _, part, own in lab.present(page, measures) for claim in part.claims]
+    return [claim.judge(own, under) for _, part, own in lab.present(page, measures) for claim in part.claims]
+
+
+def _under(configs: Configs, named: Sequence[str]) -> str:
+    """The fields that were set, each with its values: task.density = 0.2, 0.05."""
+    rows = [cfg.flat(cfg.canonical(config)) for members in configs.values() for config in members]
+    values = {name: dict.fromkeys(str(row[name]) for row in rows if name in row) for name in named}
+    return "; ".join(
+        f"{name} = {', '.join(list(found)[:8])}{', …' * (len(found) > 8)}" for name, found in values.items()
+    )
 
 
 def check_measured(folder: Path, configs: Configs, fields: Sequence[str]) -> None:
@@ -150,22 +177,30 @@ def _same(values: np.ndarray, others: np.ndarray) -> bool:
     return values.dtype.kind == others.dtype.kind and np.array_equal(values, np.unique(others))
 
 
-def draw(page: Page, folder: Path, parts: Sequence[str] | None = None) -> list[Path]:
-    """measures.npz → figures/: a .png each, a .gif for an animation. `parts`: of these alone."""
+def draw(
+    page: Page, folder: Path, tell: Callable[[str], None] = print, parts: Sequence[str] | None = None
+) -> list[Path]:
+    """measures.npz → figures/: a .png each, a .gif for an animation. `parts`: of these alone. A figure that cannot be drawn
+    of these runs is told, and none of earlier runs is left in its place."""
     from toylab.plots import style
 
     measures = Measures(store.read_arrays(folder / "measures.npz"))
     drawn = []
     for part_name, part, own in lab.present(page, measures):
         for name, figure in part.figures.items() if parts is None or part_name in parts else ():
-            made = figure(own)
-            path = folder / "figures" / f"{name}{style.suffix(made)}"
+            path = folder / "figures" / name
             try:
+                made = figure(own)
+                path = path.with_name(f"{name}{style.suffix(made)}")
                 drawn.append(style.save(made, path))
             except OSError as error:
                 raise store.StoreError(
                     f"{path} could not be written ({store.first_line(error)}): make room and run the stage draw again."
                 ) from error
+            except Exception as error:  # of runs other than the page's own it need not be possible
+                tell(f"{name} cannot be drawn of these runs ({lab.said(error)}).")
+                for suffix in (".png", ".gif"):
+                    path.with_name(f"{name}{suffix}").unlink(missing_ok=True)
     return drawn
 
 
