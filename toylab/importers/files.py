@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from toylab.importers import npz, safetensors, torch_files
-from toylab.importers.naming import Refusal, shown
+from toylab.importers.naming import Refusal, listed, shown
 from toylab.importers.strict_json import parsed
 
 SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
@@ -45,6 +45,11 @@ def arrays_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[dict[s
 def _read(path: Path, layout: str, ignore: Collection[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if path.suffix == ".safetensors":
         arrays, metadata = safetensors.read(path)
+        if ("layout" in metadata or "settings" in metadata) and not {"layout"} <= set(metadata) <= {
+            "layout",
+            "settings",
+        }:
+            raise Refusal(f"{path} is damaged: it says {listed(metadata)} where toylab writes layout and settings.")
         if metadata.get("layout", layout) != layout:
             raise Refusal(f"layout is {layout}: {path} says that it is {shown(metadata['layout'], 40)}.")
         if "settings" not in metadata:

@@ -61,8 +61,9 @@ def _span(path: Path, name: str, entry: Any, body: int) -> tuple[int, int]:
             and all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values)
         )
 
-    entry = entry if isinstance(entry, dict) else {}
-    dtype, shape, span = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    said = entry if isinstance(entry, dict) else {}
+    found: list[Any] = [said.get(key) for key in ("dtype", "shape", "data_offsets")]
+    dtype, shape, span = found
     if not (isinstance(dtype, str) and whole(shape, MAX_AXES) and whole(span, 2) and len(span) == 2):
         raise Refusal(f"{path} is damaged: the header of {shown(name)} is {told(entry)}.")
     if dtype not in DTYPES:

@@ -1,9 +1,10 @@
 """JSON that strangers wrote: a mapping whose keys stand there once."""
 
 import json
+from collections import Counter
 from typing import Any
 
-from toylab.importers.naming import Refusal, shown
+from toylab.importers.naming import Refusal, listed
 
 
 def parsed(text: str | bytes, where: str, broken: str) -> dict[str, Any]:
@@ -12,9 +13,8 @@ def parsed(text: str | bytes, where: str, broken: str) -> dict[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise Refusal(f"{where} has {shown(twice)} twice: each key must stand there once.")
+            twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+            raise Refusal(f"{where} has {listed(twice)} twice: each key must stand there once.")
         return found
 
     try:

@@ -25,7 +25,9 @@ def read(path: Path, ignore: Collection[str]) -> dict[str, np.ndarray]:
         raise ModuleNotFoundError(f"{path} needs torch: pip install 'toylab[torch]'.") from error
     try:
         with zipfile.ZipFile(path) as archive:
-            for entry in archives.checked(path, archive):
+            entries = archives.checked(path, archive)
+            archives.check_sums(archive, entries)  # which torch does not
+            for entry in entries:
                 if entry.filename.endswith(".pkl") and b"bytearray" in archive.read(entry):
                     raise Refusal(f"{path} makes a bytearray, which may be of any size: it must hold a state dict.")
         found = torch.load(path, map_location="cpu", weights_only=True)
