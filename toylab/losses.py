@@ -2,13 +2,15 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float, Integer
 
+from toylab.indices import check_range, nan_outside
 from toylab.shapes import shaped
 
 
-@jax.custom_jvp
 def cross_entropy(logits: Float[Array, "*batch n_classes"], labels: Integer[Array, "*batch"]) -> Float[Array, "*batch"]:
     """Cross-entropy in nats that keeps its relative precision where float32 log-softmax loses it.
 
@@ -18,14 +20,22 @@ def cross_entropy(logits: Float[Array, "*batch n_classes"], labels: Integer[Arra
     factor, so loss and gradient (norm-wise) agree with float64 to 1e-6 for margins from −50 to 20 and to 5e-6 up to
     60. Beyond a margin of about 87 the loss is 0 in float32; finite logits never give nan.
 
-    logits [..., C], labels [...] integers in [0, C) → [...], in the dtype of the logits.
+    logits [..., C], labels [...] integers in [0, C) → [...], in the dtype of the logits. ValueError for a label out of
+    range where its value is known; under jit its loss is nan.
     Why it matters: grokking lives on train losses below 1e-7 (Nanda et al. 2023 compute theirs in float64).
     """
+    if np.ndim(logits):  # else `_shifted_terms` says what they must be
+        check_labels(logits, labels)
+    return _cross_entropy(logits, labels)
+
+
+@jax.custom_jvp
+def _cross_entropy(logits: Array, labels: Array) -> Array:
     others, label_shifted, _ = _shifted_terms(logits, labels)
     return -label_shifted + jnp.log1p(others + jnp.expm1(label_shifted))
 
 
-@cross_entropy.defjvp
+@_cross_entropy.defjvp
 def _cross_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     """dℓ = Σ_{j≠y} p_j (dz_j − dz_y): the label's own term p_y − 1 never appears, so nothing cancels."""
     logits, labels = primals
@@ -46,7 +56,12 @@ def _shifted_terms(
     shifted, lost = _difference(logits, top)
     is_label = jnp.arange(logits.shape[-1]) == labels[..., None]
     terms = jnp.where(is_label, 0, jnp.exp(shifted) * (1 + lost))
-    return jnp.sum(terms, axis=-1), _at_label(shifted, labels), terms
+    return jnp.sum(terms, axis=-1), nan_outside(_at_label(shifted, labels), labels, logits.shape[-1]), terms
+
+
+def check_labels(logits: ArrayLike, labels: ArrayLike) -> None:
+    """ValueError where a label, its value known, is none of the classes of logits [..., C]."""
+    check_range("labels", labels, np.shape(logits)[-1], "logits", "classes")
 
 
 def _at_label(values: Array, labels: Array) -> Array:
@@ -67,9 +82,11 @@ def naive_cross_entropy(
     logits: Float[Array, "*batch n_classes"], labels: Integer[Array, "*batch"]
 ) -> Float[Array, "*batch"]:
     """`−log softmax(z)_y` as usually written. In float32 it rounds to 0 from a margin of 17 on: softmax collapse
-    (Prieto et al. 2025, arXiv 2501.04697), kept to study exactly that. Shapes as in `cross_entropy`."""
+    (Prieto et al. 2025, arXiv 2501.04697), kept to study exactly that. Shapes and labels as in `cross_entropy`."""
+    check_labels(logits, labels)
     log_probabilities = jax.nn.log_softmax(logits, axis=-1)
-    return -jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
+    loss = -jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
+    return nan_outside(loss, labels, logits.shape[-1])
 
 
 @shaped

@@ -21,6 +21,7 @@ from toylab.analysis.modular_inputs import (
 from toylab.analysis.modular_networks import in_own_dtype, last_logits, passable
 from toylab.analysis.numbers import check_finite, floating
 from toylab.base import Params
+from toylab.indices import check_range
 from toylab.shapes import shaped
 
 Which = Literal["correct", "incorrect"]
@@ -176,8 +177,11 @@ def input_gradients(
     Each input's a and b become tokens of their own, with rows of their own below W_E: what a gradient with respect to
     these rows is, is that with respect to the embedding's output, whatever the network does with it.
     """
-    tokens, W_E = jnp.asarray(tokens), params["W_E"]
-    n, d_vocab = len(tokens), W_E.shape[-2]
+    W_E, d_vocab = params["W_E"], params["W_E"].shape[-2]
+    check_range("tokens", tokens, d_vocab, "W_E", "rows")
+    check_range("classes", classes, params["W_U"].shape[-1], "W_U", "classes")
+    tokens = jnp.asarray(tokens)
+    n = len(tokens)
     own = jnp.concatenate([W_E[..., tokens[:, 0], :], W_E[..., tokens[:, 1], :]], axis=-2)
     renamed = tokens.at[:, :2].set(d_vocab + jnp.arange(2 * n, dtype=tokens.dtype).reshape(2, n).T)
 

@@ -6,7 +6,7 @@ the singular values of the centred activations; those below `SMALLEST` of the la
 span fewer dimensions than they have, as residual streams do, give the shortest solution.
 """
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ from jaxtyping import Bool, Float, Int, Integer, Real
 
 from toylab.analysis.numbers import floating
 from toylab.base import Cache, Params, Run
+from toylab.indices import check_range, nan_outside
+from toylab.losses import check_labels
 from toylab.shapes import shaped
 
 SMALLEST = 64  # in units of the dtype's rounding error: what a float32 forward pass leaves of an exact 0
@@ -68,8 +70,9 @@ def logistic(
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Probe:
     """The softmax regression that minimises `Σ_n w_n CE_n + l2/2 |W|²` over standardised x, after `steps` steps of
-    Nesterov's accelerated descent, of length 1/L: `L = ½ λ_max(Σ w x̃ x̃ᵀ) + l2` bounds the curvature (Böhning 1992)."""
-    x, onehot, weight = _rows(x, jax.nn.one_hot(labels, n_classes, dtype=floating(x).dtype), weight)
+    Nesterov's accelerated descent, of length 1/L: `L = ½ λ_max(Σ w x̃ x̃ᵀ) + l2` bounds the curvature (Böhning 1992).
+    ValueError for a label that is none of 0 … n_classes − 1; under jit all is nan."""
+    x, onehot, weight = _rows(x, one_hot(labels, n_classes, floating(x).dtype), weight)
     mean, std = _standard(x, weight)
     z = jnp.concatenate([(x - mean) / std, jnp.ones_like(x[:, :1])], axis=1)  # [n, d + 1]
     penalised = l2 * jnp.ones((z.shape[1], 1), x.dtype).at[-1].set(0)
@@ -182,9 +185,18 @@ def accuracy(
     labels: Integer[ArrayLike, " n"],
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Float[Array, ""]:
-    """The weighted share of rows whose largest logit is that of the label."""
+    """The weighted share of rows whose largest logit is that of the label. ValueError for a label that is no class; under
+    jit nan."""
+    check_labels(logits, labels)
     logits, _, weight = _rows(logits, logits, weight)
-    return weight @ (jnp.argmax(logits, axis=1) == labels).astype(weight.dtype)
+    right = (jnp.argmax(logits, axis=1) == labels).astype(weight.dtype)
+    return weight @ nan_outside(right, labels, logits.shape[1])
+
+
+def one_hot(labels: ArrayLike, n_classes: int, dtype: Any) -> Float[Array, "n n_classes"]:
+    """[n, n_classes] of labels [n] in 0 … n_classes − 1; ValueError for another, under jit a row of nan."""
+    check_range("labels", labels, n_classes, "the probe", "classes")
+    return nan_outside(jax.nn.one_hot(labels, n_classes, dtype=dtype), labels, n_classes)
 
 
 def held_out(n: int, share: float = HELD_OUT, seed: int = 0) -> np.ndarray:

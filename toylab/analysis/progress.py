@@ -24,7 +24,7 @@ from toylab.analysis.fourier import (
 )
 from toylab.analysis.numbers import floating
 from toylab.base import Params, Run
-from toylab.losses import cross_entropy
+from toylab.losses import check_labels, cross_entropy
 from toylab.shapes import shaped
 
 
@@ -51,8 +51,6 @@ def restricted_loss(
     return _mean(cross_entropy(jnp.broadcast_to(restricted[:, None], z.shape), labels), mask)
 
 
-@jax.jit  # the map below would otherwise be compiled anew at every call outside a jit
-@shaped
 def excluded_loss(
     logits: Real[ArrayLike, "p p n_classes"],
     labels: Integer[ArrayLike, "p p"],
@@ -66,8 +64,21 @@ def excluded_loss(
     [p//2 + 1], `train_mask` bool [p, p] (nan where it is empty). High once memory alone no longer carries
     the training set. As in the authors' code, this is done on logits and judged on training data; the paper
     ablates before the unembedding. Only key frequencies cost time (all of them do under vmap). ValueError for
-    other shapes.
+    other shapes, and labels that are no class (nan under jit).
     """
+    found = _excluded_loss(logits, labels, key, train_mask)  # which has looked at the shapes
+    check_labels(logits, labels)
+    return found
+
+
+@jax.jit  # the map below would otherwise be compiled anew at every call outside a jit
+@shaped
+def _excluded_loss(
+    logits: Real[ArrayLike, "p p n_classes"],
+    labels: Integer[ArrayLike, "p p"],
+    key: Bool[ArrayLike, " p//2+1"],
+    train_mask: Bool[ArrayLike, "p p"],
+) -> dict[str, Array]:
     z, labels, mask, key = _by_sum(logits, labels, train_mask, key)
     mean, w = z.mean(1), _waves(z)
 

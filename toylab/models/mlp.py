@@ -9,6 +9,7 @@ from flax import nnx
 from jax import Array
 
 from toylab.base import Cache, Patch
+from toylab.indices import check_range, nan_outside
 
 
 class ModularMLP(nnx.Module):
@@ -47,7 +48,10 @@ class ModularMLP(nnx.Module):
             raise ValueError(f"patch names {sorted(unknown)}: the activations are embed, mlp_pre, mlp_post.")
         if tokens.ndim != 2 or tokens.shape[1] < 2:
             raise ValueError(f"tokens has shape {tokens.shape}: it must be [batch, at least 2 positions].")
+        tokens, d_vocab = tokens[:, :2], self.W_E.shape[-2]
+        check_range("tokens", tokens, d_vocab, "W_E", "rows")
         pre = self._from_embeddings(tokens, patch["embed"]) if "embed" in patch else self._from_tables(tokens)
+        pre = nan_outside(pre, tokens, d_vocab, over=1)
         pre = patch["mlp_pre"](pre, 0) if "mlp_pre" in patch else pre
         post = jax.nn.relu(pre) if self.activation == "relu" else pre**2
         post = patch["mlp_post"](post, 0) if "mlp_post" in patch else post

@@ -8,6 +8,7 @@ from flax import nnx
 from jax import Array
 
 from toylab.base import Cache, Patch
+from toylab.indices import check_range, nan_outside
 from toylab.models.transformer import Transformer
 
 Kind = Literal["alpha", "beta", "gamma", "delta"]
@@ -113,7 +114,9 @@ class PizzaLinear(nnx.Module):
             raise ValueError(f"patch names {sorted(unknown)}: the activations are embed, mlp_pre, mlp_post.")
         if tokens.ndim != 2 or tokens.shape[1] < 2:
             raise ValueError(f"tokens has shape {tokens.shape}: it must be [batch, at least 2 positions].")
-        embed = self.W_E[tokens[:, :2]]  # [B, 2, d_model]
+        tokens, d_vocab = tokens[:, :2], len(self.W_E[...])
+        check_range("tokens", tokens, d_vocab, "W_E", "rows")
+        embed = nan_outside(self.W_E[tokens], tokens, d_vocab)  # [B, 2, d_model]
         embed = patch["embed"](embed, 0) if "embed" in patch else embed
         kept: dict[str, list[Array]] = {"mlp_pre": [], "mlp_post": []}
 

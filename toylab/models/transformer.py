@@ -14,6 +14,7 @@ from flax import nnx
 from jax import Array
 
 from toylab.base import Cache, Patch
+from toylab.indices import check_range, nan_outside
 from toylab.models import fast
 from toylab.models.attention import visible
 from toylab.models.positions import Positions, by_key, rotated
@@ -140,6 +141,8 @@ class Transformer(nnx.Module):
         if jnp.issubdtype(x.dtype, jnp.integer) != tokens:
             wanted = "whole numbers, tokens" if tokens else f"floats, for inputs {self.inputs}"
             raise ValueError(f"the input has dtype {x.dtype}: it must hold {wanted}.")
+        if tokens:
+            check_range("tokens", x, len(self.W_E[...]), "W_E", "rows")
 
     def _full(self, x: Array, patch: Patch) -> tuple[Array, Cache]:
         """The plain form: every position of every layer, each activation passing through its patch into the cache."""
@@ -179,7 +182,10 @@ class Transformer(nnx.Module):
 
     def enter(self, x: Array, patch: Patch | None = None) -> Array:
         """The residual before the first layer, [B, P, d_model]."""
-        resid = x if self.inputs == "residual" else x @ self.W_E if self.inputs == "vectors" else self.W_E[x]
+        if self.inputs == "tokens":
+            resid = nan_outside(self.W_E[x], x, len(self.W_E[...]))
+        else:
+            resid = x if self.inputs == "residual" else x @ self.W_E
         resid = patch[EMBED](resid, 0) if patch and EMBED in patch else resid
         return resid + self.W_pos[: x.shape[1]] if self.positions == "abs" else resid
 

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from toylab.indices import check_range, nan_outside
+
 SAME = 1e-11  # beliefs that differ by less are one
 
 
@@ -48,20 +50,15 @@ def belief_states(T: Any, tokens: Any) -> Any:
 
     Entry 0 is the stationary law; entry t is `η_t = η_{t−1} T[x_t] / Σ(η_{t−1} T[x_t])` (Shai et al. 2024), that over the
     state which the t-th symbol leads to. From the first symbol on that is impossible, beliefs are all 0. Numpy in float64
-    out of numpy; traceable with a jax T or tokens, in T's dtype.
+    out of numpy; traceable with a jax T or tokens, in T's dtype. ValueError for what is no symbol; under jit nan.
     """
-    if isinstance(tokens, Array):
-        T = jnp.asarray(T)
-    T, xp = _arrays(T)
-    if xp is np and (tokens := np.asarray(tokens)).size and not (tokens.min() >= 0 and tokens.max() < len(T)):
-        wrong = tokens.min() if tokens.min() < 0 else tokens.max()
-        raise ValueError(f"tokens has {wrong}: T has {len(T)} symbols, so it must lie between 0 and {len(T) - 1}.")
+    T, xp, tokens = _with_symbols(T, tokens)
     beliefs = [xp.broadcast_to(stationary(T), (len(tokens), T.shape[1]))]
     for symbols in tokens.T:
         joint = xp.einsum("ni,nij->nj", beliefs[-1], T[symbols])
         total = joint.sum(axis=1, keepdims=True)
         beliefs.append(xp.where(total > 0, joint / xp.where(total > 0, total, 1), 0))
-    return xp.stack(beliefs, axis=1)
+    return nan_outside(xp.stack(beliefs, axis=1), tokens, len(T), over=1)
 
 
 def next_symbol(T: Any, beliefs: Any) -> Any:
@@ -72,11 +69,19 @@ def next_symbol(T: Any, beliefs: Any) -> Any:
 
 def probability(T: Any, tokens: Any) -> Any:
     """[N]: how probable each sequence of tokens [N, P] is from the stationary start; numpy or jax as in `belief_states`."""
-    T, xp = _arrays(jnp.asarray(T) if isinstance(tokens, Array) else T)
+    T, xp, tokens = _with_symbols(T, tokens)
     law = xp.broadcast_to(stationary(T), (len(tokens), T.shape[1]))
     for symbols in tokens.T:
         law = xp.einsum("ni,nij->nj", law, T[symbols])
-    return law.sum(axis=1)
+    return nan_outside(law.sum(axis=1), tokens, len(T), over=1)
+
+
+def _with_symbols(T: Any, tokens: Any) -> tuple[Any, Any, Any]:
+    """`_arrays`, and tokens as an array of T's symbols."""
+    T, xp = _arrays(jnp.asarray(T) if isinstance(tokens, Array) else T)
+    tokens = tokens if isinstance(tokens, Array) else np.asarray(tokens)
+    check_range("tokens", tokens, len(T), "T", "symbols")
+    return T, xp, tokens
 
 
 def _arrays(T: Any) -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Apply, Params, static
+from toylab.indices import check_range, nan_outside
 from toylab.tasks import predictors
 from toylab.tasks.sequence import check_next_token_net, check_sizes, token_losses
 from toylab.tasks.sparse import EVALUATION
@@ -154,7 +155,9 @@ def expected_loss(model: Array, tokens: Array, transition: Array) -> Array:
 
 def rows_of(transition: Array, tokens: Array) -> Array:
     """[N, T, k]: the row of each token in its sequence's chain."""
-    return jnp.take_along_axis(transition, tokens[..., None], axis=1)
+    k = transition.shape[-1]
+    check_range("tokens", tokens, k, "the chain", "states")
+    return nan_outside(jnp.take_along_axis(transition, tokens[..., None], axis=1), tokens, k)
 
 
 def walk(key: Array, transition: Array, first: Array, n_tokens: int) -> Array:

@@ -14,6 +14,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Apply, Params, static
+from toylab.indices import check_range, nan_outside
 from toylab.tasks import predictors
 from toylab.tasks.markov import MarkovChains, expected_loss, pick, stationary, walk
 from toylab.tasks.sequence import check_next_token_net, check_sizes, token_losses
@@ -152,12 +153,15 @@ def solutions(tokens: Array, mixture: dict[str, Array]) -> dict[str, Array]:
 def posteriors(tokens: Array, mixture: dict[str, Array]) -> tuple[Array, Array]:
     """Probability [N, T, n] of each chain given the sequence up to each token, int [N, T]: by its unigrams, by its bigrams
     (the exact posterior)."""
+    k = mixture["chains"].shape[-1]
+    check_range("tokens", tokens, k, "the chain", "states")
     prior = jnp.log(mixture["weights"])
     single, pair = jnp.log(mixture["stationary"]).T, jnp.log(mixture["chains"]).transpose(1, 2, 0)  # [k, n], [k, k, n]
     unigrams = jnp.cumsum(single[tokens], axis=1)
     steps = pair[tokens[:, :-1], tokens[:, 1:]]  # [N, T − 1, n]
     bigrams = jnp.cumsum(jnp.concatenate([single[tokens[:, :1]], steps], axis=1), axis=1)
-    return jax.nn.softmax(prior + unigrams), jax.nn.softmax(prior + bigrams)
+    found = jax.nn.softmax(prior + unigrams), jax.nn.softmax(prior + bigrams)
+    return nan_outside(found[0], tokens, k, over=1), nan_outside(found[1], tokens, k, over=1)
 
 
 def _rows(matrices: Array, tokens: Array, k: int) -> Array:

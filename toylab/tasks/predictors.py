@@ -1,12 +1,15 @@
 """Predictors that have no parameters: what a network that has learned a strategy exactly would say.
 
 Each takes tokens int [N, T] of k kinds and gives log-probabilities [N, T, k]: at position t those of the next token, from
-tokens 0 to t. They are the strategies of Edelman et al. 2024 (arXiv 2402.11004) for in-context Markov chains.
+tokens 0 to t. They are the strategies of Edelman et al. 2024 (arXiv 2402.11004) for in-context Markov chains. ValueError
+for a token that is none of 0 … k − 1; under jit its sequence is nan.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from toylab.indices import check_range, nan_outside
 
 
 def uniform(tokens: Array, k: int) -> Array:
@@ -18,7 +21,7 @@ def unigram(tokens: Array, k: int, alpha: float = 1.0) -> Array:
     """ln((n_j + α) / (n + kα)), n_j of the n tokens so far being j: Bayes for independent tokens of a law that was drawn
     from Dirichlet(α, …, α)."""
     counts = jnp.cumsum(jax.nn.one_hot(tokens, k), axis=1)
-    return _smoothed(counts, alpha)
+    return _of_kinds(_smoothed(counts, alpha), tokens, k)
 
 
 def bigram(tokens: Array, k: int, alpha: float = 1.0) -> Array:
@@ -31,7 +34,12 @@ def bigram(tokens: Array, k: int, alpha: float = 1.0) -> Array:
     earlier = jnp.tril(jnp.ones((n_positions, n_positions), bool), -1)
     same = (tokens[:, :, None] == tokens[:, None, :]) & earlier  # [N, t, s]
     successors = jax.nn.one_hot(tokens[:, 1:], k)  # [N, s, k]
-    return _smoothed(same[:, :, :-1].astype(successors.dtype) @ successors, alpha)
+    return _of_kinds(_smoothed(same[:, :, :-1].astype(successors.dtype) @ successors, alpha), tokens, k)
+
+
+def _of_kinds(law: Array, tokens: Array, k: int) -> Array:
+    check_range("tokens", tokens, k, "the chain", "states")
+    return nan_outside(law, tokens, k, over=1)
 
 
 def _smoothed(counts: Array, alpha: float) -> Array:

@@ -15,6 +15,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Apply, Params, static
+from toylab.indices import check_range, nan_outside
 from toylab.tasks.markov import check_transition, row_entropies, stationary
 from toylab.tasks.sequence import check_next_token_net, check_sizes, token_losses
 from toylab.tasks.sparse import EVALUATION
@@ -89,10 +90,12 @@ class TriggerBigrams(struct.PyTreeNode):
     def exact_losses(self, tokens: Array) -> Array:
         """[N, T] nats: the loss that Bayes expects after each of tokens int [N, T]: 0 after a trigger met before,
         ln d_vocab after a new one, else the entropy of the token's bigrams."""
+        check_range("tokens", tokens, self.d_vocab, "the chain", "states")
         new, known = self.occurrences(tokens)
         rows = self.table()
         entropies = -jnp.sum(rows * jnp.log(jnp.where(rows > 0, rows, 1)), axis=-1)
-        return jnp.where(known, 0, jnp.where(new, math.log(self.d_vocab), entropies[tokens]))
+        exact = jnp.where(known, 0, jnp.where(new, math.log(self.d_vocab), entropies[tokens]))
+        return nan_outside(exact, tokens, self.d_vocab)
 
     def data(self, key: Array) -> dict[str, Array]:
         """tokens [n_eval, n_ctx + 1] and outputs [n_eval, n_triggers]: the same in every run."""

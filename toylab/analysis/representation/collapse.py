@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Real
 
 from toylab.analysis.numbers import floating
+from toylab.indices import check_range, nan_outside
 from toylab.shapes import shaped
 
 
@@ -33,13 +34,15 @@ def neural_collapse(
     """NC1 to NC4 of last-layer features x [n, d] with labels int [n] in 0..C−1 and the classifier x W + b, W [d, C], b [C].
 
     The global mean is that of the class means, which is the mean of all samples where classes are of equal size, as in the
-    paper. Every class must occur: a class without samples makes all but NC4 nan.
+    paper. Every class must occur: a class without samples makes all but NC4 nan. ValueError for a label that is no class;
+    under jit all but NC4 is nan.
     """
     x, W, labels = floating(x), floating(W), jnp.asarray(labels)
     classes = W.shape[1]
     if classes < 2:
         raise ValueError(f"W has shape {W.shape}: there must be at least 2 classes.")
-    member = (labels[:, None] == jnp.arange(classes)).astype(x.dtype)  # [n, C]
+    check_range("labels", labels, classes, "W", "classes")
+    member = nan_outside((labels[:, None] == jnp.arange(classes)).astype(x.dtype), labels, classes)  # [n, C]
     means = _dot(member.T, x) / member.sum(axis=0)[:, None]  # [C, d]
     mu = means - means.mean(axis=0)
     within, between = x - means[labels], mu / classes**0.5

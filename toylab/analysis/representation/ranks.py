@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Integer, Real
 
 from toylab.analysis import probes
 from toylab.analysis.numbers import floating
+from toylab.indices import nan_outside
 from toylab.shapes import shaped
 
 
@@ -45,14 +46,14 @@ def probe_accuracies(
 ) -> Float[Array, " k"]:
     """[k]: accuracy of a linear probe that reads the first 1, 2, …, k = min(n, d) principal components of x: least squares
     onto one-hot labels, the largest output being the answer. On rows of `weight` 0, all else being fitted, where `weight`
-    [n] is given; else on the rows fitted."""
+    [n] is given; else on the rows fitted. ValueError for a label that is none of 0 … n_classes − 1; under jit nan."""
     x, labels = floating(x), jnp.asarray(labels)
     fit = jnp.ones(len(x), x.dtype) if weight is None else jnp.asarray(weight, x.dtype)
     judged = fit if weight is None else (fit == 0).astype(x.dtype)
     mean = fit @ x / fit.sum()
     u, s, vh = jnp.linalg.svd(jnp.sqrt(fit)[:, None] * (x - mean), full_matrices=False)
     kept = s > probes.SMALLEST * jnp.finfo(x.dtype).eps * s[0]
-    onehot = jax.nn.one_hot(labels, n_classes, dtype=x.dtype)
+    onehot = probes.one_hot(labels, n_classes, x.dtype)
     target = onehot - fit @ onehot / fit.sum()
     # components are orthogonal on the rows fitted: each one's coefficient does not depend on how many are read
     coefficients = jnp.matmul((jnp.sqrt(fit)[:, None] * u).T, target, precision="highest")  # [k, C]
@@ -60,7 +61,8 @@ def probe_accuracies(
 
     def add(logits: Array, component: tuple[Array, Array]) -> tuple[Array, Array]:
         logits = logits + component[0][:, None] * component[1]
-        return logits, jnp.sum(judged * (jnp.argmax(logits, axis=1) == labels)) / judged.sum()
+        right = nan_outside((jnp.argmax(logits, axis=1) == labels).astype(x.dtype), labels, n_classes)
+        return logits, jnp.sum(judged * right) / judged.sum()
 
     start = jnp.broadcast_to(fit @ onehot / fit.sum(), onehot.shape)
     return jax.lax.scan(add, start, (scores.T, coefficients))[1]
@@ -75,7 +77,9 @@ def linear_probe_rank(
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Integer[Array, ""]:
     """The least number of principal components from which on `probe_accuracies` stays at `within` of that of all: in how
-    many leading dimensions the labels are linearly readable. An integer; the definition is ours."""
+    many leading dimensions the labels are linearly readable. An integer, 0 where the accuracies are nan; the definition is
+    ours. ValueError as of those."""
     accuracies = probe_accuracies(x, labels, n_classes, weight)
     short = accuracies < within * accuracies[-1]
-    return jnp.where(short.any(), len(short) - jnp.argmax(short[::-1]) + 1, 1)
+    least = jnp.where(short.any(), len(short) - jnp.argmax(short[::-1]) + 1, 1)
+    return jnp.where(jnp.isnan(accuracies[-1]), 0, least)
