@@ -10,6 +10,7 @@ from golden import attention, checkpoint
 
 from toylab.analysis import circuits
 from toylab.analysis.paths import path_expansion
+from toylab.models import BiasedTransformer, Net, Transformer
 
 SHAPES = {"W_E": (7, 8), "W_pos": (6, 8), "W_Q": (2, 3, 8, 4), "W_K": (2, 3, 8, 4), "W_V": (2, 3, 8, 4),
           "W_O": (2, 3, 4, 8), "W_U": (8, 7)}  # fmt: skip
@@ -118,6 +119,17 @@ def test_skip_trigrams_are_the_best_of_all_triples():
     (lambda p: path_expansion(p, np.zeros((1, 3), int), "learned"), "positions is 'learned'"),
     (lambda p: path_expansion({name: np.stack([*w, w[0]]) if w.ndim == 4 else w for name, w in p.items()},
                               np.zeros((1, 3), int)), "n_layers must be 1 or 2"),
+    (lambda p: path_expansion(p, np.zeros((1, 3), int)), "positions is None and causal None, they must be the net's"),
+    (lambda p: path_expansion(p, np.zeros((1, 3), int), "abs"), "causal None, they must be the net's"),
+    (lambda p: path_expansion(p, np.zeros((1, 3), int), "rotary", True), "params has W_pos, which positions 'rotary'"),
+    (lambda p: path_expansion(p, np.zeros((1, 3), int), "relative", True), "W_rel must be there too"),
+    (lambda p: path_expansion(p | {"W_R": np.ones((1, 8, 8))}, np.zeros((1, 3), int), "abs", True), "params has W_R"),
+    (lambda p: path_expansion({k: w for k, w in p.items() if k != "W_O"}, np.zeros((1, 3), int), "abs", True), "W_O must"),
+    (lambda p: path_expansion(p, np.zeros((1, 7), int), "abs", True), "tokens has 7 positions, .* at most n_ctx = 6"),
+    (lambda p: path_expansion(p, np.full((1, 3), 7), "abs", True), "tokens has 7: W_E has 7 rows, so it must"),
+    (lambda p: path_expansion(p, np.full((1, 3), -1), "abs", True), r"tokens has -1: W_E has 7 rows"),
+    (lambda p: circuits.direct_path(p | {"W_R": np.ones((1, 8, 8))}), "params has W_R"),
+    (lambda p: circuits.ov_circuit(p | {"b_V": np.ones((2, 3))}), r"b_V.* has shape \(2, 3\)"),
 ])  # fmt: skip
 def test_bad_input(call, match):
     with pytest.raises(ValueError, match=match):
@@ -178,7 +190,7 @@ def test_induction_machine_composes_keys_only(reference):
     assert np.isnan(found["copy_OV"][0, 0]) and found["copy_OV"][1, 0] == 1
 
 
-expand = partial(jax.jit, static_argnames="positions")(path_expansion)
+expand = partial(jax.jit, static_argnames=("positions", "causal"))(path_expansion)
 
 
 def whole(terms: dict[str, jax.Array]) -> jax.Array:
@@ -190,12 +202,41 @@ def test_paths_sum_to_the_logits(reference):
     for model, positions in MODELS.items():
         params, theirs = attention(reference, model)
         with jax.enable_x64():
-            terms = expand(params, theirs["tokens"], positions=positions)
+            terms = expand(params, theirs["tokens"], positions, True)
             np.testing.assert_allclose(whole(terms), theirs["logits"], atol=1e-10, err_msg=model)
             if model == "g1_abs_noln":
                 for name, value in terms.items():
                     np.testing.assert_allclose(value, theirs[f"p_{name}"], atol=1e-10, err_msg=name)
-        single = expand({k: w.astype(np.float32) for k, w in params.items()}, theirs["tokens"], positions=positions)
+        single = expand({k: w.astype(np.float32) for k, w in params.items()}, theirs["tokens"], positions, True)
         scale = np.abs(theirs["logits"]).max()
         assert whole(single).dtype == jnp.float32
         np.testing.assert_allclose(whole(single), theirs["logits"], atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("module", [Transformer, BiasedTransformer])
+@pytest.mark.parametrize("n_layers", [1, 2])
+@pytest.mark.parametrize(("positions", "causal"), [
+    ("abs", True), ("abs", False), ("shortformer", True), ("rotary", False), ("relative", True), ("none", False),
+])  # fmt: skip
+def test_paths_sum_to_the_logits_of_every_module_that_they_cover(module, n_layers, positions, causal):
+    """All biases included, of which none is 0."""
+    sizes = {"d_vocab": 7, "d_vocab_out": 6, "n_ctx": 5, "d_model": 8, "n_heads": 2, "d_mlp": 0, "readout": "all"}
+    net = Net.of(module, **sizes, n_layers=n_layers, positions=positions, causal=causal)
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(net.init, jax.random.key(0))
+    params = {name: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32) for name, leaf in shapes.items()}
+    tokens = rng.integers(0, 7, (3, 4))
+    with jax.default_matmul_precision("highest"):
+        logits = net.apply(params, tokens)[0]
+        terms = expand(params, tokens, net.positions, net.causal)
+    largest = max(float(jnp.abs(term).max()) for term in terms.values())
+    np.testing.assert_allclose(whole(terms), logits, atol=3e-6 * largest)
+
+
+def test_biases_of_queries_and_keys_are_in_the_scores_of_skip_trigrams():
+    """A key that the query's bias alone prefers."""
+    params = {"W_E": np.eye(3), "W_Q": np.zeros((1, 1, 3, 3)), "W_K": np.eye(3)[None, None], "W_V": np.eye(3)[None, None],
+              "W_O": np.eye(3)[None, None], "W_U": np.eye(3), "b_Q": np.array([[[0.0, 30.0, 0.0]]])}  # fmt: skip
+    found = circuits.skip_trigrams(params, k=3)
+    np.testing.assert_array_equal(found["source"], [[[1, 1, 1]]])
+    np.testing.assert_allclose(found["preference"], np.full((1, 1, 3), 30 / 3**0.5), rtol=1e-6)

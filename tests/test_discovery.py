@@ -18,7 +18,15 @@ from toylab.analysis.discovery import (
     squared_distance,
 )
 from toylab.analysis.edges import Graph, circuit, written
-from toylab.models import InductionMachine, Net, Transformer
+from toylab.models import (
+    BiasedTransformer,
+    ExemplarTransformer,
+    Histogram,
+    InductionMachine,
+    Net,
+    PizzaTransformer,
+    Transformer,
+)
 
 QUICK = {"xla_backend_optimization_level": 0}  # halves the time to compile
 MACHINE = Graph(n_layers=2, n_heads=1)
@@ -169,6 +177,145 @@ def test_acdc_is_the_greedy_sweep_and_attribution_the_slope():
         by = np.float32(1e-2) * graph.mask([edge])
         slope = (at(every - by)[1] - at(every + by)[1]) / 2e-2
         assert scores[graph.at(*edge)] == pytest.approx(float(slope), abs=3e-4)
+
+
+SIZES = {"d_vocab": 7, "d_vocab_out": 6, "n_ctx": 5, "n_layers": 3, "d_model": 8, "n_heads": 2, "d_mlp": 6}
+FULL = {**SIZES, "layer_norm": True, "readout": "all"}
+NETS = {  # every module with heads, by what it adds to the residual and how it reads it
+    **{f"biases, {kind}": Net.of(BiasedTransformer, **FULL, positions=kind)
+       for kind in ("abs", "shortformer", "rotary", "relative", "none")},
+    "not causal, read at the end": Net.of(BiasedTransformer, **{**SIZES, "d_mlp": 0}, causal=False),
+    "hidden read-out": Net.of(Transformer, **FULL, activation="gelu", readout_layers=2),
+    "no output matrix": Net.of(Transformer, **SIZES, output_matrix=False),
+    "vectors": Net.of(Transformer, **FULL, inputs="vectors"),
+    "residual": Net.of(Transformer, **{**FULL, "d_vocab": 8}, inputs="residual"),
+    "pizza": Net.of(PizzaTransformer, **SIZES, attention_rate=0.3),
+    "exemplars": Net.of(ExemplarTransformer, d_features=5, n_labels=3, n_layers=2, d_model=8, n_heads=2),
+    "written by hand": Net.of(Histogram, d_vocab=7, n_ctx=5, ),
+}  # fmt: skip
+
+
+def drawn(net, scale=0.5):
+    """Params of which none is 0, and inputs [3, 5, …]."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(net.init, jax.random.key(0))
+    params = {name: jnp.asarray(rng.normal(size=leaf.shape) * scale, jnp.float32) for name, leaf in shapes.items()}
+    kind = "vectors" if net.module is ExemplarTransformer else dict(net.sizes).get("inputs", "tokens")
+    width = params["W_Q"].shape[2] if kind == "residual" else len(params.get("W_E", ()))
+    x = rng.integers(0, net.d_vocab, (3, 5)) if kind == "tokens" else rng.normal(size=(3, 5, width))
+    return params, jnp.asarray(x, jnp.int32 if kind == "tokens" else jnp.float32)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_circuit_of_all_edges_is_the_network(name):
+    """What no sender writes (b_O, biases of other kinds) is there in every circuit, with no edge too."""
+    net = NETS[name]
+    params, x = drawn(net)
+    graph = Graph.of(params)
+
+    def found():
+        logits, cache = net.apply(params, x)
+        every, none = (circuit(net.apply, params, graph, x, keep * graph.edges) for keep in (1, 0))
+        carried = jnp.sum(params["b_O"], axis=0) if "b_O" in params else 0
+        alone = net.apply(
+            params, x, {"resid_post": lambda v, layer: 0 * v + carried if layer == len(cache["z"]) - 1 else v}
+        )
+        total = written(net.apply, params, graph, x).sum(axis=0) + carried
+        return logits, every, total, cache["resid_post"][-1], none, alone[0]
+
+    with jax.default_matmul_precision("highest"):
+        logits, every, total, resid, none, alone = jax.jit(found, compiler_options=QUICK)()
+    for ours, theirs in ((every, logits), (total, resid), (none, alone)):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5 * float(jnp.abs(resid).max()))
+
+
+def test_edges_of_positions_that_are_not_added_carry_nothing():
+    """W_pos of shortformer goes to queries and keys past the residual: "pos" writes 0, "embed" the embedding."""
+    net = NETS["biases, shortformer"]
+    params, x = drawn(net)
+    graph = Graph.of(params)
+    sent = written(net.apply, params, graph, x)
+    assert graph.senders[:2] == ("embed", "pos") and not sent[1].any()
+    np.testing.assert_array_equal(sent[0], params["W_E"][x])
+
+
+def test_attribution_along_the_way_sums_to_what_all_edges_do_with_biases_too():
+    """The integrated scores sum to M(none) − M(all): with one head and no LayerNorm a polynomial, to rounding."""
+    net = Net.of(BiasedTransformer, **{**SIZES, "n_layers": 1, "d_mlp": 0}, readout="all")
+    params, x = drawn(net, 0.3)
+    graph = Graph.of(params)
+    metric = lambda logits: jnp.mean(logits[..., 0])  # noqa: E731
+
+    def found():
+        scores = edge_attribution(net.apply, params, graph, x, metric, None, 32)
+        none = circuit(net.apply, params, graph, x, 0 * graph.edges)
+        effects = edge_effects(net.apply, params, graph, x, squared_distance)
+        kept = acdc(net.apply, params, graph, x, squared_distance, 0.0)
+        return scores.sum(), metric(none) - metric(net.apply(params, x)[0]), effects, kept
+
+    total, change, effects, kept = jax.jit(found, compiler_options=QUICK)()
+    assert float(total) == pytest.approx(float(change), abs=2e-4) and abs(float(change)) > 1e-2
+    assert (effects[graph.edges] > 0).all()
+    np.testing.assert_array_equal(kept, graph.edges)  # no edge is for nothing, so none falls at threshold 0
+
+
+def double(value, layer):
+    return 2 * value
+
+
+def test_a_graph_of_another_network_is_refused_and_so_is_a_clamp_on_what_is_patched():
+    net = NETS["no output matrix"]
+    params, x = drawn(net)
+    keep = np.ones((3, 5))
+    for graph in (Graph(1, 2, mlps=True), Graph(3, 1, mlps=True)):
+        with pytest.raises(
+            ValueError, match=r"^graph is Graph\(n_layers=.*, and of these params it is Graph\(n_layers=3"
+        ):
+            written(net.apply, params, graph, x)
+        with pytest.raises(ValueError, match=r"^graph is Graph\("):
+            circuit(net.apply, params, graph, x, np.ones(graph.edges.shape))
+    rotary = {name: value for name, value in params.items() if name != "W_pos"}
+    with pytest.raises(ValueError, match=r"positions=True.* and of these params .*positions=False"):
+        circuit(net.apply, rotary, Graph(3, 2, mlps=True), x, np.ones(Graph(3, 2, mlps=True).edges.shape))
+    with pytest.raises(ValueError, match=r"^params has W_E, W_U: a graph of heads needs W_Q\.$"):
+        Graph.of({"W_E": keep, "W_U": keep})
+    clamped = net.replace(clamps=(("resid_post", double),))
+    with pytest.raises(ValueError, match=r"^net\.clamps has resid_post, which is patched here"):
+        circuit(clamped.apply, params, Graph.of(params), x, Graph.of(params).edges)
+
+
+class Overwriting(Transformer):
+    """Adds 1 to the residual stream where no sender is."""
+
+    def attended(self, layer, added):
+        return added + 1
+
+
+def test_clamps_elsewhere_are_in_force_in_every_circuit():
+    net = NETS["biases, abs"].replace(clamps=(("z", double),))
+    params, x = drawn(net)
+    graph = Graph.of(params)
+    with jax.default_matmul_precision("highest"):
+        ours = circuit(net.apply, params, graph, x, graph.edges)
+        np.testing.assert_allclose(ours, net.apply(params, x)[0], atol=2e-5)
+
+
+def test_what_no_sender_writes_and_nothing_names_is_refused_and_nan_under_jit():
+    net = Net.of(Overwriting, **FULL)
+    params, x = drawn(net)
+    graph = Graph.of(params)
+    with pytest.raises(ValueError, match=r"^the residual stream is off by 3 from what its senders and b_O write"):
+        circuit(net.apply, params, graph, x, graph.edges)
+    assert np.isnan(jax.jit(lambda x: circuit(net.apply, params, graph, x, graph.edges))(x)).all()
+
+
+def test_mlps_that_are_no_nodes_are_carried():
+    net = NETS["hidden read-out"]
+    params, x = drawn(net)
+    graph = Graph(3, 2, mlps=False)
+    with jax.default_matmul_precision("highest"):
+        ours = circuit(net.apply, params, graph, x, graph.edges)
+        np.testing.assert_allclose(ours, net.apply(params, x)[0], atol=2e-5)
 
 
 def test_rates_and_area():

@@ -238,7 +238,7 @@ def test_reference_induction_machine(reference):
 @jax.jit
 def checkpoint_scores(W: dict[str, jax.Array], tokens: jax.Array) -> dict[str, jax.Array]:
     """Logits by `path_expansion`, the patterns by `frozen_pattern`: these models' positions are shortformer's."""
-    terms = path_expansion(W, tokens, "shortformer")
+    terms = path_expansion(W, tokens, "shortformer", causal=True)
     logits = terms["direct"] + terms["head0"].sum(0) + terms["head1"].sum(0) + terms["virtual"].sum((0, 1))
     x = W["W_E"][tokens]
     A = frozen_pattern(W, x, 0, "shortformer")

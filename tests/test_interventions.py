@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from toylab.analysis import subcircuits
 from toylab.analysis.interventions import (
     HEADS_AND_POSITIONS,
     activation_patching,
@@ -14,6 +15,7 @@ from toylab.analysis.interventions import (
     head_ablation,
     path_patching,
 )
+from toylab.analysis.scrubbing import scrubbed
 from toylab.models import Net, Transformer
 
 QUICK = {"xla_backend_optimization_level": 0}  # halves the time to compile
@@ -166,3 +168,42 @@ def test_bad_input():
         activation_patching(net.apply, params, x, x, jnp.sum, "zz")
     with pytest.raises(ValueError, match=r"axes is \(2,\): ascending axes of z"):
         attribution_patching(net.apply, params, x, x, jnp.sum, "z", (2,))
+
+
+@pytest.mark.parametrize("kind", ["mean", "resample"])
+def test_a_batch_of_one_has_no_other_example(kind):
+    net = net_of()
+    params, one = net.init(jax.random.key(0)), jnp.zeros((1, 5), int)
+    with pytest.raises(
+        ValueError, match=rf"^x has shape \(1, 5\): kind '{kind}' takes from other examples, .* at least 2\.$"
+    ):
+        head_ablation(net.apply, params, one, jnp.mean, kind)
+    assert head_ablation(net.apply, params, one, lambda logits: jnp.mean(logits[..., 0])).any()
+
+
+def halved(value, layer):
+    return value / 2
+
+
+@pytest.mark.parametrize(("clamp", "call"), [
+    ("z", lambda net, params, x: head_ablation(net.apply, params, x, jnp.mean)),
+    ("z", lambda net, params, x: head_ablation(partial(net.apply, full=True), params, x, jnp.mean)),
+    ("pattern", lambda net, params, x: activation_patching(net.apply, params, x, x, jnp.mean, "pattern")),
+    ("z", lambda net, params, x: attribution_patching(net.apply, params, x, x, jnp.mean)),
+    ("k_input", lambda net, params, x: path_patching(net.apply, params, x, x, jnp.mean)),
+    ("resid_post", lambda net, params, x: path_patching(net.apply, params, x, x, jnp.mean, "logits")),
+    ("v_input", lambda net, params, x: scrubbed(net.apply, params, x, {(0, 0, "k"): x}, jax.random.key(0))),
+    ("z", lambda net, params, x: subcircuits.solo_accuracy(net.apply, params, x, x[:, 0])),
+])  # fmt: skip
+def test_a_patch_that_would_lift_a_clamp_is_refused(clamp, call):
+    net = net_of().replace(clamps=((clamp, halved),))
+    with pytest.raises(ValueError, match=rf"^net\.clamps has {clamp}, which is patched here"):
+        call(net, net.init(jax.random.key(0)), jnp.zeros((2, 5), int))
+
+
+def test_a_layer_that_is_not_there_is_refused():
+    net = net_of(n_layers=1, readout="last")
+    arguments = net.apply, net.init(jax.random.key(0)), jnp.zeros((2, 5), int), jnp.zeros(2, int)
+    for call in (subcircuits.solo_accuracy, subcircuits.wiring):
+        with pytest.raises(ValueError, match=r"^params has 1 layers: there is no layer 1, counted from 0\.$"):
+            call(*arguments, *([arguments[3]] if call is subcircuits.wiring else []))

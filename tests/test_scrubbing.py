@@ -74,3 +74,15 @@ def test_features():
     np.testing.assert_array_equal(previous_token(tokens), [[-1, 4, 5]])
     assert set(naive_induction(tokens, 1, 3, "kv")) == {(1, 3, "k"), (1, 3, "v")}
     np.testing.assert_array_equal(naive_induction(tokens, 1, 3)[1, 3, "k"], [[-1, 4, 5]])
+
+
+def test_a_batch_of_one_and_heads_that_are_not_there_are_refused():
+    net = Net.of(InductionMachine, d_vocab=7, n_ctx=11)
+    params, x = net.init(KEY), jnp.zeros((2, 5), int)
+    with pytest.raises(
+        ValueError, match=r"^x has shape \(1, 5\): inputs are drawn from other examples, .* at least 2\.$"
+    ):
+        scrubbed(net.apply, params, x[:1], naive_induction(x[:1], 1, 0), KEY)
+    for missing in ((2, 0, "q"), (1, 1, "q"), (-1, 0, "k"), (1, 0, "z")):
+        with pytest.raises(ValueError, match=r"^hypothesis has \(.*of 2 layers of 1 heads\.$"):
+            scrubbed(net.apply, params, x, {missing: x}, KEY)

@@ -17,6 +17,7 @@ status      how far a sweep is · told  what small files tell
 cluster     the same groups on many machines, by Ray · processes  by processes that share a folder, jax.distributed
 company     which of these trains beside this process · watch  display, signals, log · events  TensorBoard
 shapes      array functions that refuse, in a sentence, what does not fit · annotations  what they say, read
+indices     tokens and labels that no table has: refused, or nan
 store       chunks, manifests, tables and locks on disk · durable  files and folders that a power cut does not undo
 analysis    array functions, and analyzers mapped over runs and saved points by `analyze`
 lab         what a lab page is: parts, measures, claims · stages  its three stages: train, analyze, draw

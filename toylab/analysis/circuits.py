@@ -3,8 +3,10 @@ for Transformer Circuits, transformer-circuits.pub).
 
 `params` is a flat dict with TransformerLens' names and row vectors: W_E [V, D], W_pos [P, D], W_Q W_K W_V [L, H, D, dh],
 W_O [L, H, dh, D], W_U [D, C]. W_QK = W_Q W_Kᵀ (not divided by √dh) and W_OV = W_V W_O, both [D, D] of rank dh, are never
-formed: products go through the dh columns. LayerNorm, where there is one, is left out. Results have the dtype of W_E and
-come out of jit too. What a token's logits are made of, path by path, is in paths.py; `path_expansion` is public here.
+formed: products go through the dh columns. These are products of weights and no more: LayerNorm, MLPs, positions and
+biases, where there are any, are left out (but b_Q and b_K are in the scores of `skip_trigrams`). Results have the dtype of
+W_E and come out of jit too. ValueError for weights that are missing, and where W_U stands behind hidden read-out layers
+(W_R). What a token's logits are made of, path by path, is in paths.py; `path_expansion` is public here.
 """
 
 from typing import Literal, get_args
@@ -40,7 +42,8 @@ def qk_circuit(params: Weights) -> Float[Array, "n_layers n_heads d_vocab d_voca
 
 @shaped
 def ov_circuit(params: Weights) -> Float[Array, "n_layers n_heads d_vocab d_vocab_out"]:
-    """W_E W_OV W_U [L, H, V, C]: what attending to a source token adds to each output's logit (Elhage et al. 2021)."""
+    """W_E W_OV W_U [L, H, V, C]: what attending to a source token adds to each output's logit (Elhage et al. 2021), beside
+    b_V W_O W_U, which any token adds."""
     W_E, W_V, W_O, W_U = _arrays(params, "W_E", "W_V", "W_O", "W_U")
     return _dot(_dot(W_E, W_V), _dot(W_O, W_U))
 
@@ -54,7 +57,7 @@ def positional_qk(params: Weights) -> Float[Array, "n_layers n_heads n_ctx n_ctx
 
 @shaped
 def direct_path(params: Weights) -> Float[Array, "d_vocab d_vocab_out"]:
-    """W_E W_U [V, C]: the logits without any head; at best a bigram's log p(next | token) + c(token)."""
+    """W_E W_U [V, C]: the logits without any head, or b_U; at best a bigram's log p(next | token) + c(token)."""
     W_E, W_U = _arrays(params, "W_E", "W_U")
     return _dot(W_E, W_U)
 
@@ -163,12 +166,13 @@ def diagonal_share(circuit: Real[ArrayLike, "*batch n n"]) -> Float[Array, "*bat
 def skip_trigrams(params: Weights, k: int = 10) -> dict[str, Real[Array, "n_layers n_heads k"]]:
     """The k skip-trigrams "source … destination → output" that each head raises most, all [L, H, k] (Elhage et al. 2021).
 
-    "source" A, "destination" B, "output" C are token ids; "preference" is the attention score QK[B, A]/√dh and "effect"
-    OV[A, C]. Ranked by "contribution": softmax of QK[B, ·]/√dh over all tokens, at A, times the effect less its mean over
-    C: what the head adds to C at B, up to a constant, with every token once in the context. The ranking is ours, the
-    paper's tables are chosen by hand. Positions are left out; in deeper layers only what comes straight from the embedding.
+    "source" A, "destination" B, "output" C are token ids; "preference" is the attention score QK[B, A]/√dh, b_Q and b_K
+    included, and "effect" OV[A, C]. Ranked by "contribution": softmax of the scores of B over all tokens, at A, times the
+    effect less its mean over C: what the head adds to C at B, up to what does not depend on A or on C, with every token
+    once in the context. The ranking is ours, the paper's tables are chosen by hand. Positions are left out; in deeper
+    layers only what comes straight from the embedding.
     """
-    scores, effect = qk_circuit(params) / jnp.shape(params["W_Q"])[-1] ** 0.5, ov_circuit(params)
+    scores, effect = _scores(params), ov_circuit(params)
     V, C = effect.shape[-2:]
     few, outputs = min(k, V), min(k, C)
     share = jax.nn.softmax(scores, axis=-1).mT  # [L, H, A, B]
@@ -186,6 +190,13 @@ def skip_trigrams(params: Weights, k: int = 10) -> dict[str, Real[Array, "n_laye
     return found | {"preference": pick(scores, destination * V + source), "effect": pick(effect, source * C + output)}
 
 
+def _scores(params: Weights) -> Array:
+    """(W_E W_Q + b_Q) (W_E W_K + b_K)ᵀ/√dh [L, H, V, V]."""
+    W_E, W_Q, W_K = _arrays(params, "W_E", "W_Q", "W_K")
+    b_Q, b_K = (floating(params[name])[..., None, :] if name in params else 0 for name in ("b_Q", "b_K"))
+    return _dot(_dot(W_E, W_Q) + b_Q, (_dot(W_E, W_K) + b_K).mT) / W_Q.shape[-1] ** 0.5
+
+
 def _ratio_of_norms(V: Array, O: Array, A: Array, B: Array) -> Array:  # noqa: E741 O for output
     """‖V O A B‖ / (‖V O‖ ‖A B‖): V [..., D, dh], O [..., dh, D] of the earlier head, A, B of the later one → [...].
 
@@ -199,6 +210,8 @@ def _ratio_of_norms(V: Array, O: Array, A: Array, B: Array) -> Array:  # noqa: E
 def _arrays(params: Weights, *names: str) -> list[Array]:
     if missing := [name for name in names if name not in params]:
         raise ValueError(f"params has {', '.join(sorted(params))}: {', '.join(missing)} must be there too")
+    if "W_U" in names and "W_R" in params:
+        raise ValueError("params has W_R, hidden layers before W_U: products of weights with W_U are no logits then")
     return [floating(params[name]) for name in names]
 
 

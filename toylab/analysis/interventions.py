@@ -12,11 +12,13 @@ an activation in the cache and the axes of its array [L, B, …] along which it 
 heads' patterns; `("resid_pre", (0, 2))` the residual at every layer and position, [L, P]; `("resid_pre", (0,))` at all
 positions of a layer at once. The passes run inside one compiled loop, so all of this may be jitted and mapped by `analyze`.
 
-Interventions *during training* are not here: a `Net` has static `clamps`, patches that are in force at every call.
+Interventions *during training* are not here: a `Net` has static `clamps`, patches that are in force at every call. A patch
+takes the place of a clamp of the same name, which would make it another network: ValueError.
 """
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import jax
@@ -48,11 +50,17 @@ def head_ablation(
 
     zero puts 0 in the place of the head's z; mean its average over the batch, position by position; resample the z of
     the batch's neighbour (rolled by 1: row b gets row b − 1's). (Wang et al. 2022; Chan et al. 2022 argue for resampling.)
+    ValueError for mean and resample of a batch of one, which has no other example.
     """
+    check_unclamped(apply, "z")
     logits, cache = apply(params, x, full=True)
     z = cache["z"]  # [L, B, H, P, d_head]
     if kind not in ("zero", "mean", "resample"):
         raise ValueError(f"kind is {kind!r}: it must be zero, mean or resample.")
+    if kind != "zero" and len(x) < 2:
+        raise ValueError(
+            f"x has shape {x.shape}: kind {kind!r} takes from other examples, so there must be at least 2."
+        )
     substitute = {"zero": 0 * z, "mean": jnp.mean(z, axis=1, keepdims=True), "resample": jnp.roll(z, 1, axis=1)}[kind]
     substitute = jnp.broadcast_to(substitute, z.shape)
 
@@ -74,6 +82,7 @@ def activation_patching(
 ) -> Float[Array, "*units"]:
     """The share of the metric that each unit's clean activation restores in the corrupt run (see above), one entry for
     each unit along `axes` of the activation `name`. Units must lie in layers: axes begins with 0."""
+    check_unclamped(apply, name)
     (logits, cache), (without, _) = apply(params, clean, full=True), apply(params, corrupt, full=True)
     value = _named(cache, name, axes)
 
@@ -103,6 +112,7 @@ def attribution_patching(
     """
     if at not in ("corrupt", "clean"):
         raise ValueError(f"at is {at!r}: it must be corrupt or clean.")
+    check_unclamped(apply, name)
     (logits, cache), (without, cache_without) = apply(params, clean, full=True), apply(params, corrupt, full=True)
     change = _named(cache, name, axes) - cache_without[name]
     x = corrupt if at == "corrupt" else clean
@@ -133,6 +143,7 @@ def path_patching(
     """
     if receiver not in ("q", "k", "v", "logits"):
         raise ValueError(f"receiver is {receiver!r}: it must be q, k, v or logits.")
+    check_unclamped(apply, "resid_post" if receiver == "logits" else f"{receiver}_input")
     (logits, cache), (without, cache_without) = apply(params, clean, full=True), apply(params, corrupt, full=True)
     change = cache["result"] - cache_without["result"]  # [L, B, H, P, d_model]
     n_layers, _, n_heads = change.shape[:3]
@@ -176,6 +187,15 @@ def restored(
 def inserting(name: str, where: Bool[Array, "n_layers ..."], substitute: Real[Array, "n_layers B ..."]) -> Patch:
     """Puts `substitute` [L, B, …] into the activation where the mask [L, …] (broadcast against it) is true."""
     return {name: lambda value, layer: jnp.where(where[layer], substitute[layer], value)}
+
+
+def check_unclamped(apply: Apply, *names: str) -> None:
+    """ValueError where the network has a clamp on one of the activations, which a patch of it would lift."""
+    while isinstance(apply, partial):
+        apply = apply.func
+    clamps = dict(getattr(getattr(apply, "__self__", None), "clamps", ()))
+    if both := [name for name in names if name in clamps]:
+        raise ValueError(f"net.clamps has {both[0]}, which is patched here: a patch would lift the clamp.")
 
 
 def one_by_one(

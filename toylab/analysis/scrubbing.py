@@ -21,6 +21,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int, Integer, PRNGKeyArray, Real, Shaped
 
+from toylab.analysis.interventions import check_unclamped
 from toylab.base import Apply, Params, Patch
 from toylab.shapes import shaped
 
@@ -43,10 +44,20 @@ def scrubbed(
     """Logits on x with every input of the hypothesis resampled among the examples that agree with it.
 
     What the hypothesis does not name runs as it is, on what it then finds. Inputs are resampled before LayerNorm, from
-    runs of the whole network.
+    runs of the whole network. ValueError for a head that is not there, and a batch of one, which has no other example.
     """
+    if len(x) < 2:
+        raise ValueError(f"x has shape {x.shape}: inputs are drawn from other examples, so there must be at least 2.")
+    check_unclamped(apply, *(f"{kind}_input" for kind in "qkv"))
     _, cache = apply(params, x, full=True)
     resid = cache["resid_pre"]  # [L, B, P, d_model]
+    n_layers, n_heads = len(resid), cache["pattern"].shape[2]
+    for layer, head, input in hypothesis:
+        if layer not in range(n_layers) or head not in range(n_heads) or input not in ("q", "k", "v"):
+            raise ValueError(
+                f"hypothesis has {(layer, head, input)}: it must be (layer, head, 'q', 'k' or 'v') of {n_layers} layers"
+                f" of {n_heads} heads."
+            )
     keys = jax.random.split(key, len(hypothesis))
     rows = jax.vmap(donors)(keys, jnp.stack(list(hypothesis.values())))
     drawn = dict(zip(hypothesis, rows, strict=True))

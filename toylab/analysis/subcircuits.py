@@ -15,8 +15,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Integer, Real, Shaped
 
 from toylab.analysis.heads import previous_token_score
+from toylab.analysis.interventions import check_unclamped
 from toylab.analysis.numbers import floating
 from toylab.base import Apply, Params, Patch, Run
+from toylab.indices import check_range, nan_outside
+from toylab.losses import check_labels
 from toylab.shapes import shaped
 
 
@@ -27,10 +30,16 @@ def induction_strength(
     incorrect: Integer[ArrayLike, " B"],
 ) -> Float[Array, "*batch n_heads"]:
     """Mean over B of A[query, correct label] − A[query, incorrect label]: pattern [..., B, H, Q, P], positions of the two
-    labels [B] → [..., H], in [−1, 1]. The query is the last position (Singh et al. 2024)."""
+    labels [B] → [..., H], in [−1, 1]. The query is the last position (Singh et al. 2024). ValueError for a position that is
+    not there; under jit nan."""
     attention = floating(pattern)[..., -1, :]  # [..., B, H, P]
-    sign = jax.nn.one_hot(correct, attention.shape[-1], dtype=attention.dtype)
-    sign = sign - jax.nn.one_hot(incorrect, attention.shape[-1], dtype=attention.dtype)  # [B, P]
+    n = attention.shape[-1]
+
+    def at(name: str, positions: ArrayLike) -> Array:  # [B, P]
+        check_range(name, positions, n, "pattern", "positions")
+        return nan_outside(jax.nn.one_hot(positions, n, dtype=attention.dtype), positions, n)
+
+    sign = at("correct", correct) - at("incorrect", incorrect)
     return jnp.mean(jnp.sum(attention * sign[:, None], axis=-1), axis=-2)
 
 
@@ -48,8 +57,11 @@ def previous_token_attention(
 
 @shaped
 def accuracy(logits: Real[ArrayLike, "B n_classes"], labels: Integer[ArrayLike, " B"]) -> Float[Array, ""]:
-    """Share of [B] whose largest logit is the label's."""
-    return jnp.mean(jnp.argmax(jnp.asarray(logits), axis=-1) == labels)
+    """Share of [B] whose largest logit is the label's. ValueError for a label that is no class; under jit nan."""
+    logits = jnp.asarray(logits)
+    check_labels(logits, labels)
+    right = (jnp.argmax(logits, axis=-1) == labels).astype(float)
+    return jnp.mean(nan_outside(right, labels, logits.shape[-1]))
 
 
 @shaped
@@ -63,6 +75,7 @@ def solo_accuracy(
     apply: Apply, params: Params, x: Shaped[Array, "B P ..."], labels: Integer[ArrayLike, " B"], layer: int = 1
 ) -> Float[Array, " n_heads"]:
     """[H]: accuracy with each head of the layer as its only one, all others ablated (Singh et al. 2024)."""
+    _check_layer(apply, params, layer, "z")
     n_heads = params["W_Q"].shape[1]
     return jax.lax.map(
         lambda others: accuracy(apply(params, x, without(others, layer), full=True)[0], labels),
@@ -85,6 +98,7 @@ def path_ablated_accuracy(
     more; both: on the direct path to the logits no more. Singh et al. 2024, released code ("preserve patterns", "preserve
     values").
     """
+    _check_layer(apply, params, 1, "z", *keep)
     _, whole = apply(params, x, full=True)
     kept = {name: lambda value, at, name=name: whole[name][1] if at == 1 else value for name in keep}
     return accuracy(apply(params, x, {**without(heads, 0), **kept}, full=True)[0], labels)
@@ -100,12 +114,20 @@ def wiring(
 ) -> Float[Array, "n_heads n_heads"]:
     """[layer-0 heads, layer-1 heads]: how much induction strength each head of layer 1 loses when one of layer 0 is
     ablated. The paper's wiring diagram is of groups; single heads are ours."""
+    _check_layer(apply, params, 1, "z")
 
     def strength(patch: Patch | None) -> Array:
         return induction_strength(apply(params, x, patch, full=True)[1]["pattern"][1], correct, incorrect)
 
     n_heads = params["W_Q"].shape[1]
     return strength(None) - jax.lax.map(lambda head: strength(without(head, 0)), jnp.eye(n_heads, dtype=bool))
+
+
+def _check_layer(apply: Apply, params: Params, layer: int, *patched: str) -> None:
+    check_unclamped(apply, *patched)
+    n_layers = len(params["W_Q"])
+    if layer not in range(n_layers):
+        raise ValueError(f"params has {n_layers} layers: there is no layer {layer}, counted from 0.")
 
 
 # --- the toy model: three factors that must all be right
