@@ -21,6 +21,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = sorted(path.stem for path in (REPOSITORY / "experiments").glob("*.py") if path.stem != "__init__")
 COMMITTED = sorted(path.parent.name for path in (REPOSITORY / "results").glob("*/claims.json"))
 SCALES = ("smoke", "cpu", "paper")
+HALF = {"induction", "computation"}  # keep patterns and weights to be drawn in float16
 FAST = {"grokking"}  # the others are run among the slow tests: nearly all of it is compiling
 SMALL = ("manifest.json", "measures.npz", "claims.json", "claims.md", "figures")
 
@@ -66,6 +67,8 @@ def done(request, tmp_path_factory):
     """(name, its folder): one page through all stages, from a relative --out."""
     if any(part.imported for part in parts_of(request.param).values()):
         request.getfixturevalue("reference")  # weights of others are no part of the repository
+    if request.param in HALF:
+        request.getfixturevalue("float16")
     out, here = tmp_path_factory.mktemp("out"), Path.cwd()
     os.chdir(out)
     try:

@@ -160,6 +160,7 @@ def test_bad_input(call, match):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("float16")
 def test_analyzers_on_a_trajectory():
     sizes = {"d_vocab": 7, "d_vocab_out": 7, "n_ctx": 8, "n_layers": 2, "d_model": 8, "n_heads": 2, "d_mlp": 0}
     net = Net.of(Transformer, **sizes, readout="all")
