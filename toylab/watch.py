@@ -6,19 +6,23 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, TextColumn
+from rich.progress import BarColumn, ProgressColumn, Task
 from rich.progress import Progress as Display
+from rich.text import Text
 
 from toylab import durable
 from toylab.sweep import Interrupted, Progress
 
 LINE_SECONDS = 5.0  # between two plain lines
+QUIET_SECONDS = 2.0  # after which a plain "compiling…" is printed: what is finished already is over by then
+BAR_WIDTH = 12  # so that 80 columns show the milestone, the step and the time left
 BARS = 8  # of groups that are over
 Milestone = tuple[str, Callable[[dict[str, np.ndarray]], np.ndarray]]
 
@@ -33,16 +37,18 @@ class Watch:
         self.milestone, self.others = milestone, others
         self.asked = False
         self.line_at = 0.0
-        self.begun: dict[str, tuple[float, int]] = {}  # by group: when and at which step; several may go at once
+        self.begun: dict[str, tuple[int, int]] = {}  # by group: points and step it had at first; several may go at once
+        self.paces: dict[str, Pace] = {}  # of those that have landed a beat here
         self.bars: dict[str, Any] = {}
         self.trained = False  # whether any step was taken
 
     def __enter__(self) -> "Watch":
-        columns = (BarColumn(30), TextColumn("{task.description}"))
+        columns = (BarColumn(BAR_WIDTH), Line())
         self.display = Display(*columns) if sys.stdout.isatty() else None
         if self.display:
             self.display.start()
         self.handlers = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._compile()
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
@@ -51,7 +57,9 @@ class Watch:
                 other.close(error)
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
+        self.timer.cancel()
         if self.display:
+            self.display.update(self.compiling, visible=False)
             self.display.stop()
 
     def _ask(self, number: int, frame: object) -> None:
@@ -72,23 +80,48 @@ class Watch:
             print(message, flush=True)
         now = time.perf_counter()
         if progress.group not in self.begun:
-            self.begun[progress.group] = now, progress.step
+            self.begun[progress.group] = len(progress.steps), progress.step
             self._make_room()
             self.bars[progress.group] = self.display and self.display.add_task(progress.group, total=progress.last)
-        from_step = self.begun[progress.group][1]
+        points, from_step = self.begun[progress.group]
         self.trained |= progress.step > from_step
-        line = self._line(progress, now)
-        over = is_over(progress)
+        over, first = is_over(progress), progress.group not in self.paces
+        if landed := len(progress.steps) > points or progress.step > from_step:
+            self.paces.setdefault(progress.group, Pace(now - self.since)).add(now, progress.step)
+        self._waits(over, landed)
+        self._show(progress, over, landed, first, now)
+
+    def _show(self, progress: Progress, over: bool, landed: bool, first: bool, now: float) -> None:
+        line = self._line(progress, over)
         if self.display:
             self.display.update(
                 self.bars[progress.group],
                 completed=progress.last if over else progress.step,
                 description=line,
-                visible=True,
+                visible=landed or over,
             )
-        elif progress.step > from_step and (now - self.line_at > LINE_SECONDS or over):
+        elif landed and ((first and not self.line_at) or over or now - self.line_at > LINE_SECONDS):
             print(line, flush=True)
             self.line_at = now
+
+    def _compile(self) -> None:
+        """From now on there is nothing to see until a group lands its first beat: its programs are compiled and timed."""
+        self.since = time.perf_counter()
+        self.timer = threading.Timer(QUIET_SECONDS, print, ("compiling…",), {"flush": True})
+        self.timer.daemon = True
+        if self.display:
+            self.compiling = self.display.add_task("compiling…", total=None, since=self.since)
+        else:
+            self.timer.start()
+
+    def _waits(self, over: bool, landed: bool) -> None:
+        """Whether the groups at hand still compile: none has landed a beat that is not over."""
+        if landed:
+            self.timer.cancel()
+            if self.display:
+                self.display.update(self.compiling, visible=False)
+        if over and landed:  # the next group, if there is one
+            self._compile()
 
     def _make_room(self) -> None:
         """A terminal cuts off what is below its last line: the bars that still move."""
@@ -96,19 +129,55 @@ class Watch:
             for task in [task for task in self.display.tasks if task.finished and task.visible][:-BARS]:
                 self.display.update(task.id, visible=False)
 
-    def _line(self, progress: Progress, now: float) -> str:
-        parts = [f"step {progress.step:,}/{progress.last:,}"]
-        since, from_step = self.begun[progress.group]
-        trained, taken = progress.step - from_step, now - since
-        if trained and taken:
-            left = round((progress.last - progress.step) * taken / trained)
-            parts += [f"{trained / taken:.3g} steps/s", f"at most {left // 60}:{left % 60:02d} left"]
-        parts += [f"{name.replace('_', ' ')} {value:.3g}" for name, value in latest(progress.measures).items()]
+    def _line(self, progress: Progress, over: bool) -> str:
+        """The milestone first, and then what a narrow terminal may cut off."""
         word, reached = self.milestone
-        n_runs = len(progress.ended)
-        if progress.measures:
-            parts.append(f"{word} {int(np.sum(reached(progress.measures)))}/{n_runs}")
+        n_runs, pace = len(progress.ended), self.paces.get(progress.group)
+        parts = [f"{word} {int(np.sum(reached(progress.measures)))}/{n_runs}"] if progress.measures else []
+        parts.append(f"step {progress.step:,}/{progress.last:,}")
+        if pace and len(pace.landed) == 1:
+            parts.append(f"compiled in {pace.compiled:.0f} s")
+        if pace and (rate := pace.rate()):
+            left = [] if over else [f"at most {clock((progress.last - progress.step) / rate)} left"]
+            parts += [*left, f"{rate:.3g} steps/s"]
+        parts += [f"{name.replace('_', ' ')} {value:.3g}" for name, value in latest(progress.measures).items()]
         return " · ".join([*parts, f"ended {int(progress.ended.sum())}/{n_runs}"])
+
+
+class Pace:
+    """How fast a group trains. The first beat is no part of it: it waits for the compile."""
+
+    def __init__(self, compiled: float) -> None:
+        self.compiled = compiled  # s until the first beat, which it has in it
+        self.landed: list[tuple[float, int]] = []  # when a beat was over, and at which step
+
+    def add(self, now: float, step: int) -> None:
+        self.landed.append((now, step))
+
+    def rate(self) -> float | None:
+        """Steps a second over the later half of what was trained: the first points lie dense, and cost more a step."""
+        now, step = self.landed[-1]
+        middle = (self.landed[0][1] + step) / 2
+        since, from_step = next((at, s) for at, s in reversed(self.landed) if s <= middle)
+        return (step - from_step) / (now - since) if step > from_step and now > since else None
+
+
+class Line(ProgressColumn):
+    """A task's line as plain text; of one that compiles with the time that it has taken."""
+
+    max_refresh = None
+
+    def render(self, task: Task) -> Text:
+        since = task.fields.get("since")
+        passed = f" {clock(time.perf_counter() - since)}" if since is not None else ""
+        return Text(task.description + passed, no_wrap=True, overflow="ellipsis")
+
+
+def clock(seconds: float) -> str:
+    """0:05, 12:30, 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class Log:
