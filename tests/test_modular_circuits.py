@@ -304,19 +304,19 @@ def test_published_models_have_the_authors_numbers(reference, name):
     report = mc.circuit_report(net, params)
     assert report["accuracy"] == pytest.approx(golden["accuracy_all_pairs"], abs=1e-7)
     assert report["errors"] == golden["n_errors"]
-    assert report["gradient_symmetricity"] == pytest.approx(golden["gradient_symmetricity"], abs=1e-5)  # asked: 1e-4
-    assert report["distance_irrelevance"] == pytest.approx(golden["distance_irrelevance"], abs=2e-6)
+    assert report["gradient_symmetricity"] == pytest.approx(golden["gradient_symmetricity"], abs=1e-4)  # a ReLU at 0
+    assert report["distance_irrelevance"] == pytest.approx(golden["distance_irrelevance"], abs=1e-5)
     variant = golden["distance_irrelevance_max_incorrect_logit"]
-    assert report["distance_irrelevance_incorrect"] == pytest.approx(variant, abs=2e-6)
-    assert report["circularity"] == pytest.approx(golden["circularity"], abs=1e-5)  # asked: 5e-4
-    assert report["circularity_per_component"] == pytest.approx(golden["circularity_per_pc"], abs=1e-5)
+    assert report["distance_irrelevance_incorrect"] == pytest.approx(variant, abs=1e-5)
+    assert report["circularity"] == pytest.approx(golden["circularity"], abs=1e-4)  # asked: 5e-4
+    assert report["circularity_per_component"] == pytest.approx(golden["circularity_per_pc"], abs=1e-4)
     assert report["frequencies"] == golden["embed_dft_freqs_above_2pct"]
     assert report["loss"] == pytest.approx(golden["ce_float64_all_pairs"], rel=1e-3)
     assert report["solved"] == (golden["n_errors"] == 0) == (report["circuit"] != "none")
     for ours, theirs in zip(report["circles"], golden["circle_fve"], strict=True):
         assert ours["frequency"] == theirs["freq"]
         for key, their_key in NAMES.items():
-            assert ours[key] == pytest.approx(theirs[their_key], abs=2e-5), key  # asked: 2e-4
+            assert ours[key] == pytest.approx(theirs[their_key], abs=1e-4), key  # asked: 2e-4
 
 
 @pytest.mark.slow
