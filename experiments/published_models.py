@@ -19,7 +19,6 @@ Weights   They are no part of toylab, and come from the public repository fjzzq2
           licence: of these published_numbers.json alone is read, from FOLDER itself.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,8 @@ from toylab import importers
 from toylab.analysis import groups
 from toylab.analysis.circles import components
 from toylab.analysis.modular_circuits import circuit_report
+from toylab.importers import npz
+from toylab.importers.files import settings_of
 from toylab.lab import Arrays, Claim, Imported, Measures, Scale
 from toylab.plots import published as plots
 
@@ -207,15 +208,12 @@ def _kind(settings: Mapping[str, Any]) -> str:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return settings_of(path) if path.is_file() else {}
 
 
 def _table(folder: Path) -> dict[str, np.ndarray]:
     path = place(folder) / "1l_fixedwidth_dev.npz"
-    if not path.is_file():
-        return {}
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    return npz.read(path) if path.is_file() else {}
 
 
 # --- claims

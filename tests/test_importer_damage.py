@@ -217,10 +217,16 @@ def test_messages_are_short_and_have_no_control_characters(tmp_path):
     refused("is damaged: W\\x07yyy", path)
 
 
-def test_a_path_that_no_file_can_have_is_told():
+def test_arguments_that_nothing_can_be_are_told():
     for path in ("a\0b.npz", "n" * 300 + ".pt", "/proc/self.npz"):
         refused(": there is no such file.", path)
     refused("it must be a JSON file of at most", SOURCE, config="a\0b.json")
+    for ignore in ("W", 3):
+        refused("it must be a list of keys.", SOURCE, ignore=ignore)
+    for layout in (["pizza"], None):
+        refused("it must be one of toylab, transformer_lens, ", SOURCE, layout)
+    for probe in (([[0, 1], [2]], [1.0]), ([0], ["a"]), ([0], [1j]), ([0], [None])):
+        refused("probe must be two arrays of numbers: ", SOURCE, probe=probe)
     refused("source is a module: it must be a path or a mapping of arrays.", np)
 
 

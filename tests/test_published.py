@@ -90,6 +90,17 @@ def test_another_modulus_is_refused(foreign, tmp_path):
         page.files(tmp_path, "cpu")
 
 
+def test_a_damaged_file_beside_the_weights_is_told(foreign, tmp_path, command, capfd):
+    shutil.copytree(foreign, tmp_path / "own")
+    (tmp_path / "own" / "own.config.json").write_text('{"C": 59, "C"')
+    assert "own.config.json: it must be JSON." in refused(
+        capfd, command(tmp_path, "--set", f"weights={tmp_path / 'own'}")
+    )
+    (tmp_path / "1l_fixedwidth_dev.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"1l_fixedwidth_dev\.npz is no \.npz archive, or cut short\.$"):
+        page._table(tmp_path)
+
+
 @pytest.mark.slow
 def test_a_number_that_is_not_theirs_fails_its_claim_alone(reference, tmp_path):
     """Model A beside its authors' numbers with the symmetricity moved by twice the tolerance."""

@@ -27,7 +27,7 @@ and the fields of its net that shapes do not show; the instance of `toy_models`.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -38,6 +38,7 @@ from toylab.base import Params
 from toylab.importers import buffers, checks, safetensors, toys
 from toylab.importers.files import arrays_of, settings_of
 from toylab.importers.lens import LENS, UNIVERSAL_LENS
+from toylab.importers.naming import told
 from toylab.importers.pairs import LINEAR, UNIVERSAL
 from toylab.importers.probe import check_probe
 from toylab.importers.rules import Arrays, Fit, Form, Settings, fit, fit_params
@@ -62,7 +63,7 @@ def load(
     layout: Layout,
     *,
     config: Mapping[str, Any] | str | Path | None = None,
-    ignore: Sequence[str] = (),
+    ignore: Collection[str] = (),
     probe: tuple[Any, Any] | None = None,
 ) -> tuple[Net, Params]:
     """The network and its params of a `.npz`, `.safetensors`, `.pt` (needs torch; `weights_only=True`) or a mapping.
@@ -76,8 +77,9 @@ def load(
     where jax has x64 enabled); float16 and bfloat16 become float32, which is exact.
     """
     forms = _forms(layout)
-    if isinstance(ignore, str):
+    if isinstance(ignore, str) or not isinstance(ignore, Collection):
         raise ValueError(f"ignore is {ignore!r}: it must be a list of keys.")
+    ignore = [str(key) for key in ignore]
     arrays, found = arrays_of(source, layout, ignore)
     given = found | settings_of(config)
     arrays, beside = buffers.apart(forms, checks.declared(arrays, ignore))
@@ -150,6 +152,6 @@ def save(params: Params, path: str | Path, layout: Layout, *, net: Net | None = 
 
 
 def _forms(layout: str) -> tuple[Form, ...]:
-    if layout not in FORMS:
-        raise ValueError(f"layout is {layout!r}: it must be one of {', '.join(get_args(Layout))}.")
+    if not isinstance(layout, str) or layout not in FORMS:
+        raise ValueError(f"layout is {told(layout)}: it must be one of {', '.join(get_args(Layout))}.")
     return FORMS[layout]

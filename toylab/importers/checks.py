@@ -1,6 +1,6 @@
 """What a source must be before it becomes params: each refusal is one sentence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +14,9 @@ from toylab.importers.rules import Arrays, Fit, Form, Settings, fit
 from toylab.models import Net
 
 
-def declared(arrays: Arrays, ignore: Sequence[str]) -> Arrays:
+def declared(arrays: Arrays, ignore: Collection[str]) -> Arrays:
     """The arrays without those that are declared to be no weights, and without empty `_extra_state`s of torch modules."""
-    if absent := sorted(set(map(str, ignore)) - set(arrays)):
+    if absent := sorted(set(ignore) - set(arrays)):
         raise Refusal(f"ignore names {listed(absent)}: the source has {listed(sorted(arrays))}.")
     kept = {key: array for key, array in arrays.items() if key not in ignore}
     return {key: array for key, array in kept.items() if not (key.endswith("_extra_state") and array.size == 0)}

@@ -72,7 +72,7 @@ def beside(path: Path) -> dict[str, Any]:
     names = [f"{path.stem}.config.json"]
     if path.stem.startswith("model_"):
         names.append(f"config_{path.stem.removeprefix('model_')}.json")
-    found = [path.with_name(name) for name in names if path.with_name(name).is_file()]
+    found = [path.with_name(name) for name in names if _is_file(path.with_name(name))]
     return settings_of(found[0]) if found else {}
 
 
@@ -84,7 +84,12 @@ def settings_of(config: Any) -> dict[str, Any]:
         path = Path(config)
         if not _is_file(path) or path.stat().st_size > MAX_SETTINGS:
             raise Refusal(f"config is {shown(path, 400)}: it must be a JSON file of at most {MAX_SETTINGS:,} bytes.")
-        return parsed(path.read_bytes(), f"config {path}", f"config {path}: it must be JSON.")
+        where = f"config {shown(path, 400)}"
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise Refusal(f"{where}: it cannot be read ({error.strerror}).") from error
+        return parsed(text, where, f"{where}: it must be JSON.")
     found = _of_object(config)
     if not isinstance(found, Mapping):
         hint = "; hand over its cfg" if hasattr(config, "cfg") else ""

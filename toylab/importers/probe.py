@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 
 from toylab.base import Params
+from toylab.importers.naming import Refusal, shown
 from toylab.importers.rules import Arrays
 from toylab.importers.torch_files import plain
 from toylab.models import Net
@@ -20,8 +21,7 @@ def check_probe(net: Net, weights: Arrays, converted: Callable[[Arrays], Params]
     """Raise one sentence with the largest difference, and the square array by whose transpose it vanishes, if any."""
     if not isinstance(probe, tuple | list) or len(probe) != 2:
         raise ValueError(f"probe is a {type(probe).__name__}: it must be a pair, (tokens, logits).")
-    inputs, wanted = (plain("probe", x) if hasattr(x, "detach") else np.asarray(x) for x in probe)
-    wanted = wanted.astype(np.float64)
+    inputs, wanted = _numbers(probe)
     if not inputs.size or not wanted.size:
         raise ValueError("probe is empty: it must have the inputs and logits of one example at least.")
     if not np.isfinite(wanted).all():
@@ -48,6 +48,17 @@ def check_probe(net: Net, weights: Arrays, converted: Callable[[Arrays], Params]
         f"probe: logits are off by up to {off.max():.3g}, at {list(at)} ({found[at]:.5g} for {wanted[at]:.5g}): layout,"
         " config or the orientation of several square arrays is not that of the source."
     )
+
+
+def _numbers(probe: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs, and logits in float64."""
+    try:
+        inputs, wanted = (plain("probe", x) if hasattr(x, "detach") else np.asarray(x) for x in probe)
+        if not np.can_cast(wanted.dtype, np.float64, "same_kind") and "bfloat16" not in str(wanted.dtype):
+            raise TypeError(wanted.dtype)
+        return inputs, wanted.astype(np.float64)
+    except (TypeError, ValueError) as error:  # ragged lists, texts
+        raise Refusal(f"probe must be two arrays of numbers: {shown(error, 120)}.") from error
 
 
 def _square(weights: Arrays) -> dict[str, list[str]]:

@@ -137,15 +137,17 @@ OWN = (
     _form(Transformer, *map(_stacked, LENS_RULES)),
     _form(ModularMLP, *_same(f"2 {E_VOCAB}", "W_E"), *_same("2 d_model d_mlp", "W_in"), *U_MLP),
     _form(ModularMLP, *_same(E_VOCAB, "W_E"), *_same("2 d_model d_mlp", "W_in"), *U_MLP, embedding="shared"),
-    _form(PizzaLinear, *_same(E_VOCAB, "W_E"), *_same("d_model d_mlp", "W_in"), *_same("d_mlp", "b_in"), *U_MLP),
+    _form(
+        PizzaLinear, *_same(E_VOCAB, "W_E"), *_same("d_model d_mlp", "W_in"), *_same("d_mlp", "b_in"), *U_MLP,
+        kind="alpha",
+    ),
     _form(
         PizzaLinear, *_same(E_VOCAB, "W_E"), *_same("2 d_model d_mlp", "W_in"), *_same("d_mlp", "b_in"), *U_MLP,
         kind="delta",
     ),
     _form(
         PizzaLinear, *_same(E_VOCAB, "W_E"), *_same("d_model d_mlp", "W_in"), *_same("d_mlp", "b_in"), *MID, *U_MLP,
-        kind="beta",
-    ),
+    ),  # beta or gamma
     _form(ToyModel, *_same("n_features n_hidden", "W"), *_same("n_features", "b")),
     _form(ToyModel, *_same("n_features n_hidden", "W"), bias=False),
 )  # fmt: skip
