@@ -203,6 +203,18 @@ def test_a_sweep_is_resumed_as_it_was_cut(tmp_path):
         assert (tmp_path / "sweep.json").read_bytes() == about
 
 
+def test_a_lost_outline_is_cut_as_asked_again(tmp_path):
+    """The first group is smaller than the asked size, and tells nothing of the others."""
+    configs = [tiny(0), *(tiny(seed, n_train=61) for seed in range(3))]
+    sweep.begin(configs, tmp_path, 2)
+    about = (tmp_path / "sweep.json").read_bytes()
+    first = next(iter(sweep.groups(configs, 2)))
+    sweep.run_group(configs[:1], Spec(saves=SAVES[:3]), tmp_path / first, plan=PAIRS)
+    (tmp_path / "sweep.json").unlink()
+    sweep.begin(configs, tmp_path, 2)
+    assert (tmp_path / "sweep.json").read_bytes() == about
+
+
 def test_what_a_sweep_never_began_gives_way_to_what_is_asked_next(tmp_path):
     old, new = [tiny(0), tiny(0, n_train=61)], [tiny(0), tiny(0, n_train=62)]
     (_, failed) = sweep.begin(old, tmp_path, command="old")

@@ -121,7 +121,8 @@ def begin(
     Refused where the folder holds other runs, or is cut otherwise than into the asked `group_size`. `otherwise`: the size
     where neither says one."""
     store.check_name(folder)
-    named = groups_in(folder, [cfg.check(config) for config in configs], group_size, otherwise)
+    configs = [cfg.check(config) for config in configs]
+    named = groups_in(folder, configs, group_size, otherwise)
     same_sweep(folder, named)
     old = _outline(folder)
     sizes = {name: len(members) for name, members in named.items()}
@@ -132,7 +133,7 @@ def begin(
         durable.make(folder)
         record = {
             "schema": store.SCHEMA,
-            "group_size": _begun_size(folder) or group_size or otherwise or MAX_RUNS,
+            "group_size": _size(folder, configs, group_size or otherwise or MAX_RUNS),
             "command": command,
             "n_runs": len(configs),
             "groups": sizes,
@@ -146,13 +147,24 @@ def groups_in(
 ) -> dict[str, list[Config]]:
     """`groups`, cut as the sweep in `folder` was begun, where one was, and Refused where the asked `group_size` cuts it
     otherwise; `otherwise` is the size where neither says one."""
-    begun = _begun_size(folder)
-    named = groups(configs, begun or group_size or otherwise or MAX_RUNS)
-    if begun and group_size and list(map(len, named.values())) != list(map(len, groups(configs, group_size).values())):
+    size = _size(folder, configs, group_size or otherwise or MAX_RUNS)
+    named = groups(configs, size)
+    if group_size and list(map(len, named.values())) != list(map(len, groups(configs, group_size).values())):
         raise store.Refused(
-            f"--group is {group_size}, and {folder} was begun in groups of {begun}: leave it out or choose another --out."
+            f"--group is {group_size}, and {folder} was begun in groups of {size}: leave it out or choose another --out."
         )
     return named
+
+
+def _size(folder: Path, configs: Sequence[Config], asked: int) -> int:
+    """Of groups: as sweep.json has it; where that is lost, as asked if it gives the groups that are there, or else that of
+    the largest."""
+    if outlined := _outline(folder):
+        return int(outlined["group_size"])
+    there = {path.name: n_runs for path in begun_in(folder) if (n_runs := _n_runs(path))}
+    named = groups(configs, asked)
+    fits = all(len(named.get(name, ())) == n_runs for name, n_runs in there.items())
+    return asked if fits else max(there.values())
 
 
 def _outline(folder: Path) -> dict[str, Any]:
@@ -161,12 +173,6 @@ def _outline(folder: Path) -> dict[str, Any]:
         return outline(folder)
     except store.Damaged:
         return {}
-
-
-def _begun_size(folder: Path) -> int | None:
-    if outlined := _outline(folder):
-        return int(outlined["group_size"])
-    return max(map(_n_runs, begun_in(folder)), default=None)  # its outline is lost
 
 
 def record_failure(folder: Path, error: Exception) -> str:
