@@ -209,39 +209,61 @@ def test_an_outline_of_other_types_is_damaged_and_told(tmp_path, change):
     assert "sweep.json is damaged" in said and said.endswith("Whether all groups are begun is not known.")
 
 
-# --- resume points
+# --- a chunk's items are judged apart
 
 
-def spoil_state(group, step):
-    """Every file of the chunk's resume point in turn, one byte of it flipped."""
-    for path in sorted(path for path in (group / str(step) / "state").rglob("*") if path.is_file()):
+def spoiled(files):
+    """Each file in turn, with a byte of it flipped, or gone."""
+    for path in sorted(files):
         content = path.read_bytes()
-        if content:
-            path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+        for other in (bytes([content[0] ^ 1]) + content[1:], None) if content else ():
+            path.unlink() if other is None else path.write_bytes(other)
             yield path.name
             path.write_bytes(content)
 
 
-def test_a_resume_point_of_an_old_chunk_costs_no_point(folder, straight):
+def files_of(chunk, item=""):
+    return [path for path in (chunk / item).rglob("*") if path.is_file()]
+
+
+def test_what_is_not_of_the_points_costs_none(folder, straight):
+    """An old chunk's resume point, its digests of files (each array has one of its own), Orbax's own files beside."""
     group = group_of(folder)
     assert store.chunks(group) == [5, 40] and store.has_state(group, 5)
     whole, n = [bits(only(folder), run) for run in range(2)], 0
-    for _ in spoil_state(group, 5):
+    beside = [path for path in (group / "5").iterdir() if path.is_file()]
+    for name in spoiled([*files_of(group / "5", "state"), *beside]):
         read = only(folder)
-        assert [bits(read, run) for run in range(2)] == whole and read.messages == []
+        assert [bits(read, run) for run in range(2)] == whole and read.messages == [], name
         (one,) = status(folder, verify=True).groups
-        assert (one.state, one.advice, one.step) == ("stopped", "", 40)
+        assert (one.state, one.advice, one.step) == ("stopped", "", 40), name
         n += 1
-    assert n > 3
-    for _ in spoil_state(group, 5):
+    assert n > 8 and any(path.name == "files.json" for path in beside)
+    for _ in spoiled(files_of(group / "5", "state")):
         trained(folder, [A, B])
         break
     assert bits(only(folder), 1) == bits(straight, 1) and not list(group.glob("damaged-*"))
 
 
+def test_damaged_params_cost_no_measure(folder):
+    group, whole = group_of(folder), sweep.load(folder)
+    for _ in spoiled(files_of(group / "5", "traj")):
+        found = sweep.load(folder)
+        assert found.measures["train_loss"].tobytes() == whole.measures["train_loss"].tobytes()
+        sweep.write_table(folder, folder / "runs.parquet")
+        with pytest.raises(Damaged, match=r"traj/.* differs .*the points after step 0 up to 5 are lost"):
+            found.params["W_E"]
+    for _ in spoiled(
+        files_of(group / "40", "traj")
+    ):  # of the newest all is left out, so that what is read fits together
+        found = sweep.load(folder)
+        assert found.params["W_E"].shape[1] == len(found.steps) == 4 and len(found.messages) == 1
+        break
+
+
 def test_the_newest_resume_point_costs_no_point_either_and_its_chunk_is_trained_again(folder, straight):
     group, whole = group_of(folder), only(folder)
-    for _ in spoil_state(group, 40):
+    for _ in spoiled(files_of(group / "40", "state")):
         read = only(folder)
         assert bits(read, 0) == bits(whole, 0) and read.messages == []
         told = []
@@ -255,7 +277,7 @@ def test_the_newest_resume_point_costs_no_point_either_and_its_chunk_is_trained_
 def test_a_finished_sweep_needs_no_resume_point(tmp_path, straight):
     trained(tmp_path, [A, B])
     group, told = group_of(tmp_path), []
-    for _ in spoil_state(group, 100):
+    for _ in spoiled(files_of(group / "100", "state")):
         before = contents(tmp_path)
         sweep.run([A, B], Spec(saves=SAVES), tmp_path, plan=PAIRS, report=told.append)
         assert contents(tmp_path) == before and not any(progress.messages for progress in told)

@@ -76,12 +76,36 @@ def test_a_group_that_nobody_holds_any_more_is_stopped(sweep):
 
 def test_a_flipped_bit_is_found_where_every_byte_is_read(tmp_path):
     folder = a_group(tmp_path / "runs", 0, 3)
-    victim = max((path for path in (folder / "40").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    traj = (path for path in (folder / "40" / "traj").rglob("*") if path.is_file())
+    victim = max(traj, key=lambda path: path.stat().st_size)
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(bytes(content))
     (one,) = status(tmp_path, verify=True).groups
     assert one.state == "damaged" and "step 40" in one.detail and "delete the folders 40, 80" in one.advice
+
+
+def test_what_is_damaged_and_costs_no_point_is_told_where_every_byte_is_read(tmp_path):
+    folder = a_group(tmp_path / "runs", 0, 3)
+    (folder / "40" / "files.json").write_text("{}")
+    next(path for path in (folder / "80" / "state").rglob("*") if path.is_file()).unlink()
+    assert [one.detail for one in status(tmp_path).groups] == [""]
+    sheet = status(tmp_path, verify=True)
+    (one,) = sheet.groups
+    assert sheet.finished and one.advice == ""
+    assert one.detail == "files.json of the chunk at step 40 is damaged (and 1 more); no point is lost by it"
+
+
+def test_a_damaged_outline_hides_no_group(sweep):
+    (sweep / "sweep.json").write_bytes(b"")
+    sheet = status(sweep)
+    assert [one.state for one in sheet.groups] == ["finished", "finished", "stopped", "failed", "damaged"]
+    text = written(sheet)
+    assert "sweep.json is damaged: it is empty. The same training command writes it anew." in text
+    assert "Whether all groups are begun is not known.\nto go on: python run_sweep.py grokking" in text
+    for folder in sorted(sweep.glob("00[1-9]-*")):
+        shutil.rmtree(folder)
+    assert not status(sweep).finished
 
 
 def test_a_newest_chunk_that_lacks_a_file_is_made_anew(tmp_path):

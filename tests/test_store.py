@@ -137,7 +137,7 @@ def test_what_an_interrupted_write_left_is_ignored_and_goes_once_another_has_the
 def test_what_is_set_aside_takes_no_place_of_what_was(folder):
     (folder / "damaged-9").mkdir()
     (folder / "damaged-9" / "kept").write_text("x")
-    next(path for path in (folder / "9").rglob("*") if path.is_file()).write_bytes(b"")
+    next(path for path in (folder / "9" / "traj").rglob("*") if path.is_file()).write_bytes(b"")
     _, info, (message,) = store.newest_sound_chunk(folder)
     assert info["step"] == 4 and "damaged-9-1" in message
     assert (folder / "damaged-9" / "kept").exists() and (folder / "damaged-9-1").is_dir()
@@ -343,9 +343,9 @@ def test_what_cannot_be_read_now_is_not_called_damaged_and_stays(folder, monkeyp
 def test_a_chunk_thinned_out_while_it_is_read_is_read(folder, monkeypatch):
     digests = chunk.file_digests
 
-    def thinned_out_meanwhile(path, with_state):
+    def thinned_out_meanwhile(path, *which):
         shutil.rmtree(path / "state", ignore_errors=True)
-        return digests(path, with_state)
+        return digests(path, *which)
 
     monkeypatch.setattr(chunk, "file_digests", thinned_out_meanwhile)
     assert "state" not in store.read_chunk(folder, 4)[0]

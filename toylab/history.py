@@ -15,18 +15,24 @@ Arrays = dict[str, np.ndarray]
 
 
 def read_chunks(
-    folder: Path, about: Mapping[str, Any], names: tuple[str, ...], keys: tuple[str, ...] | None = None
+    folder: Path,
+    about: Mapping[str, Any],
+    names: tuple[str, ...],
+    keys: tuple[str, ...] | None = None,
+    *,
+    alone: bool = False,
 ) -> tuple[list[tuple[dict[str, Arrays], dict[str, Any]]], list[str]]:
     """These items of every chunk (`keys`: of them only these arrays), in order and without a hole. A damaged newest chunk
     is left out with a message; one damaged or missing further back raises Damaged, with the steps that are lost and the
-    way out; one that is not of the runs in `about`, the manifest, is Refused."""
+    way out; one that is not of the runs in `about`, the manifest, is Refused. `alone`: in older chunks only these items are
+    judged."""
     read: list[tuple[dict[str, Arrays], dict[str, Any]]] = []
     steps = store.chunks(folder)
     for step in steps:
         before = read[-1][1] if read else {"points": 0, "step": 0}
         missing = False
         try:
-            items, info = store.read_chunk(folder, step, names)
+            items, info = store.read_chunk(folder, step, names, alone=alone and step != steps[-1])
             binding.check(folder, info, about)
             if missing := info["points"] - len(info["steps"]) != before["points"]:
                 raise store.Damaged(f"a chunk between steps {before['step']} and {step} of {folder} is missing")

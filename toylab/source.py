@@ -46,7 +46,8 @@ class Group:
 def read_group(folder: Path, params: bool = True) -> Group:
     """A group's chunks, joined; without any, a group of no points."""
     about = manifest.read(folder)
-    read, messages = read_chunks(folder, about, ("traj", "measures", "probes") if params else ("measures", "probes"))
+    items = ("traj", "measures", "probes") if params else ("measures", "probes")
+    read, messages = read_chunks(folder, about, items, alone=True)
     info = read[-1][1] if read else {}
     steps = np.concatenate([np.array(info["steps"], int) for _, info in read] or [np.zeros(0, int)])
     runs = [cfg.digest_of(canonical)[:10] for canonical in about["configs"]]

@@ -32,10 +32,11 @@ class Standing:
 class Sheet:
     groups: list[Standing]
     commands: list[str]  # what goes on with the sweep, one a part that was begun apart
+    notes: list[str]  # what is not known
 
     @property
     def finished(self) -> bool:
-        return all(one.state == "finished" for one in self.groups)
+        return not self.notes and all(one.state == "finished" for one in self.groups)
 
 
 def status(path: str | Path, verify: bool = False) -> Sheet:
@@ -59,7 +60,8 @@ def status(path: str | Path, verify: bool = False) -> Sheet:
         for name, n_runs in _named(sweep).items()
     ]
     commands = dict.fromkeys(_command(sweep, part, place.parent) for part, sweep in sweeps.items())
-    return Sheet(groups, list(commands))
+    notes = [note for sweep in sweeps.values() if (note := _outlined(sweep)[1])]
+    return Sheet(groups, list(commands), notes)
 
 
 def standing(folder: Path, part: str, n_runs: int | None, verify: bool = False) -> Standing:
@@ -86,12 +88,13 @@ def standing(folder: Path, part: str, n_runs: int | None, verify: bool = False) 
     }
     if damage:
         return Standing(**known, state="damaged", detail=damage, advice=advice)
+    spare = _spare(folder) if verify and not held else ""
     if info and (info["points"] >= len(about["saves"]) or all(info["ended"])):
-        return Standing(**known, state="finished")
+        return Standing(**known, state="finished", detail=spare)
     if held:
         return Standing(**known, state="going", detail=store.owner(folder, since=True))
     state, detail = _stopped(folder, "stopped")
-    return Standing(**known, state=state, detail=detail)
+    return Standing(**known, state=state, detail="; ".join(filter(None, (detail, spare))))
 
 
 def written(sheet: Sheet) -> str:
@@ -108,20 +111,28 @@ def written(sheet: Sheet) -> str:
     for one in sheet.groups:
         if one.advice:
             lines.append(f"{one.group}: {one.advice}, then go on.")
-    if any(one.state not in ("finished", "going") for one in sheet.groups):
+    lines += sheet.notes
+    if sheet.notes or any(one.state not in ("finished", "going") for one in sheet.groups):
         lines += [f"to go on: {command}" for command in sheet.commands]
     return "\n".join(lines)
 
 
 def _named(sweep: Path) -> dict[str, int | None]:
     """The groups of one sweep: those its sweep.json names, and those that are there."""
-    named: dict[str, int | None] = dict(manifest.outline(sweep).get("groups", {}))
+    named: dict[str, int | None] = dict(_outlined(sweep)[0].get("groups", {}))
     return named | {group.name: None for group in manifest.begun(sweep) if group.name not in named}
 
 
+def _outlined(sweep: Path) -> tuple[dict[str, Any], str]:
+    """A sweep's outline, and what is not known where it is damaged."""
+    try:
+        return manifest.outline(sweep), ""
+    except store.Damaged as error:
+        return {}, f"{error} Whether all groups are begun is not known."
+
+
 def _chunks(folder: Path, about: dict[str, Any], verify: bool) -> tuple[list[dict[str, Any]], str, str]:
-    """The infos of the sound chunks up to the first damaged one; what is wrong with that, and what to do about it. Resume
-    points are not judged: no point hangs on them."""
+    """The infos of the sound chunks up to the first damaged one; what is wrong with that, and what to do about it."""
     infos: list[dict[str, Any]] = []
     steps = store.chunks(folder)
     for step in steps:
@@ -142,6 +153,12 @@ def _chunks(folder: Path, about: dict[str, Any], verify: bool) -> tuple[list[dic
     return infos, "", ""
 
 
+def _spare(folder: Path) -> str:
+    """What is damaged and costs no point: resume points, say."""
+    found = [said for step in store.chunks(folder) if (said := store.spare_damage(folder, step))]
+    return f"{found[0]}{f' (and {len(found) - 1} more)' if found[1:] else ''}; no point is lost by it" if found else ""
+
+
 def _stopped(folder: Path, otherwise: str) -> tuple[str, str]:
     """Nobody holds the group: whether its last try failed, and who tried."""
     if failed := told.failure(folder):
@@ -152,7 +169,7 @@ def _stopped(folder: Path, otherwise: str) -> tuple[str, str]:
 
 def _command(sweep: Path, part: str, page: Path) -> str:
     """What was typed: as sweep.json has it; else as the page's manifest has; else the page itself."""
-    record = manifest.outline(sweep)
+    record, _ = _outlined(sweep)
     if not record.get("command"):
         with contextlib.suppress(store.StoreError):  # which stands in the way of nothing here
             found = told.page(page)

@@ -1,7 +1,7 @@
 """The only code that touches disk: chunks of saved points (Orbax), manifests, locks, tables (parquet), measures (npz).
 Nothing is ever unpickled."""
 
-from toylab.store.chunk import SCHEMA, chunks, has_state, read_chunk, read_info
+from toylab.store.chunk import SCHEMA, chunks, has_state, read_chunk, read_info, spare_damage
 from toylab.store.errors import Damaged, InUse, Lost, Refused, StoreError, first_line, newer, size
 from toylab.store.files import (
     NAMES,
@@ -21,6 +21,6 @@ __all__ = [
     "AROUND", "EVERY", "NAMES", "NEWEST", "SCHEMA", "Arrays", "Column", "Damaged", "InUse", "Lost", "Refused", "Repeated",
     "StoreError", "Stretches", "Writer", "broken", "check_folder", "check_name", "chunks", "clear", "first_line",
     "has_state", "is_locked", "keep_to_this_process", "locked", "make_folder", "newer", "newest_sound_chunk", "owner",
-    "read_arrays", "read_chunk", "read_info", "read_json", "size", "write_arrays", "write_chunk", "write_json",
-    "write_table", "write_text",
+    "read_arrays", "read_chunk", "read_info", "read_json", "size", "spare_damage", "write_arrays", "write_chunk",
+    "write_json", "write_table", "write_text",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ the sha256, shape and dtype of every array, and reading checks them. How chunks 
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from toylab.store.orbax import restore
 
 SCHEMA = 3  # 1: no `diverged` in a chunk's info, every chunk with a state · 2: no `group` in it
 FILES = "files.json"  # in a chunk: the sha256 of all its other files
-STATE = "state"  # the item that a chunk may lose
+INFO, STATE = "info", "state"  # items: what the chunk is; what it may lose
 STEP = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
@@ -33,29 +33,38 @@ def has_state(folder: Path, step: int) -> bool:
 
 
 def read_chunk(
-    folder: Path, step: int, names: tuple[str, ...] | None = None
+    folder: Path, step: int, names: tuple[str, ...] | None = None, *, alone: bool = False
 ) -> tuple[dict[str, Arrays], dict[str, Any]]:
-    """The arrays and info of one chunk (`names`: only these items), or Damaged. Its points are judged as one; its resume
-    point apart, where it is asked for: what only training needs takes no point from those who read."""
+    """The arrays and info of one chunk (`names`: only these items), or Damaged. Its points are judged as one, unless these
+    items are to be judged `alone`; its resume point apart, where it is asked for: what only training needs takes no point
+    from those who read."""
     had_state = has_state(folder, step)
     try:
-        return _read_chunk(folder, step, names)
+        return _read_chunk(folder, step, names, alone)
     except Damaged:
         if had_state and not has_state(folder, step):  # another process trains, and has just thinned it out
-            return _read_chunk(folder, step, names)
+            return _read_chunk(folder, step, names, alone)
         raise
 
 
-def _read_chunk(folder: Path, step: int, names: tuple[str, ...] | None) -> tuple[dict[str, Arrays], dict[str, Any]]:
+def _read_chunk(
+    folder: Path, step: int, names: tuple[str, ...] | None, alone: bool
+) -> tuple[dict[str, Arrays], dict[str, Any]]:
     path = (folder / str(step)).absolute()
     with_state = (names is None or STATE in names) and has_state(folder, step)
+
+    def is_judged(file: str) -> bool:
+        item, _, inside = file.partition("/")
+        if item in (INFO, STATE) or not inside:  # what lies beside the items is Orbax's own, and not read
+            return item == INFO or (item == STATE and with_state)
+        return not alone or names is None or item in names
+
     try:
-        written = read_json(path / FILES, sealed=True)
-        if not with_state:
-            written = {name: digest for name, digest in written.items() if not name.startswith(f"{STATE}/")}
-        found = file_digests(path, with_state)
-        if differ := sorted(name for name in written | found if written.get(name) != found.get(name)):
-            raise ValueError(f"{', '.join(differ[:3])} differs from what was written")
+        if (written := _written(path)) is not None:
+            written = {file: digest for file, digest in written.items() if is_judged(file)}
+            found = file_digests(path, is_judged)
+            if differ := sorted(file for file in written | found if written.get(file) != found.get(file)):
+                raise ValueError(f"{', '.join(differ[:3])} differs from what was written")
         info = _info(path)
         if isinstance(info.get("schema"), int) and info["schema"] > SCHEMA:
             raise newer(path, info["schema"], SCHEMA)
@@ -76,16 +85,16 @@ def _read_chunk(folder: Path, step: int, names: tuple[str, ...] | None) -> tuple
 
 
 def read_info(folder: Path, step: int) -> dict[str, Any]:
-    """A chunk's info alone, or Damaged. That its files are all there is looked at, their bytes are not read."""
+    """A chunk's info alone, or Damaged. Whether the files of its points are all there is looked at, their bytes are not."""
     path = folder / str(step)
     try:
-        written = set(read_json(path / FILES, sealed=True))
-        there = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file() and file.name != FILES}
-        gone = {name for name in written - there if not name.startswith(f"{STATE}/")}
-        if gone or (there - written):
-            raise ValueError(
-                f"files are missing from it ({', '.join(sorted(gone)[:3])})" if gone else "it has foreign files"
-            )
+        there = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
+        written = there if (named := _written(path)) is None else set(named)
+        inside = {file for file in written ^ there if "/" in file and not file.startswith(f"{STATE}/")}
+        if gone := inside - there:
+            raise ValueError(f"files are missing from it ({', '.join(sorted(gone)[:3])})")
+        if inside:
+            raise ValueError("it has foreign files")
         return _info(path)
     except Unread:
         raise
@@ -93,16 +102,38 @@ def read_info(folder: Path, step: int) -> dict[str, Any]:
         raise Damaged(f"the chunk at step {step} in {folder} is damaged: {first_line(error)}") from error
 
 
+def spare_damage(folder: Path, step: int) -> str:
+    """What is damaged in a chunk and costs no point, in words; "" if nothing. Bytes of the points are not read."""
+    path = folder / str(step)
+    if (written := _written(path)) is None:
+        return f"{FILES} of the chunk at step {step} is damaged"
+    with_state = has_state(folder, step)
+
+    def is_spare(file: str) -> bool:
+        return "/" not in file or (with_state and file.startswith(f"{STATE}/"))
+
+    written, found = {file: digest for file, digest in written.items() if is_spare(file)}, file_digests(path, is_spare)
+    differ = sorted(file for file in written | found if written.get(file) != found.get(file))
+    return f"{', '.join(differ[:3])} of the chunk at step {step} is damaged" if differ else ""
+
+
+def _written(path: Path) -> dict[str, Any] | None:
+    """The sha256 of a chunk's files; None where they cannot be read: every array has one of its own in the info."""
+    try:
+        return read_json(path / FILES, sealed=True)
+    except Damaged:
+        return None
+
+
 def _info(path: Path) -> dict[str, Any]:
-    return read_json(path / "info" / "metadata", sealed=True)  # where Orbax puts a JSON item
+    return read_json(path / INFO / "metadata", sealed=True)  # where Orbax puts a JSON item
 
 
-def file_digests(path: Path, with_state: bool = True) -> dict[str, Any]:
-    """sha256 of every file of a chunk: checked before Orbax opens any, which does not take all damage quietly."""
-    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != FILES)
-    names = {file.relative_to(path): file for file in files}
-    judged = {name: file for name, file in names.items() if with_state or name.parts[0] != STATE}
-    return {str(name): hashlib.sha256(file.read_bytes()).hexdigest() for name, file in judged.items()}
+def file_digests(path: Path, is_judged: Callable[[str], bool] = lambda file: True) -> dict[str, str]:
+    """sha256 of the files of a chunk: checked before Orbax opens any, which does not take all damage quietly."""
+    found = (file for file in path.rglob("*") if file.is_file() and file.name != FILES)
+    names = {str(file.relative_to(path)): file for file in sorted(found)}
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in names.items() if is_judged(name)}
 
 
 def described(array: np.ndarray) -> dict[str, Any]:
