@@ -26,7 +26,8 @@ def cross_entropy(logits: Float[Array, "*batch n_classes"], labels: Integer[Arra
     """
     if np.ndim(logits):  # else `_shifted_terms` says what they must be
         check_labels(logits, labels)
-    return _cross_entropy(logits, labels)
+    loss = _cross_entropy(logits, labels)  # as a factor, nan changes no rounding of the loss and is in the gradient too
+    return loss * nan_outside(jnp.ones(loss.shape, loss.dtype), labels, logits.shape[-1])
 
 
 @jax.custom_jvp
@@ -56,7 +57,7 @@ def _shifted_terms(
     shifted, lost = _difference(logits, top)
     is_label = jnp.arange(logits.shape[-1]) == labels[..., None]
     terms = jnp.where(is_label, 0, jnp.exp(shifted) * (1 + lost))
-    return jnp.sum(terms, axis=-1), nan_outside(_at_label(shifted, labels), labels, logits.shape[-1]), terms
+    return jnp.sum(terms, axis=-1), _at_label(shifted, labels), terms
 
 
 def check_labels(logits: ArrayLike, labels: ArrayLike) -> None:
