@@ -62,7 +62,7 @@ TOLERANCE = {  # relative for norm and loss
     "logits": 1e-3,
 }  # fmt: skip
 RELATIVE = ("norm", "loss")
-PROBES = (0, 0), (1234, 17), (3480, 58)  # pair, row-major, and class
+PROBED = (0, 0), (1234, 17), (3480, 58)  # pair, row-major, and class
 
 
 # --- the files
@@ -134,7 +134,7 @@ def measured(path: Path) -> dict[str, Any]:
         "frequencies": np.isin(np.arange(P // 2 + 1), report["frequencies"]),
         "circle_frequency": np.nan_to_num(circles.pop("frequency"), nan=-1).astype(int),
         **circles,
-        "logits": [logits[at] for at in PROBES],
+        "logits": [logits[at] for at in PROBED],
         "correct_logit": logits[(a * P + b), (a + b) % P].astype(np.float32),  # [P, P]
         "components": np.asarray(components(params["W_E"]).scores)[:P, :4].astype(np.float32),
     }

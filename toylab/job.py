@@ -8,10 +8,11 @@ from typing import Any, Literal, get_args
 
 import jax
 
-from toylab import grids, lab, stages, sweep
+from toylab import grids, lab, stages, stated, sweep
 from toylab.base import Config
 from toylab.describe import Description, check_name, taken_out
 from toylab.lab import Page, Scale
+from toylab.rehearsal import rehearse
 from toylab.stages import Files
 
 Stage = Literal["train", "analyze", "draw"]
@@ -73,6 +74,7 @@ def job(
 ) -> Job:
     """The job that is asked for, or a ValueError of one sentence."""
     scale = _scale(asked.scale)
+    stated.check(page, scale)
     chosen = _chosen(page, asked.parts)
     for option, value in (("--lane", lane), ("--group", group), ("--steps", steps)):
         if value is not None and not 1 <= value < 2**31:
@@ -92,10 +94,8 @@ def job(
             weights = _folder_of_weights(given)
             imported = {name: part.files(weights, scale) for name, part in others.items()}
     configs = {name: asked.configs(part.configs[scale]) for name, part in chosen.items() if not part.imported}
-    for name, members in configs.items():
+    for members in configs.values():
         sweep.groups(members)  # refuses duplicates
-        if asked.changes:  # the page's own configs fit its analyses; tests hold that
-            stages.rehearse(chosen[name], members)
     out = out or (Path("results") if scale == "paper" else Path("results") / scale)
     made = Job(
         page,
@@ -113,7 +113,9 @@ def job(
         weights=weights,
         imported=imported,
     )
-    made.specs()  # refuses what --steps and --saves say together
+    for name, spec in made.specs().items():  # which refuse what --steps and --saves say together
+        if stage in (None, "train"):
+            rehearse(chosen[name], configs[name], spec.saves, asked.changes)
     return made
 
 

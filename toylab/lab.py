@@ -18,13 +18,17 @@ SHOWN_VALUES = 8  # a claim with more is shown by its range
 NAMES_SHOWN = 12  # of measures, where one is not there
 
 
+class NoMeasure(KeyError):
+    """A name that Measures lack."""
+
+
 class Measures(dict[str, np.ndarray]):
     """Everything that was measured: arrays [R, T, …] by name (task measures by their own, analyses as `analysis/key`),
     those of the last point as `final/analysis/key` [R, …], the runs' own fields as `config/task.density` [R, …], with
     `steps` [T] and `valid` [R, T]. On a page of several parts all names begin with the part's."""
 
     def __missing__(self, name: str) -> np.ndarray:
-        raise KeyError(f"{name} is no measure: {near(name, self)}")
+        raise NoMeasure(f"{name} is no measure: {near(name, self)}")
 
     @property
     def steps(self) -> np.ndarray:

@@ -32,23 +32,6 @@ def spec(part: Part, scale: Scale, **start: Any) -> sweep.Spec:
     )
 
 
-def rehearse(part: Part, configs: Sequence[Config]) -> None:
-    """Traces every analyzer on shapes alone: ValueError where one does not fit a config, before anything is trained."""
-    for config in {cfg.family(config): config for config in configs}.values():
-        params = jax.eval_shape(config.net.init, jax.random.key(0))
-        if part.keep is not None:
-            params = {name: leaf for name, leaf in params.items() if name in part.keep}
-        run = Run(config=config, data=jax.eval_shape(data_of, config))
-        try:
-            final = jax.eval_shape(_together(part.final), params, run) if part.final else {}
-            if part.analyses:
-                jax.eval_shape(_together(part.analyses), params, run.replace(final=final))
-        except Exception as error:
-            raise ValueError(
-                f"the page's analyses do not fit run {sweep.run_name(config)}: {lab.said(error)}."
-            ) from error
-
-
 def write_manifest(
     folder: Path, page: Page, scale: Scale, configs: Configs, command: str, commit: str, imported: Files | None = None
 ) -> None:
@@ -229,11 +212,11 @@ def _analyzed(part: Part, configs: Sequence[Config], group: sweep.Group, batch_s
     ends = {name: value[np.arange(len(last)), last][:, None] for name, value in group.params.items()}
     final = {}
     if part.final:
-        found = analyze_over_runs(_together(part.final), ends, run, batch_size=batch_size)
+        found = analyze_over_runs(composed(part.final), ends, run, batch_size=batch_size)
         final = {name: value[:, 0] for name, value in found.items()}
     out: Arrays = {}
     if part.analyses:
-        out = analyze_over_runs(_together(part.analyses), group.params, run.replace(final=final), batch_size=batch_size)
+        out = analyze_over_runs(composed(part.analyses), group.params, run.replace(final=final), batch_size=batch_size)
         out = {name: _blanked(value, group.valid) for name, value in out.items()}
     return {
         "steps": group.steps,
@@ -249,7 +232,7 @@ def _analyzed(part: Part, configs: Sequence[Config], group: sweep.Group, batch_s
 _COMPOSED: dict[tuple[Any, ...], Analyzer] = {}
 
 
-def _together(analyzers: Mapping[str, Analyzer]) -> Analyzer:
+def composed(analyzers: Mapping[str, Analyzer]) -> Analyzer:
     """The same composed analyzer for the same parts: the compile cache is keyed on it."""
     return _COMPOSED.setdefault(tuple(analyzers.items()), together(**analyzers))
 

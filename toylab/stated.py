@@ -1,0 +1,141 @@
+"""What a lab page states, checked when it is loaded: a misspelt name would else be a page without analyses, and a missing
+one a traceback."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from toylab.base import Config
+from toylab.lab import Claim, Imported, Page, Part, Scale, name_of, parts
+
+STATED = {field.name.upper(): field.name for field in fields(Part)}
+NEAR = 0.85  # ANALYSIS and CLAIM are meant to be ANALYSES and CLAIMS; STEPS is no STOP
+TAKEN = ("final", "config")  # as names of analyses: measures begin so that are no analyses
+
+
+def check(page: Page, scale: Scale) -> None:
+    """ValueError of one sentence where the page states what it cannot, at the scale that is asked for."""
+    try:
+        _names(page)
+        stated = parts(page)
+        for name, part in stated.items():
+            _part(f"PARTS[{name!r}]." if name else "", part, scale, upper=not name)
+        for what in ("claims", "figures"):
+            listed = [getattr(one, "name", one) for part in stated.values() for one in getattr(part, what)]
+            if twice := [name for i, name in enumerate(listed) if name in listed[:i]]:
+                raise ValueError(f"two {what} are named {twice[0]!r}: give each a name of its own")
+    except ValueError as error:
+        raise ValueError(f"the page {name_of(page)}: {error}.") from None
+
+
+def _names(page: Page) -> None:
+    given = {name for name in vars(page) if name.isupper()}
+    if "PARTS" in given:
+        all_parts: Any = vars(page)["PARTS"]
+        if not isinstance(all_parts, Mapping) or not all_parts:
+            raise ValueError(f"PARTS is {_said(all_parts)}: give a Part by name")
+        for name, part in all_parts.items():
+            if not isinstance(name, str) or not name or not isinstance(part, Part):
+                raise ValueError(f"PARTS[{name!r}] is {_said(part)}: give a Part by name")
+        return
+    for name in sorted(given - set(STATED)):
+        near = difflib.get_close_matches(name, {*STATED, "PARTS"} - given, 1, cutoff=NEAR)
+        if near:
+            raise ValueError(f"{name} is no name of a page: did you mean {near[0]}?")
+    if "IMPORTED" not in given and (lacks := [name for name in ("CONFIGS", "SAVES") if name not in given]):
+        raise ValueError(f"it states no {lacks[0]} (nor PARTS)")
+
+
+def _part(where: str, part: Part, scale: Scale, upper: bool) -> None:
+    """`where`: what stands before a field's name, which is in capitals on a page of one part."""
+    for field in fields(Part):
+        value = getattr(part, field.name)
+        name = where + (field.name.upper() if upper else field.name)
+        if part.imported and field.name in ("configs", "saves", "stop"):
+            continue
+        if what := CHECKS[field.name](value, scale):
+            raise ValueError(f"{name} is {_said(value)}: {what}")
+
+
+def _by_scale(check: Callable[[Any], str]) -> Callable[[Any, Scale], str]:
+    def checked(value: Any, scale: Scale) -> str:
+        if not isinstance(value, Mapping) or scale not in value:
+            return f"give a mapping by scale, with {scale}"
+        return check(value[scale])
+
+    return checked
+
+
+def _configs(value: Any) -> str:
+    right = isinstance(value, Sequence) and len(value) and all(isinstance(config, Config) for config in value)
+    return "" if right else "give a list of Configs, at least one, at each scale"
+
+
+def _saves(value: Any) -> str:
+    said = "give ascending step numbers from 0 on, at each scale"
+    try:
+        steps = np.asarray(value)
+    except (TypeError, ValueError):
+        return said
+    if steps.ndim != 1 or not steps.size or steps.dtype.kind not in "iu":
+        return said
+    return "" if steps[0] >= 0 and (np.diff(steps) > 0).all() else said
+
+
+def _claims(value: Any, _: Scale) -> str:
+    if not isinstance(value, Sequence) or not all(isinstance(claim, Claim) for claim in value):
+        return "give a list of Claims"
+    for claim in value:
+        if not callable(claim.quantity):
+            return f"the quantity of {claim.name!r} is no function of measures"
+        if not claim.low <= claim.high or not (np.isfinite(claim.low) or np.isfinite(claim.high)):
+            return f"the bounds of {claim.name!r} are {claim.low:g} and {claim.high:g}"
+    return ""
+
+
+def _figures(value: Any, _: Scale) -> str:
+    right = isinstance(value, Mapping) and all(
+        isinstance(name, str) and name.isidentifier() and callable(figure) for name, figure in value.items()
+    )
+    return "" if right else "give functions of measures by name, each name a word"
+
+
+def _analyzers(value: Any, _: Scale) -> str:
+    right = isinstance(value, Mapping) and all(isinstance(name, str) and callable(fn) for name, fn in value.items())
+    if not right:
+        return "give analyzers by name"
+    taken = [name for name in value if "/" in name or name in TAKEN]
+    return f"{taken[0]!r} is taken, or has a slash" if taken else ""
+
+
+def _milestone(value: Any, _: Scale) -> str:
+    right = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and callable(value[1])
+    return "" if right else "give a word and a function of measures"
+
+
+def _keep(value: Any, _: Scale) -> str:
+    right = value is None or (isinstance(value, tuple) and all(isinstance(name, str) for name in value))
+    return "" if right else "give a tuple of names, or None for all"
+
+
+def _said(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"a {type(value).__name__}"
+
+
+CHECKS: dict[str, Callable[[Any, Scale], str]] = {
+    "configs": _by_scale(_configs),
+    "saves": _by_scale(_saves),
+    "claims": _claims,
+    "figures": _figures,
+    "stop": _by_scale(lambda value: "" if value is None or callable(value) else "give a function of measures, or None"),
+    "milestone": _milestone,
+    "probes": _analyzers,
+    "keep": _keep,
+    "final": _analyzers,
+    "analyses": _analyzers,
+    "imported": lambda value, _: "" if value is None or isinstance(value, Imported) else "give an Imported",
+}
