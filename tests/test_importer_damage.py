@@ -196,6 +196,17 @@ def test_a_checksum_of_a_torch_file_is_held_against_its_bytes(tmp_path):
     refused("is damaged, and is not read (Bad CRC-32 for file", path)
 
 
+def test_an_array_of_a_torch_file_that_is_called_a_folder_is_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = written("pt", tmp_path)
+    raw = bytearray(path.read_bytes())
+    entry = raw.index(b"weights/data/0", raw.index(b"PK\x01\x02")) - 46
+    raw[entry + 38] ^= 0x10  # torch reads what lay in its memory
+    path.write_bytes(raw)
+    assert torch.load(path, weights_only=True).keys() == SOURCE.keys()
+    refused("is damaged: weights/data/0 is called a folder and has bytes.", path)
+
+
 def test_messages_are_short_and_have_no_control_characters(tmp_path):
     odd = {"a\nb\x1b[31m": np.ones(3), "x" * 5000: np.ones(3), "\udc80": np.ones(3)}
     refused("extra a\\nb\\x1b[31m, ", SOURCE | odd)

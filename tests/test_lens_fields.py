@@ -138,6 +138,7 @@ def test_scores_are_divided_by_the_root_of_d_head_or_not_at_all_imported():
         ({"d_mlp": 7}, "config.d_mlp is 7 and the arrays have 6"),
         ({"n_ctx": 6}, "config.n_ctx is 6 and the arrays have 5"),
         ({"n_key_value_heads": 1}, "config.n_key_value_heads is 1 and the arrays have 2"),
+        ({"positional_embedding_type": np.ones(2)}, "config.positional_embedding_type is array([1., 1.]): it must be"),
         ({"n_heads": [2]}, "config.n_heads is [2] and the arrays have 2"),
         ({"attn_only": True}, "config.attn_only is True: mlp.W_in is there."),
         ({"act_fn": "gelu_new"}, "config.act_fn is 'gelu_new': it must be one of relu, gelu."),

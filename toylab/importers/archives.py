@@ -15,6 +15,7 @@ from toylab.importers.safetensors import MAX_BYTES
 END, LOCAL = b"PK\x05\x06", b"PK\x03\x04"  # https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3
 DESCRIPTORS = (12, 16, 20, 24)  # bytes that may follow a member whose sizes were not known when it was begun
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those of numpy and torch; an lzma header may ask for 4 GB
+FOLDER = 0x10  # an attribute of MS-DOS, by which torch's reader leaves an array's memory as it finds it
 SPARE, RATIO = 64 << 20, 32  # unpacked bytes: weights hardly shrink, but zeros and masks do
 
 
@@ -27,6 +28,8 @@ def checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         raise Refusal(f"{path} is damaged: its end says {stated:,} members, its directory lists {len(entries):,}.")
     if other := [entry.filename for entry in entries if entry.compress_type not in METHODS]:
         raise Refusal(f"{path} has {listed(other)} packed in another way than stored or deflated: it is not read.")
+    if folders := [entry.filename for entry in entries if entry.external_attr & FOLDER and entry.file_size]:
+        raise Refusal(f"{path} is damaged: {listed(folders)} is called a folder and has bytes.")
     total, most = sum(entry.file_size for entry in entries), min(MAX_BYTES, SPARE + RATIO * path.stat().st_size)
     if total > most:
         raise Refusal(f"{path} has {total:,} bytes of arrays: of a file of its size at most {most:,} are read.")

@@ -92,7 +92,9 @@ def _check_lens_sizes(sizes: Sizes, parts: frozenset[str], given: Settings) -> N
 
 
 def _lens_traits(parts: frozenset[str], given: Settings) -> frozenset[str]:
-    rotary = "positions" not in parts and given.get("positional_embedding_type") not in (None, "none")
+    rotary = "positions" not in parts and not any(
+        same(given.get("positional_embedding_type"), one) for one in (None, "none")
+    )
     norm = "norm" in parts or given.get("normalization_type") is not None
     return parts | ({"rotary"} if rotary else set()) | ({"norm"} if norm else set())
 
