@@ -184,6 +184,19 @@ def test_every_state_dict_within_is_named_with_code_that_works_without_the_devic
     assert "map_location='cpu'" in advice
     assert importers.load(eval(advice, {"torch": torch, "path": path}), "universality")[1]["W_in"].shape == (2, 4, 3)
     refused("source holds a state dict within: hand over source['model'] as source.", {"model": tensors})
+    refused("source holds 2 state dicts within, ['saved'][0], ['saved'][1]: hand over", {"saved": [tensors] * 2})
+    shared = {}
+    for _ in range(6):  # a thousand million million places, of six mappings
+        shared = {str(i): shared for i in range(1000)}
+    refused("0 is a dict: it must be an array, or a key of ignore.", shared)
+
+
+def test_a_mapping_that_reads_a_damaged_file_of_its_own_is_told(tmp_path):
+    path = written("npz", tmp_path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("W.npy", member(SOURCE["W"]).replace(b"'shape'", b"'shape", 1))
+    with np.load(path) as source:
+        refused("source is a NpzFile that cannot be read (", source)
 
 
 def test_a_checksum_of_a_torch_file_is_held_against_its_bytes(tmp_path):

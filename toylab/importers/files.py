@@ -19,7 +19,7 @@ MAX_SETTINGS = 1 << 20  # bytes of a JSON file
 def arrays_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """(arrays by key, settings found with them) of a mapping, or of a file by its suffix; an ignored key need have none."""
     if isinstance(source, Mapping):
-        return torch_files.arrays(source, ignore), {}
+        return _of_mapping(source, ignore), {}
     if not isinstance(source, str | Path):
         hint = "; hand over its state_dict()" if hasattr(source, "state_dict") else ""
         raise ValueError(f"source is a {type(source).__name__}: it must be a path or a mapping of arrays{hint}.")
@@ -40,6 +40,16 @@ def arrays_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[dict[s
         raise ValueError(f"source is {shown(path, 400)}: it cannot be read ({error.strerror}).") from error
     except Exception as error:
         raise ValueError(f"{shown(path, 400)} is damaged, and is not read ({shown(error, 120)}).") from error
+
+
+def _of_mapping(source: Mapping[Any, Any], ignore: Collection[str]) -> dict[str, np.ndarray]:
+    """Of one that may read a file of its own, as numpy's for an .npz."""
+    try:
+        return torch_files.arrays(source, ignore)
+    except Refusal:
+        raise
+    except Exception as error:
+        raise ValueError(f"source is a {type(source).__name__} that cannot be read ({shown(error, 120)}).") from error
 
 
 def _read(path: Path, layout: str, ignore: Collection[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

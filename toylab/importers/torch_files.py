@@ -80,15 +80,19 @@ def arrays(
     return {key: plain(key, value) if key in kept else np.zeros(0) for key, value in named.items()}
 
 
-def _within(found: Mapping[Any, Any], at: str = "") -> Iterator[str]:
-    """The place of each state dict among the values of a mapping, or among theirs."""
+def _within(found: Mapping[Any, Any], at: str = "", seen: set[int] | None = None) -> Iterator[str]:
+    """The place of each state dict among the values of a mapping, or among theirs; lists are looked through too."""
+    seen = set() if seen is None else seen
     for key, value in found.items() if at.count("[") < DEEPEST else ():
-        if isinstance(value, Mapping):
-            place = f"{at}[{told(key)}]"
-            if any(hasattr(array, "detach") for array in value.values()):
-                yield place
-            else:
-                yield from _within(value, place)
+        place = f"{at}[{told(key)}]"
+        inner = dict(enumerate(value)) if isinstance(value, list | tuple) else value
+        if not isinstance(inner, Mapping) or id(value) in seen:  # the same one again has nothing new within
+            continue
+        if isinstance(value, Mapping) and any(hasattr(array, "detach") for array in value.values()):
+            yield place
+        else:
+            seen.add(id(value))
+            yield from _within(inner, place, seen)
 
 
 def _n_bytes(value: Any) -> int:
