@@ -191,6 +191,32 @@ def test_every_state_dict_within_is_named_with_code_that_works_without_the_devic
     refused("0 is a dict: it must be an array, or a key of ignore.", shared)
 
 
+def on_a_gpu(path):
+    """The file as torch would have saved it from the memory of a GPU."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(b"X\x03\0\0\0cpu", b"X\x06\0\0\0cuda:0"))
+
+
+def test_tensors_saved_on_a_gpu_are_read_without_one_by_the_advice_too(tmp_path):
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    path = written("pt", tmp_path)
+    on_a_gpu(path)
+    with pytest.raises(RuntimeError, match="CUDA"):
+        torch.load(path, weights_only=True)
+    assert importers.load(path, "universality")[1]["W_in"].shape == (2, 4, 3)
+    torch.save({"net": {key: torch.tensor(x) for key, x in SOURCE.items()}}, path)
+    on_a_gpu(path)
+    with pytest.raises(ValueError, match="state dict within") as error:
+        importers.load(path, "universality")
+    advice = str(error.value).split("hand over ")[1].removesuffix(" as source.")
+    assert importers.load(eval(advice, {"torch": torch, "path": path}), "universality")[1]["W_in"].shape == (2, 4, 3)
+
+
 def test_a_mapping_that_reads_a_damaged_file_of_its_own_is_told(tmp_path):
     path = written("npz", tmp_path)
     with zipfile.ZipFile(path, "w") as archive:
