@@ -62,6 +62,14 @@ def bits(group, run, until=None):
     return {"steps": group.steps[points].tolist(), **{name: v[run, points].tobytes() for name, v in arrays.items()}}
 
 
+def as_straight(group, run, straight, n, beat):
+    """A run's n points are those of the unbroken sweep: bit for bit, or with other beats, another program, alike."""
+    if beat == PAIRS.beat:
+        return bits(group, run) == bits(straight, run, until=SAVES[n - 1])
+    found, expected = ({**each.params, **each.measures} for each in (group, straight))
+    return same_training(*({name: v[run : run + 1, :n] for name, v in arrays.items()} for arrays in (found, expected)))
+
+
 def contents(folder):
     """Every file but the lock and its owner, with what it holds and when it was written."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in ("lock", "owner.json")]
@@ -239,7 +247,7 @@ def test_a_run_ends_at_its_first_true_point_whatever_beat_and_chunk_are(tmp_path
     assert group.valid.sum(axis=1).tolist() == lengths
     for run, n in enumerate(lengths):
         assert group.valid[run, :n].all()
-        assert bits(group, run) == bits(straight, run, until=SAVES[n - 1])
+        assert as_straight(group, run, straight, n, beat)
 
 
 def test_after_a_runs_end_all_is_nan(tmp_path):
@@ -272,7 +280,8 @@ def test_stop_is_asked_at_every_point_in_order_with_all_before_it(tmp_path, stra
     for measures in ASKED:
         n = len(measures["step"])
         for name, value in straight.measures.items():
-            assert measures[name].tobytes() == value[0, :n].tobytes()
+            assert measures[name].tobytes() == value[0, :n].tobytes() or beat != PAIRS.beat
+            assert same_training({name: measures[name][None]}, {name: value[:1, :n]})
 
 
 # --- the same bits
@@ -281,7 +290,7 @@ def test_stop_is_asked_at_every_point_in_order_with_all_before_it(tmp_path, stra
 @pytest.mark.parametrize(("beat", "chunk"), [(1, 1), (2, 2), (2, 4), (3, 3)])
 def test_chunked_is_straight(tmp_path, straight, beat, chunk):
     group = trained(tmp_path, [A, B, C, D, E], Plan(2, beat, chunk))
-    assert [bits(group, run) for run in range(5)] == [bits(straight, run) for run in range(5)]
+    assert all(as_straight(group, run, straight, len(SAVES), beat) for run in range(5))
 
 
 @pytest.mark.parametrize("companions", [[A], [E, A], [A, C, B], [D, B, A, E]])
@@ -555,10 +564,22 @@ def test_a_given_lane_fixes_the_width(tmp_path):
 
 def test_the_manifest_says_within_what_bits_repeat(straight):
     assert straight.manifest["plan"] == {"lane": 2, "beat": 2, "chunk": len(SAVES), "shards": 1}
-    assert {"device", "backend", "cores", "matmul_precision", "jax", "jaxlib"} <= straight.manifest[
-        "environment"
-    ].keys()
+    recorded = {"processor", "device", "backend", "cores", "matmul_precision", "jax", "jaxlib"}
+    assert recorded <= straight.manifest["environment"].keys()
     assert straight.manifest["saves"] == list(SAVES)
+
+
+@pytest.mark.parametrize("begun", ["x86_64 sse4_2", None])
+def test_going_on_on_another_processor_is_told(tmp_path, monkeypatch, begun):
+    """None: of a sweep from before the processor was written down, nothing is known."""
+    environment = {key: value for key, value in planning.environment().items() if key != "processor"}
+    with monkeypatch.context() as there:
+        there.setattr("toylab.manifest.environment", lambda: environment | ({"processor": begun} if begun else {}))
+        sweep.run([A], Spec(saves=(0, 5)), tmp_path, plan=PAIRS)
+    told = []
+    sweep.run([A], Spec(saves=(0, 5, 10)), tmp_path, plan=PAIRS, report=told.append)
+    said = [message for progress in told for message in progress.messages if "another environment" in message]
+    assert len(said) == bool(begun) and all(f"processor: {begun} → " in message for message in said)
 
 
 def test_reports_tell_of_every_beat(tmp_path):

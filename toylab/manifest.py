@@ -165,7 +165,10 @@ def taken_over(
         old["runs"], asked["runs"] = (len(side.pop("configs")) for side in (old, asked))
     if changed := cfg.differences(old, asked):
         raise store.Refused(f"{folder} holds runs of another config ({'; '.join(changed)}): choose another --out.")
-    if moved := cfg.differences(manifest["environment"], environment()):
+    begun, here = manifest["environment"], environment()
+    if "processor" not in begun:  # of a sweep from before it was written down
+        here.pop("processor", None)
+    if moved := cfg.differences(begun, here):
         notes.append(f"{folder} was begun in another environment ({'; '.join(moved)}): its bits may not repeat.")
     last = manifest["saves"][-1]
     if set(step for step in saves if step <= last) - set(manifest["saves"]):

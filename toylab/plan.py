@@ -1,7 +1,7 @@
 """How a group shares the device: width of its lanes, points a launch, points a commit; chosen once, by a short measurement.
 
-Within one plan (and device kind, core count, versions) a run's bits depend neither on its neighbours nor on how training
-was cut into beats and chunks. A plan is written down before the first step, and from then on nothing hangs on the clock.
+Within one plan (and device kind, processor, core count, versions) a run's bits depend neither on its neighbours nor on how
+often training was stopped. A plan is written down before the first step, and from then on nothing hangs on the clock.
 """
 
 import os
@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -46,8 +47,9 @@ class Plan:
 
 
 def environment() -> dict[str, Any]:
-    """Within which bits repeat: device, cores, versions, matmul precision."""
+    """Within which bits repeat: device, processor, cores, versions, matmul precision."""
     found = {
+        "processor": _processor(),
         "device": jax.devices()[0].device_kind,
         "backend": jax.default_backend(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -58,6 +60,14 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
     }
     return found if jax.local_device_count() == 1 else {**found, "devices": jax.local_device_count()}
+
+
+def _processor() -> str:
+    """Its kind and widest vector instructions, for which XLA compiles: with others sums are rounded otherwise."""
+    info = Path("/proc/cpuinfo")
+    flags = set(info.read_text("utf-8").split()) if info.is_file() else set()
+    widest = [name for name in ("avx512f", "avx2", "avx", "sse4_2") if name in flags]
+    return " ".join([platform.machine(), *widest[:1]])
 
 
 def choose_plan(
