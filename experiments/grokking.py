@@ -82,12 +82,24 @@ def shown(m: Measures) -> int:
     return int(np.argsort(np.nan_to_num(test_step(m), nan=np.inf))[(len(m.valid) - 1) // 2])
 
 
-HALF_CHANCE = np.log(113) / 2  # nats: half the loss of guessing, which no memorising network has on unseen pairs
+def modulus(m: Measures) -> np.ndarray:
+    """[R]: p. Measures of before the fields of the config stood among them have it as the number of embeddings."""
+    return m.get("config/task.p", np.full(len(m.valid), m["final/numbers/W_E"].shape[1]))
+
+
+def half_chance(m: Measures) -> np.ndarray:
+    """[R, 1], nats: half the loss of guessing, which no memorising network has on unseen pairs."""
+    return np.log(modulus(m))[:, None] / 2
 
 
 def phases(m: Measures) -> np.ndarray:
     """[R, 3]: the steps at which memorisation, circuit formation and cleanup end (nan: not reached)."""
-    return transitions.grokking_phases(m.steps, m["test_loss"], m["weights/sum_of_squares/total"], n_classes=113)
+    ends = np.full((len(m.valid), 3), np.nan)
+    for p in np.unique(modulus(m)):
+        of = modulus(m) == p
+        curves = m["test_loss"][of], m["weights/sum_of_squares/total"][of]
+        ends[of] = transitions.grokking_phases(m.steps, *curves, n_classes=int(p))
+    return ends
 
 
 def after(m: Measures, true: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -112,7 +124,8 @@ def grokking_ratio(m: Measures) -> np.ndarray:
 
 def restricted_lead(m: Measures) -> np.ndarray:
     """Steps by which the restricted loss falls below half the loss of guessing before the test loss does."""
-    return after_peak(m, m["test_loss"] < HALF_CHANCE) - m.first_step(m["loss/restricted"] < HALF_CHANCE)
+    low = half_chance(m)
+    return after_peak(m, m["test_loss"] < low) - m.first_step(m["loss/restricted"] < low)
 
 
 def excluded_rise(m: Measures) -> np.ndarray:
@@ -203,8 +216,9 @@ def progress_measures(m: Measures) -> object:
 
 def spectra_through_training(m: Measures) -> object:
     run = shown(m)
-    energies = m["embedding/spectrum"][run], m["neuron_logit/spectrum"][run]
-    return spectra.through_training(m.steps, *energies, m["final/logits/key"][run], phases(m)[run])
+    n = modulus(m)[run] // 2 + 1  # frequencies, 0 included; beyond them stand those of larger p
+    energies = m["embedding/spectrum"][run, :, :n], m["neuron_logit/spectrum"][run, :, :n]
+    return spectra.through_training(m.steps, *energies, m["final/logits/key"][run, :n], phases(m)[run])
 
 
 def structure(m: Measures) -> object:
@@ -221,7 +235,8 @@ def structure(m: Measures) -> object:
 
 
 def embedding_circles(m: Measures) -> object:
-    return circles.embedding_circles(m["final/numbers/W_E"][shown(m)], m["final/logits/key"][shown(m)])
+    run, p = shown(m), modulus(m)[shown(m)]
+    return circles.embedding_circles(m["final/numbers/W_E"][run, :p], m["final/logits/key"][run, : p // 2 + 1])
 
 
 FIGURES = {

@@ -77,6 +77,11 @@ SPARSITIES = np.array([1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001])  # densities of t
 LINEAR = np.array([1, 0.1, 0.01])
 
 
+def sized(m: Measures, n: int, n_hidden: int) -> Measures:
+    """The runs of n features in n_hidden dimensions."""
+    return m.runs((m["config/net.n_features"] == n) & (m["config/net.n_hidden"] == n_hidden))
+
+
 # --- the introductory figure
 
 
@@ -85,13 +90,20 @@ def learned(m: Measures, n: int) -> np.ndarray:
     return (m["final/features/norms"][:, :n] > 0.5).sum(axis=1)
 
 
-def n_learned_at(level: int) -> Any:
-    """Of the best fits at the densest (0) or sparsest (−1) level: how many features are represented."""
-    return lambda m: learned(m, 5)[m.best_of(BEST)[1][level]]
+def n_learned_at(density: float) -> Any:
+    """Of the best fits at a density: how many features are represented."""
+
+    def count(m: Measures) -> np.ndarray:
+        m = sized(m, 5, 2)
+        densities, best = m.best_of(BEST)
+        return learned(m, 5)[best[np.isclose(densities, density)].ravel()]
+
+    return count
 
 
 def levels_of_pairs(m: Measures) -> np.ndarray:
     """In each set of best fits: at how many sparsities four features lie in two antipodal pairs."""
+    m = sized(m, 5, 2)
     _, best = m.best_of(BEST)
     shape, size = m["final/shapes/shape"], m["final/shapes/size"]
     paired = ((shape == geometry.SHAPES.index("digon")) & (size == 2)).sum(axis=1) == 4
@@ -114,10 +126,10 @@ INTRO = Part(
     final={"features": geometry.features, "arrangement": geometry.arrangement, "shapes": geometry.shapes},
     claims=[
         Claim("n = 5, m = 2, S = 0: features represented", f"{PAPER}: 2 dedicated",
-              n_learned_at(0), 2, 2, each="best of 8"),
+              n_learned_at(1), 2, 2, each="best of 8"),
         Claim("sparsities with four features in two antipodal pairs", f"{PAPER}: there are some; the bound is ours",
               levels_of_pairs, 1, each="best of 8"),
-        Claim("S = 0.95: features represented", f"{PAPER}: 5, a pentagon", n_learned_at(-1), 5, 5, each="best of 8"),
+        Claim("S = 0.95: features represented", f"{PAPER}: 5, a pentagon", n_learned_at(0.05), 5, 5, each="best of 8"),
     ],
     figures={"introduction": introductory},
 )  # fmt: skip
@@ -128,8 +140,8 @@ INTRO = Part(
 
 def best_pentagons(m: Measures) -> Measures:
     """The best of each 8 seeds at S = 0.9."""
-    densities, best = m.best_of(BEST)
-    return m.runs(best[list(np.round(densities, 6)).index(0.1)])
+    densities, best = sized(m, 5, 2).best_of(BEST)
+    return sized(m, 5, 2).runs(best[np.isclose(densities, 0.1)].ravel())
 
 
 def farthest(name: str, target: float) -> Any:
@@ -151,9 +163,14 @@ def adjacent_cosine(m: Measures) -> np.ndarray:
 
 def share_of_pentagons(m: Measures) -> np.ndarray:
     """[levels], from dense to sparse: seeds whose five features form a pentagon."""
+    m = sized(m, 5, 2)
     pentagon = (m["final/shapes/shape"] == geometry.SHAPES.index("pentagon")).all(axis=1)
     densities = m["config/task.density"]
     return np.array([pentagon[densities == density].mean() for density in np.unique(densities)[::-1]])
+
+
+def share_of_pentagons_at(density: float) -> Any:
+    return lambda m: share_of_pentagons(m)[np.isclose(np.unique(m["config/task.density"])[::-1], density)]
 
 
 def steepest_fall(m: Measures) -> np.ndarray:
@@ -188,7 +205,7 @@ PENTAGON = Part(
         Claim("pentagon at S = 0.9: cosine between neighbours", "cos 72° = 0.309; the width is ours",
               adjacent_cosine, 0.289, 0.329, each="best of 8"),
         Claim("share of seeds that end in a pentagon at S = 0.97", "our reference training: all of 32",
-              lambda m: share_of_pentagons(m)[-2:-1], 0.9, each="level"),
+              share_of_pentagons_at(0.03), 0.9, each="level"),
         Claim("that share rises with sparsity: steepest fall", f"{PAPER}: sparser, more superposition; the bound is ours",
               steepest_fall, 0, each="level"),
     ],
@@ -203,6 +220,7 @@ PENTAGON = Part(
 
 
 def at_density(m: Measures, density: float) -> Measures:
+    m = sized(m, 20, 5)
     return m.runs(np.isclose(m["config/task.density"], density))
 
 
@@ -256,7 +274,7 @@ FEATURES = Part(
 
 def off_the_top(m: Measures) -> np.ndarray:
     """How far the norms are from 1 for the five most important features and 0 for the others."""
-    return np.abs(m["final/features/norms"] - (np.arange(20) < 5)).max(axis=1)
+    return np.abs(sized(m, 20, 5)["final/features/norms"] - (np.arange(20) < 5)).max(axis=1)
 
 
 LINEAR_PART = Part(
@@ -286,7 +304,8 @@ def level_means(m: Measures) -> tuple[np.ndarray, np.ndarray]:
 
 
 def dense_dstar(m: Measures) -> np.ndarray:
-    return level_means(m)[1][0]
+    densities, dstar = level_means(m)
+    return dstar[densities == 1].ravel()
 
 
 def levels_on_the_plateau(m: Measures) -> np.ndarray:
