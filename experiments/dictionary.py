@@ -252,14 +252,14 @@ def frontier(m: Measures) -> object:
     for which, name in {"top-k": "2×, top-k", "untied": "2×, untied"}.items():
         (at,) = np.nonzero(kind(m) == which)
         points[name] = plots.Points(m.last("l0")[at], m.last("fvu")[at], m.last("recovery/mmcs")[at])
-    return plots.frontier(sweeps(m), points, float(m["config/task.active"][0]), sorted(grids(m)).index(2))
+    return plots.frontier(sweeps(m), points, float(m.only("config/task.active")), sorted(grids(m)).index(2))
 
 
 def training(m: Measures) -> object:
     """Of the dictionary with twice as many latents as features, first seed."""
     at = grids(m)[2][0]
     floor = float(m["final/floor/mean"][at].mean())
-    l1, truth = m["config/task.l1"][at] / 2, float(m["config/task.active"][0])
+    l1, truth = m["config/task.l1"][at] / 2, float(m.only("config/task.active"))
     return plots.training(m.steps, l1, m["recovery/mmcs"][at], m["l0"][at], floor, truth)
 
 

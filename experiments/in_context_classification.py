@@ -80,7 +80,7 @@ def off_plateau(m: Measures) -> np.ndarray:
 
 
 def context_label(m: Measures) -> float:
-    return float(m["config/task.burst"][0] / m["config/task.n_pairs"][0])
+    return float(m.only("config/task.burst") / m.only("config/task.n_pairs"))
 
 
 def last(name: str) -> Any:
@@ -104,7 +104,7 @@ def copying(m: Measures) -> Any:
         "no support": m["iwl_accuracy"],
         "as trained": m["accuracy"],
     }
-    n_labels, n_present = int(m["config/task.n_labels"][0]), round(1 / context_label(m))
+    n_labels, n_present = int(m.only("config/task.n_labels")), round(1 / context_label(m))
     chance = {"chance, 1/L": 1 / n_labels, f"a label of the context, 1/{n_present}": context_label(m)}
     losses = {"chance, ln L": np.log(n_labels), f"a label of the context, ln {n_present}": np.log(n_present)}
     attended = {
@@ -130,7 +130,7 @@ def patterns(m: Measures) -> Any:
 
 def nested(m: Measures) -> Any:
     toy = {name: m[f"final/toy/{name}"][:1] for name in ("loss", "alpha", "beta", "xi", "target", "contrast")}
-    n_labels, n_present = int(m["config/task.n_labels"][0]), round(1 / context_label(m))
+    n_labels, n_present = int(m.only("config/task.n_labels")), round(1 / context_label(m))
     limits = {"chance, ln L": np.log(n_labels), f"a label of the context, ln {n_present}": np.log(n_present)}
     panels = [
         stages.Panel("loss (nats)", {"loss": toy["loss"]}, limits),
@@ -212,7 +212,7 @@ def by_setting(m: Measures) -> Any:
             for label, name in (("new classes", "icl_accuracy"), ("no support", "iwl_accuracy"))
         }
         bursts = np.stack([at(m, "config/task.burst", field, value)[0] for value in values])
-        picked = {"a label of the context": bursts / m["config/task.n_pairs"][0]}
+        picked = {"a label of the context": bursts / m.only("config/task.n_pairs")}
         return trends.Trend(title, np.array(values), curves, picked)
 
     panels = [sweep("n_classes", "classes, K"), sweep("burst", "pairs of a class in the context, B")]

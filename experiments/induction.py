@@ -120,10 +120,15 @@ def of(m: Measures, n_layers: int, positions: str = "") -> Measures:
     return m.runs(chosen if chosen.any() else depth)
 
 
+def random_heads(m: Measures) -> float:
+    """The largest composition is held against the mean of random heads of the runs' size, here 16 of 32 dimensions."""
+    d_model, n_heads, d_head = (int(m.only(f"config/net.{name}")) for name in ("d_model", "n_heads", "d_head"))
+    return _random_heads(d_model, d_head or d_model // n_heads)
+
+
 @cache
-def random_heads() -> float:
-    """The largest composition is held against the mean of random heads, 16 of 32 dimensions."""
-    return circuits.random_composition(32, 16)[0]
+def _random_heads(d_model: int, d_head: int) -> float:
+    return circuits.random_composition(d_model, d_head)[0]
 
 
 def largest(m: Measures, name: str, layer: int) -> np.ndarray:
@@ -204,11 +209,11 @@ def least_copying(m: Measures) -> np.ndarray:
 
 
 def over_random(m: Measures) -> np.ndarray:
-    return most(of(m, 2), "K")[:, -1] / random_heads()
+    return most(of(m, 2), "K")[:, -1] / random_heads(of(m, 2))
 
 
 def above_random(m: Measures) -> np.ndarray:
-    return most(of(m, 2), "V")[:, -1] - random_heads()
+    return most(of(m, 2), "V")[:, -1] - random_heads(of(m, 2))
 
 
 def gap(m: Measures) -> np.ndarray:
@@ -274,7 +279,7 @@ def phase_change(m: Measures) -> Any:
 def forming(m: Measures, positions: str) -> Any:
     limit = {"exact limit, mean": task_of(m).exact_loss()}
     m = of(m, 2, positions)
-    random = {"random heads": random_heads()}
+    random = {"random heads": random_heads(m)}
     scores = {
         "induction, L1": QUANTITIES["induction score"](m),
         "prev. token, L0": QUANTITIES["previous-token score"](m),
@@ -315,7 +320,7 @@ def composing(m: Measures) -> Any:
     m = shown(m)
     kinds: tuple[composition.Kind, ...] = ("Q", "K", "V")
     by_kind = {kind: m[f"circuits/{kind}_composition"][0] for kind in kinds}
-    return composition.composition_graphs(by_kind, m.steps, random_heads(), at=STILLS[1:])
+    return composition.composition_graphs(by_kind, m.steps, random_heads(m), at=STILLS[1:])
 
 
 def patterns_form(m: Measures) -> Any:

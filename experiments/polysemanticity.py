@@ -133,12 +133,12 @@ def by_level(m: Measures) -> tuple[np.ndarray, np.ndarray]:
 
 def dense_kept(m: Measures) -> np.ndarray:
     """[seed]: the least C among the m most important features at S = 0."""
-    return by_level(m)[1][:, 0, : m["config/net.n_hidden"][0]].min(axis=1)
+    return by_level(m)[1][:, 0, : m.only("config/net.n_hidden")].min(axis=1)
 
 
 def dense_ignored(m: Measures) -> np.ndarray:
     """[seed]: the largest C among the others."""
-    return by_level(m)[1][:, 0, m["config/net.n_hidden"][0] :].max(axis=1)
+    return by_level(m)[1][:, 0, m.only("config/net.n_hidden") :].max(axis=1)
 
 
 def sharing_with_sparsity(m: Measures) -> np.ndarray:
@@ -156,7 +156,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def shared_out(m: Measures) -> object:
-    return plots.allocation(*by_level(m), int(m["config/net.n_hidden"][0]))
+    return plots.allocation(*by_level(m), int(m.only("config/net.n_hidden")))
 
 
 # --- collisions
@@ -171,7 +171,7 @@ def counts(m: Measures, name: str = "polysemantic") -> tuple[np.ndarray, np.ndar
 
 def chance(m: Measures) -> np.ndarray:
     """[width]: the prediction at finite width."""
-    return np.asarray(neurons.expected_collisions(int(m["config/task.n_features"][0]), counts(m)[0]))
+    return np.asarray(neurons.expected_collisions(int(m.only("config/task.n_features")), counts(m)[0]))
 
 
 def from_chance(m: Measures) -> np.ndarray:
@@ -183,7 +183,7 @@ def from_chance(m: Measures) -> np.ndarray:
 
 def wide(m: Measures) -> np.ndarray:
     """[width]: whether there are two neurons a feature; narrower nets are not sparse after these steps."""
-    return counts(m)[0] >= 2 * m["config/task.n_features"][0]
+    return counts(m)[0] >= 2 * m.only("config/task.n_features")
 
 
 def on_one_neuron(m: Measures) -> np.ndarray:
@@ -192,7 +192,7 @@ def on_one_neuron(m: Measures) -> np.ndarray:
 
 def collided(m: Measures) -> object:
     widths, found = counts(m)
-    return plots.collisions(widths, found, chance(m), m["config/task.n_features"][0] ** 2 / (4 * widths))
+    return plots.collisions(widths, found, chance(m), m.only("config/task.n_features") ** 2 / (4 * widths))
 
 
 # --- noise
@@ -215,7 +215,7 @@ def gaussian_growth(m: Measures) -> np.ndarray:
 
 def under_noise(m: Measures) -> object:
     kinds = {f"{kind.title()}\n±0.15": fourth(m, kind) for kind in ("bernoulli", "gaussian")}
-    return plots.fourth_norms(m.steps, kinds, 3 / m["config/net.n_hidden"][0])
+    return plots.fourth_norms(m.steps, kinds, 3 / float(m.only("config/net.n_hidden")))
 
 
 # --- l1 dynamics
@@ -245,7 +245,7 @@ def l1_exponent(m: Measures) -> np.ndarray:
 def sparsifying(m: Measures) -> object:
     """The prediction is for ‖w‖₁: 1/(1/√m + λt), and its square for the weights left."""
     time = STEP * m.steps
-    norm = 1 / (m["config/net.n_hidden"][0] ** -0.5 + LAMBDA * time)
+    norm = 1 / (m.only("config/net.n_hidden") ** -0.5 + LAMBDA * time)
     measured = {"weights left": m["sparsity/left"].astype(float), "‖w‖₁": m["sparsity/l1_norm"]}
     return plots.decay(time, measured, {"weights left": norm**2, "‖w‖₁": norm})
 

@@ -96,7 +96,7 @@ ANALYSES = {
 
 def guessing(m: Measures) -> float:
     """Nats: the loss of guessing among all tokens."""
-    return float(np.log(m["config/task.d_vocab"][0]))
+    return float(np.log(m.only("config/task.d_vocab")))
 
 
 def change(m: Measures) -> np.ndarray:

@@ -113,7 +113,7 @@ def levels_of_pairs(m: Measures) -> np.ndarray:
 def introductory(m: Measures) -> Any:
     densities, best = m.best_of(BEST)
     titles = [f"S = {1 - density:.3f}" for density in densities]
-    return plots.arrangement(m["final/arrangement/W"][best[:, 0]], titles, importance=m["config/task.importance"][0])
+    return plots.arrangement(m["final/arrangement/W"][best[:, 0]], titles, importance=m.only("config/task.importance"))
 
 
 INTRO = Part(

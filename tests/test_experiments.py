@@ -261,3 +261,46 @@ def test_a_claims_table_in_the_readme_is_the_committed_one():
     readme = (REPOSITORY / "README.md").read_text()
     shown = re.findall(r"<!-- claims: (\S+) -->\n(.*?)<!-- /claims -->", readme, re.S)
     assert shown and all((REPOSITORY / path).read_text() == table for path, table in shown)
+
+
+# --- other runs than the page's own
+
+
+def grokking_of(p):
+    """Runs of moduli p whose losses pass half the loss of guessing at p = 113, and at p = 13, one after the other."""
+    steps, n = np.array([0, 10, 20, 30]), len(p)
+    losses = np.tile([9, 2.0, 1.0, 0.1], (n, 1))
+    flat = {"weights/sum_of_squares/total": np.tile([4.0, 3, 2, 1], (n, 1)), "loss/restricted": losses / 2}
+    W = np.zeros((n, max(p), 2))
+    config = {"config/task.p": np.array(p)}
+    return lab.Measures(
+        {"steps": steps, "valid": np.ones((n, 4), bool), "test_loss": losses, "final/numbers/W_E": W, **flat, **config}
+    )
+
+
+def test_grokking_is_judged_by_the_guess_of_each_runs_own_modulus():
+    page = page_of("grokking")
+    m = grokking_of([113, 13])
+    assert page.phases(m)[:, 1].tolist() == [10, 20]  # ½ log 113 = 2.36, ½ log 13 = 1.28
+    assert page.restricted_lead(m).tolist() == [0, 10]
+    without = lab.Measures({name: value for name, value in m.items() if name != "config/task.p"})
+    assert page.phases(without)[:, 1].tolist() == [10, 10]
+
+
+def test_superposition_claims_are_of_the_densities_and_sizes_that_they_name():
+    page = page_of("superposition")
+    densities = np.repeat(np.float32([0.2, 0.05]), page.BEST)
+    n = len(densities)
+    own = {
+        "config/task.density": densities,
+        "config/net.n_features": np.full(n, 5),
+        "config/net.n_hidden": np.full(n, 2),
+    }
+    shapes = {"final/shapes/shape": np.zeros((n, 5)), "final/features/norms": np.ones((n, 5))}
+    m = lab.Measures({"steps": np.array([0]), "valid": np.ones((n, 1), bool), "loss": np.ones((n, 1)), **own, **shapes})
+    judged = {claim.name: claim.judge(m)["verdict"] for claim in page.INTRO.claims + page.PENTAGON.claims}
+    assert judged["n = 5, m = 2, S = 0: features represented"] == "not judged (no run has it)"  # the densest is S = 0.8
+    assert judged["S = 0.95: features represented"] == "holds"
+    assert judged["share of seeds that end in a pentagon at S = 0.97"] == "not judged (no run has it)"
+    m["config/net.n_features"] = np.full(n, 8)
+    assert page.INTRO.claims[2].judge(m)["verdict"].startswith("not judged")

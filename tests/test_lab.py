@@ -49,6 +49,15 @@ def test_the_best_of_disjoint_sets_by_level_from_dense_to_sparse():
     assert measures().best_of(3)[1].shape == (2, 1)  # what is left over belongs to no set
 
 
+def test_what_all_runs_have_in_common_is_none_of_some_alone():
+    m = measures(**{"config/net.n_hidden": np.full(8, 2), "config/task.importance": np.ones((8, 3))})
+    assert m.only("config/net.n_hidden") == 2 and m.only("config/task.importance").tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match=r"the runs have no task\.density in common"):
+        m.only("config/task.density")
+    with pytest.raises(ValueError, match="in common"):
+        m.runs(np.zeros(8, bool)).only("config/net.n_hidden")
+
+
 def test_a_fit_that_diverged_is_never_the_best():
     m = measures()
     m["loss"][3, 2] = np.nan

@@ -43,6 +43,14 @@ class Measures(dict[str, np.ndarray]):
         at = self.valid.shape[1] - 1 - self.valid[:, ::-1].argmax(axis=1)  # groups may have points at other steps
         return self[name][np.arange(len(at)), at]
 
+    def only(self, name: str) -> np.ndarray:
+        """The value of a field that all runs have in common. ValueError where they have several: what is said with it would
+        be true of some runs alone."""
+        values = self[name]
+        if not len(values) or (values != values[0]).any():
+            raise ValueError(f"the runs have no {name.removeprefix('config/')} in common")
+        return values[0]
+
     def first_step(self, true: np.ndarray) -> np.ndarray:
         """[R]: the first saved step at which `true` [R, T] holds; nan where it never does."""
         return first_step(self.steps, true & self.valid)
