@@ -70,7 +70,7 @@ def wrong(folder, committed):
         return str(told)
     if again := [str(path) for path, before in kept.items() if not path.exists() or path.stat() != before]:
         return f"trained again: {again}"
-    if left := [str(path) for path in folder.glob("*/*-*")]:
+    if left := {path.name for path in folder.glob("*/*")} ^ {path.name for path in (place / "straight").glob("*/*")}:
         return f"left: {left}"
     return "" if everything(folder) == straight else "other bits"
 

@@ -1,5 +1,6 @@
 """What is on disk is what was written, or it is said where it is not."""
 
+import contextlib
 import errno
 import json
 import os
@@ -122,6 +123,8 @@ def test_what_an_interrupted_write_left_is_ignored_and_goes_once_another_has_the
     for path in (folder / f"writing-12-{16 * 'a'}", folder / f"writing-state-4-{16 * 'b'}", folder / "writing-up"):
         path.mkdir()
         (path / "rubbish").write_text("x")
+    for name in (f".manifest.json.{16 * 'd'}", ".hidden.json"):
+        (folder / name).write_text("{")
     (folder / "writing-up").rename(elsewhere)
     (folder / "writing-up").symlink_to(elsewhere)
     (folder / f"writing-16-{16 * 'c'}").symlink_to(elsewhere)
@@ -131,7 +134,10 @@ def test_what_an_interrupted_write_left_is_ignored_and_goes_once_another_has_the
     store.write_chunk(folder, 12, ITEMS, INFO)
     assert same(store.read_chunk(folder, 12)[0], ITEMS)
     left = {path.name for path in folder.iterdir() if not path.name.isdecimal()}
-    assert left == {"elsewhere", "writing-up", f"writing-16-{16 * 'c'}"} and (elsewhere / "rubbish").exists()
+    assert (
+        left == {"elsewhere", "writing-up", ".hidden.json", f"writing-16-{16 * 'c'}"}
+        and (elsewhere / "rubbish").exists()
+    )
 
 
 def test_what_is_set_aside_takes_no_place_of_what_was(folder):
@@ -212,6 +218,21 @@ def test_a_flip_in_stored_numbers_is_noticed(tmp_path):
         with pytest.raises(Damaged):
             store.read_chunk(tmp_path, 1)
         undo()
+
+
+def test_no_fifo_in_a_chunk_is_waited_for(folder):
+    written, n = store.read_chunk(folder, 9), 0
+    for path in files_of(folder / "9"):
+        content = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        n += noticed_or_unread(folder, 9, written)
+        with contextlib.suppress(Damaged):
+            store.read_info(folder, 9)
+        store.spare_damage(folder, 9)
+        path.unlink()
+        path.write_bytes(content)
+    assert n > 20
 
 
 def test_a_truncated_or_deleted_file_is_noticed_or_changes_nothing_read(folder):

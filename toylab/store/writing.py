@@ -20,7 +20,9 @@ from toylab.store.errors import Damaged, Lost, StoreError, first_line
 from toylab.store.files import Arrays, write_json
 from toylab.store.orbax import save
 
-BROKEN = re.compile(r"writing-(state-)?\d+-[0-9a-f]{16}(\..*)?")  # of a write that was cut short
+BROKEN = re.compile(
+    r"writing-(state-)?\d+-[0-9a-f]{16}(\..*)?|\.[a-z]+\.json\.[0-9a-f]{16}"
+)  # of a write that was cut short
 NEWEST, EVERY = 2, 8  # chunks that keep their resume point
 AROUND = (
     260_000  # bytes on disk that a chunk takes beside its arrays: about 50 small files and folders in blocks of 4 KiB
@@ -156,4 +158,6 @@ def _writing(what: str) -> str:
 def _remove(path: Path) -> None:
     """What was written under that name; of a link neither it nor what it leads to."""
     for each in (path, *path.parent.glob(f"{path.name}.*")):  # Orbax writes beside it first
+        if each.is_file() and not each.is_symlink():
+            each.unlink(missing_ok=True)
         shutil.rmtree(each, ignore_errors=True)
