@@ -2,6 +2,7 @@
 of a whole run stands in test_power.py."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,25 @@ def test_what_cannot_be_written_leaves_nothing_and_a_folder_that_cannot_be_synce
     (tmp_path / "file").write_text("x")
     with pytest.raises(OSError, match="Invalid"):
         durable.sync(tmp_path / "file")
+
+
+LEFT = {
+    "durable.py": "the one place",
+    "cluster/orders.py": "lives no longer than its driver",
+    "cluster/worker.py": "locks in the folder of temporary files",
+    "events.py": "is cut back to what is sound, and told anew, when training goes on",
+}
+
+
+def test_nothing_else_makes_renames_or_writes_what_is_to_stay():
+    """But `write_text` and `write_bytes` of the file beside, which `durable.replace` brings to the disk."""
+    package, found = Path(durable.__file__).parent, []
+    plain = re.compile(
+        r"\.mkdir\(|makedirs\(|os\.(rename|replace)\(|(?<!beside)(?<!store)\.write_(text|bytes)\(|shutil\.move\("
+    )
+    for path in package.rglob("*.py"):
+        if str(path.relative_to(package)) not in LEFT:
+            found += [
+                f"{path.name}: {line.strip()}" for line in path.read_text("utf-8").splitlines() if plain.search(line)
+            ]
+    assert found == []
