@@ -166,6 +166,20 @@ def test_one_part_alone_leaves_the_others_as_they_are(page, tmp_path):
     assert len(stages.judged(page, of(tmp_path))) == 2
 
 
+def test_damaged_measures_are_told_with_what_to_do_and_stand_in_the_way_of_nothing_else(page, tmp_path, capsys):
+    assert command(tmp_path) == 0
+    path = tmp_path / "two" / "measures.npz"
+    for content in (b"", path.read_bytes()[:-9]):
+        path.write_bytes(content)
+        for stage in (("--stage", "draw"), ("--stage", "analyze", "--part", "narrow")):
+            assert command(tmp_path, *stage) == 1
+            said = capsys.readouterr().err
+            assert said.startswith(f"{path} is damaged: ") and said.count("\n") == 1
+            assert said.endswith(". Run the stage analyze again, of all parts: it writes it anew.\n")
+        assert command(tmp_path, "--stage", "train") == 0
+        assert command(tmp_path) == 0 and len(of(tmp_path).part("mixed").valid) == 3
+
+
 def test_what_is_measured_before_training_is_over_is_said_to_be(page, tmp_path, capsys):
     assert command(tmp_path, "--part", "narrow", "--stage", "train") == 0
     (path,) = (tmp_path / "two" / "runs" / "narrow").glob("*/manifest.json")

@@ -1,6 +1,7 @@
 """A lab page's three stages: train → runs/, analyze → measures.npz and claims.json, draw → figures/. Each can be run again
 alone; draw needs only the small committed files."""
 
+import contextlib
 import hashlib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -98,7 +99,8 @@ def analyze(
     `configs` keep the measures they have. Of `imported` parts the files in `weights` are measured, → models.md too.
     `named`: the fields that were set to other values than the page's."""
     path, imported, parts = folder / "measures.npz", imported or {}, lab.parts(page)
-    kept = store.read_arrays(path) if path.exists() and "" not in (*configs, *imported) else {}
+    others_stay = path.exists() and set(parts) - {*configs, *imported}
+    kept = dict(measured(folder)) if others_stay else {}
     for part in (*configs, *imported):
         start = f"{part}/" if part else ""
         kept = {name: value for name, value in kept.items() if not name.startswith(start)}
@@ -121,10 +123,20 @@ def analyze(
 def write_table(page: Page, folder: Path, measures: Measures | None = None) -> None:
     """runs/ → runs.parquet, with the analyses that measures.npz has of the same runs and points."""
     if measures is None:
-        path = folder / "measures.npz"
-        measures = Measures(store.read_arrays(path) if path.exists() else {})
+        measures = Measures({})
+        if (folder / "measures.npz").exists():
+            with contextlib.suppress(store.Damaged):  # the stage analyze writes it, and the table, anew
+                measures = measured(folder)
     analyzed = {name: measures.part(name) for name in lab.parts(page)}
     sweep.write_table(folder / "runs", folder / "runs.parquet", analyzed)
+
+
+def measured(folder: Path) -> Measures:
+    """What measures.npz has; Damaged, with what to do, where it is."""
+    try:
+        return Measures(store.read_arrays(folder / "measures.npz"))
+    except store.Damaged as error:
+        raise store.Damaged(f"{error}. Run the stage analyze again, of all parts: it writes it anew.") from error
 
 
 def judged(page: Page, measures: Measures, under: str = "") -> list[dict[str, Any]]:
@@ -143,7 +155,7 @@ def _under(configs: Configs, named: Sequence[str]) -> str:
 
 def check_measured(folder: Path, configs: Configs, fields: Sequence[str]) -> None:
     """Refused where measures.npz is of runs with other values of the fields."""
-    measures = Measures(store.read_arrays(folder / "measures.npz"))
+    measures = measured(folder)
     for part, members in configs.items():
         asked, own = cfg.columns([cfg.canonical(config) for config in members]), measures.part(part)
         if len(own.get("valid", [])) != len(members):
@@ -167,7 +179,7 @@ def draw(
     of these runs is told, and none of earlier runs is left in its place."""
     from toylab.plots import style
 
-    measures = Measures(store.read_arrays(folder / "measures.npz"))
+    measures = measured(folder)
     drawn = []
     for part_name, part, own in lab.present(page, measures):
         for name, figure in part.figures.items() if parts is None or part_name in parts else ():
