@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -171,7 +172,7 @@ def start(arguments):
 def stopped(arguments, n_signals=1):
     """Runs until it shows its first line about training and asks it to stop, once or twice."""
     process = start(arguments)
-    while (line := process.stdout.readline()) and not line.startswith("step "):
+    while (line := process.stdout.readline()) and not re.search(r"\bstep [\d,]+/[\d,]+", line):
         pass
     process.terminate()
     assert process.stderr.readline() == "stopping after the points in hand; once more ends at once\n"
