@@ -716,13 +716,99 @@ def test_a_process_that_lost_its_group_leaves_what_the_new_owner_writes(tmp_path
         if fails == "while it writes":
             raise OSError(errno.ENOENT, "No such file or directory")
 
-    with store.locked(tmp_path) as mine:
-        (tmp_path / "lock").unlink()  # as on a file system that keeps no locks between machines
-        with store.locked(tmp_path), monkeypatch.context() as patched:
-            patched.setattr(writing, "save", saved)
-            with pytest.raises(Lost, match="taken over"):
-                store.write_chunk(tmp_path, 9, ITEMS, INFO, mine)
+    with store.locked(tmp_path) as mine, contextlib.ExitStack() as successor:
+
+        def taken_over(path, items, record):
+            (tmp_path / "lock").unlink()  # as on a file system that keeps no locks between machines
+            successor.enter_context(store.locked(tmp_path))
+            saved(path, items, record)
+
+        monkeypatch.setattr(writing, "save", taken_over)
+        with pytest.raises(Lost, match="taken over"):
+            store.write_chunk(tmp_path, 9, ITEMS, INFO, mine)
     assert (theirs / "half").exists() and [path.name for path in tmp_path.glob("writing-*")] == [theirs.name]
+
+
+SYSTEM = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EIO: "see to the disk, or the connection to it",
+    errno.EROFS: "mount its file system for writing",
+    errno.EACCES: "give yourself the right to write there",
+    errno.ENOENT: "put back the folder, or what of it was deleted",
+    errno.EBUSY: "mend that",
+}
+
+
+@pytest.mark.parametrize("number", SYSTEM)
+@pytest.mark.parametrize("as_orbax_tells_it", [True, False])
+def test_what_the_system_refuses_is_told_by_its_own_name_with_what_to_do(
+    folder, monkeypatch, number, as_orbax_tells_it
+):
+    """To make room helps where there is none, and nowhere else."""
+
+    def save(path, items, record):
+        path.mkdir()
+        if as_orbax_tells_it:
+            raise ValueError(f"UNKNOWN: Error writing \"W/0.0\" in OCDBT: {300 * 'x'} [os_error_code='{number}']")
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(writing, "save", save)
+    with pytest.raises(StoreError) as told:
+        store.write_chunk(folder, 12, ITEMS, INFO)
+    assert str(told.value) == (
+        f"the points up to step 12 could not be written to {folder} ({os.strerror(number)}). All points up to step 9 are "
+        f"safe; {SYSTEM[number]} and run the same command again: it goes on from there."
+    )
+    assert store.chunks(folder) == [4, 9] and not list(folder.glob("writing-*"))
+
+
+def test_what_no_disk_could_save_is_no_matter_of_the_disk(folder, monkeypatch):
+    with pytest.raises(ValueError, match=r"^measures/none has no numbers in it"):
+        store.write_chunk(folder, 12, {"measures": {"none": np.zeros((2, 3, 0))}}, INFO)
+    monkeypatch.setattr(writing, "save", lambda *_: (_ for _ in ()).throw(TypeError("no such kind of array")))
+    with pytest.raises(TypeError, match="no such kind"):
+        store.write_chunk(folder, 12, ITEMS, INFO)
+
+
+@pytest.mark.parametrize("when", ["before the write", "while it writes"])
+@pytest.mark.parametrize("how", ["renamed", "deleted", "another in its place"])
+def test_a_folder_that_goes_while_it_is_written_to_is_told_as_that(tmp_path, monkeypatch, when, how):
+    group = tmp_path / "runs" / "000-a"
+    group.mkdir(parents=True)
+
+    def go():
+        shutil.rmtree(group) if how == "deleted" else group.rename(tmp_path / "moved")
+        if how == "another in its place":
+            group.mkdir()
+
+    def saves(path, items, record):
+        go()
+        path.mkdir(parents=True)
+
+    with store.locked(group) as mine, monkeypatch.context() as patched:
+        if when == "while it writes":
+            patched.setattr(writing, "save", saves)
+        else:
+            go()
+        with pytest.raises(
+            store.Gone, match=r"was renamed, deleted or unmounted .* Put it back, and run the same command"
+        ):
+            store.write_chunk(group, 9, ITEMS, INFO, mine)
+    assert not list(tmp_path.rglob("writing-*"))
+
+
+@pytest.mark.parametrize(
+    "name", ["gs:", "logs:", "a\udcff", 256 * "x", 128 * "é", "a\0b", "a[0]", "/".join(900 * ["abcd"])]
+)
+def test_names_that_cannot_be_are_refused_before_anything_is_made(tmp_path, name):
+    for made in (store.check_name, lambda folder: store.make_folder(folder, 0)):
+        with pytest.raises(Refused, match=r"^--out leads to [^\n]{1,300}\.$"):
+            made(tmp_path / name / "runs")
+    with pytest.raises(Refused, match="taken for a place in a cloud"):
+        store.check_name(Path("/gs/bucket"))
+    store.check_name(tmp_path / "gs:x" / (255 * "x"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_whether_a_folder_is_held_is_seen_without_creating_anything(tmp_path):

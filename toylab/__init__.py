@@ -7,6 +7,7 @@ tasks       one family of data a file · models  `Net`: any nnx.Module as a pure
 configs     a config checked, overridden by path, hashed, compared, stacked
 grids       grids, zips and unions of configs · describe  the same from texts and TOML files · job  what is asked, checked
 preview     what a sweep takes, told before anything is compiled · memory  a lane's bytes on the device, estimated
+sizes       whether a run can be trained and saved, found on shapes alone
 cayley      the tables of finite groups
 importers   weights from elsewhere, by named layouts → (net, params)
 sweep       configs → groups → store · group  one group to completion · lanes  how runs share the devices

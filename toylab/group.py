@@ -15,6 +15,7 @@ from toylab.history import Arrays, blank, flat_state, joined, read_chunks, state
 from toylab.lanes import Lane, first_state, stacked
 from toylab.manifest import Spec, read_or_decide, record_narrowing
 from toylab.plan import Plan, is_out_of_memory
+from toylab.sizes import sized
 
 
 class Interrupted(Exception):
@@ -53,10 +54,13 @@ def run_group(
     unbroken run. `plan` fixes lane, beat and chunk, `lane` the width alone. `interrupted` is asked after each beat. Where
     the device's memory does not suffice, the group goes on from its last commit in lanes of half the width.
     """
+    store.check_name(folder)
     durable.make(folder)
     left = store.broken(folder)
     with store.locked(folder) as mine:
         store.clear(left)
+        if not store.chunks(folder):
+            sized(configs[0])
         manifest, notes = read_or_decide(configs, spec, folder, plan, lane)
         while True:
             group = _Group(configs, spec, folder, manifest, notes)

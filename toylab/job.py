@@ -8,13 +8,15 @@ from typing import Any, Literal, get_args
 
 import jax
 
-from toylab import grids, lab, stages, stated, sweep
+from toylab import configs as cfg
+from toylab import grids, lab, sizes, stages, stated, store, sweep
 from toylab.base import Config
 from toylab.describe import Description, check_name, taken_out
 from toylab.lab import Page, Scale
 from toylab.rehearsal import rehearse
 from toylab.stages import Files
 
+TRIED = 16  # programs whose training is traced beforehand
 Stage = Literal["train", "analyze", "draw"]
 
 
@@ -94,9 +96,12 @@ def job(
             weights = _folder_of_weights(given)
             imported = {name: part.files(weights, scale) for name, part in others.items()}
     configs = {name: asked.configs(part.configs[scale]) for name, part in chosen.items() if not part.imported}
-    for members in configs.values():
+    for name, members in configs.items():
         sweep.groups(members)  # refuses duplicates
+        if asked.changes:  # the page's own configs can be trained; tests hold that
+            _try_training(chosen[name], members, asked.named)
     out = out or (Path("results") if scale == "paper" else Path("results") / scale)
+    store.check_name(out / lab.name_of(page) / "runs")
     made = Job(
         page,
         scale,
@@ -117,6 +122,21 @@ def job(
         if stage in (None, "train"):
             rehearse(chosen[name], configs[name], spec.saves, asked.changes)
     return made
+
+
+def _try_training(part: lab.Part, configs: Sequence[Config], named: Sequence[str]) -> None:
+    """ValueError where what was set makes a config that cannot be trained. Of many programs the first are tried: a group
+    that fails stops no other."""
+    for config in list({cfg.family(config): config for config in configs}.values())[:TRIED]:
+        try:
+            sizes.trainable(config, part.probes, part.keep)
+        except Exception as error:  # whatever jax or a task makes of sizes that do not fit
+            said = store.first_line(error)
+            if isinstance(error, ValueError) and any(said.startswith(name) for name in (*named, "net", "task")):
+                raise
+            flat = cfg.flat(cfg.canonical(config))
+            values = ", ".join(f"{name} is {str(flat.get(name))[:60]}" for name in named)
+            raise ValueError(f"{values}: it cannot be trained ({type(error).__name__}: {said}).") from error
 
 
 def _chosen(page: Page, asked: Sequence[str]) -> dict[str, lab.Part]:

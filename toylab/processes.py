@@ -154,6 +154,7 @@ def _begun(
 ) -> dict[str, list[Config]]:
     """`sweep.begin`, by one process at a time: the first cuts the groups, the others take them over. Where one analyzes,
     they wait until it has done so."""
+    store.check_name(folder)
     durable.make(folder)
     said, since = False, time.monotonic()
     while True:

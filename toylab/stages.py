@@ -189,8 +189,9 @@ def draw(
                 path = path.with_name(f"{name}{style.suffix(made)}")
                 drawn.append(style.save(made, path))
             except OSError as error:
+                what, mend = store.first_line(error), store.remedy(error.errno or 0)
                 raise store.StoreError(
-                    f"{path} could not be written ({store.first_line(error)}): make room and run the stage draw again."
+                    f"{path} could not be written ({what}): {mend} and run the stage draw again."
                 ) from error
             except Exception as error:  # of runs other than the page's own it need not be possible
                 tell(f"{name} cannot be drawn of these runs ({lab.said(error)}).")

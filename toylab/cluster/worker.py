@@ -58,6 +58,8 @@ def work(task: Task) -> Outcome:
         return Outcome("stopped", str(stopped))
     except (store.InUse, store.Lost, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
         return Outcome("machine", _line(error))
+    except store.Gone as error:  # another try would begin anew
+        return Outcome("wrong", str(error))
     except (store.Refused, store.Damaged) as error:
         return Outcome("wrong", sweep.record_failure(task.folder / task.name, error))
     except store.StoreError as error:

@@ -1,6 +1,7 @@
 """What can go wrong on disk, each kind with a message for the person who reads it."""
 
 import errno
+import re
 
 
 class StoreError(Exception):
@@ -19,6 +20,10 @@ class Lost(StoreError):
     """The folder was taken over by another process: this one writes nothing more."""
 
 
+class Gone(StoreError):
+    """The folder was renamed, deleted or unmounted while this process held it."""
+
+
 class Damaged(StoreError):
     """A file or chunk whose content is not what was written."""
 
@@ -27,7 +32,32 @@ class Unread(StoreError):
     """A file or chunk that cannot be read now, which says nothing of its content."""
 
 
-NOT_NOW = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
+NOT_NOW = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.EIO)
+REMEDIES = {  # of an error of the system, by its number
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
+    **dict.fromkeys((errno.EIO, errno.ENXIO, errno.ENODEV), "see to the disk, or the connection to it"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "give yourself the right to write there"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ESTALE), "put back the folder, or what of it was deleted"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
+    errno.EROFS: "mount its file system for writing",
+    errno.ENAMETOOLONG: "move it to where its path is shorter",
+}
+IN_WORDS = re.compile(r"os_error_code='(\d+)'")  # so tensorstore
+
+
+def system_number(error: BaseException | None) -> int | None:
+    """The number of the system's error beneath an error, whatever kind Orbax and tensorstore make of it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:
+            return error.errno
+        if found := IN_WORDS.search(str(error)):
+            return int(found[1])
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def remedy(number: int) -> str:
+    return REMEDIES.get(number, "mend that")
 
 
 def is_unread(error: BaseException) -> bool:

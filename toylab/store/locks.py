@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import IO
 
 from toylab import durable
-from toylab.store.errors import Damaged, InUse, Lost, Refused, StoreError, first_line, size
+from toylab.store.errors import Damaged, Gone, InUse, Lost, Refused, StoreError, first_line, remedy, size
 from toylab.store.files import open_file, read_json, write_json
+from toylab.store.names import check_name
 
 OWNER = "owner.json"
 
@@ -20,7 +21,7 @@ OWNER = "owner.json"
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[Callable[[], None]]:
     """Holds the folder for this process; InUse if another has it. Yields `mine`, which raises Lost once another has taken
-    the folder over.
+    the folder over, and Gone once it lies elsewhere.
 
     The lock is the operating system's and falls with the process, however it dies. Not every network file system keeps
     locks between machines: there the owner file decides, the last to write it has the folder, and one that was taken for
@@ -30,10 +31,15 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
     with _opened(folder / "lock") as file:
         if not _taken(file):
             raise InUse(f"{folder} is in use by {owner(folder)}: wait for it or choose another --out.")
-        since = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        since, place = time.strftime("%Y-%m-%dT%H:%M:%S%z"), _place(folder)
         write_json(folder / OWNER, {"host": os.uname().nodename, "pid": os.getpid(), "token": token, "since": since})
 
         def mine() -> None:
+            if _place(folder) != place:
+                raise Gone(
+                    f"{folder} was renamed, deleted or unmounted while it was written to: what was committed lies where it "
+                    "is now. Put it back, and run the same command again: it goes on from there."
+                )
             try:
                 found = read_json(folder / OWNER).get("token")
             except Damaged:
@@ -52,6 +58,20 @@ def _opened(path: Path) -> IO[bytes]:
         )  # a network file system locks for itself alone what may be written
     except (ValueError, IsADirectoryError) as error:
         raise Refused(f"{path} is in the way of the lock ({first_line(error)}): remove it.") from None
+    except OSError as error:
+        raise StoreError(
+            f"{path.parent} cannot be locked ({error.strerror}): nothing was touched. To go on, "
+            f"{remedy(error.errno or 0)} and run the same command again."
+        ) from error
+
+
+def _place(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from another of its name; None where there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _taken(file: IO[bytes]) -> bool:
@@ -90,12 +110,6 @@ def is_locked(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return False
-
-
-def check_name(folder: Path) -> None:
-    """Refused where Orbax would write to another place than it reads: it takes some signs of a path for patterns."""
-    if signs := sorted(set(str(folder.absolute())) & set("[]\\")):
-        raise Refused(f"--out leads to {folder}, which has {signs[0]} in it: give a folder without [, ] and \\.")
 
 
 def check_folder(folder: Path, needed: int) -> Path:

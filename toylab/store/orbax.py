@@ -14,7 +14,7 @@ from toylab.store.files import Arrays, seal
 def _orbax() -> Any:
     import orbax.checkpoint as ocp  # takes a second, so only where something is read or written
 
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # what fails is raised too
     if jax.distributed.is_initialized():
         keep_to_this_process()
     return ocp

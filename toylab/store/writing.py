@@ -16,7 +16,7 @@ from typing import Any
 
 from toylab import durable
 from toylab.store.chunk import FILES, SCHEMA, STATE, chunks, described, file_digests, has_state, read_chunk
-from toylab.store.errors import Damaged, Lost, StoreError, first_line
+from toylab.store.errors import Damaged, Gone, Lost, StoreError, remedy, system_number
 from toylab.store.files import Arrays, write_json
 from toylab.store.orbax import save
 
@@ -37,11 +37,15 @@ def write_chunk(
     mine: Callable[[], None] = lambda: None,
 ) -> None:
     """Commits one chunk. `items`: name → flat dict of arrays (trajectory, measures, probes, state); `mine` is asked just
-    before, and raises if the folder is another's by now."""
+    before, and raises if the folder is another's by now, or gone. StoreError where the disk fails; ValueError, or what
+    Orbax raises, where the arrays cannot be saved on any."""
     items = {name: arrays for name, arrays in items.items() if arrays}
     about = {name: {key: described(value) for key, value in arrays.items()} for name, arrays in items.items()}
+    if empty := [f"{name}/{key}" for name, arrays in items.items() for key, value in arrays.items() if not value.size]:
+        raise ValueError(f"{empty[0]} has no numbers in it: an empty array cannot be saved.")
     record = {**info, "schema": SCHEMA, "step": step, "arrays": about}
     beside = folder / _writing(f"{step}")
+    mine()
     try:
         save(beside, items, record)
         write_json(beside / FILES, file_digests(beside), sealed=True)
@@ -50,17 +54,19 @@ def write_chunk(
         mine()
         durable.rename(beside, folder / str(step))
         _thin_out(folder)
-    except Lost:
+    except (Lost, Gone):
         _remove(beside)
         raise
     except Exception as error:  # Orbax and tensorstore raise their own kinds for a full disk
         _remove(beside)
         mine()  # whoever has the folder by now has removed what was written here
+        if (number := system_number(error)) is None:
+            raise
         done = [before for before in chunks(folder) if before < step]
         raise StoreError(
-            f"the points up to step {step} could not be written to {folder} ({first_line(error)}). "
+            f"the points up to step {step} could not be written to {folder} ({os.strerror(number)}). "
             f"{f'All points up to step {done[-1]} are safe' if done else 'Nothing was committed yet'}; "
-            "make room and run the same command again: it goes on from there."
+            f"{remedy(number)} and run the same command again: it goes on from there."
         ) from error
 
 
