@@ -327,7 +327,7 @@ def test_out_that_is_a_file_is_refused(out, tmp_path, capfd):
     ("out", "stage", "words", "status"),
     [
         ("file", "draw", "is not there: run the stage before", 1),
-        ("x" * 300, "train", "File name too long", 1),
+        ("x" * 300, "train", "File name too long", 2),
         ("a[b]", "train", "a[b]", 2),
     ],
     ids=["file", "long", "brackets"],

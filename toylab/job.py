@@ -131,12 +131,13 @@ def _try_training(part: lab.Part, configs: Sequence[Config], named: Sequence[str
         try:
             sizes.trainable(config, part.probes, part.keep)
         except Exception as error:  # whatever jax or a task makes of sizes that do not fit
-            said = store.first_line(error)
-            if isinstance(error, ValueError) and any(said.startswith(name) for name in (*named, "net", "task")):
+            said = store.first_line(error).removesuffix(".")
+            if isinstance(error, ValueError) and said.startswith((*named, "net.", "task.")):
                 raise
+            said = said if isinstance(error, ValueError) else f"{type(error).__name__}: {said}"
             flat = cfg.flat(cfg.canonical(config))
             values = ", ".join(f"{name} is {str(flat.get(name))[:60]}" for name in named)
-            raise ValueError(f"{values}: it cannot be trained ({type(error).__name__}: {said}).") from error
+            raise ValueError(f"{values}: it cannot be trained ({said}).") from error
 
 
 def _chosen(page: Page, asked: Sequence[str]) -> dict[str, lab.Part]:

@@ -1,18 +1,25 @@
 """The Ray cluster that a driver speaks to."""
 
+import atexit
 import contextlib
 import importlib.util
 import logging
 import os
 import signal
 import socket
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from toylab import store
 
+HEAD_SECONDS = 12.0  # for which the head may be silent
 OBJECT_BYTES = 80 * 2**20  # the least that Ray's object store takes: nothing large goes through it
+
+
+class HeadGone(store.StoreError):
+    """Nothing answers any more where Ray's head was."""
 
 
 def check(address: str) -> None:
@@ -66,8 +73,31 @@ def connected(address: str) -> Iterator[Any]:
             signal.signal(number, handler)
     try:
         yield ray
-    finally:
+    except HeadGone:  # without which it cannot be shut down
+        atexit.unregister(ray.shutdown)
+        raise
+    except BaseException:
         ray.shutdown()
+        raise
+    ray.shutdown()
+
+
+class Head:
+    """The head of the cluster: whether it still answers. Without it Ray ends the process after a minute, and says nothing
+    of what to do."""
+
+    def __init__(self, ray: Any) -> None:
+        self.address: str = ray.get_runtime_context().gcs_address
+        self.heard = self.asked = time.monotonic()
+
+    def is_gone(self) -> bool:
+        """Nothing has answered for a while."""
+        if time.monotonic() - self.asked > HEAD_SECONDS / 4:
+            host, _, port = self.address.rpartition(":")
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=HEAD_SECONDS / 4):
+                self.heard = time.monotonic()
+            self.asked = time.monotonic()
+        return self.asked - self.heard > HEAD_SECONDS
 
 
 def _reached(address: str) -> str:

@@ -13,7 +13,7 @@ import jax
 from toylab import manifest, store, sweep
 from toylab.base import Config
 from toylab.cluster import worker
-from toylab.cluster.connection import connected
+from toylab.cluster.connection import Head, HeadGone, connected
 from toylab.cluster.orders import Heard, opened, stop
 from toylab.cluster.room import Room, finer, room_of
 from toylab.cluster.worker import Outcome, Task
@@ -55,7 +55,7 @@ def run(
             tasks = {
                 name: Task(token, folder, name, members, bare, plan, lane, cores) for name, members in named.items()
             }
-            failures = Driver(ray, remote, tasks, room.slots(cores), report, interrupted).train()
+            failures = Driver(ray, remote, tasks, room.slots(cores), report, interrupted, command).train()
         sweep.raise_failures(folder, failures, len(named), command)
 
 
@@ -127,7 +127,9 @@ class Driver:
         slots: int,
         report: Callable[[sweep.Progress], None],
         interrupted: Callable[[], bool],
+        command: str = "",
     ) -> None:
+        self.command = command
         self.ray, self.remote, self.tasks, self.slots, self.interrupted = ray, remote, tasks, slots, interrupted
         self.heard = {name: Heard(task.folder, name, task.configs, task.spec, report) for name, task in tasks.items()}
         self.waiting = dict.fromkeys(tasks, 0.0)  # not before this time
@@ -136,11 +138,18 @@ class Driver:
         self.committed: dict[str, int] = {}
         self.finished = 0
         self.failures: dict[str, str] = {}
+        self.head = Head(ray)
 
     def train(self) -> dict[str, str]:
         """The groups that failed, each with the error in a line; Interrupted, once every worker has committed, if asked."""
         stopping = False
         while self.running or (self.waiting and not stopping):
+            if self.head.is_gone():
+                self._stop()  # those that still run commit what they have in hand
+                raise HeadGone(
+                    f"Ray's head at {self.head.address} does not answer any more: all that workers have committed is "
+                    f"safe. Start Ray again, and then: {self.command or 'run the same again'}"
+                )
             if not stopping and (stopping := self.interrupted()):
                 self._stop()
             for name in [] if stopping else self._due():

@@ -30,7 +30,7 @@ def _wrong(path: Path) -> str:
     except UnicodeEncodeError:
         return "whose name is no UTF-8: give one that is"
     if (longest := max(map(len, parts))) > NAME:
-        return f"in which a name is {longest} bytes long: give one of {NAME} at most"
+        return f"in which a name has {longest} bytes (File name too long): give one of {NAME} at most"
     if len(os.fsencode(path)) > PATH - BELOW:
         return f"a path of {len(os.fsencode(path))} bytes: give one of {PATH - BELOW} at most"
     if cloud := next((part for part in path.parts if part.endswith("gs:")), ""):
