@@ -1,5 +1,6 @@
 """Fixtures: where the reference data lies."""
 
+import locale
 import os
 from pathlib import Path
 
@@ -13,6 +14,9 @@ if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_seta
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
+
+if locale.getpreferredencoding(False).lower() not in ("utf-8", "utf8"):  # toylab itself writes UTF-8 in any locale
+    pytest.exit("The tests read UTF-8 and this locale says otherwise: set PYTHONUTF8=1.", returncode=4)
 
 settings.register_profile("same", derandomize=True, deadline=None)  # the same examples everywhere, however slow
 settings.load_profile("same")

@@ -1,4 +1,4 @@
-"""What another machine may lack: an encoding."""
+"""What another machine may lack: an encoding, a home."""
 
 import ast
 import json
@@ -46,3 +46,13 @@ def test_text_is_read_and_written_in_a_stated_encoding():
         if unstated.search(line)
     ]
     assert found == []
+
+
+def test_no_home_and_a_folder_with_a_space_are_enough(tmp_path):
+    (tmp_path / "a b").mkdir()
+    ask = ["grokking", "--scale", "smoke", "--dry-run", "--out", tmp_path / "a b"]
+    without = {key: value for key, value in os.environ.items() if key not in ("HOME", "PATH")}
+    command = [sys.executable, *map(str, [ROOT / "run_sweep.py", *ask])]
+    done = subprocess.run(command, env=without, cwd=tmp_path / "a b", capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
+    assert not list((tmp_path / "a b").iterdir())
