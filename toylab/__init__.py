@@ -4,7 +4,7 @@ base        the types: Config, State, Trajectory, Run; the protocols Task, Netwo
 train       init, step, advance: the whole dynamics on one page
 losses      cross-entropy that keeps its precision where grokking lives · optim  AdamW, Adam, SGD as pytrees
 tasks       one family of data a file · models  `Net`: any nnx.Module as a pure pair init/apply
-configs     a config checked, overridden by path, hashed, compared, stacked
+configs     a config checked, overridden by path, hashed, compared, stacked · protocol  what its parts must be
 grids       grids, zips and unions of configs · describe  the same from texts and TOML files · job  what is asked, checked
 preview     what a sweep takes, told before anything is compiled · memory  a lane's bytes on the device, estimated
 sizes       whether a run can be trained and saved, found on shapes alone

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from toylab import protocol
 from toylab.base import Config
 
 
@@ -20,13 +21,15 @@ def check(config: Config) -> Config:
     """The config with every leaf a float32 or int32 by its field's type, or a ValueError of one sentence.
 
     So 1 and 1.0 are the same config. Called once, where a config enters (the sweep, the command line): a pytree is
-    rebuilt with tracers at every unflatten, so it cannot check itself.
+    rebuilt with tracers at every unflatten, so it cannot check itself. The parts are held against their protocols, and loss
+    and measures are traced once for each structure (protocol.py).
     """
+    protocol.check_parts(config)
     config = _typed(config, "")
     for part in (config.task, config.net, config.optimizer):
         part.check()
-    if hasattr(config.task, "check_net"):
-        config.task.check_net(config.net)
+    protocol.check_net(config.task, config.net)
+    protocol.check_fit(config)
     return config
 
 

@@ -29,6 +29,7 @@ from toylab.models.pizza import PizzaLinear, PizzaTransformer
 from toylab.models.relu import ToyModel, UntiedToyModel
 from toylab.models.sae import SparseAutoencoder
 from toylab.models.transformer import Transformer
+from toylab.protocol import check_pair
 
 __all__ = [
     "BiasedTransformer",
@@ -94,6 +95,8 @@ class Net(struct.PyTreeNode):
         optional = {"d_mlp", *(name for name, (_, default) in fields(self.module).items() if default == 0)}
         for name, value in self.sizes:
             least = 0 if name in optional else 1
+            if isinstance(value, list | dict | set | np.ndarray | Array):
+                raise ValueError(f"net.{name} is a {type(value).__name__}: it is static, so a tuple, number or word.")
             if isinstance(value, int) and not isinstance(value, bool) and value < least:
                 raise ValueError(f"net.{name} is {value}: it must be at least {least}.")
         for name, value in self.leaves.items():
@@ -109,6 +112,7 @@ class Net(struct.PyTreeNode):
                 )
         if hasattr(self.module, "check"):
             self.module.check(**dict(self.sizes))
+        _skeleton(self.module, self.sizes, tuple(self.leaves))
         return self
 
     def init(self, key: Array) -> Params:
@@ -128,16 +132,36 @@ class Net(struct.PyTreeNode):
         for name, value in self.leaves.items():
             setattr(module, name, value)
         if self.clamps:
-            return module(x, {**dict(self.clamps), **(patch or {})}, full=True)
-        return module(x, patch, full=full)
+            patch, full = {**dict(self.clamps), **(patch or {})}, True
+        found = module(x, patch, full=full)
+        check_pair(found, self.module.__name__)
+        return found
 
 
 @lru_cache(maxsize=256)  # read for every config of a sweep
 def fields(module: type) -> Mapping[str, tuple[Any, Any]]:
-    """A module's fields, as its constructor states them: name → (annotation, default or Parameter.empty)."""
-    hints = typing.get_type_hints(module.__init__)  # type: ignore[misc]
+    """A module's fields, as its constructor states them: name → (annotation, default or Parameter.empty). ValueError for a
+    class that is no module, and for a field without annotation, of which is not known whether a sweep may vary it."""
+    if not issubclass(module, nnx.Module):
+        raise ValueError(f"net.module is {module.__name__}: it must be an nnx.Module.")
+    try:
+        hints = typing.get_type_hints(module.__init__)  # type: ignore[misc]
+    except NameError as error:
+        raise ValueError(f"net.module {module.__name__} has an annotation that cannot be read: {error}.") from None
     parameters = inspect.signature(module.__init__).parameters  # type: ignore[misc]
     own = {name: parameter for name, parameter in parameters.items() if name not in ("self", "rngs")}
+    for name, parameter in own.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise ValueError(
+                f"net.module {module.__name__} takes {parameter}: it must name its fields, each by keyword."
+            )
+        if name not in hints:
+            raise ValueError(
+                f"net.{name} has no annotation in {module.__name__}: write {name}: float where a sweep may vary it, else"
+                " its type."
+            )
+    if "rngs" not in parameters:
+        raise ValueError(f"net.module {module.__name__} takes no rngs: its constructor must, by keyword.")
     return MappingProxyType({name: (hints[name], parameter.default) for name, parameter in own.items()})
 
 
@@ -145,8 +169,21 @@ def fields(module: type) -> Mapping[str, tuple[Any, Any]]:
 def _skeleton(module: type, sizes: tuple[tuple[str, Any], ...], leaves: tuple[str, ...]) -> tuple[Any, Any, list[str]]:
     """The module's graph, the structure of its state and the names of its params, from shapes alone."""
     some = dict.fromkeys(leaves, 1.0)  # the leaves set values, never shapes
-    abstract = nnx.eval_shape(lambda: module(**dict(sizes), **some, rngs=nnx.Rngs(params=0)))
+    try:
+        abstract = nnx.eval_shape(lambda: module(**dict(sizes), **some, rngs=nnx.Rngs(params=0)))
+    except KeyError as error:
+        if "rng" not in str(error).lower():
+            raise
+        raise ValueError(
+            f"net.module {module.__name__} draws from other rngs than params, as Dropout does: the start alone is random."
+        ) from None
     graph, state = nnx.split(abstract)
+    for path, variable in nnx.to_flat_state(state):
+        if not isinstance(variable, nnx.Param):
+            raise ValueError(
+                f"net.module {module.__name__} holds {'.'.join(map(str, path))}, a {type(variable).__name__}: a net is a"
+                " function of its nnx.Params alone, so it has no BatchNorm, Dropout or other state."
+            )
     paths, structure = jax.tree_util.tree_flatten_with_path(state)
     return graph, structure, [_name(path) for path, _ in paths]
 

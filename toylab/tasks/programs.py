@@ -52,6 +52,16 @@ class Program(struct.PyTreeNode):
             )
         return self
 
+    def check_net(self, net: Any) -> None:
+        """The net must know every token, have the positions, and answer at each."""
+        answers = {"induction": self.d_vocab - 1, "frac_prevs": 1, "hist": self.n_ctx - 1, "reverse": self.d_vocab - 2}
+        least = {"d_vocab": self.d_vocab, "n_ctx": self.n_ctx, "d_vocab_out": answers[self.name]}
+        for name, needed in least.items():
+            if (found := getattr(net, name, needed)) < needed:  # a machine's own sizes follow from its program
+                raise ValueError(f"net.{name} is {found}: {self.name} needs at least {needed}.")
+        if getattr(net, "readout", "all") != "all":
+            raise ValueError(f"net.readout is {net.readout!r}: every position has an answer, so it must be 'all'.")
+
     def sample(self, key: Array, n: int) -> Array:
         """tokens int32 [n, n_ctx]."""
         length, special = self.n_ctx - 1, self.d_vocab - 1

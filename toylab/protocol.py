@@ -1,0 +1,119 @@
+"""Whether the parts of a config are what the protocols of base.py ask, told before anything is trained, in one sentence."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import cached_property, lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from toylab.base import Cache, Config, Params, Patch
+
+METHODS = {
+    "task": ("check", "data", "loss", "measure"),
+    "net": ("check", "init", "apply"),
+    "optimizer": ("check", "transform"),
+}
+MADE = {
+    "task": "one of toylab.tasks, or a flax.struct.PyTreeNode with check, data, loss and measure",
+    "net": "Net.of(Module, …), Module an nnx.Module",
+    "optimizer": "AdamW(…) or another of toylab.optim, or a flax.struct.PyTreeNode whose transform() makes the optax one",
+}
+MEMBERS = (property, staticmethod, classmethod, cached_property)
+
+_fitting: set[Any] = set()  # structures whose loss and measures have been traced
+
+
+def check_parts(config: Config) -> None:
+    """ValueError for a part that is none (a class, a raw optax transform or nnx.Module), lacks a method, or has a field
+    without annotation, which is no field: a sweep could not set it, and no digest would know it."""
+    for role, methods in METHODS.items():
+        part = getattr(config, role)
+        kind = part if isinstance(part, type) else type(part)
+        if isinstance(part, type) or not is_dataclass(part) or jax.tree_util.all_leaves([part]):
+            given = f"the class {kind.__name__}" if isinstance(part, type) else f"a {kind.__name__}"
+            raise ValueError(f"{role} is {given}: it must be {MADE[role]}.")
+        if missing := [name for name in methods if not callable(getattr(part, name, None))]:
+            raise ValueError(f"{role} {kind.__name__} has no {' and no '.join(missing)}: it must be {MADE[role]}.")
+        if bare := _without_annotation(kind):
+            raise ValueError(
+                f"{role}.{bare} has no annotation, and so is no field of {kind.__name__}: write {bare}: int = …"
+            )
+
+
+@lru_cache(maxsize=256)  # read for every config of a sweep
+def _without_annotation(kind: type) -> str | None:
+    """The first class attribute that was meant as a field; CAPITALS are constants."""
+    known = {field.name for field in fields(kind)}
+    for one in kind.__mro__:
+        if one.__module__.partition(".")[0] in ("builtins", "flax", "typing"):
+            continue
+        for name, value in vars(one).items():
+            named = name in known or name in inspect.get_annotations(one) or name.startswith("_")
+            if not (named or name.isupper() or isinstance(value, MEMBERS) or callable(value)):
+                return name
+    return None
+
+
+def check_net(task: Any, net: Any) -> None:
+    """What the task asks of its net; a field that the net does not have is one more thing that does not fit."""
+    if not hasattr(task, "check_net"):
+        return
+    try:
+        task.check_net(net)
+    except AttributeError as error:
+        module = getattr(net, "module", type(net)).__name__
+        raise ValueError(f"net {module} does not fit task {type(task).__name__}: {_first_line(error)}.") from None
+
+
+def check_fit(config: Config) -> None:
+    """ValueError where the net does not fit the task: data, loss and measures are traced, once for each structure, as
+    training will trace them; nothing is computed."""
+    leaves, structure = jax.tree.flatten(config)
+    key = structure, tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves)
+    if key in _fitting:
+        return
+    names = f"net {getattr(config.net, 'module', type(config.net)).__name__} and task {type(config.task).__name__}"
+    called: list[str] = []
+    try:
+        loss, measures = jax.eval_shape(partial(_traced, called=called), config)
+    except Exception as error:
+        if isinstance(error, KeyError) and not called:
+            return  # the loss reads params and no net: they may be those of another start (train.init)
+        raise ValueError(f"{names} do not fit: {type(error).__name__}, {_first_line(error)}") from error
+    if not hasattr(loss, "shape") or loss.shape or not jnp.issubdtype(loss.dtype, jnp.floating):
+        found = f"shape {loss.shape} and dtype {loss.dtype}" if hasattr(loss, "shape") else f"a {type(loss).__name__}"
+        raise ValueError(f"the loss of {names} has {found}: task.loss must give one float.")
+    if not isinstance(measures, Mapping):
+        raise ValueError(f"task.measure gives a {type(measures).__name__}: it must give scalars by name.")
+    if not all(hasattr(config.optimizer.transform(), name) for name in ("init", "update")):
+        raise ValueError("optimizer.transform() gives no optax transform: it must have init and update.")
+    _fitting.add(key)
+
+
+def _traced(config: Config, called: list[str]) -> Any:
+    key = jax.random.key(0)
+    data, params = config.task.data(key), config.net.init(key)
+
+    def apply(params: Params, x: Array, patch: Patch | None = None, *, full: bool = False) -> tuple[Array, Cache]:
+        called.append("net.apply")
+        found = config.net.apply(params, x, patch, full=full)
+        check_pair(found, "net.apply")
+        return found
+
+    return config.task.loss(apply, params, data, key), config.task.measure(apply, params, data)
+
+
+def check_pair(found: Any, whose: str) -> None:
+    """ValueError unless `found` is (output, cache): of an output alone `[0]` would be the first example."""
+    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
+        given = f"a tuple of {len(found)}" if isinstance(found, tuple) else f"a {type(found).__name__}"
+        raise ValueError(f"{whose} returned {given}: it must be (output, cache), the cache a dict, which may be empty")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
