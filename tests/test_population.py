@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toylab.analysis import population, theory
+from toylab.analysis import geometry, population, theory
+from toylab.base import Config, Run
 from toylab.models import Net, ToyModel
+from toylab.optim import AdamW
 from toylab.tasks import SparseFeatures
 
 CANDIDATES = {  # W and which biases are the mean of their feature
@@ -73,3 +75,25 @@ def test_descent_ends_in_a_minimum_below_its_start_and_knows_its_branch():
 def test_more_features_than_patterns_can_be_summed_are_refused():
     with pytest.raises(ValueError, match="W has 9 features"):
         population.population_loss(jnp.ones((9, 2)), jnp.zeros(9), 0.1)
+
+
+def test_the_analyzer_takes_values_up_to_high_and_refuses_what_the_formula_is_not_of():
+    task = SparseFeatures(n_features=4, density=0.3, high=2.0)
+    net = Net.of(ToyModel, n_features=4, n_hidden=2, init_std=0.8, bias=False)
+    params = net.init(jax.random.key(1))
+    of = lambda **parts: Run(config=Config(**{"task": task, "net": net, "optimizer": AdamW(), **parts}), data=None)  # noqa: E731
+    measured = 4 * task.error(net.apply, params, task.sample(jax.random.key(0), 400_000))
+    assert float(population.population(params, of())["loss"]) == pytest.approx(float(measured), rel=0.005)
+    for parts, message in (
+        (
+            {"net": net.with_fields(hidden="relu")},
+            r"^net\.hidden is 'relu': the population loss is that of 'linear' only\.$",
+        ),
+        ({"net": net.with_fields(output="linear")}, r"^net\.output is 'linear'"),
+        ({"task": task.replace(sets="correlated", set_size=2)}, r"^task\.sets is 'correlated'"),
+        ({"task": task.replace(target="absolute")}, r"^task\.target is 'absolute'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            population.population(params, of(**parts))
+    with pytest.raises(ValueError, match=r"^net\.hidden is 'relu': hidden vectors are x W"):
+        geometry.samples(params, of(net=net.with_fields(hidden="relu")))

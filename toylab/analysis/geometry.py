@@ -203,7 +203,10 @@ def features(params: Params, run: Run) -> dict[str, Array]:
 
 
 def samples(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer of a fixed training sample, `run.data["train"]` [n_features, T]: its hidden vectors [T, m], and their D."""
+    """Analyzer of a fixed training sample, `run.data["train"]` [n_features, T]: its hidden vectors [T, m], and their D.
+    ValueError for a net whose hidden layer is not linear."""
+    if (kind := getattr(run.config.net, "hidden", "linear")) != "linear":
+        raise ValueError(f"net.hidden is {kind!r}: hidden vectors are x W of a linear hidden layer only.")
     hidden = jnp.matmul(run.data["train"].T, params["W"], precision="highest")
     return {"hidden": hidden, "dimensionality": sample_dimensionality(hidden)}
 

@@ -5,7 +5,6 @@ diagram in closed form. Here are those of any weights of few features, by summin
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -90,6 +89,14 @@ def descended(
 
 
 def population(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: `population_loss` under the run's own density and importance."""
-    task: Any = run.config.task
-    return {"loss": population_loss(params["W"], params["b"], task.density, task.importance)}
+    """Analyzer: `population_loss` under the run's own density and importance; values up to `high` are those up to 1 of a
+    model with b/high, times high². ValueError for nets and features that the formula is not of."""
+    task, net = run.config.task, run.config.net
+    formula = {"hidden": "linear", "output": "relu", "sets": "independent", "target": "identity"}
+    for part, owner in (("net", net), ("task", task)):
+        for name, only in formula.items():
+            if (found := getattr(owner, name, only)) != only:
+                raise ValueError(f"{part}.{name} is {found!r}: the population loss is that of {only!r} only.")
+    W, high = params["W"], getattr(task, "high", 1.0)
+    b = params["b"] if "b" in params else jnp.zeros(len(W), W.dtype)
+    return {"loss": high**2 * population_loss(W, b / high, task.density, task.importance)}  # type: ignore[attr-defined]
