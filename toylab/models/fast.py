@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import jax.numpy as jnp
 from jax import Array
 
-from toylab.indices import nan_outside
 from toylab.models.attention import asked_once, attend, attend_last, heads_last, narrowing, rows, times
 from toylab.models.positions import by_key, rotated
 
@@ -93,6 +92,5 @@ def _from_tables(net: "Transformer", tokens: Array, at: slice) -> tuple[Array, A
         scores = rows(scores, pairs.reshape(batch, len(q) * len(k))).reshape(batch, len(q), len(k), q.shape[2])
     else:
         scores = jnp.einsum("bqhe,bkhe->bqkh", rows(q, tokens[:, at]), rows(k, tokens))
-    scores = nan_outside(scores, tokens[:, None], n_vocab)  # a token is a key of some query, if only of its own
     z = heads_last(scores / q.shape[-1] ** 0.5, v, net.causal)
     return net.blend(z, v), rows(table[at], tokens[:, at])

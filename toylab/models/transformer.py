@@ -129,7 +129,12 @@ class Transformer(nnx.Module):
 
     def __call__(self, x: Array, patch: Patch | None = None, full: bool = True) -> tuple[Array, Cache]:
         self._check_input(x)
-        return self._full(x, patch or {}) if full else (fast.logits(self, x), {})
+        logits, cache = self._full(x, patch or {}) if full else (fast.logits(self, x), {})
+        if self.inputs != "tokens" or not isinstance(x, jax.core.Tracer):
+            return logits, cache
+        known = nan_outside(jnp.ones(len(x), logits.dtype), x, len(self.W_E[...]), over=1)  # [B]; factors change no bit
+        cache = {name: value * known.reshape(-1, *[1] * (value.ndim - 2)) for name, value in cache.items()}
+        return logits * known.reshape(-1, *[1] * (logits.ndim - 1)), cache
 
     def _check_input(self, x: Array) -> None:
         tokens = self.inputs == "tokens"
@@ -182,10 +187,7 @@ class Transformer(nnx.Module):
 
     def enter(self, x: Array, patch: Patch | None = None) -> Array:
         """The residual before the first layer, [B, P, d_model]."""
-        if self.inputs == "tokens":
-            resid = nan_outside(self.W_E[x], x, len(self.W_E[...]))
-        else:
-            resid = x if self.inputs == "residual" else x @ self.W_E
+        resid = x if self.inputs == "residual" else x @ self.W_E if self.inputs == "vectors" else self.W_E[x]
         resid = patch[EMBED](resid, 0) if patch and EMBED in patch else resid
         return resid + self.W_pos[: x.shape[1]] if self.positions == "abs" else resid
 
