@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from toylab import cayley, configs
+from toylab.analysis import irreps
 from toylab.base import Config
 from toylab.models import ModularMLP, Net
 from toylab.optim import AdamW
@@ -72,3 +73,15 @@ def test_what_is_no_group_is_refused(changes, sentence):
         configs.check(composition(**changes))
     with pytest.raises(ValueError, match=r"^elements has shape \(1, 4\): it must list each of the 12"):
         cayley.table("alternating", 4, ((0, 1, 2, 3),))
+
+
+def test_elements_may_be_lists_or_an_array():
+    """As JSON has them, and as numpy does: the same tables and irreps, from the same caches."""
+    elements = ((0, 1, 2), (0, 2, 1), (1, 2, 0), (1, 0, 2), (2, 0, 1), (2, 1, 0))
+    wanted = cayley.table("symmetric", 3, elements)
+    for given in ([list(images) for images in elements], list(elements), np.array(elements)):
+        np.testing.assert_array_equal(cayley.table("symmetric", 3, given), wanted)
+        assert irreps.representations("symmetric", 3, given) is irreps.representations("symmetric", 3, elements)
+    for wrong in (3, [1, 2], "abc", [[0, 1, 2], [0, 1]]):
+        with pytest.raises(ValueError, match=r"^elements (is|has)"):
+            irreps.representations("symmetric", 3, wrong)

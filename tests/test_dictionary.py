@@ -284,3 +284,16 @@ def test_the_analyzers_name_what_they_found():
     np.testing.assert_allclose(dictionary.activity(params, run)["effective"], 1, rtol=1e-5)
     floor = numbers(dictionary.floor(params, run))
     assert 0.5 < floor["mean"] < 0.9 and set(floor) == {"mean", "std"}
+
+
+@pytest.mark.parametrize("value", [0.1, 0.0, 1e20, 3.3e-30])
+def test_of_what_does_not_vary_nothing_is_unexplained(value):
+    """The mean of a hundred 0.1 is not 0.1 in float32: that rounding is no variance."""
+    x = np.full((100, 3), value, np.float32)
+    assert np.isnan(dictionary.fraction_variance_unexplained(x, 2 * x)) and np.isnan(
+        dictionary.fraction_variance_unexplained(x, x)
+    )
+    x[0] *= 1 + 1e-7
+    assert np.isnan(dictionary.fraction_variance_unexplained(x, 2 * x))
+    x[0] *= 2
+    assert value == 0 or np.isfinite(dictionary.fraction_variance_unexplained(x, 2 * x))

@@ -72,6 +72,16 @@ def test_it_is_flagged_with_its_step_on_disk_and_in_a_message(diverged):
     assert said.startswith(f"run {group.runs[1]} of {group.name} diverged: at step {step} ")
 
 
+def test_what_is_measured_of_parameters_that_are_not_finite_is_nan(diverged):
+    """Also an accuracy, and a loss that a single weight beyond float32 does not touch."""
+    group, _, _ = diverged
+    finite = group.steps < group.diverged[1]
+    assert all(
+        np.isnan(value[1, ~finite]).all() and np.isfinite(value[1, finite]).all() for value in group.measures.values()
+    )
+    assert all(np.isfinite(value[0]).all() for value in group.measures.values())
+
+
 def test_its_neighbours_do_not_notice(diverged, calm):
     assert [bits(diverged[0], run) for run in (0, 2, 3)] == [bits(calm, run) for run in range(3)]
 

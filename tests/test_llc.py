@@ -1,5 +1,6 @@
 import itertools
 import json
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -122,6 +123,7 @@ def test_the_standard_error_is_the_spread_of_the_estimate(chains, batches):
     assert abs(float(found["llc"].mean()) - quadratic(np.ones(3), 1.0, 1.0, 0.05)) < 4 * spread / 200**0.5
 
 
+@pytest.mark.filterwarnings("ignore:about .* is noise of minibatch gradients:RuntimeWarning")
 def test_a_batch_with_noise_in_its_gradient():
     """L_B = L + ξ·w with ξ ~ N(0, σ²) adds ε nβ² σ²/4 to the noise of 1, and no bias to the value at w."""
     sigma, nbeta, gamma, eps = 0.3, 50.0, 1.0, 0.02
@@ -133,6 +135,35 @@ def test_a_batch_with_noise_in_its_gradient():
     found = estimate(loss, jnp.zeros(2), SGLD(nbeta, gamma, eps, chains=64, burn_in=1000, draws=4000))
     assert agrees(found, (1 + eps * nbeta**2 * sigma**2 / 4) * quadratic(a, nbeta, gamma, eps))
     assert found["standard_error"] < 0.05 * found["llc"]
+    assert found["noise_factor"] == pytest.approx(1 + eps * nbeta**2 * sigma**2 / 4, rel=0.1)
+    assert found["llc"] - found["noise_excess"] == pytest.approx(
+        quadratic(a, nbeta, gamma, eps), rel=0.3
+    )  # eps adds too
+
+
+def told_of(loss):
+    """The estimate and the warnings that a compiled program gives."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = estimate(loss, jnp.zeros(2), SGLD(50.0, 1.0, 0.02, chains=8, burn_in=100, draws=1000))
+        jax.effects_barrier()
+    return found, [str(one.message) for one in told if "minibatch" in str(one.message)]
+
+
+def test_noise_of_minibatches_is_told_and_a_full_batch_has_none():
+    found, told = told_of(lambda w, key: 0.5 * jnp.sum(w**2) + 0.3 * jax.random.normal(key, (2,)) @ w)
+    assert found["noise_excess"] > 0.1 * found["llc"] and len(told) == 1 and told[0].startswith("about ")
+    same, told = told_of(lambda w, key: 0.5 * jnp.sum(w**2))  # takes a key, and draws nothing with it
+    assert same["noise_excess"] == 0 and same["noise_factor"] == 1 and not told
+    full, told = told_of(lambda w: 0.5 * jnp.sum(w**2))
+    assert full["noise_excess"] == 0 and full["noise_factor"] == 1 and not told
+
+
+def test_parameters_of_half_precision_are_moved_in_float32():
+    few = COARSE.replace(chains=2, draws=20, burn_in=0)
+    half = estimate(bowl, {"w": jnp.full(6, 3.0, jnp.bfloat16)}, few)
+    assert half["trace"].dtype == np.float32
+    np.testing.assert_array_equal(half["trace"], estimate(bowl, at_bottom(), few)["trace"])
 
 
 def crossing(k, nbeta, gamma):

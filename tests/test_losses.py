@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toylab.losses import cross_entropy, naive_cross_entropy, squared_error
+from toylab.losses import cross_entropy, naive_cross_entropy, right, squared_error
 
 CLASSES = (2, 5, 114, 1000)
 OFFSETS = (0.0, -7.3, 1000.0, -1e5)
@@ -159,3 +159,21 @@ def test_labels_that_do_not_fit_are_refused_also_where_a_gradient_is_taken(of):
         of(cross_entropy)(jnp.ones((4, 5)), jnp.zeros((3, 1), int))
     with pytest.raises(ValueError, match=r"^labels has shape \(4,\) and dtype float32, it must be integers"):
         of(cross_entropy)(jnp.ones((4, 5)), jnp.zeros(4))
+
+
+def test_what_is_right_is_told_of_known_logits_alone():
+    logits = jnp.array([[0.0, 1.0, 1.0], [2.0, 1.0, 0.0], [jnp.nan, 1.0, 0.0]])
+    np.testing.assert_array_equal(right(logits, jnp.array([1, 1, 0])), [1, 0, jnp.nan])
+    np.testing.assert_array_equal(jax.jit(right)(logits, jnp.array([1, 3, 0])), [1, jnp.nan, jnp.nan])
+
+
+def test_losses_of_half_precision_are_float32_and_so_are_their_gradients_sums():
+    logits, labels = jnp.array([[9.0, 1.0, 0.5]], jnp.bfloat16), jnp.array([0])
+    wide = logits.astype(jnp.float32)
+    for loss in (cross_entropy, naive_cross_entropy):
+        assert loss(logits, labels).dtype == jnp.float32
+        np.testing.assert_array_equal(loss(logits, labels), loss(wide, labels))
+        gradient = jax.grad(lambda z: loss(z, labels).sum())(logits)  # noqa: B023
+        assert gradient.dtype == jnp.bfloat16
+        wanted = jax.grad(lambda z: loss(z, labels).sum())(wide)  # noqa: B023
+        np.testing.assert_allclose(gradient.astype(np.float32), wanted, rtol=0.02)

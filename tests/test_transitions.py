@@ -36,6 +36,12 @@ def test_runs_that_ended_early_are_judged_up_to_their_end():
     np.testing.assert_array_equal(grokking_phases(STEPS, loss, squares, 113), [[10, 40, 80], [10, 20, 20]])
 
 
+def test_of_nan_throughout_nothing_was_reached():
+    nan = np.full(5, np.nan)
+    np.testing.assert_array_equal(grokking_phases(STEPS, np.array([nan, LOSS]), np.array([SQUARES, nan]), 113),
+                                  [[np.nan] * 3, [10, 40, np.nan]])  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("steps", "sentence"),
     [

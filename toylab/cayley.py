@@ -9,7 +9,7 @@ reflections. S_n and A_n: permutations in lexicographic order, or in one that is
 import itertools
 import math
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -21,7 +21,7 @@ SIZES: dict[str, tuple[int, int]] = {  # the smallest and the largest n
     "alternating": (3, 6),
 }
 Elements = tuple[tuple[int, ...], ...]
-"""Permutations in the order of their numbers; a tuple, since it is static in a config and a key of caches."""
+"""Permutations in the order of their numbers; tuples (`as_elements`): static in a config, a key of caches."""
 
 
 def check(group: str, n: int, field: str = "") -> None:
@@ -55,7 +55,8 @@ def permutations(group: str, n: int, elements: Elements | None = None) -> np.nda
     natural = natural if group == "symmetric" else natural[signs(natural) == 1]
     if elements is None:
         return natural
-    given = np.asarray(elements)
+    lengths = {len(images) for images in as_elements(elements) or ()}
+    given = np.array(as_elements(elements)) if len(lengths) == 1 else np.zeros(0)
     if given.shape != natural.shape or not np.array_equal(given[np.lexsort(given.T[::-1])], natural):
         raise ValueError(
             f"elements has shape {given.shape}: it must list each of the {len(natural)} permutations once."
@@ -63,9 +64,23 @@ def permutations(group: str, n: int, elements: Elements | None = None) -> np.nda
     return given
 
 
-@lru_cache(maxsize=32)
+def as_elements(given: Any) -> Elements | None:
+    """Permutations in lists or an array as tuples of tuples; None stays."""
+    if given is None:
+        return None
+    try:
+        return tuple(tuple(int(image) for image in images) for images in given)
+    except (TypeError, ValueError):
+        raise ValueError(f"elements is {given!r:.60}: it must list permutations, each a list of numbers.") from None
+
+
 def table(group: str, n: int, elements: Elements | None = None) -> np.ndarray:
     """The Cayley table int32 [g, g]: entry (a, b) is a·b. Read-only, for it is made once."""
+    return _table(group, n, as_elements(elements))
+
+
+@lru_cache(maxsize=32)
+def _table(group: str, n: int, elements: Elements | None) -> np.ndarray:
     g = order(group, n)
     a, b = np.divmod(np.arange(g * g).reshape(g, g), g)
     if elements is not None and group in ("cyclic", "dihedral"):

@@ -191,6 +191,8 @@ def _typed(part: Any, prefix: str) -> Any:
 
 def _cast(value: Any, hint: Any, path: str, part: Any) -> Any:
     static = _is_static(part, path.rsplit(".", 1)[-1])
+    if isinstance(value, list | tuple) and not static:
+        value = _array_of(value, path)
     if hint == float | Array and np.ndim(value) == 0:
         hint = float  # one number for all, or one each
     if hint is float or hint is int:
@@ -209,6 +211,17 @@ def _cast(value: Any, hint: Any, path: str, part: Any) -> Any:
     if hasattr(value, "dtype") and np.ndim(value):
         return np.asarray(value, np.float32 if np.asarray(value).dtype.kind == "f" else np.int32)
     return value
+
+
+def _array_of(value: Any, path: str) -> np.ndarray:
+    """Numbers in lists, as an array; a static field of them is a tuple, made so where it is read."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{path} is {value!r:.60}: it must be an array of numbers.")
+    return array
 
 
 def _is_number(value: Any, hint: type) -> bool:

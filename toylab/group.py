@@ -127,7 +127,8 @@ class _Group:
         members = [going[i : i + self.plan.lane] for i in range(0, len(going), self.plan.lane)]
         if members == [lane.members for lane in lanes]:
             return lanes
-        probes, keep = tuple(self.spec.probes.items()), self.spec.keep
+        probes = tuple(self.spec.probes.items())
+        keep = None if self.spec.keep is None else tuple(self.spec.keep)
         lanes.clear()  # before there are new ones on the device
         return [
             Lane(self.configs, self.state, runs, self.plan.lane, probes, keep, self.plan.shards) for runs in members

@@ -62,6 +62,17 @@ def blank(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return np.full(shape, np.nan if dtype.kind in "fc" else 0, dtype)
 
 
+def masked(arrays: Arrays, finite: np.ndarray) -> Arrays:
+    """Arrays [R, T, …] with nan (0 where the dtype has none) at points that are not `finite` [R, T]: what is measured of
+    parameters that are nan or infinite may look like a number."""
+    if finite.all():
+        return arrays
+    return {
+        name: np.where(finite.reshape(*finite.shape, *[1] * (value.ndim - 2)), value, blank((), value.dtype))
+        for name, value in arrays.items()
+    }
+
+
 def flat_state(state: State) -> Arrays:
     leaves, _ = jax.tree_util.tree_flatten_with_path(state.replace(step=None))
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}

@@ -25,7 +25,8 @@ class NoMeasure(KeyError):
 class Measures(dict[str, np.ndarray]):
     """Everything that was measured: arrays [R, T, …] by name (task measures by their own, analyses as `analysis/key`),
     those of the last point as `final/analysis/key` [R, …], the runs' own fields as `config/task.density` [R, …], with
-    `steps` [T] and `valid` [R, T]. On a page of several parts all names begin with the part's."""
+    `steps` [T] and `valid` [R, T]. On a page of several parts all names begin with the part's. Where a run diverged, at its
+    last point and in `final/…`, floats are nan and what has no nan is 0."""
 
     def __missing__(self, name: str) -> np.ndarray:
         raise NoMeasure(f"{name} is no measure: {near(name, self)}")

@@ -20,8 +20,9 @@ def cross_entropy(logits: Float[Array, "*batch n_classes"], labels: Integer[Arra
     factor, so loss and gradient (norm-wise) agree with float64 to 1e-6 for margins from −50 to 20 and to 5e-6 up to
     60. Beyond a margin of about 87 the loss is 0 in float32; finite logits never give nan.
 
-    logits [..., C], labels [...] integers in [0, C) → [...], in the dtype of the logits. ValueError for a label out of
-    range where its value is known; under jit its loss is nan.
+    logits [..., C], labels [...] integers in [0, C) → [...], in the dtype of the logits; narrower ones than float32, as
+    all losses here, are computed in float32. ValueError for a label out of range where its value is known; under jit its
+    loss is nan.
     Why it matters: grokking lives on train losses below 1e-7 (Nanda et al. 2023 compute theirs in float64).
     """
     if np.ndim(logits):  # else `_shifted_terms` says what they must be
@@ -88,6 +89,16 @@ def naive_cross_entropy(
     log_probabilities = jax.nn.log_softmax(logits, axis=-1)
     loss = -jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)[..., 0]
     return nan_outside(loss, labels, logits.shape[-1])
+
+
+@shaped
+def right(logits: Float[ArrayLike, "*batch n_classes"], labels: Integer[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
+    """1 where the label has the largest logit (of equal ones the first counts), else 0, nan where a logit is nan: the mean
+    is the accuracy, and that of a network that diverged is not 1 / n_classes. Shapes and labels as in `cross_entropy`."""
+    logits = jnp.asarray(logits)
+    check_labels(logits, labels)
+    correct = (jnp.argmax(logits, axis=-1) == jnp.asarray(labels)).astype(logits.dtype)
+    return nan_outside(jnp.where(jnp.isnan(logits).any(axis=-1), jnp.nan, correct), labels, logits.shape[-1])
 
 
 @shaped

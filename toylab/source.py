@@ -9,12 +9,13 @@ import numpy as np
 
 from toylab import configs as cfg
 from toylab import manifest
-from toylab.history import Arrays, joined, read_chunks
+from toylab.history import Arrays, joined, masked, read_chunks
 
 
 @dataclass(frozen=True)
 class Group:
-    """A group read back: steps [T], arrays [R, T, …], valid [R, T]. After a run's end arrays are nan and valid is False."""
+    """A group read back: steps [T], arrays [R, T, …], valid [R, T]. After a run's end arrays are nan and valid is False; at
+    the point where it diverged, its last, valid is True and measures and probes are nan."""
 
     name: str
     configs: list[dict[str, Any]]  # canonical
@@ -52,6 +53,8 @@ def read_group(folder: Path, params: bool = True) -> Group:
     steps = np.concatenate([np.array(info["steps"], int) for _, info in read] or [np.zeros(0, int)])
     runs = [cfg.digest_of(canonical)[:10] for canonical in about["configs"]]
     described = info.get("arrays", {}).get("traj", {})
+    diverged = np.array(info.get("diverged", [None] * len(runs)), float)
+    finite = ~(steps >= diverged[:, None])
     return Group(
         name=folder.name,
         configs=about["configs"],
@@ -59,11 +62,11 @@ def read_group(folder: Path, params: bool = True) -> Group:
         steps=steps,
         valid=np.arange(len(steps)) < np.array(info.get("lengths", [0] * len(runs)))[:, None],
         params=joined([items.get("traj", {}) for items, _ in read]),
-        measures=joined([items["measures"] for items, _ in read]),
-        probes=joined([items.get("probes", {}) for items, _ in read]),
+        measures=masked(joined([items["measures"] for items, _ in read]), finite),
+        probes=masked(joined([items.get("probes", {}) for items, _ in read]), finite),
         messages=messages,
         manifest=about,
-        diverged=np.array(info.get("diverged", [None] * len(runs)), float),
+        diverged=diverged,
         recorded={name: (tuple(one["shape"][2:]), np.dtype(one["dtype"])) for name, one in described.items()},
     )
 

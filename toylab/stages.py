@@ -210,6 +210,10 @@ def _measured(
     for group in sweep.load(runs):
         for message in group.messages:
             tell(message)
+        if n_diverged := int(np.isfinite(group.diverged).sum()):
+            tell(
+                f"{n_diverged} of {len(group.runs)} runs of {group.name} diverged: what is measured of them there is nan."
+            )
         at, last = int(group.steps[-1]), group.manifest["saves"][-1]
         if at < last and not all(store.read_info(runs / group.name, at)["ended"]):
             tell(
@@ -221,6 +225,7 @@ def _measured(
 
 def _analyzed(part: Part, configs: Sequence[Config], group: sweep.Group, batch_size: int) -> Arrays:
     run = Run(config=cfg.stack(configs), data=_stacked_data(configs) if part.final or part.analyses else {})
+    finite = group.valid & ~(group.steps >= group.diverged[:, None])
     last = group.valid.sum(axis=1) - 1
     ends = {name: value[np.arange(len(last)), last][:, None] for name, value in group.params.items()}
     final = {}
@@ -230,14 +235,14 @@ def _analyzed(part: Part, configs: Sequence[Config], group: sweep.Group, batch_s
     out: Arrays = {}
     if part.analyses:
         out = analyze_over_runs(composed(part.analyses), group.params, run.replace(final=final), batch_size=batch_size)
-        out = {name: _blanked(value, group.valid) for name, value in out.items()}
+        out = {name: _blanked(value, finite) for name, value in out.items()}
     return {
         "steps": group.steps,
         "valid": group.valid,
         **group.measures,
         **group.probes,
         **out,
-        **{f"final/{name}": value for name, value in final.items()},
+        **{f"final/{name}": _blanked(value, np.isnan(group.diverged)) for name, value in final.items()},
         **{f"config/{name}": value for name, value in cfg.columns(group.configs).items()},
     }
 
@@ -258,7 +263,7 @@ def _stacked_data(configs: Sequence[Config]) -> Any:
 
 
 def _blanked(value: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """nan (or 0 where the dtype has none) after a run's end."""
+    """nan (or 0 where the dtype has none) after a run's end, and where its parameters are not finite."""
     value = np.array(value)
     value[~valid] = np.nan if value.dtype.kind == "f" else 0
     return value

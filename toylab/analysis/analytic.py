@@ -13,8 +13,9 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Real
 
-from toylab.analysis.numbers import floating
+from toylab.analysis.numbers import floating, ratio, scaled
 from toylab.base import Params, Run
+from toylab.losses import right
 from toylab.shapes import shaped
 
 
@@ -35,7 +36,7 @@ class SquaredNet(NamedTuple):
 class Waves(NamedTuple):
     """Of each neuron, [N]."""
 
-    frequency: Integer[Array, " N"]  # 1 to p//2: where u, v and w together have most energy
+    frequency: Integer[Array, " N"]  # 1 to p//2: where u, v and w together have most energy; 0 for nan
     share: Float[Array, " N"]  # of their energy apart from the mean, that of this frequency; the least of the three
     phase: Float[Array, " N"]  # θ_u + θ_v − θ_w at this frequency, radians in (−π, π]
 
@@ -104,7 +105,7 @@ def logits(u: Real[ArrayLike, "N p"], v: Real[ArrayLike, "N p"], w: Real[ArrayLi
 def accuracy(cube: Real[ArrayLike, "p p p"]) -> Float[Array, ""]:
     """Share of the pairs whose largest logit is that of a + b mod p, logits [p, p, p]."""
     cube = floating(cube)
-    return (jnp.argmax(cube, axis=-1) == _sums(len(cube))).mean(dtype=cube.dtype)
+    return right(cube, _sums(len(cube))).mean()
 
 
 @shaped
@@ -113,10 +114,10 @@ def normalised_margin(
 ) -> Float[Array, ""]:
     """min over (a, b) and c ≠ a + b of f_{a+b} − f_c, over Σ_i (‖u_i‖² + ‖v_i‖² + ‖w_i‖²)^{3/2}: a scalar (Morwani et al.
     2023). Free of the scale of the weights, for f is cubic in them; below 0 where some pair is wrong."""
-    u, v, w = floating(u), floating(v), floating(w)
+    u, v, w = scaled(jnp.stack([floating(u), floating(v), floating(w)]))[0]
     cube = logits(u, v, w)
-    right = jnp.arange(len(cube)) == _sums(len(cube))[..., None]
-    margin = jnp.where(right, cube, 0).sum(-1) - jnp.where(right, -jnp.inf, cube).max(-1)
+    answer = jnp.arange(len(cube)) == _sums(len(cube))[..., None]
+    margin = jnp.where(answer, cube, 0).sum(-1) - jnp.where(answer, -jnp.inf, cube).max(-1)
     return margin.min() / jnp.sum(jnp.sum(u**2 + v**2 + w**2, axis=1) ** 1.5)
 
 
@@ -129,7 +130,7 @@ def ipr(x: Real[ArrayLike, "N p"], r: int = 2) -> Float[Array, " N"]:
     """
     if r < 1:
         raise ValueError(f"r is {r}: it must be at least 1.")
-    power = jnp.abs(jnp.fft.rfft(floating(x), axis=1)) ** 2
+    power = jnp.abs(jnp.fft.rfft(scaled(floating(x), 1)[0], axis=1)) ** 2
     return jnp.sum((power / power.sum(axis=1, keepdims=True)) ** r, axis=1)
 
 
@@ -137,13 +138,13 @@ def ipr(x: Real[ArrayLike, "N p"], r: int = 2) -> Float[Array, " N"]:
 def waves(u: Real[ArrayLike, "N p"], v: Real[ArrayLike, "N p"], w: Real[ArrayLike, "N p"]) -> Waves:
     """The frequency of each neuron, how pure it is, and how far its phases are from θ_u + θ_v = θ_w, where x = cos(2πka/p +
     θ_x). Morwani et al. 2023: at the largest margin share is 1, phase 0, and every frequency is used."""
-    spectra = jnp.fft.rfft(jnp.stack([floating(u), floating(v), floating(w)]), axis=-1)[..., 1:]  # [3, N, k]
+    rows, own = scaled(jnp.stack([floating(u), floating(v), floating(w)]), -1)
+    spectra = jnp.fft.rfft(rows, axis=-1)[..., 1:]  # [3, N, k]
     power = jnp.abs(spectra) ** 2
-    k = jnp.argmax(power.sum(axis=0), axis=-1)
-    total = power.sum(axis=-1)
-    share = jnp.take_along_axis(power, k[None, :, None], axis=-1)[..., 0] / jnp.where(total > 0, total, 1)
+    k = jnp.argmax((power * (own / own.max(axis=0)) ** 2).sum(axis=0), axis=-1)
+    share = ratio(jnp.take_along_axis(power, k[None, :, None], axis=-1)[..., 0], power.sum(axis=-1)).min(axis=0)
     at = jnp.take_along_axis(spectra, k[None, :, None], axis=-1)[..., 0]
-    return Waves(k + 1, share.min(axis=0), jnp.angle(at[0] * at[1] * jnp.conj(at[2])))
+    return Waves(jnp.where(jnp.isnan(share), 0, k + 1), share, jnp.angle(at[0] * at[1] * jnp.conj(at[2])))
 
 
 def _check(p: int) -> None:

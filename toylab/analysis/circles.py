@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Real
 
 from toylab.analysis.modular_inputs import check_modulus
-from toylab.analysis.numbers import floating
+from toylab.analysis.numbers import centred, floating, scaled
 from toylab.shapes import shaped
 
 
@@ -39,14 +39,14 @@ def components(W_E: Real[ArrayLike, "d_vocab d_model"]) -> Components:
     Signs are the decomposition's, and components of (nearly) equal variance may turn into each other: compare planes,
     not vectors. ValueError unless there are at least two rows and two columns.
     """
-    W_E = floating(W_E)
+    W_E, power = scaled(floating(W_E))
     if min(W_E.shape) < 2:
         raise ValueError(f"W_E has shape {W_E.shape}, it must be [d_vocab, d_model] with at least 2 of each")
     mean = W_E.mean(0)
     left, sizes, directions = jnp.linalg.svd(W_E - mean, full_matrices=False)
     rounding = max(W_E.shape) * jnp.finfo(W_E.dtype).eps * jnp.abs(W_E).max()
     sizes = jnp.where(sizes > rounding, sizes, 0)  # of a W_E of low rank, whose other components would be noise
-    return Components(mean, left * sizes, directions)
+    return Components(mean * power[0, 0], left * sizes * power, directions)
 
 
 @shaped
@@ -58,7 +58,7 @@ def circularities(scores: Real[ArrayLike, "n r"], p: int) -> Float[Array, " r"]:
     frequencies k = 1/j. As in their code a component has its share of norm beyond row p counted but not looked at: with
     separate vocabularies of the two operands, n = 2p, no component can pass much above ½. A component that is zero has 0.
     """
-    scores = floating(scores)
+    scores, _ = scaled(floating(scores), 0)
     norm = jnp.linalg.norm(scores, axis=0)
     power = 2 * (jnp.abs(_waves(p, scores) @ scores[:p]) ** 2).max(0)
     return jnp.clip(power / jnp.where(norm > 0, norm, 1) ** 2 / p, 0, 1)
@@ -77,13 +77,13 @@ def circle_frequency(scores: Real[ArrayLike, "n 2"], p: int) -> Integer[Array, "
 
     The k of the largest |Σ_t z_t e^{∓2πi kt/p}| for z = first + i·second, over the first p rows and both signs: a turn in
     the plane counts, so a pair of two unlike waves has the frequency of the stronger turn. It is 1/stride of the authors'
-    code and agrees with the frequency of each of the 40 circles of the reference data.
+    code and agrees with the frequency of each of the 40 circles of the reference data. 0 where a score is nan.
     """
-    scores = floating(scores)
+    scores, _ = scaled(floating(scores))
     turns = _waves(p, scores) @ (scores[:p, 0] + 1j * scores[:p, 1])  # k = 1 … p−1
     size = jnp.abs(turns)
     half = (p - 1) // 2
-    return jnp.maximum(size[:half], size[::-1][:half]).argmax() + 1
+    return jnp.where(jnp.isnan(size).any(), 0, jnp.maximum(size[:half], size[::-1][:half]).argmax() + 1)
 
 
 @shaped
@@ -123,9 +123,8 @@ def explained(
     computed here, with S_c = 2 cos(w(a+b)/2) cos(w(a−b)/2) and S_s = 2 sin(w(a+b)/2) cos(w(a−b)/2), by which the pizzas
     are g(a−b) times functions of a+b and c. p is odd and k no multiple of it; classes beyond p are dropped.
     """
-    logits = floating(logits)
-    p = len(logits)
-    logits = logits[..., :p] - logits[..., :p].mean()
+    p = len(logits := floating(logits))
+    logits = centred(scaled(logits[..., :p])[0], None)
     n = np.arange(p)
     k = jnp.asarray(frequency)
     half = (k * ((p + 1) // 2)) % p  # k/2 mod p

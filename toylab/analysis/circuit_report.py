@@ -20,7 +20,7 @@ from toylab.analysis.modular_measures import (
 )
 from toylab.analysis.modular_networks import in_float64, in_own_dtype, last_logits, passable
 from toylab.base import Params
-from toylab.losses import cross_entropy
+from toylab.losses import cross_entropy, right
 from toylab.shapes import shaped
 
 SOLVED = 0.99  # accuracy over all pairs from which a circuit is spoken of; ours (released runs: 1, or .97 and less)
@@ -179,7 +179,7 @@ def _without(net: Any, params: Params, frequencies: Array, inputs: Inputs) -> tu
             rows = W_E[..., start : start + p, :]
             table = table.at[..., start : start + p, :].add(-jnp.matmul(pair.T, jnp.matmul(pair, rows)))
         logits = last_logits(net, {**params, "W_E": table}, tokens).astype(jnp.float64)
-        return (logits.argmax(1) == labels).mean(), cross_entropy(logits, labels).mean()
+        return right(logits, labels).mean(), cross_entropy(logits, labels).mean()
 
     return jax.lax.map(of, frequencies)
 

@@ -142,7 +142,7 @@ def eigenvalue_score(
     product, power = scaled(_dot(right, left), (-2, -1))  # [..., dh, dh]
     size, trace = jnp.abs(eigenvalues(product)).sum(-1), jnp.trace(product, axis1=-2, axis2=-1)
     rounding = floating(scale) / a[..., 0, 0] / b[..., 0, 0] / power[..., 0, 0]
-    return nan_where(size <= jnp.finfo(left.dtype).eps * rounding, trace / size)
+    return nan_where(~(size > jnp.finfo(left.dtype).eps * rounding), trace / size)
 
 
 @shaped

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Integer, Real
 
 from toylab import cayley
-from toylab.analysis.numbers import floating
+from toylab.analysis.numbers import centred, floating, scaled
 from toylab.shapes import shaped
 
 MOST = 120  # elements of a group whose subgroups are all listed: S_5 has 156
@@ -101,8 +101,7 @@ def concentration(x: Real[ArrayLike, "g m"], labels: Integer[np.ndarray, "S g"])
     subgroups by the sum over cosets of the variance within, over the total variance (ddof 1 both): for subgroups of h
     elements that is (1 − concentration)·(g − 1)/(h − 1).
     """
-    x = floating(x)
-    x = x - x.mean(axis=0)
+    x, _ = scaled(centred(floating(x), 0), 0)
     inside = labels[:, :, None] == labels[:, None, :]
     means = jnp.asarray(inside / inside.sum(axis=2, keepdims=True), x.dtype)  # [S, g, g]: onto the means of cosets
     between = jnp.einsum("sgh,hm->sgm", means, x, precision="highest")
@@ -114,9 +113,8 @@ def largest(
     shares: Real[ArrayLike, "S m"], sizes: Integer[ArrayLike, " S"], threshold: float = CONCENTRATED
 ) -> Integer[Array, " m"]:
     """int [m]: for each neuron the subgroup of most elements on whose cosets it is concentrated (of several the first), −1
-    where there is none."""
-    shares = jnp.asarray(shares)
-    score = jnp.where(shares >= threshold, jnp.asarray(sizes)[:, None], 0)
+    where there is none (shares of nan, of a neuron that is constant, are below every threshold)."""
+    score = jnp.where(floating(shares) >= threshold, jnp.asarray(sizes)[:, None], 0)
     return jnp.where(score.max(axis=0) > 0, jnp.argmax(score, axis=0), -1)
 
 

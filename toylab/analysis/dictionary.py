@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, PRNGKeyArray, Real
 
-from toylab.analysis.numbers import floating
+from toylab.analysis.numbers import centred, check_finite, floating, nan_where, ratio, scaled, unit
 from toylab.base import Params, Run
 from toylab.shapes import shaped
 
@@ -27,7 +27,7 @@ def max_cosines(
     truth, dictionary = floating(truth), floating(dictionary)
     if not dictionary.size:
         raise ValueError(f"dictionary has shape {dictionary.shape}: it must be [..., k, d] with at least one element.")
-    cosines = jnp.einsum("...nd,...kd->...nk", _unit(truth), _unit(dictionary), precision="highest")
+    cosines = jnp.einsum("...nd,...kd->...nk", unit(truth), unit(dictionary), precision="highest")
     return jnp.max(cosines, axis=-1)
 
 
@@ -43,8 +43,9 @@ def mmcs(truth: Real[ArrayLike, "*#batch n d"], dictionary: Real[ArrayLike, "*#b
 def recovered_share(
     truth: Real[ArrayLike, "*#batch n d"], dictionary: Real[ArrayLike, "*#batch k d"], threshold: float = RECOVERED
 ) -> Float[Array, "*batch"]:
-    """Share of true features with an element at a cosine above `threshold`: [...] in 0 to 1."""
-    return jnp.mean(max_cosines(truth, dictionary) > threshold, axis=-1)
+    """Share of true features with an element at a cosine above `threshold`: [...] in 0 to 1, nan of nan."""
+    cosines = max_cosines(truth, dictionary)
+    return jnp.mean(nan_where(jnp.isnan(cosines), cosines > threshold), axis=-1)
 
 
 @shaped
@@ -70,13 +71,15 @@ def random_floor(
 @shaped
 def l0(latents: Real[ArrayLike, "*batch B k"]) -> Float[Array, "*batch"]:
     """Number of latents that are on, averaged over samples: latents [..., B, k] → [...]."""
-    return jnp.mean(jnp.sum(_samples(latents) != 0, axis=-1), axis=-1)
+    latents = _samples(latents)
+    return jnp.mean(jnp.sum(nan_where(jnp.isnan(latents), latents != 0), axis=-1), axis=-1)
 
 
 @shaped
 def dead_latents(latents: Real[ArrayLike, "*batch B k"]) -> Bool[Array, "*batch k"]:
     """bool [..., k]: the latents that are 0 in every sample of latents [..., B, k] (Sharkey et al. 2022: over 10
-    batches). Their number depends on how many samples are looked at."""
+    batches). Their number depends on how many samples are looked at. ValueError for nan."""
+    check_finite("latents", latents)
     return jnp.all(_samples(latents) == 0, axis=-2)
 
 
@@ -84,10 +87,10 @@ def dead_latents(latents: Real[ArrayLike, "*batch B k"]) -> Bool[Array, "*batch 
 def effective_features(latents: Real[ArrayLike, "*batch B k"]) -> Float[Array, "*batch"]:
     """exp H(q), q_j the share of latent j in Σ |latent| over samples: latents [..., B, k] → [...] in 1 to k, and 0 where
     all are zero (Bereska 2025, on an autoencoder's activations)."""
-    mass = jnp.sum(jnp.abs(_samples(latents)), axis=-2)  # [..., k]
+    mass = jnp.sum(jnp.abs(scaled(_samples(latents), (-2, -1))[0]), axis=-2)  # [..., k]
     total = jnp.sum(mass, axis=-1, keepdims=True)
-    share = mass / jnp.where(total > 0, total, 1)
-    return jnp.where(total[..., 0] > 0, jnp.exp(jnp.sum(jax.scipy.special.entr(share), axis=-1)), 0)
+    share = ratio(mass, total)
+    return jnp.where(total[..., 0] == 0, 0, jnp.exp(jnp.sum(jax.scipy.special.entr(share), axis=-1)))
 
 
 @shaped
@@ -95,10 +98,11 @@ def fraction_variance_unexplained(
     x: Real[ArrayLike, "*batch B d"], x_hat: Real[ArrayLike, "*batch B d"]
 ) -> Float[Array, "*batch"]:
     """Σ‖x − x̂‖² / Σ‖x − mean x‖² over samples: x and x̂ [..., B, d] → [...]; 0 exact, 1 as good as the mean, and more
-    is possible. nan where x does not vary. ValueError where the shapes differ."""
-    x, x_hat = _samples(x), _samples(x_hat)
-    residual = jnp.sum((x - x_hat) ** 2, axis=(-2, -1))
-    return residual / jnp.sum((x - jnp.mean(x, axis=-2, keepdims=True)) ** 2, axis=(-2, -1))
+    is possible. nan where x does not vary but for rounding. ValueError where the shapes differ."""
+    x, power = scaled(_samples(x), (-2, -1))
+    residual = jnp.sum((x - _samples(x_hat) / power) ** 2, axis=(-2, -1))
+    total = jnp.sum(centred(x, -2) ** 2, axis=(-2, -1))
+    return nan_where(total == 0, residual / total)
 
 
 def _samples(x: ArrayLike) -> Array:
@@ -106,11 +110,6 @@ def _samples(x: ArrayLike) -> Array:
     if not x.shape[-2]:
         raise ValueError(f"the array has shape {x.shape}: it must be [..., samples, values] with at least one sample.")
     return x
-
-
-def _unit(rows: Array) -> Array:
-    norms = jnp.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / jnp.where(norms > 0, norms, 1)
 
 
 def recovery(params: Params, run: Run) -> dict[str, Array]:
@@ -122,7 +121,8 @@ def recovery(params: Params, run: Run) -> dict[str, Array]:
 def activity(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: share of `dead` latents and `effective` features on the run's fixed sample."""
     latents = run.config.net.apply(params, run.data["x"], full=False)[1]["latents"][0]  # [B, k]
-    return {"dead": jnp.mean(dead_latents(latents)), "effective": effective_features(latents)}
+    dead = nan_where(jnp.isnan(latents).any(axis=0), dead_latents(latents))
+    return {"dead": jnp.mean(dead), "effective": effective_features(latents)}
 
 
 def floor(params: Params, run: Run) -> dict[str, Array]:

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Real, Shaped
 
 from toylab.analysis.edges import Graph, circuit
+from toylab.analysis.numbers import floating
 from toylab.base import Apply, Params
 from toylab.shapes import shaped
 
@@ -59,7 +60,8 @@ def acdc(
 
     From the output back to the embedding every edge is cut in turn, and stays cut if the distance from the whole network
     grows by less than `threshold` over that of the circuit as it then stands. Receivers in reverse order of computation,
-    and for each its senders in reverse order (the paper leaves the order of senders open).
+    and for each its senders in reverse order (the paper leaves the order of senders open). No edge where a distance is nan:
+    what the network does is then not known.
     """
     whole = apply(params, x, full=True)[0]
     pairs = np.argwhere(graph.edges)
@@ -70,11 +72,11 @@ def acdc(
         without = keep.at[pair[0], pair[1]].set(0)
         after = distance(circuit(apply, params, graph, x, without, substitute), whole)
         cut = after - now < threshold
-        return (jnp.where(cut, without, keep), jnp.where(cut, after, now)), None
+        return (jnp.where(cut, without, keep), jnp.where(cut | jnp.isnan(after), after, now)), None
 
     every = jnp.asarray(graph.edges, whole.dtype)
-    (keep, _), _ = jax.lax.scan(visit, (every, distance(whole, whole)), jnp.asarray(pairs))
-    return keep > 0
+    (keep, last), _ = jax.lax.scan(visit, (every, distance(whole, whole)), jnp.asarray(pairs))
+    return (keep > 0) & ~jnp.isnan(last)
 
 
 @shaped
@@ -129,7 +131,7 @@ def squared_distance(
 ) -> Float[Array, ""]:
     """Mean over examples and positions (those of the mask `where`) of Σ_c (z_c − z'_c)²: for outputs that are no
     log-probabilities, as those of compiled programs (Conmy et al. 2023 use it there)."""
-    squares = (jnp.asarray(logits) - jnp.asarray(whole)) ** 2
+    squares = (floating(logits) - floating(whole)) ** 2
     return jnp.mean(jnp.sum(squares, axis=-1), where=where)
 
 
@@ -140,7 +142,7 @@ def kl_divergence(
     where: Bool[ArrayLike, "*#batch"] | None = None,
 ) -> Float[Array, ""]:
     """Mean over examples and positions (those of the mask `where`) of KL(whole ‖ circuit), in nats."""
-    p, q = jax.nn.log_softmax(jnp.asarray(whole)), jax.nn.log_softmax(jnp.asarray(logits))
+    p, q = jax.nn.log_softmax(floating(whole)), jax.nn.log_softmax(floating(logits))
     return jnp.mean(jnp.sum(jnp.exp(p) * (p - q), axis=-1), where=where)
 
 
@@ -161,9 +163,11 @@ def roc(
     scores: Real[ArrayLike, "S R"], true: Bool[ArrayLike, "S R"], edges: Bool[ArrayLike, "S R"]
 ) -> tuple[Float[Array, " n+1"], Float[Array, " n+1"], Float[Array, ""]]:
     """False and true positive rates [n + 1] as the threshold falls past each of the n edges in order of score, and the area
-    under the curve: the chance that a true edge scores above a false one, ties counting one half."""
+    under the curve: the chance that a true edge scores above a false one, ties counting one half. All nan where the score
+    of an edge is."""
     n_edges = int(np.sum(edges))
-    scores, true, edges = jnp.asarray(scores), jnp.asarray(true), jnp.asarray(edges)
+    scores, true, edges = floating(scores), jnp.asarray(true), jnp.asarray(edges)
+    unknown = jnp.where(jnp.isnan(jnp.where(edges, scores, 0)).any(), jnp.nan, 0)
     order = jnp.argsort(-jnp.where(edges, scores, -jnp.inf), axis=None)[:n_edges]
     hits = jnp.cumsum(true.ravel()[order]) / jnp.sum(true)
     misses = jnp.cumsum(~true.ravel()[order]) / jnp.sum(edges & ~true)
@@ -171,4 +175,5 @@ def roc(
     ties = scores[..., None, None] == scores
     pairs = (edges & true)[..., None, None] & (edges & ~true)
     area = jnp.sum((above + 0.5 * ties) * pairs) / jnp.sum(pairs)
-    return jnp.concatenate([jnp.zeros(1), misses]), jnp.concatenate([jnp.zeros(1), hits]), area
+    misses, hits = (jnp.concatenate([jnp.zeros(1), rates]) + unknown for rates in (misses, hits))
+    return misses, hits, area + unknown

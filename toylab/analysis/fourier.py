@@ -13,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Real, Shaped
 
-from toylab.analysis.numbers import floating
+from toylab.analysis.numbers import centred, check_finite, floating, kept, nan_where, ratio, scaled
 from toylab.base import Params, Run
 from toylab.shapes import shaped
 
@@ -69,9 +69,10 @@ def key_frequencies(
     `energy` [p//2 + 1] is a spectrum, or the squared `logit_coefficients`. Entry 0, the constant, is never
     key; where there is no energy nothing is. Nanda et al. 2023 keep what is of "non-negligible norm" without
     giving a number. The 2 % is ours: it gives the published key sets of their float32 run (logits
-    and W_E) and of the embeddings of Zhong et al. 2023. Raises ValueError unless `energy` has one axis.
+    and W_E) and of the embeddings of Zhong et al. 2023. Raises ValueError unless `energy` has one axis, and for nan.
     """
-    energy = floating(energy)
+    check_finite("energy", energy)
+    energy, _ = scaled(floating(energy))
     return (energy > threshold * energy[1:].sum()).at[0].set(False)
 
 
@@ -83,20 +84,20 @@ def neuron_frequencies(acts: Real[ArrayLike, "p p n"]) -> tuple[Int[Array, " n"]
     2-D transform in the block {1, cos k, sin k} ⊗ {1, cos k, sin k} without its constant, over the whole
     variance; the frequency is the k of the largest share. Nanda et al. 2023. Deviation: their code
     never tries the last frequency (p−1)/2, here k runs to p//2. A neuron that does not vary has frequency 0
-    and share 0. Raises ValueError unless the shape is [p, p, n].
+    and share 0, one with nan frequency 0 and share nan. Raises ValueError unless the shape is [p, p, n].
     """
-    acts = floating(acts)
+    acts, _ = scaled(floating(acts), (0, 1))
     p = modulus("acts", acts)
     three = jnp.concatenate([jnp.full((p // 2, 1, p), p**-0.5), waves(p)], axis=1)  # 1, cos k, sin k
-    centred = acts - acts.mean((0, 1))
-    over_a = _dot(three.reshape(-1, p), centred.reshape(p, -1)).reshape(p // 2 * 3, p, -1)
+    deviation = acts - acts.mean((0, 1))
+    over_a = _dot(three.reshape(-1, p), deviation.reshape(p, -1)).reshape(p // 2 * 3, p, -1)
     # repeated and not broadcast: XLA would copy all of over_a to share a factor
     block = (_dot(jnp.repeat(three, 3, axis=0), over_a) ** 2).reshape(p // 2, 9, -1)
     energy = block[:, 1:].sum(1)  # [k, n], without what rounding left in 1 ⊗ 1
-    total = (centred**2).sum((0, 1))
-    varies = total > (p * jnp.finfo(acts.dtype).eps) ** 2 * (acts**2).sum((0, 1))  # more than rounding
-    share = jnp.where(varies, energy / jnp.where(varies, total, 1), 0)
-    return jnp.where(varies, share.argmax(0) + 1, 0), share.max(0)
+    total = (deviation**2).sum((0, 1))
+    constant = total <= (p * jnp.finfo(acts.dtype).eps) ** 2 * (acts**2).sum((0, 1))  # but for rounding
+    share = jnp.where(constant, 0, energy / jnp.where(constant, 1, total))
+    return jnp.where(constant | jnp.isnan(total), 0, share.argmax(0) + 1), share.max(0)
 
 
 @shaped
@@ -135,18 +136,17 @@ def logit_fve(
 ) -> Float[Array, ""]:
     """Share of the logits' variance in the key cosines: Σ_key ⟨logits, cos_k⟩² / ‖centred logits‖².
 
-    `logits` [p, p, p], `key` bool [p//2 + 1], result a scalar in [0, 1], 0 where the logits do not vary.
+    `logits` [p, p, p], `key` bool [p//2 + 1], result a scalar in [0, 1], 0 where the logits do not vary, nan of nan.
     `centring` "input" subtracts the mean over c of every input, since a softmax does not see it; "global" one
     mean of the cube. The difference is large (.472 against .330 in the float32 run of Nanda et al. 2023,
     who do not say which). Raises ValueError for other shapes and an unknown centring.
     """
     if centring not in ("input", "global"):
         raise ValueError(f'centring is {centring!r}, it must be "input" or "global"')
-    logits = floating(logits)
+    logits, _ = scaled(floating(logits))
     p = modulus("logits", logits)
-    energy = jnp.where(key_mask(key, p), logit_coefficients(logits) ** 2, 0).sum()
-    total = ((logits - logits.mean(2 if centring == "input" else None, keepdims=True)) ** 2).sum()
-    return jnp.where(total > 0, energy / jnp.where(total > 0, total, 1), 0)
+    energy = kept(key_mask(key, p), logit_coefficients(logits) ** 2).sum()
+    return ratio(energy, (centred(logits, 2 if centring == "input" else None) ** 2).sum())
 
 
 @shaped
@@ -211,7 +211,7 @@ def neurons(params: Params, run: Run) -> dict[str, Array]:
     cache = run.config.net.apply(params, run.data["tokens"])[1]
     if "mlp_post" not in cache:
         raise ValueError("net.d_mlp is 0: this page's analysis of neurons needs an MLP, of at least 1.")
-    acts = cache["mlp_post"][-1]  # [p², (T,) n]
+    acts = floating(cache["mlp_post"][-1])  # [p², (T,) n]
     last = acts.reshape(p * p, -1, acts.shape[-1])[:, -1].reshape(p, p, -1)
     frequency, fraction = neuron_frequencies(last)
     return {"frequency": frequency, "fraction": fraction, "variance": last.var(axis=(0, 1))}
@@ -223,8 +223,9 @@ def neuron_census(params: Params, run: Run) -> dict[str, Array]:
     found = neurons(params, run)
     single, frequencies = found["fraction"] > 0.85, jnp.arange(task_modulus(run) // 2 + 1)
     count = jnp.sum(single & (found["frequency"] == frequencies[:, None]), axis=1)
-    by_variance = jnp.sum(jnp.where(single, found["variance"], 0)) / jnp.sum(found["variance"])
-    return {"single": single.mean(), "single_by_variance": by_variance, "count": count}
+    by_variance = jnp.sum(kept(single, found["variance"])) / jnp.sum(found["variance"])
+    share = nan_where(jnp.isnan(found["fraction"]), single).mean()
+    return {"single": share, "single_by_variance": by_variance, "count": count}
 
 
 def numbers(params: Params, run: Run) -> dict[str, Array]:
@@ -236,6 +237,6 @@ def logits(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: the cosines in the logits, which of them are key, and the variance that those explain."""
     cube = logit_cube(params, run)
     coefficients = logit_coefficients(cube)
-    key = key_frequencies(coefficients**2)
+    key = key_frequencies(scaled(coefficients)[0] ** 2)
     fve = {"fve": logit_fve(cube, key), "fve_global": logit_fve(cube, key, "global")}
     return {"coefficients": coefficients, "key": key, **fve}

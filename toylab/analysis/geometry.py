@@ -14,7 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Real, Shaped
 
-from toylab.analysis.numbers import floating
+from toylab.analysis.numbers import floating, kept, norm, ratio, scaled
 from toylab.analysis.polytopes import REPRESENTED, SHAPES, describe, polytope, rows
 from toylab.analysis.theory import kgon_loss
 from toylab.base import Params, Run
@@ -39,7 +39,7 @@ def gram(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*bat
 @shaped
 def feature_norms(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features"]:
     """‖W_i‖ [..., n]: about 1 for a represented feature, 0 for one that is not."""
-    return jnp.linalg.norm(rows(W), axis=-1)
+    return norm(rows(W), -1)
 
 
 @shaped
@@ -58,7 +58,8 @@ def superposition(
     Elhage et al. 2022. `epsilon` is added to the norm in Ŵ: 0 is the paper's formula, `NOTEBOOK` the notebook's;
     they differ where norms are small. 0 for zero rows.
     """
-    return _interference(rows(W), 1, epsilon)
+    overlaps, power = _interference(rows(W), 1, epsilon)
+    return overlaps * power**2
 
 
 @shaped
@@ -66,7 +67,8 @@ def polysemanticity(
     W: Real[ArrayLike, "*batch n_features n_hidden"], *, epsilon: float = NOTEBOOK
 ) -> Float[Array, "*batch n_features"]:
     """√ of `superposition` [..., n], with the notebook's epsilon: the colour of the bars in the paper's figures."""
-    return jnp.sqrt(_interference(rows(W), 1, epsilon))
+    overlaps, power = _interference(rows(W), 1, epsilon)
+    return jnp.sqrt(overlaps) * power
 
 
 @shaped
@@ -83,7 +85,8 @@ def net_interference(
         raise ValueError(f"density has shape {p.shape}, it must be a scalar or broadcast to [..., n] = {W.shape[:-1]}")
     if not isinstance(p, jax.core.Tracer) and not bool(((p > 0) & (p <= 1)).all()):
         raise ValueError(f"density runs from {p.min()} to {p.max()}, it must lie in (0, 1]")
-    return _interference(W, jnp.broadcast_to(p.astype(W.dtype), W.shape[:-1])[..., None, :], epsilon)
+    overlaps, power = _interference(W, jnp.broadcast_to(p.astype(W.dtype), W.shape[:-1])[..., None, :], epsilon)
+    return overlaps * power**2
 
 
 @shaped
@@ -97,7 +100,7 @@ def dimensionality(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Ar
     G = _scaled_gram(W)
     own = jnp.diagonal(G, axis1=-2, axis2=-1)  # ‖W_i‖²
     overlaps = G**2 / jnp.where(own > 0, own, 1)[..., None]  # (Ŵ_i·W_j)²
-    return _ratio(own, overlaps.sum(-1))
+    return ratio(own, overlaps.sum(-1))
 
 
 @shaped
@@ -109,7 +112,7 @@ def capacity(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "
     G = _scaled_gram(W)
     largest = jnp.abs(G).max(-1, keepdims=True)  # C_i is a ratio of squares of row i alone
     G = G / jnp.where(largest > 0, largest, 1)
-    return _ratio(jnp.diagonal(G, axis1=-2, axis2=-1) ** 2, (G**2).sum(-1))
+    return ratio(jnp.diagonal(G, axis1=-2, axis2=-1) ** 2, (G**2).sum(-1))
 
 
 @shaped
@@ -123,7 +126,7 @@ def sample_dimensionality(h: Real[ArrayLike, "*batch n_samples n_hidden"]) -> Fl
     h = h / jnp.where(largest > 0, largest, 1)
     own = (h**2).sum(-1)  # ‖h_i‖²
     moment = jnp.matmul(h.mT, h, precision="highest")  # [..., m, m]
-    return _ratio(own**2, (jnp.matmul(h, moment, precision="highest") * h).sum(-1))
+    return ratio(own**2, (jnp.matmul(h, moment, precision="highest") * h).sum(-1))
 
 
 @shaped
@@ -138,8 +141,8 @@ def adversarial_vulnerability(
     Elhage et al. 2022: x + ε·s·v_i with v_i the unit vector along (W Wᵀ)_i, s = ±1, ε a tenth of the mean ‖x‖ over the
     batch; i and s are those of the largest batch-mean loss Σ_j I_j (x_j − x'_j)², x clean in the target. `b` [..., n],
     `x` [..., B, n], `importance` [..., n] (1 where None); leading axes broadcast. Returns "loss" and "attacked_loss"
-    (summed over features), "eps", "feature" (int; the first of a tie), "sign", and "vulnerability": the rise in loss
-    over that of the solution without superposition, W = [I_m; 0], at the same ε, which is exactly ε²·max I.
+    (summed over features), "eps", "feature" (int; the first of a tie, −1 for nan), "sign", and "vulnerability": the rise in
+    loss over that of the solution without superposition, W = [I_m; 0], at the same ε, which is exactly ε²·max I.
 
     Deviation: the paper divides by its trained S = 0 model, whose ε is another; that ratio falls with sparsity.
     nan where ε is 0 (all of x is 0). Holds one [B, n] at a time. ValueError for shapes that do not fit, an empty batch.
@@ -158,6 +161,9 @@ def adversarial_vulnerability(
 def _worst_attack(W: Array, b: Array, x: Array, importance: Array) -> tuple[Array, ...]:
     """One model's: a shift of x moves every output before the ReLU by one vector, whatever x, so 2n vectors do."""
     G = gram(W)
+    x, powers = scaled(x)
+    power = powers[0, 0]
+    b = b / power  # the network is homogeneous in x and b
     eps = 0.1 * jnp.linalg.norm(x, axis=1).mean()
     before = jnp.matmul(x, G, precision="highest") + b  # [B, n], before the ReLU
     shifts = eps * jnp.matmul(_unit(G, 0.0), G, precision="highest")  # [n, n]
@@ -170,19 +176,24 @@ def _worst_attack(W: Array, b: Array, x: Array, importance: Array) -> tuple[Arra
     worst = jnp.argmax(attacked)
     rise = attacked.max() - clean
     sign = jnp.where(worst % 2 == 0, 1, -1)
-    return clean, attacked.max(), eps, worst // 2, sign, rise / (eps**2 * importance.max())
+    unknown = jnp.isnan(rise)
+    feature, sign = (jnp.where(unknown, nothing, found) for nothing, found in ((-1, worst // 2), (0, sign)))
+    return clean * power**2, attacked.max() * power**2, eps * power, feature, sign, rise / (eps**2 * importance.max())
 
 
 def _unit(x: Array, epsilon: float) -> Array:
     """Rows over (norm + epsilon); zero rows stay zero."""
-    norm = jnp.linalg.norm(x, axis=-1, keepdims=True)
-    return x / jnp.where(norm > 0, norm + epsilon, 1)
+    x, power = scaled(x, -1)
+    length = jnp.linalg.norm(x, axis=-1, keepdims=True)
+    return ratio(x, jnp.where(length > 0, length + epsilon / power, length))
 
 
-def _interference(W: Array, weights: ArrayLike, epsilon: float) -> Array:
-    """Σ_{j≠i} (Ŵ_i·W_j)² w_j [..., n], for w broadcast to [..., n, n] and epsilon added to the norm in Ŵ."""
-    overlaps = jnp.matmul(_unit(W, epsilon), W.mT, precision="highest") ** 2
-    return jnp.where(jnp.eye(W.shape[-2], dtype=bool), 0, overlaps * weights).sum(-1)
+def _interference(W: Array, weights: ArrayLike, epsilon: float) -> tuple[Array, Array]:
+    """Σ_{j≠i} (Ŵ_i·W_j)² w_j [..., n], for w broadcast to [..., n, n] and epsilon added to the norm in Ŵ, with W_j
+    divided by a power of two; and that, [..., 1]."""
+    Ws, power = scaled(W, (-2, -1))
+    overlaps = jnp.matmul(_unit(W, epsilon), Ws.mT, precision="highest") ** 2
+    return kept(~jnp.eye(W.shape[-2], dtype=bool), overlaps * weights).sum(-1), power[..., 0]
 
 
 def _scaled_gram(W: ArrayLike) -> Array:
@@ -190,10 +201,6 @@ def _scaled_gram(W: ArrayLike) -> Array:
     W = rows(W)
     largest = jnp.abs(W).max((-2, -1), keepdims=True)
     return gram(W / jnp.where(largest > 0, largest, 1))
-
-
-def _ratio(above: Array, below: Array) -> Array:
-    return jnp.where(below > 0, above / jnp.where(below > 0, below, 1), 0)
 
 
 def features(params: Params, run: Run) -> dict[str, Array]:

@@ -29,8 +29,9 @@ from toylab.analysis.irreps_explained import (
 )
 from toylab.analysis.modular_inputs import Weights
 from toylab.analysis.norms import sum_of_squares
+from toylab.analysis.numbers import kept
 from toylab.base import Network, Params, Run
-from toylab.losses import cross_entropy
+from toylab.losses import cross_entropy, right
 from toylab.shapes import shaped
 
 __all__ = [
@@ -90,11 +91,11 @@ def measure(
         "key": key,
         "logit_fve": logit_fve(similarity, key),
         "logit_fve_all": logit_fve(similarity),
-        **{f"{name}_fve": jnp.where(key, x, 0).sum() for name, x in each.items()},
+        **{f"{name}_fve": kept(key, x).sum() for name, x in each.items()},
         **{f"{name}_fve_each": x for name, x in each.items()},
         **ablated,
         **{f"logit_{name}": x for name, x in logit_losses(z, reps, key, train).items()},
-        "accuracy": (jnp.argmax(z, axis=-1) == labels).mean(dtype=z.dtype),
+        "accuracy": right(z, labels).mean(),
         "loss": losses.mean(),
         "train_loss": jnp.where(train, losses, 0).sum() / train.sum(),
         "test_loss": test_loss,
@@ -127,6 +128,7 @@ def report(
     `train` bool [g, g] says which pairs were trained on (None: all; then what is about the others is nan), `elements` in
     which order the weights number the permutations of S_n or A_n (None: lexicographic). Chughtai et al.'s have sympy's:
     `tuple(tuple(p.array_form) for p in SymmetricGroup(5).generate())`."""
+    elements = cayley.as_elements(elements)
     reps = representations(group, n, elements)
     g = len(reps.table)
     if missing := sorted({"W_E", "W_U"} - set(params)):

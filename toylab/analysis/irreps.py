@@ -60,12 +60,16 @@ class Errors(NamedTuple):
     dimensions: int  # Σ rank − g
 
 
-@lru_cache(maxsize=32)
 def representations(group: str, n: int, elements: cayley.Elements | None = None) -> Representations:
     """The group and all its real irreps; `elements` numbers the permutations otherwise than lexicographically.
 
     Each comes verified as a homomorphism on generators, and all together for orthogonality and completeness; `verify` does
-    it for all products."""
+    it for all products. Made once for each group."""
+    return _representations(group, n, cayley.as_elements(elements))
+
+
+@lru_cache(maxsize=32)
+def _representations(group: str, n: int, elements: cayley.Elements | None) -> Representations:
     table = cayley.table(group, n, elements)
     if group == "cyclic":
         found = cyclic(n)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Real
 
 from toylab.analysis.irreps import Representations, check_axis
 from toylab.analysis.irreps_explained import by_product, logit_similarity
-from toylab.analysis.numbers import floating
+from toylab.analysis.numbers import floating, kept, norm
 from toylab.losses import cross_entropy
 from toylab.shapes import shaped
 
@@ -43,10 +43,10 @@ def hidden_losses(
     coefficients, full = _dot(basis.T, means), _dot(h, W)
 
     def losses(some: Array) -> tuple[Array, Array]:
-        kept = _dot(basis, jnp.where(some[owner][:, None], coefficients, 0))  # [g, g], by ab
-        left = cross_entropy(full - kept[labels], labels)
+        only = _dot(basis, kept(some[owner][:, None], coefficients))  # [g, g], by ab
+        left = cross_entropy(full - only[labels], labels)
         excluded = jnp.where(train, left, 0).sum() / train.sum()
-        return cross_entropy(kept, jnp.arange(g)).mean(), excluded  # every ab has g inputs
+        return cross_entropy(only, jnp.arange(g)).mean(), excluded  # every ab has g inputs
 
     restricted, excluded = losses(key)
     found = {"restricted_loss": restricted, "excluded_loss": excluded}
@@ -68,12 +68,12 @@ def logit_losses(
     z, train = floating(logits), jnp.asarray(train)
     z = z - z.mean(axis=-1, keepdims=True)
     g, labels, characters = len(z), jnp.asarray(reps.table), jnp.asarray(reps.characters, z.dtype)
-    along = jnp.where(jnp.asarray(key), logit_similarity(z, reps), 0) * jnp.linalg.norm(z)
+    along = kept(key, logit_similarity(z, reps)) * norm(z.reshape(-1), 0)
     by_element = _dot(along / (g * jnp.linalg.norm(characters, axis=1)), characters)  # [g], of abc⁻¹
-    kept = by_element[reps.table[:, reps.inverse]]  # [ab, c]
-    left = cross_entropy(z - kept[labels], labels)
+    only = by_element[reps.table[:, reps.inverse]]  # [ab, c]
+    left = cross_entropy(z - only[labels], labels)
     excluded = jnp.where(train, left, 0).sum() / train.sum()
-    return {"restricted_loss": cross_entropy(kept, jnp.arange(g)).mean(), "excluded_loss": excluded}
+    return {"restricted_loss": cross_entropy(only, jnp.arange(g)).mean(), "excluded_loss": excluded}
 
 
 def _dot(a: Array, b: Array) -> Array:

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Integer, Real
 
 from toylab.analysis.irreps import Representations, check_axis
-from toylab.analysis.numbers import floating
+from toylab.analysis.numbers import centred, check_finite, floating, kept, ratio, scaled
 from toylab.shapes import shaped
 
 KEY = 0.005  # Chughtai et al. 2023's code
@@ -29,18 +29,17 @@ def logit_similarity(logits: Real[ArrayLike, "g g g"], reps: Representations) ->
     trivial irrep, which centring takes out. ValueError for other shapes.
     """
     check_axis("logits", logits, "[g, g, g]", reps)
-    z = floating(logits)
-    z = z - z.mean(axis=-1, keepdims=True)
+    z = centred(scaled(floating(logits))[0], -1)
     by_element = by_product(by_product(z, reps)[:, reps.inverse], reps)  # [g]: first by ab and c, then by abc⁻¹
     characters = jnp.asarray(reps.characters, z.dtype)
     lengths = len(reps.table) * jnp.linalg.norm(characters, axis=1) * jnp.linalg.norm(z)
-    cosines = _dot(characters, by_element) / jnp.where(lengths > 0, lengths, 1)
-    return jnp.where(jnp.arange(len(characters)) == 0, 0, cosines)
+    return kept(jnp.arange(len(characters)) > 0, ratio(_dot(characters, by_element), lengths))
 
 
 @shaped
 def key_representations(similarity: Real[ArrayLike, " K"], threshold: float = KEY) -> Bool[Array, " K"]:
-    """bool [K]: the irreps, the trivial one apart, with a logit similarity above the threshold."""
+    """bool [K]: the irreps, the trivial one apart, with a logit similarity above the threshold. ValueError for nan."""
+    check_finite("similarity", similarity)
     return (jnp.asarray(similarity) > threshold).at[0].set(False)
 
 
@@ -48,8 +47,8 @@ def key_representations(similarity: Real[ArrayLike, " K"], threshold: float = KE
 def logit_fve(similarity: Real[ArrayLike, " K"], key: Bool[ArrayLike, " K"] | None = None) -> Float[Array, ""]:
     """Σ similarity² over the key irreps: the share of the centred logits' energy that their traces explain. Without `key`
     over all but the trivial one, as in the code; the two differ by less than 1e-4 in the published models."""
-    squares = jnp.asarray(similarity)[1:] ** 2
-    return squares.sum() if key is None else jnp.where(jnp.asarray(key)[1:], squares, 0).sum()
+    squares = floating(similarity)[1:] ** 2
+    return squares.sum() if key is None else kept(jnp.asarray(key)[1:], squares).sum()
 
 
 @shaped
@@ -57,22 +56,21 @@ def element_fve(x: Real[ArrayLike, "g m"], reps: Representations) -> Float[Array
     """Share of the energy Σ x² of functions x [g, m] on the group in the span of each irrep's matrix elements: [K]; the sum
     over irreps is 1. Not centred: the trivial irrep holds the mean."""
     check_axis("x", x, "[g, m]", reps)
-    x = floating(x)
+    x, _ = scaled(floating(x))
     return _energies(x, reps) / jnp.sum(x**2)
 
 
 @shaped
 def hidden_fve(hidden: Real[ArrayLike, "g g m"], reps: Representations) -> dict[str, Float[Array, " K"]]:
     """Shares of the variance of hidden activations [g, g, m] over all inputs in the spans of ρ(a), ρ(b) and ρ(ab), for each
-    irrep: "a", "b", "ab" and their sum "total", all [K]. Each neuron is centred over inputs.
+    irrep: "a", "b", "ab" and their sum "total", all [K]. Each neuron is centred over inputs; nan where none varies.
 
     Deviation: the published code orthonormalises, in float32, all four entries of a rotation of C_n, of which two are
     independent; its two other directions are rounding noise, left out here. On a network of 13 ideal cosines of C113 they
     add 0.01 (LAPACK) to 0.03 (torch) to the sum of "total" over key irreps, 0.003 to that of "ab", nothing to the losses.
     """
     check_axis("hidden", hidden, "[g, g, m]", reps)
-    h = floating(hidden)
-    h = h - h.mean(axis=(0, 1))
+    h = scaled(centred(floating(hidden), (0, 1)))[0]
     g = len(h)
     sums = {"a": h.sum(1), "b": h.sum(0), "ab": by_product(h, reps)}
     energy = jnp.sum(h**2)
@@ -91,6 +89,8 @@ def order_learned(
     As in the published code: at each checkpoint the first key irrep (in the order of names) not yet learned whose
     similarity is above 0.05 is; those that never are follow in the order of names. One a checkpoint at most."""
     similarity, key = np.asarray(similarity), np.asarray(key)
+    if np.isnan(similarity).all():
+        raise ValueError("similarity is nan throughout: an order of learning needs checkpoints that are finite.")
     if len(similarity) < 2:
         raise ValueError(f"similarity has {len(similarity)} checkpoints: an order of learning needs at least 2.")
     learned: list[int] = []

@@ -6,8 +6,10 @@ less. Lau et al. 2023 (arXiv 2308.12108) estimate it by sampling a tempered post
     λ̂ = nβ (E[L(w)] − L(w*)),   w ~ exp(−nβ L(w) − γ/2 ‖w − w*‖²)
 
 with SGLD, `w ← w − ε/2 (nβ ∇L(w) + γ (w − w*)) + N(0, ε)`. Biases to know of: the localisation γ lowers λ̂ (for a quadratic
-by γ/(nβa + γ) of each direction's ½), the step ε raises it, a burn-in that is too short lowers it. Below the sampler stand
-closed forms with all of γ and ε in them, and λ of families where it is known exactly.
+by γ/(nβa + γ) of each direction's ½), the step ε raises it, a burn-in that is too short lowers it, and the noise of
+minibatch gradients raises it by the factor 1 + ε (nβ)² Var(g)/4 in each direction (minibatch_noise.py), by far the largest
+of these where ε is not small: `noise_excess` tells. Below the sampler stand closed forms with all of γ and ε in them, and λ
+of families where it is known exactly.
 """
 
 import inspect
@@ -24,7 +26,9 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Float, PRNGKeyArray, Real
 
+from toylab.analysis.minibatch_noise import gradient_variance, warn
 from toylab.base import Analyzer, Params, Run, static
+from toylab.narrow import is_narrow, widened
 from toylab.shapes import shaped
 
 Loss = Callable[..., Array]
@@ -66,7 +70,8 @@ def local_learning_coefficient(
     `loss(params)` is the full-batch mean loss; `loss(params, key)` that of a batch which `key` draws, independent of the
     batches before. There every draw is L_B(w) − L_B(w*) on the batch of the step: the same in expectation as E[L] − L(w*),
     and the noise which both share cancels (ours; Lau et al. subtract one L(w*)). `mask`, a pytree like params, is 1 where a
-    parameter moves and 0 where it is held: the weight-refined LLC of Wang et al. 2024.
+    parameter moves and 0 where it is held: the weight-refined LLC of Wang et al. 2024. Parameters narrower than float32 are
+    moved in float32.
 
     Returns
       llc             λ̂, the mean over chains; nan if one diverged (those left would be a biased choice)
@@ -76,11 +81,16 @@ def local_learning_coefficient(
       chains          [chains] λ̂ of each
       trace           [chains, batches] batch means along each chain: a drift in it says that the burn-in is too short
       divergent       share of the chains that left the finite numbers: halve eps until it is 0
+      noise_excess    ε (nβ)² tr Var(g)/8, of the gradients g of 256 batches at w*: what the noise of minibatches adds to
+                      llc where γ ≪ nβ·curvature, and the most it adds else. Above a tenth of llc a RuntimeWarning says so.
+                      0 for full batches
+      noise_factor    1 + ε (nβ)² Var(g)/4, averaged over the parameters that move: by how much each direction's share grows
 
     Raises ValueError for a sampler out of range, params without arrays or with others than floats, and a loss that takes
     neither (params) nor (params, key).
     """
     sampler.check()
+    params = jax.tree.map(lambda x: widened(x) if is_narrow(jnp.result_type(x)) else x, params)
     centre, unflatten = _flat(params)
     moves = 1 if mask is None else _flat_mask(mask, params)
     has_key = _takes_key(loss, ("params",))
@@ -117,7 +127,16 @@ def local_learning_coefficient(
 
         return jax.lax.scan(batch, w, jnp.arange(sampler.batches))[1]
 
-    return _summary(jax.vmap(chain)(jax.random.split(key, sampler.chains)))
+    found = _summary(jax.vmap(chain)(jax.random.split(key, sampler.chains)))
+    if not has_key:
+        return found | {"noise_excess": jnp.zeros_like(found["llc"]), "noise_factor": jnp.ones_like(found["llc"])}
+    apart = jax.random.fold_in(key, sampler.chains)  # not one of the chains' keys
+    variance = moves**2 * gradient_variance(lambda one: jax.grad(loss_at)(centre, one), apart)
+    growth = sampler.eps * sampler.nbeta**2 * variance / 4
+    excess = growth.sum() / 2
+    n_moving = jnp.sum(jnp.broadcast_to(moves, growth.shape) != 0)
+    warn(excess, found["llc"])
+    return found | {"noise_excess": excess, "noise_factor": 1 + growth.sum() / jnp.maximum(n_moving, 1)}
 
 
 def _summary(trace: Array) -> dict[str, Array]:

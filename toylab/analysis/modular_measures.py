@@ -19,7 +19,7 @@ from toylab.analysis.modular_inputs import (
     published_triples,
 )
 from toylab.analysis.modular_networks import in_own_dtype, last_logits, passable
-from toylab.analysis.numbers import check_finite, floating
+from toylab.analysis.numbers import check_finite, floating, scaled, varying
 from toylab.base import Params
 from toylab.indices import check_range
 from toylab.shapes import shaped
@@ -163,7 +163,7 @@ def symmetricity(
     dtype: Any = None,
 ) -> Float[Array, ""]:
     """`gradient_symmetricity` for tokens [n, T] that begin with a, b, and the classes [n] whose logits are meant."""
-    of_a, of_b = (x.astype(dtype or x.dtype) for x in input_gradients(net, params, tokens, classes))
+    of_a, of_b = (scaled(x.astype(dtype or x.dtype), -1)[0] for x in input_gradients(net, params, tokens, classes))
     norms = jnp.linalg.norm(of_a, axis=-1) * jnp.linalg.norm(of_b, axis=-1)
     return ((of_a * of_b).sum(-1) / jnp.where(norms > 0, norms, 1)).mean()
 
@@ -208,7 +208,7 @@ def irrelevance(logits: Real[Array, "p p d_vocab_out"], which: Which) -> Float[A
     L = jnp.where(correct == (which == "correct"), logits, -jnp.inf).max(-1)  # [a, b]
     half = (p + 1) // 2  # a = (s + d)/2, b = (s − d)/2 mod p
     L = L[(n[:, None] + n) * half % p, (n[:, None] - n) * half % p]  # [s, d]
-    L = L - L[0, 0]  # where all are equal the mean's rounding is no deviation
+    L, _ = scaled(varying(L, L - L[0, 0], None))  # where all are equal the mean's rounding is no deviation
     return L.std(0).mean() / L.std()
 
 

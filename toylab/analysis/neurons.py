@@ -12,6 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Real
 
+from toylab.analysis.numbers import check_finite, floating, nan_where
 from toylab.base import Params, Run
 from toylab.shapes import shaped
 
@@ -28,9 +29,9 @@ def rescaled(
 
     ReLU(c z) = c ReLU(z) for c > 0, so the network computes the same. A neuron without weights stays as it is.
     """
-    W_in, W_out = jnp.asarray(W_in), jnp.asarray(W_out)
+    W_in, W_out = floating(W_in), floating(W_out)
     largest = jnp.abs(W_in).max(-2, keepdims=True)
-    scale = jnp.where(largest > 0, largest, 1)
+    scale = jnp.where(largest == 0, 1, largest)
     return W_in / scale, W_out * scale
 
 
@@ -39,14 +40,16 @@ def effective(
     W_in: Real[ArrayLike, "*batch n_features n_neurons"], W_out: Real[ArrayLike, "*batch n_features n_neurons"]
 ) -> Real[Array, "*batch n_features n_neurons"]:
     """in_i · out_i: how much of feature i itself goes through each neuron, whatever the neuron's scale: [..., n, m]."""
-    return jnp.asarray(W_in) * jnp.asarray(W_out)
+    return floating(W_in) * floating(W_out)
 
 
 @shaped
 def alive(
     W_in: Real[ArrayLike, "*batch n_features n_neurons"], W_out: Real[ArrayLike, "*batch n_features n_neurons"]
 ) -> Bool[Array, "*batch n_neurons"]:
-    """Neurons through which some feature passes: bool [..., m]."""
+    """Neurons through which some feature passes: bool [..., m]. ValueError for nan."""
+    check_finite("W_in", W_in)
+    check_finite("W_out", W_out)
     return jnp.abs(effective(W_in, W_out)).max(-2) > ALIVE
 
 
@@ -54,8 +57,10 @@ def alive(
 def held(
     weights: Real[ArrayLike, "*batch n_features n_neurons"], least: float = STRONG
 ) -> Bool[Array, "*batch n_features n_neurons"]:
-    """The features of each neuron, |w| > least · max |w|: bool [..., n, m]. A neuron without weights has none."""
-    size = jnp.abs(jnp.asarray(weights))
+    """The features of each neuron, |w| > least · max |w|: bool [..., n, m]. A neuron without weights has none.
+    ValueError for nan."""
+    check_finite("weights", weights)
+    size = jnp.abs(floating(weights))
     return size > least * size.max(-2, keepdims=True)
 
 
@@ -66,7 +71,8 @@ def polysemantic_share(
 ) -> Float[Array, "*batch"]:
     """Of the neurons `living` (bool [..., m]), the share with two `features` (bool [..., n, m]) or more: [...]; nan where
     none lives."""
-    several = (jnp.asarray(features).sum(-2) > 1) & jnp.asarray(living)
+    count = jnp.asarray(features).sum(-2)
+    several = nan_where(jnp.isnan(count), (count > 1) & jnp.asarray(living))
     n_living = jnp.asarray(living).sum(-1)
     return jnp.where(n_living > 0, several.sum(-1) / jnp.maximum(n_living, 1), jnp.nan)
 

@@ -7,6 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
+from toylab.analysis.numbers import norm
 from toylab.base import Params, Run
 from toylab.shapes import shaped
 
@@ -17,16 +18,28 @@ def sum_of_squares(params: Mapping[str, Num[ArrayLike, "..."]]) -> dict[str, Num
 
     Raises ValueError where params is empty or an array is itself named "total".
     """
-    if not params or "total" in params:
-        raise ValueError(f'params has the names {sorted(params)}, it must have some, and none may be "total"')
-    squares = {name: (jnp.asarray(w) ** 2).sum() for name, w in params.items()}
+    _check_names(params)
+    squares = {name: (_inexact(w) ** 2).sum() for name, w in params.items()}
     return {**squares, "total": jnp.stack(list(squares.values())).sum()}
 
 
 @shaped
 def weight_norms(params: Mapping[str, Num[ArrayLike, "..."]]) -> dict[str, Float[Array, ""]]:
-    """√(Σ w²), the L2 (Frobenius) norm of each named array, and of all together as `total`; same errors."""
-    return {name: jnp.sqrt(square) for name, square in sum_of_squares(params).items()}
+    """√(Σ |w|²), the L2 (Frobenius) norm of each named array, and of all together as `total`; same errors. Right also where
+    the squares are beyond the dtype."""
+    _check_names(params)
+    norms = {name: norm(jnp.abs(_inexact(w)).reshape(-1), 0) for name, w in params.items()}
+    return {**norms, "total": norm(jnp.stack(list(norms.values())), 0)}
+
+
+def _check_names(params: Mapping[str, ArrayLike]) -> None:
+    if not params or "total" in params:
+        raise ValueError(f'params has the names {sorted(params)}, it must have some, and none may be "total"')
+
+
+def _inexact(w: ArrayLike) -> Array:
+    """As floats, whose squares do not wrap around as those of integers."""
+    return jnp.asarray(w, jnp.result_type(w, float))
 
 
 def weights(params: Params, run: Run) -> dict[str, Array]:

@@ -5,12 +5,14 @@ What is free of scale is computed of arrays divided by a power of two, which cha
 1e-25 is 0 and that of 1e25 infinite.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Num, Shaped
+from jaxtyping import Float, Shaped
 
 from toylab.shapes import shaped
 
@@ -26,7 +28,7 @@ def floating(x: Shaped[ArrayLike, "*axes"]) -> Float[Array, "*axes"]:
 
 
 @shaped
-def check_finite(name: str, x: Num[ArrayLike, "..."]) -> None:
+def check_finite(name: str, x: Shaped[ArrayLike, "..."]) -> None:
     """ValueError for nan or inf, where the numbers are known (not under jit)."""
     if not isinstance(x, jax.core.Tracer) and not np.isfinite(np.asarray(x)).all():
         raise ValueError(f"{name} has nan or inf in it, every entry must be finite")
@@ -63,10 +65,16 @@ def ratio(above: Array, below: Array) -> Array:
 
 def centred(x: Array, axis: Axes = 0) -> Array:
     """x less its mean over `axis`; exactly 0 where x is constant over it but for rounding, which is no variation."""
-    deviation = x - x.mean(axis=axis, keepdims=True)
-    largest, off = (jnp.max(jnp.abs(value), axis=axis, keepdims=True, initial=0) for value in (x, deviation))
-    spread = x.max(axis=axis, keepdims=True) - x.min(axis=axis, keepdims=True)
-    constant = (jnp.minimum(off, spread) <= ROUNDING * jnp.finfo(x.dtype).eps * largest) & (largest < jnp.inf)
+    return varying(x, x - x.mean(axis=axis, keepdims=True), axis)
+
+
+def varying(x: Array, deviation: Array, axis: Axes = 0, where: Array | None = None) -> Array:
+    """The deviation of x from a mean over `axis`, but 0 where x is constant over it (its entries `where`
+    alone are looked at) or the deviation is rounding."""
+    among: Any = {"axis": axis, "keepdims": True, "where": where}
+    largest, off = (jnp.max(jnp.abs(value), initial=0, **among) for value in (x, deviation))
+    spread = jnp.max(x, initial=-jnp.inf, **among) - jnp.min(x, initial=jnp.inf, **among)
+    constant = jnp.minimum(off, spread) <= ROUNDING * jnp.finfo(x.dtype).eps * largest
     return jnp.where(constant, 0, deviation)
 
 

@@ -6,6 +6,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Real
 
+from toylab.analysis.numbers import check_finite, floating, nan_where, norm, unit
 from toylab.base import Params, Run
 from toylab.shapes import shaped
 
@@ -16,8 +17,9 @@ REPRESENTED = 0.5  # Liu et al. 2025: a feature counts as represented if its row
 def represented(
     W: Real[ArrayLike, "*batch n_features n_hidden"], least: float = REPRESENTED
 ) -> Bool[Array, "*batch n_features"]:
-    """‖W_i‖ > least: bool [..., n]."""
-    return jnp.linalg.norm(jnp.asarray(W), axis=-1) > least
+    """‖W_i‖ > least: bool [..., n]. ValueError for nan."""
+    check_finite("W", W)
+    return norm(floating(W), -1) > least
 
 
 @shaped
@@ -30,11 +32,10 @@ def mean_squared_overlap(
     (n − m) / (m (n − 1)), with equality for tight frames (Welch 1974). Rows of zeros count as overlapping nothing. nan
     where fewer than two features are chosen.
     """
-    W = jnp.asarray(W)
+    W = floating(W)
     chosen = jnp.ones(W.shape[:-1], W.dtype) if of is None else jnp.asarray(of).astype(W.dtype)
-    norm = jnp.linalg.norm(W, axis=-1, keepdims=True)
-    unit = W / jnp.where(norm > 0, norm, 1)
-    squares = (unit @ unit.swapaxes(-1, -2)) ** 2  # [..., n, n]
+    directions = unit(W)
+    squares = (directions @ directions.swapaxes(-1, -2)) ** 2  # [..., n, n]
     pairs = chosen[..., :, None] * chosen[..., None, :] * (1 - jnp.eye(W.shape[-2], dtype=W.dtype))
     n_pairs = pairs.sum((-1, -2))
     return jnp.where(n_pairs > 0, (squares * pairs).sum((-1, -2)) / jnp.where(n_pairs > 0, n_pairs, 1), jnp.nan)
@@ -43,9 +44,9 @@ def mean_squared_overlap(
 def overlaps(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: `norms` [n], and of the represented features their `share` and `mean_squared_overlap`."""
     W = params["W"]
-    held = represented(W)
+    held, norms = represented(W), norm(floating(W), -1)
     return {
-        "norms": jnp.linalg.norm(W, axis=-1),
-        "share": held.mean(),
+        "norms": norms,
+        "share": nan_where(jnp.isnan(norms), held).mean(),
         "mean_squared_overlap": mean_squared_overlap(W, held),
     }

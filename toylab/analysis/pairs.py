@@ -9,7 +9,9 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Real
 
+from toylab.analysis.numbers import floating
 from toylab.base import Params, Run
+from toylab.losses import right
 from toylab.shapes import shaped
 
 SHOWN = 256  # sequences of an evaluation set that are enough for a mean attention
@@ -29,7 +31,7 @@ def pair_attention(
     target       Σ_n A[last, ℓ_n] over the supporting pairs (Reddy's target-label association in layer 2, its second half),
                  over the sequences that have some; nan without
     """
-    A, supported = jnp.asarray(pattern), jnp.asarray(support)
+    A, supported = floating(pattern), jnp.asarray(support)
     on_labels = A[..., -1, 1::2]  # [..., B, H, N]
     to_item = jnp.diagonal(A[..., 1::2, :-1:2], axis1=-2, axis2=-1)  # [..., B, H, N]
     some = supported.any(axis=-1)  # [B]
@@ -52,7 +54,7 @@ def known_classes(params: Params, run: Run) -> dict[str, Array]:
     accuracy there when the context's items are those of another sequence, so that only its labels tell the task."""
     batch, n_positions = run.data["iwl"], run.config.task.n_positions  # type: ignore[attr-defined]
     logits, _ = run.config.net.apply(params, of_another(batch["x"], n_positions), full=False)
-    by_labels = jnp.mean(jnp.argmax(logits, axis=-1) == batch["y"])
+    by_labels = jnp.mean(right(logits, batch["y"]))
     return {**_attention(params, run, "iwl"), "by_labels": by_labels}
 
 

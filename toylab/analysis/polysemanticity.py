@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int, Real
 
+from toylab.analysis.numbers import check_finite, floating, kept, nan_where, scaled
 from toylab.base import Params, Run
 from toylab.shapes import shaped
 
@@ -25,9 +26,11 @@ def strong_features(
 ) -> Int[Array, "*batch n_neurons"]:
     """[..., n_neurons] int: of how many features the neuron is the one that stands for them, low ≤ |w| ≤ high.
 
-    Lecomte et al. 2023 (arXiv 2312.03096), released code: a neuron is polysemantic if it has two or more.
+    Lecomte et al. 2023 (arXiv 2312.03096), released code: a neuron is polysemantic if it has two or more. ValueError for
+    nan.
     """
-    size = jnp.abs(jnp.asarray(W))
+    check_finite("W", W)
+    size = jnp.abs(floating(W))
     return ((size >= low) & (size <= high)).sum(-2)
 
 
@@ -55,16 +58,16 @@ def expected_collisions(n_features: int, n_neurons: Real[ArrayLike, "*shape"]) -
 @shaped
 def fourth_norm(W: Real[ArrayLike, "*batch n_features n_neurons"]) -> Real[Array, "*batch n_features"]:
     """[..., n_features]: Σ_k w_ik⁴, which is 1 for a unit feature on one neuron and 3/m for a random one over m."""
-    return (jnp.asarray(W) ** 4).sum(-1)
+    return (floating(W) ** 4).sum(-1)
 
 
 @shaped
 def monosemanticity(activations: Real[ArrayLike, "*batch n_features n_neurons"]) -> Float[Array, "*batch n_neurons"]:
     """[..., n_neurons]: max_f a_f / Σ_f a_f over the features f of activations [..., n_features, n_neurons], one feature
     on at a time; 0 for a neuron that never fires. Jermyn et al. 2022 (arXiv 2211.09169)."""
-    a = jnp.asarray(activations)
+    a, _ = scaled(floating(activations), -2)
     total = a.sum(-2)
-    return jnp.where(total > 0, a.max(-2) / jnp.where(total > 0, total, 1), 0)
+    return jnp.where(total <= 0, 0, a.max(-2) / jnp.where(total <= 0, 1, total))
 
 
 @shaped
@@ -84,8 +87,10 @@ def decoder_activations(
 
 def collisions(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: polysemantic neurons, and the share of features with exactly one strong weight."""
-    strong = strong_features(jnp.swapaxes(params["W"], -1, -2))  # [n_features]
-    return {"polysemantic": polysemantic_neurons(params["W"]), "on_one_neuron": (strong == 1).mean(-1)}
+    W = params["W"]
+    strong = strong_features(jnp.swapaxes(W, -1, -2))  # [n_features]
+    one = nan_where(jnp.isnan(W).any(-1), strong == 1)
+    return {"polysemantic": polysemantic_neurons(W), "on_one_neuron": one.mean(-1)}
 
 
 def fourth_norms(params: Params, run: Run) -> dict[str, Array]:
@@ -101,7 +106,7 @@ def sparsity(params: Params, run: Run) -> dict[str, Array]:
     config: Any = run.config
     size = jnp.abs(params["W"])
     left = size > 2 * config.optimizer.lr * config.task.l1
-    return {"left": left.sum((-2, -1)), "l1_norm": jnp.where(left, size, 0).sum((-2, -1))}
+    return {"left": left.sum((-2, -1)), "l1_norm": kept(left, size).sum((-2, -1))}
 
 
 def neurons(params: Params, run: Run) -> dict[str, Array]:
@@ -110,6 +115,6 @@ def neurons(params: Params, run: Run) -> dict[str, Array]:
     n_features = params["W_E"].shape[-2]
     return {
         "monosemanticity": mono,
-        "per_feature": (mono > MONOSEMANTIC).sum(-1) / n_features,
+        "per_feature": nan_where(jnp.isnan(mono), mono > MONOSEMANTIC).sum(-1) / n_features,
         "bias": params["b_in"].mean(-1),
     }

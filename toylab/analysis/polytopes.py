@@ -53,7 +53,7 @@ def polytope(
     |cos| > `atol` joins them, so a simplex of 1/atol or more dimensions falls apart. A block has a shape where every
     member's sorted cosines with the block are within `atol` of the shape's, and is "unknown" otherwise; the nearest
     shape wins. Absent is a norm of at most `min_norm` times the largest: what is not learned keeps a small norm in
-    any direction, and would tie the blocks together.
+    any direction, and would tie the blocks together. Under jit all features of a W with nan are absent.
 
     `atol` 0.1 suits trained weights (no two shapes of one size are within 0.2); give 1e-6 for exact ones. Rotation
     and a common scale change nothing. Norms may differ: only cosines are compared. ValueError for W as in `rows`

@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Real
 
+from toylab.analysis.numbers import floating
 from toylab.base import Params, Run
 from toylab.shapes import shaped
 
@@ -44,7 +45,7 @@ def population_loss(
     forms of theory.phase_losses the error is below 1e-4. `density` and `importance` are one number or [n]. Summed
     over features as in the paper; the task's loss is a mean. Differentiable. ValueError for more than 8 features.
     """
-    W, b = jnp.asarray(W), jnp.asarray(b)
+    W, b = floating(W), floating(b)
     n = W.shape[0]
     if n > MOST_FEATURES:
         raise ValueError(f"W has {n} features, all on/off patterns are summed for at most {MOST_FEATURES}")

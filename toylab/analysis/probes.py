@@ -15,10 +15,10 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Integer, Real
 
-from toylab.analysis.numbers import floating
+from toylab.analysis.numbers import check_finite, floating, kept, nan_where, scaled, varying
 from toylab.base import Cache, Params, Run
 from toylab.indices import check_range, nan_outside
-from toylab.losses import check_labels
+from toylab.losses import right
 from toylab.shapes import shaped
 
 SMALLEST = 64  # in units of the dtype's rounding error: what a float32 forward pass leaves of an exact 0
@@ -49,15 +49,16 @@ def ridge(
 
     `W = V diag(s / (s² + penalty)) Uᵀ √w (y − ȳ)` with `√w (x − x̄) = U diag(s) Vᵀ`; penalty 0 is least squares."""
     x, y, weight = _rows(x, y, weight)
+    x, power = scaled(x)
     mean_x, mean_y = weight @ x, weight @ y
     root = jnp.sqrt(weight)[:, None]
     q, r = jnp.linalg.qr(root * (x - mean_x))  # [n, d], [d, d]: no squared condition number, as in the normal equations
     u, s, vh = jnp.linalg.svd(r, full_matrices=False)
-    kept = s > SMALLEST * jnp.finfo(x.dtype).eps * s[0]
-    gain = jnp.where(kept, s / jnp.where(kept, s**2 + penalty, 1), 0)
+    large = s > SMALLEST * jnp.finfo(x.dtype).eps * s[0]
+    gain = jnp.where(large, s / jnp.where(large, s**2 + penalty / power[0] / power[0], 1), 0)
     onto = _dot(u.T, _dot(q.T, root * (y - mean_y)))  # [d, k]
     weights = _dot(vh.T, gain[:, None] * onto)
-    return Probe(weights, mean_y - _dot(mean_x, weights))
+    return Probe(weights / power, mean_y - _dot(mean_x, weights))
 
 
 @shaped
@@ -73,6 +74,7 @@ def logistic(
     Nesterov's accelerated descent, of length 1/L: `L = ½ λ_max(Σ w x̃ x̃ᵀ) + l2` bounds the curvature (Böhning 1992).
     ValueError for a label that is none of 0 … n_classes − 1; under jit all is nan."""
     x, onehot, weight = _rows(x, one_hot(labels, n_classes, floating(x).dtype), weight)
+    x, power = scaled(x)
     mean, std = _standard(x, weight)
     z = jnp.concatenate([(x - mean) / std, jnp.ones_like(x[:, :1])], axis=1)  # [n, d + 1]
     penalised = l2 * jnp.ones((z.shape[1], 1), x.dtype).at[-1].set(0)
@@ -88,7 +90,7 @@ def logistic(
     start = jnp.zeros((z.shape[1], n_classes), x.dtype)
     found, _, _ = jax.lax.fori_loop(0, steps, descend, (start, start, jnp.ones((), x.dtype)))
     weights = found[:-1] / std[:, None]
-    return Probe(weights, found[-1] - _dot(mean, weights))
+    return Probe(weights / power, found[-1] - _dot(mean, weights))
 
 
 @shaped
@@ -99,7 +101,7 @@ def select(
     criterion: Criterion = "forward",
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Bool[Array, " d"]:
-    """bool [d]: the k coordinates of x that a sparse probe of y may read, the first k of their `ranking`."""
+    """bool [d]: the k coordinates of x that a sparse probe of y may read, the first k of their `ranking`; none for nan."""
     return ranking(x, y, k, criterion, weight) < k
 
 
@@ -116,16 +118,24 @@ def ranking(
     forward: one after the other, each that which lowers the squared error most beside those already chosen (orthogonal
     least squares, Chen, Cowan & Grant 1991). correlation: those of the largest squared correlation with y, summed over y's
     columns. mean_difference: those whose mean differs most between the rows with y = 1 and y = 0, in absolute value (Gurnee
-    et al. 2023, arXiv 2305.01610); one column of y."""
+    et al. 2023, arXiv 2305.01610); one column of y. Under jit all are d, never taken up, where a number is nan; else that
+    is a ValueError."""
     if criterion not in get_args(Criterion):
         raise ValueError(f"criterion is {criterion!r}: it must be one of {', '.join(get_args(Criterion))}.")
+    check_finite("x", x)
+    check_finite("y", y)
     x, y, weight = _rows(x, y, weight)
+    unknown = jnp.isnan(x).any() | jnp.isnan(y).any()
+    return jnp.where(unknown, x.shape[1], _ranking(scaled(x)[0], scaled(y)[0], k, criterion, weight))
+
+
+def _ranking(x: Array, y: Array, k: int, criterion: Criterion, weight: Array) -> Array:
     if not 1 <= k <= x.shape[1]:
         raise ValueError(f"k is {k}: it must lie between 1 and the {x.shape[1]} coordinates of x.")
     if criterion == "mean_difference":
         if y.shape[1] != 1:
             raise ValueError(f"y has {y.shape[1]} columns: the criterion 'mean_difference' takes one, of 0s and 1s.")
-        on, off = weight * y[:, 0], weight * (1 - y[:, 0])
+        on, off = weight * y[:, 0], weight * (1 - y[:, 0])  # scaling leaves 0s and 1s as they are
         return _order(jnp.abs(on @ x / on.sum() - off @ x / off.sum()))
     mean, std = _standard(x, weight)
     root = jnp.sqrt(weight)[:, None]
@@ -164,7 +174,7 @@ def sparse(
     """The least-squares probe that reads only the k coordinates which `select` chooses, and those as bool [d]."""
     x = floating(x)
     chosen = select(x, y, k, criterion, weight)
-    return ridge(jnp.where(chosen, x, 0), y, weight=weight), chosen
+    return ridge(kept(chosen, x), y, weight=weight), chosen
 
 
 @shaped
@@ -174,9 +184,11 @@ def r2(
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Float[Array, ""]:
     """`1 − Σ w |y − ŷ|² / Σ w |y − ȳ|²`, pooled over columns: the share of y's variance that the prediction explains. On
-    rows held out it may be below 0."""
+    rows held out it may be below 0; nan where y does not vary but for rounding."""
     y, predicted, weight = _rows(y, predicted, weight)
-    return 1 - weight @ jnp.sum((y - predicted) ** 2, axis=1) / (weight @ jnp.sum((y - weight @ y) ** 2, axis=1))
+    y, power = scaled(y)
+    total = weight @ jnp.sum(varying(y, y - weight @ y, 0, where=(weight > 0)[:, None]) ** 2, axis=1)
+    return nan_where(total == 0, 1 - weight @ jnp.sum((y - predicted / power) ** 2, axis=1) / total)
 
 
 @shaped
@@ -185,15 +197,14 @@ def accuracy(
     labels: Integer[ArrayLike, " n"],
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Float[Array, ""]:
-    """The weighted share of rows whose largest logit is that of the label. ValueError for a label that is no class; under
-    jit nan."""
-    check_labels(logits, labels)
+    """The weighted share of rows whose largest logit is that of the label; nan where a logit is nan. ValueError for a label
+    that is no class; under jit nan."""
     logits, _, weight = _rows(logits, logits, weight)
-    right = (jnp.argmax(logits, axis=1) == labels).astype(weight.dtype)
-    return weight @ nan_outside(right, labels, logits.shape[1])
+    return weight @ right(logits, labels)
 
 
-def one_hot(labels: ArrayLike, n_classes: int, dtype: Any) -> Float[Array, "n n_classes"]:
+@shaped
+def one_hot(labels: Integer[ArrayLike, " n"], n_classes: int, dtype: Any) -> Float[Array, "n n_classes"]:
     """[n, n_classes] of labels [n] in 0 … n_classes − 1; ValueError for another, under jit a row of nan."""
     check_range("labels", labels, n_classes, "the probe", "classes")
     return nan_outside(jax.nn.one_hot(labels, n_classes, dtype=dtype), labels, n_classes)
@@ -250,7 +261,7 @@ def last_position(params: Params, run: Run) -> dict[str, Array]:
     order = ranking(x, y, min(max(SPARSITIES), x.shape[1]), weight=fit)
 
     def fitted_and_held_out(k: Array) -> Array:
-        predicted = ridge(jnp.where(order < k, x, 0), y, weight=fit)(x)
+        predicted = ridge(kept(order < k, x), y, weight=fit)(x)
         return jnp.stack([r2(y, predicted, fit), r2(y, predicted, rest)])
 
     counts = jnp.array([*SPARSITIES, x.shape[1] + 1])  # those never taken up have rank d

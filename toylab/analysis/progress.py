@@ -22,7 +22,7 @@ from toylab.analysis.fourier import (
     number_rows,
     waves,
 )
-from toylab.analysis.numbers import floating
+from toylab.analysis.numbers import floating, norm, ratio, scaled
 from toylab.base import Params, Run
 from toylab.losses import check_labels, cross_entropy
 from toylab.shapes import shaped
@@ -51,6 +51,7 @@ def restricted_loss(
     return _mean(cross_entropy(jnp.broadcast_to(restricted[:, None], z.shape), labels), mask)
 
 
+@shaped
 def excluded_loss(
     logits: Real[ArrayLike, "p p n_classes"],
     labels: Integer[ArrayLike, "p p"],
@@ -98,18 +99,17 @@ def _excluded_loss(
 def gini(x: Real[ArrayLike, " n"]) -> Float[Array, ""]:
     """Gini coefficient of |x|: G = Σ_ij |x_i − x_j| / (2 n² mean x), for x [n]: a scalar without unit.
 
-    0 where all entries are equal (all zero included), 1 − 1/n where only one is not zero. Computed from the
+    0 where all entries are equal (all zero included), 1 − 1/n where only one is not zero, nan of nan. Computed from the
     sorted values as Σ_i (2i − n − 1) x_(i) / (n Σ x), i = 1 … n. Nanda et al. 2023 take it of the norms
     of the Fourier components of W_E and W_L. ValueError unless x has one axis.
     """
-    x = floating(x)
+    x, _ = scaled(floating(x))
     if not x.size:
         raise ValueError("x is empty, it must have at least one entry")
     n = len(x)
     x = jnp.sort(jnp.abs(x))
-    total = x.sum()
     weights = jnp.asarray(2 * np.arange(1, n + 1) - n - 1, x.dtype)
-    return jnp.where(total > 0, weights @ x / (n * jnp.where(total > 0, total, 1)), 0)
+    return ratio(weights @ x, n * x.sum())
 
 
 def _by_sum(
@@ -139,7 +139,7 @@ def _mean(losses: Array, mask: Array) -> Array:
 @shaped
 def fourier_gini(x: Float[Array, "p n"]) -> Float[Array, ""]:
     """Gini coefficient of the p row norms of F x, for x [p, n]; the constant row is among them."""
-    return gini(jnp.linalg.norm(jnp.matmul(basis(len(x)).astype(x.dtype), x, precision="highest"), axis=1))
+    return gini(norm(jnp.matmul(basis(len(x)).astype(x.dtype), x, precision="highest"), 1))
 
 
 def ginis(params: Params, run: Run) -> dict[str, Array]:

@@ -19,7 +19,7 @@ from toylab.analysis.interventions import check_unclamped
 from toylab.analysis.numbers import floating
 from toylab.base import Apply, Params, Patch, Run
 from toylab.indices import check_range, nan_outside
-from toylab.losses import check_labels
+from toylab.losses import right
 from toylab.shapes import shaped
 
 
@@ -52,16 +52,14 @@ def previous_token_attention(
     if min(queries, default=0) < 1:
         raise ValueError(f"queries are {tuple(queries)}, they must be positions from 1: the first has none before it")
     at = jnp.asarray(queries)
-    return jnp.mean(jnp.asarray(pattern)[..., at, at - 1], axis=(-3, -1))
+    return jnp.mean(floating(pattern)[..., at, at - 1], axis=(-3, -1))
 
 
 @shaped
 def accuracy(logits: Real[ArrayLike, "B n_classes"], labels: Integer[ArrayLike, " B"]) -> Float[Array, ""]:
-    """Share of [B] whose largest logit is the label's. ValueError for a label that is no class; under jit nan."""
-    logits = jnp.asarray(logits)
-    check_labels(logits, labels)
-    right = (jnp.argmax(logits, axis=-1) == labels).astype(float)
-    return jnp.mean(nan_outside(right, labels, logits.shape[-1]))
+    """Share of [B] whose largest logit is the label's; nan where a logit is nan. ValueError for a label that is no class;
+    under jit nan."""
+    return jnp.mean(right(floating(logits), labels))
 
 
 @shaped

@@ -11,7 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Real
 
-from toylab.analysis.numbers import floating
+from toylab.analysis.numbers import centred, floating, scaled
 from toylab.losses import cross_entropy
 from toylab.shapes import shaped
 
@@ -90,17 +90,18 @@ def loss_pca(losses: Real[ArrayLike, "n_checkpoints n_tokens"], n: int = 2) -> d
     """Principal components of per-token losses over checkpoints (Olsson et al. 2022, after Fort et al.).
 
     `losses` [C, tokens], one row a checkpoint; centred over checkpoints, then SVD. "path" [C, n] is where each checkpoint
-    lies, "directions" [n, tokens] orthonormal, "share" [n] of the variance. The sign of a component is free: here its
-    largest entry in "directions" is positive. ValueError unless n is between 1 and min(C, tokens).
+    lies, "directions" [n, tokens] orthonormal, "share" [n] of the variance (nan where there is none). The sign of a
+    component is free: here its largest entry in "directions" is positive. ValueError unless 1 ≤ n ≤ min(C, tokens).
     """
     losses = floating(losses)
     if not 1 <= n <= min(losses.shape):
         raise ValueError(f"losses has shape {losses.shape}, it must be [checkpoints, tokens], both at least n = {n}")
-    U, s, Vh = jnp.linalg.svd(losses - losses.mean(0), full_matrices=False)
+    deviation, power = scaled(centred(losses, 0))
+    U, s, Vh = jnp.linalg.svd(deviation, full_matrices=False)
     largest = jnp.take_along_axis(Vh, jnp.abs(Vh).argmax(1)[:, None], 1)[:, 0]
     sign = jnp.where(largest < 0, -1, 1).astype(Vh.dtype)
     share = s**2 / (s**2).sum()
-    return {"path": (U * s * sign)[:, :n], "directions": (sign[:, None] * Vh)[:n], "share": share[:n]}
+    return {"path": (U * s * sign)[:, :n] * power, "directions": (sign[:, None] * Vh)[:n], "share": share[:n]}
 
 
 def bos_of(T: int, period: int, name: str) -> int:

@@ -32,12 +32,14 @@ def grokking_phases(
     Σw² (`sum_of_squares`, of all weights) has lost 95 % of what it loses in all. The paper tells them apart by eye, at
     1.4k, 9.4k and 14k steps; these definitions are ours. What comes after a run's end is nan.
 
-    Raises ValueError where there are fewer than two steps, where they do not ascend, and for fewer than two classes.
+    A phase is nan where what it is read from is nan or infinite throughout, and so are those after it. Raises ValueError
+    where there are fewer than two steps, where they do not ascend, and for fewer than two classes.
     """
     _ascending(steps)
     if n_classes < 2:
         raise ValueError(f"n_classes is {n_classes}, it must be at least 2")
-    peak = steps[np.where(np.isfinite(test_loss), test_loss, -np.inf).argmax(axis=-1)]
+    seen = np.isfinite(test_loss)
+    peak = np.where(seen.any(axis=-1), steps[np.where(seen, test_loss, -np.inf).argmax(axis=-1)], np.nan)
     formed = first_step(steps, (test_loss < np.log(n_classes) / 2) & (steps >= peak[..., None]))
     known = np.isfinite(sum_of_squares)
     end = np.take_along_axis(sum_of_squares, _last(known)[..., None], axis=-1)

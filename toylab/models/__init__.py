@@ -70,8 +70,8 @@ class Net(struct.PyTreeNode):
         if missing := [name for name, value in values.items() if value is inspect.Parameter.empty]:
             raise ValueError(f"net.{missing[0]} is missing: {module.__name__} needs {', '.join(missing)}.")
         leaves = {name: value for name, value in values.items() if known[name][0] is float}
-        sizes = tuple((name, value) for name, value in values.items() if name not in leaves)
-        return cls(module=module, sizes=sizes, leaves=leaves, clamps=clamps)
+        sizes = tuple((name, _hashable(value)) for name, value in values.items() if name not in leaves)
+        return cls(module=module, sizes=sizes, leaves=leaves, clamps=_hashable(list(clamps)))
 
     def __getattr__(self, name: str) -> Any:
         """`net.d_model`, `net.init_scale`: the module's fields read as the net's own."""
@@ -186,6 +186,11 @@ def _skeleton(module: type, sizes: tuple[tuple[str, Any], ...], leaves: tuple[st
             )
     paths, structure = jax.tree_util.tree_flatten_with_path(state)
     return graph, structure, [_name(path) for path, _ in paths]
+
+
+def _hashable(value: Any) -> Any:
+    """Lists as tuples, as JSON and TOML have no other."""
+    return tuple(_hashable(inner) for inner in value) if isinstance(value, list | tuple) else value
 
 
 def _name(path: tuple[Any, ...]) -> str:

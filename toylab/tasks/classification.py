@@ -15,7 +15,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Apply, Params, static
-from toylab.losses import cross_entropy
+from toylab.losses import cross_entropy, right
 from toylab.tasks.classification_limits import labels_alone
 from toylab.tasks.sparse import EVALUATION
 
@@ -223,9 +223,12 @@ class ItemLabelPairs(struct.PyTreeNode):
         swap_accuracy, iwl_accuracy."""
         logits, _ = apply(params, jnp.concatenate([data[name]["x"] for name in SETS]))
         labels = jnp.concatenate([data[name]["y"] for name in SETS])
-        right = jnp.mean((jnp.argmax(logits, axis=-1) == labels).reshape(len(SETS), -1), axis=-1)
+        correct = jnp.mean(right(logits, labels).reshape(len(SETS), -1), axis=-1)
         names = ("accuracy", "icl_accuracy", "swap_accuracy", "iwl_accuracy")
-        return {"loss": jnp.mean(cross_entropy(logits, labels)[: self.n_eval]), **dict(zip(names, right, strict=True))}
+        return {
+            "loss": jnp.mean(cross_entropy(logits, labels)[: self.n_eval]),
+            **dict(zip(names, correct, strict=True)),
+        }
 
     # --- what can be reached at all
 

@@ -11,7 +11,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Apply, Params, Patch, static
-from toylab.losses import cross_entropy
+from toylab.losses import cross_entropy, right
 
 Clamp = Literal["none", "one_head", "previous_token", "first_layer", "match", "copy", "first_layer_and_copy"]
 LABELS = (1, 3)  # positions of the two labels in x1 l1 x2 l2 xq
@@ -187,7 +187,7 @@ class RelabelledExemplars(struct.PyTreeNode):
             batch = data[name]
             logits = self.logits(apply, params, data, batch)
             measures[f"{prefix}loss"] = jnp.mean(cross_entropy(logits, batch.labels))
-            measures[f"{prefix}accuracy"] = jnp.mean(jnp.argmax(logits, axis=-1) == batch.labels)
+            measures[f"{prefix}accuracy"] = jnp.mean(right(logits, batch.labels))
         return measures
 
 

@@ -11,7 +11,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Apply, Params, static
-from toylab.losses import cross_entropy
+from toylab.losses import cross_entropy, right
 
 Operation = Literal[
     "add", "subtract", "multiply", "divide", "x2+y2", "x2+xy+y2", "x2+xy+y2+x", "x3+xy", "x3+xy2", "x3+xy2+y",
@@ -75,12 +75,12 @@ class ModularArithmetic(struct.PyTreeNode):
 
     @property
     def n_pairs(self) -> int:
-        """How many pairs the operation is defined on (division: b ≠ 0)."""
+        """How many pairs the operation is defined on (divide: b ≠ 0; divide_or_subtract subtracts an even b, 0 too)."""
         return int(self._valid().sum())
 
     def _valid(self) -> np.ndarray:
         a, b = np.divmod(np.arange(self.p**2), self.p)
-        defined = b > 0 if self.op.startswith("divide") else np.ones(self.p**2, bool)
+        defined = b > 0 if self.op == "divide" else np.ones(self.p**2, bool)
         return defined & (a <= b) if self.pairs == "unordered" else defined
 
     def data(self, key: Array) -> dict[str, Array]:
@@ -158,7 +158,7 @@ def both_sets(apply: Apply, params: Params, data: dict[str, Array]) -> dict[str,
     for name, (index, labels) in sets.items():
         logits, _ = apply(params, data["tokens"][index])
         measures[f"{name}_loss"] = jnp.mean(cross_entropy(logits, labels))
-        measures[f"{name}_accuracy"] = jnp.mean(jnp.argmax(logits, axis=-1) == labels)
+        measures[f"{name}_accuracy"] = jnp.mean(right(logits, labels))
     return measures
 
 

@@ -11,7 +11,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Apply, Params, static
-from toylab.losses import cross_entropy
+from toylab.losses import cross_entropy, right
 from toylab.tasks.sparse import EVALUATION
 
 Name = Literal["induction", "frac_prevs", "hist", "reverse"]
@@ -114,10 +114,11 @@ class Program(struct.PyTreeNode):
         """loss and accuracy over the positions that have an answer; a number counts as right to 1e-4."""
         output, _ = apply(params, data["tokens"])
         if self.name == "frac_prevs":
-            right = jnp.abs(output[..., 0] - data["answer"]) < 1e-4
+            off = jnp.abs(output[..., 0] - data["answer"])
+            correct = jnp.where(jnp.isnan(off), jnp.nan, off < 1e-4)
         else:
-            right = jnp.argmax(output, axis=-1) == data["answer"]
+            correct = right(output, jnp.clip(data["answer"], 0, output.shape[-1] - 1))  # asked or not
         return {
             "loss": jnp.mean(self.errors(output, data["answer"]), where=data["asked"]),
-            "accuracy": jnp.mean(right, where=data["asked"]),
+            "accuracy": jnp.mean(correct, where=data["asked"]),
         }

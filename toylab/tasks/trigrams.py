@@ -11,7 +11,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Apply, Params, static
-from toylab.losses import cross_entropy
+from toylab.losses import cross_entropy, right
 from toylab.tasks.sequence import check_sizes
 from toylab.tasks.sparse import EVALUATION
 
@@ -88,8 +88,8 @@ class SkipTrigrams(struct.PyTreeNode):
     def measure(self, apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
         """loss (mean nats) and accuracy (share of 1)."""
         logits, _ = apply(params, data["tokens"])
-        right = jnp.argmax(logits, axis=-1) == data["answers"]
-        return {"loss": jnp.mean(cross_entropy(logits, data["answers"])), "accuracy": jnp.mean(right)}
+        correct = right(logits, data["answers"])
+        return {"loss": jnp.mean(cross_entropy(logits, data["answers"])), "accuracy": jnp.mean(correct)}
 
     def exact_loss(self) -> float:
         """Mean H(C | A, B), nats: the loss of Bayes."""

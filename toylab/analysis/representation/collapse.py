@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Real
 
-from toylab.analysis.numbers import floating
+from toylab.analysis.numbers import centred, floating, nan_where, scaled
 from toylab.indices import check_range, nan_outside
 from toylab.shapes import shaped
 
@@ -34,33 +34,34 @@ def neural_collapse(
     """NC1 to NC4 of last-layer features x [n, d] with labels int [n] in 0..C−1 and the classifier x W + b, W [d, C], b [C].
 
     The global mean is that of the class means, which is the mean of all samples where classes are of equal size, as in the
-    paper. Every class must occur: a class without samples makes all but NC4 nan. ValueError for a label that is no class;
-    under jit all but NC4 is nan.
+    paper. Every class must occur: a class without samples makes all but NC4 nan, as do class means that do not differ.
+    ValueError for a label that is no class; under jit all but NC4 is nan.
     """
     x, W, labels = floating(x), floating(W), jnp.asarray(labels)
+    logits = _dot(x, W) + (0 if b is None else jnp.asarray(b, x.dtype))
+    x, W = scaled(x)[0], scaled(W)[0]
     classes = W.shape[1]
     if classes < 2:
         raise ValueError(f"W has shape {W.shape}: there must be at least 2 classes.")
     check_range("labels", labels, classes, "W", "classes")
     member = nan_outside((labels[:, None] == jnp.arange(classes)).astype(x.dtype), labels, classes)  # [n, C]
     means = _dot(member.T, x) / member.sum(axis=0)[:, None]  # [C, d]
-    mu = means - means.mean(axis=0)
+    mu = centred(means, 0)
     within, between = x - means[labels], mu / classes**0.5
     nc1 = jnp.trace(_dot(_dot(within.T, within) / len(x), jnp.linalg.pinv(_dot(between.T, between), hermitian=True)))
     lengths = jnp.linalg.norm(mu, axis=1)
     cosines = _dot(mu, mu.T) / (lengths[:, None] * lengths)
     apart = cosines[np.triu_indices(classes, 1)]
     dual = W.T / jnp.linalg.norm(W) - mu / jnp.linalg.norm(mu)
-    logits = _dot(x, W) + (0 if b is None else jnp.asarray(b, x.dtype))
     distances = jnp.sum(means**2, axis=1) - 2 * _dot(x, means.T)  # less |x|², the same for all classes
     disagree = jnp.argmax(logits, axis=1) != jnp.argmin(jnp.where(jnp.isnan(distances), jnp.inf, distances), axis=1)
     return Collapse(
-        nc1=nc1 / classes,
+        nc1=nan_where(lengths.max() == 0, nc1 / classes),
         nc2_norm=lengths.std() / lengths.mean(),
         nc2_angle=apart.std(),
         nc2_max_angle=jnp.abs(apart + 1 / (classes - 1)).mean(),
         nc3=jnp.sum(dual**2),
-        nc4=disagree.mean(dtype=x.dtype),
+        nc4=nan_where(jnp.isnan(logits).any(axis=1), disagree.astype(x.dtype)).mean(),
     )
 
 

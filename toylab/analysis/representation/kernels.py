@@ -9,18 +9,21 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Real
 
-from toylab.analysis.numbers import floating
+from toylab.analysis.numbers import centred as of_columns
+from toylab.analysis.numbers import floating, scaled, varying
 from toylab.shapes import shaped
 
 
 @shaped
 def alignment(K: Real[ArrayLike, "n n"], L: Real[ArrayLike, "n n"], *, centred: bool = True) -> Float[Array, ""]:
     """⟨K, L⟩ / (‖K‖ ‖L‖) of two kernels [n, n], Frobenius, each centred by 1 − 1/n on both sides (CKA, Cortes et al. 2012;
-    Kornblith et al. 2019, arXiv 1905.00414) or not: a scalar, 1 for equal kernels up to scale. With L = yyᵀ it is the
-    alignment with labels y by which Kumar et al. 2023 (arXiv 2310.06110) tell lazy from rich."""
+    Kornblith et al. 2019, arXiv 1905.00414) or not: a scalar, 1 for equal kernels up to scale, nan where one is 0 (centred,
+    of features that do not vary). With L = yyᵀ it is the alignment with labels y by which Kumar et al. 2023 (arXiv
+    2310.06110) tell lazy from rich."""
     K, L = floating(K), floating(L)
     if centred:
-        K, L = (x - x.mean(0) - x.mean(1)[:, None] + x.mean() for x in (K, L))
+        K, L = (varying(x, x - x.mean(0) - x.mean(1)[:, None] + x.mean(), None) for x in (K, L))
+    K, L = scaled(K)[0], scaled(L)[0]
     return jnp.sum(K * L) / (jnp.linalg.norm(K) * jnp.linalg.norm(L))
 
 
@@ -28,9 +31,9 @@ def alignment(K: Real[ArrayLike, "n n"], L: Real[ArrayLike, "n n"], *, centred: 
 def linear_cka(x: Real[ArrayLike, "n d"], y: Real[ArrayLike, "n e"]) -> Float[Array, ""]:
     """‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖), Frobenius, of features x [n, d] and y [n, e] with columns centred: in [0, 1], the same for
     any rotation, scale or shift of either (Kornblith et al. 2019, biased form): `alignment(XXᵀ, YYᵀ)` without n² numbers.
+    nan where features do not vary.
     """
-    x, y = floating(x), floating(y)
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    x, y = (scaled(of_columns(floating(value), 0))[0] for value in (x, y))
     cross, own, other = (jnp.matmul(a.T, b, precision="highest") for a, b in ((y, x), (x, x), (y, y)))
     return jnp.sum(cross**2) / (jnp.linalg.norm(own) * jnp.linalg.norm(other))
 
@@ -57,5 +60,5 @@ def ntk(
 @shaped
 def kernel_movement(K: Real[ArrayLike, "n n"], K0: Real[ArrayLike, "n n"]) -> Float[Array, ""]:
     """‖K − K0‖ / ‖K0‖, Frobenius: 0 in the lazy limit (Kumar et al. 2023)."""
-    K, K0 = floating(K), floating(K0)
-    return jnp.linalg.norm(K - K0) / jnp.linalg.norm(K0)
+    K0, power = scaled(floating(K0))
+    return jnp.linalg.norm(floating(K) / power - K0) / jnp.linalg.norm(K0)

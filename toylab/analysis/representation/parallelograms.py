@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Integer, Real
 
-from toylab.analysis.numbers import floating
+from toylab.analysis.numbers import centred, floating, nan_where, scaled
 from toylab.shapes import shaped
 
 THRESHOLD = 0.01  # of the squared gap, in units of the representation's variance
@@ -45,9 +45,10 @@ def pairs(p: int) -> Pairs:
 @shaped
 def z_scored(E: Real[ArrayLike, " p *d"]) -> Float[Array, "p d"]:
     """Each dimension of E [p] or [p, d] with mean 0 and variance 1, the variance with p − 1 in the denominator (torch.std;
-    numpy's default would move RQI): [p, d]."""
-    E = _by_dimension(E)
-    return (E - E.mean(axis=0)) / E.std(axis=0, ddof=1)
+    numpy's default would move RQI): [p, d]. nan for a dimension that is constant but for rounding."""
+    E, _ = scaled(_by_dimension(E), 0)
+    deviation = centred(E, 0)
+    return nan_where(jnp.abs(deviation).max(axis=0) == 0, deviation / E.std(axis=0, ddof=1))
 
 
 @shaped
@@ -74,9 +75,11 @@ def rqi(E: Real[ArrayLike, " p *d"], threshold: float = THRESHOLD) -> Float[Arra
 def predicted_accuracy(
     E: Real[ArrayLike, " p *d"], train: Bool[ArrayLike, " p*(p+1)//2"], threshold: float = THRESHOLD
 ) -> Float[Array, ""]:
-    """The share of all pairs that are trained on, bool `train` [P], or joined to such a pair by a learned parallelogram."""
+    """The share of all pairs that are trained on, bool `train` [P], or joined to such a pair by a learned parallelogram;
+    nan where `rqi` is."""
     gap = gaps(E)
-    return _reached(gap < threshold, jnp.asarray(train), len(floating(E))).mean(dtype=gap.dtype)
+    reached = _reached(gap < threshold, jnp.asarray(train), len(floating(E)))
+    return jnp.where(jnp.isnan(gap).any(), jnp.nan, reached.mean(dtype=gap.dtype))
 
 
 @shaped
@@ -105,7 +108,7 @@ def effective_loss(
 ) -> Float[Array, ""]:
     """ℓ_eff = ℓ0/Z0, with ℓ0 = Σ over parallelograms (of the training pairs, where given) of |E_i + E_j − E_m − E_n|² and
     Z0 = Σ|E|², of E as it is: a scalar (Liu et al. 2022)."""
-    E = _by_dimension(E)
+    E, _ = scaled(_by_dimension(E))
     every = pairs(len(E))
     some = every.equations if train is None else every.equations[_trained(every, train, len(E))]
     return jnp.sum(jnp.matmul(jnp.asarray(some, E.dtype), E, precision="highest") ** 2) / jnp.sum(E**2)

@@ -8,8 +8,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Integer, Real
 
 from toylab.analysis import probes
-from toylab.analysis.numbers import floating
-from toylab.indices import nan_outside
+from toylab.analysis.numbers import centred as of_columns
+from toylab.analysis.numbers import check_finite, floating, scaled
+from toylab.losses import right
 from toylab.shapes import shaped
 
 
@@ -17,15 +18,17 @@ def _values(x: ArrayLike, centred: bool) -> Array:
     x = floating(x)
     if not x.size:
         raise ValueError(f"x has shape {x.shape}: it must be [n, d], samples by features, and not empty.")
-    return jnp.linalg.svd(x - x.mean(axis=0) if centred else x, compute_uv=False)
+    return jnp.linalg.svd(scaled(of_columns(x, 0) if centred else x)[0], compute_uv=False)
 
 
 @shaped
 def feature_rank(x: Real[ArrayLike, "n d"], tolerance: float = 1e-3, *, centred: bool = True) -> Integer[Array, ""]:
     """Numerical rank: how many singular values of x (of the centred x, as of a covariance) exceed tolerance · the largest.
-    An integer. 1e-3 as in Masarczyk et al. 2023 (arXiv 2305.19753), whom Fan et al. follow [recalled, not checked]."""
+    An integer, 0 where x does not vary, under jit −1 for nan (else a ValueError). 1e-3 as in Masarczyk et al. 2023 (arXiv
+    2305.19753), whom Fan et al. follow [recalled, not checked]."""
+    check_finite("x", x)
     s = _values(x, centred)
-    return jnp.sum(s > tolerance * s[0])
+    return jnp.where(jnp.isnan(s).any(), -1, jnp.sum(s > tolerance * s[0]))
 
 
 @shaped
@@ -34,7 +37,7 @@ def effective_rank(x: Real[ArrayLike, "n d"], *, centred: bool = True) -> Float[
     0. A scalar; nan where x does not vary."""
     s = _values(x, centred)
     share = s / s.sum()
-    return jnp.exp(-jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1)), 0)))
+    return jnp.exp(-jnp.sum(jnp.where(share == 0, 0, share * jnp.log(jnp.where(share == 0, 1, share)))))
 
 
 @shaped
@@ -47,7 +50,7 @@ def probe_accuracies(
     """[k]: accuracy of a linear probe that reads the first 1, 2, …, k = min(n, d) principal components of x: least squares
     onto one-hot labels, the largest output being the answer. On rows of `weight` 0, all else being fitted, where `weight`
     [n] is given; else on the rows fitted. ValueError for a label that is none of 0 … n_classes − 1; under jit nan."""
-    x, labels = floating(x), jnp.asarray(labels)
+    x, labels = scaled(floating(x))[0], jnp.asarray(labels)
     fit = jnp.ones(len(x), x.dtype) if weight is None else jnp.asarray(weight, x.dtype)
     judged = fit if weight is None else (fit == 0).astype(x.dtype)
     mean = fit @ x / fit.sum()
@@ -61,8 +64,7 @@ def probe_accuracies(
 
     def add(logits: Array, component: tuple[Array, Array]) -> tuple[Array, Array]:
         logits = logits + component[0][:, None] * component[1]
-        right = nan_outside((jnp.argmax(logits, axis=1) == labels).astype(x.dtype), labels, n_classes)
-        return logits, jnp.sum(judged * right) / judged.sum()
+        return logits, jnp.sum(judged * right(logits, labels)) / judged.sum()
 
     start = jnp.broadcast_to(fit @ onehot / fit.sum(), onehot.shape)
     return jax.lax.scan(add, start, (scores.T, coefficients))[1]
@@ -78,7 +80,8 @@ def linear_probe_rank(
 ) -> Integer[Array, ""]:
     """The least number of principal components from which on `probe_accuracies` stays at `within` of that of all: in how
     many leading dimensions the labels are linearly readable. An integer, 0 where the accuracies are nan; the definition is
-    ours. ValueError as of those."""
+    ours. ValueError as of those, and for nan."""
+    check_finite("x", x)
     accuracies = probe_accuracies(x, labels, n_classes, weight)
     short = accuracies < within * accuracies[-1]
     least = jnp.where(short.any(), len(short) - jnp.argmax(short[::-1]) + 1, 1)
