@@ -38,8 +38,9 @@ def neural_collapse(
     ValueError for a label that is no class; under jit all but NC4 is nan.
     """
     x, W, labels = floating(x), floating(W), jnp.asarray(labels)
-    logits = _dot(x, W) + (0 if b is None else jnp.asarray(b, x.dtype))
+    biased = None if b is None else _dot(x, W) + jnp.asarray(b, x.dtype)
     x, W = scaled(x)[0], scaled(W)[0]
+    logits = _dot(x, W) if biased is None else biased
     classes = W.shape[1]
     if classes < 2:
         raise ValueError(f"W has shape {W.shape}: there must be at least 2 classes.")
