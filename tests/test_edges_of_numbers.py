@@ -5,6 +5,7 @@ that is left out stands in LEFT_OUT, with the reason."""
 
 import inspect
 import pkgutil
+from functools import partial
 from importlib import import_module
 
 import jax
@@ -218,7 +219,8 @@ def test_what_is_free_of_scale_is_so_at_every_scale(name):
             near = [*zip(plain, scaled(3), scaled(-5), strict=True)]
         except ValueError:  # a share that may not be above 1
             continue
-        free = [all(np.allclose(one, x, rtol=1e-4, atol=1e-6, equal_nan=True) for x in two) for one, *two in near]
+        near_to = partial(np.allclose, rtol=1e-4, atol=1e-6, equal_nan=True)
+        free = [all(near_to(one, other) for other in others) for one, *others in near]
         for power in (-83, 83) if any(free) else ():
             for one, other, is_free in zip(plain, scaled(power), free, strict=True):
                 if is_free:
