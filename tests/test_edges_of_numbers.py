@@ -205,7 +205,7 @@ def test_half_precision_is_computed_in_float32(name):
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_what_is_free_of_scale_is_so_at_every_scale(name):
-    """What does not change where an argument, or all of them, are multiplied by 8 or 1/32, does not change from 1e-25 to 1e25."""
+    """What does not change where an argument, or all, are multiplied by 8 or 1/32 does not from 1e-25 to 1e25."""
     fn, drawn = PUBLIC[name], arguments(name, PUBLIC[name])
     plain = numbers(called(fn, drawn))
     for which in [*[[one] for one in floats(drawn)], floats(drawn)]:
