@@ -1,6 +1,7 @@
 """Several processes on one sweep: whoever trains a group, and whoever dies, the bits are those of one process alone."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -89,7 +90,8 @@ def test_of_jax_distributed_too_whichever_is_killed(tmp_path, alone, which):
     os.kill(both[which].pid, signal.SIGKILL)
     (_, _), (out, err) = (process.communicate(timeout=200) for process in (both[which], both[1 - which]))
     assert [both[which].returncode, both[1 - which].returncode] == [-signal.SIGKILL, 0], err
-    assert as_if_alone(tmp_path, alone) and out.endswith("left\n") and not err
+    assert as_if_alone(tmp_path, alone) and out.endswith("left\n")
+    assert not re.search("Traceback|Fatal|Check failed|coordination", err), err  # XLA may warn of its compile cache
 
 
 def test_who_joins_while_another_analyzes_says_whom_it_waits_for_and_hears_that_it_shall_stop(tmp_path, monkeypatch):
