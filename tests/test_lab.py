@@ -47,6 +47,8 @@ def test_the_best_of_disjoint_sets_by_level_from_dense_to_sparse():
     assert levels.tolist() == pytest.approx([1, 0.1]) and best.tolist() == [[1, 3], [5, 6]]
     assert measures().best_of(4)[1].tolist() == [[3], [6]]
     assert measures().best_of(3)[1].shape == (2, 1)  # what is left over belongs to no set
+    with pytest.raises(ValueError, match=r"a level of task\.density has fewer runs than the 5 of a set"):
+        measures().best_of(5)
 
 
 def test_what_all_runs_have_in_common_is_none_of_some_alone():

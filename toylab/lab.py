@@ -62,10 +62,13 @@ class Measures(dict[str, np.ndarray]):
 
     def best_of(self, k: int, per: str = "config/task.density", loss: str = "loss") -> tuple[np.ndarray, np.ndarray]:
         """levels [L] of the field `per`, descending, and runs [L, N // k]: of each disjoint set of k of a level's N runs
-        the one with the lowest last loss (Elhage et al. 2022 fit each model several times and take that)."""
+        the one with the lowest last loss (Elhage et al. 2022 fit each model several times and take that). ValueError where
+        a level has fewer than k."""
         levels = np.unique(self[per])[::-1]
         members = [np.flatnonzero(self[per] == level) for level in levels]
-        n_sets = min(len(runs) for runs in members) // k
+        n_sets = min((len(runs) for runs in members), default=0) // k
+        if not n_sets:
+            raise ValueError(f"a level of {per.removeprefix('config/')} has fewer runs than the {k} of a set")
         sets = np.stack([runs[: n_sets * k].reshape(n_sets, k) for runs in members])  # [L, sets, k]
         lowest = np.nan_to_num(self.last(loss), nan=np.inf)[sets].argmin(axis=-1)
         return levels, np.take_along_axis(sets, lowest[..., None], axis=-1)[..., 0]
