@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 SWEEP = """
 import json, os, signal, sys, threading, time, warnings
 from pathlib import Path
-from toylab import configs, sweep
+from toylab import configs, store, sweep
 from toylab.base import Config
 from toylab.models import ModularMLP, Net
 from toylab.optim import AdamW
@@ -84,6 +84,34 @@ machines.shutdown()
 """
 )
 
+WITHOUT_HEAD = (
+    SWEEP
+    + """
+warnings.simplefilter("ignore")
+import ray
+from ray.cluster_utils import Cluster
+from toylab import cluster
+
+machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+machines.add_node(num_cpus=1)
+(head,) = machines.head_node.all_processes["gcs_server"]
+spec = sweep.Spec(saves=range(0, 400 * 100_000, 400))
+
+def lose():
+    while not list(out.glob("000-*/400")):
+        time.sleep(0.1)
+    head.process.kill()
+
+threading.Thread(target=lose, daemon=True).start()
+try:
+    with cluster.connected(machines.address):
+        cluster.run(runs[:2], spec, out, plan=plan, command="THE COMMAND")
+except store.StoreError as error:
+    print(error, flush=True)
+    os._exit(1)
+"""
+)
+
 
 def groups(folder):
     """Everything of each group."""
@@ -139,6 +167,17 @@ def test_a_lost_machine_costs_no_bit(harmed, straight):
     assert set(found) == set(straight) and all(same(found[name], straight[name]) for name in straight)
     said = [line for line in harmed.said["machine"] if "It goes on from step " in line]
     assert said and ("its machine is gone" in said[0] or "its worker died" in said[0])
+
+
+def test_without_its_head_the_driver_says_what_is_safe_and_what_to_type(tmp_path):
+    """Ray itself would end it after a minute."""
+    done = pinned("-c", WITHOUT_HEAD, tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = done.communicate(timeout=300)
+    assert done.returncode == 1, err
+    assert out.startswith("Ray's head at ") and "all that workers have committed is safe" in out, err
+    assert out.endswith("and then: THE COMMAND\n")
+    (group,) = tmp_path.glob("000-*")
+    assert store.read_chunk(group, store.chunks(group)[0])[1]["step"] == 400
 
 
 def test_nothing_is_left_of_driver_and_workers(harmed):
