@@ -70,7 +70,6 @@ def test_every_page_of_the_lab_states_what_it_should(name):
         ({"PARTS": {"": Part()}}, "give a Part by name"),
         ({"PARTS": {"a": Part()}}, "PARTS['a'].configs is {}: give a mapping by scale"),
     ],
-    ids=str,
 )
 def test_what_a_page_states_wrongly_is_one_sentence(changes, words):
     with pytest.raises(ValueError, match=re.escape(words)) as error:
