@@ -7,7 +7,7 @@ from toylab import models
 from toylab.importers.lens import LENS_RULES
 from toylab.importers.naming import Refusal, told
 from toylab.importers.rules import Form, Rule, Sizes
-from toylab.importers.settings import Settings, chosen, harmless, read, require, stated
+from toylab.importers.settings import Settings, chosen, harmless, read, require, same, stated
 from toylab.models import BiasedTransformer, ModularMLP, Net, PizzaLinear, ToyModel, Transformer, fields
 from toylab.models.handbuilt import Handbuilt
 
@@ -89,9 +89,10 @@ def typed(module: type, given: Settings, largest: int) -> dict[str, Any]:
     for name, value in found.items():
         hint = fields(module)[name][0] if name in fields(module) else Any
         whole, known = isinstance(value, int) and not isinstance(value, bool), get_args(hint)
+        whole = whole and abs(value) < 1 << 63  # what floats and arrays can hold
         fits = {int: whole, float: whole or isinstance(value, float), bool: isinstance(value, bool)}.get(hint, True)
         wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(hint)
-        if not fits or (get_origin(hint) is Literal and value not in known):
+        if not fits or (get_origin(hint) is Literal and not any(same(value, one) for one in known)):
             raise Refusal(
                 f"config.{name} is {told(value)}: it must be {wanted or 'one of ' + ', '.join(map(str, known))}."
             )
