@@ -7,7 +7,7 @@ from flax import nnx
 from test_sweep import A, tiny
 
 import run_sweep
-from toylab import sizes, store, sweep
+from toylab import configs, sizes, store, sweep
 from toylab.models import ModularMLP, Net
 
 SPEC = sweep.Spec(saves=(0, 5))
@@ -36,7 +36,12 @@ def test_an_empty_array_is_told_by_its_field():
 
 
 def test_what_no_device_holds_is_not_allocated():
-    net = Net.of(ModularMLP, d_vocab=10**9, d_vocab_out=7, d_model=10**6, d_mlp=4)
+    """Nor is what would be done with it traced, layer by layer."""
+    net = Net.of(ModularMLP, d_vocab=10**9, d_vocab_out=11, d_model=10**6, d_mlp=4)
+    with pytest.raises(
+        ValueError, match=r"^net\.d_vocab is 1000000000: its arrays would take 8e\+06 GB, and this machine has"
+    ):
+        configs.check(tiny(0).replace(net=net))
     with pytest.raises(ValueError, match=r"^net would have arrays of [\de+.]+ TB, and the device has "):
         sizes.trainable(tiny(0).replace(net=net), {})
 

@@ -1,6 +1,8 @@
 """Whether the parts of a config are what the protocols of base.py ask, told before anything is trained, in one sentence."""
 
 import inspect
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cached_property, lru_cache, partial
@@ -77,6 +79,8 @@ def check_fit(config: Config) -> None:
     key = structure, tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves)
     if key in _fitting:
         return
+    _check_size("net", config.net, config.net.init)
+    _check_size("task", config.task, config.task.data)
     names = f"net {getattr(config.net, 'module', type(config.net)).__name__} and task {type(config.task).__name__}"
     called: list[str] = []
     try:
@@ -93,6 +97,28 @@ def check_fit(config: Config) -> None:
     if not all(hasattr(config.optimizer.transform(), name) for name in ("init", "update")):
         raise ValueError("optimizer.transform() gives no optax transform: it must have init and update.")
     _fitting.add(key)
+
+
+def _check_size(role: str, part: Any, made: Any) -> None:
+    """ValueError, with the largest field, where the arrays that a part makes are larger than the machine's memory: to trace
+    what is done with them may take for ever."""
+    try:
+        arrays = jax.tree.leaves(jax.eval_shape(made, jax.random.key(0)))
+    except Exception:  # told where all is traced
+        return
+    needed = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in arrays if hasattr(leaf, "shape"))
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        own = (
+            {name: value for name, (_, value) in part.module_fields().items()} if hasattr(part, "module_fields") else {}
+        )
+        own = own or {field.name: getattr(part, field.name) for field in fields(part)}
+        counts = {name: value for name, value in own.items() if type(value) is int}
+        largest = max(counts, key=lambda name: counts[name], default="")
+        which = f"{role}.{largest} is {counts[largest]}" if largest else role
+        raise ValueError(
+            f"{which}: its arrays would take {needed / 1e9:.3g} GB, and this machine has {there / 1e9:.3g} GB."
+        )
 
 
 def _traced(config: Config, called: list[str]) -> Any:
