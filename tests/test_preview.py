@@ -99,4 +99,4 @@ def test_ever_more_runs_are_traced_no_more_often(tmp_path, monkeypatch):
         texts = f"optimizer.lr=1e-4:1e-2:log{n}", "net.d_mlp=16,32"
         assert f"{2 * n} in {2 * -(-n // 256)} groups" in told(asked(grokking, *texts, out=tmp_path))
         counts.append(len(traced))
-    assert counts[0] == counts[1] < 20
+    assert counts[1] <= counts[0] < 20 * 2  # programs; what is traced of them first is remembered

@@ -168,10 +168,10 @@ def test_gini_is_the_mean_difference_over_twice_the_mean(x, factor):
     [
         ({"logits": np.ones((5, 4, 5))}, r"logits has shape \(5, 4, 5\)"),
         ({"labels": np.zeros(25, int)}, r"labels has shape \(25,\) .* \[p, p\] with p = 5 as in logits"),
-        ({"labels": np.zeros((5, 5))}, r"labels .*float32, it must be integers \[p, p\] with p = 5"),
-        ({"train_mask": np.ones((5, 5), int)}, "mask .*int32, it must be booleans"),
+        ({"labels": np.zeros((5, 5))}, r"labels .*float64, it must be integers \[p, p\] with p = 5"),
+        ({"train_mask": np.ones((5, 5), int)}, "mask .*int64, it must be booleans"),
         ({"train_mask": np.ones((3, 5), bool)}, r"mask has shape \(3, 5\)"),
-        ({"key": np.array([1, 2])}, "key .*int32, it must be booleans"),
+        ({"key": np.array([1, 2])}, "key .*int64, it must be booleans"),
     ],
 )
 def test_bad_input_is_one_sentence(change, message):

@@ -146,7 +146,7 @@ def test_what_meets_the_protocols_passes():
     ({"net": Net.of(WithoutPatch)}, r"net WithoutPatch and task Two do not fit: TypeError, .*full"),
     ({"net": Net.of(Normalised)}, r"net\.module Normalised holds norm\..*, a Batch.*: a net is a function"),
     ({"net": Net.of(Dropped)}, r"net\.module Dropped draws from other rngs than params, as Dropout does"),
-    ({"net": Net.of(Listed, widths=[3])}, r"net\.widths is a list: it is static, so a tuple"),
+    ({"net": Net.of(Listed, widths={3})}, r"net\.widths is a set: it is static, so a tuple"),
     ({"net": Net.of(Line, n=4)}, r"net Line and task Two do not fit: TypeError, "),
     ({"net": Net.of(ToyModel, n_features=4, n_hidden=2)}, r"net ToyModel and task Two do not fit: ValueError, x has shape"),
     ({"task": TASK}, r"net Line does not fit task ModularArithmetic: Net has no field d_vocab"),
