@@ -103,7 +103,7 @@ def _check_size(role: str, part: Any, made: Any) -> None:
     """ValueError, with the largest field, where the arrays that a part makes are larger than the machine's memory: to trace
     what is done with them may take for ever."""
     try:
-        arrays = jax.tree.leaves(jax.eval_shape(made, jax.random.key(0)))
+        arrays = jax.tree.leaves(jax.eval_shape(lambda: made(jax.random.key(0))))  # a key made here starts no device
     except Exception:  # told where all is traced
         return
     needed = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in arrays if hasattr(leaf, "shape"))
