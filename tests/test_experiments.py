@@ -17,6 +17,9 @@ from rounding import slack
 import run_sweep
 from toylab import lab, stages, store
 
+# at smoke scale, and nowhere else among the tests, an estimate of stages is a fifth noise of its few small batches
+pytestmark = pytest.mark.filterwarnings("ignore:about .* in llc = .* is noise of minibatch gradients:RuntimeWarning")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = sorted(path.stem for path in (REPOSITORY / "experiments").glob("*.py") if path.stem != "__init__")
 COMMITTED = sorted(path.parent.name for path in (REPOSITORY / "results").glob("*/claims.json"))

@@ -9,7 +9,7 @@ import pytest
 from flax import struct
 from handmade import exact
 
-from toylab.analysis import analyze
+from toylab.analysis import analyze, minibatch_noise
 from toylab.analysis.llc import (
     SGLD,
     analyzer,
@@ -157,6 +157,16 @@ def test_noise_of_minibatches_is_told_and_a_full_batch_has_none():
     assert same["noise_excess"] == 0 and same["noise_factor"] == 1 and not told
     full, told = told_of(lambda w: 0.5 * jnp.sum(w**2))
     assert full["noise_excess"] == 0 and full["noise_factor"] == 1 and not told
+
+
+@pytest.mark.parametrize(("excess", "llc", "is_told"), [(0.5, 4, True), (0.5, 6, False), (0.5, -6, False), (0.5, -4, True),
+                                                        (0.1, 0, True), (0, 0, False), (0.5, np.nan, False)])  # fmt: skip
+def test_noise_is_told_from_a_tenth_of_the_size_of_an_estimate_on(excess, llc, is_told):
+    """Also of a negative one, of which any noise is more than a tenth by sign alone."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        minibatch_noise._warn(np.float32(excess), np.float32(llc))
+    assert len(told) == is_told
 
 
 def test_parameters_of_half_precision_are_moved_in_float32():

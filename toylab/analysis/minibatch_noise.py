@@ -37,9 +37,9 @@ def warn(excess: Array, llc: Array) -> None:
 
 def _warn(excess: ArrayLike, llc: ArrayLike) -> None:
     excess, llc = np.asarray(excess), np.asarray(llc)
-    if excess > TOLD * llc:
+    if excess > TOLD * np.abs(llc):  # λ̂ may be negative: away from a minimum, or by too few draws
         warnings.warn(
-            f"about {excess:.3g} of llc = {llc:.3g} is noise of minibatch gradients "
+            f"about {excess:.3g} in llc = {llc:.3g} is noise of minibatch gradients "
             "(noise_excess): lower eps, take larger batches or the loss of all data.",
             RuntimeWarning,
             stacklevel=2,
