@@ -6,7 +6,6 @@ import argparse
 import ast
 import contextlib
 import difflib
-import importlib
 import io
 import os
 import shlex
@@ -18,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-PAGES = Path(__file__).parent / "experiments"
+from toylab.lab import pages
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,7 +80,9 @@ def _sweep(options: argparse.Namespace, command: str, asked: bool) -> int:
     if options.list or not asked:
         print(_listing())
         return 0
-    from toylab import company, events, store
+    from toylab import store
+    from toylab.lab import events
+    from toylab.launch import launchers as company
 
     with contextlib.ExitStack() as stack:
         try:
@@ -122,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         help="fields that go together, first values with first: net.d_model=64,128 net.d_mlp=256,512",
     )
     add("--seeds", type=int, metavar="N", help="seeds 0 to N−1")
-    add("--sweep", type=_path, metavar="FILE", help="a TOML file that describes the sweep (toylab/describe.py)")
+    add("--sweep", type=_path, metavar="FILE", help="a TOML file that describes the sweep (toylab/sweep/describe.py)")
     add(
         "--scale",
         choices=("smoke", "cpu", "paper"),
@@ -215,18 +216,14 @@ def _check_heeded(options: argparse.Namespace) -> None:
 def _listing() -> str:
     """Experiment names with the first line of their docstrings, read without importing them."""
     lines = ["experiments:"]
-    for name, path in _pages().items():
+    for name, path in pages.built_in().items():
         text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
         lines.append(f"  {name:24}{text.splitlines()[0] if text else ''}")
     return "\n".join(lines)
 
 
-def _pages() -> dict[str, Path]:
-    return {path.stem: path for path in sorted(PAGES.glob("*.py")) if path.stem != "__init__"}
-
-
 def _page(name: str) -> Any:
-    if name not in (known := _pages()):
+    if name not in (known := pages.built_in()):
         if "/" in name or ".." in name:
             raise ValueError(f"experiment is {name!r}: a name has no slash and no '..' in it.")
         near = difflib.get_close_matches(name, known, 1)
@@ -237,18 +234,18 @@ def _page(name: str) -> Any:
     import jax
 
     jax.config.update("jax_default_matmul_precision", "highest")  # accelerators round to bfloat16 or tf32 otherwise
-    return importlib.import_module(f"experiments.{name}")
+    return pages.load(name)
 
 
 def _job(options: argparse.Namespace) -> Any:
     """What is asked for, checked: nothing is created before this stands."""
-    from toylab import describe
+    from toylab.sweep import describe
 
     asked = describe.from_file(options.sweep) if options.sweep else describe.Description()
     asked = describe.with_texts(asked, describe.from_texts(options.set, options.zip, options.seeds))
     asked = describe.chosen(asked, experiment=options.experiment, scale=options.scale, parts=options.part)
     page = _page(asked.experiment or "")
-    from toylab import job
+    from toylab.lab import job
 
     return job.job(
         page,
@@ -265,7 +262,8 @@ def _job(options: argparse.Namespace) -> Any:
 
 def _stages(job: Any, command: str, crew: Any, tensorboard: bool, dry: bool) -> int:
     """The asked stages one after another; the exit status."""
-    from toylab import preview, store, sweep
+    from toylab import store, sweep
+    from toylab.lab import preview
 
     try:
         with crew.quiet():
@@ -295,7 +293,8 @@ def _stages(job: Any, command: str, crew: Any, tensorboard: bool, dry: bool) -> 
 
 def _table(job: Any) -> None:
     """runs.parquet up to what is trained; that it cannot be written is told, and undoes no training."""
-    from toylab import stages, store
+    from toylab import store
+    from toylab.lab import stages
 
     try:
         stages.write_table(job.page, job.folder)
@@ -304,7 +303,8 @@ def _table(job: Any) -> None:
 
 
 def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
-    from toylab import stages, store
+    from toylab import store
+    from toylab.lab import stages
 
     imported = job.imported if "analyze" in job.stages else {}
     if imported:
@@ -328,7 +328,8 @@ def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
 
 def _train(job: Any, command: str, crew: Any, tensorboard: bool) -> dict[str, Any]:
     """Trains every part; those that were not finished before, with their configs."""
-    from toylab import events, lab, preview, stages, store, sweep, watch
+    from toylab import lab, store, sweep
+    from toylab.lab import events, preview, stages, watch
 
     parts, specs = lab.parts(job.page), job.specs()
     runs = job.folder / "runs"
@@ -366,7 +367,8 @@ def _status(arguments: list[str]) -> int:
     parser.add_argument("folder", type=_path, help="a page's folder, as results/grokking")
     parser.add_argument("--verify", action="store_true", help="read every byte of the chunks that nobody is writing")
     options = parser.parse_args(arguments)
-    from toylab import status, store
+    from toylab import store
+    from toylab.records import status
 
     try:
         sheet = status.status(options.folder, options.verify)
@@ -383,7 +385,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {  # first words other than an
 
 
 def _commit() -> str:
-    git = ["git", "-C", str(PAGES.parent), "describe", "--always", "--dirty"]
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(git, capture_output=True, encoding="utf-8", errors="replace", check=False)
     except OSError:  # no git here

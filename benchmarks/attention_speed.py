@@ -34,10 +34,10 @@ from train_speed import (
 from toylab import configs as cfg
 from toylab import train
 from toylab.base import Config
-from toylab.lanes import first_state
 from toylab.models import Net, Transformer
 from toylab.optim import AdamW
-from toylab.plan import environment
+from toylab.sweep.lanes import first_state
+from toylab.sweep.plan import environment
 from toylab.tasks import RepeatedBlocks
 
 TARGETS = {"PyTorch einsum": 2.0}  # times toylab's step

@@ -22,13 +22,13 @@ import numpy as np
 from account import keep, verdict
 
 from toylab.analysis import analyze, together
-from toylab.analysis import modular_circuits as mc
-from toylab.analysis.modular_inputs import inputs_of, published_triples
+from toylab.analysis.modular import circuits as mc
+from toylab.analysis.modular.inputs import inputs_of, published_triples
 from toylab.base import Config, Run
 from toylab.models import Net
 from toylab.models.pizza import PizzaTransformer
 from toylab.optim import AdamW
-from toylab.plan import environment
+from toylab.sweep.plan import environment
 from toylab.tasks import ModularArithmetic
 
 P, RATE = 59, 0.8

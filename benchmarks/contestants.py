@@ -16,9 +16,9 @@ from flax import struct
 from toylab import configs as cfg
 from toylab import train
 from toylab.base import Cache, Config, Params, Patch
-from toylab.lanes import compiled, first_state, stacked
 from toylab.models import Net, Transformer
 from toylab.optim import AdamW
+from toylab.sweep.lanes import compiled, first_state, stacked
 from toylab.tasks.modular import ModularArithmetic
 
 SQUARES = (512, 1024, 2048)

@@ -1,4 +1,4 @@
-"""Microseconds that `@shaped` (toylab/shapes.py) adds to a call, and that it adds nothing to a compiled program.
+"""Microseconds that `@shaped` (toylab/shapes/checks.py) adds to a call, and that it adds nothing to a compiled program.
 
     python benchmarks/door_speed.py [--calls 20000] [--json benchmarks/results/door_speed.json]
 
@@ -18,9 +18,9 @@ import jax
 import numpy as np
 from account import keep, verdict
 
-from toylab.analysis.circuits import direct_path
-from toylab.analysis.fourier import logit_fve
-from toylab.analysis.geometry import feature_norms
+from toylab.analysis.attention.circuits import direct_path
+from toylab.analysis.modular.fourier import logit_fve
+from toylab.analysis.superposition.geometry import feature_norms
 from toylab.shapes import shaped
 
 ROUNDS = 9

@@ -23,13 +23,14 @@ import jax.numpy as jnp
 from account import keep
 
 import run_sweep
-from experiments import grokking
 from toylab import configs as cfg
-from toylab import lab, stages, train
+from toylab import lab, train
 from toylab.base import Config, State
-from toylab.group import run_group
-from toylab.lanes import first_state
-from toylab.plan import choose_plan, environment
+from toylab.experiments.grokking import grokking
+from toylab.lab import stages
+from toylab.sweep.group import run_group
+from toylab.sweep.lanes import first_state
+from toylab.sweep.plan import choose_plan, environment
 
 page: Any = grokking
 ROUNDS = 3

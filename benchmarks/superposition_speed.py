@@ -22,11 +22,11 @@ from account import keep
 
 from toylab import configs as cfg
 from toylab.base import Config
-from toylab.lanes import Lane, first_state, stacked
 from toylab.models import Net, ToyModel
 from toylab.models.relu import joint_xavier_std
 from toylab.optim import AdamW
-from toylab.plan import environment
+from toylab.sweep.lanes import Lane, first_state, stacked
+from toylab.sweep.plan import environment
 from toylab.tasks import SparseFeatures
 
 WINDOW = 50  # steps timed at a time

@@ -27,10 +27,10 @@ import run_sweep
 from toylab import configs as cfg
 from toylab import store
 from toylab.base import Config
-from toylab.group import run_group
 from toylab.models import ModularMLP, Net
 from toylab.optim import AdamW
 from toylab.sweep import Plan, Spec, environment
+from toylab.sweep.group import run_group
 from toylab.tasks.modular import ModularArithmetic
 
 N_RUNS, STEPS = 256, 2_000  # of the sweep of small MLPs

@@ -22,7 +22,7 @@ from account import keep, verdict
 from contestants import Contestant, JaxTraining, contestants, grokking_config, matmuls, no_torch, on_accelerator
 
 from toylab.base import Config
-from toylab.plan import environment
+from toylab.sweep.plan import environment
 
 WINDOW = 5  # steps timed at a time
 MATMUL_WINDOW = 20_000_000_000  # FLOPs timed at a time

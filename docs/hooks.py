@@ -22,6 +22,7 @@ from mkdocs.structure.pages import Page
 from PIL import Image
 
 from toylab import lab
+from toylab.lab import pages
 from toylab.plots import style
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -154,7 +155,7 @@ def claims_index() -> str:
 
 def claims_page(name: str) -> str:
     """The head of the experiment, its claims and all its figures."""
-    doc = ast.get_docstring(ast.parse((ROOT / "experiments" / f"{name}.py").read_text("utf-8"))) or ""
+    doc = ast.get_docstring(ast.parse(pages.built_in()[name].read_text("utf-8"))) or ""
     title, _, rest = doc.partition("\n\n")
     figures = sorted((ROOT / "results" / name / "figures").iterdir())
     pictures = "\n\n".join(

@@ -82,5 +82,5 @@ def _inside(place: Path) -> Iterator[None]:
 
 def _digest(script: Path) -> str:
     """Of the script, the package and the experiments."""
-    sources = [script, *sorted((ROOT / "toylab").rglob("*.py")), *sorted((ROOT / "experiments").glob("*.py"))]
+    sources = [script, *sorted((ROOT / "toylab").rglob("*.py")), *sorted((ROOT / "experiments").rglob("*.py"))]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:16]

@@ -1,65 +1,35 @@
-"""Imports point one way: who may import whom, read from the syntax tree of every file. What is not listed is forbidden,
-under TYPE_CHECKING and inside functions too. Everything may import base, and a folder's files each other."""
+"""Imports point one way: which package may import which, read from the syntax tree of every file. What is not listed is
+forbidden, under TYPE_CHECKING and inside functions too. A package's files may import each other, without a cycle."""
 
 import ast
+import subprocess
+import sys
+import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+CORE = "base protocol configs train losses optim"  # toylab's single files: what one run is, and its whole dynamics
 MAY_IMPORT = {
-    "base": "",
-    "annotations": "",
-    "narrow": "",
-    "indices": "",
-    "shapes": "annotations narrow",
-    "losses": "shapes indices",
-    "cayley": "",
-    "optim": "",
-    "protocol": "",
-    "configs": "protocol",
-    "durable": "",
-    "plots": "durable",
-    "store": "durable",
-    "models": "indices protocol",
-    "tasks": "losses indices shapes cayley",
-    "analysis": "losses indices shapes narrow cayley",
-    "train": "losses",
-    "importers": "models durable",
-    "lanes": "train configs",
-    "plan": "memory lanes train",
-    "binding": "store configs",
-    "history": "binding store train",
-    "manifest": "binding plan lanes store configs",
-    "told": "manifest store",
-    "sizes": "memory train store",
-    "group": "sizes binding manifest plan lanes history train store configs durable",
-    "selection": "",
-    "source": "history manifest configs",
-    "records": "source selection history manifest store configs",
-    "table": "records store",
-    "sweep": "binding told table records group manifest plan lanes history train store configs durable",
-    "cluster": "sweep manifest told store",
-    "processes": "sweep binding manifest told store durable",
-    "company": "cluster processes sweep",
-    "watch": "sweep durable",
-    "status": "binding manifest told store",
-    "events": "sweep",
-    "memory": "lanes train configs",
-    "grids": "configs",
-    "describe": "grids configs",
-    "stated": "lab",
-    "rehearsal": "lab stages sweep train configs",
-    "job": "describe grids lab stages stated rehearsal sizes sweep store configs",
-    "preview": "job memory status manifest plan sweep store configs",
-    "lab": "analysis",
-    "stages": "lab sweep told analysis store configs train plots",
-    "experiments": "cayley lab grids sweep analysis importers plots tasks models optim losses",
-    "run_sweep": "experiments describe job preview lab stages watch events status sweep company analysis store configs",
-    "toylab": "base train losses optim configs grids tasks models analysis sweep store lab stages",  # its public names
-    "benchmarks": "run_sweep experiments lab stages sweep group plan lanes train store configs analysis tasks models optim"
-    " losses shapes",
+    "shapes": "",
+    "core": "shapes",
+    "tasks": "core shapes",
+    "models": "core shapes",
+    "store": "",
+    "records": "core store",
+    "sweep": "core store records",
+    "launch": "core store records sweep",
+    "analysis": "core shapes tasks",
+    "importers": "core store models",
+    "plots": "store",
+    "lab": "core store records sweep analysis plots",
+    "experiments": "core tasks models sweep analysis importers plots lab",
+    "run_sweep": "core store records sweep launch analysis lab",
+    "toylab": "",  # the package itself: its stub, which names what is public
+    "benchmarks": "shapes core tasks models store sweep analysis lab experiments run_sweep",
 }
 ONLY_IN = {
     "flax.nnx": "models",
@@ -67,11 +37,11 @@ ONLY_IN = {
     "pyarrow": "store benchmarks",
     "matplotlib": "plots experiments",
     "PIL": "plots",
-    "ray": "cluster",
-    "tensorboardX": "events",
+    "ray": "launch",
+    "tensorboardX": "lab",
     "torch": "benchmarks importers",
     "argparse": "run_sweep benchmarks",
-    "importlib.import_module": "run_sweep",  # the experiment's name on the command line
+    "importlib.import_module": "lab",  # a page by its name
     "pickle": "",
     "cloudpickle": "",
     "dill": "",
@@ -93,21 +63,23 @@ def imported(source: str, path: Path) -> set[str]:
 
 
 def layer(name: str) -> str | None:
-    """The layer a dotted name belongs to; None for other people's packages."""
+    """The package a dotted name belongs to; None for other people's."""
     first, *rest = name.split(".")
-    if first == "toylab":
-        return rest[0] if rest and rest[0] in MAY_IMPORT else "toylab"
+    if name.startswith("toylab.experiments"):
+        return "experiments"
+    if first == "toylab" and rest:
+        return "core" if rest[0] in CORE.split() else rest[0] if rest[0] in MAY_IMPORT else "toylab"
     return first if first in MAY_IMPORT else None
 
 
 def violations(source: str, path: Path) -> list[str]:
-    own = layer(".".join(path.with_suffix("").parts).replace("toylab.__init__", "toylab"))
-    if own is None or (own == "toylab" and path != Path("toylab/__init__.py")):
-        return [f"{path} is in no layer: list it in MAY_IMPORT"]
+    own = layer(".".join(path.with_suffix("").parts).removesuffix(".__init__"))
+    if own is None or (own == "toylab" and path.stem != "__init__"):
+        return [f"{path} is in no package: list it in CORE or MAY_IMPORT"]
     found = []
     for name in sorted(imported(source, path)):
         other = layer(name)
-        if other not in (None, own, "base", *MAY_IMPORT[own].split()) or (own == "base" and other):
+        if other not in (None, own, *MAY_IMPORT[own].split()):
             found.append(f"{path} imports {name}: {own} may not import {other}")
         for package, places in ONLY_IN.items():
             within = name == package or name.startswith(f"{package}.") or package.startswith(f"{name}.")
@@ -134,35 +106,36 @@ def test_imports_point_one_way(path):
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("toylab/base.py", "from toylab import losses"),
-        ("toylab/base.py", "from toylab.base import Config"),
-        ("toylab/analysis/heads.py", "from toylab.store import read_json"),
+        ("toylab/base.py", "from toylab import tasks"),
+        ("toylab/losses.py", "from toylab.models import Net"),
+        ("toylab/shapes/checks.py", "from toylab.base import Config"),
+        ("toylab/analysis/attention/heads.py", "from toylab.store import read_json"),
         (
-            "toylab/analysis/heads.py",
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from toylab import train",
+            "toylab/analysis/attention/heads.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from toylab import sweep",
         ),
-        ("toylab/analysis/heads.py", "def f():\n    import toylab.tasks.modular"),
-        ("toylab/analysis/heads.py", "from ..train import step"),
-        ("toylab/analysis/heads.py", "from .. import tasks"),
+        ("toylab/analysis/attention/heads.py", "def f():\n    import toylab.models.relu"),
+        ("toylab/analysis/attention/heads.py", "from ...records import load"),
+        ("toylab/analysis/attention/heads.py", "from ... import models"),
         ("toylab/models/relu.py", "from toylab.tasks import ModularArithmetic"),
         ("toylab/tasks/hmm.py", "from toylab import models as m"),
         ("toylab/train.py", "from toylab.sweep import run"),
         ("toylab/train.py", "from toylab import Config"),
         ("toylab/train.py", "import toylab"),
-        ("toylab/sweep.py", "import experiments.grokking"),
-        ("toylab/lab.py", "import matplotlib.pyplot as plt"),
+        ("toylab/sweep/runner.py", "import toylab.experiments.grokking"),
+        ("toylab/lab/page.py", "import matplotlib.pyplot as plt"),
         ("toylab/train.py", "from flax import nnx"),
         ("toylab/train.py", "import flax"),
-        ("toylab/sweep.py", "from orbax import checkpoint"),
-        ("toylab/sweep.py", "import pyarrow.parquet as pq"),
+        ("toylab/sweep/runner.py", "from orbax import checkpoint"),
+        ("toylab/sweep/runner.py", "import pyarrow.parquet as pq"),
         ("toylab/plots/curves.py", "import jax.numpy as jnp"),
         ("toylab/plots/curves.py", "from jax import Array"),
-        ("toylab/sweep.py", "import argparse"),
-        ("toylab/sweep.py", "from importlib import import_module"),
+        ("toylab/sweep/runner.py", "import argparse"),
+        ("toylab/sweep/runner.py", "from importlib import import_module"),
         ("toylab/store.py", "import pickle"),
         ("toylab/models/relu.py", "from torch import nn"),
         ("toylab/helpers.py", "import math"),
-        ("experiments/grokking.py", "from toylab.store import read_json"),
+        ("experiments/grokking/grokking.py", "from toylab.store import read_json"),
         ("setup.py", "import math"),
     ],
 )
@@ -174,14 +147,14 @@ def test_a_forbidden_import_is_found(path, source):
     ("path", "source"),
     [
         ("toylab/models/relu.py", "from flax import nnx\nfrom toylab.models.mlp import ModularMLP\nfrom . import mlp"),
-        ("toylab/analysis/heads.py", "from ..losses import cross_entropy\nfrom toylab.base import Run"),
+        ("toylab/analysis/attention/heads.py", "from ...losses import cross_entropy\nfrom toylab.base import Run"),
         ("toylab/optim.py", "from flax import struct\nimport importlib.metadata"),
-        ("toylab/__init__.py", "from toylab.train import step"),
+        ("toylab/sweep/runner.py", "from toylab.sweep import lanes\nfrom . import grids"),
         (
-            "experiments/grokking.py",
-            "import matplotlib\nfrom experiments import superposition\nfrom toylab.lab import Claim",
+            "experiments/grokking/grokking.py",
+            "import matplotlib\nfrom toylab.experiments import superposition\nfrom toylab.lab import Claim",
         ),
-        ("run_sweep.py", "import argparse, importlib\nfrom toylab import lab"),
+        ("run_sweep.py", "import argparse\nfrom toylab import lab"),
     ],
 )
 def test_an_allowed_import_is_not(path, source):
@@ -189,10 +162,43 @@ def test_an_allowed_import_is_not(path, source):
 
 
 def test_the_layers_have_no_cycle():
-    order: list[str] = []
-    while len(order) < len(MAY_IMPORT):
-        free = [
-            name for name, below in MAY_IMPORT.items() if name not in order and set(below.split()) <= {*order, "base"}
-        ]
-        assert free, f"a cycle among {sorted(set(MAY_IMPORT) - set(order))}"
-        order += free
+    TopologicalSorter({name: below.split() for name, below in MAY_IMPORT.items()}).prepare()
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    names = {".".join(Path(path).with_suffix("").parts).removesuffix(".__init__"): Path(path) for path in files()}
+
+    def known(name):
+        name = name.replace("toylab.experiments", "experiments")
+        while name and name not in names:
+            name = name.rpartition(".")[0]
+        return name
+
+    graph = {
+        module: {known(name) for name in imported((ROOT / path).read_text(), path)} - {module, ""}
+        for module, path in names.items()
+    }
+    TopologicalSorter(graph).prepare()
+
+
+def test_a_cycle_is_found():
+    with pytest.raises(CycleError):
+        TopologicalSorter({"a": {"b"}, "b": {"a"}}).prepare()
+
+
+def test_importing_toylab_is_light():
+    """Neither jax nor what draws and saves is loaded before it is used."""
+    heavy = ("jax", "flax", "numpy", "matplotlib", "orbax", "pyarrow", "ray", "torch")
+    loaded = f"import sys, toylab; print(*sorted({{name.split('.')[0] for name in sys.modules}} & set({heavy})))"
+    done = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+    reading = f"from toylab.sweep import run, load; {loaded}"
+    done = subprocess.run([sys.executable, "-c", reading], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"jax", "flax", "numpy"}
+
+
+def test_the_wheel_has_every_package():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = [".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "toylab").rglob("__init__.py")]
+    pages = [".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "experiments").rglob("__init__.py")]
+    assert sorted(listed) == sorted([*there, *(f"toylab.{name}" for name in pages)])

@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 
-from toylab import binding, store
 from toylab import configs as cfg
+from toylab import store
 from toylab.base import Config
 from toylab.models import ModularMLP, Net
 from toylab.optim import AdamW
+from toylab.records import binding
 from toylab.tasks import ModularArithmetic
 
 

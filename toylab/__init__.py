@@ -22,16 +22,8 @@ indices     tokens and labels that no table has: refused, or nan
 store       chunks, manifests, tables and locks on disk · durable  files and folders that a power cut does not undo
 analysis    array functions, and analyzers mapped over runs and saved points by `analyze`
 lab         what a lab page is: parts, measures, claims · stages  its three stages: train, analyze, draw
-plots       arrays → figures and animations
-"""
+plots       arrays → figures and animations"""
 
-from toylab.base import Config, Run, State, Trajectory
-from toylab.configs import check
-from toylab.models import Net
-from toylab.sweep import Spec, load, log_then_linear, run
-from toylab.train import advance, init, step
+import lazy_loader as _lazy
 
-__all__ = [
-    "Config", "Net", "Run", "Spec", "State", "Trajectory", "advance", "check", "init", "load", "log_then_linear", "run",
-    "step",
-]  # fmt: skip
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import re
 import typing
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -52,9 +53,9 @@ def canonical(value: Any) -> Any:
     """The config as JSON values: types and functions by qualified name, arrays as lists, floats as float32 prints them."""
     if is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: canonical(getattr(value, field.name)) for field in fields(value)}
-        return {"type": _qualified(type(value)), **parts}
+        return {"type": qualified(type(value)), **parts}
     if isinstance(value, type) or callable(value):
-        return _qualified(value)
+        return qualified(value)
     if isinstance(value, dict):
         return {str(name): canonical(inner) for name, inner in value.items()}
     if isinstance(value, tuple | list):
@@ -154,8 +155,11 @@ def own_streams(config: Config) -> bool:
     return getattr(config.task, "streams", "shared") == "own"
 
 
-def _qualified(value: Any) -> str:
-    return f"{value.__module__}.{value.__qualname__}"
+def qualified(value: Any) -> str:
+    """The name of a class or function in manifests. Pages are unique by name, so the family they lie in is left out:
+    toylab.experiments.grokking.clock_pizza.f is experiments.clock_pizza.f."""
+    module = re.sub(r"^toylab\.experiments\.(?:\w+\.)?(\w+)$", r"experiments.\1", value.__module__)
+    return f"{module}.{value.__qualname__}"
 
 
 def _own_fields(value: Any) -> dict[str, tuple[Any, Any]]:

@@ -7,8 +7,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer
 
-from toylab.indices import check_range, nan_outside
 from toylab.shapes import shaped
+from toylab.shapes.indices import check_range, nan_outside
 
 
 def cross_entropy(logits: Float[Array, "*batch n_classes"], labels: Integer[Array, "*batch"]) -> Float[Array, "*batch"]:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.grokking import grokked
 from toylab import Config, Net, Spec, load, log_then_linear, run
 from toylab.analysis import analyze, fourier, progress
-from toylab.analysis.circuit_report import circuit_report
+from toylab.analysis.modular.report import circuit_report
 from toylab.base import Run
 from toylab.configs import stack
+from toylab.experiments.grokking.grokking import grokked
 from toylab.models import ModularMLP
 from toylab.optim import AdamW
 from toylab.plots import circles, curves, style

@@ -14,10 +14,11 @@ import numpy as np
 
 from toylab import Config, Net, Spec, load, run
 from toylab.analysis import circuits, discovery, heads
-from toylab.analysis.edges import Graph
+from toylab.analysis.attention.edges import Graph
 from toylab.models import Transformer
 from toylab.optim import AdamW
-from toylab.plots import attention, style
+from toylab.plots import style
+from toylab.plots.attention import patterns as attention
 from toylab.tasks import RepeatedBlocks
 from toylab.tasks.sequence import repeated
 

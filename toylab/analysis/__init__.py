@@ -1,98 +1,14 @@
-"""Analyses of weights. `analyze` maps one analyzer over every run and saved point.
+"""Analyses of weights: array functions, and analyzers that `analyze` maps over every run and saved point.
 
-The files beside this one hold array functions (arrays in, arrays out) and, at their ends, analyzers that
-adapt them to `(params, run)`.
-"""
+    modular        addition modulo p: Fourier circuits, progress measures, clock and pizza
+    groups         composition in finite groups: irreps, cosets
+    superposition  features in few dimensions: geometry, polytopes, theory, dictionaries
+    attention      heads, circuits, edges, interventions, beliefs
+    representation, norms, transitions, probes, llc   what serves them all
 
-from functools import partial
-from typing import Any
+Every file holds array functions (arrays in, arrays out) and, at its end, analyzers that adapt them to `(params, run)`.
+Modules of the families are here by their short names, too: `from toylab.analysis import fourier, geometry, circuits`."""
 
-import jax
-import numpy as np
-from jax import Array
+import lazy_loader as _lazy
 
-from toylab.base import Analyzer, Params, Run
-from toylab.narrow import is_narrow, widened
-
-
-def analyze(fn: Analyzer, params: Any, run: Run, *, batch_size: int = 16) -> dict[str, np.ndarray]:
-    """`fn` of every run and every saved point, as numpy arrays [R, T, …].
-
-    `params` has leaves [R, T, …] (numpy or jax), `run` has leaves [R, …]; a scalar leaf of `run`, such as the
-    data seed of a group, is shared by all runs. `fn(params_of_one_point, run_of_one)` returns a flat dict of
-    arrays. A run's data is held while its T points go by, at most `batch_size` of them on the device at once.
-    Points after a run's end (nan params) are computed like any other; params narrower than float32 as float32.
-
-    Raises ValueError where leading axes disagree or are empty, and where `fn` does not return a flat dict of
-    arrays.
-    """
-    n_runs, n_points = _runs_and_points(params, run)
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}, it must be at least 1")
-    n_slabs = -(-n_points // batch_size)
-    size = -(-n_points // n_slabs)  # slabs of equal size waste the fewest points
-    out: dict[str, np.ndarray] = {}
-    for r in range(n_runs):
-        one = jax.device_put(jax.tree.map(lambda x: x[r] if np.ndim(x) else x, run))  # noqa: B023
-        for i in range(n_slabs):
-            at = min(i * size, n_points - size)  # the last slab slides back: one shape, one compile
-            slab = jax.tree.map(lambda x: x[r, at : at + size], params)  # noqa: B023
-            for name, value in _analyze_slab(fn, slab, one).items():
-                if name not in out:
-                    out[name] = np.empty((n_runs, n_points, *value.shape[1:]), value.dtype)
-                out[name][r, at : at + size] = value
-    return out
-
-
-def together(**analyzers: Analyzer) -> Analyzer:
-    """One analyzer out of several; its outputs are named `name/key`.
-
-    Compiled as one program, so that a forward pass which several of them make is computed once.
-    """
-
-    def each(params: Params, run: Run) -> dict[str, Array]:
-        return {f"{name}/{k}": v for name, fn in analyzers.items() for k, v in fn(params, run).items()}
-
-    return each
-
-
-@partial(jax.jit, static_argnums=0)  # a function of the module, so that a second `analyze` compiles nothing
-def _analyze_slab(fn: Analyzer, slab: Any, one: Run) -> dict[str, Array]:
-    """One point after the other: in a vmap every intermediate would be `batch_size` times as large."""
-
-    def at_point(params: Params) -> dict[str, Array]:
-        # Tied to params, which change from turn to turn: what depends on the run alone would else be moved
-        # out of the loop once for each analyzer of a `together`, and XLA would not see any more that their
-        # forward passes are the same (p = 113, seven analyzers: 146 ms a point, and 72 with this line).
-        found = fn(*jax.lax.optimization_barrier((jax.tree.map(_wide, params), one)))
-        if not isinstance(found, dict) or not all(isinstance(v, Array | np.ndarray) for v in found.values()):
-            got = jax.tree.map(lambda v: type(v).__name__, found)
-            raise ValueError(f"the analyzer {_name(fn)} must return a flat dict of arrays, not {got}")
-        return found
-
-    return jax.lax.map(at_point, slab)
-
-
-def _wide(x: Array) -> Array:
-    return widened(x) if is_narrow(x.dtype) else x
-
-
-def _name(fn: Analyzer) -> str:
-    return getattr(fn, "__qualname__", repr(fn))
-
-
-def _runs_and_points(params: Any, run: Run) -> tuple[int, int]:
-    leaves = [(jax.tree_util.keystr(path), np.shape(x)) for path, x in jax.tree.leaves_with_path(params)]
-    if not leaves:
-        raise ValueError("params has no arrays, it must have leaves [R, T, …]")
-    first, shape = leaves[0]
-    for name, other in leaves:
-        if len(other) < 2 or other[:2] != shape[:2]:
-            raise ValueError(f"params{name} has shape {other}, it must begin with [R, T] as params{first} {shape}")
-    if 0 in shape[:2]:
-        raise ValueError(f"params{first} has shape {shape}, both R (runs) and T (points) must be at least 1")
-    for path, x in jax.tree.leaves_with_path(run):
-        if np.ndim(x) and np.shape(x)[0] != shape[0]:
-            name = f"run{jax.tree_util.keystr(path)}"
-            raise ValueError(f"{name} has shape {np.shape(x)}, it must begin with R = {shape[0]} as params")
-    return shape[0], shape[1]
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

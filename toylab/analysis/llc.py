@@ -28,8 +28,8 @@ from jaxtyping import Float, PRNGKeyArray, Real
 
 from toylab.analysis.minibatch_noise import gradient_variance, warn
 from toylab.base import Analyzer, Params, Run, static
-from toylab.narrow import is_narrow, widened
 from toylab.shapes import shaped
+from toylab.shapes.narrow import is_narrow, widened
 
 Loss = Callable[..., Array]
 """(params), of all data, or (params, key), of a batch that the key draws → a scalar; in analyzers (params, run[, key])."""

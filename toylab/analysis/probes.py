@@ -17,9 +17,9 @@ from jaxtyping import Bool, Float, Int, Integer, Real
 
 from toylab.analysis.numbers import check_finite, floating, kept, nan_where, scaled, varying
 from toylab.base import Cache, Params, Run
-from toylab.indices import check_range, nan_outside
 from toylab.losses import right
 from toylab.shapes import shaped
+from toylab.shapes.indices import check_range, nan_outside
 
 SMALLEST = 64  # in units of the dtype's rounding error: what a float32 forward pass leaves of an exact 0
 HELD_OUT = 0.25  # of the rows

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from toylab import durable
 from toylab.importers.naming import Refusal, shown, told
 from toylab.importers.strict_json import parsed
+from toylab.store import durable
 
 MAX_HEADER = 8 << 20  # bytes
 MAX_BYTES = 2 << 30  # of all arrays of a source: toy models are far below

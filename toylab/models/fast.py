@@ -1,6 +1,6 @@
 """The transformer's fast path: the same logits as the plain one's, in the forms that training is fast with."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -8,14 +8,11 @@ from jax import Array
 from toylab.models.attention import asked_once, attend, attend_last, heads_last, narrowing, rows, times
 from toylab.models.positions import by_key, rotated
 
-if TYPE_CHECKING:
-    from toylab.models.transformer import Transformer
-
 FEW = 8  # positions up to which a table of what enters the first layer pays
 
 
-def logits(net: "Transformer", x: Array) -> Array:
-    """The network's output for x, in a fraction of the plain form's time.
+def logits(net: Any, x: Array) -> Array:
+    """The output of a Transformer for x, in a fraction of the plain form's time.
 
     What enters the first layer depends on (position, token) alone: with few positions and tokens its q, k and v are
     computed once for each such pair and gathered. Where only the last position is read, only it has a query and an MLP
@@ -42,7 +39,7 @@ def logits(net: "Transformer", x: Array) -> Array:
     return found if net.readout == "last" else found.reshape(batch, n_positions, found.shape[-1])
 
 
-def _attention(net: "Transformer", layer: int, resid: Array, at: slice) -> Array:
+def _attention(net: Any, layer: int, resid: Array, at: slice) -> Array:
     """z [B, Q, H, d_head] for the queries at `at`, from resid [B, P, d_model]."""
     one_head = net.n_heads == 1 and net.positions in ("abs", "none") and not net.blends
     if one_head and at.start == -1:
@@ -66,7 +63,7 @@ def _attention(net: "Transformer", layer: int, resid: Array, at: slice) -> Array
     return net.blend(jnp.transpose(z, (0, 3, 1, 2)), jnp.transpose(v, (0, 3, 1, 2)))
 
 
-def _heads(net: "Transformer", name: str, layer: int, resid: Array) -> Array:
+def _heads(net: Any, name: str, layer: int, resid: Array) -> Array:
     """q, k or v [B, H, Q, d_head], as one product for all heads, from the last Q positions' residual."""
     W = getattr(net, f"W_{name.upper()}")[layer]
     n_heads, d_model, d_head = W.shape
@@ -74,7 +71,7 @@ def _heads(net: "Transformer", name: str, layer: int, resid: Array) -> Array:
     return jnp.swapaxes(flat.reshape(*flat.shape[:2], n_heads, d_head), 1, 2)
 
 
-def _from_tables(net: "Transformer", tokens: Array, at: slice) -> tuple[Array, Array]:
+def _from_tables(net: Any, tokens: Array, at: slice) -> tuple[Array, Array]:
     """z [B, Q, H, d_head] of the first layer, and the residual at `at`, from a table [P, V, d_model] of its inputs.
 
     With few tokens even q·k is a table, over pairs of tokens: its V² entries a pair of positions, computed as one

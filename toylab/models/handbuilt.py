@@ -88,7 +88,7 @@ class Handbuilt(Transformer):
     noise: the standard deviation of what is added to every entry of every matrix. Each seed then is a circuit that has
     to be found among edges which all do something."""
 
-    EDGES: ClassVar[tuple[tuple[str, str], ...]] = ()  # as in analysis/edges.py: (sender, receiver)
+    EDGES: ClassVar[tuple[tuple[str, str], ...]] = ()  # as in analysis/attention/edges.py: (sender, receiver)
 
     def __init__(self, plan: Blueprint, *, causal: bool, noise: float = 0.0, rngs: nnx.Rngs) -> None:
         super().__init__(**plan.sizes, causal=causal, readout="all", rngs=rngs)

@@ -9,7 +9,7 @@ from flax import nnx
 from jax import Array
 
 from toylab.base import Cache, Patch
-from toylab.indices import check_range, nan_outside
+from toylab.shapes.indices import check_range, nan_outside
 
 
 class ModularMLP(nnx.Module):

@@ -8,8 +8,8 @@ from flax import nnx
 from jax import Array
 
 from toylab.base import Cache, Patch
-from toylab.indices import check_range, nan_outside
 from toylab.models.transformer import Transformer
+from toylab.shapes.indices import check_range, nan_outside
 
 Kind = Literal["alpha", "beta", "gamma", "delta"]
 

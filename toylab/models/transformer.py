@@ -14,10 +14,10 @@ from flax import nnx
 from jax import Array
 
 from toylab.base import Cache, Patch
-from toylab.indices import check_range, nan_outside
 from toylab.models import fast
 from toylab.models.attention import visible
 from toylab.models.positions import Positions, by_key, rotated
+from toylab.shapes.indices import check_range, nan_outside
 
 ACTIVATIONS = {
     "relu": jax.nn.relu,

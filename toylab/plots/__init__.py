@@ -1,1 +1,8 @@
-"""Arrays → figures and animations, nothing else: no jax, no training. `style` holds the sizes, colours and axes."""
+"""Arrays → figures and animations. Nothing here knows of a run.
+
+style, labels, motion, arrows, cells, phase, pictured, curves   what serves all families
+modular, groups, superposition, attention                       the families, whose modules are here too"""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

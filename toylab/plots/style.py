@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from PIL import Image
 
-from toylab import durable
 from toylab.plots.labels import SMALL, MarginLabels
+from toylab.store import durable
 
 P = ParamSpec("P")
 XScale = Literal["linear", "log"]

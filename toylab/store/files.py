@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from toylab import durable
+from toylab.store import durable
 from toylab.store.errors import Damaged, StoreError, Unread, first_line, is_unread
 
 NAMES = "names"  # in an npz: all its arrays, since a zip whose directory is damaged may drop some without a word

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from toylab import durable
+from toylab.store import durable
 from toylab.store.errors import Damaged, Gone, InUse, Lost, Refused, StoreError, first_line, remedy, size
 from toylab.store.files import open_file, read_json, write_json
 from toylab.store.names import check_name

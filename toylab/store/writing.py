@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from toylab import durable
+from toylab.store import durable
 from toylab.store.chunk import FILES, SCHEMA, STATE, chunks, described, file_digests, has_state, read_chunk
 from toylab.store.errors import Damaged, Gone, Lost, StoreError, remedy, system_number
 from toylab.store.files import Arrays, write_json

@@ -7,15 +7,14 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from toylab import cayley
 from toylab.base import Apply, Params, static
-from toylab.tasks import modular
+from toylab.tasks import cayley, modular
 
 
 class GroupComposition(struct.PyTreeNode):
     """Tokens `a, b, =` (the last is number g, the group's order) → `a·b`, full batch over n_train of the g² pairs.
 
-    Elements are numbered as in `toylab.cayley`. The order of the pairs decides the split: its first n_train are the
+    Elements are numbered as in `toylab.tasks.cayley`. The order of the pairs decides the split: its first n_train are the
     training set. It is a permutation drawn from the run's seed, or a leaf `order [g*g]` of row-major indices a·g + b.
     Networks: `Transformer`, or `ModularMLP(d_model=256, d_mlp=128)`, which is Chughtai et al.'s OneLayerMLP.
     """

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from toylab.indices import check_range, nan_outside
+from toylab.shapes.indices import check_range, nan_outside
 
 SAME = 1e-11  # beliefs that differ by less are one
 

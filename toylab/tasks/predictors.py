@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from toylab.indices import check_range, nan_outside
+from toylab.shapes.indices import check_range, nan_outside
 
 
 def uniform(tokens: Array, k: int) -> Array:

@@ -15,7 +15,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Apply, Params, static
-from toylab.indices import check_range, nan_outside
+from toylab.shapes.indices import check_range, nan_outside
 from toylab.tasks.markov import check_transition, row_entropies, stationary
 from toylab.tasks.sequence import check_next_token_net, check_sizes, token_losses
 from toylab.tasks.sparse import EVALUATION

@@ -9,8 +9,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Real
 
 from toylab.analysis.numbers import centred, floating, nan_where, scaled
-from toylab.indices import check_range, nan_outside
 from toylab.shapes import shaped
+from toylab.shapes.indices import check_range, nan_outside
 
 
 class Collapse(NamedTuple):

@@ -1,0 +1,1 @@
+"""Pages of attention-only transformers and what they learn from sequences."""

@@ -1,0 +1,1 @@
+"""Pages of networks that grok: modular addition, groups, published models."""

@@ -1,0 +1,402 @@
+"""Published models: networks that others trained to add, measured here, with their authors' numbers beside ours.
+
+Claim     The measures of toylab.analysis.modular_circuits are those of the paper: on the paper's own networks they give the
+          paper's own numbers. Which networks are pizzas, which clocks, and which do not add at all, follows from them.
+Source    Zhong et al. 2023, The Clock and the Pizza (arXiv 2306.17844): released networks, their run tables and figures.
+          The authors' formulas were also evaluated in PyTorch on 10 of the 18 networks, by others than us. Chughtai et al.
+          2023, A toy model of universality (arXiv 2302.03025): the numbers of 33 runs.
+Expect    Model A (p99zdpze5l): gradient symmetricity 0.9937, distance irrelevance 0.1717, a pizza explains 98.3 % of a
+          circle's logits, a clock 75.4 %. Model B (l8k1hzciux): 0.3336, 0.8483, a clock 76.6 %, a pizza 59.6 %.
+Cost      cpu and paper are the same, all networks: two minutes on one core, nearly all of it compiling. smoke: two.
+Command   python run_sweep.py published_models [--set weights=FOLDER] [--scale smoke|cpu|paper]
+Weights   They are no part of toylab, and come from the public repository fjzzq2002/pizza (MIT). FOLDER (by default
+          TOYLAB_REFERENCE, or ../shared/reference) holds, itself or in pizza/, model_NAME.pt with config_NAME.json as they
+          are released (needs torch), or converted, NAME.npz or NAME.safetensors with NAME.config.json beside it:
+              net, params = importers.load("model_NAME.pt", layout="pizza")
+              importers.save(params, "NAME.safetensors", layout="pizza", net=net)
+          golden.json (the evaluation in PyTorch) and 1l_fixedwidth_dev.npz (the authors' table of runs) are read where they
+          lie beside them; a claim with nothing to compare is shown as not held. The networks of Chughtai et al. have no
+          licence: of these published_numbers.json alone is read, from FOLDER itself.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from toylab import importers
+from toylab.analysis.groups import composition as groups
+from toylab.analysis.modular.circles import components
+from toylab.analysis.modular.circuits import circuit_report
+from toylab.importers import npz
+from toylab.importers.files import settings_of
+from toylab.lab import Arrays, Claim, Imported, Measures, Scale
+from toylab.plots import published as plots
+
+SUFFIXES = (".npz", ".safetensors", ".pt")
+MODEL_A, MODEL_B, FAILED = "p99zdpze5l", "l8k1hzciux", "n9n7h3p965"
+SMOKE = (MODEL_A, FAILED)  # the paper's pizza and a network that does not solve the task
+P = 59
+CANDIDATES = {"clock": "Qclock", "pizza": "Qpizza", "pizza_appendix": "Qpizza_appendix",
+              "accompanying": "Qpizza_accomp_halffreq"}  # fmt: skip
+NUMBERS = {  # ours → golden.json
+    "accuracy": "accuracy_all_pairs", "errors": "n_errors", "loss": "ce_float64_all_pairs", "norm": "param_l2_norm",
+    "gradient_symmetricity": "gradient_symmetricity", "distance_irrelevance": "distance_irrelevance",
+    "distance_irrelevance_incorrect": "distance_irrelevance_max_incorrect_logit", "circularity": "circularity",
+}  # fmt: skip
+LISTED = {  # ours → the authors' table of runs, which has rounded to nine digits
+    "gradient_symmetricity": "gradient_sim", "distance_irrelevance_incorrect": "distance_irrelevance",
+    "circularity": "circularity", "norm": "parameter_norm",
+}  # fmt: skip
+PRINTED: dict[str, dict[str, Any]] = {  # in the paper; circles 1 to 3
+    MODEL_A: {"gradient_symmetricity": 0.993665, "distance_irrelevance": 0.171736, "circularity": 0.997818,
+              "norm": 22.854, "clock": (0.7541, 0.7562, 0.7538), "pizza": (0.9831, 0.9831, 0.9841)},
+    "p71frej8t7": {"gradient_symmetricity": 1.0, "distance_irrelevance": 0.230205, "circularity": 0.995042,
+                   "pizza": (0.9799, 0.9748, 0.9822)},
+}  # fmt: skip
+TOLERANCE = {  # relative for norm and loss
+    "gradient_symmetricity": 1e-4, "distance_irrelevance": 1e-4, "distance_irrelevance_incorrect": 1e-4,
+    "circularity": 5e-4, "norm": 1e-5, "clock": 2e-4, "pizza": 2e-4, "pizza_appendix": 2e-4, "accompanying": 2e-4,
+    "logits": 1e-3,
+}  # fmt: skip
+RELATIVE = ("norm", "loss")
+PROBED = (0, 0), (1234, 17), (3480, 58)  # pair, row-major, and class
+
+
+# --- the files
+
+
+def place(folder: Path) -> Path:
+    return folder / "pizza" if (folder / "pizza").is_dir() else folder
+
+
+def beside(weights: Path) -> Path:
+    """The settings of a network, named as by the authors or as here."""
+    if weights.name.startswith("model_"):
+        return weights.with_name(f"config_{weights.stem.removeprefix('model_')}.json")
+    return weights.with_name(f"{weights.stem}.config.json")
+
+
+def files(folder: Path, scale: Scale) -> dict[str, Path]:
+    """The released networks in a folder, by name; at scale smoke two."""
+    weights = sorted(path for path in place(folder).iterdir() if path.suffix in SUFFIXES and beside(path).is_file())
+    found = {path.stem.removeprefix("model_"): path for path in weights}
+    if not found:
+        raise ValueError(
+            f"weights is {folder}: it has no NAME.npz, .safetensors or .pt with NAME.config.json beside it, itself or in "
+            "pizza/; the page says where one gets them."
+        )
+    if other := [path.name for path in weights if _json(beside(path)).get("C", P) != P]:
+        raise ValueError(f"weights is {folder}: {other[0]} is of another modulus than {P}.")
+    few = [name for name in SMOKE if name in found] or list(found)[:2]
+    return {name: found[name] for name in few} if scale == "smoke" else found
+
+
+# --- ours, and theirs
+
+
+def measure(folder: Path, names: Sequence[str]) -> Arrays:
+    """Per model [M]: what it is, ours/…, theirs/… and listed/… (nan: not known); the authors' table [N]; groups/… [G]."""
+    found = files(folder, "paper")
+    ours = [measured(found[name]) for name in names]
+    out = {f"ours/{key}": np.stack([np.asarray(one[key]) for one in ours]) for key in ours[0]}
+    settings = [_json(beside(found[name])) for name in names]
+    out["model"] = np.array(names)
+    out["kind"] = np.array([_kind(one) for one in settings])
+    out["attention_rate"] = np.array([one.get("attn_coeff", np.nan) for one in settings], float)
+    golden = _json(place(folder) / "golden.json").get("models", {})
+    theirs = [evaluated(golden.get(name, {}), one["frequencies"].shape) for name, one in zip(names, ours, strict=True)]
+    out |= {f"theirs/{key}": np.stack([one[key] for one in theirs]) for key in theirs[0]}
+    rows = [listed(name, golden, _table(folder)) for name in names]
+    out |= {f"listed/{key}": np.array([row[key] for row in rows]) for key in LISTED}
+    out |= {f"printed/{key}": value for key, value in printed(names).items()}
+    return out | of_table(_table(folder)) | of_groups(folder)
+
+
+def measured(path: Path) -> dict[str, Any]:
+    net, params = importers.load(path, layout="pizza", config=beside(path))
+    report = circuit_report(net, params)
+    a, b = np.divmod(np.arange(P * P), P)
+    tokens = np.stack([a, b + P * report["separate"]], axis=1)
+    logits = np.asarray(net.apply(params, jnp.asarray(tokens))[0]).reshape(P * P, -1, np.shape(params["W_U"])[-1])[
+        :, -1
+    ]
+    n = np.arange(P)
+    a, b = np.stack([n[:, None] + n, n[:, None] - n]) * (P + 1) // 2 % P  # of a + b (rows) and a − b (columns)
+    circles = {key: _four([circle[key] for circle in report["circles"]]) for key in ("frequency", *CANDIDATES)}
+    weights = [np.asarray(value, float) for value in params.values()]
+    return {
+        **{key: report[key] for key in NUMBERS if key != "norm"},
+        "norm": np.sqrt(sum((value**2).sum() for value in weights)),
+        "circuit": np.array(report["circuit"], "U20"),
+        "frequencies": np.isin(np.arange(P // 2 + 1), report["frequencies"]),
+        "circle_frequency": np.nan_to_num(circles.pop("frequency"), nan=-1).astype(int),
+        **circles,
+        "logits": [logits[at] for at in PROBED],
+        "correct_logit": logits[(a * P + b), (a + b) % P].astype(np.float32),  # [P, P]
+        "components": np.asarray(components(params["W_E"]).scores)[:P, :4].astype(np.float32),
+    }
+
+
+def _four(values: Sequence[float]) -> np.ndarray:
+    """[4], nan for the circles that a narrow embedding does not have."""
+    return np.array([*values, *[np.nan] * 4], float)[:4]
+
+
+def evaluated(golden: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """The authors' formulas on a model, in the form of `measured`; nan and -1 where they were not evaluated."""
+    circles = golden.get("circle_fve", [{}] * 4)
+    frequencies = golden.get("embed_dft_freqs_above_2pct", [])
+    return {
+        **{ours: np.array(golden.get(theirs, np.nan), float) for ours, theirs in NUMBERS.items()},
+        "frequencies": np.isin(np.arange(shape[0]), frequencies),
+        "circle_frequency": np.array([circle.get("freq", -1) for circle in circles]),
+        **{ours: np.array([circle.get(key, np.nan) for circle in circles]) for ours, key in CANDIDATES.items()},
+        "logits": np.array(golden.get("logits_sha_probe", [np.nan] * 3)),
+    }
+
+
+def listed(name: str, golden: Mapping[str, Any], table: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """A model's row in the authors' table; nan where it has none."""
+    rows = golden.get(name, {}).get("csv") or [
+        {key: value[at] for key, value in table.items()}
+        for at in np.flatnonzero(table.get("runid", np.array([])) == name)
+    ]
+    return {ours: float((rows[0] if rows else {}).get(theirs, np.nan)) for ours, theirs in LISTED.items()}
+
+
+def printed(names: Sequence[str]) -> dict[str, np.ndarray]:
+    """What the paper prints, [M] and of circles [M, 3]."""
+    keys = [key for key in TOLERANCE if any(key in one for one in PRINTED.values())]
+    none = {key: (np.nan,) * 3 if key in CANDIDATES else np.nan for key in keys}
+    rows = [none | PRINTED.get(name, {}) for name in names]
+    return {key: np.array([row[key] for row in rows]) for key in keys}
+
+
+def of_table(table: Mapping[str, np.ndarray]) -> Arrays:
+    """Of the authors' table the runs of one layer and vocabulary with a circular embedding, by rising attention rate."""
+    if not table:
+        return {}
+    chosen = (table["n_layers"] == 1) & (table["circularity"] >= 0.99) & (table["diff_vocab"] == 0)
+    chosen = np.flatnonzero(chosen & (table["eqn_sign"] == 0))
+    chosen = chosen[np.argsort(table["attn_coeff"][chosen], kind="stable")]
+    kept = {"attention_rate": "attn_coeff"} | LISTED
+    return {f"table/{ours}": table[theirs][chosen] for ours, theirs in kept.items()}
+
+
+def of_groups(folder: Path) -> Arrays:
+    """Of Chughtai's runs the published share of logits explained, and ours from the published similarities."""
+    runs = _json(folder / "published_numbers.json").get("chughtai", {})
+    key = [np.array([0, *run["logit_similarity_of_key_reps"].values()]) for run in runs.values()]
+    return {
+        "groups/run": np.array(list(runs), "U24"),
+        "groups/ours": np.array([float(groups.logit_fve(one)) for one in key]),
+        "groups/theirs": np.array([run["summary_metrics"]["percent_logits_explained"] for run in runs.values()]),
+        "groups/n_key": np.array([int(np.asarray(groups.key_representations(one)).sum()) for one in key]),
+        "groups/n_key_theirs": np.array([len(run["key_reps"]) for run in runs.values()]),
+    }
+
+
+def _kind(settings: Mapping[str, Any]) -> str:
+    if linear := settings.get("model_type"):
+        return f"linear {linear}"
+    more = [str(settings["act_fn"])] if settings["act_fn"] != "ReLU" else []
+    more += ["own tokens for b"] if settings.get("diff_vocab") else []
+    return ", ".join([f"{settings['n_layers']} layer{'s' * (settings['n_layers'] > 1)}", *more])
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return settings_of(path) if path.is_file() else {}
+
+
+def _table(folder: Path) -> dict[str, np.ndarray]:
+    path = place(folder) / "1l_fixedwidth_dev.npz"
+    return npz.read(path) if path.is_file() else {}
+
+
+# --- claims
+
+
+def off(m: Measures, key: str, source: str = "theirs") -> np.ndarray:
+    """[M] |ours − theirs|, relative where tolerances are, largest over circles or probes; nan: theirs is not known."""
+    ours, theirs = m[f"ours/{key}"], m[f"{source}/{key}"]
+    ours = ours[:, : theirs.shape[1]] if theirs.ndim == 2 else ours
+    found = np.abs(ours - theirs) / (np.abs(theirs) if key in RELATIVE else 1)
+    return found.reshape(len(found), -1).max(axis=1)
+
+
+def known(values: np.ndarray) -> np.ndarray:
+    """Those of models with a number to compare with; one nan where there are none."""
+    return values[~np.isnan(values)] if (~np.isnan(values)).any() else np.full(1, np.nan)
+
+
+def difference(*keys: str, times: float = 1) -> Callable[[Measures], np.ndarray]:
+    return lambda m: known(times * np.max([off(m, key) for key in keys], axis=0))
+
+
+def in_tolerances(source: str) -> Callable[[Measures], np.ndarray]:
+    """The largest difference of a model over its tolerance."""
+
+    def largest(m: Measures) -> np.ndarray:
+        keys = [key.removeprefix(f"{source}/") for key in m if key.startswith(f"{source}/")]
+        return known(np.fmax.reduce([off(m, key, source) / TOLERANCE[key] for key in keys]))
+
+    return largest
+
+
+def loss_off(m: Measures) -> np.ndarray:
+    """Over its tolerance, which is 0.001, and 0.05 where the loss is below 1e-5: there logits of 32 bits have no more."""
+    return known(off(m, "loss") / np.where(m["theirs/loss"] < 1e-5, 0.05, 1e-3))
+
+
+def frequencies_off(m: Measures) -> np.ndarray:
+    """Key frequencies of the embedding in one set alone, and circles of another frequency."""
+    sets = (m["ours/frequencies"] != m["theirs/frequencies"]).sum(1)
+    circles = (m["ours/circle_frequency"] != m["theirs/circle_frequency"]).sum(1)
+    return known(np.where(np.isnan(m["theirs/accuracy"]), np.nan, sets + circles))
+
+
+def solves(m: Measures) -> np.ndarray:
+    return m["ours/accuracy"] >= 0.99
+
+
+def circuits_of_failed(m: Measures) -> np.ndarray:
+    """Of each network that does not solve the task: 1 if a circuit is reported of it."""
+    return known((m["ours/circuit"][~solves(m)] != "none").astype(float))
+
+
+def least_lead(m: Measures) -> np.ndarray:
+    """Model A, its first three circles: by how much the pizza explains more than the clock, in percentage points."""
+    return 100 * (m["ours/pizza"] - m["ours/clock"])[m["model"] == MODEL_A, :3].min(axis=1)
+
+
+def transition(m: Measures) -> np.ndarray:
+    """The attention rate at which the running median of 51 runs of the authors' table falls below 0.95."""
+    if "table/attention_rate" not in m:
+        return np.full(1, np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view
+    middle = np.median(windows(m["table/gradient_symmetricity"], 51), axis=1)
+    return m["table/attention_rate"][25:-25][[(middle < 0.95).argmax()]]
+
+
+ZHONG, FORMULAS = "Zhong et al. 2023", "Zhong et al. 2023, formulas of the released code in PyTorch"
+CLAIMS = [
+    Claim("gradient symmetricity, ours less theirs", FORMULAS, difference("gradient_symmetricity"), high=1e-4,
+          each="model"),
+    Claim("distance irrelevance (correct logit), ours less theirs", FORMULAS, difference("distance_irrelevance"),
+          high=1e-4, each="model"),
+    Claim("distance irrelevance (largest incorrect logit), ours less theirs", FORMULAS,
+          difference("distance_irrelevance_incorrect"), high=1e-4, each="model"),
+    Claim("circularity, ours less theirs", FORMULAS, difference("circularity"), high=5e-4, each="model"),
+    Claim("clock, pizza, appendix and accompanying FVE of four circles: largest difference", FORMULAS,
+          difference(*CANDIDATES, times=100), high=0.02, unit="percentage points", each="model"),
+    Claim("norm of all parameters, relative difference", FORMULAS, difference("norm"), high=1e-5, each="model"),
+    Claim("pairs answered wrongly, ours less theirs", FORMULAS, difference("errors"), high=0, unit="pairs", each="model"),
+    Claim("loss over all pairs: relative difference over its tolerance", f"{FORMULAS}; 0.05 below 1e-5, else 0.001",
+          loss_off, high=1, each="model"),
+    Claim("three logits of the forward pass: largest difference", FORMULAS, difference("logits"), high=1e-3, each="model"),
+    Claim("key frequencies of the embedding and of its circles that differ", FORMULAS, frequencies_off, high=0,
+          each="model"),
+    Claim("the authors' table of runs: largest difference over its tolerance", f"{ZHONG}, released table",
+          in_tolerances("listed"), high=1, each="model"),
+    Claim("models A and β as the paper prints them: largest difference over its tolerance", f"{ZHONG}",
+          in_tolerances("printed"), high=1, each="model"),
+    Claim("model A, circles 1 to 3: pizza less clock FVE, least", f"{ZHONG}: 98.3 and 75.4 %; the bound is ours",
+          least_lead, 20, unit="percentage points", each="model"),
+    Claim("networks that do not solve the task: circuits reported", "a circuit is one of a network that adds",
+          circuits_of_failed, high=0, each="model"),
+    Claim("authors' table: attention rate at which gradient symmetricity (median of 51) falls below 0.95",
+          f"{ZHONG}, released table: 0.543", transition, 0.5425, 0.5435, each="table"),
+    Claim("groups: logit FVE from the published similarities, less the published", "Chughtai et al. 2023, 33 runs",
+          lambda m: known(np.abs(m["groups/ours"] - m["groups/theirs"])), high=2e-4, each="run"),
+]  # fmt: skip
+
+
+# --- what is shown
+
+
+def compared(m: Measures) -> str:
+    """models.md: every model, ours and theirs."""
+    heads = ["gradient symmetricity", "distance irrelevance", "(incorrect logit)", "circularity", "norm", "accuracy"]
+    keys = [name.replace(" ", "_") for name in heads]
+    keys[2] = "distance_irrelevance_incorrect"
+    lines = [
+        "Released networks of Zhong et al. 2023: ours / the authors' (–: not evaluated by them).\n",
+        f"| model | kind | α | circuit | {' | '.join(heads)} | circles: frequency, clock / theirs, pizza / theirs (%) |",
+        "|---" * (len(heads) + 5) + "|",
+    ]
+    for i in np.argsort(-m["ours/gradient_symmetricity"]):
+        rate = m["attention_rate"][i]
+        circuit = m["ours/circuit"][i] if solves(m)[i] else "none: does not solve the task"
+        cells = [m["model"][i], m["kind"][i], "–" if np.isnan(rate) else f"{rate:.3f}", circuit]
+        cells += [_pair(m[f"ours/{key}"][i], m[f"theirs/{key}"][i], 5) for key in keys]
+        lines.append(f"| {' | '.join([*cells, '; '.join(_circle(m, i, u) for u in range(4))])} |")
+    lines += [
+        "\nRuns of Chughtai et al. 2023: share of logits explained, Σ similarity² by us from the published similarities.\n",
+        "| run | key irreps, ours / theirs | logit FVE, ours / theirs |",
+        "|---|---|---|",
+    ]
+    for run, *values in zip(
+        *(m[f"groups/{key}"] for key in ("run", "n_key", "n_key_theirs", "ours", "theirs")), strict=True
+    ):
+        lines.append(f"| {run} | {values[0]} / {values[1]} | {values[2]:.5f} / {values[3]:.5f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _pair(ours: float, theirs: float, digits: int) -> str:
+    return f"{ours:.{digits}f} / {'–' if np.isnan(theirs) else f'{theirs:.{digits}f}'}"
+
+
+def _circle(m: Measures, i: int, u: int) -> str:
+    if np.isnan(m["ours/clock"][i, u]):
+        return "–"
+    shares = [_pair(100 * m[f"ours/{key}"][i, u], 100 * m[f"theirs/{key}"][i, u], 2) for key in ("clock", "pizza")]
+    return f"{m['ours/circle_frequency'][i, u]}: {', '.join(shares)}"
+
+
+def plane(m: Measures) -> Any:
+    of_table = {key: m[f"table/{key}"] for key in ("attention_rate", *LISTED) if f"table/{key}" in m}
+    return plots.plane(models_of(m), of_table)
+
+
+def models_of(m: Measures) -> list[plots.Model]:
+    keys = ("gradient_symmetricity", "distance_irrelevance", "distance_irrelevance_incorrect", "clock", "pizza")
+    names = {MODEL_A: "A", MODEL_B: "B", "p71frej8t7": "β"}
+    return [
+        plots.Model(
+            names.get(str(m["model"][i]), ""), str(m["kind"][i]), str(m["ours/circuit"][i]), bool(solves(m)[i]),
+            {key: m[f"ours/{key}"][i] for key in keys}, {key: m[f"theirs/{key}"][i] for key in keys},
+        )
+        for i in range(len(m["model"]))
+    ]  # fmt: skip
+
+
+def differences(m: Measures) -> Any:
+    names = {
+        "gradient_symmetricity": "gradient symmetricity", "distance_irrelevance": "distance irrelevance",
+        "distance_irrelevance_incorrect": "– incorrect logit", "circularity": "circularity", "clock": "clock FVE",
+        "pizza": "pizza FVE", "pizza_appendix": "– of the appendix", "accompanying": "accompanying FVE",
+        "norm": "norm (relative)", "logits": "three logits",
+    }  # fmt: skip
+    return plots.differences({told: (off(m, key), TOLERANCE[key]) for key, told in names.items()}, solves(m))
+
+
+def explained(m: Measures) -> Any:
+    return plots.explained(models_of(m))
+
+
+def portraits(m: Measures) -> Any:
+    chosen = {"A": MODEL_A, "B": MODEL_B, "does not solve it": FAILED}
+    if not np.isin(m["model"], list(chosen.values())).any():
+        chosen = {str(name): name for name in m["model"][:3]}
+    at = {name: np.flatnonzero(m["model"] == model) for name, model in chosen.items()}
+    return plots.portraits(
+        {name: (m["ours/components"][i[0]], m["ours/circle_frequency"][i[0]], m["ours/correct_logit"][i[0]])
+         for name, i in at.items() if i.size}
+    )  # fmt: skip
+
+
+IMPORTED = Imported(files, measure, compared)
+FIGURES = {"plane": plane, "differences": differences, "explained": explained, "portraits": portraits}

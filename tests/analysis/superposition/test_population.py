@@ -1,0 +1,99 @@
+"""The expected loss on sparse features: closed forms, samples, the limit of one feature at a time, and its minima."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from toylab.analysis.superposition import geometry, population, theory
+from toylab.base import Config, Run
+from toylab.models import Net, ToyModel
+from toylab.optim import AdamW
+from toylab.tasks import SparseFeatures
+
+CANDIDATES = {  # W and which biases are the mean of their feature
+    2: {
+        "ignored": ([[1.0], [0]], [0, 1]),
+        "superposed": ([[1.0], [-1]], [0, 0]),
+        "dedicated": ([[0.0], [1]], [1, 0]),
+    },
+    3: {
+        "ignored": ([[1.0, 0], [0, 1], [0, 0]], [0, 0, 1]),
+        "superposed": ([[1.0, 0], [0, 1], [0, -1]], [0, 0, 0]),
+        "dedicated": ([[0.0, 0], [0, 1], [1, 0]], [1, 0, 0]),
+        "others_superposed": ([[1.0, 0], [-1, 0], [0, 1]], [0, 0, 0]),
+    },
+}
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize(("importance", "p"), [(0.1, 0.01), (1.0, 0.3), (7.0, 1.0)])
+def test_candidates_of_the_phase_diagram_have_their_closed_forms(n, importance, p):
+    curve = np.append(np.ones(n - 1), importance)
+    for name, exact in theory.phase_losses(importance, p, n).items():
+        W, means = CANDIDATES[n][name]
+        found = population.population_loss(jnp.array(W), jnp.array(means) * p / 2, p, curve)
+        assert float(found) == pytest.approx(float(exact), rel=1e-4), name
+
+
+def test_it_is_the_mean_over_samples_with_a_density_of_each_feature():
+    task = SparseFeatures(n_features=4, density=np.array([0.9, 0.5, 0.2, 0.05]), importance=np.array([1.0, 2, 3, 4]))
+    net = Net.of(ToyModel, n_features=4, n_hidden=2, init_std=0.8)
+    params = net.init(jax.random.key(1)) | {"b": jnp.array([0.2, -0.1, 0.0, 0.1])}
+    sample = task.sample(jax.random.key(0), 400_000)
+    measured = 4 * task.error(net.apply, params, sample)
+    exact = population.population_loss(params["W"], params["b"], task.density, task.importance)
+    assert float(measured) == pytest.approx(float(exact), rel=0.005)
+
+
+def test_of_rare_features_what_is_left_is_the_loss_on_one_at_a_time():
+    W, b = theory.kgon_weights(5, 5)
+    p = 1e-5
+    found = population.population_loss(jnp.array(W), jnp.array(b), p) / (5 * p)
+    assert float(found) == pytest.approx(float(theory.one_hot_loss(W, b)), rel=1e-3)
+
+
+def test_the_points_are_even_in_every_direction():
+    for n in (1, 2, 5, 8):
+        points = population.lattice(n)
+        assert points.shape == (population.POINTS, n) and points.min() >= 0 and points.max() <= 1
+        np.testing.assert_allclose(points.mean(0), 0.5, atol=1e-3)
+        np.testing.assert_allclose(np.cov(points.T, ddof=0), np.eye(n) / 12, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_descent_ends_in_a_minimum_below_its_start_and_knows_its_branch():
+    p, K = jnp.array([0.3, 0.6]), 2
+    W, b, even = jnp.tile(jnp.array([[1.0], [-1.0]]), (K, 1, 1)), jnp.zeros((K, 2)), jnp.ones((K, 2))
+    loss, W, b = population.descended(W, b, p, even, steps=600)
+    assert (np.asarray(loss) < np.asarray(p) ** 2 / 3).all()  # of W = (1, -1) without biases
+    gradient = jax.vmap(jax.grad(population.population_loss, argnums=(0, 1)))(W, b, p, even)
+    assert max(float(abs(g).max()) for g in gradient) < 1e-3
+    assert (np.asarray(W[:, 0, 0] * W[:, 1, 0]) < 0).all()
+
+
+def test_more_features_than_patterns_can_be_summed_are_refused():
+    with pytest.raises(ValueError, match="W has 9 features"):
+        population.population_loss(jnp.ones((9, 2)), jnp.zeros(9), 0.1)
+
+
+def test_the_analyzer_takes_values_up_to_high_and_refuses_what_the_formula_is_not_of():
+    task = SparseFeatures(n_features=4, density=0.3, high=2.0)
+    net = Net.of(ToyModel, n_features=4, n_hidden=2, init_std=0.8, bias=False)
+    params = net.init(jax.random.key(1))
+    of = lambda **parts: Run(config=Config(**{"task": task, "net": net, "optimizer": AdamW(), **parts}), data=None)  # noqa: E731
+    measured = 4 * task.error(net.apply, params, task.sample(jax.random.key(0), 400_000))
+    assert float(population.population(params, of())["loss"]) == pytest.approx(float(measured), rel=0.005)
+    for parts, message in (
+        (
+            {"net": net.with_fields(hidden="relu")},
+            r"^net\.hidden is 'relu': the population loss is that of 'linear' only\.$",
+        ),
+        ({"net": net.with_fields(output="linear")}, r"^net\.output is 'linear'"),
+        ({"task": task.replace(sets="correlated", set_size=2)}, r"^task\.sets is 'correlated'"),
+        ({"task": task.replace(target="absolute")}, r"^task\.target is 'absolute'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            population.population(params, of(**parts))
+    with pytest.raises(ValueError, match=r"^net\.hidden is 'relu': hidden vectors are x W"):
+        geometry.samples(params, of(net=net.with_fields(hidden="relu")))

@@ -1,0 +1,55 @@
+"""What the claims of clock_pizza read off runs, on measures whose answers are known."""
+
+import numpy as np
+import pytest
+
+from toylab.experiments.grokking import clock_pizza as page
+from toylab.lab import Measures
+
+RATES = np.array([0.0, 0.4, 0.6, 1.0])
+
+
+@pytest.fixture
+def measures():
+    """Two seeds of four rates at two points; the second seed's pizza never falls, and one run does not solve the task."""
+    gs = np.array([0.995, 0.97, 0.77, 0.4, 0.991, 0.99, 0.98, 0.96])
+    solved = np.array([1, 1, 1, 1, 1, 1, 1, 0.5])
+    one = np.ones(8)
+    circles = np.stack([0.2 * one, 0.7 * one, -one, -one], axis=1)
+    return Measures(
+        {
+            "steps": np.array([0, 9]),
+            "valid": np.ones((8, 2), bool),
+            "config/task.p": 10 * one,
+            "config/task.n_train": 80 * one,
+            "config/net.attention_rate": np.tile(RATES, 2),
+            "config/seed": np.repeat([0, 1], 4),
+            "train_accuracy": np.stack([0 * one, one], axis=1),
+            "test_accuracy": np.stack([0 * one, solved], axis=1),
+            "symmetry/gradient_symmetricity": np.stack([0 * one, gs], axis=1),
+            "distance/incorrect": np.stack([0 * one, 1 - gs], axis=1),
+            "circles/clock": np.stack([circles, circles], axis=1),
+            "circles/pizza": np.stack([circles, circles + np.array([0.6, 0.05, 0, 0])], axis=1),
+        }
+    )
+
+
+def judged(measures):
+    return {claim.name: claim.judge(measures) for claim in page.SWEEP_CLAIMS}
+
+
+def test_accuracy_is_over_all_pairs_and_failures_are_left_out(measures):
+    assert page.solves(measures).tolist() == [True] * 7 + [False]
+    assert page.accuracy(measures)[7, -1] == pytest.approx(0.8 + 0.2 * 0.5)
+    values = judged(measures)["attention rate ≥ 0.9: gradient symmetricity"]["values"]
+    assert values == [0.4]  # the other run at rate 1 does not add
+
+
+def test_the_transition_lies_between_the_runs_and_may_be_missing(measures):
+    found = page.by_seed(page.transition)(measures)
+    assert found[0] == pytest.approx(0.4 + 0.2 * 0.02 / 0.2) and np.isnan(found[1])
+    assert page.correlation(measures) == pytest.approx(-1)
+
+
+def test_the_clearest_circle_is_that_of_which_either_explains_most(measures):
+    np.testing.assert_allclose(page.lead(measures), 60)  # 0.8 of the first, 0.75 of the second

@@ -1,0 +1,179 @@
+"""Circuit discovery over the edges of a transformer's graph (edges.py): each edge alone, ACDC, edge attribution patching.
+
+`x` is a batch of inputs; `substitute` [S, B, P, d_model] what a cut edge carries instead (None: nothing), as in
+`edges.circuit`. All of these are compiled loops over edges: jit them, map them over thresholds or saved points.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Real, Shaped
+
+from toylab.analysis.attention.edges import Graph, circuit
+from toylab.analysis.numbers import floating
+from toylab.base import Apply, Params
+from toylab.shapes import shaped
+
+Distance = Callable[[Array, Array], Array]
+"""(logits of the circuit, logits of the whole network) → a scalar."""
+
+Metric = Callable[[Array], Array]
+"""logits → a scalar."""
+
+
+@shaped
+def edge_effects(
+    apply: Apply,
+    params: Params,
+    graph: Graph,
+    x: Shaped[Array, "B P ..."],
+    distance: Distance,
+    substitute: Float[Array, "S B P d_model"] | None = None,
+) -> Float[Array, "S R"]:
+    """[S, R]: the distance from the whole network when a single edge is cut; 0 where there is no edge."""
+    whole = apply(params, x, full=True)[0]
+    pairs = np.argwhere(graph.edges)
+
+    def cut(pair: Array) -> Array:
+        keep = jnp.asarray(graph.edges, whole.dtype).at[pair[0], pair[1]].set(0)
+        return distance(circuit(apply, params, graph, x, keep, substitute), whole)
+
+    effects = jax.lax.map(cut, jnp.asarray(pairs))
+    return jnp.zeros(graph.edges.shape, effects.dtype).at[pairs[:, 0], pairs[:, 1]].set(effects)
+
+
+@shaped
+def acdc(
+    apply: Apply,
+    params: Params,
+    graph: Graph,
+    x: Shaped[Array, "B P ..."],
+    distance: Distance,
+    threshold: Real[ArrayLike, ""],
+    substitute: Float[Array, "S B P d_model"] | None = None,
+) -> Bool[Array, "S R"]:
+    """bool [S, R]: what automatic circuit discovery keeps (ACDC; Conmy et al. 2023, arXiv 2304.14997, Algorithm 1).
+
+    From the output back to the embedding every edge is cut in turn, and stays cut if the distance from the whole network
+    grows by less than `threshold` over that of the circuit as it then stands. Receivers in reverse order of computation,
+    and for each its senders in reverse order (the paper leaves the order of senders open). No edge where a distance is nan:
+    what the network does is then not known.
+    """
+    whole = apply(params, x, full=True)[0]
+    pairs = np.argwhere(graph.edges)
+    pairs = pairs[np.lexsort((-pairs[:, 0], -pairs[:, 1]))]
+
+    def visit(state: tuple[Array, Array], pair: Array) -> tuple[tuple[Array, Array], None]:
+        keep, now = state
+        without = keep.at[pair[0], pair[1]].set(0)
+        after = distance(circuit(apply, params, graph, x, without, substitute), whole)
+        cut = after - now < threshold
+        return (jnp.where(cut, without, keep), jnp.where(cut | jnp.isnan(after), after, now)), None
+
+    every = jnp.asarray(graph.edges, whole.dtype)
+    (keep, last), _ = jax.lax.scan(visit, (every, distance(whole, whole)), jnp.asarray(pairs))
+    return (keep > 0) & ~jnp.isnan(last)
+
+
+@shaped
+def edge_attribution(
+    apply: Apply,
+    params: Params,
+    graph: Graph,
+    x: Shaped[Array, "B P ..."],
+    metric: Metric,
+    substitute: Float[Array, "S B P d_model"] | None = None,
+    points: int = 1,
+) -> Float[Array, "S R"]:
+    """[S, R]: the linear estimate of what cutting each edge adds to `metric` (logits → scalar), all by one gradient: edge
+    attribution patching (EAP; Syed et al. 2023, arXiv 2310.10348), Δe · ∂M/∂e at the whole network.
+
+    It is −∂M/∂keep. Where an attention pattern is saturated that gradient vanishes, whatever the edge does. With more
+    `points` the gradient is averaged over as many midpoints of the line from every edge cut to none, and the scores then
+    sum to M(all cut) − M(whole) up to the error of the midpoint rule (integrated gradients; Hanna et al. 2024, arXiv
+    2403.17806, move along the inputs instead). A distance from the network's own logits has no gradient at the whole
+    network: take a loss or a difference of logits.
+    """
+    at = jnp.ones(1) if points == 1 else midpoints(points)
+    return -jnp.mean(edge_slopes(apply, params, graph, x, metric, at, substitute), axis=0)
+
+
+@shaped
+def edge_slopes(
+    apply: Apply,
+    params: Params,
+    graph: Graph,
+    x: Shaped[Array, "B P ..."],
+    metric: Metric,
+    at: Float[ArrayLike, " n"],
+    substitute: Float[Array, "S B P d_model"] | None = None,
+) -> Float[Array, "n S R"]:
+    """[n, S, R]: ∂M/∂keep where all edges are in force to the shares `at` [n]: 0, all cut, to 1, the whole network."""
+    every = jnp.asarray(graph.edges, jnp.result_type(*params.values()))
+    slope = jax.grad(lambda keep: metric(circuit(apply, params, graph, x, keep, substitute)))
+    return jax.lax.map(lambda share: slope(share.astype(every.dtype) * every), jnp.asarray(at)) * every
+
+
+def midpoints(n: int) -> Float[Array, " n"]:
+    """Of n equal pieces of 0 to 1."""
+    return (jnp.arange(n) + 0.5) / n
+
+
+@shaped
+def squared_distance(
+    logits: Real[ArrayLike, "*#batch d_vocab_out"],
+    whole: Real[ArrayLike, "*#batch d_vocab_out"],
+    where: Bool[ArrayLike, "*#batch"] | None = None,
+) -> Float[Array, ""]:
+    """Mean over examples and positions (those of the mask `where`) of Σ_c (z_c − z'_c)²: for outputs that are no
+    log-probabilities, as those of compiled programs (Conmy et al. 2023 use it there)."""
+    squares = (floating(logits) - floating(whole)) ** 2
+    return jnp.mean(jnp.sum(squares, axis=-1), where=where)
+
+
+@shaped
+def kl_divergence(
+    logits: Real[ArrayLike, "*#batch d_vocab_out"],
+    whole: Real[ArrayLike, "*#batch d_vocab_out"],
+    where: Bool[ArrayLike, "*#batch"] | None = None,
+) -> Float[Array, ""]:
+    """Mean over examples and positions (those of the mask `where`) of KL(whole ‖ circuit), in nats."""
+    p, q = jax.nn.log_softmax(floating(whole)), jax.nn.log_softmax(floating(logits))
+    return jnp.mean(jnp.sum(jnp.exp(p) * (p - q), axis=-1), where=where)
+
+
+@shaped
+def precision_recall(
+    found: Bool[ArrayLike, "*batch S R"], true: Bool[ArrayLike, "S R"]
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """Of bool masks [..., S, R] and [S, R]: the share of found edges that are true (1 where none is found) and the share of
+    true edges that are found."""
+    found, true = jnp.asarray(found), jnp.asarray(true)
+    n_both = jnp.sum(found & true, axis=(-2, -1))
+    n_found = jnp.sum(found, axis=(-2, -1))
+    return jnp.where(n_found > 0, n_both / jnp.maximum(n_found, 1), 1), n_both / jnp.sum(true)
+
+
+@shaped
+def roc(
+    scores: Real[ArrayLike, "S R"], true: Bool[ArrayLike, "S R"], edges: Bool[ArrayLike, "S R"]
+) -> tuple[Float[Array, " n+1"], Float[Array, " n+1"], Float[Array, ""]]:
+    """False and true positive rates [n + 1] as the threshold falls past each of the n edges in order of score, and the area
+    under the curve: the chance that a true edge scores above a false one, ties counting one half. All nan where the score
+    of an edge is."""
+    n_edges = int(np.sum(edges))
+    scores, true, edges = floating(scores), jnp.asarray(true), jnp.asarray(edges)
+    unknown = jnp.where(jnp.isnan(jnp.where(edges, scores, 0)).any(), jnp.nan, 0)
+    order = jnp.argsort(-jnp.where(edges, scores, -jnp.inf), axis=None)[:n_edges]
+    hits = jnp.cumsum(true.ravel()[order]) / jnp.sum(true)
+    misses = jnp.cumsum(~true.ravel()[order]) / jnp.sum(edges & ~true)
+    above = scores[..., None, None] > scores
+    ties = scores[..., None, None] == scores
+    pairs = (edges & true)[..., None, None] & (edges & ~true)
+    area = jnp.sum((above + 0.5 * ties) * pairs) / jnp.sum(pairs)
+    misses, hits = (jnp.concatenate([jnp.zeros(1), rates]) + unknown for rates in (misses, hits))
+    return misses, hits, area + unknown

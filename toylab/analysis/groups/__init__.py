@@ -1,0 +1,5 @@
+"""Networks that compose elements of a finite group: what they have learned, by irreducible representations and cosets."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

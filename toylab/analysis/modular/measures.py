@@ -1,0 +1,252 @@
+"""The measures of `modular_circuits`, of one network or array at a time; what they trace stands at the end."""
+
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Integer, Real
+
+from toylab.analysis.modular.circles import alone, circularity_of, explained
+from toylab.analysis.modular.inputs import (
+    Weights,
+    check_modulus,
+    checked_triples,
+    inputs_of,
+    number_table,
+    published_triples,
+)
+from toylab.analysis.modular.networks import in_own_dtype, last_logits, passable
+from toylab.analysis.numbers import check_finite, floating, scaled, varying
+from toylab.base import Params
+from toylab.shapes import shaped
+from toylab.shapes.indices import check_range
+
+Which = Literal["correct", "incorrect"]
+CANDIDATES = ("clock", "pizza", "pizza_appendix", "accompanying")
+CIRCLES = 4  # that the authors' numbers are given for
+
+
+@shaped
+def gradient_symmetricity(
+    net: Any,
+    params: Weights,
+    triples: Integer[ArrayLike, "n 3"] | None = None,
+    *,
+    p: int | None = None,
+    n_tokens: int | None = None,
+) -> float:
+    """Mean over triples (a, b, c) of cos(∂Q_c/∂E_a, ∂Q_c/∂E_b): near 1 for a pizza, about ⅓ for a clock; in [−1, 1].
+
+    Q_c is the logit of class c on input (a, b), not a loss, and E the output of the token embedding, before positions.
+    `triples` int [n, 3], by default the paper's: the first 100 of all of them, row-major, after
+    `random.Random(42).shuffle`. A vanishing gradient counts as 0. Zhong et al. 2023. Gradients in the dtype of the weights,
+    as the authors have them, cosines in float64. ValueError for triples of other shapes or out of range, and as
+    `modular_inputs.inputs_of`.
+    """
+    inputs = inputs_of(params, p, n_tokens)
+    triples = published_triples(inputs.p) if triples is None else checked_triples(triples, inputs.p)
+    tokens = inputs.tokens(triples[:, 0], triples[:, 1])
+    with jax.enable_x64():
+        return float(_symmetricity(passable(net), in_own_dtype(params), tokens, triples[:, 2], jnp.float64))
+
+
+@shaped
+def distance_irrelevance(
+    logits: Real[ArrayLike, "*inputs d_vocab_out"], which: Which = "correct"
+) -> float | Float[Array, ""]:
+    """mean_d std_s L[s, d] / std(L), L[a + b, a − b] the correct logit of (a, b): how little the distance a − b decides.
+
+    Near 0.2 where logits depend on a − b (pizza), near 1 where they do not. `logits` [p, p, C] or [p², C] row-major, p odd,
+    C ≥ p. With which "incorrect" L is the largest logit of any other of the C classes: that, and not the definition, is
+    the column of the authors' run table (Zhong et al. 2023). Standard deviations are those of the population (ddof 0).
+    The input's dtype; a Python float where the values are known, nan where all of L is equal. ValueError for other shapes.
+    """
+    if which not in get_args(Which):
+        raise ValueError(f'which is {which!r}, it must be "correct" or "incorrect"')
+    shape = np.shape(logits)
+    p = shape[0] if len(shape) == 3 else round(shape[0] ** 0.5)
+    if len(shape) not in (2, 3) or shape[:-1] not in ((p, p), (p * p,)) or p < 3 or shape[-1] < p:
+        raise ValueError(f"logits has shape {shape}, it must be [p, p, C] or [p², C] with C ≥ p ≥ 3")
+    check_finite("logits", logits)
+    if isinstance(logits, jax.core.Tracer):
+        return irrelevance(logits.reshape(p, p, -1), which)
+    with jax.enable_x64():  # keeps an input of 64 bits
+        return float(_irrelevance(floating(logits).reshape(p, p, -1), which))
+
+
+@shaped
+def circularity(W_E: Real[ArrayLike, "*operands d_vocab d_model"], *, p: int | None = None) -> float | Float[Array, ""]:
+    """How circular the first four principal components of the embedding W_E [n, d] are: their mean, in [0, 1].
+
+    `circles.circularities` has the formula. `p` is by default n; where W_E has more rows than numbers ("=", or a second
+    operand's) give p: all rows enter the components, the first p are looked at, as in the authors' code. With separate
+    vocabularies of the operands that number stays near ½ however round the circles are. Computed in float64 where the
+    values are known. ValueError for nan, other shapes, n < p, and p that is no odd prime.
+    """
+    W_E = number_table(W_E) if np.ndim(W_E) == 3 else W_E
+    shape = np.shape(W_E)
+    if len(shape) != 2 or min(shape) < 2:
+        raise ValueError(f"W_E has shape {shape}, it must be [d_vocab, d_model] with at least 2 of each")
+    if p is None and not shape[0] % 2:
+        raise ValueError(
+            f"W_E has {shape[0]} rows, which is no odd prime: give the modulus p where some are no numbers"
+        )
+    p = shape[0] if p is None else p
+    check_modulus(p)
+    if shape[0] < p:
+        raise ValueError(f"W_E has {shape[0]} rows, it must have at least p = {p}")
+    check_finite("W_E", W_E)
+    if isinstance(W_E, jax.core.Tracer):
+        return circularity_of(W_E, p)
+    with jax.enable_x64():
+        return float(_circularity(jnp.asarray(W_E, jnp.float64), p))
+
+
+@shaped
+def circle_fve(
+    net: Any, params: Weights, circle: int = 0, *, p: int | None = None, n_tokens: int | None = None
+) -> dict[str, float]:
+    """What explains the logits when the embedding keeps one circle, principal components 2·circle and 2·circle + 1, alone.
+
+    "frequency" (an int) of the circle, and the shares "clock", "pizza", "pizza_appendix" and "accompanying" of
+    `circles.explained`: 1 is all of the variance, about −1 none. W_E is replaced as a whole by the inverse of its principal
+    component analysis, mean included, as the authors do (Zhong et al. 2023). ValueError for a circle that is not there,
+    and as `modular_inputs.inputs_of`.
+    """
+    return circle_fves(net, params, (circle,), p=p, n_tokens=n_tokens)[0]
+
+
+@shaped
+def circle_fves(
+    net: Any,
+    params: Weights,
+    circles: tuple[int, ...] | None = None,
+    *,
+    p: int | None = None,
+    n_tokens: int | None = None,
+) -> list[dict[str, float]]:
+    """`circle_fve` of several circles (by default the first four), for the price of one decomposition."""
+    inputs = inputs_of(params, p, n_tokens)
+    W_E, tokens = params["W_E"], inputs.all_tokens()
+    rank = min(number_table(W_E).shape)
+    circles = first_circles(W_E) if circles is None else circles
+    for circle in circles:
+        if circle not in range(rank // 2):
+            raise ValueError(f"circle is {circle}, W_E has the circles 0 … {rank // 2 - 1}")
+    with jax.enable_x64():
+        weights = in_own_dtype(params)
+        tables, frequencies = _alone(weights["W_E"], np.array(circles, int), inputs.p)
+        found = []
+        for table, frequency in zip(tables, np.asarray(frequencies).tolist(), strict=True):
+            logits = _logits(passable(net), {**weights, "W_E": table}, tokens)
+            shares = jax.device_get(_explained_exactly(logits, frequency, inputs.p))
+            found.append({"frequency": frequency, **{name: float(shares[name]) for name in CANDIDATES}})
+    return found
+
+
+@shaped
+def first_circles(W_E: Real[ArrayLike, "*operands d_vocab d_model"]) -> tuple[int, ...]:
+    """The circles that the authors give numbers for, as far as W_E has them: 0 … 3."""
+    *tables, d = np.shape(W_E)
+    return tuple(range(min(CIRCLES, int(np.prod(tables)) // 2, d // 2)))
+
+
+@shaped
+def symmetricity(
+    net: Any,
+    params: Params,
+    tokens: Integer[ArrayLike, "n n_tokens"],
+    classes: Integer[ArrayLike, " n"],
+    dtype: Any = None,
+) -> Float[Array, ""]:
+    """`gradient_symmetricity` for tokens [n, T] that begin with a, b, and the classes [n] whose logits are meant."""
+    of_a, of_b = (scaled(x.astype(dtype or x.dtype), -1)[0] for x in input_gradients(net, params, tokens, classes))
+    norms = jnp.linalg.norm(of_a, axis=-1) * jnp.linalg.norm(of_b, axis=-1)
+    return ((of_a * of_b).sum(-1) / jnp.where(norms > 0, norms, 1)).mean()
+
+
+@shaped
+def input_gradients(
+    net: Any, params: Params, tokens: Integer[ArrayLike, "n n_tokens"], classes: Integer[ArrayLike, " n"]
+) -> tuple[Float[Array, "n d_model"], Float[Array, "n d_model"]]:
+    """∂Q_c/∂E_a and ∂Q_c/∂E_b of the logit of each class at its input, [n, d] each, in one backward pass.
+
+    Each input's a and b become tokens of their own, with rows of their own below W_E: what a gradient with respect to
+    these rows is, is that with respect to the embedding's output, whatever the network does with it.
+    """
+    W_E, d_vocab = params["W_E"], params["W_E"].shape[-2]
+    check_range("tokens", tokens, d_vocab, "W_E", "rows")
+    check_range("classes", classes, params["W_U"].shape[-1], "W_U", "classes")
+    tokens = jnp.asarray(tokens)
+    n = len(tokens)
+    own = jnp.concatenate([W_E[..., tokens[:, 0], :], W_E[..., tokens[:, 1], :]], axis=-2)
+    renamed = tokens.at[:, :2].set(d_vocab + jnp.arange(2 * n, dtype=tokens.dtype).reshape(2, n).T)
+
+    def total(own: Array) -> Array:
+        table = jnp.concatenate([W_E, own], axis=-2)
+        logits, _ = net.apply({**params, "W_E": table}, renamed, full=True)
+        last = logits.reshape(n, -1, logits.shape[-1])[:, -1]
+        return last[jnp.arange(n), jnp.asarray(classes)].sum()
+
+    gradient = jax.grad(total)(own)
+    operands = gradient if gradient.ndim == 3 else jnp.stack([gradient, gradient])  # a table for each operand, or one
+    return operands[0, :n], operands[1, n:]
+
+
+@shaped
+def irrelevance(logits: Real[Array, "p p d_vocab_out"], which: Which) -> Float[Array, ""]:
+    """`distance_irrelevance` of a cube [p, p, C]."""
+    p = len(logits)
+    if p % 2 == 0:
+        raise ValueError(f"logits has p = {p}, it must be odd: else (a + b, a − b) does not tell all pairs apart")
+    n = np.arange(p)
+    label = (n[:, None] + n) % p
+    correct = jnp.arange(logits.shape[-1]) == label[..., None]
+    L = jnp.where(correct == (which == "correct"), logits, -jnp.inf).max(-1)  # [a, b]
+    half = (p + 1) // 2  # a = (s + d)/2, b = (s − d)/2 mod p
+    L = L[(n[:, None] + n) * half % p, (n[:, None] - n) * half % p]  # [s, d]
+    L, _ = scaled(varying(L, L - L[0, 0], None))  # where all are equal the mean's rounding is no deviation
+    return L.std(0).mean() / L.std()
+
+
+@shaped
+def circle_shares(
+    net: Any, params: Params, tokens: Integer[ArrayLike, "n n_tokens"], circles: Integer[ArrayLike, " m"], p: int
+) -> dict[str, Real[Array, " m"]]:
+    """The frequency and the shares of `explained`, [m] each, for circles [m]; all in the dtype of the weights."""
+
+    def of(one: tuple[Array, Array]) -> dict[str, Array]:
+        table, frequency = one
+        logits = last_logits(net, {**params, "W_E": table}, tokens)
+        return {"frequency": frequency, **explained(logits.reshape(p, p, -1), frequency)}
+
+    return jax.lax.map(of, alone(params["W_E"], circles, p))
+
+
+@shaped
+def alone_exactly(
+    W_E: Real[Array, "*operands d_vocab d_model"], circles: Integer[Array, " m"], p: int
+) -> tuple[tuple[Real[Array, "*operands d_vocab d_model"], ...], Integer[Array, " m"]]:
+    """`alone` by way of float64, as one array for each circle."""
+    tables, frequencies = alone(W_E.astype(jnp.float64), circles, p)
+    return tuple(tables.astype(W_E.dtype)), frequencies
+
+
+@shaped
+def explained_exactly(
+    logits: Real[Array, "n d_vocab_out"], frequency: Integer[Array, ""], p: int
+) -> dict[str, Float[Array, ""]]:
+    """`explained` in float64, for logits [p², C] row-major."""
+    return explained(logits.astype(jnp.float64).reshape(p, p, -1), frequency)
+
+
+# Three programs a circle and not one: fused, the network's products are slower on CPU.
+_symmetricity = jax.jit(symmetricity, static_argnums=4)
+_irrelevance = jax.jit(irrelevance, static_argnums=1)
+_circularity = jax.jit(circularity_of, static_argnums=1)
+_alone = jax.jit(alone_exactly, static_argnums=2)
+_logits = jax.jit(last_logits)
+_explained_exactly = jax.jit(explained_exactly, static_argnums=2)

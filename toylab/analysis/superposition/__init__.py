@@ -1,0 +1,5 @@
+"""Features in superposition: their geometry, polytopes, theory, neurons and dictionaries."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

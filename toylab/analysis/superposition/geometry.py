@@ -1,0 +1,233 @@
+"""Geometry of features in superposition (Elhage et al. 2022, Toy Models of Superposition, arXiv 2209.10652).
+
+Everywhere W is [..., n_features, n_hidden] with any batch axes in front: rows are features (the paper's W is the
+transpose), Ŵ_i = W_i/‖W_i‖. Inputs are numpy or jax arrays, the output has the floating dtype of the input, all works
+under jit and vmap; nan, inf or fewer than two axes raise ValueError where the numbers are known. What names the shapes
+is in polytopes.py, what theory predicts in theory.py; `polytope`, `describe`, `SHAPES` and `kgon_loss` are public here.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Real, Shaped
+
+from toylab.analysis.numbers import floating, kept, norm, ratio, scaled
+from toylab.analysis.superposition.polytopes import REPRESENTED, SHAPES, describe, polytope, rows
+from toylab.analysis.superposition.theory import kgon_loss
+from toylab.base import Params, Run
+from toylab.shapes import shaped
+
+__all__ = [
+    "NOTEBOOK", "REPRESENTED", "SHAPES", "adversarial_vulnerability", "capacity", "describe", "dimensionality",
+    "dims_per_feature", "feature_norms", "features", "gram", "gram_matrix", "kgon_loss", "net_interference",
+    "polysemanticity", "polytope", "sample_dimensionality", "samples", "shapes", "superposition",
+]  # fmt: skip
+
+NOTEBOOK = 1e-5  # the paper's released notebook adds it to the norm in Ŵ, which darkens the bars of dead features
+
+
+@shaped
+def gram(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features n_features"]:
+    """W Wᵀ [..., n, n]: what each feature reads of each other (WᵀW in the paper)."""
+    W = rows(W)
+    return jnp.matmul(W, W.mT, precision="highest")
+
+
+@shaped
+def feature_norms(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features"]:
+    """‖W_i‖ [..., n]: about 1 for a represented feature, 0 for one that is not."""
+    return norm(rows(W), -1)
+
+
+@shaped
+def dims_per_feature(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch"]:
+    """D* = m/‖W‖_F² [...]: hidden dimensions for each represented feature (Elhage et al. 2022); inf where W is 0."""
+    W = rows(W)
+    return W.shape[-1] / (W**2).sum((-2, -1))
+
+
+@shaped
+def superposition(
+    W: Real[ArrayLike, "*batch n_features n_hidden"], *, epsilon: float = 0.0
+) -> Float[Array, "*batch n_features"]:
+    """Σ_{j≠i} (Ŵ_i·W_j)² [..., n]: 0 for an orthogonal feature, from 1 on the others fire it as strongly as itself.
+
+    Elhage et al. 2022. `epsilon` is added to the norm in Ŵ: 0 is the paper's formula, `NOTEBOOK` the notebook's;
+    they differ where norms are small. 0 for zero rows.
+    """
+    overlaps, power = _interference(rows(W), 1, epsilon)
+    return overlaps * power**2
+
+
+@shaped
+def polysemanticity(
+    W: Real[ArrayLike, "*batch n_features n_hidden"], *, epsilon: float = NOTEBOOK
+) -> Float[Array, "*batch n_features"]:
+    """√ of `superposition` [..., n], with the notebook's epsilon: the colour of the bars in the paper's figures."""
+    overlaps, power = _interference(rows(W), 1, epsilon)
+    return jnp.sqrt(overlaps) * power
+
+
+@shaped
+def net_interference(
+    W: Real[ArrayLike, "*batch n_features n_hidden"], density: Real[ArrayLike, "..."], *, epsilon: float = NOTEBOOK
+) -> Float[Array, "*batch n_features"]:
+    """Σ_{j≠i} (Ŵ_i·W_j)² p_j [..., n], as the notebook of Elhage et al. 2022 has it (its epsilon included).
+
+    `density` p_j is a scalar, [n], or anything that broadcasts to [..., n]: one density for each model of a batch is
+    [..., 1]. ValueError where it does not broadcast or lies outside (0, 1].
+    """
+    W, p = rows(W), floating(density)
+    if p.ndim >= W.ndim or any(got not in (1, want) for got, want in zip(p.shape[::-1], W.shape[-2::-1], strict=False)):
+        raise ValueError(f"density has shape {p.shape}, it must be a scalar or broadcast to [..., n] = {W.shape[:-1]}")
+    if not isinstance(p, jax.core.Tracer) and not bool(((p > 0) & (p <= 1)).all()):
+        raise ValueError(f"density runs from {p.min()} to {p.max()}, it must lie in (0, 1]")
+    overlaps, power = _interference(W, jnp.broadcast_to(p.astype(W.dtype), W.shape[:-1])[..., None, :], epsilon)
+    return overlaps * power**2
+
+
+@shaped
+def dimensionality(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features"]:
+    """D_i = ‖W_i‖² / Σ_j (Ŵ_i·W_j)² [..., n], j = i included: the share of a dimension that a feature has, in [0, 1].
+
+    Elhage et al. 2022; 0 for zero rows. Invariant to rotation and to a common scale. Its mean over features is m/n
+    in every trained model, whatever the geometry: look at clusters, never at means. Deviation: the notebook clamps
+    the norm in Ŵ at 1e-6, which gives values above 1 to norms below that; here there is no clamp.
+    """
+    G = _scaled_gram(W)
+    own = jnp.diagonal(G, axis1=-2, axis2=-1)  # ‖W_i‖²
+    overlaps = G**2 / jnp.where(own > 0, own, 1)[..., None]  # (Ŵ_i·W_j)²
+    return ratio(own, overlaps.sum(-1))
+
+
+@shaped
+def capacity(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features"]:
+    """C_i = (W_i·W_i)² / Σ_j (W_i·W_j)² [..., n] (Scherlis et al. 2022, arXiv 2210.01892), algebraically equal to D_i.
+
+    0 for zero rows; Σ_i C_i is at most m.
+    """
+    G = _scaled_gram(W)
+    largest = jnp.abs(G).max(-1, keepdims=True)  # C_i is a ratio of squares of row i alone
+    G = G / jnp.where(largest > 0, largest, 1)
+    return ratio(jnp.diagonal(G, axis1=-2, axis2=-1) ** 2, (G**2).sum(-1))
+
+
+@shaped
+def sample_dimensionality(h: Real[ArrayLike, "*batch n_samples n_hidden"]) -> Float[Array, "*batch n_samples"]:
+    """D of training samples [..., T], of their hidden vectors h_i = X_i W, [..., T, m] (Henighan et al. 2023).
+
+    `dimensionality` of h, with Σ_j (h_i·h_j)² = h_iᵀ (Σ_j h_j h_jᵀ) h_i: samples are too many for a T × T matrix.
+    """
+    h = rows(h)
+    largest = jnp.abs(h).max((-2, -1), keepdims=True)
+    h = h / jnp.where(largest > 0, largest, 1)
+    own = (h**2).sum(-1)  # ‖h_i‖²
+    moment = jnp.matmul(h.mT, h, precision="highest")  # [..., m, m]
+    return ratio(own**2, (jnp.matmul(h, moment, precision="highest") * h).sum(-1))
+
+
+@shaped
+def adversarial_vulnerability(
+    W: Real[ArrayLike, "*#batch n_features n_hidden"],
+    b: Real[ArrayLike, "*#batch n_features"],
+    x: Real[ArrayLike, "*#batch n_samples n_features"],
+    importance: Real[ArrayLike, "*#batch n_features"] | None = None,
+) -> dict[str, Shaped[Array, "*batch"]]:
+    """The worst analytic attack on x' = ReLU(x W Wᵀ + b): each entry [...] for the leading axes of W [..., n, m].
+
+    Elhage et al. 2022: x + ε·s·v_i with v_i the unit vector along (W Wᵀ)_i, s = ±1, ε a tenth of the mean ‖x‖ over the
+    batch; i and s are those of the largest batch-mean loss Σ_j I_j (x_j − x'_j)², x clean in the target. `b` [..., n],
+    `x` [..., B, n], `importance` [..., n] (1 where None); leading axes broadcast. Returns "loss" and "attacked_loss"
+    (summed over features), "eps", "feature" (int; the first of a tie, −1 for nan), "sign", and "vulnerability": the rise in
+    loss over that of the solution without superposition, W = [I_m; 0], at the same ε, which is exactly ε²·max I.
+
+    Deviation: the paper divides by its trained S = 0 model, whose ε is another; that ratio falls with sparsity.
+    nan where ε is 0 (all of x is 0). Holds one [B, n] at a time. ValueError for shapes that do not fit, an empty batch.
+    """
+    W, b, x = rows(W), floating(b), floating(x)
+    n = W.shape[-2]
+    importance = jnp.ones(n, W.dtype) if importance is None else floating(importance)
+    if not x.shape[-2]:
+        raise ValueError(f"x has shape {x.shape}, it must be [..., n_samples, n_features], with at least one sample")
+    found = _worst_attack(*(value.astype(W.dtype) for value in (W, b, x, importance)))
+    return dict(zip(("loss", "attacked_loss", "eps", "feature", "sign", "vulnerability"), found, strict=True))
+
+
+@jax.jit
+@partial(jnp.vectorize, signature="(n,m),(n),(b,n),(n)->(),(),(),(),(),()")
+def _worst_attack(W: Array, b: Array, x: Array, importance: Array) -> tuple[Array, ...]:
+    """One model's: a shift of x moves every output before the ReLU by one vector, whatever x, so 2n vectors do."""
+    G = gram(W)
+    x, powers = scaled(x)
+    power = powers[0, 0]
+    b = b / power  # the network is homogeneous in x and b
+    eps = 0.1 * jnp.linalg.norm(x, axis=1).mean()
+    before = jnp.matmul(x, G, precision="highest") + b  # [B, n], before the ReLU
+    shifts = eps * jnp.matmul(_unit(G, 0.0), G, precision="highest")  # [n, n]
+
+    def loss(shift: Array) -> Array:
+        return (importance * (x - jax.nn.relu(before + shift)) ** 2).sum(1).mean()
+
+    clean = loss(jnp.zeros_like(b))
+    attacked = jax.lax.map(lambda shift: jnp.stack([loss(shift), loss(-shift)]), shifts)  # [n, 2]
+    worst = jnp.argmax(attacked)
+    rise = attacked.max() - clean
+    sign = jnp.where(worst % 2 == 0, 1, -1)
+    unknown = jnp.isnan(rise)
+    feature, sign = (jnp.where(unknown, nothing, found) for nothing, found in ((-1, worst // 2), (0, sign)))
+    return clean * power**2, attacked.max() * power**2, eps * power, feature, sign, rise / (eps**2 * importance.max())
+
+
+def _unit(x: Array, epsilon: float) -> Array:
+    """Rows over (norm + epsilon); zero rows stay zero."""
+    x, power = scaled(x, -1)
+    length = jnp.linalg.norm(x, axis=-1, keepdims=True)
+    return ratio(x, jnp.where(length > 0, length + epsilon / power, length))
+
+
+def _interference(W: Array, weights: ArrayLike, epsilon: float) -> tuple[Array, Array]:
+    """Σ_{j≠i} (Ŵ_i·W_j)² w_j [..., n], for w broadcast to [..., n, n] and epsilon added to the norm in Ŵ, with W_j
+    divided by a power of two; and that, [..., 1]."""
+    Ws, power = scaled(W, (-2, -1))
+    overlaps = jnp.matmul(_unit(W, epsilon), Ws.mT, precision="highest") ** 2
+    return kept(~jnp.eye(W.shape[-2], dtype=bool), overlaps * weights).sum(-1), power[..., 0]
+
+
+def _scaled_gram(W: ArrayLike) -> Array:
+    """`gram` of W over its largest entry, so that squares of squares do not leave the range of float32."""
+    W = rows(W)
+    largest = jnp.abs(W).max((-2, -1), keepdims=True)
+    return gram(W / jnp.where(largest > 0, largest, 1))
+
+
+def features(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the bars of the feature plots and the points of the D_i lines, and D*."""
+    found = {"norms": feature_norms, "polysemanticity": polysemanticity, "dimensionality": dimensionality}
+    return {name: fn(params["W"]) for name, fn in (found | {"dims_per_feature": dims_per_feature}).items()}
+
+
+def samples(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer of a fixed training sample, `run.data["train"]` [n_features, T]: its hidden vectors [T, m], and their D.
+    ValueError for a net whose hidden layer is not linear."""
+    if (kind := getattr(run.config.net, "hidden", "linear")) != "linear":
+        raise ValueError(f"net.hidden is {kind!r}: hidden vectors are x W of a linear hidden layer only.")
+    hidden = jnp.matmul(run.data["train"].T, params["W"], precision="highest")
+    return {"hidden": hidden, "dimensionality": sample_dimensionality(hidden)}
+
+
+def gram_matrix(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: W Wᵀ."""
+    return {"WWt": gram(params["W"])}
+
+
+def shapes(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: `polytope` at its tolerances for trained weights, 0.1 in the cosines and half the largest norm."""
+    return polytope(params["W"], atol=0.1, min_norm=REPRESENTED)
+
+
+def arrangement(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the features themselves, and their biases where the model has them."""
+    return {name: params[name] for name in ("W", "b") if name in params}

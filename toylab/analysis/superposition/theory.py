@@ -1,0 +1,149 @@
+"""Closed forms that superposition is drawn against: k-gons of one-hot features, and the first-order phase diagram.
+
+Numbers of theory are computed on the host, in float64. `one_hot_loss` alone is an array function of weights.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Real
+from numpy.typing import NDArray
+
+from toylab.analysis.numbers import floating
+from toylab.analysis.superposition.polytopes import rows
+from toylab.shapes import shaped
+
+Numbers = NDArray[np.float64]
+
+
+class KGon(NamedTuple):
+    """A critical point of `one_hot_loss` with k of c features in a regular polygon and the others at W_i = 0."""
+
+    norm: float  # l*, of the k features
+    bias: float  # b* ≤ 0, of the k features
+    dead_bias: Numbers  # of the c − k others [c − k]: first the +1/(2c), then the negative ones
+    loss: float
+    h: float  # 3·Σ over the k features of their losses; h_k of the table of Chen et al.
+    all_neighbours: bool  # whether every neighbour at an acute angle is read (see `kgon`)
+
+
+@shaped
+def one_hot_loss(
+    W: Real[ArrayLike, "*#batch n_features n_hidden"], b: Real[ArrayLike, "*#batch n_features"]
+) -> Float[Array, "*batch"]:
+    """The exact loss [...] of x' = ReLU(x W Wᵀ + b) on x = μ·e_i, i uniform, μ ~ U[0, 1]: W [..., c, m], b [..., c].
+
+    L = (1/c) Σ_i ∫ ‖x − x'‖² dμ (Chen et al. 2023, arXiv 2310.06301), summed over features. Each integrand is a
+    quadratic in μ where the ReLU is on, an interval, so the integral is a cubic in its ends. Differentiable.
+    ValueError for W as in `polytopes.rows` and b that does not fit.
+    """
+    W, b = rows(W), floating(b)
+    g = jnp.matmul(W, W.mT, precision="highest")  # [..., i, j]: input i, output j
+    b = jnp.broadcast_to(b[..., None, :], g.shape)
+    crossing = jnp.clip(-b / jnp.where(g == 0, 1, g), 0, 1)
+    low = jnp.where(g > 0, crossing, 0)
+    high = jnp.where(g < 0, crossing, jnp.where((g > 0) | (b > 0), 1, 0))
+    one, two, three = (high**k - low**k for k in (1, 2, 3))
+    output = g**2 * three / 3 + g * b * two + b**2 * one  # ∫ x'_j²
+    target = jnp.diagonal(1 / 3 - 2 * (g * three / 3 + b * two / 2), axis1=-2, axis2=-1)  # ∫ μ² − 2μx'_i
+    return (output.sum((-2, -1)) + target.sum(-1)) / W.shape[-2]
+
+
+def kgon(c: int, k: int, plus: int = 0) -> KGon:
+    """The k-gon of c one-hot features in two dimensions, with `plus` of the c − k dead biases at +1/(2c), the rest < 0.
+
+    Chen et al. 2023 (k⁺ and k⁺⁺ are plus = 1 and 2), solved anew. With g = l² and t = −b/g, a feature of the polygon
+    adds 1/3 − 2g·P(t) + g²·Q(t), P = (1−t)²(2+t)/6 and Q = Σ_j (cos_j − t)₊³/(3 cos_j) over the k cosines that are
+    positive: quadratic in g, so g = P/Q, and t is the root of 2(1+t)·3Q = (1−t)(2+t)·R, R = Σ_j (cos_j − t)₊²/cos_j.
+    A dead feature adds 1/3, less 1/(4c) with the positive bias; the loss is the sum over c. By symmetry, a critical
+    point among polygons is one of the whole loss.
+
+    There is one for every k ≥ 3 (t = 0, l = 1, no loss for k = 3, 4). Deviation: none is reported for c = k = 9, 10,
+    11, 13; there the threshold t lies above the smallest positive cosine, so that only the nearer neighbours are read
+    (`all_neighbours` is False), and the gradient vanishes all the same. ValueError unless 3 ≤ k ≤ c, 0 ≤ plus ≤ c − k.
+    """
+    if not 3 <= k <= c:
+        raise ValueError(f"k is {k}, a polygon of c = {c} features has from 3 to {c} corners")
+    if not 0 <= plus <= c - k:
+        raise ValueError(f"plus is {plus}, it must lie between 0 and the {c - k} dead features")
+    cosines = np.cos(2 * np.pi * np.arange(k) / k)
+    cosines = cosines[cosines > 1e-9]  # a right angle is none
+
+    def sums(t: float) -> tuple[float, float]:
+        above = np.maximum(cosines - t, 0)
+        return float((above**3 / cosines).sum()), float((above**2 / cosines).sum())
+
+    def too_low(t: float) -> bool:
+        cubes, squares = sums(t)
+        return 2 * (1 + t) * cubes < (1 - t) * (2 + t) * squares
+
+    low, high = 0.0, float(np.sort(cosines)[-2]) if k > 4 else 0.0  # beyond the second cosine nothing is gained
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if too_low(middle) else (low, middle)
+    P, Q = (1 - low) ** 2 * (2 + low) / 6, sums(low)[0] / 3
+    h = k * (1 - 3 * P**2 / Q)
+    dead_bias = np.where(np.arange(c - k) < plus, 1 / (2 * c), -0.5)
+    loss = (h + c - k) / (3 * c) - plus / (4 * c**2)
+    return KGon(float(np.sqrt(P / Q)), 0.0 - low * P / Q, dead_bias, float(loss), float(h), bool(low <= cosines.min()))
+
+
+def kgon_loss(c: int, k: int, plus: int = 0) -> float:
+    """The loss of `kgon`, same arguments and errors."""
+    return kgon(c, k, plus).loss
+
+
+def kgon_weights(c: int, k: int, plus: int = 0) -> tuple[Numbers, Numbers]:
+    """W [c, 2] and b [c] of `kgon`: the polygon's features first, counter-clockwise, then the dead ones."""
+    point = kgon(c, k, plus)
+    angle = 2 * np.pi * np.arange(k) / k
+    W = np.zeros((c, 2))
+    W[:k] = point.norm * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return W, np.concatenate([np.full(k, point.bias), point.dead_bias])
+
+
+@shaped
+def phase_losses(
+    importance: Real[ArrayLike, "*#batch"], density: Real[ArrayLike, "*#batch"], n: int = 2
+) -> dict[str, Numbers]:
+    """Losses, summed over features, of the candidate weights of the phase diagram (Elhage et al. 2022): n = m + 1.
+
+    One extra feature of importance I among others of importance 1, each x_i = 0 with probability 1 − p, else U[0, 1];
+    V = p/3 − p²/4 is its variance. "ignored": I·V, the extra is left out (its bias is the mean); "superposed":
+    (1 + I)p²/6, it shares a dimension as antipode; "dedicated": V, it has a dimension and another is left out; for
+    n = 3 also "others_superposed": p²/3, it has a dimension and the others share one. Arguments broadcast.
+    Norms and biases are those of the paper's theory, not optimal: trained losses may lie below. ValueError for
+    importance ≤ 0, density outside (0, 1] and n other than 2 and 3.
+    """
+    extra, p = np.broadcast_arrays(_positive("importance", importance), _positive("density", density))
+    if (p > 1).any():
+        raise ValueError(f"density is {p.max()}, it must lie in (0, 1]")
+    V = p / 3 - p**2 / 4
+    losses = {"ignored": extra * V, "superposed": (1 + extra) * p**2 / 6, "dedicated": V}
+    return losses if _two_or_three(n) == 2 else losses | {"others_superposed": p**2 / 3}
+
+
+@shaped
+def phase_boundary(importance: Real[ArrayLike, "..."], n: int = 2) -> Numbers:
+    """p*(I): below this density the best of `phase_losses` has two features in superposition. Same errors.
+
+    4I/(2 + 5I) for I ≤ 1; beyond, 4/(5 + 2I) for n = 2, and 4/7 for n = 3, where the pair no longer holds the extra
+    feature. The triple point is (1, 4/7).
+    """
+    extra = _positive("importance", importance)
+    return np.where(extra <= 1, 4 * extra / (2 + 5 * extra), 4 / (5 + 2 * extra) if _two_or_three(n) == 2 else 4 / 7)
+
+
+def _positive(name: str, value: ArrayLike) -> Numbers:
+    array = np.asarray(value, float)
+    if not (array > 0).all():
+        raise ValueError(f"{name} is {array.min()}, it must be above 0")
+    return array
+
+
+def _two_or_three(n: int) -> int:
+    if n not in (2, 3):
+        raise ValueError(f"n is {n}, the phase diagrams with a closed form have 2 or 3 features")
+    return n

@@ -1,0 +1,223 @@
+"""What was asked, checked: a page at a scale, its configs, where to start and where to write. Nothing is created here."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import jax
+
+from toylab import configs as cfg
+from toylab import lab, store, sweep
+from toylab.base import Config
+from toylab.lab import Page, Scale, stages, stated
+from toylab.lab.rehearsal import rehearse
+from toylab.lab.stages import Files
+from toylab.sweep import grids, sizes
+from toylab.sweep.describe import Description, check_name, taken_out
+
+TRIED = 16  # programs whose training is traced beforehand
+Stage = Literal["train", "analyze", "draw"]
+
+
+@dataclass(frozen=True)
+class Job:
+    page: Page
+    scale: Scale
+    configs: Mapping[str, Sequence[Config]]  # by part that is trained
+    start: Mapping[str, Any]  # what a Spec says of where the runs start
+    folder: Path
+    stages: Sequence[Stage]
+    parts: Sequence[str]  # those asked for, trained or imported
+    lane: int | None = None
+    group: int | None = None  # runs a group at most
+    steps: int | None = None  # where training ends
+    saves: tuple[int, ...] = ()  # the steps of the saved points, or how many of them, in place of the page's
+    named: tuple[str, ...] = ()  # the fields of the config that were asked for by name
+    weights: Path = Path()  # the folder of networks that others trained
+    imported: Files = field(default_factory=dict)  # and its files, by part and name
+
+    def specs(self) -> dict[str, sweep.Spec]:
+        parts = lab.parts(self.page)
+        specs = {name: stages.spec(parts[name], self.scale, **self.start) for name in self.configs}
+        return {
+            name: replace(spec, saves=saves_until(spec.saves, self.steps, self.saves)) for name, spec in specs.items()
+        }
+
+
+def saves_until(own: Sequence[int], last: int | None, asked: Sequence[int] = ()) -> list[int]:
+    """Where points are saved up to step `last` (None: as far as the page trains), which is one of them. Of a page's `own`
+    steps those before it; where it lies beyond them they go on evenly, in their last gap or so that they double at most.
+    `asked`: these steps in place of the page's; a single number is how many, as `log_then_linear` lays them."""
+    if len(asked) > 1:
+        return list(asked)
+    end = own[-1] if last is None else last
+    if asked and asked[0] > end:
+        return list(range(end + 1))
+    if asked:
+        first = min((step for step in own if 0 < step < end), default=1)
+        return [int(step) for step in sweep.log_then_linear(first, end, asked[0])]
+    gap = max(own[-1] - own[-2] if len(own) > 1 else own[-1], -(-(end - own[-1]) // len(own)), 1)
+    points = [*own, *range(own[-1] + gap, end, gap)]
+    return [step for step in points if step < end] + [end]
+
+
+def job(
+    page: Page,
+    asked: Description,
+    *,
+    out: Path | None = None,
+    stage: Stage | None = None,
+    lane: int | None = None,
+    group: int | None = None,
+    steps: int | None = None,
+    saves: str | None = None,
+    start: str | None = None,
+) -> Job:
+    """The job that is asked for, or a ValueError of one sentence."""
+    scale = _scale(asked.scale)
+    stated.check(page, scale)
+    chosen = _chosen(page, asked.parts)
+    for option, value in (("--lane", lane), ("--group", group), ("--steps", steps)):
+        if value is not None and not 1 <= value < 2**31:
+            raise ValueError(f"{option} is {value}: it must be at least 1" + (", and below 2³¹." if value > 0 else "."))
+    points = _saves(saves, steps)
+    weights, imported = Path(), {}
+    if others := {name: part.imported for name, part in chosen.items() if part.imported}:
+        given, asked = taken_out(asked, "weights")
+        trains = asked.changes or asked.seeded or any((start, steps, saves, lane, group))
+        if trains and len(others) == len(chosen):
+            raise ValueError(
+                f"{lab.name_of(page)} trains nothing: it measures networks of others, and takes --set weights=FOLDER alone."
+            )
+        if stage == "draw" and given:
+            raise ValueError(f"weights is {given}: the stage draw reads measures.npz alone; leave it out.")
+        if stage != "draw":  # which needs the small files alone
+            weights = _folder_of_weights(given)
+            imported = {name: part.files(weights, scale) for name, part in others.items()}
+    configs = {name: asked.configs(part.configs[scale]) for name, part in chosen.items() if not part.imported}
+    for name, members in configs.items():
+        sweep.groups(members)  # refuses duplicates
+        if asked.changes:  # the page's own configs can be trained; tests hold that
+            _try_training(chosen[name], members, asked.named)
+    out = out or (Path("results") if scale == "paper" else Path("results") / scale)
+    store.check_name(out / lab.name_of(page) / "runs")
+    made = Job(
+        page,
+        scale,
+        configs,
+        start=_start(start, out, [config for members in configs.values() for config in members]),
+        folder=out / lab.name_of(page),
+        stages=[stage] if stage else list(get_args(Stage)),
+        parts=tuple(chosen),
+        lane=lane,
+        group=group,
+        steps=steps,
+        saves=points,
+        named=asked.named,
+        weights=weights,
+        imported=imported,
+    )
+    for name, spec in made.specs().items():  # which refuse what --steps and --saves say together
+        if stage in (None, "train"):
+            rehearse(chosen[name], configs[name], spec.saves, asked.changes)
+    return made
+
+
+def _try_training(part: lab.Part, configs: Sequence[Config], named: Sequence[str]) -> None:
+    """ValueError where what was set makes a config that cannot be trained. Of many programs the first are tried: a group
+    that fails stops no other."""
+    for config in list({cfg.family(config): config for config in configs}.values())[:TRIED]:
+        try:
+            sizes.trainable(config, part.probes, part.keep)
+        except Exception as error:  # whatever jax or a task makes of sizes that do not fit
+            said = store.first_line(error).removesuffix(".")
+            if isinstance(error, ValueError) and said.startswith((*named, "net.", "task.")):
+                raise
+            said = said if isinstance(error, ValueError) else f"{type(error).__name__}: {said}"
+            flat = cfg.flat(cfg.canonical(config))
+            values = ", ".join(f"{name} is {str(flat.get(name))[:60]}" for name in named)
+            raise ValueError(f"{values}: it cannot be trained ({said}).") from error
+
+
+def _chosen(page: Page, asked: Sequence[str]) -> dict[str, lab.Part]:
+    """The parts that are asked for; all of a page where none is."""
+    parts = lab.parts(page)
+    for name in (*parts, *asked):
+        check_name("part", name)
+    if unknown := sorted(set(asked) - set(parts)):
+        has = ", ".join(filter(None, parts)) or "no parts"
+        raise ValueError(f"--part is {unknown[0]}: {lab.name_of(page)} has {has}.")
+    return {name: part for name, part in parts.items() if name in asked or not asked}
+
+
+def _saves(text: str | None, steps: int | None) -> tuple[int, ...]:
+    """What --saves says: steps in ascending order, or a number of them."""
+    if text is None:
+        return ()
+    try:
+        found = tuple(int(value) for value in grids.values(text, whole=True))
+    except ValueError as error:
+        why = f" ({error})" if ":" in text else ""
+        raise ValueError(f"--saves is {text}: give how many, as 200, or the steps, as 0,100,1000{why}.") from None
+    if len(found) == 1 and found[0] < 4:
+        raise ValueError(f"--saves is {text}: give at least 4 points, or the steps themselves, as 0,100,1000.")
+    if len(found) > 1 and (found[0] < 0 or list(found) != sorted(set(found))):
+        raise ValueError(f"--saves is {text}: the steps must ascend from 0 on.")
+    if len(found) > 1 and steps not in (None, found[-1]):
+        raise ValueError(f"--saves ends at step {found[-1]}, and --steps is {steps}: give one of them.")
+    return found
+
+
+def _folder_of_weights(given: str | None) -> Path:
+    """What --set weights=FOLDER says, or else where the tests look for reference data."""
+    beside = Path(__file__).resolve().parents[3] / "shared" / "reference"
+    folder = Path(given or os.environ.get("TOYLAB_REFERENCE") or beside).expanduser()
+    if not folder.is_dir():
+        told = f"weights is {given}: there is no such folder" if given else "weights are needed"
+        raise ValueError(f"{told}: give --set weights=FOLDER; the page says where one gets them.")
+    return folder
+
+
+def _scale(asked: str | None) -> Scale:
+    if asked is None:
+        return "cpu" if jax.default_backend() == "cpu" else "paper"
+    for scale in get_args(Scale):
+        if asked == scale:
+            return scale
+    raise ValueError(f"scale is {asked!r}: it must be one of {', '.join(get_args(Scale))}.")
+
+
+def _start(start: str | None, out: Path, configs: Sequence[Config]) -> dict[str, Any]:
+    """The params that --from names, fitting every config. A bare RUN is looked for in every sweep below results and OUT."""
+    if start is None:
+        return {}
+    place, at, step = start.rpartition("@")
+    where, slash, run = place.rpartition("/")
+    if not at or not step.isdecimal() or not run or ".." in run:
+        raise ValueError(f"--from is {start!r}: it must be RUN@STEP, as 1a2b3c4d5e@8000.")
+    places = (
+        [Path(where) / "runs"] if slash else [path for root in (out, Path("results")) for path in root.rglob("runs")]
+    )
+    runs = {path.resolve(): path for path in places}  # OUT may lie in results
+    sweeps = [folder for place in sorted(runs.values()) for folder in sweep.folders(place).values()]
+    found = [folder for folder in sweeps if sweep.has_run(folder, run)]
+    found = found or [Path(where) / "runs"] if slash else found
+    if len(found) != 1:
+        raise ValueError(
+            f"--from is {start!r}: {len(found)} sweeps below results and --out have that run; give FOLDER/RUN@STEP."
+        )
+    name, params = sweep.params_at(found[0], run, int(step))
+    given = {key: value.shape for key, value in params.items()}
+    for members in sweep.groups(configs).values():  # the runs of a group have the same shapes
+        shapes = jax.eval_shape(members[0].net.init, jax.random.key(0))
+        wanted = {key: leaf.shape for key, leaf in shapes.items()}
+        if differ := sorted(key for key in wanted | given if wanted.get(key) != given.get(key)):
+            raise ValueError(f"--from is {start}: its params do not fit this net ({', '.join(differ)} differ).")
+    return {"start": params, "started_from": f"{place_of(found[0])}/{name}@{step}"}
+
+
+def place_of(sweep_folder: Path) -> str:
+    """The page's folder that a sweep lies in: what stands before `runs`, so that its name is the same for every part."""
+    return next(path for path in (sweep_folder, *sweep_folder.parents) if path.name == "runs").parent.as_posix()

@@ -1,0 +1,158 @@
+"""What a sweep will be, told before anything is compiled: runs, programs, lanes, saved points, bytes on disk and on the
+device, what is kept, and how much of it is done already."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from toylab import configs as cfg
+from toylab import store, sweep
+from toylab.base import Config, Trajectory
+from toylab.lab.job import Job
+from toylab.records import status
+from toylab.store import size
+from toylab.sweep import memory
+from toylab.sweep.manifest import taken_over
+from toylab.sweep.plan import MAX_BEAT, WIDTHS
+
+NAMES_SHOWN = 12
+Begun = dict[str, dict[str, Any]]  # group → its manifest, as training would take it over
+
+
+def lines(job: Job, dry: bool = False) -> list[str]:
+    """The preview of a job. Quick however many runs there are: one run of each part is traced, none is compiled. Refused
+    where training would be. `dry`: there will be no training to say what a sweep that was begun keeps."""
+    if not job.configs:
+        n_models = sum(len(files) for files in job.imported.values())
+        return [f"{job.folder}: nothing to train: {_count(n_models, 'network')} of others, at scale {job.scale}"]
+    n_runs = sum(len(members) for members in job.configs.values())
+    needed = bytes_needed(job)
+    existing = store.check_folder(job.folder / "runs", 0 if (job.folder / "runs").is_dir() else needed)
+    told = []
+    for name, spec in job.specs().items():
+        told += [f"part {name}:"] if name else []
+        told += _part(job.configs[name], spec, job.folder / "runs" / name, job.lane, job.group, dry)
+    free = shutil.disk_usage(existing).free
+    return [
+        f"{job.folder}: {_count(n_runs, 'run')} at scale {job.scale}",
+        *told,
+        f"  disk      at most {size(needed)}; {size(free)} are free",
+    ]
+
+
+def bytes_needed(job: Job) -> int:
+    """What all parts take at most on disk."""
+    return sum(sweep.bytes_needed(job.configs[name], spec, job.group) for name, spec in job.specs().items())
+
+
+def compare(job: Job) -> None:
+    """Refused where the sweep was begun in another lane or group than the job says; for a stage that does not train."""
+    begun = False
+    for name, spec in job.specs().items():
+        folder = job.folder / "runs" / name
+        named = sweep.groups_in(folder, job.configs[name], job.group)
+        begun |= bool(_begun(folder, named, spec, job.lane)[0])
+    if not begun and (job.folder / "measures.npz").exists():
+        option = "--lane" if job.lane else "--group"
+        raise store.Refused(f"{option} is for training, and {job.folder} has no runs: leave it out.")
+
+
+def _part(
+    configs: Sequence[Config], spec: sweep.Spec, folder: Path, lane: int | None, group: int | None, dry: bool
+) -> list[str]:
+    named = sweep.groups_in(folder, configs, group)
+    begun, notes = _begun(folder, named, spec, lane)
+    saves = sorted({step for manifest in begun.values() for step in manifest["saves"]} if begun else spec.saves)
+    families = {cfg.family(members[0]): members[0] for members in named.values()}
+    programs = {(structure, leaves) for structure, leaves, _ in families}  # streams of batches share theirs
+    largest = max(families.values(), key=_bytes_a_run)
+    in_group = max(len(members) for members in named.values())
+    widths = {manifest["plan"]["lane"] for manifest in begun.values()}
+    width = lane or max(widths, default=min(in_group, WIDTHS[-1] * jax.local_device_count()))
+    each = -(-width // jax.local_device_count())
+    beat = min(MAX_BEAT, len(saves))
+    try:
+        takes, recorded = memory.traced(largest, each, beat, spec.probes, spec.keep)
+        told = [*_kept(recorded), f"  memory    {_memory(takes, each)}"]
+    except Exception as error:  # its group will fail by itself, and the others will not
+        told = [f"  memory    unknown: a run cannot be traced ({store.first_line(error)})"]
+    return [
+        f"  runs      {len(configs):,} in {_count(len(named), 'group')} of at most {in_group:,}, "
+        f"{_count(len(programs), 'program')} to compile",
+        f"  lanes     {_lanes(lane, widths, width)}",
+        f"  points    {len(saves):,} saved of each run, steps {saves[0]:,} to {saves[-1]:,}"
+        + (", fewer where it stops sooner" if spec.stop else ""),
+        *told,
+        *(_done(folder, named, begun) if begun else []),
+        *(f"  note      {note}" for note in notes if dry),
+    ]
+
+
+def _lanes(lane: int | None, widths: set[int], width: int) -> str:
+    if lane:
+        return f"{_count(lane, 'run')} wide, as --lane says"
+    if widths:
+        return f"{' or '.join(map(str, sorted(widths)))} wide, as the sweep was begun"
+    return "1 run wide" if width == 1 else f"1 to {width} runs wide, chosen by a short measurement"
+
+
+def _memory(takes: int, width: int) -> str:
+    budget = memory.budget()
+    said = f"at most about {size(takes)} for {_count(width, 'run')} on a device; it has {size(budget)}"
+    fit = int(width * budget / takes)
+    if fit >= width:
+        return said
+    return f"{said}, enough for about {fit}: --lane {fit} or less is safe" if fit else f"{said}, too little for 1 run"
+
+
+def _kept(recorded: Trajectory) -> list[str]:
+    probes = [f"{name}/{key}" for name, out in recorded.probes.items() for key in out]
+    kept = {"params": list(recorded.params), "measures": list(recorded.measures), "probes": probes}
+    return [f"  {kind:9} {_names(names)}" for kind, names in kept.items() if names or kind != "probes"]
+
+
+def _done(folder: Path, named: dict[str, list[Config]], begun: Begun) -> list[str]:
+    """How far a sweep is that was begun, on the way to where it is asked to go."""
+    stands = [status.standing(folder / name, "", len(members)) for name, members in named.items()]
+    longer = [one for one in stands if one.group in begun and _goes_on(one, begun[one.group]["saves"][-1])]
+    counts = {state: sum(one.runs for one in stands if one.state == state) for state in status.STATES}
+    counts["finished"] -= sum(one.runs for one in longer)
+    said = [f"{_count(n, 'run')} {state}" for state, n in counts.items() if n]
+    if longer:
+        steps = sorted({one.last or 0 for one in longer})
+        said += [f"{_count(sum(one.runs for one in longer), 'run')} at step {' or '.join(f'{s:,}' for s in steps)}"]
+    left = [one.step or 0 for one in stands if one.state not in ("finished", "not begun") or one in longer]
+    return [f"  done      {', '.join(said)}" + (f", from step {min(left):,} on" if left else "")]
+
+
+def _goes_on(one: status.Standing, last: int) -> bool:
+    """Whether a group that had been finished is now to be trained longer."""
+    return one.state == "finished" and one.ended < one.runs and (one.last or 0) < last
+
+
+def _begun(folder: Path, named: dict[str, list[Config]], spec: sweep.Spec, lane: int | None) -> tuple[Begun, list[str]]:
+    """The groups that the folder has, and what to tell of them; Refused where they are of another sweep."""
+    begun: Begun = {}
+    told: list[str] = []
+    for name in sweep.same_sweep(folder, named) if folder.is_dir() else []:
+        if found := taken_over(named[name], spec, folder / name, lane):
+            begun[name], notes, _ = found
+            told += notes
+    return begun, told
+
+
+def _bytes_a_run(config: Config) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(sweep.shapes(config)))
+
+
+def _names(names: Sequence[str]) -> str:
+    if len(names) <= NAMES_SHOWN:
+        return ", ".join(names) or "none"
+    return f"{', '.join(names[:NAMES_SHOWN])} and {len(names) - NAMES_SHOWN} more"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

@@ -1,0 +1,84 @@
+"""What a page will analyze and claim, tried on shapes alone before anything is trained."""
+
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from toylab import configs as cfg
+from toylab import lab, sweep, train
+from toylab.base import Config, Run
+from toylab.lab import Measures, Part, stages
+
+POINTS, RUNS = 8, 32  # that are made up at most
+LARGE = 2**28  # bytes of made-up measures beyond which claims are not tried
+MADE_UP = {"f": 0.5, "b": True, "i": 1, "u": 1}
+Analyzed = tuple[dict[str, Any], dict[str, Any]]  # shapes at the last point, and at every one
+
+
+def rehearse(part: Part, configs: Sequence[Config], saves: Sequence[int], changed: bool = True) -> None:
+    """ValueError where an analyzer does not fit a config, or a claim asks for a measure that there will not be. Of a page's
+    own configs (not `changed`) the first family stands for all: they are written to fit."""
+    families = list({cfg.family(config): config for config in reversed(configs)}.values())[::-1]
+    found = [_analyzed(part, config) for config in (families if changed else families[:1])]
+    try:
+        recorded = _recorded(part, families[0])
+    except Exception:  # its group will fail by itself, and the others will not
+        return
+    some = [configs[int(i)] for i in np.unique(np.linspace(0, len(configs) - 1, RUNS).astype(int))]
+    measures = _measures(recorded, *found[0], some, saves)
+    if sum(value.size * value.dtype.itemsize for value in measures.values()) < LARGE:
+        for claim in part.claims:
+            _try(claim, measures)
+
+
+def _try(claim: lab.Claim, measures: Measures) -> None:
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            claim.quantity(measures)
+        except lab.NoMeasure as error:
+            raise ValueError(f"the claim {claim.name!r}: {error.args[0]}.") from error
+        except Exception:  # numbers that are made up need not have what the claim is about
+            return
+
+
+def _analyzed(part: Part, config: Config) -> Analyzed:
+    params = jax.eval_shape(config.net.init, jax.random.key(0))
+    if part.keep is not None:
+        params = {name: leaf for name, leaf in params.items() if name in part.keep}
+    run = Run(config=config, data=jax.eval_shape(train.data, config))
+    try:
+        final = jax.eval_shape(stages.composed(part.final), params, run) if part.final else {}
+        own = jax.eval_shape(stages.composed(part.analyses), params, run.replace(final=final)) if part.analyses else {}
+    except Exception as error:
+        raise ValueError(f"the page's analyses do not fit run {sweep.run_name(config)}: {lab.said(error)}.") from error
+    return final, own
+
+
+def _measures(recorded: Any, final: Any, own: Any, configs: Sequence[Config], saves: Sequence[int]) -> Measures:
+    """What will be measured of the configs, with made-up values, in the shapes of the first."""
+    probes = {f"{name}/{key}": value for name, out in recorded.probes.items() for key, value in out.items()}
+    of_points = {**recorded.measures, **probes}
+    steps = np.array([*saves[: POINTS - 1], saves[-1]] if len(saves) > POINTS else list(saves))
+    shape = len(configs), len(steps)
+    made_up = {name: _made_up((*shape, *value.shape[1:]), value.dtype) for name, value in of_points.items()}
+    made_up |= {name: _made_up((*shape, *value.shape), value.dtype) for name, value in own.items()}
+    made_up |= {f"final/{name}": _made_up((shape[0], *value.shape), value.dtype) for name, value in final.items()}
+    of_configs = cfg.columns([cfg.canonical(config) for config in configs])
+    made_up |= {f"config/{name}": value for name, value in of_configs.items()}
+    return Measures({"steps": steps, "valid": np.ones(shape, bool), **made_up})
+
+
+def _recorded(part: Part, config: Config) -> Any:
+    advance = partial(train.advance, probes=part.probes, keep=part.keep)
+    _, recorded = jax.eval_shape(advance, config, sweep.shapes(config), jax.ShapeDtypeStruct((1,), np.int32))
+    return recorded
+
+
+def _made_up(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """One value everywhere, and no memory for it."""
+    return np.broadcast_to(np.array(MADE_UP.get(np.dtype(dtype).kind, 0)).astype(dtype), shape)

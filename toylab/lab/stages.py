@@ -1,0 +1,299 @@
+"""A lab page's three stages: train → runs/, analyze → measures.npz and claims.json, draw → figures/. Each can be run again
+alone; draw needs only the small committed files."""
+
+import contextlib
+import hashlib
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from toylab import configs as cfg
+from toylab import lab, store, sweep
+from toylab.analysis import analyze as analyze_over_runs
+from toylab.analysis import together
+from toylab.base import Analyzer, Config, Run
+from toylab.lab import Arrays, Measures, Page, Part, Scale
+from toylab.records import told
+from toylab.train import data as data_of
+
+Configs = Mapping[str, Sequence[Config]]  # by part
+Files = Mapping[str, Mapping[str, Path]]  # of imported networks: by part, then by name
+
+
+def spec(part: Part, scale: Scale, **start: Any) -> sweep.Spec:
+    return sweep.Spec(
+        saves=[int(step) for step in part.saves[scale]],
+        stop=part.stop[scale],
+        probes=part.probes,
+        keep=part.keep,
+        **start,
+    )
+
+
+def write_manifest(
+    folder: Path, page: Page, scale: Scale, configs: Configs, command: str, commit: str, imported: Files | None = None
+) -> None:
+    """manifest.json: what was run, at which commit, in which environment; enough to run it again. One record, or on a page
+    of several parts one a part; `config` is the first run's, `runs` tells in what each run differs from it. The record of
+    imported networks has the digest of each file, and no more of where it lies."""
+    path = folder / "manifest.json"
+    before = told.page(folder)
+    made = {"scale": scale, "command": command, "commit": commit}
+    records = {part: {**made, **_of_runs(folder / "runs" / part, members)} for part, members in configs.items()}
+    for part, files in (imported or {}).items():
+        old = before.get("parts", {}).get(part, {}) if part else before
+        new = {**made, "command": _placeless(command), **_of_files(files)}
+        again = all(old.get(key) == new[key] for key in new if key != "command")
+        records[part] = {key: old[key] for key in new} if again else new  # measured again: made as it was
+    manifest: dict[str, Any] = {"experiment": lab.name_of(page)}
+    if "" in records:
+        manifest |= records[""]
+    else:
+        manifest["parts"] = before.get("parts", {}) | records
+    store.write_json(path, manifest)
+
+
+def _of_runs(runs: Path, members: Sequence[Config]) -> dict[str, Any]:
+    groups = {group.name: group for group in sweep.load(runs, params=False)}
+    return {
+        "config": (first := cfg.canonical(members[0])),
+        "runs": {sweep.run_name(config): cfg.changes(first, cfg.canonical(config)) for config in members},
+        "groups": {
+            name: {key: group.manifest[key] for key in ("plan", "environment", "saves", "stop", "started_from")}
+            for name, group in groups.items()
+        },
+    }
+
+
+def _placeless(command: str) -> str:
+    """A command without the place of the weights, which is another on every machine."""
+    words = shlex.split(command)
+    return shlex.join("weights=FOLDER" if word.startswith("weights=") else word for word in words)
+
+
+def _of_files(files: Mapping[str, Path]) -> dict[str, Any]:
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    return {"models": digests, "environment": sweep.environment()}
+
+
+def recorded(folder: Path) -> set[str]:
+    """The parts whose making manifest.json tells ("" for a page that is a single part)."""
+    manifest = told.page(folder)
+    return set(manifest.get("parts", [""] if manifest else []))
+
+
+def analyze(
+    page: Page,
+    configs: Configs,
+    folder: Path,
+    tell: Callable[[str], None],
+    batch_size: int = 16,
+    weights: Path = Path(),
+    imported: Files | None = None,
+    named: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """runs/ → measures.npz, runs.parquet, claims.json and claims.md; returns the judged claims. Parts that are not in
+    `configs` keep the measures they have. Of `imported` parts the files in `weights` are measured, → models.md too.
+    `named`: the fields that were set to other values than the page's."""
+    path, imported, parts = folder / "measures.npz", imported or {}, lab.parts(page)
+    others_stay = path.exists() and set(parts) - {*configs, *imported}
+    kept = dict(measured(folder)) if others_stay else {}
+    for part in (*configs, *imported):
+        start = f"{part}/" if part else ""
+        kept = {name: value for name, value in kept.items() if not name.startswith(start)}
+        if others := parts[part].imported:
+            found = others.measure(weights, list(imported[part]))
+            store.write_text(folder / "models.md", others.table(Measures(found)))
+        else:
+            found = _measured(parts[part], configs[part], folder / "runs" / part, tell, batch_size)
+        kept |= {start + name: value for name, value in found.items()}
+    measures = Measures(kept)
+    store.write_arrays(path, measures)
+    if configs:
+        write_table(page, folder, measures)
+    claims = judged(page, measures, _under(configs, named))
+    store.write_json(folder / "claims.json", {"experiment": lab.name_of(page), "claims": claims})
+    store.write_text(folder / "claims.md", lab.claims_table(claims))
+    return claims
+
+
+def write_table(page: Page, folder: Path, measures: Measures | None = None) -> None:
+    """runs/ → runs.parquet, with the analyses that measures.npz has of the same runs and points."""
+    if measures is None:
+        measures = Measures({})
+        if (folder / "measures.npz").exists():
+            with contextlib.suppress(store.Damaged):  # the stage analyze writes it, and the table, anew
+                measures = measured(folder)
+    analyzed = {name: measures.part(name) for name in lab.parts(page)}
+    sweep.write_table(folder / "runs", folder / "runs.parquet", analyzed)
+
+
+def measured(folder: Path) -> Measures:
+    """What measures.npz has; Damaged, with what to do, where it is."""
+    try:
+        return Measures(store.read_arrays(folder / "measures.npz"))
+    except store.Damaged as error:
+        raise store.Damaged(f"{error}. Run the stage analyze again, of all parts: it writes it anew.") from error
+
+
+def judged(page: Page, measures: Measures, under: str = "") -> list[dict[str, Any]]:
+    """Every claim of the parts that were measured, with its verdict."""
+    return [claim.judge(own, under) for _, part, own in lab.present(page, measures) for claim in part.claims]
+
+
+def _under(configs: Configs, named: Sequence[str]) -> str:
+    """The fields that were set, each with its values: task.density = 0.2, 0.05."""
+    rows = [cfg.flat(cfg.canonical(config)) for members in configs.values() for config in members]
+    values = {name: dict.fromkeys(str(row[name]) for row in rows if name in row) for name in named}
+    return "; ".join(
+        f"{name} = {', '.join(list(found)[:8])}{', …' * (len(found) > 8)}" for name, found in values.items()
+    )
+
+
+def check_measured(folder: Path, configs: Configs, fields: Sequence[str]) -> None:
+    """Refused where measures.npz is of runs with other values of the fields."""
+    measures = measured(folder)
+    for part, members in configs.items():
+        asked, own = cfg.columns([cfg.canonical(config) for config in members]), measures.part(part)
+        if len(own.get("valid", [])) != len(members):
+            said = f"{len(own.get('valid', []))} runs, not {len(members)}"
+        else:
+            there = {field: np.unique(own[f"config/{field}"]) for field in fields if f"config/{field}" in own}
+            other = [field for field in there if field in asked and not _same(there[field], asked[field])]
+            said = "; ".join(f"runs with {name} {', '.join(map(str, there[name][:8].tolist()))}" for name in other)
+        if said:
+            raise store.Refused(f"{folder / 'measures.npz'} is of {said}: run the stages before for others.")
+
+
+def _same(values: np.ndarray, others: np.ndarray) -> bool:
+    return values.dtype.kind == others.dtype.kind and np.array_equal(values, np.unique(others))
+
+
+def draw(
+    page: Page, folder: Path, tell: Callable[[str], None] = print, parts: Sequence[str] | None = None
+) -> list[Path]:
+    """measures.npz → figures/: a .png each, a .gif for an animation. `parts`: of these alone. A figure that cannot be drawn
+    of these runs is told, and none of earlier runs is left in its place."""
+    from toylab.plots import style
+
+    measures = measured(folder)
+    drawn = []
+    for part_name, part, own in lab.present(page, measures):
+        for name, figure in part.figures.items() if parts is None or part_name in parts else ():
+            path = folder / "figures" / name
+            try:
+                made = figure(own)
+                path = path.with_name(f"{name}{style.suffix(made)}")
+                drawn.append(style.save(made, path))
+            except OSError as error:
+                what, mend = store.first_line(error), store.remedy(error.errno or 0)
+                raise store.StoreError(
+                    f"{path} could not be written ({what}): {mend} and run the stage draw again."
+                ) from error
+            except Exception as error:  # of runs other than the page's own it need not be possible
+                tell(f"{name} cannot be drawn of these runs ({lab.said(error)}).")
+                for suffix in (".png", ".gif"):
+                    path.with_name(f"{name}{suffix}").unlink(missing_ok=True)
+    return drawn
+
+
+def _measured(
+    part: Part, configs: Sequence[Config], runs: Path, tell: Callable[[str], None], batch_size: int
+) -> Arrays:
+    named = sweep.groups_in(runs, configs)
+    if absent := set(named) - set(sweep.same_sweep(runs, named)):
+        raise store.StoreError(f"{runs} lacks {len(absent)} of the {len(named)} groups: run the stage train first.")
+    blocks = []
+    for group in sweep.load(runs):
+        for message in group.messages:
+            tell(message)
+        if n_diverged := int(np.isfinite(group.diverged).sum()):
+            tell(
+                f"{n_diverged} of {len(group.runs)} runs of {group.name} diverged: what is measured of them there is nan."
+            )
+        at, last = int(group.steps[-1]), group.manifest["saves"][-1]
+        if at < last and not all(store.read_info(runs / group.name, at)["ended"]):
+            tell(
+                f"{group.name} is trained to step {at:,} of {last:,} so far: what follows is measured and judged there."
+            )
+        blocks.append(_analyzed(part, named[group.name], group, batch_size))
+    return _padded(blocks)
+
+
+def _analyzed(part: Part, configs: Sequence[Config], group: sweep.Group, batch_size: int) -> Arrays:
+    run = Run(config=cfg.stack(configs), data=_stacked_data(configs) if part.final or part.analyses else {})
+    finite = group.valid & ~(group.steps >= group.diverged[:, None])
+    last = group.valid.sum(axis=1) - 1
+    ends = {name: value[np.arange(len(last)), last][:, None] for name, value in group.params.items()}
+    final = {}
+    if part.final:
+        found = analyze_over_runs(composed(part.final), ends, run, batch_size=batch_size)
+        final = {name: value[:, 0] for name, value in found.items()}
+    out: Arrays = {}
+    if part.analyses:
+        out = analyze_over_runs(composed(part.analyses), group.params, run.replace(final=final), batch_size=batch_size)
+        out = {name: _blanked(value, finite) for name, value in out.items()}
+    return {
+        "steps": group.steps,
+        "valid": group.valid,
+        **group.measures,
+        **group.probes,
+        **out,
+        **{f"final/{name}": _blanked(value, np.isnan(group.diverged)) for name, value in final.items()},
+        **{f"config/{name}": value for name, value in cfg.columns(group.configs).items()},
+    }
+
+
+_COMPOSED: dict[tuple[Any, ...], Analyzer] = {}
+
+
+def composed(analyzers: Mapping[str, Analyzer]) -> Analyzer:
+    """The same composed analyzer for the same parts: the compile cache is keyed on it."""
+    return _COMPOSED.setdefault(tuple(analyzers.items()), together(**analyzers))
+
+
+def _stacked_data(configs: Sequence[Config]) -> Any:
+    make = jax.jit(data_of)
+    return jax.tree.map(
+        lambda *leaves: np.stack(leaves), *[jax.tree.map(np.asarray, make(config)) for config in configs]
+    )
+
+
+def _blanked(value: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """nan (or 0 where the dtype has none) after a run's end, and where its parameters are not finite."""
+    value = np.array(value)
+    value[~valid] = np.nan if value.dtype.kind == "f" else 0
+    return value
+
+
+def _padded(parts: Sequence[Arrays]) -> Arrays:
+    """Groups side by side over runs: one axis of all their steps, and nan (or 0, or "") where a group has no such point or
+    size."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    steps = np.unique(np.concatenate([part["steps"] for part in parts]))
+    names = dict.fromkeys(name for part in parts for name in part if name != "steps")
+    return {"steps": steps, **{name: _side_by_side(name, parts, steps) for name in names}}
+
+
+def _side_by_side(name: str, parts: Sequence[Arrays], steps: np.ndarray) -> np.ndarray:
+    blocks = []
+    present = [part[name] for part in parts if name in part]
+    over_time = not name.startswith(lab.PER_RUN)
+    dtype = np.result_type(*present)
+    tail = np.max([value.shape[1 + over_time :] for value in present], axis=0).astype(int)
+    for part in parts:
+        shape = (len(part["valid"]), *((len(steps),) if over_time else ()), *tail)
+        block = np.full(shape, {"f": np.nan, "U": ""}.get(dtype.kind, 0), dtype)
+        if name in part:
+            value = part[name]
+            inner = tuple(slice(n) for n in value.shape[1 + over_time :])
+            points = (np.searchsorted(steps, part["steps"]),) if over_time else ()
+            at: tuple[Any, ...] = (slice(None), *points, *inner)
+            block[at] = value
+        blocks.append(block)
+    return np.concatenate(blocks)

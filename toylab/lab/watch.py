@@ -1,0 +1,261 @@
+"""How a person sees training and stops it: a live display on a terminal, plain lines elsewhere; Ctrl-C and SIGTERM; and
+the log that stays."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import BarColumn, ProgressColumn, Task
+from rich.progress import Progress as Display
+from rich.text import Text
+
+from toylab.store import durable
+from toylab.sweep import Interrupted, Progress
+
+LINE_SECONDS = 5.0  # between two plain lines
+QUIET_SECONDS = 2.0  # after which a plain "compiling…" is printed: what is finished already is over by then
+BAR_WIDTH = 12  # so that 80 columns show the milestone, the step and the time left
+BARS = 8  # of groups that are over
+Milestone = tuple[str, Callable[[dict[str, np.ndarray]], np.ndarray]]
+
+
+class Watch:
+    """Told of every beat. The first Ctrl-C or SIGTERM asks training to commit and stop; a second ends the process at
+    once, and nothing committed is lost."""
+
+    def __init__(self, milestone: Milestone, others: Sequence[Any] = ()) -> None:
+        """`milestone`: a word, and of measures [R, t] whether each run has got there; `others` are told of every beat too
+        (a Log, Events)."""
+        self.milestone, self.others = milestone, others
+        self.asked = False
+        self.line_at = 0.0
+        self.begun: dict[str, tuple[int, int]] = {}  # by group: points and step it had at first; several may go at once
+        self.paces: dict[str, Pace] = {}  # of those that have landed a beat here
+        self.bars: dict[str, Any] = {}
+        self.trained = False  # whether any step was taken
+
+    def __enter__(self) -> "Watch":
+        columns = (BarColumn(BAR_WIDTH), Line())
+        self.display = Display(*columns) if sys.stdout.isatty() else None
+        if self.display:
+            self.display.start()
+        self.handlers = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._compile()
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        for other in self.others:
+            if isinstance(other, Log):
+                other.close(error)
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        self.timer.cancel()
+        if self.display:
+            self.display.update(self.compiling, visible=False)
+            self.display.stop()
+
+    def _ask(self, number: int, frame: object) -> None:
+        if self.asked:
+            if self.display:
+                self.display.console.show_cursor(True)
+            os._exit(128 + number)
+        self.asked = True
+        print("stopping after the points in hand; once more ends at once", file=sys.stderr, flush=True)
+
+    def interrupted(self) -> bool:
+        return self.asked
+
+    def __call__(self, progress: Progress) -> None:
+        for other in self.others:
+            other(progress)
+        for message in progress.messages:
+            print(message, flush=True)
+        now = time.perf_counter()
+        if progress.group not in self.begun:
+            self.begun[progress.group] = len(progress.steps), progress.step
+            self._make_room()
+            self.bars[progress.group] = self.display and self.display.add_task(progress.group, total=progress.last)
+        points, from_step = self.begun[progress.group]
+        self.trained |= progress.step > from_step
+        over, first = is_over(progress), progress.group not in self.paces
+        if landed := len(progress.steps) > points or progress.step > from_step:
+            self.paces.setdefault(progress.group, Pace(now - self.since)).add(now, progress.step)
+        self._waits(over, landed)
+        self._show(progress, over, landed, first, now)
+
+    def _show(self, progress: Progress, over: bool, landed: bool, first: bool, now: float) -> None:
+        line = self._line(progress, over)
+        if self.display:
+            self.display.update(
+                self.bars[progress.group],
+                completed=progress.last if over else progress.step,
+                description=line,
+                visible=landed or over,
+            )
+        elif landed and ((first and not self.line_at) or over or now - self.line_at > LINE_SECONDS):
+            print(line, flush=True)
+            self.line_at = now
+
+    def _compile(self) -> None:
+        """From now on there is nothing to see until a group lands its first beat: its programs are compiled and timed."""
+        self.since = time.perf_counter()
+        self.timer = threading.Timer(QUIET_SECONDS, print, ("compiling…",), {"flush": True})
+        self.timer.daemon = True
+        if self.display:
+            self.compiling = self.display.add_task("compiling…", total=None, since=self.since)
+        else:
+            self.timer.start()
+
+    def _waits(self, over: bool, landed: bool) -> None:
+        """Whether the groups at hand still compile: none has landed a beat that is not over."""
+        if landed:
+            self.timer.cancel()
+            if self.display:
+                self.display.update(self.compiling, visible=False)
+        if over and landed:  # the next group, if there is one
+            self._compile()
+
+    def _make_room(self) -> None:
+        """A terminal cuts off what is below its last line: the bars that still move."""
+        if self.display:
+            for task in [task for task in self.display.tasks if task.finished and task.visible][:-BARS]:
+                self.display.update(task.id, visible=False)
+
+    def _line(self, progress: Progress, over: bool) -> str:
+        """The milestone first, and then what a narrow terminal may cut off."""
+        word, reached = self.milestone
+        n_runs, pace = len(progress.ended), self.paces.get(progress.group)
+        parts = [f"{word} {int(np.sum(reached(progress.measures)))}/{n_runs}"] if progress.measures else []
+        parts.append(f"step {progress.step:,}/{progress.last:,}")
+        if pace and len(pace.landed) == 1:
+            parts.append(f"compiled in {pace.compiled:.0f} s")
+        if pace and (rate := pace.rate()):
+            left = [] if over else [f"at most {clock((progress.last - progress.step) / rate)} left"]
+            parts += [*left, f"{rate:.3g} steps/s"]
+        parts += [f"{name.replace('_', ' ')} {value:.3g}" for name, value in latest(progress.measures).items()]
+        return " · ".join([*parts, f"ended {int(progress.ended.sum())}/{n_runs}"])
+
+
+class Pace:
+    """How fast a group trains. The first beat is no part of it: it waits for the compile."""
+
+    def __init__(self, compiled: float) -> None:
+        self.compiled = compiled  # s until the first beat, which it has in it
+        self.landed: list[tuple[float, int]] = []  # when a beat was over, and at which step
+
+    def add(self, now: float, step: int) -> None:
+        self.landed.append((now, step))
+
+    def rate(self) -> float | None:
+        """Steps a second over the later half of what was trained: the first points lie dense, and cost more a step."""
+        now, step = self.landed[-1]
+        middle = (self.landed[0][1] + step) / 2
+        since, from_step = next((at, s) for at, s in reversed(self.landed) if s <= middle)
+        return (step - from_step) / (now - since) if step > from_step and now > since else None
+
+
+class Line(ProgressColumn):
+    """A task's line as plain text; of one that compiles with the time that it has taken."""
+
+    max_refresh = None
+
+    def render(self, task: Task) -> Text:
+        since = task.fields.get("since")
+        passed = f" {clock(time.perf_counter() - since)}" if since is not None else ""
+        return Text(task.description + passed, no_wrap=True, overflow="ellipsis")
+
+
+def clock(seconds: float) -> str:
+    """0:05, 12:30, 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Log:
+    """A line an event, `key=value` with quotes where a value has spaces, appended: `grep event=diverged log.txt`.
+
+    Events: begin, resume, commit, ended and diverged (a run), damaged, note, stopped, failed, finished."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.lines = path, list[str]()
+        self.seen: dict[str, Progress] = {}  # the last report of each group that is not over and done with
+
+    def __call__(self, progress: Progress) -> None:
+        before = self.seen.get(progress.group)
+        if before is None:
+            self._close(error=None, over=True)  # groups before this one
+            if not is_over(progress):
+                fresh = progress.committed is None
+                self._write(progress, "begin" if fresh else "resume", runs=len(progress.ended), last=progress.last)
+        elif progress.committed != before.committed:
+            self._write(progress, "commit", step=progress.committed, ended=int(progress.ended.sum()))
+        for message in progress.messages:
+            self._write(progress, "damaged" if " is damaged" in message else "note", message=message)
+        if before is not None:
+            for run in np.flatnonzero(progress.ended & ~before.ended):
+                gone = progress.diverged[run] if progress.diverged else None
+                event, step = ("ended", last_step(progress, int(run))) if gone is None else ("diverged", gone)
+                self._write(progress, event, step=step, run=progress.runs[run])
+        if before is not None or not is_over(progress):
+            self.seen[progress.group] = progress
+        self._to_disk()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Training is over, or `error` has ended it."""
+        self._close(error, over=False)
+        self._to_disk()
+
+    def _close(self, error: BaseException | None, over: bool) -> None:
+        """Of all groups, or those that are over: several may go at once."""
+        for progress in [progress for progress in self.seen.values() if is_over(progress) or not over]:
+            if error is None or (is_over(progress) and progress.committed == progress.step):
+                self._write(progress, "finished" if is_over(progress) else "failed")  # a failed group lets others go on
+            elif isinstance(error, Interrupted | KeyboardInterrupt | SystemExit):
+                self._write(progress, "stopped")
+            else:
+                self._write(progress, "failed", error=str(error))
+            del self.seen[progress.group]
+
+    def _write(self, progress: Progress, event: str, **values: object) -> None:
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        pairs = {"time": now, "group": progress.group, "event": event, "step": progress.step, **values}
+        self.lines.append(" ".join(f"{key}={_quoted(str(value))}" for key, value in pairs.items()) + "\n")
+
+    def _to_disk(self) -> None:
+        if self.lines:
+            with contextlib.suppress(OSError):  # a full disk is the store's to tell
+                durable.append(self.path, "".join(self.lines))
+            self.lines = []
+
+
+def _quoted(value: str) -> str:
+    return value if value and not set(value) & set(' "\n') else json.dumps(value, ensure_ascii=False)
+
+
+def is_over(progress: Progress) -> bool:
+    return progress.step == progress.last or bool(progress.ended.all())
+
+
+def last_step(progress: Progress, run: int) -> int:
+    """The step of a run's last point: after it all is nan."""
+    known = np.any([np.isfinite(rows[run]) for rows in progress.measures.values() if rows.ndim == 2], axis=0)
+    return progress.steps[int(np.flatnonzero(known)[-1])] if known.any() else progress.step
+
+
+def latest(measures: dict[str, np.ndarray]) -> dict[str, float]:
+    """The median over runs of each measure's last known value."""
+    found = {}
+    for name, rows in sorted(measures.items(), reverse=True):
+        last = [row[np.isfinite(row)][-1] for row in rows if np.isfinite(row).any()]
+        if last:
+            found[name] = float(np.median(last))
+    return found

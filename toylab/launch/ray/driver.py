@@ -1,0 +1,227 @@
+"""The driver: gives each worker a group, hears of them, tries again what a machine has lost, and says what failed."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from toylab import store, sweep
+from toylab.base import Config
+from toylab.launch.ray import worker
+from toylab.launch.ray.connection import Head, HeadGone, connected
+from toylab.launch.ray.orders import Heard, opened, stop
+from toylab.launch.ray.room import Room, finer, room_of
+from toylab.launch.ray.worker import Outcome, Task
+from toylab.records import manifest
+
+TRIES = 3  # of a group that commits nothing in between
+WAITS = (2.0, 10.0)  # s before the second and the third
+POLL_SECONDS, LOOK_SECONDS = 0.5, 120.0
+PASSED = ("JAX_", "XLA_", "LIBTPU_")  # environment variables that workers compute with
+KEPT = ("XLA_PYTHON_CLIENT_PREALLOCATE",)  # but not this: the driver leaves a GPU's memory to them
+
+
+def run(
+    configs: Sequence[Config],
+    spec: sweep.Spec,
+    folder: Path,
+    *,
+    address: str = "local",
+    plan: sweep.Plan | None = None,
+    lane: int | None = None,
+    group_size: int | None = None,
+    command: str = "",
+    report: Callable[[sweep.Progress], None] = lambda progress: None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> None:
+    """`sweep.run` with a worker a group. Call it again to go on. Without a `group_size`, families are cut into as many
+    groups as there is room for workers."""
+    folder = folder.absolute()
+    with connected(address) as ray:
+        room = room_of(ray)
+        named = sweep.begin(configs, folder, group_size, command, otherwise=finer(configs, room.n))
+        cores = room.cores(len(named), _begun_with(folder))
+        with opened(folder, spec, named) as token:
+            environment = _environment(cores)
+            _look(ray, room, folder, token, environment)
+            remote = ray.remote(worker.work).options(
+                **room.options(cores), max_retries=0, runtime_env={"env_vars": environment}
+            )
+            bare = replace(spec, start=None)
+            tasks = {
+                name: Task(token, folder, name, members, bare, plan, lane, cores) for name, members in named.items()
+            }
+            failures = Driver(ray, remote, tasks, room.slots(cores), report, interrupted, command).train()
+        sweep.raise_failures(folder, failures, len(named), command)
+
+
+def _look(ray: Any, room: Room, folder: Path, token: str, environment: dict[str, str]) -> None:
+    """Refused unless every machine sees the folder and would compute with the same versions and settings."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    look = ray.remote(worker.look)
+    asked = [
+        look.options(
+            num_cpus=0,
+            max_retries=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+            runtime_env={"env_vars": environment},
+        ).remote(folder, token)
+        for node in room.nodes
+    ]
+    ours = worker.settings()
+    for answer in asked:
+        try:
+            found = ray.get(answer, timeout=LOOK_SECONDS)
+        except ray.exceptions.RayTaskError as error:
+            raise store.Refused(
+                f"a machine of the Ray cluster cannot run toylab ({_last_line(error)}): install the same there, at the "
+                "same path."
+            ) from None
+        except ray.exceptions.RayError:
+            continue  # a machine that is gone by now trains nothing
+        if not found["sees"]:
+            raise store.Refused(
+                f"{found['host']} cannot write to {folder}: give an --out on a file system that all machines of the Ray "
+                "cluster share, at the same path."
+            )
+        there = found["settings"]
+        differ = [f"{name} {there[name]}, here {ours[name]}" for name in ours if there[name] != ours[name]]
+        if differ:
+            raise store.Refused(f"{found['host']} has {'; '.join(differ)}: install the same on all machines.")
+
+
+def _begun_with(folder: Path) -> int | None:
+    """The number of cores that the sweep's groups were begun with; None if they differ, or there are none."""
+    found = set()
+    for path in folder.glob("*/manifest.json"):
+        with contextlib.suppress(store.Damaged):  # its worker writes it anew, or tells
+            found.add(manifest.read(path.parent)["environment"].get("cores"))
+    return found.pop() if len(found) == 1 else None
+
+
+def _environment(cores: int | None) -> dict[str, str]:
+    """What makes a worker compute as the driver does. The number of cores is in it so that a worker is used again only
+    for groups that have as many."""
+    passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED) and name not in KEPT}
+    passed["JAX_ENABLE_X64"] = str(int(getattr(jax.config, "jax_enable_x64")))
+    if precision := getattr(jax.config, "jax_default_matmul_precision"):
+        passed["JAX_DEFAULT_MATMUL_PRECISION"] = str(precision)
+    here = str(Path(__file__).resolve().parents[3])
+    passed["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    return {**passed, "TOYLAB_CORES": str(cores)}
+
+
+class Driver:
+    """Gives out the groups, no more than there is room for; hears how far they are; tries again what a machine has lost."""
+
+    def __init__(
+        self,
+        ray: Any,
+        remote: Any,
+        tasks: dict[str, Task],
+        slots: int,
+        report: Callable[[sweep.Progress], None],
+        interrupted: Callable[[], bool],
+        command: str = "",
+    ) -> None:
+        self.command = command
+        self.ray, self.remote, self.tasks, self.slots, self.interrupted = ray, remote, tasks, slots, interrupted
+        self.heard = {name: Heard(task.folder, name, task.configs, task.spec, report) for name, task in tasks.items()}
+        self.waiting = dict.fromkeys(tasks, 0.0)  # not before this time
+        self.running: dict[Any, str] = {}
+        self.tries = dict.fromkeys(tasks, 0)
+        self.committed: dict[str, int] = {}
+        self.finished = 0
+        self.failures: dict[str, str] = {}
+        self.head = Head(ray)
+
+    def train(self) -> dict[str, str]:
+        """The groups that failed, each with the error in a line; Interrupted, once every worker has committed, if asked."""
+        stopping = False
+        while self.running or (self.waiting and not stopping):
+            if self.head.is_gone():
+                self._stop()  # those that still run commit what they have in hand
+                raise HeadGone(
+                    f"Ray's head at {self.head.address} does not answer any more: all that workers have committed is "
+                    f"safe. Start Ray again, and then: {self.command or 'run the same again'}"
+                )
+            if not stopping and (stopping := self.interrupted()):
+                self._stop()
+            for name in [] if stopping else self._due():
+                del self.waiting[name]
+                self.running[self.remote.remote(self.tasks[name])] = name
+            if self.running:
+                ready, _ = self.ray.wait(list(self.running), num_returns=1, timeout=POLL_SECONDS)
+            else:
+                time.sleep(POLL_SECONDS)
+                ready = []
+            for done in ready:
+                name = self.running.pop(done)
+                self.heard[name].tell()
+                self._judge(name, self._outcome(done))
+            for name in self.running.values():
+                self.heard[name].tell()
+        if self.finished + len(self.failures) < len(self.tasks):
+            raise sweep.Interrupted(
+                f"{self.finished} of {len(self.tasks)} groups are finished, and all points that workers had in hand of the "
+                "others are committed"
+            )
+        return self.failures
+
+    def _stop(self) -> None:
+        task = next(iter(self.tasks.values()))
+        stop(task.folder, task.token)
+
+    def _due(self) -> list[str]:
+        now = time.monotonic()
+        due = [name for name, at in self.waiting.items() if at <= now]
+        return due[: max(self.slots - len(self.running), 0)]
+
+    def _outcome(self, done: Any) -> Outcome:
+        try:
+            return self.ray.get(done)
+        except self.ray.exceptions.RayTaskError as error:  # it could not even be unpacked there
+            return Outcome("wrong", _last_line(error))
+        except self.ray.exceptions.NodeDiedError:
+            return Outcome("machine", "its machine is gone")
+        except self.ray.exceptions.WorkerCrashedError:
+            return Outcome("machine", "its worker died")
+        except self.ray.exceptions.RayError as error:
+            return Outcome("machine", f"{type(error).__name__}: {store.first_line(error)}")
+
+    def _judge(self, name: str, outcome: Outcome) -> None:
+        if outcome.kind == "finished":
+            self.finished += 1
+        elif outcome.kind == "stopped":
+            self.waiting[name] = 0.0
+        elif outcome.kind == "wrong":
+            self.failures[name] = outcome.said
+            self.heard[name].say(f"{name} failed ({outcome.said}); the other groups go on.")
+        else:
+            self._try_again(name, outcome.said)
+
+    def _try_again(self, name: str, said: str) -> None:
+        place = self.tasks[name].folder / name
+        committed = (store.chunks(place) or [-1])[-1]
+        self.tries[name] = 1 if committed > self.committed.get(name, -1) else self.tries[name] + 1
+        self.committed[name] = committed
+        at = f"from step {committed}" if committed >= 0 else "from the start"
+        if self.tries[name] < TRIES:
+            wait = WAITS[self.tries[name] - 1]
+            self.waiting[name] = time.monotonic() + wait
+            self.heard[name].say(f"{name}: {said}. It goes on {at} in {wait:.0f} s.")
+            return
+        error = store.StoreError(f"{said}, {TRIES} times without a commit in between")
+        self.failures[name] = sweep.record_failure(place, error) if place.is_dir() else str(error)
+        self.heard[name].say(f"{name} is given up ({error}); the other groups go on.")
+
+
+def _last_line(error: BaseException) -> str:
+    """Of a remote traceback: what went wrong."""
+    return str(error).strip().splitlines()[-1][:300]

@@ -1,0 +1,172 @@
+"""What a worker does with a group: trains it on cores of its own, stops when told to, and says how it went."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import jax
+import numpy as np
+
+from toylab import store, sweep
+from toylab.base import Config
+from toylab.launch.ray.orders import ROOM, START, Asked, Said, has_orders
+from toylab.records import told
+
+PATIENCE = 120.0  # s for which a group held by another process is waited for: one that died on another machine, say
+WAIT_SECONDS = 1.0  # between two looks at it
+_SPECS: dict[str, sweep.Spec] = {}  # by token: its functions stay the same objects, on which the compile cache is keyed
+
+
+@dataclass(frozen=True)
+class Task:
+    """One group for a worker: small enough to travel, since the params to start from lie in the sweep's folder."""
+
+    token: str  # of the driver: orders that do not carry it say stop
+    folder: Path  # of the sweep
+    name: str
+    configs: Sequence[Config]
+    spec: sweep.Spec  # without params to start from
+    plan: sweep.Plan | None
+    lane: int | None
+    cores: int | None  # None: all that the machine has
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """machine: another worker may fare better · wrong: none would, the config or the folder has to change."""
+
+    kind: Literal["finished", "stopped", "machine", "wrong"]
+    said: str = ""
+
+
+def work(task: Task) -> Outcome:
+    """Trains the group to completion, or tells why not; never raises what a config or a disk can cause."""
+    try:
+        if not has_orders(task.folder, task.token):
+            return Outcome("stopped")
+        with own_cores(task.cores):
+            return _trained(task)
+    except sweep.Interrupted as stopped:
+        return Outcome("stopped", str(stopped))
+    except (store.InUse, store.Lost, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+        return Outcome("machine", _line(error))
+    except store.Gone as error:  # another try would begin anew
+        return Outcome("wrong", str(error))
+    except (store.Refused, store.Damaged) as error:
+        return Outcome("wrong", sweep.record_failure(task.folder / task.name, error))
+    except store.StoreError as error:
+        return Outcome("machine", _line(error))
+    except Exception as error:
+        return Outcome("wrong", sweep.record_failure(task.folder / task.name, error))
+
+
+def _trained(task: Task) -> Outcome:
+    asked, until = Asked(task.folder, task.token), time.monotonic() + PATIENCE
+    place, spec = task.folder / task.name, _spec(task)
+    while True:
+        try:
+            said = Said(task.folder / ROOM / f"{task.name}.jsonl")
+            sweep.run_group(
+                task.configs, spec, place, plan=task.plan, lane=task.lane, report=said, interrupted=asked.to_stop
+            )
+            told.forget_failure(place)
+            return Outcome("finished")
+        except store.InUse:
+            if asked.to_stop():
+                return Outcome("stopped")
+            if time.monotonic() > until:
+                raise
+            time.sleep(WAIT_SECONDS)
+
+
+def _spec(task: Task) -> sweep.Spec:
+    if task.token not in _SPECS:
+        start = task.folder / ROOM / START
+        params: Any = store.read_arrays(start) if start.exists() else None
+        _SPECS[task.token] = replace(task.spec, start=params)
+    return _SPECS[task.token]
+
+
+def _line(error: BaseException) -> str:
+    text = store.first_line(error)
+    return text if isinstance(error, store.StoreError) else f"{type(error).__name__}: {text}"
+
+
+def look(folder: Path, token: str) -> dict[str, Any]:
+    """What a machine can see of the sweep's folder, and what it would train with."""
+    try:
+        sees = has_orders(folder, token) and os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        sees = False
+    return {"host": os.uname().nodename, "sees": sees, "settings": settings()}
+
+
+def settings() -> dict[str, str]:
+    """What must be the same wherever groups of one sweep are trained. Asks no device: a worker's threads are counted when
+    the first is."""
+    return {
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "numpy": np.__version__,
+        "matmul precision": str(getattr(jax.config, "jax_default_matmul_precision")),
+        "x64": str(getattr(jax.config, "jax_enable_x64")),
+        "toylab": _source(),
+    }
+
+
+@cache
+def _source() -> str:
+    """A digest of the package's source."""
+    files = sorted(Path(__file__).parents[2].rglob("*.py"))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+# --- where the worker computes
+
+
+@cache
+def _allowed() -> tuple[int, ...]:
+    """The cores that the process was given, before it kept to some of them."""
+    return tuple(sorted(os.sched_getaffinity(0)))
+
+
+@contextlib.contextmanager
+def own_cores(n: int | None) -> Iterator[None]:
+    """Keeps this process, threads and all, to n cores that no other worker of the machine has. jax starts as many threads
+    as there are cores then, and the group's manifest records how many."""
+    if n is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    place = Path(tempfile.gettempdir()) / f"toylab-cores-{os.getuid()}"
+    place.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as held:
+        mine: list[int] = []
+        for core in _allowed():
+            if len(mine) < n and (file := _locked(place / str(core))):
+                held.enter_context(file)
+                mine.append(core)
+        mine += [core for core in _allowed() if core not in mine][: n - len(mine)]  # more workers than cores: share
+        for thread in os.listdir("/proc/self/task"):
+            with contextlib.suppress(OSError):  # one that has ended meanwhile
+                os.sched_setaffinity(int(thread), mine)
+        yield
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """The file, open and locked; None if another has it."""
+    file = path.open("a", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file

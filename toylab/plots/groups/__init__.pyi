@@ -1,0 +1,1 @@
+from . import irreps as irreps

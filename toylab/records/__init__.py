@@ -1,0 +1,9 @@
+"""What a sweep left on disk, read back: its manifests, its saved points, its tables.
+
+reader    `load`, a sweep as arrays over all its runs · source  its groups · selection  by columns
+history   what a group saved, joined · binding  what ties a chunk to its group · manifest  read and checked
+table     the whole sweep as one table, runs.parquet · status  how far it is · told  what small files say"""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

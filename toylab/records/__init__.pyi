@@ -1,0 +1,34 @@
+from . import (
+    binding as binding,
+)
+from . import (
+    history as history,
+)
+from . import (
+    manifest as manifest,
+)
+from . import (
+    reader as reader,
+)
+from . import (
+    selection as selection,
+)
+from . import (
+    source as source,
+)
+from . import (
+    status as status,
+)
+from . import (
+    table as table,
+)
+from . import (
+    told as told,
+)
+from .reader import Sweep as Sweep
+from .reader import folders as folders
+from .reader import has_run as has_run
+from .reader import load as load
+from .reader import params_at as params_at
+from .source import Group as Group
+from .table import write_table as write_table

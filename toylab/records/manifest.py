@@ -1,0 +1,87 @@
+"""What stands in a group's manifest and in a sweep's outline, read and checked."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from toylab import store
+from toylab.records import binding
+
+SWEEP, FAILED = "sweep.json", "failed.json"  # of a sweep: its outline; of a group: why its last try failed
+REWRITTEN = "The same training command writes it anew"
+NUMBERED = re.compile(r"\d{3,}-")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """A group's manifest; Damaged, with what to do, where there is none to be read, Refused where a newer version wrote
+    it."""
+    path = folder / "manifest.json"
+    try:
+        return _checked(path, _nonsense)
+    except store.Damaged as error:
+        what = f"To go on, {advice}: its runs are then trained anew" if (advice := remedy(folder)) else REWRITTEN
+        raise store.Damaged(f"{error}. {what}.") from error
+
+
+def _checked(path: Path, nonsense: Callable[[Mapping[str, Any]], str]) -> dict[str, Any]:
+    found = store.read_json(path, sealed=True)
+    schema = found.get("schema", 1)
+    if type(schema) is int and schema > store.SCHEMA:
+        raise store.newer(path, schema, store.SCHEMA)
+    if what := "its schema is no number" if type(schema) is not int else nonsense(found):
+        raise store.Damaged(f"{path} is damaged: {what}")
+    return found
+
+
+def _nonsense(manifest: Mapping[str, Any]) -> str:
+    """What a manifest lacks; "" if nothing."""
+    configs, saves, plan = (manifest.get(name) for name in ("configs", "saves", "plan"))
+    if not isinstance(configs, list) or not configs or not all(isinstance(config, dict) for config in configs):
+        return "its configs are none"
+    if (
+        not isinstance(saves, list)
+        or not all(type(step) is int for step in saves)
+        or saves != sorted({*saves})
+        or not saves
+    ):
+        return "its saves are no ascending step numbers"
+    widths = {"lane", "beat", "chunk"}
+    if not isinstance(manifest.get("environment", {}), dict):
+        return "its environment is none"
+    if not isinstance(plan, dict) or not widths <= set(plan) <= {*widths, "shards"}:
+        return "its plan is none"
+    return "" if all(type(n) is int and n > 0 for n in plan.values()) else "its plan is none"
+
+
+def remedy(folder: Path) -> str:
+    """What is to be done about a manifest that cannot be read; "" where the next training writes it anew, since nothing was
+    committed yet or the chunks say of which runs they are."""
+    if not store.chunks(folder) or binding.newest(folder):
+        return ""
+    return f"put manifest.json back from a copy, or delete {folder}"
+
+
+def begun(sweep: Path) -> list[Path]:
+    """The groups of a sweep that were begun, in order: they have a manifest, or chunks and have lost it. Pages have a
+    manifest too, but only groups are numbered."""
+    numbered = (path for path in sweep.glob("*") if NUMBERED.match(path.name))
+    found = (path for path in numbered if (path / "manifest.json").exists() or store.chunks(path))
+    return sorted(found, key=lambda group: int(group.name.partition("-")[0]))
+
+
+def outline(folder: Path) -> dict[str, Any]:
+    """A sweep's outline, written before its first step; empty if there is none. Refused where a newer version wrote it."""
+    path = folder / SWEEP
+    try:
+        return _checked(path, _no_outline) if path.exists() else {}
+    except store.Damaged as error:
+        raise store.Damaged(f"{error}. {REWRITTEN}.") from error
+
+
+def _no_outline(outline: Mapping[str, Any]) -> str:
+    """What an outline lacks; "" if nothing."""
+    groups, counts = outline.get("groups"), [outline.get("group_size")]
+    if not isinstance(groups, dict) or not all(type(n) is int and n > 0 for n in [*counts, *groups.values()]):
+        return "its groups are none"
+    return "" if isinstance(outline.get("command", ""), str) else "its command is no text"

@@ -1,0 +1,265 @@
+"""A sweep read back from its folders: as arrays over all its runs, or group by group."""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toylab import configs as cfg
+from toylab import store
+from toylab.base import Params
+from toylab.records import manifest
+from toylab.records.history import Arrays, blank
+from toylab.records.selection import column_of, either, matches, said, values_of
+from toylab.records.source import Group, Source, read_group
+
+
+class Named(Mapping[str, np.ndarray]):
+    """Arrays by name, each made when it is first touched."""
+
+    def __init__(self, names: Sequence[str], make: Callable[[str], np.ndarray]) -> None:
+        self.names, self.make = names, make
+        self.made: Arrays = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.names:
+            raise KeyError(f"{name}: there are {', '.join(self.names) or 'none'}")
+        if name not in self.made:
+            self.made[name] = self.make(name)
+        return self.made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class Sweep:
+    """The runs of a sweep side by side: `steps` [T] (of all groups, ascending), `valid` [R, T], and `measures`, `probes`,
+    `params` by name, [R, T, …], nan (0 where the dtype has none) where a run has no point. Nothing is read before it is
+    touched. Iterating goes through the groups, one after another, so that a sweep of any size fits."""
+
+    def __init__(self, sources: Sequence[Source], rows: Sequence[np.ndarray], params: bool, notes: list[str]) -> None:
+        self.sources = [source for source, mine in zip(sources, rows, strict=True) if len(mine)]
+        self.rows = [mine for mine in rows if len(mine)]  # which runs of each
+        self.with_params, self.notes = params, notes
+
+    def __iter__(self) -> Iterator[Group]:
+        for source, rows in zip(self.sources, self.rows, strict=True):
+            group = read_group(source.folder, self.with_params)
+            if not len(group.steps):
+                raise store.StoreError(f"{source.folder} holds no sound chunk yet: run the stage train.")
+            yield group if len(rows) == len(group.runs) else group.only(rows)
+
+    def __repr__(self) -> str:
+        return f"<{len(self.runs)} runs in {len(self.sources)} groups; columns {', '.join(self.columns)}>"
+
+    @cached_property
+    def runs(self) -> np.ndarray:
+        return np.array([source.runs[row] for source, rows in self._each() for row in rows])
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        return np.array([source.folder.name for source, rows in self._each() for _ in rows])
+
+    @cached_property
+    def configs(self) -> list[dict[str, Any]]:
+        return [source.configs[row] for source, rows in self._each() for row in rows]  # canonical
+
+    @cached_property
+    def fields(self) -> dict[str, list[Any]]:
+        """Config fields by dotted name (and `part`, on a page that has several), one plain value a run: None where a run
+        lacks the field or it is a list."""
+        flat = [cfg.flat(config) for config in self.configs]
+        names = dict.fromkeys(name for row in flat for name, value in row.items() if not isinstance(value, list | dict))
+        found = {name: [row.get(name) for row in flat] for name in names}
+        found = {name: [None if isinstance(v, list | dict) else v for v in values] for name, values in found.items()}
+        parts = [source.part for source, rows in self._each() for _ in rows]
+        return {"part": parts, **found} if any(parts) else found
+
+    @cached_property
+    def columns(self) -> Arrays:
+        """The same as arrays [R]: nan (or "") where a run lacks the field."""
+        return {name: column_of(values) for name, values in self.fields.items()}
+
+    @cached_property
+    def steps(self) -> np.ndarray:
+        return np.unique(np.concatenate([source.group.steps for source in self.sources]))
+
+    @cached_property
+    def valid(self) -> np.ndarray:
+        return self._together([source.group.valid for source in self.sources], (), np.dtype(bool))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """[R]: saved points of each run."""
+        return self.valid.sum(axis=1)
+
+    @cached_property
+    def diverged(self) -> np.ndarray:
+        return np.concatenate([source.group.diverged[rows] for source, rows in self._each()])
+
+    @property
+    def messages(self) -> list[str]:
+        """What is damaged or not there yet."""
+        empty = [f"{s.folder} holds no sound chunk yet." for s in self.sources if not len(s.group.steps)]
+        return [*self.notes, *empty, *(message for source in self.sources for message in source.group.messages)]
+
+    @cached_property
+    def measures(self) -> Named:
+        return self._recorded("measures")
+
+    @cached_property
+    def probes(self) -> Named:
+        return self._recorded("probes")
+
+    @cached_property
+    def params(self) -> Named:
+        """Read, and verified, by name; the names alone cost no reading of them."""
+        names = dict.fromkeys(name for source in self.sources for name in source.group.recorded)
+        return Named(list(names) if self.with_params else [], self._param)
+
+    def select(self, **wanted: Any) -> "Sweep":
+        """The runs whose columns (or `run`, `group`) have the wanted value, one of a list of values, or satisfy a
+        predicate of the whole column: `select(**{"optimizer.weight_decay": 1.0, "seed": lambda seed: seed < 3})`. Floats
+        are equal where they agree to float32."""
+        chosen = np.ones(len(self.runs), bool)
+        for name, value in wanted.items():
+            chosen &= matches(name, self._any_column(name), value)
+        if not chosen.any():
+            asked = " and ".join(f"{name} = {said(value)}" for name, value in wanted.items())
+            there = "; ".join(f"{name}: {values_of(self._any_column(name))}" for name in wanted)
+            raise ValueError(f"no run has {asked}: there are {there}.")
+        rows, at = [], 0
+        for mine in self.rows:
+            rows.append(mine[chosen[at : at + len(mine)]])
+            at += len(mine)
+        return Sweep(self.sources, rows, self.with_params, self.notes)
+
+    def _any_column(self, name: str) -> np.ndarray:
+        known = {"run": self.runs, "group": self.groups, **self.columns}
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 3, cutoff=0.4)
+            raise ValueError(
+                f"{name!r} is no column: {f'did you mean {either(near)}?' if near else either(list(known)) + '.'}"
+            )
+        return known[name]
+
+    def _each(self) -> Iterator[tuple[Source, np.ndarray]]:
+        return zip(self.sources, self.rows, strict=True)
+
+    def _recorded(self, item: str) -> Named:
+        groups = [getattr(source.group, item) for source in self.sources]
+        return Named(
+            list(dict.fromkeys(name for arrays in groups for name in arrays)), lambda name: self._make(item, name)
+        )
+
+    def _make(self, item: str, name: str) -> np.ndarray:
+        blocks = [getattr(source.group, item).get(name) for source in self.sources]
+        tail = self._one_shape(f"{item}[{name!r}]", [None if block is None else block.shape[2:] for block in blocks])
+        return self._together(blocks, tail, np.result_type(*[block for block in blocks if block is not None]))
+
+    def _param(self, name: str) -> np.ndarray:
+        begun = [source.group for source in self.sources if len(source.group.steps)]
+        if lacking := [group.name for group in begun if name not in group.recorded]:
+            raise ValueError(f"params[{name!r}] is not recorded in {either(lacking)}: select the runs that have it.")
+        of = [source.group.recorded.get(name) for source in self.sources]
+        tail = self._one_shape(f"params[{name!r}]", [one and one[0] for one in of])
+        blocks = (source.param(name) if one else None for source, one in zip(self.sources, of, strict=True))
+        return self._together(blocks, tail, np.result_type(*[one[1] for one in of if one]))
+
+    def _together(self, blocks: Any, tail: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Blocks [group's R, group's T, …] (None: nothing), one after another, as [R, T, …]."""
+        out = blank((len(self.runs), len(self.steps), *tail), dtype)
+        at = 0
+        for (source, rows), block in zip(self._each(), blocks, strict=True):
+            if block is not None:
+                columns = np.searchsorted(self.steps, source.group.steps)
+                out[np.arange(at, at + len(rows))[:, None], columns] = block[rows]
+            at += len(rows)
+        return out
+
+    def _one_shape(self, what: str, shapes: Sequence[tuple[int, ...] | None]) -> tuple[int, ...]:
+        """The shape after [R, T] that all groups share; ValueError with a column that tells them apart."""
+        first = next(i for i, shape in enumerate(shapes) if shape is not None)
+        for other, shape in enumerate(shapes):
+            if shape is not None and shape != shapes[first]:
+                raise ValueError(
+                    f"{what} is {list(shapes[first] or ())} in {self.sources[first].folder.name} and {list(shape)} in "
+                    f"{self.sources[other].folder.name}, so it is no single array: choose runs alike, as "
+                    f"select(**{self._apart(first, other)!r}), or go through the groups."
+                )
+        return shapes[first] or ()
+
+    def _apart(self, first: int, other: int) -> dict[str, Any]:
+        one, two = (cfg.flat(self.sources[i].configs[self.rows[i][0]]) for i in (first, other))
+        apart = [name for name in one if name in self.columns and one[name] != two.get(name) and one[name] is not None]
+        apart.sort(key=lambda name: not name.startswith(("net.", "task.")))
+        return {name: one[name] for name in apart[:1]} or {"group": self.sources[first].folder.name}
+
+
+def load(path: str | Path, *, params: bool = True) -> Sweep:
+    """A sweep as it lies on disk. `path`: a page's folder (results/x), a folder of runs, or one group; `params=False`
+    leaves the trajectories out. A damaged newest chunk is left out with a message; one in the middle raises Damaged with
+    its steps."""
+    path = Path(path)
+    place = path / "runs" if (path / "runs").is_dir() else path
+    if _is_group(place):
+        found = [(place, "")]
+    else:
+        found = [(group, part) for part, sweep in folders(place).items() for group in manifest.begun(sweep)]
+    if not found:
+        raise store.StoreError(f"{path} holds no runs: run the stage train first.")
+    sources = [Source(folder, part) for folder, part in found]
+    notes = [note for sweep in dict.fromkeys(folder.parent for folder, _ in found) for note in absent(sweep)]
+    return Sweep(sources, [np.arange(len(source.configs)) for source in sources], params, notes)
+
+
+def _is_group(place: Path) -> bool:
+    """Rather than a page, which has a manifest of its own."""
+    if store.chunks(place):
+        return True
+    return (place / "manifest.json").exists() and "configs" in store.read_json(place / "manifest.json")
+
+
+def folders(place: Path) -> dict[str, Path]:
+    """The sweeps in `place`, a page's runs/: itself, named "", or one a part."""
+    found = {"": place, **{path.name: path for path in sorted(place.glob("*")) if path.is_dir()}}
+    return {name: path for name, path in found.items() if manifest.begun(path)}
+
+
+def has_run(folder: Path, run: str) -> bool:
+    return any(name.startswith(run) for source in load(folder).sources for name in source.runs)
+
+
+def params_at(folder: Path, run: str, step: int) -> tuple[str, Params]:
+    """A run's full name and its params at a saved step, to start another from; `run`: its name or the start of it."""
+    if not run or not folder.is_dir():
+        raise ValueError(f"{folder} with run {run!r} names no run: give FOLDER/RUN@STEP of a sweep that was trained.")
+    sources = load(folder).sources
+    found = [(source, r) for source in sources for r, name in enumerate(source.runs) if name.startswith(run)]
+    if len(found) != 1:
+        names = values_of(np.array([s.runs[r] for s, r in found] or [name for s in sources for name in s.runs]))
+        raise ValueError(f"{folder} holds {len(found)} runs that start with {run!r}: it has {names}.")
+    group, r = read_group(found[0][0].folder), found[0][1]
+    steps = group.steps[group.valid[r]]
+    if step not in steps:
+        near = f"the nearest is {steps[np.argmin(np.abs(steps - step))]}" if len(steps) else "it has none yet"
+        raise ValueError(f"run {group.runs[r]} has no point saved at step {step}: {near}.")
+    at = list(group.steps).index(step)
+    return group.runs[r], {name: value[r, at] for name, value in group.params.items()}
+
+
+def absent(sweep: Path) -> list[str]:
+    """What sweep.json names and is not there."""
+    try:
+        named = manifest.outline(sweep).get("groups", {})
+    except store.Damaged as error:
+        return [f"{error} Whether all groups are begun is not known."]
+    begun = {path.name for path in manifest.begun(sweep)}
+    absent = [n for name, n in named.items() if name not in begun]
+    return [f"{sweep}: {len(absent)} of {len(named)} groups ({sum(absent)} runs) are not begun."] if absent else []

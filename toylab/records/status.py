@@ -1,0 +1,197 @@
+"""How far a sweep on disk is, what stands in its way, and what to type. Nothing is written or locked, so it can be asked
+while training goes on."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toylab import store
+from toylab.records import binding, manifest, told
+
+STATES = ("finished", "going", "stopped", "failed", "damaged", "not begun")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a group stands."""
+
+    part: str
+    group: str
+    runs: int
+    state: str  # one of STATES
+    detail: str = ""
+    step: int | None = None  # of the newest committed point
+    last: int | None = None  # to which it trains
+    ended: int = 0  # runs that STOP or a divergence has ended
+    diverged: int = 0
+    advice: str = ""  # what to do before going on
+
+
+@dataclass(frozen=True)
+class Sheet:
+    groups: list[Standing]
+    commands: list[str]  # what goes on with the sweep, one a part that was begun apart
+    notes: list[str]  # what is not known
+
+    @property
+    def finished(self) -> bool:
+        return not self.notes and all(one.state == "finished" for one in self.groups)
+
+
+def status(path: str | Path, verify: bool = False) -> Sheet:
+    """Every group of the sweep in a page's folder (results/x), or in a folder of runs. Looks at names and records, so that
+    it takes no longer for a large sweep; `verify` reads every byte."""
+    path = Path(path)
+    place = path / "runs" if (path / "runs").is_dir() else path
+    below = {child.name: child for child in sorted(place.glob("*")) if child.is_dir()}
+    sweeps = {part: sweep for part, sweep in {"": place, **below}.items() if _named(sweep)}
+    if not sweeps:
+        near = sorted(str(found.parent) for found in path.glob("*/runs")) if path.is_dir() else []
+        hint = (
+            f"give one of {', '.join(near)}."
+            if near
+            else "give the folder of a page that was trained, as results/grokking."
+        )
+        raise store.Refused(f"{path} holds no runs: {hint}")
+    groups = [
+        standing(sweep / name, part, n_runs, verify)
+        for part, sweep in sweeps.items()
+        for name, n_runs in _named(sweep).items()
+    ]
+    commands = dict.fromkeys(_command(sweep, part, place.parent) for part, sweep in sweeps.items())
+    notes = [note for sweep in sweeps.values() if (note := _outlined(sweep)[1])]
+    return Sheet(groups, list(commands), notes)
+
+
+def standing(folder: Path, part: str, n_runs: int | None, verify: bool = False) -> Standing:
+    """One group. `n_runs`: as its sweep has it, where its own manifest does not tell."""
+    held = store.is_locked(folder)
+    known: dict[str, Any] = {"part": part, "group": folder.name, "runs": n_runs or 0}
+    if not (folder / "manifest.json").exists() and not store.chunks(folder):
+        if held:
+            return Standing(**known, state="going", detail=store.owner(folder, since=True))
+        state, detail = _stopped(folder, "not begun")
+        return Standing(**known, state=state, detail=detail)
+    try:
+        about = manifest.read(folder)
+    except store.Damaged as error:
+        return Standing(**known, state="damaged", detail=str(error), advice=manifest.remedy(folder))
+    infos, damage, advice = _chunks(folder, about, verify and not held)
+    info = infos[-1] if infos else {}
+    known |= {
+        "runs": len(about["configs"]),
+        "last": about["saves"][-1],
+        "step": info.get("step"),
+        "ended": sum(info.get("ended", [])),
+        "diverged": sum(step is not None for step in info.get("diverged", [])),
+    }
+    if damage:
+        return Standing(**known, state="damaged", detail=damage, advice=advice)
+    spare = _spare(folder) if verify and not held else ""
+    if info and (info["points"] >= len(about["saves"]) or all(info["ended"])):
+        return Standing(**known, state="finished", detail=spare)
+    if held:
+        return Standing(**known, state="going", detail=store.owner(folder, since=True))
+    state, detail = _stopped(folder, "stopped")
+    return Standing(**known, state=state, detail="; ".join(filter(None, (detail, spare))))
+
+
+def written(sheet: Sheet) -> str:
+    """The sheet as aligned plain text, with a line of totals and what to type."""
+    with_part = any(one.part for one in sheet.groups)
+    head = [*(["part"] if with_part else []), "group", "runs", "step", "ended", "diverged", "state"]
+    rows = [head, *([*([one.part] if with_part else []), *_cells(one)] for one in sheet.groups)]
+    left = {0, len(head) - 1, *({1} if with_part else ())}
+    lines = _aligned(rows, left)
+    counts = {state: sum(one.runs for one in sheet.groups if one.state == state) for state in STATES}
+    totals = ", ".join(f"{n:,} {state}" for state, n in counts.items() if n)
+    n_groups = f"{len(sheet.groups)} group{'s' if len(sheet.groups) > 1 else ''}"
+    lines.append(f"total: {n_groups}, {sum(counts.values()):,} runs: {totals}")
+    for one in sheet.groups:
+        if one.advice:
+            lines.append(f"{one.group}: {one.advice}, then go on.")
+    lines += sheet.notes
+    if sheet.notes or any(one.state not in ("finished", "going") for one in sheet.groups):
+        lines += [f"to go on: {command}" for command in sheet.commands]
+    return "\n".join(lines)
+
+
+def _named(sweep: Path) -> dict[str, int | None]:
+    """The groups of one sweep: those its sweep.json names, and those that are there."""
+    named: dict[str, int | None] = dict(_outlined(sweep)[0].get("groups", {}))
+    return named | {group.name: None for group in manifest.begun(sweep) if group.name not in named}
+
+
+def _outlined(sweep: Path) -> tuple[dict[str, Any], str]:
+    """A sweep's outline, and what is not known where it is damaged."""
+    try:
+        return manifest.outline(sweep), ""
+    except store.Damaged as error:
+        return {}, f"{error} Whether all groups are begun is not known."
+
+
+def _chunks(folder: Path, about: dict[str, Any], verify: bool) -> tuple[list[dict[str, Any]], str, str]:
+    """The infos of the sound chunks up to the first damaged one; what is wrong with that, and what to do about it."""
+    infos: list[dict[str, Any]] = []
+    steps = store.chunks(folder)
+    for step in steps:
+        try:
+            if verify:
+                store.read_chunk(folder, step, ())
+            info = store.read_info(folder, step)
+            binding.check(folder, info, about)
+            if info["points"] - len(info["steps"]) != (infos[-1]["points"] if infos else 0):
+                raise store.Damaged(f"a chunk between steps {infos[-1]['step'] if infos else 0} and {step} is missing")
+            infos.append(info)
+        except store.Damaged as error:
+            later = ", ".join(str(s) for s in steps if s >= step)
+            known = len(infos) == len(steps) - 1 and "is missing" not in str(error)
+            return infos, str(error), "" if known else f"delete the folders {later} in {folder}"
+        except store.Refused as error:
+            return infos, str(error), ""
+    return infos, "", ""
+
+
+def _spare(folder: Path) -> str:
+    """What is damaged and costs no point: resume points, say."""
+    found = [said for step in store.chunks(folder) if (said := store.spare_damage(folder, step))]
+    return f"{found[0]}{f' (and {len(found) - 1} more)' if found[1:] else ''}; no point is lost by it" if found else ""
+
+
+def _stopped(folder: Path, otherwise: str) -> tuple[str, str]:
+    """Nobody holds the group: whether its last try failed, and who tried."""
+    if failed := told.failure(folder):
+        return "failed", failed
+    known = (folder / "owner.json").exists()
+    return otherwise, f"last held by {store.owner(folder, since=True)}" if known else ""
+
+
+def _command(sweep: Path, part: str, page: Path) -> str:
+    """What was typed: as sweep.json has it; else as the page's manifest has; else the page itself."""
+    record, _ = _outlined(sweep)
+    if not record.get("command"):
+        with contextlib.suppress(store.StoreError):  # which stands in the way of nothing here
+            found = told.page(page)
+            record = found.get("parts", {}).get(part, found)
+    return record.get("command") or f"python run_sweep.py {page.name} --out {page.parent}"
+
+
+def _cells(one: Standing) -> list[str]:
+    step = "–" if one.step is None else f"{one.step:,}"
+    of = "" if one.last is None else f"/{one.last:,}"
+    state = f"{one.state}: {one.detail}" if one.detail else one.state
+    return [one.group, f"{one.runs:,}", step + of, f"{one.ended:,}", f"{one.diverged:,}", state]
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    cells = (
+        [
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in rows
+    )
+    return ["  ".join(row).rstrip() for row in cells]

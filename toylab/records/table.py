@@ -1,0 +1,93 @@
+"""runs.parquet: the runs of a page as one long table, a row a run and saved point, rebuilt from the chunks."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toylab import store
+from toylab.records.reader import Group, Sweep, load
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def write_table(place: Path, path: Path, analyzed: Mapping[str, Arrays] | None = None) -> None:
+    """Columns run, group, (part,) the config's fields, diverged (the step, or null), step, and the scalars: measures,
+    probes and, of `analyzed` (by part, as Measures hold them: [R, T], `final/…` [R]), the analyses; null where a run lacks
+    one. What was analyzed of other runs or points than those in `place` is left out. A number or word that is the same all
+    through a run is written once a run and pointed to, so a row costs its measures alone."""
+    sweep = load(place, params=False)
+    groups = [source.group for source in sweep.sources]
+    points = [np.nonzero(group.valid) for group in groups]
+    starts = np.cumsum([0, *(len(group.runs) for group in groups)])
+    rows = np.concatenate(
+        [start + runs for start, (runs, _) in zip(starts, points, strict=False)]
+    )  # [N] run of each row
+    of_runs = {"run": sweep.runs.tolist(), "group": sweep.groups.tolist(), **sweep.fields}
+    diverged = [None if np.isnan(step) else int(step) for step in sweep.diverged]
+    columns: dict[str, store.Column] = {name: store.Repeated(values, rows) for name, values in of_runs.items()}
+    columns["diverged"] = store.Repeated(diverged, rows, int)
+    columns["step"] = np.concatenate([group.steps[at] for group, (_, at) in zip(groups, points, strict=True)])
+    analyses = _analyses(sweep, groups, analyzed or {})
+    found = [more | _scalars(group) for group, (more, _) in zip(groups, analyses, strict=True)]
+    for name in dict.fromkeys(name for own in found for name in own):
+        columns[name] = store.Stretches(
+            [own[name][at] if name in own else len(at[0]) for own, at in zip(found, points, strict=True)]
+        )
+    finals = [final for _, final in analyses]
+    for name in dict.fromkeys(name for final in finals for name in final):
+        of_each = [final.get(name, [None] * len(group.runs)) for final, group in zip(finals, groups, strict=True)]
+        columns[name] = store.Repeated([value for values in of_each for value in values], rows)
+    store.write_table(path, columns)
+
+
+def _scalars(group: Group) -> dict[str, np.ndarray]:
+    return {name: value for name, value in {**group.measures, **group.probes}.items() if value.ndim == 2}
+
+
+def _analyses(
+    sweep: Sweep, groups: Sequence[Group], analyzed: Mapping[str, Arrays]
+) -> list[tuple[dict[str, np.ndarray], dict[str, list[Any]]]]:
+    """Of each group the scalars [R, T] that were analyzed, and those of its runs' last points, a list of R."""
+    members: dict[str, list[int]] = {}
+    for i, source in enumerate(sweep.sources):
+        members.setdefault(source.part, []).append(i)
+    found: list[tuple[dict[str, np.ndarray], dict[str, list[Any]]]] = [({}, {}) for _ in groups]
+    for part, numbers in members.items():
+        own, at = analyzed.get(part, {}), 0
+        if not _of_these(own, [groups[i] for i in numbers]):
+            continue
+        for i in numbers:
+            rows = slice(at, at := at + len(groups[i].runs))
+            steps = np.searchsorted(own["steps"], groups[i].steps)
+            for name, value in own.items():
+                if name.startswith("config/") or value.dtype.kind not in "fiub":
+                    continue
+                if name.startswith("final/") and value.ndim == 1:
+                    found[i][1][name] = value[rows].tolist()
+                elif "/" in name and not name.startswith("final/") and value.ndim == 2:
+                    found[i][0][name] = value[rows][:, steps]
+    return found
+
+
+def _of_these(own: Arrays, groups: Sequence[Group]) -> bool:
+    """Whether what was analyzed is of these runs, by their measures at every point."""
+    if not own or len(own["valid"]) != sum(len(group.runs) for group in groups):
+        return False
+    at = 0
+    for group in groups:
+        rows = slice(at, at := at + len(group.runs))
+        if not np.isin(group.steps, own["steps"]).all():
+            return False
+        steps = np.searchsorted(own["steps"], group.steps)
+        valid = own["valid"][rows]
+        if valid.sum() != group.valid.sum() or not np.array_equal(valid[:, steps], group.valid):
+            return False
+        for name, value in group.measures.items():
+            there = own.get(name)
+            if value.ndim != 2:  # of sizes that differ, filled up
+                continue
+            if there is None or not np.array_equal(there[rows][:, steps], value, equal_nan=value.dtype.kind == "f"):
+                return False
+    return True

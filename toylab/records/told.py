@@ -1,0 +1,61 @@
+"""What files tell that no digest guards, judged before it is used: why a group failed, how a page's results were made."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from toylab import store
+from toylab.records.manifest import FAILED
+
+TEXT = 300  # signs of a line that is shown
+
+
+def failure(folder: Path) -> str:
+    """Why a group's last try failed, in a line; "" if it did not. Where that cannot be read, the line says so: it stops
+    nothing, and the next try writes it anew."""
+    path = folder / FAILED
+    if not os.path.lexists(path):
+        return ""
+    try:
+        error = store.read_json(path).get("error")
+    except store.StoreError as unread:
+        return str(unread)
+    return line(error) or f"{path} is damaged: its error is no text"
+
+
+def forget_failure(folder: Path) -> None:
+    """The last try did not fail. What somebody has put there that is no file stays, and says so."""
+    with contextlib.suppress(IsADirectoryError, PermissionError):
+        (folder / FAILED).unlink(missing_ok=True)
+
+
+def page(folder: Path) -> dict[str, Any]:
+    """A page's manifest.json, empty where there is none; Damaged where it is no record of one."""
+    path = folder / "manifest.json"
+    if not os.path.lexists(path):
+        return {}
+    try:
+        found = store.read_json(path)
+        if what := _nonsense(found):
+            raise store.Damaged(f"{path} is damaged: {what}")
+    except store.Damaged as error:
+        raise store.Damaged(
+            f"{error}. Put it back from a copy or delete it, and run the same again: no run hangs on it."
+        ) from error
+    return found
+
+
+def _nonsense(found: Mapping[str, Any]) -> str:
+    parts = found.get("parts", {})
+    if not isinstance(parts, dict) or not all(isinstance(one, dict) for one in parts.values()):
+        return "its parts are none"
+    commands = [one["command"] for one in (found, *parts.values()) if "command" in one]
+    return "" if all(line(command) for command in commands) else "its command is no text"
+
+
+def line(value: object) -> str:
+    """The first line of a text, as far as it is shown; "" of anything else."""
+    lines = value.strip().splitlines() if isinstance(value, str) else []
+    return "".join(sign if sign.isprintable() else "�" for sign in lines[0][:TEXT]) if lines else ""

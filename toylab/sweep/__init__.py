@@ -1,0 +1,11 @@
+"""Many runs: configs → families (one compile) → groups (a folder, a lock) → lanes (vmap) → chunks of saved points.
+
+runner    `run`, which trains every group of a sweep
+grids     grids, zips and unions of configs · describe  the same from texts and TOML files
+plan      a group's width and lengths, measured once · lanes  how runs share the devices
+group     one group to completion · manifest  what it is, written down before its first step
+memory    a lane's bytes on the device, estimated · sizes  whether a run can be trained and saved"""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,124 @@
+"""What a group is, written down before its first step: its configs, what it records, its plan, the environment."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toylab import configs as cfg
+from toylab import store
+from toylab.base import Analyzer, Config, Params
+from toylab.records import binding
+from toylab.records.manifest import read
+from toylab.sweep.lanes import Arrays
+from toylab.sweep.plan import Plan, choose_plan, environment
+
+Stop = Callable[[Arrays], bool]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a sweep records and when it ends: everything beside its configs."""
+
+    saves: Sequence[int]  # ascending step numbers at which a point is saved
+    stop: Stop | None = None  # of the measures so far (and "step"), judged at each saved point in order
+    probes: Mapping[str, Analyzer] = field(default_factory=dict)
+    keep: tuple[str, ...] | None = None  # names of the params to record; None: all
+    start: Params | None = None  # initial params in place of the net's own
+    started_from: str | None = None  # the RUN@STEP they are from, for the record
+
+    def __post_init__(self) -> None:
+        steps = [int(step) for step in self.saves]
+        if not steps or steps != sorted(set(steps)) or steps[0] < 0 or steps[-1] >= 2**31:
+            raise ValueError(
+                f"saves are {str(steps)[:200]}: they must be ascending step numbers from 0 on, at least one."
+            )
+
+
+def read_or_decide(
+    configs: Sequence[Config], spec: Spec, folder: Path, plan: Plan | None, lane: int | None
+) -> tuple[dict[str, Any], list[str]]:
+    """The group's manifest, and what to tell. If there is one it is compared with what is asked; else it is decided and
+    written before the first step, or written anew if chunks are there that say of which runs they are."""
+    path = folder / "manifest.json"
+    if begun := taken_over(configs, spec, folder, lane):
+        manifest, notes, changed = begun
+        if changed:
+            store.write_json(path, manifest, sealed=True)
+        return manifest, notes
+    saves = [int(step) for step in spec.saves]
+    plan = plan or choose_plan(configs, saves, spec.probes, spec.keep, lane)
+    decided = {"schema": store.SCHEMA, "saves": saves, "plan": plan.as_json(), "environment": environment()}
+    manifest = {**_asked(configs, spec), **decided}
+    store.write_json(path, manifest, sealed=True)
+    return manifest, []
+
+
+def _asked(configs: Sequence[Config], spec: Spec) -> dict[str, Any]:
+    return {
+        "configs": [cfg.canonical(config) for config in configs],
+        "keep": list(spec.keep) if spec.keep is not None else None,
+        "probes": sorted(spec.probes),
+        "started_from": spec.started_from,
+        "stop": cfg.qualified(spec.stop) if spec.stop else None,
+    }
+
+
+def taken_over(
+    configs: Sequence[Config], spec: Spec, folder: Path, lane: int | None
+) -> tuple[dict[str, Any], list[str], bool] | None:
+    """The manifest of a group that was begun as training takes it over, what to tell, and whether it is to be written: it
+    was lost, or there are more points to save. None where nothing is there to be taken over; Refused where it is of other
+    runs than the asked ones. Nothing is written."""
+    asked, notes, anew = _asked(configs, spec), [], False
+    saves = [int(step) for step in spec.saves]
+    try:
+        manifest = read(folder)
+    except store.Damaged as error:
+        if not store.chunks(folder):
+            return None
+        if not (of_chunk := binding.newest(folder)):
+            raise
+        manifest, anew = binding.anew(folder, of_chunk, {**asked, "saves": saves}), True
+        notes.append(f"{error.__cause__}. It is written anew from what the chunks there say.")
+    old = {name: manifest[name] for name in asked}
+    if lane is not None:
+        begun_with = manifest["narrowed"][0]["lane"][0] if manifest.get("narrowed") else manifest["plan"]["lane"]
+        old["lane"], asked["lane"] = begun_with, lane
+    if len(old["configs"]) != len(asked["configs"]):
+        old["runs"], asked["runs"] = (len(side.pop("configs")) for side in (old, asked))
+    if changed := cfg.differences(old, asked):
+        raise store.Refused(f"{folder} holds runs of another config ({'; '.join(changed)}): choose another --out.")
+    begun, here = manifest["environment"], environment()
+    if "processor" not in begun:  # of a sweep from before it was written down
+        here.pop("processor", None)
+    if moved := cfg.differences(begun, here):
+        notes.append(f"{folder} was begun in another environment ({'; '.join(moved)}): its bits may not repeat.")
+    last = manifest["saves"][-1]
+    if set(step for step in saves if step <= last) - set(manifest["saves"]):
+        notes.append(f"{folder} keeps the saved points it was begun with; new ones come after step {last}.")
+    if saves[-1] < last:
+        notes.append(f"{folder} trains to step {last}, as it was begun.")
+    later = [step for step in saves if step > last]
+    return {**manifest, "saves": manifest["saves"] + later}, notes, anew or bool(later)
+
+
+def record_narrowing(folder: Path, manifest: dict[str, Any], committed: int | None, error: BaseException) -> str:
+    """Halves the width of a group's lanes in its manifest, for want of memory; what to tell. StoreError where a lane is
+    already one run a device."""
+    plan = Plan(**manifest["plan"])
+    where = f"step {committed}" if committed is not None else "the start"
+    half = plan.halved()
+    if half is None:
+        raise store.StoreError(
+            f"{folder}: a single run does not fit into the device's memory ({store.first_line(error)}). Everything up to "
+            f"{where} is safe; make the net, its batch or the saved points smaller, or use a larger device."
+        ) from error
+    manifest["plan"] = half.as_json()
+    narrowed = {"step": committed, "lane": [plan.lane, half.lane], "why": store.first_line(error)}
+    manifest["narrowed"] = [*manifest.get("narrowed", []), narrowed]
+    store.write_json(folder / "manifest.json", manifest, sealed=True)
+    return (
+        f"{folder}: memory ran out at {plan.lane} runs a lane; it goes on from {where} at {half.lane}. "
+        "Bits may differ from those of a sweep that had the memory, within rounding."
+    )

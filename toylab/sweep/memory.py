@@ -1,0 +1,115 @@
+"""How much of the device's memory a lane takes, estimated without compiling, and how much there is.
+
+The estimate is a liveness scan: `train.advance` is traced on shapes alone, and in the order in which its operations stand
+an array takes its bytes from the one that makes it to the last one that reads it. XLA fuses much of that away and seldom
+adds to it, so the estimate lies above what the compiled program takes, by a factor of up to about 3 (tests/test_memory.py).
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from toylab import train
+from toylab.base import Analyzer, Config, Trajectory
+from toylab.configs import own_streams
+from toylab.sweep.lanes import compiled
+
+MARGIN = 1.25  # for copies that XLA makes; without it the programs of our pages need up to 1.2 times the estimate
+NEVER_MADE = ("broadcast_in_dim", "iota", "convert_element_type", "reshape", "squeeze", "expand_dims", "stop_gradient")
+
+
+def needed(
+    config: Config, width: int, beat: int, probes: Mapping[str, Analyzer] | None = None, keep: Any = None
+) -> int:
+    """Bytes on the device for a lane of `width` runs like the checked `config`, with what a beat of points records."""
+    return traced(config, width, beat, probes, keep)[0]
+
+
+def traced(
+    config: Config, width: int, beat: int, probes: Mapping[str, Analyzer] | None = None, keep: Any = None
+) -> tuple[int, Trajectory]:
+    """The same, and the shapes of what a beat records, from one trace."""
+    state = jax.eval_shape(train.init, config)
+    config = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), np.asarray(leaf).dtype), config)
+    if width > 1:
+        shared, step = config.data_seed, state.step
+        config, state = _wider(config, width), _wider(state, width).replace(step=step)
+        config = config if own_streams(config) else config.replace(data_seed=shared)
+    gaps = jax.ShapeDtypeStruct((beat,), np.int32)
+    function = compiled(width, tuple((probes or {}).items()), keep)
+    jaxpr, (_, trajectory) = jax.make_jaxpr(function, return_shape=True)(config, state, gaps)
+    inputs = sum(_bytes(variable.aval) for variable in (*jaxpr.jaxpr.invars, *jaxpr.jaxpr.constvars))
+    return int(MARGIN * (inputs + peak(jaxpr.jaxpr))), trajectory
+
+
+def budget() -> int:
+    """Bytes that the device has for arrays; where it has none of its own, what this process may have of the machine's."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return int(stats["bytes_limit"])
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([physical, *_cgroup_limits(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))])
+
+
+def _cgroup_limits(mounted: Path, own: Path) -> list[int]:
+    """What the process's control groups and those above them allow: memory.max in version 2, memory.limit_in_bytes in 1."""
+    found = []
+    for line in own.read_text("utf-8").splitlines() if own.exists() else []:
+        _, controllers, place = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root, name = (mounted / "memory", "memory.limit_in_bytes") if controllers else (mounted, "memory.max")
+        inner = Path(place.lstrip("/"))
+        for part in (inner, *inner.parents):  # in a container the mount is the group itself, and the place not below it
+            file = root / part / name
+            text = file.read_text("utf-8").strip() if file.is_file() else ""
+            found += [int(text)] if text.isdecimal() else []
+    return found
+
+
+def peak(jaxpr: Jaxpr) -> int:
+    """Most bytes that arrays made within it take at a time: its results and what lies between, not its inputs. A loop's
+    results are counted beside those of its body, which becomes them: XLA may hold both."""
+    last: dict[Any, int] = {}  # where each variable is read last
+    for i, equation in enumerate(jaxpr.eqns):
+        last |= {variable: i for variable in equation.invars if not isinstance(variable, Literal)}
+    last |= {variable: len(jaxpr.eqns) for variable in jaxpr.outvars if not isinstance(variable, Literal)}
+    live: dict[Any, int] = {}
+    most = now = 0
+    for i, equation in enumerate(jaxpr.eqns):
+        inner = max((peak(part) for part in _parts(equation)), default=0)
+        for variable in equation.outvars:
+            free = equation.primitive.name in NEVER_MADE and last.get(variable) != len(jaxpr.eqns)
+            live[variable] = 0 if free else _bytes(variable.aval)
+            now += live[variable]
+        most = max(most, now + inner)
+        for used in (*equation.invars, *equation.outvars):
+            if not isinstance(used, Literal) and last.get(used, i) == i:
+                now -= live.pop(used, 0)
+    return most
+
+
+def _parts(equation: Any) -> Iterator[Jaxpr]:
+    """The jaxprs that an operation runs: bodies of loops, branches, calls."""
+    for parameter in equation.params.values():
+        for value in parameter if isinstance(parameter, tuple | list) else (parameter,):
+            if isinstance(value, ClosedJaxpr):
+                yield value.jaxpr
+            elif isinstance(value, Jaxpr):
+                yield value
+
+
+def _bytes(aval: Any) -> int:
+    """Of an array; a random key takes those of its numbers."""
+    if not hasattr(aval, "shape"):
+        return 0
+    return int(np.prod(aval.shape, dtype=np.int64)) * getattr(aval.dtype, "itemsize", 8)
+
+
+def _wider(tree: Any, width: int) -> Any:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype), tree)

@@ -1,0 +1,160 @@
+"""How a group shares the device: width of its lanes, points a launch, points a commit; chosen once, by a short measurement.
+
+Within one plan (and device kind, processor, core count, versions) a run's bits depend neither on its neighbours nor on how
+often training was stopped. A plan is written down before the first step, and from then on nothing hangs on the clock.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jaxlib
+import numpy as np
+
+from toylab import train
+from toylab.base import Analyzer, Config
+from toylab.sweep import memory
+from toylab.sweep.lanes import Lane, Probes, first_state, stacked
+
+CHUNK_BYTES, CHUNK_SECONDS, BEAT_SECONDS = 64e6, 60.0, 1.0
+WIDTHS = (1, 4, 16, 64, 256)  # a device; and as many as there are runs
+MAX_BEAT = 64  # points a launch
+SHORT_STEPS, SHORT_PARAMS, SHORT_LANE = 500, 10_000, 64  # training that is over before a measurement of it would be
+LARGE_STEP = 3e-3  # s on a CPU: a single run of such a step fills the cores, so a wider lane only costs memory
+
+
+@dataclass(frozen=True)
+class Plan:
+    """lane: runs in a vmap, on all its devices together · beat: saved points a launch · chunk: saved points a commit, a
+    multiple of beat · shards: devices a lane is spread over, a divisor of its width."""
+
+    lane: int
+    beat: int
+    chunk: int
+    shards: int = 1
+
+    def as_json(self) -> dict[str, int]:
+        return asdict(self)
+
+    def halved(self) -> "Plan | None":
+        """The plan with half as many runs on each device; None where there is one."""
+        each = self.lane // self.shards
+        return None if each == 1 else Plan(each // 2 * self.shards, self.beat, self.chunk, self.shards)
+
+
+def environment() -> dict[str, Any]:
+    """Within which bits repeat: device, processor, cores, versions, matmul precision."""
+    found = {
+        "processor": _processor(),
+        "device": jax.devices()[0].device_kind,
+        "backend": jax.default_backend(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "matmul_precision": getattr(jax.config, "jax_default_matmul_precision") or "default",
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+    return found if jax.local_device_count() == 1 else {**found, "devices": jax.local_device_count()}
+
+
+def _processor() -> str:
+    """Its kind and widest vector instructions, for which XLA compiles: with others sums are rounded otherwise."""
+    info = Path("/proc/cpuinfo")
+    flags = set(info.read_text("utf-8").split()) if info.is_file() else set()
+    widest = [name for name in ("avx512f", "avx2", "avx", "sse4_2") if name in flags]
+    return " ".join([platform.machine(), *widest[:1]])
+
+
+def choose_plan(
+    configs: Sequence[Config],
+    saves: Sequence[int],
+    probes: Mapping[str, Analyzer],
+    keep: Any,
+    lane: int | None,
+) -> Plan:
+    """The width that trains a step of all runs fastest (or `lane`), beats of about a second, chunks of about 64 MB or a
+    minute, whichever is less."""
+    state = jax.eval_shape(train.init, configs[0])
+    shards = _shards(lane) if lane else min(jax.local_device_count(), len(configs))
+    small = sum(leaf.size for leaf in state.params.values()) <= SHORT_PARAMS
+    at_once = min(MAX_BEAT, len(saves)) if small else 1
+    if small and saves[-1] <= SHORT_STEPS:
+        each = min(-(-len(configs) // shards), SHORT_LANE)
+        return Plan(lane or each * shards, at_once, at_once, shards)
+    widths = [lane] if lane else _widths(len(configs), shards)
+    seconds = _seconds_by_width(configs, widths, shards, probes, keep, at_once)
+    if not seconds:  # `lane` does not fit: the group will halve it, and say so
+        return Plan(widths[0], 1, 1, shards)
+    width = min(seconds, key=lambda width: seconds[width])
+    kept = [leaf for name, leaf in state.params.items() if keep is None or name in keep]
+    point_bytes = len(configs) * sum(leaf.size * leaf.dtype.itemsize for leaf in kept)
+    gap = max(float(np.median(np.diff(saves))), 1.0) if len(saves) > 1 else 1.0
+    point_seconds = gap * seconds[width]
+    beat = int(np.clip(BEAT_SECONDS / point_seconds, 1, min(MAX_BEAT, len(saves))))
+    chunk = int(np.clip(min(CHUNK_BYTES / max(point_bytes, 1), CHUNK_SECONDS / point_seconds), 1, len(saves)))
+    return Plan(width, min(beat, chunk), max(chunk - chunk % min(beat, chunk), 1), shards)
+
+
+def _shards(lane: int) -> int:
+    """The most of this process's devices that a lane can be spread over evenly."""
+    return next(n for n in range(min(lane, jax.local_device_count()), 0, -1) if lane % n == 0)
+
+
+def _widths(n_runs: int, shards: int) -> list[int]:
+    """In the order in which they are tried: one run a device, then from the widest down until it gets slower."""
+    widest = min(-(-n_runs // shards), WIDTHS[-1])
+    each = dict.fromkeys([1, widest, *(width for width in reversed(WIDTHS) if width < widest)])
+    return [width * shards for width in each]
+
+
+def _seconds_by_width(
+    configs: Sequence[Config],
+    widths: Sequence[int],
+    shards: int,
+    probes: Mapping[str, Analyzer],
+    keep: Any,
+    beat: int,
+) -> dict[int, float]:
+    """Seconds of a step of all runs, by width; those that do not fit into memory are left out. `beat`: of the programs that
+    are timed; if it is the one then chosen, nothing is compiled again."""
+    seconds: dict[int, float] = {}
+    each = memory.needed(configs[0], 1, beat, probes, keep) if len(widths) > 1 else 0
+    for width in widths:
+        if width > shards and len(widths) > 1 and width // shards * each > memory.budget():
+            continue
+        try:
+            step = _seconds_a_step(configs, width, shards, tuple(probes.items()), keep, beat)
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if width == shards or not is_out_of_memory(error):
+                raise
+            continue
+        seconds[width] = step * -(-len(configs) // width)
+        large = jax.default_backend() == "cpu" and width == 1 and step > LARGE_STEP
+        if large or (len(seconds) > 2 and seconds[width] > min(seconds.values())):
+            break
+    return seconds
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _seconds_a_step(configs: Sequence[Config], width: int, shards: int, probes: Probes, keep: Any, beat: int) -> float:
+    """Time of one step of a whole lane, from runs long enough to be seen."""
+    members = list(range(min(width, len(configs))))
+    states = [first_state(configs[i], None) for i in members]
+    lane = Lane(configs, stacked(states), members, width, probes, keep, shards)
+    lane.advance(np.array([0]), beat)  # compiles
+    steps, taken = 1, 0.0
+    while taken < 0.2 and steps < 4096:
+        steps *= 2
+        start = time.perf_counter()
+        lane.advance(np.array([steps]), beat)
+        taken = time.perf_counter() - start
+    return taken / steps

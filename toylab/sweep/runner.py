@@ -1,0 +1,277 @@
+"""Sweeps: configs → families (one compile) → groups (one folder, one lock) → lanes (vmap) → chunks of saved points.
+
+`run` trains every group of a sweep, `load` reads it back. What happens inside a group is group.py, how its runs share
+the device is lanes.py.
+"""
+
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from toylab import configs as cfg
+from toylab import store, train
+from toylab.base import Config, State
+from toylab.records import told
+from toylab.records.binding import newest, other_runs
+from toylab.records.manifest import FAILED, SWEEP, outline, remedy
+from toylab.records.manifest import begun as begun_in
+from toylab.records.manifest import read as read_manifest
+from toylab.records.reader import Group, Sweep, folders, has_run, load, params_at
+from toylab.records.table import write_table
+from toylab.store import durable
+from toylab.sweep.group import Interrupted, Progress, run_group
+from toylab.sweep.lanes import compiled
+from toylab.sweep.manifest import Spec
+from toylab.sweep.plan import Plan, environment
+
+__all__ = [
+    "FAILED", "SWEEP", "Failed", "Group", "Interrupted", "Plan", "Progress", "Spec", "Sweep", "begin", "bytes_needed",
+    "compiled", "environment", "folders", "groups", "groups_in", "has_run", "load", "log_then_linear", "params_at",
+    "raise_failures", "record_failure", "run", "run_group", "run_name", "same_sweep", "shapes", "write_table",
+]  # fmt: skip
+
+MAX_RUNS = 256  # a group is the unit of folder, lock and resume
+
+
+def log_then_linear(first: int, last: int, n: int) -> np.ndarray:
+    """About n ascending step numbers: 0, then from `first` in constant ratio until the gaps reach the linear spacing,
+    then evenly to `last`. A quarter of the points lies in the part with constant ratio."""
+    if not 0 < first < last or n < 4:
+        raise ValueError(f"log_then_linear({first}, {last}, {n}): it needs 0 < first < last and n of at least 4.")
+    n_log = max(n // 4, 2)
+    n_linear = max(n - n_log - 1, 1)
+    low, high = float(first), float(last)
+    for _ in range(60):  # bisect for the knee, where both gaps agree
+        knee = (low * high) ** 0.5
+        log_gap = knee * (1 - (first / knee) ** (1 / (n_log - 1)))
+        low, high = (knee, high) if log_gap < (last - knee) / n_linear else (low, knee)
+    points = np.concatenate([[0], np.geomspace(first, knee, n_log), np.linspace(knee, last, n_linear + 1)])
+    return np.unique(np.round(points).astype(int))
+
+
+def groups(configs: Sequence[Config], group_size: int = MAX_RUNS) -> dict[str, list[Config]]:
+    """Checked configs by group name, in order of first appearance; duplicates and an empty list are refused."""
+    cfg.distinct(configs)
+    families: dict[Any, list[Config]] = {}
+    for config in configs:
+        families.setdefault(cfg.family(config), []).append(config)
+    cut = [members[i : i + group_size] for members in families.values() for i in range(0, len(members), group_size)]
+    return {f"{i:03d}-{run_name(members[0])}": members for i, members in enumerate(cut)}
+
+
+def run_name(config: Config) -> str:
+    return cfg.digest(config)[:10]
+
+
+class Failed(store.StoreError):
+    """Some groups could not be trained; the others are finished."""
+
+
+def run(
+    configs: Sequence[Config],
+    spec: Spec,
+    folder: str | Path,
+    *,
+    plan: Plan | None = None,
+    lane: int | None = None,
+    group_size: int | None = None,
+    command: str = "",
+    report: Callable[[Progress], None] = lambda progress: None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> None:
+    """Trains every group of the sweep into `folder/<group>/`, one after another. Call it again to go on.
+
+    `plan` fixes lane, beat and chunk, `lane` the width alone; otherwise groups of the same shapes take over the width that
+    was measured for the first of them. A group that fails is told in its failed.json, the others are trained, and Failed is
+    raised at the end. `command`: what to type to go on, for the record.
+    """
+    folder = Path(folder)
+    named = begin(configs, folder, group_size, command)
+    widths: dict[Any, int] = {}
+    failures = {}
+    cause: Exception | None = None
+    for name, members in named.items():
+        alike = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(shapes(members[0])))
+        width = lane or widths.get(alike)
+        if not lane and width and (width > 2 * len(members) or (folder / name / "manifest.json").exists()):
+            width = None  # most of a lane would be padding, or the group was begun in a width of its own
+        try:
+            run_group(members, spec, folder / name, plan=plan, lane=width, report=report, interrupted=interrupted)
+        except (store.StoreError, Interrupted):
+            raise
+        except Exception as error:
+            failures[name], cause = record_failure(folder / name, error), error
+        else:
+            told.forget_failure(folder / name)
+            widths[alike] = read_manifest(folder / name)["plan"]["lane"]
+    raise_failures(folder, failures, len(named), command, cause)
+
+
+def begin(
+    configs: Sequence[Config],
+    folder: Path,
+    group_size: int | None = None,
+    command: str = "",
+    otherwise: int | None = None,
+) -> dict[str, list[Config]]:
+    """The groups of a sweep by name, configs checked, as sweep.json has cut them; it is written before the first step.
+    Refused where the folder holds other runs, or is cut otherwise than into the asked `group_size`. `otherwise`: the size
+    where neither says one."""
+    store.check_name(folder)
+    configs = [cfg.check(config) for config in configs]
+    named = groups_in(folder, configs, group_size, otherwise)
+    same_sweep(folder, named)
+    old = _outline(folder)
+    sizes = {name: len(members) for name, members in named.items()}
+    if old.get("groups") != sizes:  # none, or one whose other groups were never begun: what is asked last is the sweep
+        for name in set(old.get("groups", {})) - set(named):
+            if store.is_locked(folder / name):
+                raise store.InUse(f"{folder / name} is in use by {store.owner(folder / name)}: choose another --out.")
+        durable.make(folder)
+        record = {
+            "schema": store.SCHEMA,
+            "group_size": _size(folder, configs, group_size or otherwise or MAX_RUNS),
+            "command": command,
+            "n_runs": len(configs),
+            "groups": sizes,
+        }
+        store.write_json(folder / SWEEP, record, sealed=True)
+    return named
+
+
+def groups_in(
+    folder: Path, configs: Sequence[Config], group_size: int | None = None, otherwise: int | None = None
+) -> dict[str, list[Config]]:
+    """`groups`, cut as the sweep in `folder` was begun, where one was, and Refused where the asked `group_size` cuts it
+    otherwise; `otherwise` is the size where neither says one."""
+    size = _size(folder, configs, group_size or otherwise or MAX_RUNS)
+    named = groups(configs, size)
+    if group_size and list(map(len, named.values())) != list(map(len, groups(configs, group_size).values())):
+        raise store.Refused(
+            f"--group is {group_size}, and {folder} was begun in groups of {size}: leave it out or choose another --out."
+        )
+    return named
+
+
+def _size(folder: Path, configs: Sequence[Config], asked: int) -> int:
+    """Of groups: as sweep.json has it; where that is lost, as asked if it gives the groups that are there, or else that of
+    the largest."""
+    if outlined := _outline(folder):
+        return int(outlined["group_size"])
+    there = {path.name: n_runs for path in begun_in(folder) if (n_runs := _n_runs(path))}
+    named = groups(configs, asked)
+    fits = all(len(named.get(name, ())) == n_runs for name, n_runs in there.items())
+    return asked if fits else max(there.values())
+
+
+def _outline(folder: Path) -> dict[str, Any]:
+    """A sweep's outline; empty where none can be read: what stood in it is asked for again, or seen in the groups."""
+    try:
+        return outline(folder)
+    except store.Damaged:
+        return {}
+
+
+def record_failure(folder: Path, error: Exception) -> str:
+    """Writes a group's failed.json; the error in a line."""
+    line = f"{type(error).__name__}: {store.first_line(error)}"
+    done = store.chunks(folder)
+    trace = "".join(traceback.format_exception(error))
+    store.write_json(
+        folder / FAILED,
+        {"error": line, "kind": type(error).__name__, "step": done[-1] if done else None, "traceback": trace},
+    )
+    return line
+
+
+def raise_failures(
+    folder: Path, failures: Mapping[str, str], n_groups: int, command: str = "", cause: Exception | None = None
+) -> None:
+    """Failed, if any group did: which and why, what is safe, and what to type. A single one is raised from its cause."""
+    if failures:
+        said = "; ".join(f"{name}: {line}" for name, line in failures.items())
+        n_others = n_groups - len(failures)
+        others = f"The other {n_others} are finished, and what" if n_others else "What"
+        again = f", then: {command}" if command else " and run the same again"
+        raise Failed(
+            f"{len(failures)} of {n_groups} groups of {folder} failed ({said}). {others} these had committed is "
+            f"kept; their {FAILED} has the details. Mend the cause{again}."
+        ) from (cause if len(failures) == 1 else None)
+
+
+def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:
+    """The groups that `folder` has; Refused, with the fields that differ, if it holds runs other than the asked ones.
+    Damaged where neither a group's manifest nor its chunks say which it has."""
+    begun = {path.name: path for path in begun_in(folder)}
+    for name, path in begun.items():
+        new = [cfg.canonical(config) for config in named.get(name, next(iter(named.values())))]
+        changed = _changed(path, new)
+        if changed or name not in named:
+            said = "; ".join(changed or [f"{name} is none of the asked groups"])
+            raise store.Refused(f"{folder} holds runs of another config ({said}): choose another --out.")
+    return list(begun)
+
+
+def _changed(group: Path, new: list[Any]) -> list[str]:
+    """In what a group's runs are others than these, by its manifest, or by its chunks where that is lost."""
+    try:
+        old = read_manifest(group)["configs"]
+    except store.Damaged:
+        if remedy(group):
+            raise
+        return other_runs(newest(group), new)
+    if old == new:
+        return []
+    pairs = zip(old, new, strict=False)
+    return next((lines for a, b in pairs if (lines := cfg.differences(a, b))), [f"runs: {len(old)} → {len(new)}"])
+
+
+def _n_runs(group: Path) -> int:
+    """0 where neither its manifest nor its chunks tell."""
+    try:
+        return len(read_manifest(group)["configs"])
+    except store.Damaged:
+        return len(newest(group).get("runs", []))
+
+
+def bytes_needed(configs: Sequence[Config], spec: Spec, group_size: int | None = None) -> int:
+    """What the saved points of a sweep and its resume points take at most on disk: slow steps make a chunk of every saved
+    point, and about every eighth chunk keeps its resume point."""
+    families = Counter(cfg.family(config) for config in configs)
+    first = {cfg.family(config): config for config in reversed(configs)}
+    states = {family: shapes(config) for family, config in first.items()}
+    largest = max(families, key=lambda family: _n_bytes(states[family]))
+    measured = _bytes_measured(first[largest], spec)
+    n_points, total = len(spec.saves), 0
+    n_states = min(n_points // store.EVERY + store.NEWEST + 2, n_points)
+    for family, n_runs in families.items():
+        state = states[family]
+        kept = {name: leaf for name, leaf in state.params.items() if spec.keep is None or name in spec.keep}
+        total += n_runs * (n_points * (_n_bytes(kept) + measured) + n_states * _n_bytes(state))
+        total += -(-n_runs // (group_size or MAX_RUNS)) * n_points * store.AROUND
+    return total
+
+
+def _bytes_measured(config: Config, spec: Spec) -> int:
+    """Of a run's measures and probes at one point."""
+    advance = partial(train.advance, probes=spec.probes, keep=())
+    try:
+        _, recorded = jax.eval_shape(advance, config, shapes(config), jax.ShapeDtypeStruct((1,), np.int32))
+    except Exception:  # its group will fail by itself, and the others will not
+        return 0
+    return _n_bytes((recorded.measures, recorded.probes))
+
+
+def shapes(config: Config) -> State:
+    """The shapes of a run's state."""
+    return jax.eval_shape(train.init, config)
+
+
+def _n_bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

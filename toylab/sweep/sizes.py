@@ -1,0 +1,50 @@
+"""Whether a run can be trained and saved, found on shapes alone: before anything is compiled, allocated or created."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from toylab import train
+from toylab.base import Analyzer, Config, Params
+from toylab.store import size
+from toylab.sweep import memory
+
+
+def sized(config: Config) -> Params:
+    """The shapes of the net's params; ValueError where one of them would be without numbers, which cannot be saved."""
+    params = jax.eval_shape(config.net.init, jax.random.key(0))
+    if empty := [name for name, leaf in params.items() if not leaf.size]:
+        zeros = [
+            f"net.{name} is 0" for name, value in getattr(config.net, "sizes", ()) if value == 0 and value is not False
+        ]
+        raise ValueError(
+            f"{zeros[0] if zeros else 'net'}: {empty[0]} would be {list(params[empty[0]].shape)}, an empty array, "
+            "which cannot be trained or saved."
+        )
+    return params
+
+
+def trainable(config: Config, probes: Mapping[str, Analyzer], keep: tuple[str, ...] | None = None) -> None:
+    """Traces a step and what is recorded of it; ValueError of one sentence where an array would be empty, or larger than
+    the device. What else does not fit raises as it comes."""
+    _fits("net", sized(config))
+    _fits("task", jax.eval_shape(train.data, config))
+    advance = partial(train.advance, probes=dict(probes), keep=keep)
+    state, gap = jax.eval_shape(train.init, config), jax.ShapeDtypeStruct((1,), np.int32)
+    _, recorded = jax.eval_shape(advance, config, state, gap)
+    found = {"measures": recorded.measures, "probes": recorded.probes}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(found):
+        if not leaf.size:
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise ValueError(f"{name} would be {list(leaf.shape)}, an empty array, which cannot be saved.")
+
+
+def _fits(what: str, arrays: Any) -> None:
+    needed = sum(int(np.prod(leaf.shape, dtype=object)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(arrays))
+    if needed > (there := memory.budget()):
+        raise ValueError(
+            f"{what} would have arrays of {size(needed)}, and the device has {size(there)}: choose smaller sizes."
+        )
