@@ -24,6 +24,12 @@ analysis    array functions, and analyzers mapped over runs and saved points by 
 lab         what a lab page is: parts, measures, claims · stages  its three stages: train, analyze, draw
 plots       arrays → figures and animations"""
 
+import os.path as _path
+
 import lazy_loader as _lazy
 
 __getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
+
+_clone = _path.dirname(_path.dirname(_path.abspath(__file__)))
+if all(_path.isfile(_path.join(_clone, *name)) for name in (("pyproject.toml",), ("experiments", "__init__.py"))):
+    __path__.append(_clone)  # its folder experiments is toylab.experiments, as in the wheel
