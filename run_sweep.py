@@ -82,19 +82,19 @@ def _sweep(options: argparse.Namespace, command: str, asked: bool) -> int:
         return 0
     from toylab import store
     from toylab.lab import events
-    from toylab.launch import launchers as company
+    from toylab.launch import launchers
 
     with contextlib.ExitStack() as stack:
         try:
             _check_heeded(options)
             if options.tensorboard:
                 events.check()
-            crew = stack.enter_context(company.company(options.cluster, options.join, options.distributed))
+            launcher = stack.enter_context(launchers.launcher(options.cluster, options.join, options.distributed))
             job = _job(options)
         except (ValueError, store.StoreError) as error:  # the latter of the run to start from
             print(error, file=sys.stderr)
             return 2 if isinstance(error, ValueError | store.Refused) else 1
-        return _stages(job, command, crew, options.tensorboard, options.dry_run)
+        return _stages(job, command, launcher, options.tensorboard, options.dry_run)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -260,25 +260,25 @@ def _job(options: argparse.Namespace) -> Any:
     )
 
 
-def _stages(job: Any, command: str, crew: Any, tensorboard: bool, dry: bool) -> int:
+def _stages(job: Any, command: str, launcher: Any, tensorboard: bool, dry: bool) -> int:
     """The asked stages one after another; the exit status."""
     from toylab import store, sweep
     from toylab.lab import preview
 
     try:
-        with crew.quiet():
+        with launcher.quiet():
             if dry or "train" in job.stages:
                 print("\n".join(preview.lines(job, dry)), flush=True)
             elif job.lane or job.group:
                 preview.compare(job)
             if dry:
                 return 0
-            trained = _train(job, command, crew, tensorboard) if job.configs and "train" in job.stages else {}
-        with store.locked(job.folder / "runs") if crew.are_equal and job.configs else contextlib.nullcontext():
+            trained = _train(job, command, launcher, tensorboard) if job.configs and "train" in job.stages else {}
+        with store.locked(job.folder / "runs") if launcher.are_equal and job.configs else contextlib.nullcontext():
             _rest(job, command, trained)
     except store.InUse as error:
-        print(f"all groups are trained; {error}" if crew.are_equal else error, file=sys.stderr)
-        return 0 if crew.are_equal else 2
+        print(f"all groups are trained; {error}" if launcher.are_equal else error, file=sys.stderr)
+        return 0 if launcher.are_equal else 2
     except sweep.Interrupted as stopped:
         _table(job)
         print(f"stopped: {stopped}. To go on: {command}", file=sys.stderr)
@@ -326,7 +326,7 @@ def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
         print("drawn: " + (", ".join(str(path) for path in drawn) or "nothing"))
 
 
-def _train(job: Any, command: str, crew: Any, tensorboard: bool) -> dict[str, Any]:
+def _train(job: Any, command: str, launcher: Any, tensorboard: bool) -> dict[str, Any]:
     """Trains every part; those that were not finished before, with their configs."""
     from toylab import lab, store, sweep
     from toylab.lab import events, preview, stages, watch
@@ -334,7 +334,7 @@ def _train(job: Any, command: str, crew: Any, tensorboard: bool) -> dict[str, An
     parts, specs = lab.parts(job.page), job.specs()
     runs = job.folder / "runs"
     trained, recorded = {}, stages.recorded(job.folder)
-    with crew.connected():
+    with launcher.connected():
         store.make_folder(runs, 0 if runs.is_dir() else preview.bytes_needed(job))
         for name, members in job.configs.items():
             if name:
@@ -344,7 +344,7 @@ def _train(job: Any, command: str, crew: Any, tensorboard: bool) -> dict[str, An
                 *([events.Events(job.folder / "events" / name)] if tensorboard else []),
             ]
             with watch.Watch(parts[name].milestone, others) as shown:
-                crew.train(
+                launcher.train(
                     members,
                     specs[name],
                     runs / name,

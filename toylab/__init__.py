@@ -16,7 +16,7 @@ binding     what ties a chunk to its group
 records     a sweep read back: source  its groups · selection  by columns · table  in one table
 status      how far a sweep is · told  what small files tell
 cluster     the same groups on many machines, by Ray · processes  by processes that share a folder, jax.distributed
-company     which of these trains beside this process · watch  display, signals, log · events  TensorBoard
+launchers   which of these trains a sweep · watch  display, signals, log · events  TensorBoard
 shapes      array functions that refuse, in a sentence, what does not fit · annotations  what they say, read
 indices     tokens and labels that no table has: refused, or nan
 store       chunks, manifests, tables and locks on disk · durable  files and folders that a power cut does not undo

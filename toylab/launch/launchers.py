@@ -1,4 +1,5 @@
-"""Who trains a sweep beside this process: nobody, Ray's workers, processes that share its folder, jax.distributed's."""
+"""The four ways to train a sweep: in this process alone, by Ray's workers, by processes that share a folder, or by
+the processes of jax.distributed."""
 
 import contextlib
 import os
@@ -13,31 +14,36 @@ from toylab.launch import ray as cluster
 
 
 @dataclass(frozen=True)
-class Company:
-    """Who trains beside this process."""
+class Launcher:
+    """One way to train a sweep."""
 
-    train: Callable[..., None]  # as sweep.run
+    train: Callable[..., None]  # takes the arguments of sweep.run
     connected: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
-    quiet: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext  # while it trains
-    are_equal: bool = False  # whoever comes first analyzes, draws and prints
+    quiet: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext  # entered while it trains
+    are_equal: bool = False  # several processes run one command: the first that is done analyzes, draws and prints
 
 
 @contextlib.contextmanager
-def company(cluster_at: str | None, join: int | None, distributed: str | None) -> Iterator[Company]:
-    """What `--cluster`, `--join` or `--distributed` asks for; alone if none. Entered before any device is asked for:
-    jax.distributed has to be told first."""
+def launcher(cluster_at: str | None, join: int | None, distributed: str | None) -> Iterator[Launcher]:
+    """The launcher that `--cluster`, `--join` or `--distributed` asks for; without them this process trains alone.
+
+    Enter it before JAX starts a device: jax.distributed has to be initialized first.
+
+    Raises:
+        ValueError: where an option cannot work here, in one sentence.
+    """
     if cluster_at:
         cluster.check(cluster_at)
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a GPU's memory is for the workers
-        yield Company(partial(cluster.run, address=cluster_at), partial(cluster.connected, cluster_at))
+        yield Launcher(partial(cluster.run, address=cluster_at), partial(cluster.connected, cluster_at))
     elif join is not None:
-        yield Company(partial(processes.run, place=processes.place(join)), are_equal=True)
+        yield Launcher(partial(processes.run, place=processes.place(join)), are_equal=True)
     elif distributed:
         with processes.joined(distributed) as place:
             quiet = _silence if place.index else contextlib.nullcontext  # all may print to one terminal
-            yield Company(partial(processes.run, place=place), quiet=quiet, are_equal=True)
+            yield Launcher(partial(processes.run, place=place), quiet=quiet, are_equal=True)
     else:
-        yield Company(sweep.run)
+        yield Launcher(sweep.run)
 
 
 @contextlib.contextmanager
