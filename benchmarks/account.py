@@ -1,8 +1,13 @@
-"""What the benchmarks say at the end: whether a target is reached, and the numbers in a file."""
+"""What the benchmarks share: the number of cores, whether a target is reached, the numbers in a file."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+
+
+def n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def verdict(reached: bool) -> str:

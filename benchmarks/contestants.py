@@ -3,7 +3,6 @@
 attention_speed.py takes its training loop and its matmuls from here, too.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -142,7 +141,3 @@ def no_torch() -> str:
 
 def on_accelerator() -> bool:
     return jax.default_backend() != "cpu"
-
-
-def n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from contestants import n_cores
+from account import n_cores
 from torch import nn
 
 
