@@ -16,16 +16,18 @@ from toylab.store import durable
 @pytest.fixture
 def calls(monkeypatch, tmp_path):
     """What was asked of the system, in order: ("sync" | "replace" | "mkdir", name)."""
-    told, opened = [], {}
+    told, message_folder = [], {}
     real_open, fsync, replace, mkdir = os.open, os.fsync, os.replace, os.mkdir
 
     def watched_open(path, *rest, **more):
         handle = real_open(path, *rest, **more)
-        opened[handle] = Path(path).name
+        message_folder[handle] = Path(path).name
         return handle
 
     monkeypatch.setattr(os, "open", watched_open)
-    monkeypatch.setattr(os, "fsync", lambda handle: (told.append(("sync", opened.get(handle))), fsync(handle))[1])
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (told.append(("sync", message_folder.get(handle))), fsync(handle))[1]
+    )
     monkeypatch.setattr(os, "replace", lambda a, b: (told.append(("replace", Path(b).name)), replace(a, b))[1])
     monkeypatch.setattr(
         os, "mkdir", lambda path, *rest: (told.append(("mkdir", Path(path).name)), mkdir(path, *rest))[1]
@@ -95,16 +97,16 @@ def test_what_cannot_be_written_leaves_nothing_and_a_folder_that_cannot_be_synce
 
 
 LEFT = {
-    "durable.py": "the one place",
-    "cluster/orders.py": "lives no longer than its driver",
-    "cluster/worker.py": "locks in the folder of temporary files",
-    "events.py": "is cut back to what is sound, and told anew, when training goes on",
+    "store/durable.py": "the one place",
+    "launch/ray/messages.py": "is removed when its driver ends",
+    "launch/ray/worker.py": "locks in the folder of temporary files",
+    "lab/events.py": "is cut back to its complete records and continued when training goes on",
 }
 
 
 def test_nothing_else_makes_renames_or_writes_what_is_to_stay():
     """But `write_text` and `write_bytes` of the file beside, which `durable.replace` brings to the disk."""
-    package, found = Path(durable.__file__).parent, []
+    package, found = Path(durable.__file__).parents[1], []
     plain = re.compile(
         r"\.mkdir\(|makedirs\(|os\.(rename|replace)\(|(?<!beside)(?<!store)\.write_(text|bytes)\(|shutil\.move\("
     )

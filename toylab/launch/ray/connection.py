@@ -1,4 +1,4 @@
-"""The Ray cluster that a driver speaks to."""
+"""Connecting to a Ray cluster, and noticing when its head is gone."""
 
 import atexit
 import contextlib
@@ -14,16 +14,20 @@ from typing import Any
 
 from toylab import store
 
-HEAD_SECONDS = 12.0  # for which the head may be silent
-OBJECT_BYTES = 80 * 2**20  # the least that Ray's object store takes: nothing large goes through it
+HEAD_SECONDS = 12.0  # for which the head may not answer
+OBJECT_BYTES = 80 * 2**20  # the smallest size of Ray's object store; nothing large goes through it
 
 
 class HeadGone(store.StoreError):
-    """Nothing answers any more where Ray's head was."""
+    """Ray's head does not answer any more."""
 
 
 def check(address: str) -> None:
-    """ValueError of one sentence if `--cluster ADDRESS` cannot work here."""
+    """Checks the argument of `--cluster`.
+
+    Raises:
+        ValueError: where Ray is not installed or `address` is no address, in one sentence.
+    """
     if importlib.util.find_spec("ray") is None:
         raise ValueError(
             "--cluster needs Ray, which is not installed: pip install -e '.[ray]', or leave --cluster away."
@@ -35,8 +39,18 @@ def check(address: str) -> None:
 
 @contextlib.contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """Ray: the cluster at `address`; on this machine alone for "local"; for "auto" the one that RAY_ADDRESS names or that
-    runs on this machine, else local. One that the process is already connected to stays as it is."""
+    """Connects to Ray, and disconnects at the end. A connection that the process already has is used and kept.
+
+    Args:
+        address: HOST:PORT of a head; "local" for this machine alone; "auto" for the cluster that RAY_ADDRESS names or that
+            runs on this machine, else local.
+
+    Yields:
+        The module `ray`.
+
+    Raises:
+        Refused: where no Ray answers at `address`.
+    """
     check(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     import ray
@@ -50,17 +64,19 @@ def connected(address: str) -> Iterator[Any]:
     alone = {"address": "local", "num_cpus": cores, "object_store_memory": OBJECT_BYTES, "include_dashboard": False}
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"os\.fork", RuntimeWarning)  # what is forked beside jax only execs
+            warnings.filterwarnings(
+                "ignore", r"os\.fork", RuntimeWarning
+            )  # Ray's forks exec at once, so JAX's threads do no harm
             try:
                 ray.init(**({"address": _reached(address)} if address != "local" else alone), **quiet)
-            except OSError as error:  # ConnectionError, or a name that is not known
+            except OSError as error:  # ConnectionError, or an unknown host
                 if address != "auto" or "RAY_ADDRESS" in os.environ:
                     raise store.Refused(
                         f"--cluster is {address}: no Ray answers there ({store.first_line(error)}); start it with "
                         "ray start --head, or use --cluster local."
                     ) from None
                 ray.init(**alone, **quiet)
-            except Exception:  # nothing more particular where its own processes are slow to start: on a busy machine
+            except Exception:  # Ray raises no narrower class where its processes start slowly, as on a busy machine
                 ray.shutdown()
                 try:
                     ray.init(**({"address": address} if address != "local" else alone), **quiet)
@@ -69,11 +85,11 @@ def connected(address: str) -> Iterator[Any]:
                         f"Ray did not start ({store.first_line(error)}): nothing was touched; run the same command again."
                     ) from error
     finally:
-        for number, handler in handlers.items():  # Ray puts its own there
+        for number, handler in handlers.items():  # Ray has installed its own
             signal.signal(number, handler)
     try:
         yield ray
-    except HeadGone:  # without which it cannot be shut down
+    except HeadGone:  # Ray cannot be shut down without its head
         atexit.unregister(ray.shutdown)
         raise
     except BaseException:
@@ -83,25 +99,25 @@ def connected(address: str) -> Iterator[Any]:
 
 
 class Head:
-    """The head of the cluster: whether it still answers. Without it Ray ends the process after a minute, and says nothing
-    of what to do."""
+    """Watches whether the head of the cluster still answers. Ray itself ends the process a minute after its head is gone,
+    without saying what to do."""
 
     def __init__(self, ray: Any) -> None:
         self.address: str = ray.get_runtime_context().gcs_address
-        self.heard = self.asked = time.monotonic()
+        self.answered = self.asked = time.monotonic()
 
     def is_gone(self) -> bool:
-        """Nothing has answered for a while."""
+        """Whether the head has not answered for HEAD_SECONDS."""
         if time.monotonic() - self.asked > HEAD_SECONDS / 4:
             host, _, port = self.address.rpartition(":")
             with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=HEAD_SECONDS / 4):
-                self.heard = time.monotonic()
+                self.answered = time.monotonic()
             self.asked = time.monotonic()
-        return self.asked - self.heard > HEAD_SECONDS
+        return self.asked - self.answered > HEAD_SECONDS
 
 
 def _reached(address: str) -> str:
-    """The address, once something answers there: Ray would try for two minutes."""
+    """The address, after something has answered there: Ray itself would try for two minutes."""
     where = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     host, _, port = where.removeprefix("ray://").rpartition(":")
     if port.isdecimal():

@@ -1,4 +1,4 @@
-"""The driver: gives each worker a group, hears of them, tries again what a machine has lost, and says what failed."""
+"""The driver: gives groups to workers, reads their progress, retries groups that a machine has lost, reports failures."""
 
 import contextlib
 import os
@@ -14,16 +14,16 @@ from toylab import store, sweep
 from toylab.base import Config
 from toylab.launch.ray import worker
 from toylab.launch.ray.connection import Head, HeadGone, connected
-from toylab.launch.ray.orders import Heard, opened, stop
-from toylab.launch.ray.room import Room, finer, room_of
+from toylab.launch.ray.messages import ProgressReader, message_folder, request_stop
+from toylab.launch.ray.resources import Resources, group_size_for, resources_of
 from toylab.launch.ray.worker import Outcome, Task
 from toylab.records import manifest
 
-TRIES = 3  # of a group that commits nothing in between
-WAITS = (2.0, 10.0)  # s before the second and the third
-POLL_SECONDS, LOOK_SECONDS = 0.5, 120.0
-PASSED = ("JAX_", "XLA_", "LIBTPU_")  # environment variables that workers compute with
-KEPT = ("XLA_PYTHON_CLIENT_PREALLOCATE",)  # but not this: the driver leaves a GPU's memory to them
+TRIES = 3  # of a group, without a new commit in between
+WAITS = (2.0, 10.0)  # s before the second and the third try
+POLL_SECONDS, CHECK_SECONDS = 0.5, 120.0
+PASSED = ("JAX_", "XLA_", "LIBTPU_")  # environment variables with these prefixes are passed to workers
+KEPT = ("XLA_PYTHON_CLIENT_PREALLOCATE",)  # except this one: the driver itself leaves a GPU's memory to the workers
 
 
 def run(
@@ -39,52 +39,62 @@ def run(
     report: Callable[[sweep.Progress], None] = lambda progress: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """`sweep.run` with a worker a group. Call it again to go on. Without a `group_size`, families are cut into as many
-    groups as there is room for workers."""
+    """`sweep.run` on a Ray cluster, one worker for each group. Call it again to go on.
+
+    Args:
+        configs, spec, folder, plan, lane, group_size, command, report, interrupted: as in `sweep.run`. Without a
+            `group_size` there are as many groups as the cluster can run workers at once.
+        address: "local", "auto" or HOST:PORT of Ray's head.
+
+    Raises:
+        Refused: where a machine cannot write to `folder`, or has other versions or settings than this one.
+        Failed: at the end, if some groups could not be trained.
+        Interrupted: once all workers have committed their points, after `interrupted` became true.
+    """
     folder = folder.absolute()
     with connected(address) as ray:
-        room = room_of(ray)
-        named = sweep.begin(configs, folder, group_size, command, otherwise=finer(configs, room.n))
-        cores = room.cores(len(named), _begun_with(folder))
-        with opened(folder, spec, named) as token:
+        resources = resources_of(ray)
+        named = sweep.begin(configs, folder, group_size, command, otherwise=group_size_for(configs, resources.n))
+        cores = resources.cores(len(named), _begun_with(folder))
+        with message_folder(folder, spec, named) as token:
             environment = _environment(cores)
-            _look(ray, room, folder, token, environment)
+            _check_machines(ray, resources, folder, token, environment)
             remote = ray.remote(worker.work).options(
-                **room.options(cores), max_retries=0, runtime_env={"env_vars": environment}
+                **resources.options(cores), max_retries=0, runtime_env={"env_vars": environment}
             )
             bare = replace(spec, start=None)
             tasks = {
                 name: Task(token, folder, name, members, bare, plan, lane, cores) for name, members in named.items()
             }
-            failures = Driver(ray, remote, tasks, room.slots(cores), report, interrupted, command).train()
+            failures = Driver(ray, remote, tasks, resources.slots(cores), report, interrupted, command).train()
         sweep.raise_failures(folder, failures, len(named), command)
 
 
-def _look(ray: Any, room: Room, folder: Path, token: str, environment: dict[str, str]) -> None:
-    """Refused unless every machine sees the folder and would compute with the same versions and settings."""
+def _check_machines(ray: Any, resources: Resources, folder: Path, token: str, environment: dict[str, str]) -> None:
+    """Raises Refused unless every machine sees the folder and has the same versions and settings as this one."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    look = ray.remote(worker.look)
-    asked = [
-        look.options(
+    describe = ray.remote(worker.describe_machine)
+    answers = [
+        describe.options(
             num_cpus=0,
             max_retries=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
             runtime_env={"env_vars": environment},
         ).remote(folder, token)
-        for node in room.nodes
+        for node in resources.nodes
     ]
     ours = worker.settings()
-    for answer in asked:
+    for answer in answers:
         try:
-            found = ray.get(answer, timeout=LOOK_SECONDS)
+            found = ray.get(answer, timeout=CHECK_SECONDS)
         except ray.exceptions.RayTaskError as error:
             raise store.Refused(
                 f"a machine of the Ray cluster cannot run toylab ({_last_line(error)}): install the same there, at the "
                 "same path."
             ) from None
         except ray.exceptions.RayError:
-            continue  # a machine that is gone by now trains nothing
+            continue  # a machine that is gone by now will not be used
         if not found["sees"]:
             raise store.Refused(
                 f"{found['host']} cannot write to {folder}: give an --out on a file system that all machines of the Ray "
@@ -97,17 +107,17 @@ def _look(ray: Any, room: Room, folder: Path, token: str, environment: dict[str,
 
 
 def _begun_with(folder: Path) -> int | None:
-    """The number of cores that the sweep's groups were begun with; None if they differ, or there are none."""
+    """The number of cores with which the groups of the sweep were begun; None if they differ or there are none."""
     found = set()
     for path in folder.glob("*/manifest.json"):
-        with contextlib.suppress(store.Damaged):  # its worker writes it anew, or tells
+        with contextlib.suppress(store.Damaged):  # its worker writes it anew, or reports it
             found.add(manifest.read(path.parent)["environment"].get("cores"))
     return found.pop() if len(found) == 1 else None
 
 
 def _environment(cores: int | None) -> dict[str, str]:
-    """What makes a worker compute as the driver does. The number of cores is in it so that a worker is used again only
-    for groups that have as many."""
+    """The environment variables with which a worker computes as the driver does. The number of cores is among them, so
+    that Ray reuses a worker only for groups with the same number."""
     passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED) and name not in KEPT}
     passed["JAX_ENABLE_X64"] = str(int(getattr(jax.config, "jax_enable_x64")))
     if precision := getattr(jax.config, "jax_default_matmul_precision"):
@@ -118,7 +128,7 @@ def _environment(cores: int | None) -> dict[str, str]:
 
 
 class Driver:
-    """Gives out the groups, no more than there is room for; hears how far they are; tries again what a machine has lost."""
+    """Hands the groups to workers, as many at once as fit; passes on their progress; retries what a machine has lost."""
 
     def __init__(
         self,
@@ -132,8 +142,10 @@ class Driver:
     ) -> None:
         self.command = command
         self.ray, self.remote, self.tasks, self.slots, self.interrupted = ray, remote, tasks, slots, interrupted
-        self.heard = {name: Heard(task.folder, name, task.configs, task.spec, report) for name, task in tasks.items()}
-        self.waiting = dict.fromkeys(tasks, 0.0)  # not before this time
+        self.readers = {
+            name: ProgressReader(task.folder, name, task.configs, task.spec, report) for name, task in tasks.items()
+        }
+        self.waiting = dict.fromkeys(tasks, 0.0)  # not started before this time
         self.running: dict[Any, str] = {}
         self.tries = dict.fromkeys(tasks, 0)
         self.committed: dict[str, int] = {}
@@ -142,11 +154,12 @@ class Driver:
         self.head = Head(ray)
 
     def train(self) -> dict[str, str]:
-        """The groups that failed, each with the error in a line; Interrupted, once every worker has committed, if asked."""
+        """Trains all groups; returns those that failed, with the error in one line. Raises Interrupted, after every worker
+        has committed, if a stop was asked for."""
         stopping = False
         while self.running or (self.waiting and not stopping):
             if self.head.is_gone():
-                self._stop()  # those that still run commit what they have in hand
+                self._stop()  # workers that still run commit their points
                 raise HeadGone(
                     f"Ray's head at {self.head.address} does not answer any more: all that workers have committed is "
                     f"safe. Start Ray again, and then: {self.command or 'run the same again'}"
@@ -163,10 +176,10 @@ class Driver:
                 ready = []
             for done in ready:
                 name = self.running.pop(done)
-                self.heard[name].tell()
+                self.readers[name].report_new()
                 self._judge(name, self._outcome(done))
             for name in self.running.values():
-                self.heard[name].tell()
+                self.readers[name].report_new()
         if self.finished + len(self.failures) < len(self.tasks):
             raise sweep.Interrupted(
                 f"{self.finished} of {len(self.tasks)} groups are finished, and all points that workers had in hand of the "
@@ -176,7 +189,7 @@ class Driver:
 
     def _stop(self) -> None:
         task = next(iter(self.tasks.values()))
-        stop(task.folder, task.token)
+        request_stop(task.folder, task.token)
 
     def _due(self) -> list[str]:
         now = time.monotonic()
@@ -186,7 +199,7 @@ class Driver:
     def _outcome(self, done: Any) -> Outcome:
         try:
             return self.ray.get(done)
-        except self.ray.exceptions.RayTaskError as error:  # it could not even be unpacked there
+        except self.ray.exceptions.RayTaskError as error:  # the task could not even be unpacked there
             return Outcome("wrong", _last_line(error))
         except self.ray.exceptions.NodeDiedError:
             return Outcome("machine", "its machine is gone")
@@ -201,12 +214,12 @@ class Driver:
         elif outcome.kind == "stopped":
             self.waiting[name] = 0.0
         elif outcome.kind == "wrong":
-            self.failures[name] = outcome.said
-            self.heard[name].say(f"{name} failed ({outcome.said}); the other groups go on.")
+            self.failures[name] = outcome.reason
+            self.readers[name].report_message(f"{name} failed ({outcome.reason}); the other groups go on.")
         else:
-            self._try_again(name, outcome.said)
+            self._try_again(name, outcome.reason)
 
-    def _try_again(self, name: str, said: str) -> None:
+    def _try_again(self, name: str, reason: str) -> None:
         place = self.tasks[name].folder / name
         committed = (store.chunks(place) or [-1])[-1]
         self.tries[name] = 1 if committed > self.committed.get(name, -1) else self.tries[name] + 1
@@ -215,13 +228,13 @@ class Driver:
         if self.tries[name] < TRIES:
             wait = WAITS[self.tries[name] - 1]
             self.waiting[name] = time.monotonic() + wait
-            self.heard[name].say(f"{name}: {said}. It goes on {at} in {wait:.0f} s.")
+            self.readers[name].report_message(f"{name}: {reason}. It goes on {at} in {wait:.0f} s.")
             return
-        error = store.StoreError(f"{said}, {TRIES} times without a commit in between")
+        error = store.StoreError(f"{reason}, {TRIES} times without a commit in between")
         self.failures[name] = sweep.record_failure(place, error) if place.is_dir() else str(error)
-        self.heard[name].say(f"{name} is given up ({error}); the other groups go on.")
+        self.readers[name].report_message(f"{name} is given up ({error}); the other groups go on.")
 
 
 def _last_line(error: BaseException) -> str:
-    """Of a remote traceback: what went wrong."""
+    """The last line of a remote traceback: what went wrong."""
     return str(error).strip().splitlines()[-1][:300]

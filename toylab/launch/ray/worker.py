@@ -1,4 +1,4 @@
-"""What a worker does with a group: trains it on cores of its own, stops when told to, and says how it went."""
+"""A worker: trains one group on cores of its own, stops when asked to, and returns how it went."""
 
 import contextlib
 import fcntl
@@ -18,40 +18,41 @@ import numpy as np
 
 from toylab import store, sweep
 from toylab.base import Config
-from toylab.launch.ray.orders import ROOM, START, Asked, Said, has_orders
+from toylab.launch.ray.messages import FOLDER, START, ProgressWriter, StopSignal, is_current
 from toylab.records import told
 
-PATIENCE = 120.0  # s for which a group held by another process is waited for: one that died on another machine, say
-WAIT_SECONDS = 1.0  # between two looks at it
-_SPECS: dict[str, sweep.Spec] = {}  # by token: its functions stay the same objects, on which the compile cache is keyed
+PATIENCE = 120.0  # s to wait for a group whose lock another process holds, as one that died on another machine
+WAIT_SECONDS = 1.0  # between two tries of the lock
+_SPECS: dict[str, sweep.Spec] = {}  # by token: the compile cache is keyed on its functions, so they must stay the same
 
 
 @dataclass(frozen=True)
 class Task:
-    """One group for a worker: small enough to travel, since the params to start from lie in the sweep's folder."""
+    """One group for a worker. It is small enough to be sent: the params to start from lie in the sweep's folder."""
 
-    token: str  # of the driver: orders that do not carry it say stop
+    token: str  # of the driver that wants the group trained
     folder: Path  # of the sweep
     name: str
     configs: Sequence[Config]
     spec: sweep.Spec  # without params to start from
     plan: sweep.Plan | None
     lane: int | None
-    cores: int | None  # None: all that the machine has
+    cores: int | None  # None: all cores of the machine
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """machine: another worker may fare better · wrong: none would, the config or the folder has to change."""
+    """How a group went. machine: it failed, and another worker may succeed · wrong: it failed, and the config or the folder
+    has to change."""
 
     kind: Literal["finished", "stopped", "machine", "wrong"]
-    said: str = ""
+    reason: str = ""
 
 
 def work(task: Task) -> Outcome:
-    """Trains the group to completion, or tells why not; never raises what a config or a disk can cause."""
+    """Trains the group to completion. Errors that a config or a disk can cause are returned, not raised."""
     try:
-        if not has_orders(task.folder, task.token):
+        if not is_current(task.folder, task.token):
             return Outcome("stopped")
         with own_cores(task.cores):
             return _trained(task)
@@ -70,18 +71,18 @@ def work(task: Task) -> Outcome:
 
 
 def _trained(task: Task) -> Outcome:
-    asked, until = Asked(task.folder, task.token), time.monotonic() + PATIENCE
+    signal, until = StopSignal(task.folder, task.token), time.monotonic() + PATIENCE
     place, spec = task.folder / task.name, _spec(task)
     while True:
         try:
-            said = Said(task.folder / ROOM / f"{task.name}.jsonl")
+            report = ProgressWriter(task.folder / FOLDER / f"{task.name}.jsonl")
             sweep.run_group(
-                task.configs, spec, place, plan=task.plan, lane=task.lane, report=said, interrupted=asked.to_stop
+                task.configs, spec, place, plan=task.plan, lane=task.lane, report=report, interrupted=signal.is_set
             )
             told.forget_failure(place)
             return Outcome("finished")
         except store.InUse:
-            if asked.to_stop():
+            if signal.is_set():
                 return Outcome("stopped")
             if time.monotonic() > until:
                 raise
@@ -90,7 +91,7 @@ def _trained(task: Task) -> Outcome:
 
 def _spec(task: Task) -> sweep.Spec:
     if task.token not in _SPECS:
-        start = task.folder / ROOM / START
+        start = task.folder / FOLDER / START
         params: Any = store.read_arrays(start) if start.exists() else None
         _SPECS[task.token] = replace(task.spec, start=params)
     return _SPECS[task.token]
@@ -101,18 +102,18 @@ def _line(error: BaseException) -> str:
     return text if isinstance(error, store.StoreError) else f"{type(error).__name__}: {text}"
 
 
-def look(folder: Path, token: str) -> dict[str, Any]:
-    """What a machine can see of the sweep's folder, and what it would train with."""
+def describe_machine(folder: Path, token: str) -> dict[str, Any]:
+    """The machine's name, whether it can write to the sweep's folder, and its `settings`."""
     try:
-        sees = has_orders(folder, token) and os.access(folder, os.W_OK | os.X_OK)
+        sees = is_current(folder, token) and os.access(folder, os.W_OK | os.X_OK)
     except OSError:
         sees = False
     return {"host": os.uname().nodename, "sees": sees, "settings": settings()}
 
 
 def settings() -> dict[str, str]:
-    """What must be the same wherever groups of one sweep are trained. Asks no device: a worker's threads are counted when
-    the first is."""
+    """Versions and settings that must be the same on all machines that train one sweep. Starts no device: JAX counts a
+    worker's threads when it starts the first."""
     return {
         "python": platform.python_version(),
         "jax": jax.__version__,
@@ -135,14 +136,14 @@ def _source() -> str:
 
 @cache
 def _allowed() -> tuple[int, ...]:
-    """The cores that the process was given, before it kept to some of them."""
+    """The cores that the process may use, before `own_cores` restricts it."""
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
 @contextlib.contextmanager
 def own_cores(n: int | None) -> Iterator[None]:
-    """Keeps this process, threads and all, to n cores that no other worker of the machine has. jax starts as many threads
-    as there are cores then, and the group's manifest records how many."""
+    """Restricts this process and all its threads to n cores that no other worker of the machine uses. JAX then starts that
+    many threads, and the group's manifest records the number."""
     if n is None or not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -154,15 +155,17 @@ def own_cores(n: int | None) -> Iterator[None]:
             if len(mine) < n and (file := _locked(place / str(core))):
                 held.enter_context(file)
                 mine.append(core)
-        mine += [core for core in _allowed() if core not in mine][: n - len(mine)]  # more workers than cores: share
+        mine += [core for core in _allowed() if core not in mine][
+            : n - len(mine)
+        ]  # more workers than cores: some share
         for thread in os.listdir("/proc/self/task"):
-            with contextlib.suppress(OSError):  # one that has ended meanwhile
+            with contextlib.suppress(OSError):  # the thread has ended meanwhile
                 os.sched_setaffinity(int(thread), mine)
         yield
 
 
 def _locked(path: Path) -> IO[str] | None:
-    """The file, open and locked; None if another has it."""
+    """The file, open and locked; None if another process holds it."""
     file = path.open("a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
