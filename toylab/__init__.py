@@ -1,28 +1,18 @@
 """toylab: the training dynamics of toy models. A map of the package; the README has the one of the project.
 
-base        the types: Config, State, Trajectory, Run; the protocols Task, Network, Optimizer; axis letters
-train       init, step, advance: the whole dynamics on one page
-losses      cross-entropy that keeps its precision where grokking lives · optim  AdamW, Adam, SGD as pytrees
-tasks       one family of data a file · models  `Net`: any nnx.Module as a pure pair init/apply
-configs     a config checked, overridden by path, hashed, compared, stacked · protocol  what its parts must be
-grids       grids, zips and unions of configs · describe  the same from texts and TOML files · job  what is asked, checked
-preview     what a sweep takes, told before anything is compiled · memory  a lane's bytes on the device, estimated
-sizes       whether a run can be trained and saved, found on shapes alone
-cayley      the tables of finite groups
-importers   weights from elsewhere, by named layouts → (net, params)
-sweep       configs → groups → store · group  one group to completion · lanes  how runs share the devices
-plan        a group's width, beats and chunks, measured once · manifest  what it is, written down · history  what it saved
-binding     what ties a chunk to its group
-records     a sweep read back: source  its groups · selection  by columns · table  in one table
-status      how far a sweep is · told  what small files tell
-cluster     the same groups on many machines, by Ray · processes  by processes that share a folder, jax.distributed
-launchers   which of these trains a sweep · watch  display, signals, log · events  TensorBoard
-shapes      array functions that refuse, in a sentence, what does not fit · annotations  what they say, read
-indices     tokens and labels that no table has: refused, or nan
-store       chunks, manifests, tables and locks on disk · durable  files and folders that a power cut does not undo
-analysis    array functions, and analyzers mapped over runs and saved points by `analyze`
-lab         what a lab page is: parts, measures, claims · stages  its three stages: train, analyze, draw
-plots       arrays → figures and animations"""
+base, configs      what a run is: Config, State, Trajectory; a config checked, hashed, compared
+train, losses, optim   the whole dynamics of one run · protocol  what a task, a network and an optimizer must offer
+tasks, models      what is trained: one family of data a file; `Net`, any nnx.Module as a pure pair init/apply
+sweep              many runs as one program: grids, groups, lanes, plans
+records            what they left: `load` gives a sweep as arrays, a table, a status
+launch             where they run: this process, processes that share a folder, Ray, jax.distributed
+store              the only code that touches disk: chunks, manifests, locks
+lab                what a lab page is (parts, measures, claims), and how it is run
+analysis           array functions and analyzers, by families: modular, groups, superposition, attention
+plots              arrays → figures and animations, by the same families
+importers          weights from elsewhere, by named layouts → (net, params)
+shapes             array functions that refuse, in a sentence, what does not fit
+"""
 
 import os.path as _path
 
