@@ -10,6 +10,8 @@ from toylab.base import Config
 from toylab.models import ModularMLP, Net
 from toylab.optim import AdamW
 from toylab.records import binding
+from toylab.store.chunk import FILES, file_digests
+from toylab.store.files import seal
 from toylab.tasks import ModularArithmetic
 
 
@@ -39,7 +41,7 @@ def write_group(sweep, configs, chunks, *, number=0, lengths=None, diverged=None
     folder.mkdir(parents=True, exist_ok=True)
     every = [step for steps in chunks for step in steps]
     lengths = [len(every)] * len(configs) if lengths is None else lengths
-    about = {"configs": configs, "saves": saves or every, "plan": {"lane": 1, "beat": 1, "chunk": 1}}
+    about = {"configs": configs, "saves": saves or every, "plan": {"lane": 1, "segment": 1, "chunk": 1}}
     store.write_json(folder / "manifest.json", {"schema": store.SCHEMA, **about}, sealed=True)
     points = 0
     for steps in chunks:
@@ -63,6 +65,19 @@ def write_group(sweep, configs, chunks, *, number=0, lengths=None, diverged=None
         }
         store.write_chunk(folder, steps[-1], items, info)
     return folder
+
+
+def as_schema_3(group):
+    """Rewrites a group's folder as it was written before schema 4: a plan named its segment `beat`."""
+    infos = list(group.glob("*/info/metadata"))
+    for path in (group / "manifest.json", *infos):
+        record = store.read_json(path, sealed=True)
+        record["schema"] = 3
+        holder = record["group"] if path in infos else record
+        holder["plan"] = {"beat" if name == "segment" else name: value for name, value in holder["plan"].items()}
+        path.write_text(json.dumps(seal(record)))
+    for chunk in (path.parents[1] for path in infos):
+        (chunk / FILES).write_text(json.dumps(seal(file_digests(chunk))))
 
 
 def outline(sweep, groups, command="python run_sweep.py grokking --seeds 9"):

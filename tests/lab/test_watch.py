@@ -112,8 +112,8 @@ def clock(monkeypatch):
     return now
 
 
-def beats(shown, clock, times, last=40_000, group="000-a"):
-    """Beats at (seconds, step); the first is what training begins with."""
+def segments(shown, clock, times, last=40_000, group="000-a"):
+    """Segments at (seconds, step); the first is what training begins with."""
     for n, (at, step) in enumerate(times):
         clock[0] = at
         measures = {"loss": np.ones((2, n))} if n else {}
@@ -123,7 +123,7 @@ def beats(shown, clock, times, last=40_000, group="000-a"):
 def test_the_time_left_and_the_rate_are_without_the_compile(clock, capsys):
     """600 s of compiling, and then 100 steps a second: 40,000 steps are no 1,300 minutes."""
     with Watch(("grokked", lambda measures: np.array([True, False]))) as shown:
-        beats(shown, clock, [(0, 0), (600, 10), (601, 110), (610, 1010)])
+        segments(shown, clock, [(0, 0), (600, 10), (601, 110), (610, 1010)])
     first, *_, newest = capsys.readouterr().out.splitlines()
     assert first == "grokked 1/2 · step 10/40,000 · compiled in 600 s · loss 1 · ended 0/2"
     assert newest == "grokked 1/2 · step 1,010/40,000 · at most 6:30 left · 100 steps/s · loss 1 · ended 0/2"
@@ -131,22 +131,22 @@ def test_the_time_left_and_the_rate_are_without_the_compile(clock, capsys):
 
 def test_points_that_lie_dense_at_first_do_not_slow_down_what_is_expected(clock, capsys):
     with Watch(("grokked", lambda measures: np.zeros(2, bool))) as shown:
-        beats(shown, clock, [(0, 0), (10, 10), (20, 20), (30, 30), (40, 1030), (50, 2030)])
+        segments(shown, clock, [(0, 0), (10, 10), (20, 20), (30, 30), (40, 1030), (50, 2030)])
     assert "step 2,030/40,000 · at most 6:20 left · 100 steps/s" in capsys.readouterr().out
 
 
 def test_what_goes_on_is_timed_from_where_it_goes_on(clock, capsys):
     with Watch(("grokked", lambda measures: np.zeros(2, bool))) as shown:
-        beats(shown, clock, [(0, 30_000), (60, 30_100), (70, 31_100)])
+        segments(shown, clock, [(0, 30_000), (60, 30_100), (70, 31_100)])
     assert "at most 1:29 left · 100 steps/s" in capsys.readouterr().out
 
 
-def test_compiling_is_said_with_its_time_until_the_first_beat(clock, monkeypatch, capsys):
+def test_compiling_is_said_with_its_time_until_the_first_segment(clock, monkeypatch, capsys):
     with Watch(("learned", lambda measures: np.zeros(2, bool))) as shown:
         assert shown.timer.is_alive() and shown.timer.args == ("compiling…",)
-        beats(shown, clock, [(0, 0)])
+        segments(shown, clock, [(0, 0)])
         assert shown.timer.is_alive()
-        beats(shown, clock, [(0, 0), (1, 10)], group="001-b")
+        segments(shown, clock, [(0, 0), (1, 10)], group="001-b")
         assert shown.timer.finished.is_set()
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     with Watch(("learned", lambda measures: np.zeros(2, bool))) as shown:
@@ -157,7 +157,7 @@ def test_compiling_is_said_with_its_time_until_the_first_beat(clock, monkeypatch
 
 def test_at_80_columns_stand_the_milestone_the_step_and_the_time_left(clock, capsys):
     with Watch(("grokked", lambda measures: np.zeros(2, bool))) as shown:
-        beats(shown, clock, [(0, 0), (600, 10), (601, 110), (610, 1010)])
+        segments(shown, clock, [(0, 0), (600, 10), (601, 110), (610, 1010)])
     newest = capsys.readouterr().out.splitlines()[-1]
     assert newest[: 80 - watch.BAR_WIDTH - 1].startswith("grokked 0/2 · step 1,010/40,000 · at most 6:30 left")
 

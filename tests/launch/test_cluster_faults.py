@@ -32,7 +32,7 @@ def learned(measures):
 runs = [configs.check(c) for c in (config(0, 1e-2), config(1, 1e-3), config(2, 3e-5), config(3, 1e-3, 12))]
 wrong = config(0, 1e-3, op="nonsense")
 spec = sweep.Spec(saves=[0, *range(400, 400 * 80, 400)], stop=learned)
-plan = sweep.Plan(lane=2, beat=1, chunk=2)
+plan = sweep.Plan(lane=2, segment=1, chunk=2)
 out = Path(sys.argv[1])
 """
 

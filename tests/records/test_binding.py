@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from test_sweep import PAIRS, SAVES, A, B, C, bits, contents, never, only, squares, tiny, trained
-from written import outline, seeds, write_group
+from written import as_schema_3, outline, seeds, write_group
 
 from toylab import store, sweep
 from toylab.records import binding, manifest
@@ -28,9 +28,9 @@ def write(path, content):
 def made(tmp_path_factory):
     """Two runs in one group, stopped after 8 of 14 points."""
     folder = tmp_path_factory.mktemp("made")
-    beats = iter([False] * 3 + [True] * 9)
+    segments = iter([False] * 3 + [True] * 9)
     with pytest.raises(sweep.Interrupted):
-        sweep.run([A, B], Spec(saves=SAVES), folder, plan=PAIRS, command="go", interrupted=lambda: next(beats))
+        sweep.run([A, B], Spec(saves=SAVES), folder, plan=PAIRS, command="go", interrupted=lambda: next(segments))
     return folder
 
 
@@ -143,7 +143,7 @@ def test_a_sweep_begun_before_goes_on_with_its_manifest(older, straight):
     group = trained(older, [A, B])
     assert [bits(group, run) for run in range(2)] == [bits(straight, run) for run in range(2)]
     infos = [store.read_info(group_of(older), step) for step in store.chunks(group_of(older))]
-    assert [info["schema"] for info in infos] == [2, 2, 3, 3]
+    assert [info["schema"] for info in infos] == [2, 2, store.SCHEMA, store.SCHEMA]
 
 
 def test_without_its_manifest_it_is_put_back_or_trained_anew(older, straight):
@@ -164,6 +164,36 @@ def test_without_its_manifest_it_is_put_back_or_trained_anew(older, straight):
     assert bits(trained(older, [A, B]), 0) == bits(straight, 0)
 
 
+@pytest.mark.parametrize("has_manifest", [True, False])
+def test_a_sweep_begun_when_a_segment_was_named_beat_goes_on(folder, straight, has_manifest):
+    path = group_of(folder) / "manifest.json"
+    as_schema_3(group_of(folder))
+    assert '"beat": 2' in path.read_text() and "segment" not in path.read_text()
+    if has_manifest:
+        assert sweep.load(folder).messages == [] and len(only(folder).steps) == 8
+        assert only(folder).manifest["plan"] == PAIRS.as_json()
+    else:
+        path.unlink()
+    old = of_chunks(folder)
+    sweep.run([A, B], Spec(saves=SAVES), folder)  # without a plan: it is read back
+    kept = {name: held for name, held in old.items() if "/state/" not in name}
+    assert kept.items() <= of_chunks(folder).items()
+    group = only(folder)
+    assert [bits(group, run) for run in range(2)] == [bits(straight, run) for run in range(2)]
+    infos = [store.read_info(group_of(folder), step) for step in store.chunks(group_of(folder))]
+    assert [info["schema"] for info in infos] == [3, 3, 4, 4]
+    assert [*infos[0]["group"]["plan"]][:2] == ["lane", "beat"] and infos[-1]["group"]["plan"] == PAIRS.as_json()
+    assert store.read_json(path, sealed=True)["schema"] == (3 if has_manifest else 4)
+
+
+def test_a_manifest_with_beat_that_is_written_again_has_the_new_name_and_schema(folder):
+    """An older toylab then refuses it as newer. It would take a plan without `beat` for damage."""
+    as_schema_3(group_of(folder))
+    sweep.run([A, B], Spec(saves=[*SAVES, SAVES[-1] + 5]), folder)
+    about = store.read_json(group_of(folder) / "manifest.json", sealed=True)
+    assert about["schema"] == store.SCHEMA and about["plan"] == PAIRS.as_json()
+
+
 @pytest.mark.parametrize("content", GONE.values(), ids=GONE)
 def test_a_manifest_lost_before_the_first_commit_is_decided_anew(tmp_path, content):
     (group,) = sweep.begin([A, B], tmp_path)
@@ -182,7 +212,9 @@ NO_MANIFEST = {
     "saves of another kind": {"saves": [0, True]},
     "saves that are none": {"saves": [0, float("nan")]},
     "no plan": {"plan": {}},
-    "a plan of nothing": {"plan": {"lane": 0, "beat": 1, "chunk": 1}},
+    "a plan with an old name": {"plan": {"lane": 1, "beat": 1, "chunk": 1}},
+    "a plan with both names": {"schema": 3, "plan": {"lane": 1, "beat": 1, "segment": 2, "chunk": 1}},
+    "a plan of nothing": {"plan": {"lane": 0, "segment": 1, "chunk": 1}},
     "another schema": {"schema": "3"},
 }
 

@@ -46,7 +46,7 @@ runs = [config(0, 1e-2), config(1, 1e-3), config(2, 3e-5)]
 saves = [0, *range(400, 400 * 240, 400)]
 spec = sweep.Spec(saves=saves, stop=learned)
 tell = lambda progress: print(progress.step, flush=True)
-sweep.run(runs, spec, Path(sys.argv[1]), plan=sweep.Plan(lane=2, beat=1, chunk=2), report=tell)
+sweep.run(runs, spec, Path(sys.argv[1]), plan=sweep.Plan(lane=2, segment=1, chunk=2), report=tell)
 """
 
 
@@ -280,7 +280,7 @@ def tell(progress):
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + int(sys.argv[2]), UNLIMITED))
 
-spec, plan = sweep.Spec(saves=range(0, 14, 2)), sweep.Plan(lane=16, beat=1, chunk=2)
+spec, plan = sweep.Spec(saves=range(0, 14, 2)), sweep.Plan(lane=16, segment=1, chunk=2)
 sweep.run([config(seed) for seed in range(16)], spec, Path(sys.argv[1]), plan=plan, report=tell)
 """
 

@@ -33,7 +33,7 @@ def config(seed, lr):
 def train(folder, last=60, **more):
     runs = [config(0, 1e-2), config(1, 1e-3), config(2, 3e-5)]
     spec = sweep.Spec(saves=range(0, last, 5))
-    sweep.run(runs, spec, folder, plan=sweep.Plan(lane=2, beat=1, chunk=2), group_size=2, **more)
+    sweep.run(runs, spec, folder, plan=sweep.Plan(lane=2, segment=1, chunk=2), group_size=2, **more)
 """
 RECORDED = (
     SWEEP

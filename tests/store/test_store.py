@@ -271,10 +271,12 @@ def test_without_the_newest_resume_points_one_goes_on_from_an_older_one(tmp_path
 
 
 def test_what_a_newer_version_has_written_is_refused_not_called_damaged(tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "SCHEMA", 4)
+    monkeypatch.setattr(writing, "SCHEMA", store.SCHEMA + 1)
     store.write_chunk(tmp_path, 9, ITEMS, INFO)
     monkeypatch.undo()
-    with pytest.raises(Refused, match=r"newer toylab .schema 4, this one reads up to 3.: upgrade"):
+    with pytest.raises(
+        Refused, match=rf"newer toylab .schema {store.SCHEMA + 1}, this one reads up to {store.SCHEMA}.: upgrade"
+    ):
         store.newest_sound_chunk(tmp_path)
     assert store.chunks(tmp_path) == [9]
 
@@ -459,7 +461,14 @@ def python(code, *arguments):
 # --- manifests, arrays, tables
 
 
-MANIFEST = {"plan": {"lane": 4, "beat": 2}, "saves": [0, 1, 20], "lr": 0.001, "keep": None, "name": "é→", "x": [True]}
+MANIFEST = {
+    "plan": {"lane": 4, "segment": 2},
+    "saves": [0, 1, 20],
+    "lr": 0.001,
+    "keep": None,
+    "name": "é→",
+    "x": [True],
+}
 
 
 def test_each_object_of_a_list_has_a_line_of_json(tmp_path):

@@ -75,7 +75,7 @@ def test_lanes_over_devices(tmp_path):
         "bits whatever the neighbours: []",
         "collectives: []",
         "devices: [8]",
-        "chosen: Plan(lane=16, beat=2, chunk=2, shards=8)",
-        "given: Plan(lane=12, beat=2, chunk=2, shards=6)",
-        "few: Plan(lane=3, beat=2, chunk=2, shards=3)",
+        "chosen: Plan(lane=16, segment=2, chunk=2, shards=8)",
+        "given: Plan(lane=12, segment=2, chunk=2, shards=6)",
+        "few: Plan(lane=3, segment=2, chunk=2, shards=3)",
     ]

@@ -17,7 +17,7 @@ from toylab.sweep.plan import Plan
 from toylab.tasks import ModularArithmetic
 
 SAVES = tuple(range(0, 61, 5))
-PAIRS = Plan(lane=2, beat=2, chunk=4)
+PAIRS = Plan(lane=2, segment=2, chunk=4)
 
 
 def tiny(seed=0, lr=0.1, n_train=60):
@@ -98,11 +98,11 @@ def short_of_memory(monkeypatch, widest, after=0):
     """Lanes wider than `widest` no longer fit after some launches."""
     launch, launched = lanes.Lane.launch, []
 
-    def limited(lane, gaps, beat):
+    def limited(lane, gaps, segment):
         launched.append(lane.width)
         if lane.width > widest and len(launched) > after:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.")
-        return launch(lane, gaps, beat)
+        return launch(lane, gaps, segment)
 
     monkeypatch.setattr(lanes.Lane, "launch", limited)
 
@@ -114,7 +114,7 @@ def test_short_of_memory_a_group_goes_on_from_its_last_chunk_at_half_the_width(t
     group = only(tmp_path)
     (narrowed,) = group.manifest["narrowed"]
     assert narrowed["step"] == SAVES[3] and narrowed["lane"] == [4, 2] and "123 bytes" in narrowed["why"]
-    assert group.manifest["plan"] == {"lane": 2, "beat": 2, "chunk": 4, "shards": 1}
+    assert group.manifest["plan"] == {"lane": 2, "segment": 2, "chunk": 4, "shards": 1}
     (said,) = [message for progress in told for message in progress.messages]
     assert "memory ran out at 4 runs a lane; it goes on from step 15 at 2" in said
     for name, value in group.params.items():
@@ -248,7 +248,11 @@ def test_groups_of_the_same_shapes_share_the_first_ones_width(tmp_path, monkeypa
     monkeypatch.setattr("toylab.sweep.manifest.choose_plan", chosen)
     configs = [*(tiny(seed) for seed in range(4)), *(tiny(seed, n_train=61) for seed in range(5))]
     sweep.run(configs, Spec(saves=(0, 5)), tmp_path, group_size=4)
-    assert asked == [(4, None), (4, 4), (1, None)]  # beat and chunk are each group's own; a lane of 4 for 1 is padding
+    assert asked == [
+        (4, None),
+        (4, 4),
+        (1, None),
+    ]  # segment and chunk are each group's own; a lane of 4 for 1 is padding
 
 
 @pytest.mark.parametrize("name", ["sweep.json", "*/manifest.json"])

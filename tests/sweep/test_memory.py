@@ -24,14 +24,14 @@ def mlp():
     return cfg.check(Config(task=ModularArithmetic(p=31, n_train=384), net=net, optimizer=AdamW()))
 
 
-def compiled_bytes(config, width, beat, probes=None, keep=None):
+def compiled_bytes(config, width, segment, probes=None, keep=None):
     """Arguments, results that do not lie in them, and what lies between."""
     state = train.init(config)
     if width > 1:
         state = lanes.stacked([state] * width)
         config, state = cfg.stack([config] * width), state.replace(step=jnp.int32(0))
     function = lanes.compiled(width, tuple((probes or {}).items()), keep)
-    said = function.lower(config, state, np.zeros(beat, np.int32)).compile().memory_analysis()
+    said = function.lower(config, state, np.zeros(segment, np.int32)).compile().memory_analysis()
     inputs_and_results = said.argument_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
     return inputs_and_results + said.temp_size_in_bytes
 
@@ -68,11 +68,11 @@ def test_the_same_for_the_transformer_of_grokking(width):
     assert taken <= memory.needed(config, width, 8) <= 3 * taken
 
 
-def test_what_a_beat_records_counts():
-    """Params are results, held until the beat is over: a point more costs their bytes, and few where none are kept."""
+def test_what_a_segment_records_counts():
+    """Params are results, held until the segment is over: a point more costs their bytes, and few where none are kept."""
     config = mlp()
     params = sum(leaf.size * leaf.dtype.itemsize for leaf in train.init(config).params.values())
-    some, more = (memory.needed(config, 4, beat) for beat in (10, 1010))
+    some, more = (memory.needed(config, 4, segment) for segment in (10, 1010))
     assert more - some >= 1000 * 4 * params
     few = memory.needed(config, 4, 1010, keep=())
     assert few < some + 1000 * 4 * 100

@@ -33,7 +33,7 @@ def tiny(seed=0, lr=3e-3, d_model=8, data_seed=0):
 
 
 A, B, C, D, E = tiny(0), tiny(1, lr=1e-2), tiny(2, lr=3e-2), tiny(3), tiny(4, lr=1e-3)
-PAIRS = Plan(lane=2, beat=2, chunk=4)
+PAIRS = Plan(lane=2, segment=2, chunk=4)
 
 
 def learned(measures):
@@ -62,9 +62,9 @@ def bits(group, run, until=None):
     return {"steps": group.steps[points].tolist(), **{name: v[run, points].tobytes() for name, v in arrays.items()}}
 
 
-def as_straight(group, run, straight, n, beat):
-    """A run's n points are those of the unbroken sweep: bit for bit, or with other beats, another program, alike."""
-    if beat == PAIRS.beat:
+def as_straight(group, run, straight, n, segment):
+    """A run's n points are those of the unbroken sweep: bit for bit, or with other segments, another program, alike."""
+    if segment == PAIRS.segment:
         return bits(group, run) == bits(straight, run, until=SAVES[n - 1])
     found, expected = ({**each.params, **each.measures} for each in (group, straight))
     return same_training(*({name: v[run : run + 1, :n] for name, v in arrays.items()} for arrays in (found, expected)))
@@ -239,15 +239,15 @@ def first_learned(straight, run):
     return int(below.argmax()) + 1 if below.any() else len(SAVES)
 
 
-@pytest.mark.parametrize(("beat", "chunk"), [(1, 1), (2, 2), (2, 6), (3, 3), (3, 12)])
-def test_a_run_ends_at_its_first_true_point_whatever_beat_and_chunk_are(tmp_path, straight, beat, chunk):
-    group = trained(tmp_path, [A, B, C, D, E], Plan(2, beat, chunk), stop=learned)
+@pytest.mark.parametrize(("segment", "chunk"), [(1, 1), (2, 2), (2, 6), (3, 3), (3, 12)])
+def test_a_run_ends_at_its_first_true_point_whatever_segment_and_chunk_are(tmp_path, straight, segment, chunk):
+    group = trained(tmp_path, [A, B, C, D, E], Plan(2, segment, chunk), stop=learned)
     lengths = [first_learned(straight, run) for run in range(5)]
     assert len(set(lengths)) >= 3 and lengths[4] == len(SAVES)  # else this shows nothing
     assert group.valid.sum(axis=1).tolist() == lengths
     for run, n in enumerate(lengths):
         assert group.valid[run, :n].all()
-        assert as_straight(group, run, straight, n, beat)
+        assert as_straight(group, run, straight, n, segment)
 
 
 def test_after_a_runs_end_all_is_nan(tmp_path):
@@ -272,25 +272,25 @@ def counting(measures):
     return len(measures["step"]) == 7
 
 
-@pytest.mark.parametrize(("beat", "chunk"), [(1, 2), (2, 2), (3, 6)])
-def test_stop_is_asked_at_every_point_in_order_with_all_before_it(tmp_path, straight, beat, chunk):
+@pytest.mark.parametrize(("segment", "chunk"), [(1, 2), (2, 2), (3, 6)])
+def test_stop_is_asked_at_every_point_in_order_with_all_before_it(tmp_path, straight, segment, chunk):
     ASKED.clear()
-    trained(tmp_path, [A], Plan(2, beat, chunk), stop=counting)
+    trained(tmp_path, [A], Plan(2, segment, chunk), stop=counting)
     assert [measures["step"].tolist() for measures in ASKED] == [list(SAVES[: n + 1]) for n in range(7)]
     for measures in ASKED:
         n = len(measures["step"])
         for name, value in straight.measures.items():
-            assert measures[name].tobytes() == value[0, :n].tobytes() or beat != PAIRS.beat
+            assert measures[name].tobytes() == value[0, :n].tobytes() or segment != PAIRS.segment
             assert same_training({name: measures[name][None]}, {name: value[:1, :n]})
 
 
 # --- the same bits
 
 
-@pytest.mark.parametrize(("beat", "chunk"), [(1, 1), (2, 2), (2, 4), (3, 3)])
-def test_chunked_is_straight(tmp_path, straight, beat, chunk):
-    group = trained(tmp_path, [A, B, C, D, E], Plan(2, beat, chunk))
-    assert all(as_straight(group, run, straight, len(SAVES), beat) for run in range(5))
+@pytest.mark.parametrize(("segment", "chunk"), [(1, 1), (2, 2), (2, 4), (3, 3)])
+def test_chunked_is_straight(tmp_path, straight, segment, chunk):
+    group = trained(tmp_path, [A, B, C, D, E], Plan(2, segment, chunk))
+    assert all(as_straight(group, run, straight, len(SAVES), segment) for run in range(5))
 
 
 @pytest.mark.parametrize("companions", [[A], [E, A], [A, C, B], [D, B, A, E]])
@@ -407,16 +407,16 @@ def test_another_lane_is_refused(finished):
 
 @pytest.mark.parametrize("after", [1, 2, 3, 6])
 def test_interrupted_commits_what_it_has_and_resumes_to_the_same_bits(tmp_path, straight, after):
-    beats = iter(range(1, 100))
+    segments = iter(range(1, 100))
     with pytest.raises(Interrupted, match="up to step") as stopped:
         sweep.run(
             [A, B, C, D, E],
             Spec(saves=SAVES),
             tmp_path,
             plan=Plan(2, 2, 6),
-            interrupted=lambda: next(beats) >= after,
+            interrupted=lambda: next(segments) >= after,
         )
-    n_points = 2 * after if after % 3 == 0 else 2 * (after + 1)  # within a chunk the next beat is on its way
+    n_points = 2 * after if after % 3 == 0 else 2 * (after + 1)  # within a chunk the next segment is on its way
     assert f"up to step {SAVES[n_points - 1]} " in str(stopped.value)
     assert only(tmp_path).steps.tolist() == list(SAVES[:n_points])
     before = contents(tmp_path)
@@ -429,7 +429,7 @@ def test_the_plan_is_read_back_on_resume(tmp_path, straight):
     trained(tmp_path, [A, B], saves=SAVES[:6])
     sweep.run([A, B], Spec(saves=SAVES), tmp_path)
     group = only(tmp_path)
-    assert group.manifest["plan"] == {"lane": 2, "beat": 2, "chunk": 4, "shards": 1}
+    assert group.manifest["plan"] == {"lane": 2, "segment": 2, "chunk": 4, "shards": 1}
     assert bits(group, 0) == bits(straight, 0)
 
 
@@ -551,8 +551,8 @@ def test_a_chosen_plan_is_written_down_and_used(tmp_path, monkeypatch):
     monkeypatch.setattr("toylab.sweep.plan.WIDTHS", (1, 2, 4))  # 4 is more than there are runs
     sweep.run([A, B], Spec(saves=(0, 5)), tmp_path)
     plan = only(tmp_path).manifest["plan"]
-    assert plan["lane"] in (1, 2) and 1 <= plan["beat"] <= plan["chunk"] <= 2
-    assert plan["chunk"] % plan["beat"] == 0
+    assert plan["lane"] in (1, 2) and 1 <= plan["segment"] <= plan["chunk"] <= 2
+    assert plan["chunk"] % plan["segment"] == 0
     assert only(tmp_path).valid.all()
 
 
@@ -563,7 +563,7 @@ def test_a_given_lane_fixes_the_width(tmp_path):
 
 
 def test_the_manifest_says_within_what_bits_repeat(straight):
-    assert straight.manifest["plan"] == {"lane": 2, "beat": 2, "chunk": len(SAVES), "shards": 1}
+    assert straight.manifest["plan"] == {"lane": 2, "segment": 2, "chunk": len(SAVES), "shards": 1}
     recorded = {"processor", "device", "backend", "cores", "matmul_precision", "jax", "jaxlib"}
     assert recorded <= straight.manifest["environment"].keys()
     assert straight.manifest["saves"] == list(SAVES)
@@ -584,7 +584,7 @@ def test_going_on_on_another_processor_is_told(tmp_path, monkeypatch, begun):
     assert len(said) == bool(begun) and all(f"processor: {begun} → " in message for message in said)
 
 
-def test_reports_tell_of_every_beat(tmp_path):
+def test_reports_tell_of_every_segment(tmp_path):
     told = []
     sweep.run([A, E], Spec(saves=SAVES, stop=learned), tmp_path, plan=PAIRS, report=told.append)
     assert [progress.step for progress in told] == [0, *SAVES[1::2]]
@@ -616,8 +616,8 @@ def test_a_short_training_of_a_small_model_is_planned_without_measuring(monkeypa
         raise AssertionError("measured")
 
     monkeypatch.setattr(planning, "_seconds_a_step", measured)
-    assert planning.choose_plan([A, B], (0, 5, 400), {}, None, None) == Plan(lane=2, beat=3, chunk=3)
-    assert planning.choose_plan([A, B], (0, 5), {}, None, 1) == Plan(lane=1, beat=2, chunk=2)
+    assert planning.choose_plan([A, B], (0, 5, 400), {}, None, None) == Plan(lane=2, segment=3, chunk=3)
+    assert planning.choose_plan([A, B], (0, 5), {}, None, 1) == Plan(lane=1, segment=2, chunk=2)
     with pytest.raises(AssertionError, match="measured"):
         planning.choose_plan([A, B], (0, 5, 600), {}, None, None)
 

@@ -177,7 +177,7 @@ def test_density_is_one_number_or_one_a_feature_and_both_can_be_set():
 
 
 def trained(configs, folder, lane):
-    sweep.run(configs, Spec(saves=(0, 7)), folder, plan=Plan(lane=lane, beat=2, chunk=2))
+    sweep.run(configs, Spec(saves=(0, 7)), folder, plan=Plan(lane=lane, segment=2, chunk=2))
     return {run: W for group in sweep.load(folder) for run, W in zip(group.runs, group.params["W"], strict=True)}
 
 

@@ -22,9 +22,12 @@ def check() -> None:
 
 
 class Events:
-    """Told of every beat, it appends each run's new points. A file is opened, written and closed at once, so the number of
-    runs is no matter. When a group begins, its files are cut back to what training goes on from and brought up to it: no
-    point stands twice, however often training was killed, and a finished sweep can be exported by asking for it again."""
+    """A `report` that appends each run's new points after every segment.
+
+    Each file is opened, written and closed at once, so any number of runs works. When a group begins, its files are cut
+    back to the point from which training resumes, and missing points are filled in. So no point appears twice, however
+    often training was killed, and training a finished sweep again exports it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -40,7 +43,9 @@ class Events:
                     done = int(np.searchsorted(progress.steps, last, side="right"))
                 values = np.array([progress.measures[name][r, done:] for name in names], float)  # [measures, new]
                 self._append(run, names, progress.steps[done:], values)
-            except OSError:  # a full disk is the store's to tell; what is missing here is made up for at the next beat
+            except (
+                OSError
+            ):  # a full disk is the store's to tell; what is missing here is made up for at the next segment
                 continue
             self.written[progress.group, run] = max(done, len(progress.steps))
 

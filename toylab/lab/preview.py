@@ -16,7 +16,7 @@ from toylab.records import status
 from toylab.store import size
 from toylab.sweep import memory
 from toylab.sweep.manifest import taken_over
-from toylab.sweep.plan import MAX_BEAT, WIDTHS
+from toylab.sweep.plan import MAX_SEGMENT, WIDTHS
 
 NAMES_SHOWN = 12
 Begun = dict[str, dict[str, Any]]  # group → its manifest, as training would take it over
@@ -73,9 +73,9 @@ def _part(
     widths = {manifest["plan"]["lane"] for manifest in begun.values()}
     width = lane or max(widths, default=min(in_group, WIDTHS[-1] * jax.local_device_count()))
     each = -(-width // jax.local_device_count())
-    beat = min(MAX_BEAT, len(saves))
+    segment = min(MAX_SEGMENT, len(saves))
     try:
-        takes, recorded = memory.traced(largest, each, beat, spec.probes, spec.keep)
+        takes, recorded = memory.traced(largest, each, segment, spec.probes, spec.keep)
         told = [*_kept(recorded), f"  memory    {_memory(takes, each)}"]
     except Exception as error:  # its group will fail by itself, and the others will not
         told = [f"  memory    unknown: a run cannot be traced ({store.first_line(error)})"]

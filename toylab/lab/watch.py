@@ -28,17 +28,20 @@ Milestone = tuple[str, Callable[[dict[str, np.ndarray]], np.ndarray]]
 
 
 class Watch:
-    """Told of every beat. The first Ctrl-C or SIGTERM asks training to commit and stop; a second ends the process at
+    """Told of every segment. The first Ctrl-C or SIGTERM asks training to commit and stop; a second ends the process at
     once, and nothing committed is lost."""
 
     def __init__(self, milestone: Milestone, others: Sequence[Any] = ()) -> None:
-        """`milestone`: a word, and of measures [R, t] whether each run has got there; `others` are told of every beat too
-        (a Log, Events)."""
+        """
+        Args:
+            milestone: a word, and a function of measures [R, t] that says which runs have reached it.
+            others: further reports to call after every segment, as Log and Events.
+        """
         self.milestone, self.others = milestone, others
         self.asked = False
         self.line_at = 0.0
         self.begun: dict[str, tuple[int, int]] = {}  # by group: points and step it had at first; several may go at once
-        self.paces: dict[str, Pace] = {}  # of those that have landed a beat here
+        self.paces: dict[str, Pace] = {}  # of those that have landed a segment here
         self.bars: dict[str, Any] = {}
         self.trained = False  # whether any step was taken
 
@@ -105,7 +108,7 @@ class Watch:
             self.line_at = now
 
     def _compile(self) -> None:
-        """From now on there is nothing to see until a group lands its first beat: its programs are compiled and timed."""
+        """Notes that a group compiles: nothing happens until its first segment is done."""
         self.since = time.perf_counter()
         self.timer = threading.Timer(QUIET_SECONDS, print, ("compiling…",), {"flush": True})
         self.timer.daemon = True
@@ -115,7 +118,7 @@ class Watch:
             self.timer.start()
 
     def _waits(self, over: bool, landed: bool) -> None:
-        """Whether the groups at hand still compile: none has landed a beat that is not over."""
+        """Whether the groups at hand still compile: none has landed a segment that is not over."""
         if landed:
             self.timer.cancel()
             if self.display:
@@ -145,11 +148,11 @@ class Watch:
 
 
 class Pace:
-    """How fast a group trains. The first beat is no part of it: it waits for the compile."""
+    """How fast a group trains. The first segment is no part of it: it waits for the compile."""
 
     def __init__(self, compiled: float) -> None:
-        self.compiled = compiled  # s until the first beat, which it has in it
-        self.landed: list[tuple[float, int]] = []  # when a beat was over, and at which step
+        self.compiled = compiled  # s until the first segment, which it has in it
+        self.landed: list[tuple[float, int]] = []  # when a segment was over, and at which step
 
     def add(self, now: float, step: int) -> None:
         self.landed.append((now, step))

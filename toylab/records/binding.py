@@ -21,6 +21,12 @@ def said(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "runs": digests(manifest["configs"]), "saves": _counted(manifest["saves"])}
 
 
+def current_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan with today's names. Before schema 4 `segment` was named `beat`."""
+    old = {"beat": "segment"} if "segment" not in plan else {}
+    return {old.get(name, name): value for name, value in plan.items()}
+
+
 def digests(configs: Sequence[Any]) -> list[str]:
     """Of canonical configs, in order."""
     return [cfg.digest_of(config)[:16] for config in configs]
@@ -86,7 +92,8 @@ def newest(folder: Path) -> dict[str, Any]:
             info = store.read_info(folder, step)
         except store.Damaged:
             continue
-        return dict(info.get(GROUP, {}))
+        group = dict(info.get(GROUP, {}))
+        return {**group, "plan": current_plan(group["plan"])} if "plan" in group else group
     return {}
 
 

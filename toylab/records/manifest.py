@@ -18,7 +18,7 @@ def read(folder: Path) -> dict[str, Any]:
     it."""
     path = folder / "manifest.json"
     try:
-        return _checked(path, _nonsense)
+        return _current(_checked(path, _nonsense))
     except store.Damaged as error:
         what = f"To go on, {advice}: its runs are then trained anew" if (advice := remedy(folder)) else REWRITTEN
         raise store.Damaged(f"{error}. {what}.") from error
@@ -34,6 +34,12 @@ def _checked(path: Path, nonsense: Callable[[Mapping[str, Any]], str]) -> dict[s
     return found
 
 
+def _current(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest as this version writes it."""
+    plan = binding.current_plan(manifest["plan"])
+    return manifest if plan == manifest["plan"] else {**manifest, "schema": store.SCHEMA, "plan": plan}
+
+
 def _nonsense(manifest: Mapping[str, Any]) -> str:
     """What a manifest lacks; "" if nothing."""
     configs, saves, plan = (manifest.get(name) for name in ("configs", "saves", "plan"))
@@ -46,7 +52,9 @@ def _nonsense(manifest: Mapping[str, Any]) -> str:
         or not saves
     ):
         return "its saves are no ascending step numbers"
-    widths = {"lane", "beat", "chunk"}
+    widths = {"lane", "segment", "chunk"}
+    if isinstance(plan, dict) and manifest.get("schema", 1) < 4:
+        plan = binding.current_plan(plan)
     if not isinstance(manifest.get("environment", {}), dict):
         return "its environment is none"
     if not isinstance(plan, dict) or not widths <= set(plan) <= {*widths, "shards"}:

@@ -26,7 +26,7 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """What a report is told after each beat."""
+    """What a report is told after each segment."""
 
     group: str
     step: int
@@ -50,11 +50,25 @@ def run_group(
     report: Callable[[Progress], None] = lambda progress: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Trains one group (checked configs of one family) to completion into `folder`.
+    """Trains one group of runs to completion into `folder`.
 
-    Idempotent: call it again after anything whatever, and it goes on from the last commit; the bits are those of an
-    unbroken run. `plan` fixes lane, beat and chunk, `lane` the width alone. `interrupted` is asked after each beat. Where
-    the device's memory does not suffice, the group goes on from its last commit in lanes of half the width.
+    It may be called again after any interruption. Training then resumes from the last commit, and the bits of the results
+    are those of an uninterrupted training. If the device runs out of memory, training resumes from the last commit with
+    lanes of half the width.
+
+    Args:
+        configs: checked configs of one family.
+        spec: what is saved, and when runs end.
+        folder: of the group.
+        plan: fixes width, segment and chunk; otherwise they are measured once and kept in the manifest.
+        lane: fixes the width alone.
+        report: called with the Progress after each segment.
+        interrupted: called after each segment; when it returns true, the points in hand are committed and training stops.
+
+    Raises:
+        Interrupted: after `interrupted` returned true.
+        Refused: where `folder` holds other runs.
+        InUse: where another process trains the group.
     """
     store.check_name(folder)
     durable.make(folder)
@@ -117,8 +131,8 @@ class _Group:
             while self.done < len(self.saves) and not self.ended.all():
                 points = self.saves[self.done : self.done + self.plan.chunk]
                 lanes = self._packed(lanes)
-                beats, stopped = self._chunk(lanes, points, report, interrupted)
-                self._commit(writer, lanes, beats)
+                segments, stopped = self._chunk(lanes, points, report, interrupted)
+                self._commit(writer, lanes, segments)
                 if stopped and self.done < len(self.saves) and not self.ended.all():
                     writer.wait()
                     raise Interrupted(f"all points up to step {self.state.step} are committed")
@@ -143,32 +157,34 @@ class _Group:
         report: Callable[[Progress], None],
         interrupted: Callable[[], bool],
     ) -> tuple[list[dict[str, Arrays]], bool]:
-        """Trains through the points of a chunk: what was recorded, beat by beat, and whether to stop after it. The device
-        has always the next beat to do while the one before is fetched and judged."""
-        beats: list[dict[str, Arrays]] = []
+        """Trains through the points of a chunk; returns what each segment recorded, and whether to stop afterwards.
+
+        The next segment is launched before the last one is fetched and judged, so that the device does not wait.
+        """
+        segments: list[dict[str, Arrays]] = []
         stopped, at_step, flying = False, int(self.state.step), None
-        for at in range(0, len(points), self.plan.beat):
-            steps = points[at : at + self.plan.beat]
+        for at in range(0, len(points), self.plan.segment):
+            steps = points[at : at + self.plan.segment]
             gaps, at_step = np.diff([at_step, *steps]), steps[-1]
             going = [lane for lane in lanes if not self.ended[lane.members].all()]
-            launched = steps, [(lane, lane.launch(gaps, self.plan.beat)) for lane in going]
+            launched = steps, [(lane, lane.launch(gaps, self.plan.segment)) for lane in going]
             if flying:
-                beats.append(self._land(*flying))
+                segments.append(self._land(*flying))
                 stopped = self._told(report, interrupted)
             flying = launched
             if self.ended.all() or stopped:
                 break
         if flying and not self.ended.all():
-            beats.append(self._land(*flying))
+            segments.append(self._land(*flying))
             stopped = self._told(report, interrupted) or stopped
-        return beats, stopped
+        return segments, stopped
 
     def _told(self, report: Callable[[Progress], None], interrupted: Callable[[], bool]) -> bool:
         self._tell(report)
         return interrupted()
 
     def _land(self, steps: list[int], launched: list[tuple[Lane, Trajectory]]) -> dict[str, Arrays]:
-        """What a beat has recorded, leaves [R, k, …], up to each run's end: STOP judges every point."""
+        """What a segment has recorded, leaves [R, k, …], up to each run's end: STOP judges every point."""
         recorded: dict[str, Arrays] = {}
         for lane, trajectory in launched:
             for item, arrays in lane.land(trajectory, len(steps)).items():
@@ -209,14 +225,14 @@ class _Group:
         )
         return n_finite + 1
 
-    def _commit(self, writer: store.Writer, lanes: list[Lane], beats: list[dict[str, Arrays]]) -> None:
+    def _commit(self, writer: store.Writer, lanes: list[Lane], segments: list[dict[str, Arrays]]) -> None:
         """Hands the chunk to the writer, with a state of its own: the next chunk may change this one's."""
         self.state = jax.tree.map(np.array, self.state.replace(step=None)).replace(step=self.state.step)
         for lane in lanes:
             lane.put_back(self.state)
         for leaf in jax.tree.leaves(self.state.replace(step=None)):
             leaf[self.ended] = 0  # nothing goes on from it
-        items = {item: joined([beat[item] for beat in beats]) for item in beats[0]}
+        items = {item: joined([segment[item] for segment in segments]) for item in segments[0]}
         n_points = next(iter(items["measures"].values())).shape[1]
         info = {
             "points": self.done + n_points,

@@ -1,4 +1,4 @@
-"""How runs share the device: lanes of a fixed width, advanced in beats, spread over the devices of this process.
+"""How runs share the device: lanes of a fixed width, advanced in segments, spread over the devices of this process.
 
 On several devices a lane is a mesh with one axis `run`: each device trains its share by the same program, and since runs
 are independent there is nothing to communicate.
@@ -108,10 +108,10 @@ class Lane:
         self.config = configs[padded[0]] if width == 1 else cfg.stack([configs[i] for i in padded])
         self.function = compiled(width, probes, keep, shards)
 
-    def launch(self, gaps: np.ndarray, beat: int) -> Trajectory:
-        """Starts training through the gaps, k ≤ beat, and returns at once with what will be recorded, on the device. The
+    def launch(self, gaps: np.ndarray, segment: int) -> Trajectory:
+        """Starts training through the gaps, k ≤ segment, and returns at once with what will be recorded, on the device. The
         gaps are padded with 0, so that one compile serves all."""
-        padded = np.zeros(beat, np.int32)
+        padded = np.zeros(segment, np.int32)
         padded[: len(gaps)] = gaps
         self.state, trajectory = self.function(self.config, self.state, padded)
         return trajectory
@@ -125,8 +125,8 @@ class Lane:
             item: {name: self._rows(value)[:, :k] for name, value in arrays.items()} for item, arrays in items.items()
         }
 
-    def advance(self, gaps: np.ndarray, beat: int) -> dict[str, Arrays]:
-        return self.land(self.launch(gaps, beat), len(gaps))
+    def advance(self, gaps: np.ndarray, segment: int) -> dict[str, Arrays]:
+        return self.land(self.launch(gaps, segment), len(gaps))
 
     def put_back(self, state: State) -> None:
         """Writes the lane's rows into the group's state on the host."""

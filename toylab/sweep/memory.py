@@ -24,23 +24,23 @@ NEVER_MADE = ("broadcast_in_dim", "iota", "convert_element_type", "reshape", "sq
 
 
 def needed(
-    config: Config, width: int, beat: int, probes: Mapping[str, Analyzer] | None = None, keep: Any = None
+    config: Config, width: int, segment: int, probes: Mapping[str, Analyzer] | None = None, keep: Any = None
 ) -> int:
-    """Bytes on the device for a lane of `width` runs like the checked `config`, with what a beat of points records."""
-    return traced(config, width, beat, probes, keep)[0]
+    """Bytes on the device for a lane of `width` runs like the checked `config`, with what a segment of points records."""
+    return traced(config, width, segment, probes, keep)[0]
 
 
 def traced(
-    config: Config, width: int, beat: int, probes: Mapping[str, Analyzer] | None = None, keep: Any = None
+    config: Config, width: int, segment: int, probes: Mapping[str, Analyzer] | None = None, keep: Any = None
 ) -> tuple[int, Trajectory]:
-    """The same, and the shapes of what a beat records, from one trace."""
+    """The same, and the shapes of what a segment records, from one trace."""
     state = jax.eval_shape(train.init, config)
     config = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), np.asarray(leaf).dtype), config)
     if width > 1:
         shared, step = config.data_seed, state.step
         config, state = _wider(config, width), _wider(state, width).replace(step=step)
         config = config if own_streams(config) else config.replace(data_seed=shared)
-    gaps = jax.ShapeDtypeStruct((beat,), np.int32)
+    gaps = jax.ShapeDtypeStruct((segment,), np.int32)
     function = compiled(width, tuple((probes or {}).items()), keep)
     jaxpr, (_, trajectory) = jax.make_jaxpr(function, return_shape=True)(config, state, gaps)
     inputs = sum(_bytes(variable.aval) for variable in (*jaxpr.jaxpr.invars, *jaxpr.jaxpr.constvars))

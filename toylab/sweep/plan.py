@@ -21,20 +21,20 @@ from toylab.base import Analyzer, Config
 from toylab.sweep import memory
 from toylab.sweep.lanes import Lane, Probes, first_state, stacked
 
-CHUNK_BYTES, CHUNK_SECONDS, BEAT_SECONDS = 64e6, 60.0, 1.0
+CHUNK_BYTES, CHUNK_SECONDS, SEGMENT_SECONDS = 64e6, 60.0, 1.0
 WIDTHS = (1, 4, 16, 64, 256)  # a device; and as many as there are runs
-MAX_BEAT = 64  # points a launch
+MAX_SEGMENT = 64  # points a launch
 SHORT_STEPS, SHORT_PARAMS, SHORT_LANE = 500, 10_000, 64  # training that is over before a measurement of it would be
 LARGE_STEP = 3e-3  # s on a CPU: a single run of such a step fills the cores, so a wider lane only costs memory
 
 
 @dataclass(frozen=True)
 class Plan:
-    """lane: runs in a vmap, on all its devices together · beat: saved points a launch · chunk: saved points a commit, a
-    multiple of beat · shards: devices a lane is spread over, a divisor of its width."""
+    """lane: runs in a vmap, on all its devices together · segment: saved points a launch · chunk: saved points a commit, a
+    multiple of segment · shards: devices a lane is spread over, a divisor of its width."""
 
     lane: int
-    beat: int
+    segment: int
     chunk: int
     shards: int = 1
 
@@ -44,7 +44,7 @@ class Plan:
     def halved(self) -> "Plan | None":
         """The plan with half as many runs on each device; None where there is one."""
         each = self.lane // self.shards
-        return None if each == 1 else Plan(each // 2 * self.shards, self.beat, self.chunk, self.shards)
+        return None if each == 1 else Plan(each // 2 * self.shards, self.segment, self.chunk, self.shards)
 
 
 def environment() -> dict[str, Any]:
@@ -78,12 +78,12 @@ def choose_plan(
     keep: Any,
     lane: int | None,
 ) -> Plan:
-    """The width that trains a step of all runs fastest (or `lane`), beats of about a second, chunks of about 64 MB or a
+    """The width that trains a step of all runs fastest (or `lane`), segments of about a second, chunks of about 64 MB or a
     minute, whichever is less."""
     state = jax.eval_shape(train.init, configs[0])
     shards = _shards(lane) if lane else min(jax.local_device_count(), len(configs))
     small = sum(leaf.size for leaf in state.params.values()) <= SHORT_PARAMS
-    at_once = min(MAX_BEAT, len(saves)) if small else 1
+    at_once = min(MAX_SEGMENT, len(saves)) if small else 1
     if small and saves[-1] <= SHORT_STEPS:
         each = min(-(-len(configs) // shards), SHORT_LANE)
         return Plan(lane or each * shards, at_once, at_once, shards)
@@ -96,9 +96,9 @@ def choose_plan(
     point_bytes = len(configs) * sum(leaf.size * leaf.dtype.itemsize for leaf in kept)
     gap = max(float(np.median(np.diff(saves))), 1.0) if len(saves) > 1 else 1.0
     point_seconds = gap * seconds[width]
-    beat = int(np.clip(BEAT_SECONDS / point_seconds, 1, min(MAX_BEAT, len(saves))))
+    segment = int(np.clip(SEGMENT_SECONDS / point_seconds, 1, min(MAX_SEGMENT, len(saves))))
     chunk = int(np.clip(min(CHUNK_BYTES / max(point_bytes, 1), CHUNK_SECONDS / point_seconds), 1, len(saves)))
-    return Plan(width, min(beat, chunk), max(chunk - chunk % min(beat, chunk), 1), shards)
+    return Plan(width, min(segment, chunk), max(chunk - chunk % min(segment, chunk), 1), shards)
 
 
 def _shards(lane: int) -> int:
@@ -119,17 +119,19 @@ def _seconds_by_width(
     shards: int,
     probes: Mapping[str, Analyzer],
     keep: Any,
-    beat: int,
+    segment: int,
 ) -> dict[int, float]:
-    """Seconds of a step of all runs, by width; those that do not fit into memory are left out. `beat`: of the programs that
-    are timed; if it is the one then chosen, nothing is compiled again."""
+    """Seconds for one step of all runs, by width. Widths that do not fit into memory are left out.
+
+    `segment` is that of the timed programs. If the plan then has the same, nothing is compiled again.
+    """
     seconds: dict[int, float] = {}
-    each = memory.needed(configs[0], 1, beat, probes, keep) if len(widths) > 1 else 0
+    each = memory.needed(configs[0], 1, segment, probes, keep) if len(widths) > 1 else 0
     for width in widths:
         if width > shards and len(widths) > 1 and width // shards * each > memory.budget():
             continue
         try:
-            step = _seconds_a_step(configs, width, shards, tuple(probes.items()), keep, beat)
+            step = _seconds_a_step(configs, width, shards, tuple(probes.items()), keep, segment)
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             if width == shards or not is_out_of_memory(error):
                 raise
@@ -145,16 +147,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
-def _seconds_a_step(configs: Sequence[Config], width: int, shards: int, probes: Probes, keep: Any, beat: int) -> float:
+def _seconds_a_step(
+    configs: Sequence[Config], width: int, shards: int, probes: Probes, keep: Any, segment: int
+) -> float:
     """Time of one step of a whole lane, from runs long enough to be seen."""
     members = list(range(min(width, len(configs))))
     states = [first_state(configs[i], None) for i in members]
     lane = Lane(configs, stacked(states), members, width, probes, keep, shards)
-    lane.advance(np.array([0]), beat)  # compiles
+    lane.advance(np.array([0]), segment)  # compiles
     steps, taken = 1, 0.0
     while taken < 0.2 and steps < 4096:
         steps *= 2
         start = time.perf_counter()
-        lane.advance(np.array([steps]), beat)
+        lane.advance(np.array([steps]), segment)
         taken = time.perf_counter() - start
     return taken / steps

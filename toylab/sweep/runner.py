@@ -85,11 +85,25 @@ def run(
     report: Callable[[Progress], None] = lambda progress: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Trains every group of the sweep into `folder/<group>/`, one after another. Call it again to go on.
+    """Trains every group of a sweep into `folder/<group>/`, one after another. Call it again to resume.
 
-    `plan` fixes lane, beat and chunk, `lane` the width alone; otherwise groups of the same shapes take over the width that
-    was measured for the first of them. A group that fails is told in its failed.json, the others are trained, and Failed is
-    raised at the end. `command`: what to type to go on, for the record.
+    A group that fails leaves a failed.json in its folder. The other groups are trained, and Failed is raised at the end.
+
+    Args:
+        configs: one for each run.
+        spec: what is saved, and when runs end.
+        folder: of the sweep.
+        plan: fixes width, segment and chunk of every group; otherwise they are measured.
+        lane: fixes the width alone. Without it, groups of the same shapes take the width measured for the first of them.
+        group_size: the most runs in a group.
+        command: what to type to resume, for sweep.json and messages.
+        report: called with the Progress after each segment.
+        interrupted: called after each segment; when it returns true, training stops after the points in hand.
+
+    Raises:
+        Failed: at the end, if some groups could not be trained.
+        Interrupted: after `interrupted` returned true.
+        Refused: where `folder` holds other runs, or its groups have another size than `group_size`.
     """
     folder = Path(folder)
     named = begin(configs, folder, group_size, command)
