@@ -225,6 +225,10 @@ def test_committed_results_are_complete(committed):
     assert all((folder / file).exists() for file in SMALL)
 
 
+def test_committed_results_leave_room_for_more_pages():
+    assert sum(path.stat().st_size for path in (REPOSITORY / "results").rglob("*") if path.is_file()) < 17e6
+
+
 def test_committed_verdicts_are_those_of_the_committed_measures(committed):
     """Judged anew on any machine: the same verdicts, and values as far apart as two roundings to the six digits that are
     kept (of 1.00000 one digit is 1e-5) and other processors' roundings on the way."""

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
+from PIL import Image
 from printed import assert_printable, written
 
-from toylab.plots import curves, labels, style
+from toylab.plots import curves, labels, palette, style
 from toylab.plots.modular import circles, spectra
 
 P, R = 113, 5
@@ -172,6 +173,39 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
 
 
+def true_colour(figure):
+    """The picture as it is before its palette."""
+    with mpl.style.context(style.HOUSE, after_reset=True):
+        return style._picture(figure, style.HOUSE["savefig.dpi"]).convert("RGB")
+
+
+@pytest.mark.parametrize("draw", [learning, structure, through, lambda: circle(*FOUND)])
+def test_a_figure_is_saved_in_a_palette_that_does_not_show(draw, tmp_path):
+    figure = draw()
+    true, saved = true_colour(figure), Image.open(style.save(figure, tmp_path / "figure.png"))
+    assert saved.mode == "P" and saved.size == true.size
+    assert saved.info["dpi"] == pytest.approx((200, 200), abs=0.01)
+    assert 0 < palette.furthest(true, saved) <= palette.MOST_OFF
+    a, b = (np.asarray(picture.convert("RGB")) for picture in (true, saved))
+    white = (a == 255).all(axis=-1)
+    assert white.mean() > 0.3 and (b[white] == 255).all()
+    true.save(tmp_path / "true.png", optimize=True)
+    assert (tmp_path / "figure.png").stat().st_size < 0.5 * (tmp_path / "true.png").stat().st_size
+
+
+def test_smooth_colours_and_transparency_keep_true_colour():
+    x, y = np.meshgrid(np.arange(256), np.arange(256))
+    smooth = Image.fromarray(np.stack([x, y, 255 - x], axis=-1).astype(np.uint8))  # 65,536 colours on a plane
+    one_hue = Image.fromarray(np.stack([x, x, x // 2], axis=-1).astype(np.uint8))  # 256 on a line
+    assert palette.furthest(one_hue, palette.reduced(one_hue)) == 0
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8))
+    assert palette.reduced(noise).mode == "RGB" and palette.furthest(noise, palette.reduced(noise)) == 0
+    assert palette.furthest(smooth, palette.reduced(smooth)) <= palette.MOST_OFF
+    glass = one_hue.copy()
+    glass.putalpha(128)
+    assert palette.reduced(glass) is glass
+
+
 def lab(color, vision=None):
     """CIE L*a*b* of a colour, as seen through `vision`, a matrix on linear RGB."""
     rgb = np.array(to_rgb(color))
@@ -186,9 +220,9 @@ def test_colours_stay_apart_for_the_colour_blind_and_in_grey():
     deuteranopia = np.reshape(  # Machado et al. 2009, severity 1
         [0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.01182, 0.04294, 0.968881], (3, 3)
     )
-    for palette in ((style.TRAIN, style.TEST, style.RESTRICTED, style.EXCLUDED), style.SERIES):
+    for colors in ((style.TRAIN, style.TEST, style.RESTRICTED, style.EXCLUDED), style.SERIES):
         for vision in (None, deuteranopia):
-            seen = [lab(color, vision) for color in palette]
+            seen = [lab(color, vision) for color in colors]
             assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 10
     assert lab(style.TEST)[0] - lab(style.TRAIN)[0] > 20
 

@@ -23,6 +23,9 @@ from . import (
     motion as motion,
 )
 from . import (
+    palette as palette,
+)
+from . import (
     phase as phase,
 )
 from . import (

@@ -18,6 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from PIL import Image
 
 from toylab.plots.labels import SMALL, MarginLabels
+from toylab.plots.palette import reduced
 from toylab.store import durable
 
 P = ParamSpec("P")
@@ -177,14 +178,19 @@ def _write(drawing: Figure | Animation, path: Path) -> None:
         if isinstance(drawing, Animation):
             _write_gif(drawing, path)
         else:
-            drawing.savefig(path, format="png", dpi=HOUSE["savefig.dpi"], metadata={"Software": None})
+            dpi = HOUSE["savefig.dpi"]
+            reduced(_picture(drawing, dpi)).save(path, format="PNG", dpi=(dpi, dpi), optimize=True)
+
+
+def _picture(figure: Figure, dpi: int) -> Image.Image:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=dpi, pil_kwargs={"compress_level": 0})
+    return Image.open(picture)
 
 
 def _frame(animation: Animation, i: int) -> Image.Image:
     animation.show(i)
-    picture = io.BytesIO()
-    animation.figure.savefig(picture, format="png", dpi=GIF_DPI, pil_kwargs={"compress_level": 0})
-    return Image.open(picture).convert("RGB")
+    return _picture(animation.figure, GIF_DPI).convert("RGB")
 
 
 def _write_gif(animation: Animation, path: Path) -> None:
