@@ -23,20 +23,14 @@ Changed   After a first run: the claim on the strongest edge was added beside th
           35 % as its bound.
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from toylab.analysis import discovery, heads, interventions, scrubbing
-from toylab.analysis.attention.edges import Graph, written
-from toylab.base import Config, Params, Run
+from toylab.analysis import circuit_search, discovery
+from toylab.analysis.attention.edges import Graph
+from toylab.base import Config
 from toylab.lab import Claim, Measures, Part
-from toylab.losses import cross_entropy
 from toylab.models import FractionOfPrevious, Histogram, InductionMachine, Net, Reverse, Transformer
 from toylab.optim import AdamW
 from toylab.plots import circuit_graph
@@ -45,54 +39,13 @@ from toylab.plots.attention.circuit_graph import Found
 from toylab.tasks import Program, RepeatedBlocks
 
 CONMY, SYED, OURS = "Conmy et al. 2023", "Syed et al. 2023", "by construction"
-THRESHOLDS = np.geomspace(1e-4, 1e3, 15)
 SUBSTITUTES, DISTANCES = ("zero", "resample"), ("squared", "KL")  # axes of what is found
-SHARES = np.append(1.0, discovery.midpoints(16))  # where edge attribution takes its gradient
 
-
-# --- what every part measures of the edges
-
-
-def on_both(x: Array, params: Params, run: Run, graph: Graph, each: Callable[[Array], Any]) -> Any:
-    """`each` of what cut edges carry, nothing and what they do on the batch's neighbour: leaves [2, …]."""
-    other = written(run.config.net.apply, params, graph, jnp.roll(x, 1, axis=0))
-    return jax.lax.map(each, jnp.stack([jnp.zeros_like(other), other]))
-
-
-def both_scores(slopes: Array) -> Array:
-    """[2, S, R] of slopes at SHARES: edge attribution at the whole network, and averaged on the way to it."""
-    return -jnp.stack([slopes[0], jnp.mean(slopes[1:], axis=0)])
-
-
-def program_edges(params: Params, run: Run) -> dict[str, Array]:
-    """effects [substitute, distance, S, R] of each edge alone, what ACDC keeps at each threshold, attribution scores."""
-    graph, apply, data = Graph.of(params), run.config.net.apply, run.data
-    x, asked = data["tokens"], data["asked"]
-    measures = [partial(kind, where=asked) for kind in (discovery.squared_distance, discovery.kl_divergence)]
-
-    def output(logits: Array) -> Array:
-        """What is attributed: the logit of the answer, or the number itself."""
-        at = jnp.clip(data["answer"], 0, logits.shape[-1] - 1).astype(int) if logits.shape[-1] > 1 else 0 * x
-        return jnp.mean(jnp.take_along_axis(logits, at[..., None], axis=2)[..., 0], where=asked)
-
-    def found(substitute: Array) -> dict[str, Array]:
-        def by(weights: Array) -> tuple[Array, Array]:
-            def distance(a: Array, b: Array) -> Array:
-                return sum(w * measure(a, b) for w, measure in zip(weights, measures, strict=True))
-
-            keep = partial(discovery.acdc, apply, params, graph, x, distance, substitute=substitute)
-            effects = discovery.edge_effects(apply, params, graph, x, distance, substitute)
-            return effects, jax.lax.map(keep, jnp.asarray(THRESHOLDS, jnp.float32))
-
-        effects, kept = jax.lax.map(by, jnp.eye(len(measures)))
-        slopes = discovery.edge_slopes(apply, params, graph, x, output, jnp.asarray(SHARES), substitute)
-        return {"effects": effects, "kept": kept, "scores": both_scores(slopes)}
-
-    return on_both(x, params, run, graph, found)
+# --- masks of edges
 
 
 def at_threshold(value: float) -> int:
-    return int(np.argmin(np.abs(np.log(THRESHOLDS / value))))
+    return int(np.argmin(np.abs(np.log(circuit_search.THRESHOLDS / value))))
 
 
 def graph_of(module: type, n_layers: int) -> tuple[Graph, np.ndarray]:
@@ -105,13 +58,6 @@ def rates(kept: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Precision and recall of masks [..., S, R], padded with False to the sizes of the page's largest graph."""
     kept = kept[..., : true.shape[0], : true.shape[1]]
     return tuple(np.asarray(rate) for rate in discovery.precision_recall(kept, true))  # type: ignore[return-value]
-
-
-def area(scores: np.ndarray, true: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of |scores| [..., S, R]."""
-    sizes = np.abs(scores[..., : true.shape[0], : true.shape[1]])
-    flat = sizes.reshape(-1, *true.shape)
-    return np.array([float(discovery.roc(one, true, edges)[2]) for one in flat]).reshape(sizes.shape[:-2])
 
 
 # --- the induction machine
@@ -139,7 +85,7 @@ def noisy(m: Measures, name: str) -> np.ndarray:
 
 def machine_rates(m: Measures, substitute: int, which: int) -> np.ndarray:
     """The lowest precision (0) or recall (1) over thresholds up to 100, by squared distance."""
-    low = THRESHOLDS <= 100
+    low = circuit_search.THRESHOLDS <= 100
     return np.array([rates(exact(m, "kept")[substitute, 0, low], TRUE)[which].min()])
 
 
@@ -147,6 +93,11 @@ def behind_saturation(m: Measures) -> np.ndarray:
     """True edges whose attribution is below 1e-6 of the largest."""
     scores = np.abs(exact(m, "scores")[0, 0])
     return np.array([(scores[TRUE] < 1e-6 * scores.max()).sum()])
+
+
+def seen_on_the_way(m: Measures) -> np.ndarray:
+    """Area under the ROC curve of attribution with the averaged gradient."""
+    return np.array([discovery.roc(np.abs(exact(m, "scores")[0, 1]), TRUE, MACHINE.edges)[2]])
 
 
 def best_f1(m: Measures, substitute: int) -> np.ndarray:
@@ -172,12 +123,8 @@ def receiver_curves(m: Measures) -> Any:
     """ROC of the machines with noise: ACDC by its thresholds, the others by their scores."""
     panels = {}
     for at, substitute in enumerate(SUBSTITUTES):
-        masks = noisy(m, "kept")[:, at, 0]
-        ends = np.concatenate([np.ones_like(masks[:, :1]) & MACHINE.edges, masks, np.zeros_like(masks[:, :1])], axis=1)
-        true_rate = (ends & TRUE).sum(axis=(-2, -1)) / TRUE.sum()
-        false_rate = (ends & ~TRUE).sum(axis=(-2, -1)) / (MACHINE.edges & ~TRUE).sum()
-        areas = [np.trapezoid(y[::-1], x[::-1]) for x, y in zip(false_rate, true_rate, strict=True)]
-        methods = {"ACDC": (false_rate[:, ::-1], true_rate[:, ::-1], float(np.median(areas)))}
+        false_rate, true_rate, areas = discovery.threshold_roc(noisy(m, "kept")[:, at, 0], TRUE, MACHINE.edges)
+        methods = {"ACDC": (false_rate, true_rate, float(np.median(areas)))}
         for name, of in (("single edges", noisy(m, "effects")[:, at, 0]), ("attribution", noisy(m, "scores")[:, at, 0]),
                          ("integrated attribution", noisy(m, "scores")[:, at, 1])):  # fmt: skip
             found = [discovery.roc(np.abs(one), TRUE, MACHINE.edges) for one in of]
@@ -190,7 +137,7 @@ def receiver_curves(m: Measures) -> Any:
 MACHINES = Part(
     configs={"smoke": machines(1, 5, 7, n_eval=4), "cpu": machines(3), "paper": machines(16)},
     saves=dict.fromkeys(("smoke", "cpu", "paper"), (0,)),
-    final={"edges": program_edges},
+    final={"edges": circuit_search.program_edges},
     claims=[
         Claim("induction machine: lowest precision of ACDC with zero ablation over thresholds 1e-4 to 100",
               OURS, lambda m: machine_rates(m, 0, 0), 1, each="machine"),
@@ -200,7 +147,7 @@ MACHINES = Part(
         Claim("edge attribution: true edges whose score is below 1e-6 of the largest", f"{OURS}: the 5 behind patterns",
               behind_saturation, 5, 5, each="machine"),
         Claim("gradient averaged on the way: area under the ROC curve", OURS,
-              lambda m: area(exact(m, "scores")[0, 1], TRUE, MACHINE.edges)[None], 1, each="machine"),
+              seen_on_the_way, 1, each="machine"),
         Claim("noise on every weight: F1 of ACDC with zero ablation at its best threshold", f"{CONMY}; the bound is ours",
               lambda m: best_f1(m, 0), 0.9, each="seed"),
     ],
@@ -267,7 +214,7 @@ def recalls(m: Measures) -> Any:
     }
     names = [str(name) for name in m["config/task.name"]]
     panels = {name: {title: curve[i] for title, curve in curves.items()} for i, name in enumerate(names)}
-    return plots.recall_curves(THRESHOLDS, panels)
+    return plots.recall_curves(circuit_search.THRESHOLDS, panels)
 
 
 def compiled_circuit(m: Measures) -> Any:
@@ -287,7 +234,7 @@ def compiled_circuit(m: Measures) -> Any:
 COMPILED = Part(
     configs={"smoke": machines(1, 5, 7, n_eval=4), "cpu": programs(), "paper": programs()},
     saves=dict.fromkeys(("smoke", "cpu", "paper"), (0,)),
-    final={"edges": program_edges},
+    final={"edges": circuit_search.program_edges},
     claims=[
         Claim("programs: accuracy", OURS, lambda m: m.last("accuracy"), 1, each="program"),
         Claim("precision of ACDC, zero ablation, squared distance, threshold 0.001", f"{OURS}; {CONMY}: exact on tracr",
@@ -317,94 +264,6 @@ def trained(seeds: int, task: RepeatedBlocks = RepeatedBlocks(), d_model: int = 
     )  # fmt: skip
     optimizer = AdamW(lr=3e-3, weight_decay=0.01, warmup=20, clip=1.0)
     return [Config(task, net, optimizer, seed=seed) for seed in range(seeds)]
-
-
-WAYS: tuple[Literal["q", "k", "v"], ...] = ("q", "k", "v")
-TAUS = np.geomspace(0.003, 1, 6)  # nats
-ROWS = 64  # of the evaluation set
-
-
-def sequences(run: Run, rows: int) -> tuple[Array, Array]:
-    """Inputs and targets [rows, n_ctx]."""
-    tokens = run.data["tokens"][:rows]
-    return tokens[:, :-1], tokens[:, 1:]
-
-
-def edge_effects(params: Params, run: Run) -> dict[str, Array]:
-    """KL [substitute, S, R] when each edge alone is cut."""
-    (x, _), graph = sequences(run, ROWS), Graph.of(params)
-    effect = partial(discovery.edge_effects, run.config.net.apply, params, graph, x, discovery.kl_divergence)
-    return {"KL": on_both(x, params, run, graph, effect)}
-
-
-def trained_circuit(params: Params, run: Run) -> dict[str, Array]:
-    """What ACDC keeps at each of TAUS, and scores of edge attribution: nats [substitute, points, S, R] of loss."""
-    (x, y), graph, apply = sequences(run, ROWS), Graph.of(params), run.config.net.apply
-    half = x.shape[1] // 2
-
-    def loss(logits: Array) -> Array:
-        return jnp.mean(cross_entropy(logits, y)[:, half:])
-
-    def found(substitute: Array) -> dict[str, Array]:
-        keep = partial(discovery.acdc, apply, params, graph, x, discovery.kl_divergence, substitute=substitute)
-        slopes = discovery.edge_slopes(apply, params, graph, x, loss, jnp.asarray(SHARES), substitute)
-        return {"kept": jax.lax.map(keep, jnp.asarray(TAUS, jnp.float32)), "scores": both_scores(slopes)}
-
-    return on_both(x, params, run, graph, found)
-
-
-def attention_scores(params: Params, run: Run) -> dict[str, Array]:
-    """[L, H] on repeated random blocks."""
-    tokens = heads.blocks(params, run)
-    A = run.config.net.apply(params, tokens)[1]["pattern"]
-    found = heads.previous_token_score(A), heads.induction_score(A, tokens.shape[1] // 2)
-    return {name: score.mean(1) for name, score in zip(("previous_token", "induction"), found, strict=True)}
-
-
-def patching(params: Params, run: Run) -> dict[str, Array]:
-    """A block twice, and as corrupt input the same with another token where the last one first stood, so that the answer
-    cannot be looked up: how much of the logit difference to another token each clean activation restores."""
-    clean = heads.blocks(params, run)
-    period, d_vocab = clean.shape[1] // 2, len(params["W_E"])
-    rows, answer = jnp.arange(len(clean)), clean[:, 0]
-    corrupt = clean.at[:, period - 1].set((clean[:, -1] + 1 + rows % (d_vocab - 1)) % d_vocab)
-    other = (answer + 1 + rows % (d_vocab - 1)) % d_vocab
-
-    def difference(logits: Array) -> Array:
-        return jnp.mean(logits[rows, -1, answer] - logits[rows, -1, other])
-
-    given = (run.config.net.apply, params, clean, corrupt, difference)
-    return {
-        "residual": interventions.activation_patching(*given, "resid_pre", interventions.POSITIONS),
-        "z": interventions.activation_patching(*given, "z", interventions.HEADS_AND_POSITIONS),
-        "paths": jnp.stack([interventions.path_patching(*given, way)[0, :, 1] for way in WAYS]),  # [q k v, H, H]
-    }
-
-
-HYPOTHESES = ("q", "k", "v", "qkv")  # parts of the naive account: EQ, PTH-K, EV, and all
-
-
-def scrub(params: Params, run: Run, draws: int = 4) -> dict[str, Array]:
-    """The share of second-half loss that parts of the naive account of both heads of layer 1 explain: [hypotheses]."""
-    (x, y), apply = sequences(run, 4 * ROWS), run.config.net.apply
-    n_heads, half = params["W_Q"].shape[1], x.shape[1] // 2
-    own = jnp.broadcast_to(jnp.arange(len(x))[:, None], x.shape)  # agrees with itself alone: as it is
-    naive = {"q": scrubbing.this_token(x), "k": scrubbing.previous_token(x), "v": scrubbing.this_token(x)}
-    free = scrubbing.no_dependence(x)
-    features = [[naive[part] if part in parts else own for part in "qkv"] for parts in HYPOTHESES]
-    features += [[free if part in parts else own for part in "qkv"] for parts in HYPOTHESES]
-
-    def loss(logits: Array) -> Array:
-        return jnp.mean(cross_entropy(logits, y)[:, half:])
-
-    def scrubbed(feature: Array) -> Array:
-        hypothesis = {(1, head, part): f for head in range(n_heads) for part, f in zip("qkv", feature, strict=True)}
-        keys = jax.random.split(jax.random.key(0), draws)
-        return jnp.mean(jax.lax.map(lambda key: loss(scrubbing.scrubbed(apply, params, x, hypothesis, key)), keys))
-
-    losses = jax.lax.map(scrubbed, jnp.stack([jnp.stack(feature) for feature in features])).reshape(2, -1)
-    whole = loss(apply(params, x)[0])
-    return {"explained": scrubbing.explained(whole, losses[0], losses[1]), "scrubbed": losses[0], "random": losses[1]}
 
 
 def pair(m: Measures) -> tuple[np.ndarray, np.ndarray]:
@@ -448,13 +307,13 @@ def strongest_to_a_key(m: Measures) -> np.ndarray:
 
 
 def kept(m: Measures, substitute: int, tau: float) -> np.ndarray:
-    at = int(np.argmin(np.abs(np.log(TAUS / tau))))
+    at = int(np.argmin(np.abs(np.log(circuit_search.TAUS / tau))))
     return np.array([own[substitute, at][edge] for own, edge in zip(m["final/circuit/kept"], key_edge(m), strict=True)])
 
 
 def trained_circuits(m: Measures) -> Any:
     """ACDC with resampling at τ = 0.1; width: KL of the edge cut alone."""
-    at = int(np.argmin(np.abs(np.log(TAUS / 0.1))))
+    at = int(np.argmin(np.abs(np.log(circuit_search.TAUS / 0.1))))
     panels = {
         f"seed {seed}": Found(m["final/circuit/kept"][seed, 1, at], weight=m["edges/KL"][seed, -1, 1])
         for seed in range(min(3, len(m.valid)))
@@ -495,8 +354,13 @@ INDUCTION = Part(
         "paper": trained(8),
     },
     saves={"smoke": (0, 5), "cpu": SAVES, "paper": SAVES},
-    final={"heads": attention_scores, "circuit": trained_circuit, "patching": patching, "scrubbing": scrub},
-    analyses={"edges": edge_effects},
+    final={
+        "heads": circuit_search.attention_scores,
+        "circuit": circuit_search.trained_circuit,
+        "patching": circuit_search.patching,
+        "scrubbing": circuit_search.scrub,
+    },
+    analyses={"edges": circuit_search.edge_effects},
     claims=[
         Claim("trained induction model: second-half loss", "our reference training: 0.25 to 0.29; the bound is its page's",
               lambda m: m.last("second_half_loss"), high=0.5, unit="nats", each="seed"),

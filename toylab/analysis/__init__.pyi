@@ -41,6 +41,9 @@ from .attention import (
     beliefs as beliefs,
 )
 from .attention import (
+    circuit_search as circuit_search,
+)
+from .attention import (
     circuits as circuits,
 )
 from .attention import (

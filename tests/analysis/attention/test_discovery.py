@@ -16,6 +16,7 @@ from toylab.analysis.attention.discovery import (
     precision_recall,
     roc,
     squared_distance,
+    threshold_roc,
 )
 from toylab.analysis.attention.edges import Graph, circuit, written
 from toylab.models import (
@@ -326,6 +327,16 @@ def test_rates_and_area():
     np.testing.assert_allclose(false_rate, [0, 0, 0, 0.5, 1])
     found = np.array([[[True, False, True, False]], [[False] * 4]])
     np.testing.assert_allclose(precision_recall(found, true), [[0.5, 1], [0.5, 0]])
+
+
+def test_the_curve_over_thresholds_runs_from_no_edge_to_all():
+    """Of four edges two are true; the method drops a false one first, then a true one together with the other false one."""
+    true, edges = np.array([[True, True, False, False]]), np.ones((1, 4), bool)
+    kept = np.array([[[[True, True, False, True]], [[True, False, False, False]]]])  # [batch, thresholds, S, R]
+    false_rate, true_rate, area = threshold_roc(kept, true, edges)
+    np.testing.assert_array_equal(false_rate, [[0, 0, 0.5, 1]])
+    np.testing.assert_array_equal(true_rate, [[0, 0.5, 1, 1]])
+    np.testing.assert_array_equal(area, [0.75 / 2 + 0.5])
 
 
 def test_an_edge_that_is_not_there():

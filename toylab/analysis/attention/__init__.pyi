@@ -2,6 +2,9 @@ from . import (
     beliefs as beliefs,
 )
 from . import (
+    circuit_search as circuit_search,
+)
+from . import (
     circuits as circuits,
 )
 from . import (

@@ -177,3 +177,29 @@ def roc(
     area = jnp.sum((above + 0.5 * ties) * pairs) / jnp.sum(pairs)
     misses, hits = (jnp.concatenate([jnp.zeros(1), rates]) + unknown for rates in (misses, hits))
     return misses, hits, area + unknown
+
+
+@shaped
+def threshold_roc(
+    kept: Bool[ArrayLike, "*batch thresholds S R"], true: Bool[ArrayLike, "S R"], edges: Bool[ArrayLike, "S R"]
+) -> tuple[Float[np.ndarray, "*batch n"], Float[np.ndarray, "*batch n"], Float[np.ndarray, "*batch"]]:
+    """The receiver operating curve of a method that keeps fewer edges as its threshold rises, such as ACDC.
+
+    The ends of the curve, every edge and none, are added. The area is that of trapezoids between its points.
+
+    Args:
+        kept: Masks of the edges that are kept, by rising threshold.
+        true: Mask of the true edges.
+        edges: Mask of all edges of the graph.
+
+    Returns:
+        False positive rates and true positive rates [..., thresholds + 2], from no edge to every edge, and the areas
+        under the curves [...].
+    """
+    kept, true, edges = np.asarray(kept), np.asarray(true), np.asarray(edges)
+    none = np.zeros_like(kept[..., :1, :, :])
+    ends = np.concatenate([none | edges, kept, none], axis=-3)
+    hits = (ends & true).sum(axis=(-2, -1)) / true.sum()
+    misses = (ends & ~true).sum(axis=(-2, -1)) / (edges & ~true).sum()
+    misses, hits = misses[..., ::-1], hits[..., ::-1]
+    return misses, hits, np.trapezoid(hits, misses, axis=-1)
