@@ -333,7 +333,7 @@ def _train(job: Any, command: str, launcher: Any, tensorboard: bool) -> dict[str
 
     parts, specs = lab.parts(job.page), job.specs()
     runs = job.folder / "runs"
-    trained, recorded = {}, stages.recorded(job.folder)
+    trained, recorded = {}, stages.recorded_parts(job.folder)
     with launcher.connected():
         store.make_folder(runs, 0 if runs.is_dir() else preview.bytes_needed(job))
         for name, members in job.configs.items():
@@ -371,12 +371,12 @@ def _status(arguments: list[str]) -> int:
     from toylab.records import status
 
     try:
-        sheet = status.status(options.folder, options.verify)
+        found = status.status(options.folder, options.verify)
     except store.StoreError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, store.Refused) else 1
-    print(status.written(sheet))
-    return 0 if sheet.finished else 3
+    print(status.as_text(found))
+    return 0 if found.finished else 3
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {  # first words other than an experiment: arguments → exit status
@@ -402,7 +402,7 @@ def print_claims(claims: Sequence[dict[str, Any]]) -> None:
 
     table = Table("claim", "source", "bound", "values", "verdict")
     for claim in claims:
-        cells = claim["name"], claim["source"], claim["bound"], lab.shown(claim), claim["verdict"]
+        cells = claim["name"], claim["source"], claim["bound"], lab.values_text(claim), claim["verdict"]
         table.add_row(*(Text(cell) for cell in cells))  # not markup: E[x] is no tag
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 

@@ -61,7 +61,7 @@ def write_group(sweep, configs, chunks, *, number=0, lengths=None, diverged=None
             "ended": ended,
             "lengths": [min(n, points) for n in lengths],
             "diverged": diverged or [None] * len(configs),
-            "group": binding.said(about),
+            "group": binding.group_info(about),
         }
         store.write_chunk(folder, steps[-1], items, info)
     return folder

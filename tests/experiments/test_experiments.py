@@ -208,7 +208,7 @@ def values_of(claim, measures):
 
 
 def rejudged(name, folder):
-    return stages.judged(page_of(name), measures_of(folder))
+    return stages.judge(page_of(name), measures_of(folder))
 
 
 @pytest.fixture(params=COMMITTED or [pytest.param(None, marks=pytest.mark.skip("no results are committed yet"))])

@@ -90,8 +90,8 @@ def test_a_claim_holds_if_it_holds_for_each_and_not_of_nothing(values, verdict):
 def test_many_values_are_shown_by_their_range():
     few = Claim("c", "s", lambda m: np.arange(3), low=0, each="seed").judge(measures())
     many = Claim("c", "s", lambda m: np.array([np.nan, *range(11)]), low=0, each="seed").judge(measures())
-    assert lab.shown(few) == "0, 1, 2 (each seed)"
-    assert lab.shown(many) == "0 to 10, median 5, 1 without (12, each seed)"
+    assert lab.values_text(few) == "0, 1, 2 (each seed)"
+    assert lab.values_text(many) == "0 to 10, median 5, 1 without (12, each seed)"
     assert "| holds for 11 of 12 |" in lab.claims_table([many])
 
 
@@ -165,7 +165,7 @@ def test_one_part_alone_leaves_the_others_as_they_are(page, tmp_path):
     after = of(tmp_path).part("mixed")
     assert all(np.array_equal(before[name], after[name], equal_nan=before[name].dtype.kind == "f") for name in before)
     assert set(json.loads((tmp_path / "two" / "manifest.json").read_text())["parts"]) == {"narrow", "mixed"}
-    assert len(stages.judged(page, of(tmp_path))) == 2
+    assert len(stages.judge(page, of(tmp_path))) == 2
 
 
 def test_damaged_measures_are_told_with_what_to_do_and_stand_in_the_way_of_nothing_else(page, tmp_path, capsys):

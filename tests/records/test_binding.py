@@ -134,7 +134,7 @@ def older(tmp_path, monkeypatch):
     """As `made`, by a version whose chunks say nothing of their group."""
     with monkeypatch.context() as patched:
         patched.setattr(writing, "SCHEMA", 2)
-        patched.setattr(binding, "said", lambda about: {})
+        patched.setattr(binding, "group_info", lambda about: {})
         trained(tmp_path / "runs", [A, B], saves=SAVES[:8])
     return tmp_path / "runs"
 

@@ -8,8 +8,8 @@ from written import names, outline, seeds, write_group
 
 import run_sweep
 from toylab import store
-from toylab.records import told
-from toylab.records.status import status, written
+from toylab.records import notes
+from toylab.records.status import as_text, status
 
 STEPS = [[0, 10], [20, 40], [80]]
 
@@ -46,22 +46,22 @@ def sweep(tmp_path):
 def test_every_state_is_told_with_what_to_type(sweep):
     with store.locked(sorted(sweep.glob("002-*"))[0]):
         before = contents(sweep)
-        sheet = status(sweep.parent)
+        found = status(sweep.parent)
         assert contents(sweep) == before
-    assert [one.state for one in sheet.groups] == ["finished", "finished", "going", "failed", "damaged", "not begun"]
-    assert [one.runs for one in sheet.groups] == [3, 2, 4, 5, 6, 7]
-    assert [one.step for one in sheet.groups] == [80, 40, 40, 10, 10, None]
-    assert [(one.ended, one.diverged) for one in sheet.groups[:2]] == [(0, 0), (2, 1)]
-    text = written(sheet)
+    assert [one.state for one in found.groups] == ["finished", "finished", "going", "failed", "damaged", "not begun"]
+    assert [one.runs for one in found.groups] == [3, 2, 4, 5, 6, 7]
+    assert [one.step for one in found.groups] == [80, 40, 40, 10, 10, None]
+    assert [(one.ended, one.diverged) for one in found.groups[:2]] == [(0, 0), (2, 1)]
+    text = as_text(found)
     assert "going: process" in text and "failed: ValueError: too wide" in text
     assert "a chunk between steps 10 and 80 is missing" in text
-    assert f"delete the folders 80 in {sweep / sheet.groups[4].group}, then go on." in text
+    assert f"delete the folders 80 in {sweep / found.groups[4].group}, then go on." in text
     assert "total: 6 groups, 27 runs: 5 finished, 4 going, 5 failed, 6 damaged, 7 not begun" in text
     assert text.endswith("to go on: python run_sweep.py grokking --seeds 9")
 
 
 def test_cells_stand_under_their_heads(sweep):
-    head, *rows = written(status(sweep)).splitlines()[:7]
+    head, *rows = as_text(status(sweep)).splitlines()[:7]
     for name in ("runs", "step", "ended"):
         end = head.index(name) + len(name)
         assert all(row[end - 1] != " " and row[end : end + 2] == "  " for row in rows)
@@ -91,17 +91,17 @@ def test_what_is_damaged_and_costs_no_point_is_told_where_every_byte_is_read(tmp
     (folder / "40" / "files.json").write_text("{}")
     next(path for path in (folder / "80" / "state").rglob("*") if path.is_file()).unlink()
     assert [one.detail for one in status(tmp_path).groups] == [""]
-    sheet = status(tmp_path, verify=True)
-    (one,) = sheet.groups
-    assert sheet.finished and one.advice == ""
+    found = status(tmp_path, verify=True)
+    (one,) = found.groups
+    assert found.finished and one.advice == ""
     assert one.detail == "files.json of the chunk at step 40 is damaged (and 1 more); no point is lost by it"
 
 
 def test_a_damaged_outline_hides_no_group(sweep):
     (sweep / "sweep.json").write_bytes(b"")
-    sheet = status(sweep)
-    assert [one.state for one in sheet.groups] == ["finished", "finished", "stopped", "failed", "damaged"]
-    text = written(sheet)
+    found = status(sweep)
+    assert [one.state for one in found.groups] == ["finished", "finished", "stopped", "failed", "damaged"]
+    text = as_text(found)
     assert "sweep.json is damaged: it is empty. The same training command writes it anew." in text
     assert "Whether all groups are begun is not known.\nto go on: python run_sweep.py grokking" in text
     for folder in sorted(sweep.glob("00[1-9]-*")):
@@ -123,10 +123,10 @@ def test_an_older_sweep_has_its_command_in_the_pages_manifest(tmp_path):
     store.write_json(
         tmp_path / "page" / "manifest.json", {"experiment": "page", "parts": {"one": {"command": command}}}
     )
-    sheet = status(tmp_path / "page")
-    assert [(one.part, one.state) for one in sheet.groups] == [("one", "stopped"), ("two", "stopped")]
-    assert sheet.commands == [command, f"python run_sweep.py page --out {tmp_path}"]
-    assert written(sheet).startswith("part  group")
+    found = status(tmp_path / "page")
+    assert [(one.part, one.state) for one in found.groups] == [("one", "stopped"), ("two", "stopped")]
+    assert found.commands == [command, f"python run_sweep.py page --out {tmp_path}"]
+    assert as_text(found).startswith("part  group")
 
 
 def test_the_exit_status_tells_whether_all_is_finished(sweep, tmp_path, capsys):
@@ -167,13 +167,13 @@ def test_small_files_that_say_nothing_stand_in_the_way_of_nothing(sweep, name, c
         else:
             (group / file).write_text(content)
     (sweep.parent / "manifest.json").write_text(content)
-    sheet = status(sweep.parent)
-    (one,) = [one for one in sheet.groups if one.group == group.name]
+    found = status(sweep.parent)
+    (one,) = [one for one in found.groups if one.group == group.name]
     if name == "owner.json":
         assert (one.state, one.detail) == ("stopped", "last held by another process")
     else:
         assert one.state == "failed" and "failed.json is damaged" in one.detail
-    assert [one.state for one in sheet.groups].count("finished") == 2 and len(written(sheet).splitlines()) <= 10
+    assert [one.state for one in found.groups].count("finished") == 2 and len(as_text(found).splitlines()) <= 10
 
 
 def test_what_a_failure_says_is_told_in_a_line(sweep):
@@ -187,7 +187,7 @@ def test_what_a_failure_says_is_told_in_a_line(sweep):
 def test_a_pages_manifest_that_is_none_is_told_with_what_to_do(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(store.Damaged, match=r"manifest\.json is damaged: .*\. Put it back from a copy or delete it"):
-        told.page(tmp_path)
+        notes.page_record(tmp_path)
 
 
 def test_names_of_groups_that_are_there_twice_or_not_named_are_told_once(sweep):

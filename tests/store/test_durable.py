@@ -16,18 +16,16 @@ from toylab.store import durable
 @pytest.fixture
 def calls(monkeypatch, tmp_path):
     """What was asked of the system, in order: ("sync" | "replace" | "mkdir", name)."""
-    told, message_folder = [], {}
+    told, opened = [], {}
     real_open, fsync, replace, mkdir = os.open, os.fsync, os.replace, os.mkdir
 
     def watched_open(path, *rest, **more):
         handle = real_open(path, *rest, **more)
-        message_folder[handle] = Path(path).name
+        opened[handle] = Path(path).name
         return handle
 
     monkeypatch.setattr(os, "open", watched_open)
-    monkeypatch.setattr(
-        os, "fsync", lambda handle: (told.append(("sync", message_folder.get(handle))), fsync(handle))[1]
-    )
+    monkeypatch.setattr(os, "fsync", lambda handle: (told.append(("sync", opened.get(handle))), fsync(handle))[1])
     monkeypatch.setattr(os, "replace", lambda a, b: (told.append(("replace", Path(b).name)), replace(a, b))[1])
     monkeypatch.setattr(
         os, "mkdir", lambda path, *rest: (told.append(("mkdir", Path(path).name)), mkdir(path, *rest))[1]

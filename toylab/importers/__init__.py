@@ -38,7 +38,7 @@ from toylab.base import Params
 from toylab.importers import buffers, checks, safetensors, toys
 from toylab.importers.files import arrays_of, settings_of
 from toylab.importers.lens import LENS, UNIVERSAL_LENS
-from toylab.importers.naming import told
+from toylab.importers.naming import printable_value
 from toylab.importers.pairs import LINEAR, UNIVERSAL
 from toylab.importers.probe import check_probe
 from toylab.importers.rules import Arrays, Fit, Form, Settings, fit, fit_params
@@ -147,11 +147,11 @@ def save(params: Params, path: str | Path, layout: Layout, *, net: Net | None = 
             raise ValueError(f"params do not fit layout {layout} ({best.form.what}): {best.problems()}.")
         arrays = checks.their_arrays(best, arrays)
         settings = checks.settings_for(best, net, layout) if net is not None else None
-    told = {"layout": layout} | ({"settings": json.dumps(settings)} if settings is not None else {})
-    safetensors.write(path, arrays, told)
+    about = {"layout": layout} | ({"settings": json.dumps(settings)} if settings is not None else {})
+    safetensors.write(path, arrays, about)
 
 
 def _forms(layout: str) -> tuple[Form, ...]:
     if not isinstance(layout, str) or layout not in FORMS:
-        raise ValueError(f"layout is {told(layout)}: it must be one of {', '.join(get_args(Layout))}.")
+        raise ValueError(f"layout is {printable_value(layout)}: it must be one of {', '.join(get_args(Layout))}.")
     return FORMS[layout]

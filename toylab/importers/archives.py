@@ -9,7 +9,7 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-from toylab.importers.naming import Refusal, listed, shown
+from toylab.importers.naming import Refusal, listed, printable
 from toylab.importers.safetensors import MAX_BYTES
 
 END, LOCAL = b"PK\x05\x06", b"PK\x03\x04"  # https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3
@@ -60,7 +60,7 @@ def _check_side_by_side(path: Path, archive: zipfile.ZipFile, entries: list[zipf
             n_name, n_extra = struct.unpack_from("<HH", header, 26)
             rest = end - (entry.header_offset + 30 + n_name + n_extra + entry.compress_size)
             if header[:4] != LOCAL or rest not in (DESCRIPTORS if entry.flag_bits & 8 else (0,)):
-                raise Refusal(f"{path} is damaged: bytes after {shown(entry.filename)} are listed nowhere.")
+                raise Refusal(f"{path} is damaged: bytes after {printable(entry.filename)} are listed nowhere.")
 
 
 def check_sums(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> None:

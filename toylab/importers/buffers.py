@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from toylab.importers.naming import Refusal, shown
+from toylab.importers.naming import Refusal, printable
 from toylab.importers.rules import Arrays, Form
 from toylab.models import Net
 
@@ -23,11 +23,13 @@ def check(net: Net, buffers: Arrays) -> None:
         if array.size == 0:
             continue
         if array.dtype.kind not in "fiub":
-            raise Refusal(f"{shown(key)} has dtype {array.dtype}: a {kind} holds numbers.")
+            raise Refusal(f"{printable(key)} has dtype {array.dtype}: a {kind} holds numbers.")
         if kind in ("rotary_sin", "rotary_cos"):
             _check_rotary(net, key, array, np.sin if kind == "rotary_sin" else np.cos)
         elif kind == "IGNORE" and (array.shape or array > -1e4):  # what takes the place of scores behind the mask
-            raise Refusal(f"{shown(key)} is no large negative number: attention here gives masked positions no weight.")
+            raise Refusal(
+                f"{printable(key)} is no large negative number: attention here gives masked positions no weight."
+            )
         elif kind == "mask":
             _check_mask(net, key, array)
 
@@ -35,26 +37,28 @@ def check(net: Net, buffers: Arrays) -> None:
 def _check_mask(net: Net, key: str, array: np.ndarray) -> None:
     square = array.ndim == 2 and array.shape[0] == array.shape[1] >= net.n_ctx
     if not square:
-        raise Refusal(f"{shown(key)} is {list(array.shape)}: a mask of {net.n_ctx} positions is wanted.")
+        raise Refusal(f"{printable(key)} is {list(array.shape)}: a mask of {net.n_ctx} positions is wanted.")
     if getattr(net, "causal", False) and not np.array_equal(np.asarray(array, bool), np.tri(len(array), dtype=bool)):
-        raise Refusal(f"{shown(key)} is no causal mask: attention here sees all positions up to its own.")
+        raise Refusal(f"{printable(key)} is no causal mask: attention here sees all positions up to its own.")
 
 
 def _check_rotary(net: Net, key: str, array: np.ndarray, part: np.ufunc) -> None:
     """Against the angles of `models.positions.rotated`, which float32 gives to about 1e-6 of themselves."""
     if getattr(net, "positions", None) != "rotary":
-        raise Refusal(f"{shown(key)} is there and config.positional_embedding_type is another than rotary.")
+        raise Refusal(f"{printable(key)} is there and config.positional_embedding_type is another than rotary.")
     d_head = net.d_head
     if array.ndim != 2 or array.shape[1] != d_head:
         raise Refusal(
-            f"{shown(key)} is {list(array.shape)}: rotary positions here turn all {d_head} entries of a head."
+            f"{printable(key)} is {list(array.shape)}: rotary positions here turn all {d_head} entries of a head."
         )
     half = d_head // 2
     angles = np.arange(len(array))[:, None] * 10000.0 ** (-np.arange(half) / half)
     wanted = np.concatenate([part(angles)] * 2, axis=1)
     allowed = 1e-5 * (1 + np.concatenate([angles] * 2, axis=1)) + (2.0**-8 if _rounded(array) else 0)
     if not (np.abs(array - wanted) <= allowed).all():
-        raise Refusal(f"{shown(key)} has other angles than t·10000^(−2i/d_head) in half-split order, which toylab has.")
+        raise Refusal(
+            f"{printable(key)} has other angles than t·10000^(−2i/d_head) in half-split order, which toylab has."
+        )
 
 
 def _rounded(array: np.ndarray) -> bool:

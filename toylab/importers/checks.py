@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from toylab.base import Params
-from toylab.importers.naming import Refusal, listed, shown, told
+from toylab.importers.naming import Refusal, listed, printable, printable_value
 from toylab.importers.rules import Arrays, Fit, Form, Settings, fit
 from toylab.models import Net
 
@@ -25,7 +25,7 @@ def declared(arrays: Arrays, ignore: Collection[str]) -> Arrays:
 def present(arrays: Arrays) -> Arrays:
     if not arrays:
         raise Refusal("source holds no arrays.")
-    if empty := sorted(f"{shown(key)} {list(array.shape)}" for key, array in arrays.items() if array.size == 0):
+    if empty := sorted(f"{printable(key)} {list(array.shape)}" for key, array in arrays.items() if array.size == 0):
         raise Refusal(f"source has empty arrays: {listed(empty, each=160)}.")
     return arrays
 
@@ -34,13 +34,13 @@ def values(key: str, array: np.ndarray) -> np.ndarray:
     """An array of weights: finite floats, float16 as float32."""
     array = array.astype(array.dtype.newbyteorder("="), copy=False) if array.dtype.kind == "f" else array
     if array.dtype.kind not in "fV" or str(array.dtype) not in ("float16", "float32", "float64", "bfloat16"):
-        raise Refusal(f"{shown(key)} has dtype {array.dtype}: weights are float16, float32, float64 or bfloat16.")
+        raise Refusal(f"{printable(key)} has dtype {array.dtype}: weights are float16, float32, float64 or bfloat16.")
     array = array.astype(np.float32) if array.dtype.itemsize == 2 else array
     with np.errstate(over="ignore"):  # float64 beyond float32, which params are, is inf
         kept = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
     if n_bad := int(np.size(array) - np.count_nonzero(np.isfinite(kept))):
         raise Refusal(
-            f"{shown(key)} has {n_bad:,} of {array.size:,} entries nan or inf: weights must be finite {kept.dtype}."
+            f"{printable(key)} has {n_bad:,} of {array.size:,} entries nan or inf: weights must be finite {kept.dtype}."
         )
     return array
 
@@ -53,8 +53,8 @@ def instance(arrays: Arrays, given: Settings) -> Arrays:
     chosen: Any = given.get("instance", 0 if len(W) == 1 else None)
     if isinstance(chosen, bool) or not isinstance(chosen, int | np.integer) or not 0 <= chosen < len(W):
         raise Refusal(
-            f"config.instance is {told(chosen)}: W has {len(W)} instances, so it must be 0 to {len(W) - 1}; load one at a"
-            " time."
+            f"config.instance is {printable_value(chosen)}: W has {len(W)} instances, so it must be 0 to {len(W) - 1}; "
+            "load one at a time."
         )
     return {key: array[chosen] if array.shape[:1] == W.shape[:1] else array for key, array in arrays.items()}
 
@@ -78,7 +78,7 @@ def prefixed(forms: Sequence[Form], best: Fit, shapes: Mapping[str, tuple[int, .
     bare = {key.removeprefix(shared): shape for key, shape in shapes.items()}
     better = shared and min(fit(form, bare).n_problems for form in forms) < best.n_problems
     return (
-        f"; every key begins with {shown(shared)}: hand over a mapping of the arrays by keys without it"
+        f"; every key begins with {printable(shared)}: hand over a mapping of the arrays by keys without it"
         if better
         else ""
     )
@@ -101,7 +101,7 @@ def fitting(net: Net, params: Params, what: str = "source does") -> Params:
         return params
     missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     misshapen = [
-        f"{shown(name)} {list(found[name])} where {list(wanted[name])} is wanted"
+        f"{printable(name)} {list(found[name])} where {list(wanted[name])} is wanted"
         for name in sorted(set(found) & set(wanted))
         if found[name] != wanted[name]
     ]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from toylab.importers import npz, safetensors, torch_files
-from toylab.importers.naming import Refusal, listed, shown
+from toylab.importers.naming import Refusal, listed, printable
 from toylab.importers.strict_json import parsed
 
 SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
@@ -25,9 +25,9 @@ def arrays_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[dict[s
         raise ValueError(f"source is a {type(source).__name__}: it must be a path or a mapping of arrays{hint}.")
     path = Path(source)
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"source is {shown(path, 400)}: a path must end in {', '.join(SUFFIXES)}.")
+        raise ValueError(f"source is {printable(path, 400)}: a path must end in {', '.join(SUFFIXES)}.")
     if not _is_file(path):
-        raise ValueError(f"source is {shown(path, 400)}: there is no such file.")
+        raise ValueError(f"source is {printable(path, 400)}: there is no such file.")
     try:
         return _read(path, layout, ignore)
     except ModuleNotFoundError:
@@ -35,11 +35,11 @@ def arrays_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[dict[s
     except Refusal as error:  # with the path as it was given
         if str(error).isprintable():
             raise
-        raise Refusal(shown(error, 1000)) from error
+        raise Refusal(printable(error, 1000)) from error
     except OSError as error:
-        raise ValueError(f"source is {shown(path, 400)}: it cannot be read ({error.strerror}).") from error
+        raise ValueError(f"source is {printable(path, 400)}: it cannot be read ({error.strerror}).") from error
     except Exception as error:
-        raise ValueError(f"{shown(path, 400)} is damaged, and is not read ({shown(error, 120)}).") from error
+        raise ValueError(f"{printable(path, 400)} is damaged, and is not read ({printable(error, 120)}).") from error
 
 
 def _of_mapping(source: Mapping[Any, Any], ignore: Collection[str]) -> dict[str, np.ndarray]:
@@ -49,7 +49,9 @@ def _of_mapping(source: Mapping[Any, Any], ignore: Collection[str]) -> dict[str,
     except Refusal:
         raise
     except Exception as error:
-        raise ValueError(f"source is a {type(source).__name__} that cannot be read ({shown(error, 120)}).") from error
+        raise ValueError(
+            f"source is a {type(source).__name__} that cannot be read ({printable(error, 120)})."
+        ) from error
 
 
 def _read(path: Path, layout: str, ignore: Collection[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -61,7 +63,7 @@ def _read(path: Path, layout: str, ignore: Collection[str]) -> tuple[dict[str, n
         }:
             raise Refusal(f"{path} is damaged: it says {listed(metadata)} where toylab writes layout and settings.")
         if metadata.get("layout", layout) != layout:
-            raise Refusal(f"layout is {layout}: {path} says that it is {shown(metadata['layout'], 40)}.")
+            raise Refusal(f"layout is {layout}: {path} says that it is {printable(metadata['layout'], 40)}.")
         if "settings" not in metadata:
             return arrays, beside(path)
         where = f"the settings in {path}"
@@ -93,8 +95,10 @@ def settings_of(config: Any) -> dict[str, Any]:
     if isinstance(config, str | Path):
         path = Path(config)
         if not _is_file(path) or path.stat().st_size > MAX_SETTINGS:
-            raise Refusal(f"config is {shown(path, 400)}: it must be a JSON file of at most {MAX_SETTINGS:,} bytes.")
-        where = f"config {shown(path, 400)}"
+            raise Refusal(
+                f"config is {printable(path, 400)}: it must be a JSON file of at most {MAX_SETTINGS:,} bytes."
+            )
+        where = f"config {printable(path, 400)}"
         try:
             text = path.read_bytes()
         except OSError as error:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from toylab.importers.lens_fields import LENS_FIELDS, OTHER_ARCHITECTURES
-from toylab.importers.naming import Refusal, told
+from toylab.importers.naming import Refusal, printable_value
 from toylab.importers.pairs import CHUGHTAI
 from toylab.importers.rules import Arrays, Form, Rule, Sizes
 from toylab.importers.settings import Settings, chosen, expect, refused, require, same, stated, whole
@@ -41,7 +41,7 @@ def lens_net(sizes: Sizes, parts: frozenset[str], given: Settings) -> Net:
     positions = chosen(given, "positional_embedding_type", LENS_POSITIONS)
     if (positions in ("abs", "shortformer")) != ("positions" in parts):
         there = "" if "positions" in parts else "not "
-        raise Refusal(f"config.positional_embedding_type is {told(kind)}: pos_embed.W_pos is {there}there.")
+        raise Refusal(f"config.positional_embedding_type is {printable_value(kind)}: pos_embed.W_pos is {there}there.")
     norm = chosen(given, "normalization_type", NORMS, "LN")
     if (norm == "LN") != ("norm" in parts):
         raise Refusal(f"config.normalization_type is {norm!r}: ln1.w is {'not ' * (norm == 'LN')}there.")
@@ -81,14 +81,14 @@ def _check_lens_sizes(sizes: Sizes, parts: frozenset[str], given: Settings) -> N
     stated(given, "n_key_value_heads", sizes["n_heads"], unset=(None,))
     if "attn_only" in given and not same(given["attn_only"], "mlp" not in parts):
         there = "" if "mlp" in parts else "not "
-        raise Refusal(f"config.attn_only is {told(given['attn_only'])}: mlp.W_in is {there}there.")
+        raise Refusal(f"config.attn_only is {printable_value(given['attn_only'])}: mlp.W_in is {there}there.")
     scale = sizes["d_head"] ** 0.5
     for name, only in {"use_attn_scale": (True,), "attn_scale": (scale, -1.0)}.items():
         if name in given:
             expect(name, given[name], only, "scores here are divided by √d_head alone")
     for name in ("original_architecture", "architecture"):
         if any(same(given.get(name), one) for one in OTHER_ARCHITECTURES):
-            raise Refusal(f"config.{name} is {told(given[name])}: toylab has no such blocks.")
+            raise Refusal(f"config.{name} is {printable_value(given[name])}: toylab has no such blocks.")
 
 
 def _lens_traits(parts: frozenset[str], given: Settings) -> frozenset[str]:

@@ -13,7 +13,7 @@ class Refusal(ValueError):
     """A sentence that this package wrote: what is raised beside it while a file is read is the file's fault."""
 
 
-def shown(text: object, most: int = 80) -> str:
+def printable(text: object, most: int = 80) -> str:
     """A text on one line, without control characters."""
     line = str(text)
     line = line if line.isprintable() else repr(line)[1:-1]
@@ -22,14 +22,14 @@ def shown(text: object, most: int = 80) -> str:
 
 def listed(names: Iterable[object], most: int = MOST_NAMES, each: int = 80) -> str:
     """`a, b, c and 93 more`."""
-    every = [shown(name, each) for name in names]
+    every = [printable(name, each) for name in names]
     return ", ".join(every[:most]) + (f" and {len(every) - most:,} more" if len(every) > most else "")
 
 
-def told(value: Any) -> str:
+def printable_value(value: Any) -> str:
     """A value of a config as Python writes it."""
     value = value.item() if isinstance(value, np.generic) else value
     try:
-        return shown(reprlib.repr(value))
+        return printable(reprlib.repr(value))
     except Exception:  # a foreign object's own __repr__
         return f"a {type(value).__name__}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from toylab.importers import archives
-from toylab.importers.naming import Refusal, shown
+from toylab.importers.naming import Refusal, printable
 from toylab.importers.safetensors import MAX_AXES, is_vast
 
 MAGIC = b"\x93NUMPY"
@@ -61,14 +61,15 @@ def _head(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: st
         descr, by_columns, shape = _items(text)
         dtype = np.dtype(descr)
     except Exception as error:
-        raise Refusal(f"{path} is damaged: {shown(name)} is no array.") from error
+        raise Refusal(f"{path} is damaged: {printable(name)} is no array.") from error
     head = Head(shape, dtype, by_columns, 8 + n_length + length)
     if dtype.hasobject:
-        raise Refusal(f"{path} has {shown(name)} of dtype object, a pickle: it must hold plain numbers.")
+        raise Refusal(f"{path} has {printable(name)} of dtype object, a pickle: it must hold plain numbers.")
     whole = dtype.itemsize and math.prod(shape) * dtype.itemsize == entry.file_size - head.n_bytes
     if not whole or len(shape) > MAX_AXES or is_vast(shape):
         raise Refusal(
-            f"{path} is damaged: {shown(name)} {shown(list(shape))} of {shown(dtype)} does not have its number of bytes."
+            f"{path} is damaged: {printable(name)} {printable(list(shape))} of {printable(dtype)} does not have its number "
+            "of bytes."
         )
     return head
 

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from toylab.base import Params
-from toylab.importers.naming import Refusal, shown
+from toylab.importers.naming import Refusal, printable
 from toylab.importers.rules import Arrays
 from toylab.importers.torch_files import plain
 from toylab.models import Net
@@ -58,7 +58,7 @@ def _numbers(probe: Any) -> tuple[np.ndarray, np.ndarray]:
             raise TypeError(wanted.dtype)
         return inputs, wanted.astype(np.float64)
     except (TypeError, ValueError) as error:  # ragged lists, texts
-        raise Refusal(f"probe must be two arrays of numbers: {shown(error, 120)}.") from error
+        raise Refusal(f"probe must be two arrays of numbers: {printable(error, 120)}.") from error
 
 
 def _square(weights: Arrays) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from toylab.importers.naming import listed, shown
+from toylab.importers.naming import listed, printable
 from toylab.importers.settings import Fields, Settings
 from toylab.models import Net
 
@@ -170,7 +170,7 @@ def _misshapen(axes: Mapping[str, list[list[str]]], shapes: Mapping[str, tuple[i
         if len(shapes[key]) != len(groups) or (wanted is not None and list(shapes[key]) != wanted):
             names = ", ".join("·".join(group) for group in groups)
             found.append(
-                f"{shown(key)} {list(shapes[key])} where [{names}]{f' = {wanted}' if wanted else ''} is wanted"
+                f"{printable(key)} {list(shapes[key])} where [{names}]{f' = {wanted}' if wanted else ''} is wanted"
             )
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from toylab.importers.naming import Refusal, shown, told
+from toylab.importers.naming import Refusal, printable, printable_value
 from toylab.importers.strict_json import parsed
 from toylab.store import durable
 
@@ -43,7 +43,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         end = 0
         for (start, stop), name in spans:
             if start != end:
-                raise Refusal(f"{path} is damaged: {shown(name)} begins at byte {start}, {end} is where it should.")
+                raise Refusal(f"{path} is damaged: {printable(name)} begins at byte {start}, {end} is where it should.")
             end = stop
         if end != body:
             raise Refusal(f"{path} is damaged: its arrays end at byte {end}, the file at {body}.")
@@ -65,14 +65,18 @@ def _span(path: Path, name: str, entry: Any, body: int) -> tuple[int, int]:
     found: list[Any] = [said.get(key) for key in ("dtype", "shape", "data_offsets")]
     dtype, shape, span = found
     if not (isinstance(dtype, str) and whole(shape, MAX_AXES) and whole(span, 2) and len(span) == 2):
-        raise Refusal(f"{path} is damaged: the header of {shown(name)} is {told(entry)}.")
+        raise Refusal(f"{path} is damaged: the header of {printable(name)} is {printable_value(entry)}.")
     if dtype not in DTYPES:
-        raise Refusal(f"{path} has {shown(name)} of dtype {shown(dtype)}: it must be one of {', '.join(DTYPES)}.")
+        raise Refusal(
+            f"{path} has {printable(name)} of dtype {printable(dtype)}: it must be one of {', '.join(DTYPES)}."
+        )
     start, stop = span
     if not start <= stop <= body:
-        raise Refusal(f"{path} is cut short or damaged: {shown(name)} ends at byte {shown(stop)} of {body}.")
+        raise Refusal(f"{path} is cut short or damaged: {printable(name)} ends at byte {printable(stop)} of {body}.")
     if math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize != stop - start or is_vast(shape):
-        raise Refusal(f"{path} is damaged: {shown(name)} {shown(shape)} of {dtype} does not have {stop - start} bytes.")
+        raise Refusal(
+            f"{path} is damaged: {printable(name)} {printable(shape)} of {dtype} does not have {stop - start} bytes."
+        )
     return start, stop
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from toylab.importers.naming import Refusal, listed, told
+from toylab.importers.naming import Refusal, listed, printable_value
 
 Settings = Mapping[str, Any]
 
@@ -68,7 +68,7 @@ def expect(name: str, value: Any, only: tuple[Any, ...], why: str) -> None:
         values = " or ".join(
             "null" if one is None else f"{one:.6g}" if type(one) is float else str(one) for one in only
         )
-        raise Refusal(f"config.{name} is {told(value)}: it must be {values}, since {why}.")
+        raise Refusal(f"config.{name} is {printable_value(value)}: it must be {values}, since {why}.")
 
 
 def same(value: Any, wanted: Any) -> bool:
@@ -100,7 +100,7 @@ def chosen(given: Settings, name: str, known: Mapping[Any, Any], default: Any = 
     key = value.lower() if isinstance(value, str) else value
     if not isinstance(key, str | None) or key not in lower:
         values = ", ".join("null" if key is None else str(key) for key in known)
-        raise Refusal(f"config.{name} is {told(value)}: it must be one of {values}.")
+        raise Refusal(f"config.{name} is {printable_value(value)}: it must be one of {values}.")
     return lower[key]
 
 
@@ -110,14 +110,14 @@ def number(given: Settings, name: str, least: float, most: float, what: str) -> 
         raise Refusal(f"config lacks {name}, {what}: the arrays do not say it; load(…, config={{{name!r}: …}}).")
     value: Any = given[name]
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not least <= value <= most:
-        raise Refusal(f"config.{name} is {told(value)}: it must lie in [{least}, {most}].")
+        raise Refusal(f"config.{name} is {printable_value(value)}: it must lie in [{least}, {most}].")
     return given[name]
 
 
 def whole(given: Settings, name: str, least: int, most: int, what: str) -> int:
     value = number(given, name, least, most, what)
     if not isinstance(value, Integral):
-        raise Refusal(f"config.{name} is {told(value)}: it must be a whole number.")
+        raise Refusal(f"config.{name} is {printable_value(value)}: it must be a whole number.")
     return int(value)
 
 
@@ -125,5 +125,5 @@ def stated(given: Settings, name: str, found: int, unset: tuple[Any, ...] = ()) 
     """A size that the arrays say: a config that says another belongs to another model."""
     if name in given and not any(same(given[name], one) for one in (found, *unset)):
         raise Refusal(
-            f"config.{name} is {told(given[name])} and the arrays have {found}: it is another model's config."
+            f"config.{name} is {printable_value(given[name])} and the arrays have {found}: it is another model's config."
         )

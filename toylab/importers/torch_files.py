@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from toylab.importers import archives
-from toylab.importers.naming import Refusal, listed, shown, told
+from toylab.importers.naming import Refusal, listed, printable, printable_value
 from toylab.importers.safetensors import MAX_BYTES
 
 LOAD = "torch.load(path, map_location='cpu', weights_only=True)"
@@ -34,7 +34,7 @@ def read(path: Path, ignore: Collection[str]) -> dict[str, np.ndarray]:
     except Refusal:
         raise
     except Exception as error:  # torch raises what its unpickler, its reader or zip did
-        reason = shown(str(error).split(". ")[0].strip(), 160) or type(error).__name__
+        reason = printable(str(error).split(". ")[0].strip(), 160) or type(error).__name__
         raise Refusal(
             f"{path} holds more than plain tensors, or is damaged, and is not read ({reason}): a file that is read holds a"
             " module's state_dict()."
@@ -74,7 +74,7 @@ def arrays(
         )
     for key, value in kept.items():
         if (size := _n_bytes(value)) > most:
-            raise Refusal(f"{shown(key)} is too large, {size:,} bytes: at most {most:,} are read.")
+            raise Refusal(f"{printable(key)} is too large, {size:,} bytes: at most {most:,} are read.")
     if (total := sum(map(_n_bytes, kept.values()))) > most:
         raise Refusal(f"{where} has {total:,} bytes of arrays: at most {most:,} are read.")
     return {key: plain(key, value) if key in kept else np.zeros(0) for key, value in named.items()}
@@ -84,7 +84,7 @@ def _within(found: Mapping[Any, Any], at: str = "", seen: set[int] | None = None
     """The place of each state dict among the values of a mapping, or among theirs; lists are looked through too."""
     seen = set() if seen is None else seen
     for key, value in found.items() if at.count("[") < DEEPEST else ():
-        place = f"{at}[{told(key)}]"
+        place = f"{at}[{printable_value(key)}]"
         inner = dict(enumerate(value)) if isinstance(value, list | tuple) else value
         if not isinstance(inner, Mapping) or id(value) in seen:  # the same one again has nothing new within
             continue
@@ -106,22 +106,22 @@ def plain(key: str, value: Any) -> np.ndarray:
     """A numpy array of an array of any kind; a torch tensor as it is, bfloat16 as float32."""
     try:
         if not hasattr(value, "dtype") or not (hasattr(value, "detach") or hasattr(value, "shape")):
-            raise Refusal(f"{shown(key)} is a {type(value).__name__}: it must be an array, or a key of ignore.")
+            raise Refusal(f"{printable(key)} is a {type(value).__name__}: it must be an array, or a key of ignore.")
         return np.asarray(_of_tensor(key, value) if hasattr(value, "detach") else value)
     except Refusal:
         raise
     except Exception as error:  # a tensor without values, a deleted array
-        reason = shown(str(error).split(". ")[0].strip(), 120)
-        raise Refusal(f"{shown(key)} is a {type(value).__name__} that gives no array ({reason}).") from error
+        reason = printable(str(error).split(". ")[0].strip(), 120)
+        raise Refusal(f"{printable(key)} is a {type(value).__name__} that gives no array ({reason}).") from error
 
 
 def _of_tensor(key: str, tensor: Any) -> np.ndarray:
     tensor = tensor.detach()
     if str(tensor.layout) != "torch.strided" or tensor.is_quantized or tensor.is_meta:
-        raise Refusal(f"{shown(key)} is a sparse, quantized or meta tensor: it must be a plain one.")
+        raise Refusal(f"{printable(key)} is a sparse, quantized or meta tensor: it must be a plain one.")
     if tensor.is_nested:
-        raise Refusal(f"{shown(key)} is a nested tensor: it must be a plain one.")
+        raise Refusal(f"{printable(key)} is a nested tensor: it must be a plain one.")
     if "float8" in str(tensor.dtype) or "float4" in str(tensor.dtype):
-        raise Refusal(f"{shown(key)} has dtype {tensor.dtype}: weights are float16, float32, float64 or bfloat16.")
+        raise Refusal(f"{printable(key)} has dtype {tensor.dtype}: weights are float16, float32, float64 or bfloat16.")
     tensor = tensor.float() if str(tensor.dtype) in ("torch.bfloat16", "torch.float16") else tensor
     return tensor.cpu().resolve_conj().resolve_neg().numpy()

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from toylab import models
 from toylab.importers.lens import LENS_RULES
-from toylab.importers.naming import Refusal, told
+from toylab.importers.naming import Refusal, printable_value
 from toylab.importers.rules import Form, Rule, Sizes
 from toylab.importers.settings import Settings, chosen, harmless, read, require, same, stated
 from toylab.models import BiasedTransformer, ModularMLP, Net, PizzaLinear, ToyModel, Transformer, fields
@@ -60,10 +60,10 @@ def _stacked(rule: Rule) -> Rule:
 
 def module_of(given: Settings, default: type) -> type:
     name = given.get("module", default.__name__)
-    name = name if isinstance(name, str) else told(name)
+    name = name if isinstance(name, str) else printable_value(name)
     known = [name for name in models.__all__ if name != "Net"]
     if name not in known:
-        raise Refusal(f"config.module is {told(name)}: it must be one of {', '.join(known)}.")
+        raise Refusal(f"config.module is {printable_value(name)}: it must be one of {', '.join(known)}.")
     return getattr(models, name)
 
 
@@ -94,7 +94,7 @@ def typed(module: type, given: Settings, largest: int) -> dict[str, Any]:
         wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(hint)
         if not fits or (get_origin(hint) is Literal and not any(same(value, one) for one in known)):
             raise Refusal(
-                f"config.{name} is {told(value)}: it must be {wanted or 'one of ' + ', '.join(map(str, known))}."
+                f"config.{name} is {printable_value(value)}: it must be {wanted or 'one of ' + ', '.join(map(str, known))}."
             )
         if hint is int and issubclass(module, Handbuilt) and value > largest:  # which is made to be compared
             raise Refusal(f"config.{name} is {value}: no axis of the arrays has more than {largest}.")

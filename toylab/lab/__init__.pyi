@@ -68,11 +68,11 @@ from .page import (
     present as present,
 )
 from .page import (
-    said as said,
-)
-from .page import (
-    shown as shown,
+    sentence as sentence,
 )
 from .page import (
     summary as summary,
+)
+from .page import (
+    values_text as values_text,
 )

@@ -99,7 +99,7 @@ class Claim:
         try:
             values = np.atleast_1d(np.asarray(self.quantity(measures), float))
         except Exception as error:  # the page's own runs have it; of others it need not be true
-            lacks = said(error)
+            lacks = sentence(error)
         holds = (values >= self.low) & (values <= self.high)
         return {
             "name": self.name,
@@ -136,7 +136,7 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
     """The judged claims in Markdown, as the README shows them."""
     rows = ["| claim | source | bound | values | verdict |", "|---|---|---|---|---|"]
     for claim in claims:
-        cells = claim["name"], claim["source"], claim["bound"], shown(claim), claim["verdict"]
+        cells = claim["name"], claim["source"], claim["bound"], values_text(claim), claim["verdict"]
         rows.append(f"| {' | '.join(map(cell, cells))} |")
     return "\n".join(rows) + "\n"
 
@@ -154,13 +154,13 @@ def near(name: str, known: Iterable[str]) -> str:
     return f"there are {', '.join(listed[:NAMES_SHOWN])}{', …' if len(listed) > NAMES_SHOWN else ''}"
 
 
-def said(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
     """An error of a page's own function in one line."""
     lines = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
-def shown(claim: Mapping[str, Any]) -> str:
+def values_text(claim: Mapping[str, Any]) -> str:
     """The values of a judged claim in a few words."""
     values = claim["values"]
     if not values:

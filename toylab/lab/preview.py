@@ -15,7 +15,7 @@ from toylab.lab.job import Job
 from toylab.records import status
 from toylab.store import size
 from toylab.sweep import memory
-from toylab.sweep.manifest import taken_over
+from toylab.sweep.manifest import resumed
 from toylab.sweep.plan import MAX_SEGMENT, WIDTHS
 
 NAMES_SHOWN = 12
@@ -116,7 +116,7 @@ def _kept(recorded: Trajectory) -> list[str]:
 
 def _done(folder: Path, named: dict[str, list[Config]], begun: Begun) -> list[str]:
     """How far a sweep is that was begun, on the way to where it is asked to go."""
-    stands = [status.standing(folder / name, "", len(members)) for name, members in named.items()]
+    stands = [status.group_status(folder / name, "", len(members)) for name, members in named.items()]
     longer = [one for one in stands if one.group in begun and _goes_on(one, begun[one.group]["saves"][-1])]
     counts = {state: sum(one.runs for one in stands if one.state == state) for state in status.STATES}
     counts["finished"] -= sum(one.runs for one in longer)
@@ -128,7 +128,7 @@ def _done(folder: Path, named: dict[str, list[Config]], begun: Begun) -> list[st
     return [f"  done      {', '.join(said)}" + (f", from step {min(left):,} on" if left else "")]
 
 
-def _goes_on(one: status.Standing, last: int) -> bool:
+def _goes_on(one: status.GroupStatus, last: int) -> bool:
     """Whether a group that had been finished is now to be trained longer."""
     return one.state == "finished" and one.ended < one.runs and (one.last or 0) < last
 
@@ -138,7 +138,7 @@ def _begun(folder: Path, named: dict[str, list[Config]], spec: sweep.Spec, lane:
     begun: Begun = {}
     told: list[str] = []
     for name in sweep.same_sweep(folder, named) if folder.is_dir() else []:
-        if found := taken_over(named[name], spec, folder / name, lane):
+        if found := resumed(named[name], spec, folder / name, lane):
             begun[name], notes, _ = found
             told += notes
     return begun, told

@@ -55,7 +55,9 @@ def _analyzed(part: Part, config: Config) -> Analyzed:
         final = jax.eval_shape(stages.composed(part.final), params, run) if part.final else {}
         own = jax.eval_shape(stages.composed(part.analyses), params, run.replace(final=final)) if part.analyses else {}
     except Exception as error:
-        raise ValueError(f"the page's analyses do not fit run {sweep.run_name(config)}: {lab.said(error)}.") from error
+        raise ValueError(
+            f"the page's analyses do not fit run {sweep.run_name(config)}: {lab.sentence(error)}."
+        ) from error
     return final, own
 
 

@@ -17,7 +17,7 @@ from toylab.analysis import analyze as analyze_over_runs
 from toylab.analysis import together
 from toylab.base import Analyzer, Config, Run
 from toylab.lab import Arrays, Measures, Page, Part, Scale
-from toylab.records import told
+from toylab.records import notes
 from toylab.train import data as data_of
 
 Configs = Mapping[str, Sequence[Config]]  # by part
@@ -41,7 +41,7 @@ def write_manifest(
     of several parts one a part; `config` is the first run's, `runs` tells in what each run differs from it. The record of
     imported networks has the digest of each file, and no more of where it lies."""
     path = folder / "manifest.json"
-    before = told.page(folder)
+    before = notes.page_record(folder)
     made = {"scale": scale, "command": command, "commit": commit}
     records = {part: {**made, **_of_runs(folder / "runs" / part, members)} for part, members in configs.items()}
     for part, files in (imported or {}).items():
@@ -80,9 +80,9 @@ def _of_files(files: Mapping[str, Path]) -> dict[str, Any]:
     return {"models": digests, "environment": sweep.environment()}
 
 
-def recorded(folder: Path) -> set[str]:
+def recorded_parts(folder: Path) -> set[str]:
     """The parts whose making manifest.json tells ("" for a page that is a single part)."""
-    manifest = told.page(folder)
+    manifest = notes.page_record(folder)
     return set(manifest.get("parts", [""] if manifest else []))
 
 
@@ -90,7 +90,7 @@ def analyze(
     page: Page,
     configs: Configs,
     folder: Path,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     batch_size: int = 16,
     weights: Path = Path(),
     imported: Files | None = None,
@@ -101,7 +101,7 @@ def analyze(
     `named`: the fields that were set to other values than the page's."""
     path, imported, parts = folder / "measures.npz", imported or {}, lab.parts(page)
     others_stay = path.exists() and set(parts) - {*configs, *imported}
-    kept = dict(measured(folder)) if others_stay else {}
+    kept = dict(read_measures(folder)) if others_stay else {}
     for part in (*configs, *imported):
         start = f"{part}/" if part else ""
         kept = {name: value for name, value in kept.items() if not name.startswith(start)}
@@ -109,13 +109,13 @@ def analyze(
             found = others.measure(weights, list(imported[part]))
             store.write_text(folder / "models.md", others.table(Measures(found)))
         else:
-            found = _measured(parts[part], configs[part], folder / "runs" / part, tell, batch_size)
+            found = _measured(parts[part], configs[part], folder / "runs" / part, report, batch_size)
         kept |= {start + name: value for name, value in found.items()}
     measures = Measures(kept)
     store.write_arrays(path, measures)
     if configs:
         write_table(page, folder, measures)
-    claims = judged(page, measures, _under(configs, named))
+    claims = judge(page, measures, _under(configs, named))
     store.write_json(folder / "claims.json", {"experiment": lab.name_of(page), "claims": claims})
     store.write_text(folder / "claims.md", lab.claims_table(claims))
     return claims
@@ -127,12 +127,12 @@ def write_table(page: Page, folder: Path, measures: Measures | None = None) -> N
         measures = Measures({})
         if (folder / "measures.npz").exists():
             with contextlib.suppress(store.Damaged):  # the stage analyze writes it, and the table, anew
-                measures = measured(folder)
+                measures = read_measures(folder)
     analyzed = {name: measures.part(name) for name in lab.parts(page)}
     sweep.write_table(folder / "runs", folder / "runs.parquet", analyzed)
 
 
-def measured(folder: Path) -> Measures:
+def read_measures(folder: Path) -> Measures:
     """What measures.npz has; Damaged, with what to do, where it is."""
     try:
         return Measures(store.read_arrays(folder / "measures.npz"))
@@ -140,7 +140,7 @@ def measured(folder: Path) -> Measures:
         raise store.Damaged(f"{error}. Run the stage analyze again, of all parts: it writes it anew.") from error
 
 
-def judged(page: Page, measures: Measures, under: str = "") -> list[dict[str, Any]]:
+def judge(page: Page, measures: Measures, under: str = "") -> list[dict[str, Any]]:
     """Every claim of the parts that were measured, with its verdict."""
     return [claim.judge(own, under) for _, part, own in lab.present(page, measures) for claim in part.claims]
 
@@ -156,7 +156,7 @@ def _under(configs: Configs, named: Sequence[str]) -> str:
 
 def check_measured(folder: Path, configs: Configs, fields: Sequence[str]) -> None:
     """Refused where measures.npz is of runs with other values of the fields."""
-    measures = measured(folder)
+    measures = read_measures(folder)
     for part, members in configs.items():
         asked, own = cfg.columns([cfg.canonical(config) for config in members]), measures.part(part)
         if len(own.get("valid", [])) != len(members):
@@ -174,13 +174,13 @@ def _same(values: np.ndarray, others: np.ndarray) -> bool:
 
 
 def draw(
-    page: Page, folder: Path, tell: Callable[[str], None] = print, parts: Sequence[str] | None = None
+    page: Page, folder: Path, report: Callable[[str], None] = print, parts: Sequence[str] | None = None
 ) -> list[Path]:
     """measures.npz → figures/: a .png each, a .gif for an animation. `parts`: of these alone. A figure that cannot be drawn
     of these runs is told, and none of earlier runs is left in its place."""
     from toylab.plots import style
 
-    measures = measured(folder)
+    measures = read_measures(folder)
     drawn = []
     for part_name, part, own in lab.present(page, measures):
         for name, figure in part.figures.items() if parts is None or part_name in parts else ():
@@ -195,14 +195,14 @@ def draw(
                     f"{path} could not be written ({what}): {mend} and run the stage draw again."
                 ) from error
             except Exception as error:  # of runs other than the page's own it need not be possible
-                tell(f"{name} cannot be drawn of these runs ({lab.said(error)}).")
+                report(f"{name} cannot be drawn of these runs ({lab.sentence(error)}).")
                 for suffix in (".png", ".gif"):
                     path.with_name(f"{name}{suffix}").unlink(missing_ok=True)
     return drawn
 
 
 def _measured(
-    part: Part, configs: Sequence[Config], runs: Path, tell: Callable[[str], None], batch_size: int
+    part: Part, configs: Sequence[Config], runs: Path, report: Callable[[str], None], batch_size: int
 ) -> Arrays:
     named = sweep.groups_in(runs, configs)
     if absent := set(named) - set(sweep.same_sweep(runs, named)):
@@ -210,14 +210,14 @@ def _measured(
     blocks = []
     for group in sweep.load(runs):
         for message in group.messages:
-            tell(message)
+            report(message)
         if n_diverged := int(np.isfinite(group.diverged).sum()):
-            tell(
+            report(
                 f"{n_diverged} of {len(group.runs)} runs of {group.name} diverged: what is measured of them there is nan."
             )
         at, last = int(group.steps[-1]), group.manifest["saves"][-1]
         if at < last and not all(store.read_info(runs / group.name, at)["ended"]):
-            tell(
+            report(
                 f"{group.name} is trained to step {at:,} of {last:,} so far: what follows is measured and judged there."
             )
         blocks.append(_analyzed(part, named[group.name], group, batch_size))

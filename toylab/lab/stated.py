@@ -36,10 +36,10 @@ def _names(page: Page) -> None:
     if "PARTS" in given:
         all_parts: Any = vars(page)["PARTS"]
         if not isinstance(all_parts, Mapping) or not all_parts:
-            raise ValueError(f"PARTS is {_said(all_parts)}: give a Part by name")
+            raise ValueError(f"PARTS is {_repr(all_parts)}: give a Part by name")
         for name, part in all_parts.items():
             if not isinstance(name, str) or not name or not isinstance(part, Part):
-                raise ValueError(f"PARTS[{name!r}] is {_said(part)}: give a Part by name")
+                raise ValueError(f"PARTS[{name!r}] is {_repr(part)}: give a Part by name")
         return
     for name in sorted(given - set(STATED)):
         near = difflib.get_close_matches(name, {*STATED, "PARTS"} - given, 1, cutoff=NEAR)
@@ -57,7 +57,7 @@ def _part(where: str, part: Part, scale: Scale, upper: bool) -> None:
         if part.imported and field.name in ("configs", "saves", "stop"):
             continue
         if what := CHECKS[field.name](value, scale):
-            raise ValueError(f"{name} is {_said(value)}: {what}")
+            raise ValueError(f"{name} is {_repr(value)}: {what}")
 
 
 def _by_scale(check: Callable[[Any], str]) -> Callable[[Any, Scale], str]:
@@ -121,7 +121,7 @@ def _keep(value: Any, _: Scale) -> str:
     return "" if right else "give a tuple of names, or None for all"
 
 
-def _said(value: Any) -> str:
+def _repr(value: Any) -> str:
     text = repr(value)
     return text if len(text) < 60 else f"a {type(value).__name__}"
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from toylab import store, sweep
 from toylab.base import Config
-from toylab.records import binding, manifest, told
+from toylab.records import binding, manifest, notes
 from toylab.store import durable
 
 POLL_SECONDS = 1.0
@@ -117,7 +117,7 @@ def run(
                 sweep.run_group(
                     named[name], spec, folder / name, plan=plan, lane=lane, report=report, interrupted=interrupted
                 )
-                told.forget_failure(folder / name)
+                notes.forget_failure(folder / name)
             except (store.InUse, store.Lost):
                 held.append(name)
             except (store.StoreError, sweep.Interrupted):
@@ -173,7 +173,7 @@ def _begun(
 def _failure(folder: Path) -> tuple[int, str] | None:
     """When and how a group's last try failed."""
     try:
-        return (folder / sweep.FAILED).lstat().st_mtime_ns, told.failure(folder)
+        return (folder / sweep.FAILED).lstat().st_mtime_ns, notes.failure(folder)
     except OSError:
         return None
 

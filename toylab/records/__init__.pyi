@@ -8,6 +8,9 @@ from . import (
     manifest as manifest,
 )
 from . import (
+    notes as notes,
+)
+from . import (
     reader as reader,
 )
 from . import (
@@ -21,9 +24,6 @@ from . import (
 )
 from . import (
     table as table,
-)
-from . import (
-    told as told,
 )
 from .reader import Sweep as Sweep
 from .reader import folders as folders

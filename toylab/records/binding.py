@@ -15,10 +15,10 @@ ASKED = ("keep", "probes", "started_from", "stop")  # of the manifest: what must
 MADE = ("plan", "environment", "narrowed")  # what was decided or happened
 
 
-def said(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def group_info(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What a chunk says of its group: all that stands in the manifest, the configs by their digests, the saves by one."""
     kept = {name: manifest[name] for name in (*ASKED, *MADE) if name in manifest}
-    return {**kept, "runs": digests(manifest["configs"]), "saves": _counted(manifest["saves"])}
+    return {**kept, "runs": digests(manifest["configs"]), "saves": _saves_digest(manifest["saves"])}
 
 
 def current_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def digests(configs: Sequence[Any]) -> list[str]:
     return [cfg.digest_of(config)[:16] for config in configs]
 
 
-def _counted(saves: Sequence[int]) -> list[Any]:
+def _saves_digest(saves: Sequence[int]) -> list[Any]:
     return [len(saves), hashlib.sha256(json.dumps(list(saves)).encode()).hexdigest()[:16]]
 
 
@@ -70,7 +70,7 @@ def differences(of_chunk: Mapping[str, Any], manifest: Mapping[str, Any]) -> lis
     if of_chunk and not found:
         found = cfg.differences(*({name: side.get(name) for name in ASKED} for side in (of_chunk, manifest)))
         n, _ = of_chunk["saves"]
-        if of_chunk["saves"] != _counted(manifest["saves"][:n]):
+        if of_chunk["saves"] != _saves_digest(manifest["saves"][:n]):
             found.append(f"saves: {n} steps → {len(manifest['saves'])} others")
     return found
 
@@ -85,7 +85,7 @@ def other_runs(of_chunk: Mapping[str, Any], configs: Sequence[Any]) -> list[str]
     return [f"run {i}: {a[:10]} → {b[:10]}" for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b][:1]
 
 
-def newest(folder: Path) -> dict[str, Any]:
+def newest_group_info(folder: Path) -> dict[str, Any]:
     """What the newest chunk that can be read says of its group; empty without any, or if it says nothing."""
     for step in reversed(store.chunks(folder)):
         try:
@@ -97,7 +97,7 @@ def newest(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def anew(folder: Path, of_chunk: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+def rebuilt_manifest(folder: Path, of_chunk: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest that a group has lost; Refused where its chunks are not of the asked runs."""
     if differ := differences(of_chunk, asked):
         raise store.Refused(f"{folder} holds runs of another config ({'; '.join(differ)}): choose another --out.")

@@ -65,7 +65,7 @@ def _nonsense(manifest: Mapping[str, Any]) -> str:
 def remedy(folder: Path) -> str:
     """What is to be done about a manifest that cannot be read; "" where the next training writes it anew, since nothing was
     committed yet or the chunks say of which runs they are."""
-    if not store.chunks(folder) or binding.newest(folder):
+    if not store.chunks(folder) or binding.newest_group_info(folder):
         return ""
     return f"put manifest.json back from a copy, or delete {folder}"
 

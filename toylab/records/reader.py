@@ -13,7 +13,7 @@ from toylab import store
 from toylab.base import Params
 from toylab.records import manifest
 from toylab.records.history import Arrays, blank
-from toylab.records.selection import column_of, either, matches, said, values_of
+from toylab.records.selection import alternatives, column_of, matches, value_text, values_text
 from toylab.records.source import Group, Source, read_group
 
 
@@ -131,8 +131,8 @@ class Sweep:
         for name, value in wanted.items():
             chosen &= matches(name, self._any_column(name), value)
         if not chosen.any():
-            asked = " and ".join(f"{name} = {said(value)}" for name, value in wanted.items())
-            there = "; ".join(f"{name}: {values_of(self._any_column(name))}" for name in wanted)
+            asked = " and ".join(f"{name} = {value_text(value)}" for name, value in wanted.items())
+            there = "; ".join(f"{name}: {values_text(self._any_column(name))}" for name in wanted)
             raise ValueError(f"no run has {asked}: there are {there}.")
         rows, at = [], 0
         for mine in self.rows:
@@ -144,9 +144,8 @@ class Sweep:
         known = {"run": self.runs, "group": self.groups, **self.columns}
         if name not in known:
             near = difflib.get_close_matches(name, known, 3, cutoff=0.4)
-            raise ValueError(
-                f"{name!r} is no column: {f'did you mean {either(near)}?' if near else either(list(known)) + '.'}"
-            )
+            hint = f"did you mean {alternatives(near)}?" if near else f"{alternatives(list(known))}."
+            raise ValueError(f"{name!r} is no column: {hint}")
         return known[name]
 
     def _each(self) -> Iterator[tuple[Source, np.ndarray]]:
@@ -166,7 +165,9 @@ class Sweep:
     def _param(self, name: str) -> np.ndarray:
         begun = [source.group for source in self.sources if len(source.group.steps)]
         if lacking := [group.name for group in begun if name not in group.recorded]:
-            raise ValueError(f"params[{name!r}] is not recorded in {either(lacking)}: select the runs that have it.")
+            raise ValueError(
+                f"params[{name!r}] is not recorded in {alternatives(lacking)}: select the runs that have it."
+            )
         of = [source.group.recorded.get(name) for source in self.sources]
         tail = self._one_shape(f"params[{name!r}]", [one and one[0] for one in of])
         blocks = (source.param(name) if one else None for source, one in zip(self.sources, of, strict=True))
@@ -243,7 +244,7 @@ def params_at(folder: Path, run: str, step: int) -> tuple[str, Params]:
     sources = load(folder).sources
     found = [(source, r) for source in sources for r, name in enumerate(source.runs) if name.startswith(run)]
     if len(found) != 1:
-        names = values_of(np.array([s.runs[r] for s, r in found] or [name for s in sources for name in s.runs]))
+        names = values_text(np.array([s.runs[r] for s, r in found] or [name for s in sources for name in s.runs]))
         raise ValueError(f"{folder} holds {len(found)} runs that start with {run!r}: it has {names}.")
     group, r = read_group(found[0][0].folder), found[0][1]
     steps = group.steps[group.valid[r]]

@@ -34,15 +34,15 @@ def matches(name: str, column: np.ndarray, value: Any) -> np.ndarray:
     return np.isclose(column, value, rtol=1e-6, atol=0) if column.dtype.kind == "f" else column == value
 
 
-def said(value: Any) -> str:
+def value_text(value: Any) -> str:
     return "what the predicate asks" if callable(value) else repr(value)
 
 
-def values_of(column: np.ndarray) -> str:
+def values_text(column: np.ndarray) -> str:
     values = np.unique(column).tolist()
     more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
     return ", ".join(f"{value:.7g}" if isinstance(value, float) else repr(value) for value in values[:SHOWN]) + more
 
 
-def either(names: list[str]) -> str:
+def alternatives(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

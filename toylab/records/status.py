@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from toylab import store
-from toylab.records import binding, manifest, told
+from toylab.records import binding, manifest, notes
 
 STATES = ("finished", "going", "stopped", "failed", "damaged", "not begun")
 
 
 @dataclass(frozen=True)
-class Standing:
+class GroupStatus:
     """Where a group stands."""
 
     part: str
@@ -30,8 +30,8 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Sheet:
-    groups: list[Standing]
+class SweepStatus:
+    groups: list[GroupStatus]
     commands: list[str]  # what goes on with the sweep, one a part that was begun apart
     notes: list[str]  # what is not known
 
@@ -40,7 +40,7 @@ class Sheet:
         return not self.notes and all(one.state == "finished" for one in self.groups)
 
 
-def status(path: str | Path, verify: bool = False) -> Sheet:
+def status(path: str | Path, verify: bool = False) -> SweepStatus:
     """Every group of the sweep in a page's folder (results/x), or in a folder of runs. Looks at names and records, so that
     it takes no longer for a large sweep; `verify` reads every byte."""
     path = Path(path)
@@ -56,28 +56,28 @@ def status(path: str | Path, verify: bool = False) -> Sheet:
         )
         raise store.Refused(f"{path} holds no runs: {hint}")
     groups = [
-        standing(sweep / name, part, n_runs, verify)
+        group_status(sweep / name, part, n_runs, verify)
         for part, sweep in sweeps.items()
         for name, n_runs in _named(sweep).items()
     ]
     commands = dict.fromkeys(_command(sweep, part, place.parent) for part, sweep in sweeps.items())
     notes = [note for sweep in sweeps.values() if (note := _outlined(sweep)[1])]
-    return Sheet(groups, list(commands), notes)
+    return SweepStatus(groups, list(commands), notes)
 
 
-def standing(folder: Path, part: str, n_runs: int | None, verify: bool = False) -> Standing:
+def group_status(folder: Path, part: str, n_runs: int | None, verify: bool = False) -> GroupStatus:
     """One group. `n_runs`: as its sweep has it, where its own manifest does not tell."""
     held = store.is_locked(folder)
     known: dict[str, Any] = {"part": part, "group": folder.name, "runs": n_runs or 0}
     if not (folder / "manifest.json").exists() and not store.chunks(folder):
         if held:
-            return Standing(**known, state="going", detail=store.owner(folder, since=True))
+            return GroupStatus(**known, state="going", detail=store.owner(folder, since=True))
         state, detail = _stopped(folder, "not begun")
-        return Standing(**known, state=state, detail=detail)
+        return GroupStatus(**known, state=state, detail=detail)
     try:
         about = manifest.read(folder)
     except store.Damaged as error:
-        return Standing(**known, state="damaged", detail=str(error), advice=manifest.remedy(folder))
+        return GroupStatus(**known, state="damaged", detail=str(error), advice=manifest.remedy(folder))
     infos, damage, advice = _chunks(folder, about, verify and not held)
     info = infos[-1] if infos else {}
     known |= {
@@ -88,33 +88,33 @@ def standing(folder: Path, part: str, n_runs: int | None, verify: bool = False) 
         "diverged": sum(step is not None for step in info.get("diverged", [])),
     }
     if damage:
-        return Standing(**known, state="damaged", detail=damage, advice=advice)
+        return GroupStatus(**known, state="damaged", detail=damage, advice=advice)
     spare = _spare(folder) if verify and not held else ""
     if info and (info["points"] >= len(about["saves"]) or all(info["ended"])):
-        return Standing(**known, state="finished", detail=spare)
+        return GroupStatus(**known, state="finished", detail=spare)
     if held:
-        return Standing(**known, state="going", detail=store.owner(folder, since=True))
+        return GroupStatus(**known, state="going", detail=store.owner(folder, since=True))
     state, detail = _stopped(folder, "stopped")
-    return Standing(**known, state=state, detail="; ".join(filter(None, (detail, spare))))
+    return GroupStatus(**known, state=state, detail="; ".join(filter(None, (detail, spare))))
 
 
-def written(sheet: Sheet) -> str:
-    """The sheet as aligned plain text, with a line of totals and what to type."""
-    with_part = any(one.part for one in sheet.groups)
+def as_text(status: SweepStatus) -> str:
+    """The status as aligned plain text, with a line of totals and what to type."""
+    with_part = any(one.part for one in status.groups)
     head = [*(["part"] if with_part else []), "group", "runs", "step", "ended", "diverged", "state"]
-    rows = [head, *([*([one.part] if with_part else []), *_cells(one)] for one in sheet.groups)]
+    rows = [head, *([*([one.part] if with_part else []), *_cells(one)] for one in status.groups)]
     left = {0, len(head) - 1, *({1} if with_part else ())}
     lines = _aligned(rows, left)
-    counts = {state: sum(one.runs for one in sheet.groups if one.state == state) for state in STATES}
+    counts = {state: sum(one.runs for one in status.groups if one.state == state) for state in STATES}
     totals = ", ".join(f"{n:,} {state}" for state, n in counts.items() if n)
-    n_groups = f"{len(sheet.groups)} group{'s' if len(sheet.groups) > 1 else ''}"
+    n_groups = f"{len(status.groups)} group{'s' if len(status.groups) > 1 else ''}"
     lines.append(f"total: {n_groups}, {sum(counts.values()):,} runs: {totals}")
-    for one in sheet.groups:
+    for one in status.groups:
         if one.advice:
             lines.append(f"{one.group}: {one.advice}, then go on.")
-    lines += sheet.notes
-    if sheet.notes or any(one.state not in ("finished", "going") for one in sheet.groups):
-        lines += [f"to go on: {command}" for command in sheet.commands]
+    lines += status.notes
+    if status.notes or any(one.state not in ("finished", "going") for one in status.groups):
+        lines += [f"to go on: {command}" for command in status.commands]
     return "\n".join(lines)
 
 
@@ -162,7 +162,7 @@ def _spare(folder: Path) -> str:
 
 def _stopped(folder: Path, otherwise: str) -> tuple[str, str]:
     """Nobody holds the group: whether its last try failed, and who tried."""
-    if failed := told.failure(folder):
+    if failed := notes.failure(folder):
         return "failed", failed
     known = (folder / "owner.json").exists()
     return otherwise, f"last held by {store.owner(folder, since=True)}" if known else ""
@@ -173,12 +173,12 @@ def _command(sweep: Path, part: str, page: Path) -> str:
     record, _ = _outlined(sweep)
     if not record.get("command"):
         with contextlib.suppress(store.StoreError):  # which stands in the way of nothing here
-            found = told.page(page)
+            found = notes.page_record(page)
             record = found.get("parts", {}).get(part, found)
     return record.get("command") or f"python run_sweep.py {page.name} --out {page.parent}"
 
 
-def _cells(one: Standing) -> list[str]:
+def _cells(one: GroupStatus) -> list[str]:
     step = "–" if one.step is None else f"{one.step:,}"
     of = "" if one.last is None else f"/{one.last:,}"
     state = f"{one.state}: {one.detail}" if one.detail else one.state

@@ -98,7 +98,7 @@ class _Group:
         self.configs, self.spec, self.folder = list(configs), spec, folder
         self.runs = tuple(cfg.digest(config)[:10] for config in configs)
         self.plan, self.saves = Plan(**manifest["plan"]), manifest["saves"]
-        self.about, self.said = manifest, binding.said(manifest)
+        self.about, self.group_info = manifest, binding.group_info(manifest)
         state, info, self.messages = store.newest_sound_chunk(folder, self._is_over)
         self.messages += notes
         self.done: int = info.get("points", 0)
@@ -125,7 +125,7 @@ class _Group:
     def train(
         self, report: Callable[[Progress], None], interrupted: Callable[[], bool], mine: Callable[[], None]
     ) -> None:
-        self._tell(report)
+        self._report(report)
         lanes: list[Lane] = []
         with store.Writer(self.folder, mine) as writer:
             while self.done < len(self.saves) and not self.ended.all():
@@ -170,17 +170,17 @@ class _Group:
             launched = steps, [(lane, lane.launch(gaps, self.plan.segment)) for lane in going]
             if flying:
                 segments.append(self._land(*flying))
-                stopped = self._told(report, interrupted)
+                stopped = self._report_and_ask(report, interrupted)
             flying = launched
             if self.ended.all() or stopped:
                 break
         if flying and not self.ended.all():
             segments.append(self._land(*flying))
-            stopped = self._told(report, interrupted) or stopped
+            stopped = self._report_and_ask(report, interrupted) or stopped
         return segments, stopped
 
-    def _told(self, report: Callable[[Progress], None], interrupted: Callable[[], bool]) -> bool:
-        self._tell(report)
+    def _report_and_ask(self, report: Callable[[Progress], None], interrupted: Callable[[], bool]) -> bool:
+        self._report(report)
         return interrupted()
 
     def _land(self, steps: list[int], launched: list[tuple[Lane, Trajectory]]) -> dict[str, Arrays]:
@@ -240,13 +240,13 @@ class _Group:
             "ended": self.ended.tolist(),
             "lengths": self.lengths.tolist(),
             "diverged": list(self.diverged),
-            binding.GROUP: self.said,
+            binding.GROUP: self.group_info,
         }
         self.committed = writer.committed
         writer.commit(int(self.state.step), {**items, "state": flat_state(self.state)}, info)
         self.done += n_points
 
-    def _tell(self, report: Callable[[Progress], None]) -> None:
+    def _report(self, report: Callable[[Progress], None]) -> None:
         report(
             Progress(
                 group=self.folder.name,

@@ -41,7 +41,7 @@ def read_or_decide(
     """The group's manifest, and what to tell. If there is one it is compared with what is asked; else it is decided and
     written before the first step, or written anew if chunks are there that say of which runs they are."""
     path = folder / "manifest.json"
-    if begun := taken_over(configs, spec, folder, lane):
+    if begun := resumed(configs, spec, folder, lane):
         manifest, notes, changed = begun
         if changed:
             store.write_json(path, manifest, sealed=True)
@@ -49,12 +49,12 @@ def read_or_decide(
     saves = [int(step) for step in spec.saves]
     plan = plan or choose_plan(configs, saves, spec.probes, spec.keep, lane)
     decided = {"schema": store.SCHEMA, "saves": saves, "plan": plan.as_json(), "environment": environment()}
-    manifest = {**_asked(configs, spec), **decided}
+    manifest = {**_requested(configs, spec), **decided}
     store.write_json(path, manifest, sealed=True)
     return manifest, []
 
 
-def _asked(configs: Sequence[Config], spec: Spec) -> dict[str, Any]:
+def _requested(configs: Sequence[Config], spec: Spec) -> dict[str, Any]:
     return {
         "configs": [cfg.canonical(config) for config in configs],
         "keep": list(spec.keep) if spec.keep is not None else None,
@@ -64,22 +64,22 @@ def _asked(configs: Sequence[Config], spec: Spec) -> dict[str, Any]:
     }
 
 
-def taken_over(
+def resumed(
     configs: Sequence[Config], spec: Spec, folder: Path, lane: int | None
 ) -> tuple[dict[str, Any], list[str], bool] | None:
     """The manifest of a group that was begun as training takes it over, what to tell, and whether it is to be written: it
     was lost, or there are more points to save. None where nothing is there to be taken over; Refused where it is of other
     runs than the asked ones. Nothing is written."""
-    asked, notes, anew = _asked(configs, spec), [], False
+    asked, notes, anew = _requested(configs, spec), [], False
     saves = [int(step) for step in spec.saves]
     try:
         manifest = read(folder)
     except store.Damaged as error:
         if not store.chunks(folder):
             return None
-        if not (of_chunk := binding.newest(folder)):
+        if not (of_chunk := binding.newest_group_info(folder)):
             raise
-        manifest, anew = binding.anew(folder, of_chunk, {**asked, "saves": saves}), True
+        manifest, anew = binding.rebuilt_manifest(folder, of_chunk, {**asked, "saves": saves}), True
         notes.append(f"{error.__cause__}. It is written anew from what the chunks there say.")
     old = {name: manifest[name] for name in asked}
     if lane is not None:

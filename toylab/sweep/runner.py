@@ -17,8 +17,8 @@ import numpy as np
 from toylab import configs as cfg
 from toylab import store, train
 from toylab.base import Config, State
-from toylab.records import told
-from toylab.records.binding import newest, other_runs
+from toylab.records import notes
+from toylab.records.binding import newest_group_info, other_runs
 from toylab.records.manifest import FAILED, SWEEP, outline, remedy
 from toylab.records.manifest import begun as begun_in
 from toylab.records.manifest import read as read_manifest
@@ -122,7 +122,7 @@ def run(
         except Exception as error:
             failures[name], cause = record_failure(folder / name, error), error
         else:
-            told.forget_failure(folder / name)
+            notes.forget_failure(folder / name)
             widths[alike] = read_manifest(folder / name)["plan"]["lane"]
     raise_failures(folder, failures, len(named), command, cause)
 
@@ -239,7 +239,7 @@ def _changed(group: Path, new: list[Any]) -> list[str]:
     except store.Damaged:
         if remedy(group):
             raise
-        return other_runs(newest(group), new)
+        return other_runs(newest_group_info(group), new)
     if old == new:
         return []
     pairs = zip(old, new, strict=False)
@@ -251,7 +251,7 @@ def _n_runs(group: Path) -> int:
     try:
         return len(read_manifest(group)["configs"])
     except store.Damaged:
-        return len(newest(group).get("runs", []))
+        return len(newest_group_info(group).get("runs", []))
 
 
 def bytes_needed(configs: Sequence[Config], spec: Spec, group_size: int | None = None) -> int:

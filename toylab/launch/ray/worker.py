@@ -19,7 +19,7 @@ import numpy as np
 from toylab import store, sweep
 from toylab.base import Config
 from toylab.launch.ray.messages import FOLDER, START, ProgressWriter, StopSignal, is_current
-from toylab.records import told
+from toylab.records import notes
 
 PATIENCE = 120.0  # s to wait for a group whose lock another process holds, as one that died on another machine
 WAIT_SECONDS = 1.0  # between two tries of the lock
@@ -79,7 +79,7 @@ def _trained(task: Task) -> Outcome:
             sweep.run_group(
                 task.configs, spec, place, plan=task.plan, lane=task.lane, report=report, interrupted=signal.is_set
             )
-            told.forget_failure(place)
+            notes.forget_failure(place)
             return Outcome("finished")
         except store.InUse:
             if signal.is_set():

@@ -31,7 +31,7 @@ def forget_failure(folder: Path) -> None:
         (folder / FAILED).unlink(missing_ok=True)
 
 
-def page(folder: Path) -> dict[str, Any]:
+def page_record(folder: Path) -> dict[str, Any]:
     """A page's manifest.json, empty where there is none; Damaged where it is no record of one."""
     path = folder / "manifest.json"
     if not os.path.lexists(path):
