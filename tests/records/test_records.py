@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from written import described, loss, names, outline, seeds, write_group
+from sweeps_on_disk import described, loss, names, outline, seeds, write_group
 
 from toylab import store
 from toylab.records import manifest, source

@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from written import names, outline, seeds, write_group
+from sweeps_on_disk import names, outline, seeds, write_group
 
 import run_sweep
 from toylab import store

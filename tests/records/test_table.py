@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from written import described, names, seeds, write_group
+from sweeps_on_disk import described, names, seeds, write_group
 
 from toylab.sweep import load, write_table
 

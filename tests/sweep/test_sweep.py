@@ -19,7 +19,7 @@ from toylab.base import Config
 from toylab.models import ModularMLP, Net
 from toylab.optim import AdamW
 from toylab.store import Damaged, Refused
-from toylab.sweep import Interrupted, Plan, Spec
+from toylab.sweep import Interrupted, Plan, Spec, runner
 from toylab.sweep import plan as planning
 from toylab.tasks import ModularArithmetic
 
@@ -629,7 +629,7 @@ def test_a_single_failing_group_raises_from_its_cause_and_another_cut_is_refused
         folder.mkdir()
         raise cause
 
-    monkeypatch.setattr(sweep, "run_group", fails)
+    monkeypatch.setattr(runner, "run_group", fails)
     with pytest.raises(sweep.Failed) as one:
         sweep.run([A], Spec(saves=SAVES), tmp_path / "one", plan=PAIRS)
     assert one.value.__cause__ is cause

@@ -1,6 +1,6 @@
 """Microseconds that `@shaped` (toylab/shapes/checks.py) adds to a call, and that it adds nothing to a compiled program.
 
-    python benchmarks/door_speed.py [--calls 20000] [--json benchmarks/results/door_speed.json]
+    python benchmarks/argument_checks_speed.py [--calls 20000] [--json benchmarks/results/argument_checks_speed.json]
 
 Three calls of different sizes: one array, two arrays that share an axis, and a mapping of seven; each eager, jax's own
 dispatch included, with the check and without (`__wrapped__`), in turn, and the check alone, around a function that does
