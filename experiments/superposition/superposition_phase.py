@@ -27,7 +27,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from toylab.analysis import geometry, population, theory
+from toylab.analysis import geometry, over_cells, population, theory
 from toylab.base import Config
 from toylab.lab import Claim, Measures, Part
 from toylab.models import Net, ToyModel
@@ -82,13 +82,6 @@ def one_rare(ratios: Sequence[float], repeats: int, steps: int) -> list[Config]:
 # --- cells
 
 
-def cells(key: np.ndarray) -> list[np.ndarray]:
-    """The runs [K] of each cell, by rising `key` [R, d]."""
-    _, cell = np.unique(key, axis=0, return_inverse=True)
-    cell = cell.ravel()
-    return [np.flatnonzero(cell == i) for i in range(cell.max() + 1)]
-
-
 def axes(m: Measures) -> tuple[np.ndarray, np.ndarray]:
     """Importances [R] of the extra feature and densities [R]."""
     return m["config/task.importance"][:, -1], m["config/task.density"]
@@ -114,19 +107,9 @@ def best_of(m: Measures, runs: np.ndarray) -> np.ndarray:
 def winners(m: Measures) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Importances [I], densities [P], and the best run [I, P, SETS] of every cell."""
     importance, density = axes(m)
-    best = np.stack([best_of(m, runs) for runs in cells(np.stack([importance, density], axis=1))])
+    best = np.stack([best_of(m, runs) for runs in over_cells.cells(np.stack([importance, density], axis=1))])
     weights, densities = np.unique(importance), np.unique(density)
     return weights, densities, best.reshape(len(weights), len(densities), -1)
-
-
-def expected(weights: np.ndarray, densities: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """By theory: which classes have the least loss [I, P, 3] (more than one on a line), and that loss [I, P]."""
-    losses = theory.phase_losses(weights[:, None], densities, n)
-    by_class = [losses["ignored"], losses["superposed"], losses["dedicated"]]
-    by_class[2] = np.minimum(by_class[2], losses.get("others_superposed", np.inf))
-    stacked = np.stack(by_class, axis=2)
-    least = stacked.min(axis=2)
-    return stacked <= least[..., None] * (1 + 1e-6), least
 
 
 def agreement(m: Measures, n: int, low: float = 0, high: float = np.inf) -> np.ndarray:
@@ -134,14 +117,17 @@ def agreement(m: Measures, n: int, low: float = 0, high: float = np.inf) -> np.n
     weights, densities, best = winners(m)
     off = abs(np.log(densities / theory.phase_boundary(weights, n)[:, None])) > NEAR
     off &= (weights[:, None] >= low) & (weights[:, None] <= high)
-    right = np.take_along_axis(expected(weights, densities, n)[0], classes(m)[best], axis=2)
+    right = np.take_along_axis(theory.phase_winners(weights[:, None], densities, n)[0], classes(m)[best], axis=2)
     return right[off].mean(axis=0)
 
 
 def over_theory(m: Measures, n: int, pick: Callable[..., np.ndarray]) -> np.ndarray:
     """[SETS]: the median (or another `pick`) over cells of the best model's expected loss over theory's least."""
     weights, densities, best = winners(m)
-    return pick(m["final/population/loss"][best] / expected(weights, densities, n)[1][..., None], axis=(0, 1))
+    return pick(
+        m["final/population/loss"][best] / theory.phase_winners(weights[:, None], densities, n)[1][..., None],
+        axis=(0, 1),
+    )
 
 
 def triple_importance(m: Measures) -> np.ndarray:
@@ -160,13 +146,7 @@ def triple_importance(m: Measures) -> np.ndarray:
 def row(m: Measures) -> tuple[np.ndarray, np.ndarray]:
     """Densities [P] and the best run [P, SETS] at each."""
     density = m["config/task.density"]
-    return np.unique(density), np.stack([best_of(m, runs) for runs in cells(density[:, None])])
-
-
-def between(x: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """[SETS]: where on the log axis x [N] the first unbroken stretch of `before` [N, SETS] ends; nan if it never does."""
-    first = np.where(before.all(axis=0), 0, before.argmin(axis=0))
-    return np.where(first > 0, np.sqrt(x[first] * x[first - 1]), np.nan)
+    return np.unique(density), np.stack([best_of(m, runs) for runs in over_cells.cells(density[:, None])])
 
 
 def both(norms: np.ndarray) -> np.ndarray:
@@ -177,23 +157,14 @@ def both(norms: np.ndarray) -> np.ndarray:
 def boundary(m: Measures) -> np.ndarray:
     """[SETS]: the density up to which the best model at I = 1 has both features in its one dimension."""
     density, best = row(m)
-    return between(density, both(m["final/features/norms"][best]))
-
-
-STARTS = (((1.0, -1.0), (0.1, 0.1)), ((0.93, -0.48), (0.18, 0.45)), ((0.95, 0.4), (-0.1, 0.2)))  # W, b; see exact_row
+    return over_cells.end_of_stretch(density, both(m["final/features/norms"][best]))
 
 
 @lru_cache
 def exact_row(densities: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Losses [3, P] and norms [3, P, 2] of the minima of the expected loss at I = 1 that lie below STARTS: the even
-    antipodal pair, the uneven one, and features on one side; norms and biases free, unlike theory's candidates."""
-    p = np.array(densities)
-    K = len(p)
-    found = []
-    for W, b in STARTS:
-        start = np.tile(np.array(W)[:, None], (K, 1, 1)), np.tile(np.array(b), (K, 1))
-        found.append(population.descended(*start, p, np.ones((K, 2)))[:2])
-    return np.array([loss for loss, _ in found]), abs(np.array([W for _, W in found])[..., 0])
+    """Losses [3, P] and norms [3, P, 2] of the exact minima at I = 1 (see `population.pair_minima`)."""
+    losses, norms = population.pair_minima(np.array(densities))
+    return np.asarray(losses), np.asarray(norms)
 
 
 def exact_boundary(m: Measures) -> np.ndarray:
@@ -201,7 +172,7 @@ def exact_boundary(m: Measures) -> np.ndarray:
     density = np.unique(m["config/task.density"])
     losses, norms = exact_row(tuple(density.tolist()))
     lowest = losses.argmin(axis=0)
-    return between(density, both(norms[lowest, np.arange(len(density))])[:, None])
+    return over_cells.end_of_stretch(density, both(norms[lowest, np.arange(len(density))])[:, None])
 
 
 # --- one rare feature
@@ -225,7 +196,7 @@ def let_go(m: Measures) -> np.ndarray:
 
 def ratios(m: Measures) -> tuple[np.ndarray, np.ndarray]:
     ratio = rare(m)
-    return np.unique(ratio), np.stack([best_of(m, runs) for runs in cells(ratio[:, None])])
+    return np.unique(ratio), np.stack([best_of(m, runs) for runs in over_cells.cells(ratio[:, None])])
 
 
 def kinds(m: Measures) -> dict[str, np.ndarray]:
@@ -236,7 +207,7 @@ def kinds(m: Measures) -> dict[str, np.ndarray]:
 
 def by_kind(m: Measures) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Ratios [N] and the losses [K, N] of the runs of each kind, nan of the others."""
-    ratio, members = np.unique(rare(m)), np.stack(cells(rare(m)[:, None]))  # [N, K]
+    ratio, members = np.unique(rare(m)), np.stack(over_cells.cells(rare(m)[:, None]))  # [N, K]
     loss = m["final/population/loss"]
     return ratio, {name: np.where(kind, loss, np.nan)[members].T for name, kind in kinds(m).items()}
 
@@ -253,15 +224,7 @@ def switch(m: Measures) -> np.ndarray:
     dropped, kept = (np.where(np.isfinite(loss), loss, np.inf).min(axis=2) for loss in sets)
     with np.errstate(invalid="ignore"):
         lead = np.log(dropped) - np.log(kept)  # [N, SETS], below 0 where two digons win
-    return np.array([crossing(np.log(ratio), own) for own in lead.T])
-
-
-def crossing(x: np.ndarray, lead: np.ndarray) -> float:
-    """exp(x) where `lead` [N] first rises through 0; nan if it does not, or one side of it is unknown there."""
-    i = int((lead > 0).argmax())
-    if i == 0 or not np.isfinite(lead[i - 1 : i + 1]).all():
-        return np.nan
-    return float(np.exp(np.interp(0, lead[i - 1 : i + 1], x[i - 1 : i + 1])))
+    return np.array([over_cells.crossing(np.log(ratio), own) for own in lead.T])
 
 
 def coexistence(m: Measures) -> np.ndarray:
@@ -284,26 +247,21 @@ def boundaries(n: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(weights, theory.phase_boundary(weights, n)), (np.ones(2), across)]
 
 
-def shares(kinds: np.ndarray) -> np.ndarray:
-    """[..., 3]: share of each class among the last axis of classes [..., K]."""
-    return np.stack([(kinds == kind).mean(axis=-1) for kind in range(3)], axis=-1)
-
-
 def diagrams(m: Measures, n: int) -> object:
     weights, densities, best = winners(m)
     found, loss = classes(m), m["final/population/loss"]
-    runs = np.stack(cells(np.stack(axes(m), axis=1)))
+    runs = np.stack(over_cells.cells(np.stack(axes(m), axis=1)))
     kept = runs.reshape(*best.shape, -1)
     kept = np.take_along_axis(kept, loss[kept].argsort(axis=-1)[..., :-1], axis=-1)
     fine = np.geomspace(0.1, 10, 161), np.geomspace(0.01, 1, 161)
-    exact = expected(*fine, n)[0]
+    exact = theory.phase_winners(fine[0][:, None], fine[1], n)[0]
     panels = {
         "theory": (*fine, exact / exact.sum(axis=2, keepdims=True)),
-        f"trained: best of {kept.shape[3] + 1}": (weights, densities, shares(found[best])),
+        f"trained: best of {kept.shape[3] + 1}": (weights, densities, over_cells.class_shares(found[best])),
         f"trained: mixture of the {kept.shape[3]} best": (
             weights,
             densities,
-            shares(found[kept.reshape(*best.shape[:2], -1)]),
+            over_cells.class_shares(found[kept.reshape(*best.shape[:2], -1)]),
         ),
     }
     return extra_feature.phase_diagrams(
@@ -312,7 +270,10 @@ def diagrams(m: Measures, n: int) -> object:
 
 
 def equal_importance_branches(m: Measures) -> object:
-    density, members = np.unique(m["config/task.density"]), np.stack(cells(m["config/task.density"][:, None]))
+    density, members = (
+        np.unique(m["config/task.density"]),
+        np.stack(over_cells.cells(m["config/task.density"][:, None])),
+    )
     V = density / 3 - density**2 / 4
     loss = m["final/population/loss"]
     superposed = both(m["final/features/norms"])

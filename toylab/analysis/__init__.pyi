@@ -23,6 +23,9 @@ from . import (
     numbers as numbers,
 )
 from . import (
+    over_cells as over_cells,
+)
+from . import (
     over_runs as over_runs,
 )
 from . import (

@@ -97,3 +97,12 @@ def test_the_analyzer_takes_values_up_to_high_and_refuses_what_the_formula_is_no
             population.population(params, of(**parts))
     with pytest.raises(ValueError, match=r"^net\.hidden is 'relu': hidden vectors are x W"):
         geometry.samples(params, of(net=net.with_fields(hidden="relu")))
+
+
+def test_the_minima_of_a_pair_of_features():
+    """Sparse: the antipodal pair is lowest, below its closed form p²/3. Dense: one feature of norm 1 and V of the other."""
+    losses, norms = population.pair_minima(np.array([0.3, 0.9]))
+    assert losses[0, 0] < 0.3**2 / 3 < losses[2, 0]
+    np.testing.assert_allclose(norms[0, 0, 0], norms[0, 0, 1], rtol=1e-3)
+    assert losses[1, 1] < losses[0, 1] and losses[1, 1] <= 0.9 / 3 - 0.9**2 / 4
+    assert norms[1, 1].min() < 0.5 < norms[1, 1].max()

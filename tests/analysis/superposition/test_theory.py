@@ -6,7 +6,14 @@ import pytest
 from handmade import exact, rotation
 
 from toylab.analysis.superposition.geometry import kgon_loss
-from toylab.analysis.superposition.theory import kgon, kgon_weights, one_hot_loss, phase_boundary, phase_losses
+from toylab.analysis.superposition.theory import (
+    kgon,
+    kgon_weights,
+    one_hot_loss,
+    phase_boundary,
+    phase_losses,
+    phase_winners,
+)
 
 POINTS = [(c, k, plus) for c in (8, 13) for k in range(3, c + 1) for plus in {0, min(2, c - k)}]
 loss_of = jax.jit(one_hot_loss)
@@ -146,6 +153,19 @@ def test_the_boundary_is_where_superposition_ceases_to_win(n, importance):
 
     assert "superposed" in best(boundary - 1e-6)
     assert "superposed" not in best(boundary + 1e-6)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_the_winning_class_changes_at_the_boundary(n):
+    """Sparser: superposed. Denser: ignored below importance 1, dedicated above, and either at 1."""
+    importance = np.array([0.3, 1, 3])
+    p = phase_boundary(importance, n)
+    sparse, least = phase_winners(importance, 0.9 * p, n)
+    np.testing.assert_array_equal(least, np.min(list(phase_losses(importance, 0.9 * p, n).values()), axis=0))
+    both = n == 3  # of importance 1, any pair of features may share
+    assert sparse.tolist() == [[False, True, False], [False, True, both], [False, n == 2, n == 3]]
+    dense, _ = phase_winners(importance, np.minimum(1.1 * p, 1), n)
+    assert dense.tolist() == [[True, False, False], [True, False, True], [False, False, True]]
 
 
 def test_the_phases_of_the_reference(reference):

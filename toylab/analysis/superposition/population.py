@@ -19,6 +19,11 @@ from toylab.base import Params, Run
 from toylab.shapes import shaped
 
 MOST_FEATURES = 8  # 256 patterns
+PAIR_STARTS = (  # W and b of each minimum of `pair_minima`, nearby
+    ((1.0, -1.0), (0.1, 0.1)),
+    ((0.93, -0.48), (0.18, 0.45)),
+    ((0.95, 0.4), (-0.1, 0.2)),
+)
 POINTS = 1021  # values of the features that are on, in each pattern
 
 
@@ -87,6 +92,27 @@ def descended(
         return loss(weights) * density, *weights
 
     return jax.vmap(one)(*map(jnp.asarray, (W, b, density, importance)))
+
+
+@shaped
+def pair_minima(density: Real[ArrayLike, " P"]) -> tuple[Float[Array, "3 P"], Float[Array, "3 P 2"]]:
+    """Minima of `population_loss` of two equally important features in one dimension, with norms and biases free.
+
+    They are those that lie below `PAIR_STARTS`: the even antipodal pair, the uneven one, and both features on one side.
+    The closed forms of `theory.phase_losses` have fixed norms and biases instead.
+
+    Args:
+        density: p of both features, for each of P problems.
+
+    Returns:
+        Losses, and norms of the two features, of the three minima.
+    """
+    p = np.asarray(density)
+    found = []
+    for W, b in PAIR_STARTS:
+        start = np.tile(np.array(W)[:, None], (len(p), 1, 1)), np.tile(np.array(b), (len(p), 1))
+        found.append(descended(*start, p, np.ones((len(p), 2)))[:2])
+    return jnp.stack([loss for loss, _ in found]), jnp.abs(jnp.stack([W for _, W in found]))[..., 0]
 
 
 def population(params: Params, run: Run) -> dict[str, Array]:

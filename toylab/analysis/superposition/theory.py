@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Real
+from jaxtyping import Bool, Float, Real
 from numpy.typing import NDArray
 
 from toylab.analysis.numbers import floating
@@ -123,6 +123,33 @@ def phase_losses(
     V = p / 3 - p**2 / 4
     losses = {"ignored": extra * V, "superposed": (1 + extra) * p**2 / 6, "dedicated": V}
     return losses if _two_or_three(n) == 2 else losses | {"others_superposed": p**2 / 3}
+
+
+@shaped
+def phase_winners(
+    importance: Real[ArrayLike, "*#batch"], density: Real[ArrayLike, "*#batch"], n: int = 2
+) -> tuple[Bool[np.ndarray, "*batch 3"], Numbers]:
+    """What becomes of the extra feature by theory: the classes with the least of `phase_losses`.
+
+    The classes are 0, ignored; 1, superposed; 2, it has a dimension of its own. For n = 3 the others may share one then.
+
+    Args:
+        importance: I of the extra feature; broadcast against `density`.
+        density: p of every feature.
+        n: The number of features, 2 or 3.
+
+    Returns:
+        Whether a class has the least loss [..., 3] (more than one on a boundary), and that loss [...].
+
+    Raises:
+        ValueError: as of `phase_losses`.
+    """
+    losses = phase_losses(importance, density, n)
+    by_class = [losses["ignored"], losses["superposed"], losses["dedicated"]]
+    by_class[2] = np.minimum(by_class[2], losses.get("others_superposed", np.inf))
+    stacked = np.stack(by_class, axis=-1)
+    least = stacked.min(axis=-1)
+    return stacked <= least[..., None] * (1 + 1e-6), least
 
 
 @shaped
