@@ -143,8 +143,8 @@ def test_what_is_not_begun_or_has_no_chunk_is_told(tmp_path):
     sweep = load(tmp_path)
     assert sweep.valid.any(axis=1).tolist() == [True] * 3 + [False] * 2
     assert np.isnan(sweep.measures["loss"][3:]).all() and sweep.measures["loss"].shape == (5, 5)
-    assert "1 of 3 groups (40 runs) are not begun" in sweep.messages[0] and "no sound chunk" in sweep.messages[1]
-    with pytest.raises(store.StoreError, match="holds no sound chunk yet"):
+    assert "1 of 3 groups (40 runs) are not begun" in sweep.messages[0] and "no complete chunk" in sweep.messages[1]
+    with pytest.raises(store.StoreError, match="has no complete chunk yet"):
         list(sweep)
 
 

@@ -1,4 +1,4 @@
-"""What a sweep left on disk, read back: its manifests, its saved points, its tables.
+"""Reading what a sweep has written: manifests, saved points, tables.
 
 reader    `load`, a sweep as arrays over all its runs · source  its groups · selection  by columns
 history   what a group saved, joined · binding  what ties a chunk to its group · manifest  read and checked

@@ -1,5 +1,7 @@
-"""What ties a chunk to its group: each says of which runs it is, and how they were recorded. A manifest and chunks that do
-not belong together are refused; a manifest that is lost is written anew from what the chunks say."""
+"""The link between a chunk and its group. Each chunk records which runs it holds and how they were recorded.
+
+A manifest and chunks that do not belong together are refused. A lost manifest is rebuilt from the chunks.
+"""
 
 import hashlib
 import json
@@ -11,12 +13,12 @@ from toylab import configs as cfg
 from toylab import store
 
 GROUP = "group"  # in a chunk's info, from schema 3 on
-ASKED = ("keep", "probes", "started_from", "stop")  # of the manifest: what must be asked for again
-MADE = ("plan", "environment", "narrowed")  # what was decided or happened
+ASKED = ("keep", "probes", "started_from", "stop")  # fields of the manifest that must be the same on resume
+MADE = ("plan", "environment", "narrowed")  # fields that training decided
 
 
 def group_info(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What a chunk says of its group: all that stands in the manifest, the configs by their digests, the saves by one."""
+    """The record of its group that a chunk carries: the manifest, with digests in place of configs and saves."""
     kept = {name: manifest[name] for name in (*ASKED, *MADE) if name in manifest}
     return {**kept, "runs": digests(manifest["configs"]), "saves": _saves_digest(manifest["saves"])}
 
@@ -28,17 +30,27 @@ def current_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def digests(configs: Sequence[Any]) -> list[str]:
-    """Of canonical configs, in order."""
+    """The digests of canonical configs, in order."""
     return [cfg.digest_of(config)[:16] for config in configs]
 
 
 def _saves_digest(saves: Sequence[int]) -> list[Any]:
+    """The number of saves, and their digest."""
     return [len(saves), hashlib.sha256(json.dumps(list(saves)).encode()).hexdigest()[:16]]
 
 
 def check(folder: Path, info: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-    """Refused where a chunk is not of the manifest's runs, Damaged where its info makes no sense. Chunks of before schema 3
-    say no more of them than their number."""
+    """Checks that a chunk belongs to the runs of a manifest.
+
+    Args:
+        folder: of the group, for messages.
+        info: of the chunk. Before schema 3 it has only the number of runs.
+        manifest: of the group.
+
+    Raises:
+        Refused: where the chunk is of other runs, or recorded otherwise.
+        Damaged: where the info contradicts itself.
+    """
     if what := _nonsense(info):
         raise store.Damaged(f"the chunk at step {info.get('step')} in {folder} is damaged: {what}")
     points, steps, n_runs = info["points"], info["steps"], len(info["ended"])
@@ -55,7 +67,7 @@ def check(folder: Path, info: Mapping[str, Any], manifest: Mapping[str, Any]) ->
 
 
 def _nonsense(info: Mapping[str, Any]) -> str:
-    """What an info lacks; "" if nothing."""
+    """What is wrong with an info; "" if nothing."""
     lists = {name: info.get(name) for name in ("steps", "ended", "lengths")}
     if wrong := [name for name, value in lists.items() if not isinstance(value, list) or not value]:
         return f"its info has no {wrong[0]}"
@@ -65,7 +77,7 @@ def _nonsense(info: Mapping[str, Any]) -> str:
 
 
 def differences(of_chunk: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
-    """In what a chunk's group (empty: it says nothing) is another than that of a manifest, or of what is asked."""
+    """How the group recorded in a chunk (`of_chunk`, may be empty) differs from a manifest or a request."""
     found = other_runs(of_chunk, manifest["configs"])
     if of_chunk and not found:
         found = cfg.differences(*({name: side.get(name) for name in ASKED} for side in (of_chunk, manifest)))
@@ -76,7 +88,7 @@ def differences(of_chunk: Mapping[str, Any], manifest: Mapping[str, Any]) -> lis
 
 
 def other_runs(of_chunk: Mapping[str, Any], configs: Sequence[Any]) -> list[str]:
-    """The first run in which a chunk's group (empty: it says nothing) differs from canonical configs."""
+    """The first run in which the group recorded in a chunk differs from canonical configs; empty if none does."""
     old, new = of_chunk.get("runs"), digests(configs)
     if old is None or old == new:
         return []
@@ -86,7 +98,7 @@ def other_runs(of_chunk: Mapping[str, Any], configs: Sequence[Any]) -> list[str]
 
 
 def newest_group_info(folder: Path) -> dict[str, Any]:
-    """What the newest chunk that can be read says of its group; empty without any, or if it says nothing."""
+    """The group as recorded in the newest readable chunk; empty if there is none, or it has no such record."""
     for step in reversed(store.chunks(folder)):
         try:
             info = store.read_info(folder, step)
@@ -98,7 +110,7 @@ def newest_group_info(folder: Path) -> dict[str, Any]:
 
 
 def rebuilt_manifest(folder: Path, of_chunk: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest that a group has lost; Refused where its chunks are not of the asked runs."""
+    """A group's lost manifest, rebuilt from a chunk's record and the request. Raises Refused where they differ."""
     if differ := differences(of_chunk, asked):
         raise store.Refused(f"{folder} holds runs of another config ({'; '.join(differ)}): choose another --out.")
     return {**asked, "schema": store.SCHEMA, **{name: of_chunk[name] for name in MADE if name in of_chunk}}

@@ -1,5 +1,7 @@
-"""What a group has saved, as arrays: its chunks read in order and without a hole, joined, and the state to go on from as a
-flat dict. How one chunk is written and read stands in store/chunk.py."""
+"""The saved points of a group as arrays: its chunks, read in order and joined; and its state as a flat dict.
+
+How a single chunk is read and written is in store/chunk.py and store/writing.py.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,10 +25,22 @@ def read_chunks(
     *,
     alone: bool = False,
 ) -> tuple[list[tuple[dict[str, Arrays], dict[str, Any]]], list[str]]:
-    """These items of every chunk (`keys`: of them only these arrays), in order and without a hole. A damaged newest chunk
-    is left out with a message; one damaged or missing further back raises Damaged, with the steps that are lost and the
-    way out; one that is not of the runs in `about`, the manifest, is Refused. `alone`: in older chunks only these items are
-    judged."""
+    """Reads every chunk of a group, in order.
+
+    Args:
+        folder: of the group.
+        about: its manifest.
+        names: the items to read, as "traj" and "measures".
+        keys: only these arrays of the items; None for all.
+        alone: in all but the newest chunk, check only the files of these items.
+
+    Returns:
+        (items, info) of each chunk, and messages. A damaged newest chunk is left out, with a message.
+
+    Raises:
+        Damaged: where an older chunk is damaged or missing; the message says which steps are lost and what to do.
+        Refused: where a chunk is of other runs than the manifest's.
+    """
     read: list[tuple[dict[str, Arrays], dict[str, Any]]] = []
     steps = store.chunks(folder)
     for step in steps:
@@ -53,19 +67,21 @@ def read_chunks(
 
 
 def joined(parts: Sequence[Arrays]) -> Arrays:
-    """Arrays [R, k, …] of successive stretches as [R, Σk, …]."""
+    """Joins arrays [R, k, …] of successive chunks to [R, Σk, …]."""
     parts = [part for part in parts if part]
     return {name: np.concatenate([part[name] for part in parts], axis=1) for name in (parts[0] if parts else {})}
 
 
 def blank(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """What stands where a run has no point: nan, or 0 where the dtype has none (`valid` tells)."""
+    """An array for runs without points: nan, or 0 where the dtype has no nan. `valid` marks the points that exist."""
     return np.full(shape, np.nan if dtype.kind in "fc" else 0, dtype)
 
 
 def masked(arrays: Arrays, finite: np.ndarray) -> Arrays:
-    """Arrays [R, T, …] with nan (0 where the dtype has none) at points that are not `finite` [R, T]: what is measured of
-    parameters that are nan or infinite may look like a number."""
+    """Arrays [R, T, …] with nan (0 where the dtype has none) at points that are not `finite` [R, T].
+
+    Measures of parameters that are nan or infinite may look like ordinary numbers.
+    """
     if finite.all():
         return arrays
     return {
@@ -75,11 +91,13 @@ def masked(arrays: Arrays, finite: np.ndarray) -> Arrays:
 
 
 def flat_state(state: State) -> Arrays:
+    """The leaves of a state, but its step, by dotted path."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(state.replace(step=None))
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
 def state_of(arrays: Arrays, config: Config, step: int) -> State:
+    """The inverse of `flat_state`."""
     shape = jax.eval_shape(train.init, config).replace(step=None)
     leaves, structure = jax.tree_util.tree_flatten_with_path(shape)
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]

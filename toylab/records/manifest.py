@@ -1,4 +1,4 @@
-"""What stands in a group's manifest and in a sweep's outline, read and checked."""
+"""Reads and checks the manifest of a group (manifest.json) and the outline of a sweep (sweep.json)."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -14,8 +14,12 @@ NUMBERED = re.compile(r"\d{3,}-")
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """A group's manifest; Damaged, with what to do, where there is none to be read, Refused where a newer version wrote
-    it."""
+    """A group's manifest.
+
+    Raises:
+        Damaged: where it is missing or cannot be read; the message says what to do.
+        Refused: where a newer version of toylab wrote it.
+    """
     path = folder / "manifest.json"
     try:
         return _current(_checked(path, _nonsense))
@@ -41,7 +45,7 @@ def _current(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nonsense(manifest: Mapping[str, Any]) -> str:
-    """What a manifest lacks; "" if nothing."""
+    """What is wrong with a manifest; "" if nothing."""
     configs, saves, plan = (manifest.get(name) for name in ("configs", "saves", "plan"))
     if not isinstance(configs, list) or not configs or not all(isinstance(config, dict) for config in configs):
         return "its configs are none"
@@ -63,23 +67,28 @@ def _nonsense(manifest: Mapping[str, Any]) -> str:
 
 
 def remedy(folder: Path) -> str:
-    """What is to be done about a manifest that cannot be read; "" where the next training writes it anew, since nothing was
-    committed yet or the chunks say of which runs they are."""
+    """What to do about a manifest that cannot be read. "" if the next training can write it anew: nothing is committed
+    yet, or the chunks record which runs they hold."""
     if not store.chunks(folder) or binding.newest_group_info(folder):
         return ""
     return f"put manifest.json back from a copy, or delete {folder}"
 
 
 def begun(sweep: Path) -> list[Path]:
-    """The groups of a sweep that were begun, in order: they have a manifest, or chunks and have lost it. Pages have a
-    manifest too, but only groups are numbered."""
+    """The folders of groups that were begun, in order. A group has a manifest or, if that is lost, chunks. Pages have
+    manifests too, but only names of groups begin with a number."""
     numbered = (path for path in sweep.glob("*") if NUMBERED.match(path.name))
     found = (path for path in numbered if (path / "manifest.json").exists() or store.chunks(path))
     return sorted(found, key=lambda group: int(group.name.partition("-")[0]))
 
 
 def outline(folder: Path) -> dict[str, Any]:
-    """A sweep's outline, written before its first step; empty if there is none. Refused where a newer version wrote it."""
+    """A sweep's outline; empty if there is none.
+
+    Raises:
+        Damaged: where it cannot be read.
+        Refused: where a newer version of toylab wrote it.
+    """
     path = folder / SWEEP
     try:
         return _checked(path, _no_outline) if path.exists() else {}
@@ -88,7 +97,7 @@ def outline(folder: Path) -> dict[str, Any]:
 
 
 def _no_outline(outline: Mapping[str, Any]) -> str:
-    """What an outline lacks; "" if nothing."""
+    """What is wrong with an outline; "" if nothing."""
     groups, counts = outline.get("groups"), [outline.get("group_size")]
     if not isinstance(groups, dict) or not all(type(n) is int and n > 0 for n in [*counts, *groups.values()]):
         return "its groups are none"

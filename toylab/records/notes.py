@@ -1,4 +1,4 @@
-"""What files tell that no digest guards, judged before it is used: why a group failed, how a page's results were made."""
+"""Small files without a digest, checked before use: failed.json of a group, manifest.json of a page."""
 
 import contextlib
 import os
@@ -9,12 +9,14 @@ from typing import Any
 from toylab import store
 from toylab.records.manifest import FAILED
 
-TEXT = 300  # signs of a line that is shown
+TEXT = 300  # characters of a line that are shown
 
 
 def failure(folder: Path) -> str:
-    """Why a group's last try failed, in a line; "" if it did not. Where that cannot be read, the line says so: it stops
-    nothing, and the next try writes it anew."""
+    """Why the last training of a group failed, in one line; "" if it did not fail.
+
+    If the file cannot be read the line says so. That stops nothing: the next training writes the file anew.
+    """
     path = folder / FAILED
     if not os.path.lexists(path):
         return ""
@@ -26,13 +28,13 @@ def failure(folder: Path) -> str:
 
 
 def forget_failure(folder: Path) -> None:
-    """The last try did not fail. What somebody has put there that is no file stays, and says so."""
+    """Removes a group's failed.json after a training that did not fail. A folder of that name stays."""
     with contextlib.suppress(IsADirectoryError, PermissionError):
         (folder / FAILED).unlink(missing_ok=True)
 
 
 def page_record(folder: Path) -> dict[str, Any]:
-    """A page's manifest.json, empty where there is none; Damaged where it is no record of one."""
+    """A page's manifest.json; empty if there is none. Raises Damaged where it is no record of a page."""
     path = folder / "manifest.json"
     if not os.path.lexists(path):
         return {}
@@ -42,7 +44,7 @@ def page_record(folder: Path) -> dict[str, Any]:
             raise store.Damaged(f"{path} is damaged: {what}")
     except store.Damaged as error:
         raise store.Damaged(
-            f"{error}. Put it back from a copy or delete it, and run the same again: no run hangs on it."
+            f"{error}. Put it back from a copy or delete it, and run the same again: no run depends on it."
         ) from error
     return found
 
@@ -56,6 +58,6 @@ def _nonsense(found: Mapping[str, Any]) -> str:
 
 
 def line(value: object) -> str:
-    """The first line of a text, as far as it is shown; "" of anything else."""
+    """The first line of a text, cut to TEXT printable characters; "" of anything else."""
     lines = value.strip().splitlines() if isinstance(value, str) else []
     return "".join(sign if sign.isprintable() else "�" for sign in lines[0][:TEXT]) if lines else ""

@@ -1,4 +1,4 @@
-"""A sweep read back from its folders: as arrays over all its runs, or group by group."""
+"""`load`: a sweep read back from its folders, as arrays over all its runs or group by group."""
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from toylab.records.source import Group, Source, read_group
 
 
 class Named(Mapping[str, np.ndarray]):
-    """Arrays by name, each made when it is first touched."""
+    """Arrays by name. Each is made when it is first used."""
 
     def __init__(self, names: Sequence[str], make: Callable[[str], np.ndarray]) -> None:
         self.names, self.make = names, make
@@ -39,9 +39,15 @@ class Named(Mapping[str, np.ndarray]):
 
 
 class Sweep:
-    """The runs of a sweep side by side: `steps` [T] (of all groups, ascending), `valid` [R, T], and `measures`, `probes`,
-    `params` by name, [R, T, …], nan (0 where the dtype has none) where a run has no point. Nothing is read before it is
-    touched. Iterating goes through the groups, one after another, so that a sweep of any size fits."""
+    """The runs of a sweep, side by side. Arrays are read when they are first used.
+
+    steps    [T]: the saved steps of all groups, ascending
+    valid    [R, T]: whether a run has a point at a step
+    measures, probes, params    arrays [R, T, …] by name; nan (0 where the dtype has none) where a run has no point
+    columns    arrays [R]: the fields of the configs
+
+    Iterating gives one Group after another, so that a sweep of any size can be read.
+    """
 
     def __init__(self, sources: Sequence[Source], rows: Sequence[np.ndarray], params: bool, notes: list[str]) -> None:
         self.sources = [source for source, mine in zip(sources, rows, strict=True) if len(mine)]
@@ -52,7 +58,7 @@ class Sweep:
         for source, rows in zip(self.sources, self.rows, strict=True):
             group = read_group(source.folder, self.with_params)
             if not len(group.steps):
-                raise store.StoreError(f"{source.folder} holds no sound chunk yet: run the stage train.")
+                raise store.StoreError(f"{source.folder} has no complete chunk yet: run the stage train.")
             yield group if len(rows) == len(group.runs) else group.only(rows)
 
     def __repr__(self) -> str:
@@ -68,12 +74,13 @@ class Sweep:
 
     @cached_property
     def configs(self) -> list[dict[str, Any]]:
-        return [source.configs[row] for source, rows in self._each() for row in rows]  # canonical
+        """The config of each run, in canonical form."""
+        return [source.configs[row] for source, rows in self._each() for row in rows]
 
     @cached_property
     def fields(self) -> dict[str, list[Any]]:
-        """Config fields by dotted name (and `part`, on a page that has several), one plain value a run: None where a run
-        lacks the field or it is a list."""
+        """The fields of the configs by dotted name, one plain value a run: None where a run lacks the field or has a list.
+        A page of several parts has the field `part` too."""
         flat = [cfg.flat(config) for config in self.configs]
         names = dict.fromkeys(name for row in flat for name, value in row.items() if not isinstance(value, list | dict))
         found = {name: [row.get(name) for row in flat] for name in names}
@@ -83,7 +90,7 @@ class Sweep:
 
     @cached_property
     def columns(self) -> Arrays:
-        """The same as arrays [R]: nan (or "") where a run lacks the field."""
+        """`fields` as arrays [R]: nan (or "") where a run lacks the field."""
         return {name: column_of(values) for name, values in self.fields.items()}
 
     @cached_property
@@ -96,17 +103,18 @@ class Sweep:
 
     @property
     def lengths(self) -> np.ndarray:
-        """[R]: saved points of each run."""
+        """[R]: the number of saved points of each run."""
         return self.valid.sum(axis=1)
 
     @cached_property
     def diverged(self) -> np.ndarray:
+        """[R]: the step at which a run's params were no longer finite, or nan."""
         return np.concatenate([source.group.diverged[rows] for source, rows in self._each()])
 
     @property
     def messages(self) -> list[str]:
-        """What is damaged or not there yet."""
-        empty = [f"{s.folder} holds no sound chunk yet." for s in self.sources if not len(s.group.steps)]
+        """What is damaged or missing, in sentences."""
+        empty = [f"{s.folder} has no complete chunk yet." for s in self.sources if not len(s.group.steps)]
         return [*self.notes, *empty, *(message for source in self.sources for message in source.group.messages)]
 
     @cached_property
@@ -119,14 +127,20 @@ class Sweep:
 
     @cached_property
     def params(self) -> Named:
-        """Read, and verified, by name; the names alone cost no reading of them."""
+        """Trajectories. Each is read and verified when it is first used; listing the names reads none."""
         names = dict.fromkeys(name for source in self.sources for name in source.group.recorded)
         return Named(list(names) if self.with_params else [], self._param)
 
     def select(self, **wanted: Any) -> "Sweep":
-        """The runs whose columns (or `run`, `group`) have the wanted value, one of a list of values, or satisfy a
-        predicate of the whole column: `select(**{"optimizer.weight_decay": 1.0, "seed": lambda seed: seed < 3})`. Floats
-        are equal where they agree to float32."""
+        """The runs with the wanted values: `select(**{"optimizer.weight_decay": 1.0, "seed": lambda seed: seed < 3})`.
+
+        Args:
+            wanted: for a column, or `run` or `group`: a value, a list of values, or a predicate of the whole column.
+                Floats are equal if they agree to float32 precision.
+
+        Raises:
+            ValueError: where there is no such column, or no run has the values.
+        """
         chosen = np.ones(len(self.runs), bool)
         for name, value in wanted.items():
             chosen &= matches(name, self._any_column(name), value)
@@ -174,7 +188,7 @@ class Sweep:
         return self._together(blocks, tail, np.result_type(*[one[1] for one in of if one]))
 
     def _together(self, blocks: Any, tail: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """Blocks [group's R, group's T, …] (None: nothing), one after another, as [R, T, …]."""
+        """Joins one block [R, T, …] of each group (None: it has none) to [R, T, …] over all runs and steps."""
         out = blank((len(self.runs), len(self.steps), *tail), dtype)
         at = 0
         for (source, rows), block in zip(self._each(), blocks, strict=True):
@@ -185,7 +199,7 @@ class Sweep:
         return out
 
     def _one_shape(self, what: str, shapes: Sequence[tuple[int, ...] | None]) -> tuple[int, ...]:
-        """The shape after [R, T] that all groups share; ValueError with a column that tells them apart."""
+        """The shape after [R, T] that all groups share; else ValueError, with a column by which to select."""
         first = next(i for i, shape in enumerate(shapes) if shape is not None)
         for other, shape in enumerate(shapes):
             if shape is not None and shape != shapes[first]:
@@ -204,9 +218,20 @@ class Sweep:
 
 
 def load(path: str | Path, *, params: bool = True) -> Sweep:
-    """A sweep as it lies on disk. `path`: a page's folder (results/x), a folder of runs, or one group; `params=False`
-    leaves the trajectories out. A damaged newest chunk is left out with a message; one in the middle raises Damaged with
-    its steps."""
+    """Loads a sweep from disk.
+
+    Args:
+        path: a page's folder (results/grokking), a folder of runs, or the folder of one group.
+        params: False leaves the trajectories out.
+
+    Returns:
+        The sweep. A damaged newest chunk is left out and named in `messages`.
+
+    Raises:
+        StoreError: where there are no runs.
+        Damaged: where an older chunk is damaged, with the steps that are lost.
+        Refused: where files do not belong together, or a newer version of toylab wrote them.
+    """
     path = Path(path)
     place = path / "runs" if (path / "runs").is_dir() else path
     if _is_group(place):
@@ -221,24 +246,29 @@ def load(path: str | Path, *, params: bool = True) -> Sweep:
 
 
 def _is_group(place: Path) -> bool:
-    """Rather than a page, which has a manifest of its own."""
+    """Whether a folder is that of a group. A page has a manifest.json as well."""
     if store.chunks(place):
         return True
     return (place / "manifest.json").exists() and "configs" in store.read_json(place / "manifest.json")
 
 
 def folders(place: Path) -> dict[str, Path]:
-    """The sweeps in `place`, a page's runs/: itself, named "", or one a part."""
+    """The sweeps in a page's folder runs/, by part: the folder itself (named ""), or one for each part."""
     found = {"": place, **{path.name: path for path in sorted(place.glob("*")) if path.is_dir()}}
     return {name: path for name, path in found.items() if manifest.begun(path)}
 
 
 def has_run(folder: Path, run: str) -> bool:
+    """Whether the sweep has a run whose name begins with `run`."""
     return any(name.startswith(run) for source in load(folder).sources for name in source.runs)
 
 
 def params_at(folder: Path, run: str, step: int) -> tuple[str, Params]:
-    """A run's full name and its params at a saved step, to start another from; `run`: its name or the start of it."""
+    """A run's full name, and its params at a saved step. `run` is its name or the beginning of it.
+
+    Raises:
+        ValueError: where no run or several begin so, or the run has no point at that step.
+    """
     if not run or not folder.is_dir():
         raise ValueError(f"{folder} with run {run!r} names no run: give FOLDER/RUN@STEP of a sweep that was trained.")
     sources = load(folder).sources
@@ -256,7 +286,7 @@ def params_at(folder: Path, run: str, step: int) -> tuple[str, Params]:
 
 
 def absent(sweep: Path) -> list[str]:
-    """What sweep.json names and is not there."""
+    """A sentence about the groups that sweep.json names and that are not begun; or none."""
     try:
         named = manifest.outline(sweep).get("groups", {})
     except store.Damaged as error:

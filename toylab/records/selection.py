@@ -1,4 +1,4 @@
-"""Columns of a sweep's configs, which of its runs have a wanted value, and how both are told."""
+"""Selecting runs by the columns of their configs, and the words for it in messages."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,6 +9,7 @@ SHOWN = 12  # values that a message lists
 
 
 def column_of(values: list[Any]) -> np.ndarray:
+    """One value a run as an array [R]: numbers with nan for None, or texts with ""."""
     kinds = {type(value) for value in values if value is not None}
     if kinds and kinds <= {int, float, bool}:
         return np.array([np.nan if value is None else value for value in values])
@@ -16,6 +17,7 @@ def column_of(values: list[Any]) -> np.ndarray:
 
 
 def matches(name: str, column: np.ndarray, value: Any) -> np.ndarray:
+    """[R]: whether a run has the value, one of several values, or satisfies a predicate of the column."""
     if callable(value):
         found = np.asarray(value(column))
         if found.shape != column.shape or found.dtype != bool:
@@ -35,14 +37,17 @@ def matches(name: str, column: np.ndarray, value: Any) -> np.ndarray:
 
 
 def value_text(value: Any) -> str:
+    """A wanted value in a message."""
     return "what the predicate asks" if callable(value) else repr(value)
 
 
 def values_text(column: np.ndarray) -> str:
+    """The values of a column in a message."""
     values = np.unique(column).tolist()
     more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
     return ", ".join(f"{value:.7g}" if isinstance(value, float) else repr(value) for value in values[:SHOWN]) + more
 
 
 def alternatives(names: list[str]) -> str:
+    """`a, b or c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

@@ -1,4 +1,4 @@
-"""A group on disk: its manifest, its chunks joined, and what of it has been read."""
+"""A group read back from its folder."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,8 +14,11 @@ from toylab.records.history import Arrays, joined, masked, read_chunks
 
 @dataclass(frozen=True)
 class Group:
-    """A group read back: steps [T], arrays [R, T, …], valid [R, T]. After a run's end arrays are nan and valid is False; at
-    the point where it diverged, its last, valid is True and measures and probes are nan."""
+    """A group read back: steps [T], arrays [R, T, …], valid [R, T].
+
+    After a run's end its arrays are nan and valid is False. If a run diverged, its last point is the one at which it did:
+    valid is True there, and measures and probes are nan.
+    """
 
     name: str
     configs: list[dict[str, Any]]  # canonical
@@ -31,7 +34,7 @@ class Group:
     recorded: dict[str, tuple[tuple[int, ...], np.dtype]]  # the params on disk: shape after [R, T], dtype
 
     def only(self, rows: np.ndarray) -> "Group":
-        """Some of its runs, by index."""
+        """The group with only some of its runs, by index."""
         return replace(
             self,
             configs=[self.configs[row] for row in rows],
@@ -45,7 +48,7 @@ class Group:
 
 
 def read_group(folder: Path, params: bool = True) -> Group:
-    """A group's chunks, joined; without any, a group of no points."""
+    """Reads a group. Without chunks it has no points. `params=False` leaves the trajectories out."""
     about = manifest.read(folder)
     items = ("traj", "measures", "probes") if params else ("measures", "probes")
     read, messages = read_chunks(folder, about, items, alone=True)
@@ -72,7 +75,7 @@ def read_group(folder: Path, params: bool = True) -> Group:
 
 
 class Source:
-    """A group's folder; what it holds but the params is read once, when first asked for."""
+    """A group's folder. Its manifest is read at once, measures and probes when first used, params each time by name."""
 
     def __init__(self, folder: Path, part: str) -> None:
         self.folder, self.part = folder, part

@@ -1,5 +1,7 @@
-"""How far a sweep on disk is, what stands in its way, and what to type. Nothing is written or locked, so it can be asked
-while training goes on."""
+"""The status of a sweep on disk: how far each group is, what is damaged, and what to type to go on.
+
+Nothing is written or locked, so the status can be asked for while training runs.
+"""
 
 import contextlib
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ STATES = ("finished", "going", "stopped", "failed", "damaged", "not begun")
 
 @dataclass(frozen=True)
 class GroupStatus:
-    """Where a group stands."""
+    """The status of one group."""
 
     part: str
     group: str
@@ -31,8 +33,10 @@ class GroupStatus:
 
 @dataclass(frozen=True)
 class SweepStatus:
+    """The status of a sweep."""
+
     groups: list[GroupStatus]
-    commands: list[str]  # what goes on with the sweep, one a part that was begun apart
+    commands: list[str]  # what to type to go on; several if parts were begun by several commands
     notes: list[str]  # what is not known
 
     @property
@@ -41,8 +45,15 @@ class SweepStatus:
 
 
 def status(path: str | Path, verify: bool = False) -> SweepStatus:
-    """Every group of the sweep in a page's folder (results/x), or in a folder of runs. Looks at names and records, so that
-    it takes no longer for a large sweep; `verify` reads every byte."""
+    """The status of the sweep in a page's folder (results/grokking) or in a folder of runs.
+
+    Args:
+        path: the folder.
+        verify: read every byte and check it. Otherwise only names of files and small records are read.
+
+    Raises:
+        Refused: where the folder holds no runs.
+    """
     path = Path(path)
     place = path / "runs" if (path / "runs").is_dir() else path
     below = {child.name: child for child in sorted(place.glob("*")) if child.is_dir()}
@@ -66,7 +77,7 @@ def status(path: str | Path, verify: bool = False) -> SweepStatus:
 
 
 def group_status(folder: Path, part: str, n_runs: int | None, verify: bool = False) -> GroupStatus:
-    """One group. `n_runs`: as its sweep has it, where its own manifest does not tell."""
+    """The status of one group. `n_runs`: the number of its runs by sweep.json, used where it has no manifest yet."""
     held = store.is_locked(folder)
     known: dict[str, Any] = {"part": part, "group": folder.name, "runs": n_runs or 0}
     if not (folder / "manifest.json").exists() and not store.chunks(folder):
@@ -119,13 +130,13 @@ def as_text(status: SweepStatus) -> str:
 
 
 def _named(sweep: Path) -> dict[str, int | None]:
-    """The groups of one sweep: those its sweep.json names, and those that are there."""
+    """The groups of one sweep with the number of their runs: those in sweep.json, and any others with a folder."""
     named: dict[str, int | None] = dict(_outlined(sweep)[0].get("groups", {}))
     return named | {group.name: None for group in manifest.begun(sweep) if group.name not in named}
 
 
 def _outlined(sweep: Path) -> tuple[dict[str, Any], str]:
-    """A sweep's outline, and what is not known where it is damaged."""
+    """A sweep's outline, and a sentence if it is damaged."""
     try:
         return manifest.outline(sweep), ""
     except store.Damaged as error:
@@ -133,7 +144,7 @@ def _outlined(sweep: Path) -> tuple[dict[str, Any], str]:
 
 
 def _chunks(folder: Path, about: dict[str, Any], verify: bool) -> tuple[list[dict[str, Any]], str, str]:
-    """The infos of the sound chunks up to the first damaged one; what is wrong with that, and what to do about it."""
+    """The infos of the chunks before the first damaged one; what is wrong with that one; what to do about it."""
     infos: list[dict[str, Any]] = []
     steps = store.chunks(folder)
     for step in steps:
@@ -155,13 +166,13 @@ def _chunks(folder: Path, about: dict[str, Any], verify: bool) -> tuple[list[dic
 
 
 def _spare(folder: Path) -> str:
-    """What is damaged and costs no point: resume points, say."""
-    found = [said for step in store.chunks(folder) if (said := store.spare_damage(folder, step))]
+    """Damage that loses no point, as of a resume point; "" if there is none."""
+    found = [damage for step in store.chunks(folder) if (damage := store.spare_damage(folder, step))]
     return f"{found[0]}{f' (and {len(found) - 1} more)' if found[1:] else ''}; no point is lost by it" if found else ""
 
 
 def _stopped(folder: Path, otherwise: str) -> tuple[str, str]:
-    """Nobody holds the group: whether its last try failed, and who tried."""
+    """State and detail of a group that no process holds: why its last training failed, or who held it last."""
     if failed := notes.failure(folder):
         return "failed", failed
     known = (folder / "owner.json").exists()
@@ -169,10 +180,10 @@ def _stopped(folder: Path, otherwise: str) -> tuple[str, str]:
 
 
 def _command(sweep: Path, part: str, page: Path) -> str:
-    """What was typed: as sweep.json has it; else as the page's manifest has; else the page itself."""
+    """The command to go on: from sweep.json, else from the page's manifest, else made from the page's name."""
     record, _ = _outlined(sweep)
     if not record.get("command"):
-        with contextlib.suppress(store.StoreError):  # which stands in the way of nothing here
+        with contextlib.suppress(store.StoreError):  # a damaged manifest of a page stops nothing here
             found = notes.page_record(page)
             record = found.get("parts", {}).get(part, found)
     return record.get("command") or f"python run_sweep.py {page.name} --out {page.parent}"

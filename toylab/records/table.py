@@ -1,4 +1,4 @@
-"""runs.parquet: the runs of a page as one long table, a row a run and saved point, rebuilt from the chunks."""
+"""runs.parquet: the runs of a page as one table with a row for each run and saved point, built from the chunks."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +13,16 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def write_table(place: Path, path: Path, analyzed: Mapping[str, Arrays] | None = None) -> None:
-    """Columns run, group, (part,) the config's fields, diverged (the step, or null), step, and the scalars: measures,
-    probes and, of `analyzed` (by part, as Measures hold them: [R, T], `final/…` [R]), the analyses; null where a run lacks
-    one. What was analyzed of other runs or points than those in `place` is left out. A number or word that is the same all
-    through a run is written once a run and pointed to, so a row costs its measures alone."""
+    """Writes the table. Its columns are run, group, part (if there are several), the config's fields, diverged (a step or
+    null), step, and all scalars: measures, probes and analyses. A run that lacks one has null.
+
+    Values that are the same for all points of a run are stored once a run (dictionary-encoded).
+
+    Args:
+        place: a page's folder runs/.
+        path: of the table.
+        analyzed: measures by part, [R, T], and `final/…`, [R]. Those of other runs or points than in `place` are left out.
+    """
     sweep = load(place, params=False)
     groups = [source.group for source in sweep.sources]
     points = [np.nonzero(group.valid) for group in groups]
@@ -49,7 +55,7 @@ def _scalars(group: Group) -> dict[str, np.ndarray]:
 def _analyses(
     sweep: Sweep, groups: Sequence[Group], analyzed: Mapping[str, Arrays]
 ) -> list[tuple[dict[str, np.ndarray], dict[str, list[Any]]]]:
-    """Of each group the scalars [R, T] that were analyzed, and those of its runs' last points, a list of R."""
+    """For each group its analyzed scalars [R, T], and those of its runs' last points, lists of R."""
     members: dict[str, list[int]] = {}
     for i, source in enumerate(sweep.sources):
         members.setdefault(source.part, []).append(i)
@@ -72,7 +78,7 @@ def _analyses(
 
 
 def _of_these(own: Arrays, groups: Sequence[Group]) -> bool:
-    """Whether what was analyzed is of these runs, by their measures at every point."""
+    """Whether `own` was analyzed from these runs. Their measures must agree at every point."""
     if not own or len(own["valid"]) != sum(len(group.runs) for group in groups):
         return False
     at = 0
@@ -86,7 +92,7 @@ def _of_these(own: Arrays, groups: Sequence[Group]) -> bool:
             return False
         for name, value in group.measures.items():
             there = own.get(name)
-            if value.ndim != 2:  # of sizes that differ, filled up
+            if value.ndim != 2:  # sizes differ between groups, and are padded
                 continue
             if there is None or not np.array_equal(there[rows][:, steps], value, equal_nan=value.dtype.kind == "f"):
                 return False
