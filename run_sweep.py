@@ -243,7 +243,7 @@ def _job(options: argparse.Namespace) -> Any:
 
     asked = describe.from_file(options.sweep) if options.sweep else describe.Description()
     asked = describe.with_texts(asked, describe.from_texts(options.set, options.zip, options.seeds))
-    asked = describe.chosen(asked, experiment=options.experiment, scale=options.scale, parts=options.part)
+    asked = describe.with_choices(asked, experiment=options.experiment, scale=options.scale, parts=options.part)
     page = _page(asked.experiment or "")
     from toylab.lab import job
 

@@ -65,12 +65,12 @@ def test_the_command_line_multiplies_the_files_fields_and_replaces_its_seeds(tmp
 
 def test_the_command_line_goes_before_the_file(tmp_path):
     of_file = described(FILE, tmp_path)
-    chosen = describe.chosen(of_file, experiment=None, scale="cpu", parts=["a"])
+    chosen = describe.with_choices(of_file, experiment=None, scale="cpu", parts=["a"])
     assert (chosen.experiment, chosen.scale, chosen.parts) == ("grokking", "cpu", ("a",))
     with pytest.raises(ValueError, match="describes a sweep of grokking, not of markov"):
-        describe.chosen(of_file, experiment="markov", scale=None, parts=[])
+        describe.with_choices(of_file, experiment="markov", scale=None, parts=[])
     with pytest.raises(ValueError, match="experiment is missing"):
-        describe.chosen(describe.Description(), experiment=None, scale=None, parts=[])
+        describe.with_choices(describe.Description(), experiment=None, scale=None, parts=[])
 
 
 @pytest.mark.parametrize(

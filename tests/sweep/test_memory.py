@@ -57,7 +57,7 @@ CASES = {
 def test_the_estimate_lies_between_what_the_program_takes_and_three_times_it(case, width):
     config = CASES[case]()
     taken = compiled_bytes(config, width, 16)
-    assert taken <= memory.needed(config, width, 16) <= 3 * taken
+    assert taken <= memory.lane_bytes(config, width, 16) <= 3 * taken
 
 
 @pytest.mark.slow
@@ -65,16 +65,16 @@ def test_the_estimate_lies_between_what_the_program_takes_and_three_times_it(cas
 def test_the_same_for_the_transformer_of_grokking(width):
     config = cfg.check(pages.load("grokking").CONFIGS["cpu"][0])
     taken = compiled_bytes(config, width, 8)
-    assert taken <= memory.needed(config, width, 8) <= 3 * taken
+    assert taken <= memory.lane_bytes(config, width, 8) <= 3 * taken
 
 
 def test_what_a_segment_records_counts():
     """Params are results, held until the segment is over: a point more costs their bytes, and few where none are kept."""
     config = mlp()
     params = sum(leaf.size * leaf.dtype.itemsize for leaf in train.init(config).params.values())
-    some, more = (memory.needed(config, 4, segment) for segment in (10, 1010))
+    some, more = (memory.lane_bytes(config, 4, segment) for segment in (10, 1010))
     assert more - some >= 1000 * 4 * params
-    few = memory.needed(config, 4, 1010, keep=())
+    few = memory.lane_bytes(config, 4, 1010, keep=())
     assert few < some + 1000 * 4 * 100
 
 

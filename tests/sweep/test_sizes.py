@@ -27,13 +27,13 @@ class WithNothing(nnx.Module):
 
 def test_an_empty_array_is_told_by_its_field():
     config = tiny(0)
-    sizes.trainable(config, {})
+    sizes.check_trainable(config, {})
     with pytest.raises(
         ValueError, match=r"^net\.d_spare is 0: W_spare would be \[7, 0\], an empty array, which cannot be"
     ):
-        sizes.trainable(config.replace(net=Net.of(WithNothing, d_vocab=7, d_vocab_out=7)), {})
+        sizes.check_trainable(config.replace(net=Net.of(WithNothing, d_vocab=7, d_vocab_out=7)), {})
     with pytest.raises(ValueError, match=r"^probes/none/it would be \[1, 0\], an empty array, which cannot be saved"):
-        sizes.trainable(config, {"none": lambda params, run: {"it": jnp.zeros(0)}})
+        sizes.check_trainable(config, {"none": lambda params, run: {"it": jnp.zeros(0)}})
 
 
 def test_what_no_device_holds_is_not_allocated():
@@ -44,7 +44,7 @@ def test_what_no_device_holds_is_not_allocated():
     ):
         configs.check(tiny(0).replace(net=net))
     with pytest.raises(ValueError, match=r"^net would have arrays of [\de+.]+ TB, and the device has "):
-        sizes.trainable(tiny(0).replace(net=net), {})
+        sizes.check_trainable(tiny(0).replace(net=net), {})
 
 
 def test_a_config_that_could_not_be_saved_stops_no_other_group(tmp_path):

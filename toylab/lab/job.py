@@ -15,7 +15,7 @@ from toylab.lab import Page, Scale, stages, stated
 from toylab.lab.rehearsal import rehearse
 from toylab.lab.stages import Files
 from toylab.sweep import grids, sizes
-from toylab.sweep.describe import Description, check_name, taken_out
+from toylab.sweep.describe import Description, check_name, without_setting
 
 TRIED = 16  # programs whose training is traced beforehand
 Stage = Literal["train", "analyze", "draw"]
@@ -85,7 +85,7 @@ def job(
     points = _saves(saves, steps)
     weights, imported = Path(), {}
     if others := {name: part.imported for name, part in chosen.items() if part.imported}:
-        given, asked = taken_out(asked, "weights")
+        given, asked = without_setting(asked, "weights")
         trains = asked.changes or asked.seeded or any((start, steps, saves, lane, group))
         if trains and len(others) == len(chosen):
             raise ValueError(
@@ -130,7 +130,7 @@ def _try_training(part: lab.Part, configs: Sequence[Config], named: Sequence[str
     that fails stops no other."""
     for config in list({cfg.family(config): config for config in configs}.values())[:TRIED]:
         try:
-            sizes.trainable(config, part.probes, part.keep)
+            sizes.check_trainable(config, part.probes, part.keep)
         except Exception as error:  # whatever jax or a task makes of sizes that do not fit
             said = store.first_line(error).removesuffix(".")
             if isinstance(error, ValueError) and said.startswith((*named, "net.", "task.")):

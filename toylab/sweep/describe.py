@@ -1,11 +1,11 @@
-"""What a person asks for → configs: the texts of `--set`, `--zip` and `--seeds`, or a TOML file that says the same.
+"""Descriptions of sweeps → configs: the options `--set`, `--zip` and `--seeds`, or a TOML file of the same content.
 
 experiment = "grokking"                # and, as on the command line: scale, part, seeds
 seeds = 3
 [set]                                  # every combination of values
 optimizer.weight_decay = "0.1:3:log8"
 task.n_train = [2000, 3830]
-[[zip]]                                # fields that go together; may be repeated
+[[zip]]                                # fields that vary together; may be repeated
 net.d_model = [64, 128]
 net.d_mlp = [256, 512]
 [[chain]]                              # each block's runs, one after another; a block may have set, zip, seeds
@@ -31,7 +31,7 @@ Values = dict[str, Any]  # dotted path → values
 
 @dataclass(frozen=True)
 class Block:
-    """Fields to lay over a page's configs: every combination of `sets`, with each of `zips` in step."""
+    """Fields to set in a page's configs: every combination of `sets`, where the fields of each of `zips` vary together."""
 
     sets: Values = field(default_factory=dict)
     zips: tuple[Values, ...] = ()
@@ -40,7 +40,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Description:
-    """A sweep in words: a page, its scale and parts, and what is laid over its configs. `chain`: the union of several."""
+    """A sweep as the user describes it: a page, its scale and parts, and the fields to set. `chain`: a union of blocks."""
 
     experiment: str | None = None
     scale: str | None = None
@@ -50,27 +50,27 @@ class Description:
 
     @property
     def changes(self) -> bool:
-        """Whether fields other than the seed are set."""
+        """Whether it sets fields other than the seed."""
         return any(block.sets or block.zips for block in (self.block, *self.chain))
 
     @property
     def seeded(self) -> bool:
-        """Whether seeds are asked for."""
+        """Whether it sets seeds."""
         return any(block.seeds is not None for block in (self.block, *self.chain))
 
     @property
     def named(self) -> tuple[str, ...]:
-        """Every field that is set, the seed included."""
+        """Every field that it sets, including the seed."""
         return tuple(dict.fromkeys(path for block in (self.block, *self.chain) for path in _named(block)))
 
     def configs(self, base: Sequence[Config]) -> list[Config]:
-        """Laid over a page's configs, and checked."""
+        """A page's configs with the fields set, checked."""
         blocks = [_joined(self.block, block) for block in self.chain] or [self.block]
-        return [config for block in blocks for config in _laid(base, block)]
+        return [config for block in blocks for config in _configs(base, block)]
 
 
 def settings(texts: Sequence[str], option: str) -> Values:
-    """`optimizer.lr=1e-3,3e-3` and the like by field."""
+    """Texts like `optimizer.lr=1e-3,3e-3` as values by field. `option` names their option in messages."""
     found: Values = {}
     for text in texts:
         path, _, given = text.partition("=")
@@ -83,7 +83,7 @@ def settings(texts: Sequence[str], option: str) -> Values:
 
 
 def from_texts(sets: Sequence[str], zips: Sequence[Sequence[str]], seeds: int | None) -> Block:
-    """What the command line's --set, --zip and --seeds say."""
+    """The block that --set, --zip and --seeds describe. Raises ValueError where they contradict each other."""
     if seeds is not None and seeds < 1:
         raise ValueError(f"--seeds is {seeds}: give at least 1, or --set seed=… instead.")
     block = Block(settings(sets, "--set"), tuple(settings(texts, "--zip") for texts in zips))
@@ -93,15 +93,15 @@ def from_texts(sets: Sequence[str], zips: Sequence[Sequence[str]], seeds: int | 
 
 
 def with_texts(description: Description, block: Block) -> Description:
-    """A file's description and what the command line adds: fields multiply, seeds take the place of the file's."""
+    """A file's description with the command line's block: fields are combined, seeds replace those of the file."""
     own, *chain = description.block, *description.chain
     if block.seeds is not None:
         own, *chain = (replace(part, seeds=None) for part in (own, *chain))
     return replace(description, block=_joined(own, block), chain=tuple(chain))
 
 
-def taken_out(description: Description, field: str) -> tuple[str | None, Description]:
-    """What `field` is set to, if it is, and the description without it: for what is no field of a config."""
+def without_setting(description: Description, field: str) -> tuple[str | None, Description]:
+    """Removes a setting that is no field of a config, as `weights`. Returns its value or None, and the description."""
     sets = dict(description.block.sets)
     value = sets.pop(field, None)
     if isinstance(value, list):  # of a file
@@ -111,8 +111,10 @@ def taken_out(description: Description, field: str) -> tuple[str | None, Descrip
     return value, replace(description, block=replace(description.block, sets=sets))
 
 
-def chosen(description: Description, *, experiment: str | None, scale: str | None, parts: Sequence[str]) -> Description:
-    """With what the command line says of page, scale and parts, which goes before what the file says."""
+def with_choices(
+    description: Description, *, experiment: str | None, scale: str | None, parts: Sequence[str]
+) -> Description:
+    """The description with the page, scale and parts of the command line, which take precedence over the file's."""
     named = description.experiment
     if experiment and named and experiment != named:
         raise ValueError(f"the file describes a sweep of {named}, not of {experiment}: name one of them.")
@@ -124,32 +126,36 @@ def chosen(description: Description, *, experiment: str | None, scale: str | Non
 
 
 def from_file(path: Path) -> Description:
-    """The sweep that a TOML file describes; ValueError of one sentence with line and column, or key and value."""
-    said = _read(path)
+    """The sweep that a TOML file describes.
+
+    Raises:
+        ValueError: in one sentence, with line and column, or key and value.
+    """
+    table = _read(path)
     try:
-        _known(said, KEYS)
-        if not said:
+        _check_keys(table, KEYS)
+        if not table:
             raise ValueError(f"it describes nothing: give at least one of {', '.join(KEYS)}.")
         for key in ("experiment", "scale"):
-            if not isinstance(said.get(key, ""), str):
-                raise ValueError(f"{key} is {said[key]!r}: give a text.")
-        parts = said.get("part", [])
+            if not isinstance(table.get(key, ""), str):
+                raise ValueError(f"{key} is {table[key]!r}: give a text.")
+        parts = table.get("part", [])
         parts = [parts] if isinstance(parts, str) else parts
         listed = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
-        if not listed or (not parts and "part" in said):
+        if not listed or (not parts and "part" in table):
             raise ValueError(f"part is {parts!r}: give the name of a part, or a list of them.")
-        block = _block({key: said[key] for key in BLOCK_KEYS if key in said})
-        chain = tuple(_block(inner) for inner in _tables(said, "chain"))
-        description = Description(said.get("experiment"), said.get("scale"), tuple(parts), block, chain)
+        block = _block({key: table[key] for key in BLOCK_KEYS if key in table})
+        chain = tuple(_block(inner) for inner in _tables(table, "chain"))
+        description = Description(table.get("experiment"), table.get("scale"), tuple(parts), block, chain)
         for inner in chain:
-            _joined(block, inner)  # refuses what is set twice
+            _joined(block, inner)  # raises if a field is set twice
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return description
 
 
 def check_name(kind: str, name: str) -> None:
-    """A name that becomes a folder's leads to no other place."""
+    """Raises ValueError where a name that becomes a folder's name leads to another folder."""
     if "/" in name or "\\" in name or ".." in name:
         raise ValueError(f"{kind} is {name!r}: a name has no slash and no '..' in it.")
 
@@ -170,32 +176,32 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}, line {line}, column {column}: {what}.") from None
 
 
-def _block(said: Any) -> Block:
-    _known(said, BLOCK_KEYS)
-    seeds = said.get("seeds")
+def _block(table: Any) -> Block:
+    _check_keys(table, BLOCK_KEYS)
+    seeds = table.get("seeds")
     if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1):
         raise ValueError(f"seeds is {seeds!r}: give a whole number of at least 1.")
-    if not isinstance(said.get("set", {}), dict):
-        raise ValueError(f"set is {said['set']!r}: give a table of fields, [set].")
-    if said.get("set") == {}:
+    if not isinstance(table.get("set", {}), dict):
+        raise ValueError(f"set is {table['set']!r}: give a table of fields, [set].")
+    if table.get("set") == {}:
         raise ValueError("set is empty: give a field and its values, as seed = [0, 1].")
-    block = Block(_flat(said.get("set", {})), tuple(_flat(table) for table in _tables(said, "zip")), seeds)
+    block = Block(_flat(table.get("set", {})), tuple(_flat(one) for one in _tables(table, "zip")), seeds)
     return _joined(Block(), block)
 
 
-def _known(said: Mapping[str, Any], keys: Sequence[str]) -> None:
-    for key in said:
+def _check_keys(table: Mapping[str, Any], keys: Sequence[str]) -> None:
+    for key in table:
         if key not in keys:
             near = difflib.get_close_matches(key, keys, 1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(keys)}."
             raise ValueError(f"{key} is no key: {hint}")
 
 
-def _tables(said: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    tables = said.get(key, [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+def _tables(table: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    tables = table.get(key, [])
+    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
         raise ValueError(f"{key} is no list of tables: write it as [[{key}]].")
-    if key in said and (
+    if key in table and (
         not tables or (key == "zip" and not all(tables))
     ):  # an empty block of a chain is the page's own runs
         raise ValueError(f"{key} is empty: give it an entry, or leave it out.")
@@ -223,16 +229,15 @@ def _named(block: Block) -> list[str]:
 
 
 def _joined(a: Block, b: Block) -> Block:
-    """Both blocks' fields as one; a field set twice is refused."""
+    """The fields of both blocks. Raises ValueError where a field is set twice."""
     named = _named(a) + _named(b)
     if twice := [path for i, path in enumerate(named) if path in named[:i]]:
         raise ValueError(f"{twice[0]} is set twice: give all its values in one place.")
     return Block(a.sets | b.sets, a.zips + b.zips, b.seeds if a.seeds is None else a.seeds)
 
 
-def _laid(base: Sequence[Config], block: Block) -> list[Config]:
-    """The block over the base. In the fields that it sets, the page's own values make way: configs of the page that differ
-    in nothing else become one."""
+def _configs(base: Sequence[Config], block: Block) -> list[Config]:
+    """Sets the block's fields in the configs of `base`. Configs of `base` that differ in these fields only become one."""
     rows = [*grids.grid_rows(base, block.sets), *(grids.zipped_rows(base, table) for table in block.zips)]
     if (block.seeds or 0) > grids.MAX_CONFIGS:
         raise ValueError(f"seeds is {block.seeds:,}: {grids.MAX_CONFIGS:,} runs are the most.")

@@ -20,28 +20,43 @@ MAX_RANGE, MAX_CONFIGS = 10_000, 1_000_000
 
 
 def grid(base: Base, fields: Fields) -> list[Config]:
-    """Every combination of the fields' values, laid over each config of `base`; the last field varies fastest."""
+    """The configs of `base` with every combination of the fields' values. The last field varies fastest.
+
+    Args:
+        base: a config or several.
+        fields: values by dotted path: a list, an array, or a text as `values` reads it.
+
+    Returns:
+        Checked configs.
+
+    Raises:
+        ValueError: where a field or value does not fit, or there are more than a million configs.
+    """
     return over(base, *grid_rows(base, fields))
 
 
 def zipped(base: Base, fields: Fields) -> list[Config]:
-    """The fields' first values together, then their second ones, …, laid over each config of `base`."""
+    """The configs of `base` with the fields' first values, then with their second values, and so on.
+
+    Args and errors are those of `grid`; all fields have the same number of values.
+    """
     return over(base, zipped_rows(base, fields))
 
 
 def chain(*lists: Iterable[Config]) -> list[Config]:
-    """The lists one after another; configs that occur twice are counted and refused."""
+    """The lists one after another. Raises ValueError where a config occurs twice."""
     found = [cfg.check(config) for configs in lists for config in configs]
     cfg.distinct(found)
     return found
 
 
 def grid_rows(base: Base, fields: Fields) -> list[list[Row]]:
-    """A block of rows for each field."""
+    """For each field a list of rows, each with one of its values."""
     return [[{path: value} for value in column] for path, column in _columns(base, fields).items()]
 
 
 def zipped_rows(base: Base, fields: Fields) -> list[Row]:
+    """A row for each position in the fields' values."""
     columns = _columns(base, fields)
     if len({len(column) for column in columns.values()}) > 1:
         lengths = ", ".join(f"{path} has {len(column)}" for path, column in columns.items())
@@ -50,8 +65,10 @@ def zipped_rows(base: Base, fields: Fields) -> list[Row]:
 
 
 def over(base: Base, *rows: Sequence[Row]) -> list[Config]:
-    """Each config of `base` with one row of every block, in every combination. Checked at the end alone, since a field
-    may fit the config only beside another block's."""
+    """Each config of `base` with one row of every block, in every combination.
+
+    Configs are checked at the end only, because a field may fit only together with that of another block.
+    """
     configs = list(_listed(base))
     if (n_runs := len(configs) * math.prod(map(len, rows))) > MAX_CONFIGS:
         raise ValueError(f"the grid has {n_runs:,} runs: give fewer values, {MAX_CONFIGS:,} runs are the most.")
@@ -61,15 +78,22 @@ def over(base: Base, *rows: Sequence[Row]) -> list[Config]:
 
 
 def overridden(config: Config, row: Row) -> Config:
-    """The config, unchecked, with the row's values."""
+    """The config with the row's values, not checked."""
     for path, value in row.items():
         config = cfg.override(config, path, value)
     return config
 
 
 def values(text: str, whole: bool = False) -> list[Any]:
-    """The values of a text: `1,2,3`, a range `low:high:logN` or `low:high:linN` of N values with both ends, or both mixed
-    (`0,0.1:3:log8`). `whole`: those of a range are rounded to whole numbers, and refused if two become the same."""
+    """The values of a text.
+
+    Args:
+        text: `1,2,3`; a range `low:high:logN` or `low:high:linN` of N values with both ends; or a mixture, `0,0.1:3:log8`.
+        whole: round the values of ranges to whole numbers.
+
+    Raises:
+        ValueError: where the text is no list of values, or two values round to the same number.
+    """
     found: list[Any] = []
     for item in text.split(","):
         if not item:

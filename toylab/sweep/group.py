@@ -1,4 +1,4 @@
-"""One group of runs trained to completion into a folder: chunks of saved points, STOP, resume."""
+"""Trains one group of runs to completion into a folder: chunks of saved points, stop conditions, resuming."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,26 +17,26 @@ from toylab.store import durable
 from toylab.sweep.lanes import Lane, first_state, stacked
 from toylab.sweep.manifest import Spec, read_or_decide, record_narrowing
 from toylab.sweep.plan import Plan, is_out_of_memory
-from toylab.sweep.sizes import sized
+from toylab.sweep.sizes import param_shapes
 
 
 class Interrupted(Exception):
-    """Training was asked to stop; the message says up to where everything is committed."""
+    """Training was asked to stop. The message says up to which step everything is committed."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a report is told after each segment."""
+    """The state of a group after a segment; the argument of a `report`."""
 
     group: str
     step: int
     last: int
-    measures: Arrays  # [R, t] up to now; nan after a run's end
+    measures: Arrays  # [R, t] so far; nan after a run's end
     ended: np.ndarray  # [R]
     messages: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()  # [R] names
     steps: tuple[int, ...] = ()  # [t]: where the measures were taken
-    committed: int | None = None  # the step of the newest chunk known to be on the disk; None before the first
+    committed: int | None = None  # the step of the newest chunk that is known to be on disk; None before the first
     diverged: tuple[int | None, ...] = ()  # [R]: the step of the first point at which its params were not finite
 
 
@@ -76,7 +76,7 @@ def run_group(
     with store.locked(folder) as mine:
         store.clear(left)
         if not store.chunks(folder):
-            sized(configs[0])
+            param_shapes(configs[0])
         manifest, notes = read_or_decide(configs, spec, folder, plan, lane)
         while True:
             group = _Group(configs, spec, folder, manifest, notes)
@@ -86,11 +86,11 @@ def run_group(
                 if not is_out_of_memory(error):
                     raise
                 notes = [record_narrowing(folder, manifest, max(store.chunks(folder), default=None), error)]
-            del group  # and with it what it holds on the device
+            del group  # frees its arrays on the device
 
 
 class _Group:
-    """A group in training: the state of all its runs, their measures so far, and how far the folder has them."""
+    """A group in training: the state of all its runs, and their measures so far."""
 
     def __init__(
         self, configs: Sequence[Config], spec: Spec, folder: Path, manifest: dict[str, Any], notes: list[str]
@@ -117,8 +117,8 @@ class _Group:
             self.state = over if self._is_over(info) else state_of(state, self.configs[0], info["step"])
 
     def _is_over(self, info: dict[str, Any]) -> bool:
-        """Whether the group has all its points by what its newest chunk says: its resume point is not needed then. Refused
-        where that is none of the group's."""
+        """Whether the group has all its points, by the info of its newest chunk. Its resume point is not needed then.
+        Raises Refused where the chunk belongs to another group."""
         binding.check(self.folder, info, self.about)
         return info["points"] >= len(self.saves) or all(info["ended"])
 
@@ -138,14 +138,14 @@ class _Group:
                     raise Interrupted(f"all points up to step {self.state.step} are committed")
 
     def _packed(self, lanes: list[Lane]) -> list[Lane]:
-        """The runs that still go, in as few lanes as they need; the lanes they are in already if those are as many."""
+        """The runs that have not ended, in as few lanes as possible; `lanes` itself if it holds just these."""
         going = np.flatnonzero(~self.ended).tolist()
         members = [going[i : i + self.plan.lane] for i in range(0, len(going), self.plan.lane)]
         if members == [lane.members for lane in lanes]:
             return lanes
         probes = tuple(self.spec.probes.items())
         keep = None if self.spec.keep is None else tuple(self.spec.keep)
-        lanes.clear()  # before there are new ones on the device
+        lanes.clear()  # frees their memory before new ones are made
         return [
             Lane(self.configs, self.state, runs, self.plan.lane, probes, keep, self.plan.shards) for runs in members
         ]
@@ -184,7 +184,7 @@ class _Group:
         return interrupted()
 
     def _land(self, steps: list[int], launched: list[tuple[Lane, Trajectory]]) -> dict[str, Arrays]:
-        """What a segment has recorded, leaves [R, k, …], up to each run's end: STOP judges every point."""
+        """Fetches what a segment recorded, leaves [R, k, …]. STOP judges every point; those after a run's end are blanked."""
         recorded: dict[str, Arrays] = {}
         for lane, trajectory in launched:
             for item, arrays in lane.land(trajectory, len(steps)).items():
@@ -205,8 +205,8 @@ class _Group:
         return recorded
 
     def _points_until_end(self, run: int, so_far: Arrays, finite: np.ndarray, steps: list[int]) -> int:
-        """How many of the new points the run still has: up to and including the first at which STOP is true, or its params
-        are not finite."""
+        """The number of new points that belong to the run: up to the first at which STOP is true or its params are not
+        finite, inclusive."""
         n_finite = len(steps) if finite.all() else int(np.argmin(finite))
         if self.spec.stop is not None:
             n_before = len(next(iter(so_far.values()))[run]) - len(steps)
@@ -226,12 +226,12 @@ class _Group:
         return n_finite + 1
 
     def _commit(self, writer: store.Writer, lanes: list[Lane], segments: list[dict[str, Arrays]]) -> None:
-        """Hands the chunk to the writer, with a state of its own: the next chunk may change this one's."""
+        """Hands the chunk to the writer, with a copy of the state, because training goes on meanwhile."""
         self.state = jax.tree.map(np.array, self.state.replace(step=None)).replace(step=self.state.step)
         for lane in lanes:
             lane.put_back(self.state)
         for leaf in jax.tree.leaves(self.state.replace(step=None)):
-            leaf[self.ended] = 0  # nothing goes on from it
+            leaf[self.ended] = 0  # ended runs are not resumed
         items = {item: joined([segment[item] for segment in segments]) for item in segments[0]}
         n_points = next(iter(items["measures"].values())).shape[1]
         info = {

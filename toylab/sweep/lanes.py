@@ -1,7 +1,7 @@
-"""How runs share the device: lanes of a fixed width, advanced in segments, spread over the devices of this process.
+"""Lanes: runs of a group that train together in one `vmap` of fixed width, spread over the devices of this process.
 
-On several devices a lane is a mesh with one axis `run`: each device trains its share by the same program, and since runs
-are independent there is nothing to communicate.
+On several devices a lane is a mesh with one axis `run`. Each device trains its share with the same program. Runs are
+independent, so devices do not communicate.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ Probes = tuple[tuple[str, Analyzer], ...]
 
 @lru_cache(maxsize=64)
 def compiled(width: int, probes: Probes, keep: tuple[str, ...] | None, shards: int = 1) -> Any:
-    """`train.advance` for a lane: jit; and vmap over every leaf but step and a shared data_seed where a device has more
-    than one run."""
+    """`train.advance`, compiled for a lane. With more than one run on a device it is mapped over all leaves, except the
+    step and a data_seed that all runs share."""
     advance = partial(train.advance, probes=dict(probes), keep=keep)
     if width == 1:
         return jax.jit(advance, donate_argnums=1)
@@ -40,7 +40,7 @@ def _mapped(advance: Any) -> Any:
 
 
 def _alone(advance: Any) -> Any:
-    """A single run with a leading axis of 1, by the program of a lane of width 1."""
+    """A single run with a leading axis of 1, trained by the same program as a lane of width 1."""
 
     def one_run(config: Config, state: State, gaps: Any) -> Any:
         batched, carried = _axes(config, state, True, False)
@@ -53,7 +53,7 @@ def _alone(advance: Any) -> Any:
 
 
 def _spread(own: Any, shards: int) -> Any:
-    """Each device's share of a lane. shard_map, and not a sharded jit: it cannot put in a collective."""
+    """Spreads a lane over devices. shard_map, unlike a sharded jit, cannot insert a collective operation."""
 
     def over_devices(config: Config, state: State, gaps: Any) -> Any:
         batched, carried = _axes(config, state, PartitionSpec("run"), PartitionSpec())
@@ -66,17 +66,19 @@ def _spread(own: Any, shards: int) -> Any:
 
 
 def _axes(config: Config, state: State, batched: Any, shared: Any) -> tuple[Config, State]:
-    """`batched` for every leaf of config and state but the shared: step, and a data_seed that a group has in common."""
+    """`batched` for every leaf of config and state, `shared` for the step and for a data_seed that all runs share."""
     of_config = jax.tree.map(lambda _: batched, config)
     of_state = jax.tree.map(lambda _: batched, state).replace(step=shared)
     return of_config if np.ndim(config.data_seed) else of_config.replace(data_seed=shared), of_state
 
 
 def mesh(shards: int) -> Mesh:
+    """The first devices of this process as a mesh with the axis `run`."""
     return Mesh(np.array(jax.local_devices()[:shards]), ("run",))
 
 
 def first_state(config: Config, params: Params | None) -> State:
+    """A run's initial state, with the net's own or the given params."""
     return _init(config) if params is None else _init(config, params)
 
 
@@ -84,7 +86,7 @@ _init = jax.jit(train.init)
 
 
 class Lane:
-    """Some runs of a group on the device, padded to the width. Width 1 runs without vmap: on a CPU the fastest for all
+    """Some runs of a group on the device, padded to the width. A width of 1 uses no vmap, which is fastest on a CPU for all
     but small models."""
 
     def __init__(
@@ -97,7 +99,15 @@ class Lane:
         keep: Any,
         shards: int = 1,
     ) -> None:
-        """`state`: the group's, leaves [R, …] on the host; `members`: which of its runs are in this lane."""
+        """
+        Args:
+            configs: of the group.
+            state: of the group, leaves [R, …] on the host.
+            members: the indices of its runs in this lane.
+            width: of the lane.
+            probes, keep: what is recorded at each point.
+            shards: devices that share the lane.
+        """
         self.members, self.width = members, width
         padded = members + [members[0]] * (width - len(members))
         take = padded[0] if width == 1 else np.asarray(padded)
@@ -109,15 +119,17 @@ class Lane:
         self.function = compiled(width, probes, keep, shards)
 
     def launch(self, gaps: np.ndarray, segment: int) -> Trajectory:
-        """Starts training through the gaps, k ≤ segment, and returns at once with what will be recorded, on the device. The
-        gaps are padded with 0, so that one compile serves all."""
+        """Starts training through k ≤ segment gaps, and returns at once with the trajectory on the device.
+
+        Gaps are numbers of steps between points. They are padded with 0, so that one compiled program serves all lengths.
+        """
         padded = np.zeros(segment, np.int32)
         padded[: len(gaps)] = gaps
         self.state, trajectory = self.function(self.config, self.state, padded)
         return trajectory
 
     def land(self, trajectory: Trajectory, k: int) -> dict[str, Arrays]:
-        """The first k points of what was recorded, on the host: leaves [members, k, …]."""
+        """Waits for a trajectory and returns its first k points on the host: leaves [members, k, …]."""
         probes = {f"{name}/{key}": value for name, out in trajectory.probes.items() for key, value in out.items()}
         items = {"traj": trajectory.params, "measures": trajectory.measures, "probes": probes}
         items["finite"] = {"params": trajectory.finite}
@@ -126,6 +138,7 @@ class Lane:
         }
 
     def advance(self, gaps: np.ndarray, segment: int) -> dict[str, Arrays]:
+        """`launch` and `land`."""
         return self.land(self.launch(gaps, segment), len(gaps))
 
     def put_back(self, state: State) -> None:
@@ -140,7 +153,7 @@ class Lane:
 
 
 def stacked(states: Sequence[State]) -> State:
-    """States of a group as one on the host, leaves [R, …]; the step, which they share, stays a scalar."""
+    """Stacks the states of a group's runs on the host, leaves [R, …]. The step stays a scalar."""
     step = int(states[0].step)
     host = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *states)
     return host.replace(step=step)

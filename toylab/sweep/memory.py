@@ -19,21 +19,28 @@ from toylab.base import Analyzer, Config, Trajectory
 from toylab.configs import own_streams
 from toylab.sweep.lanes import compiled
 
-MARGIN = 1.25  # for copies that XLA makes; without it the programs of our pages need up to 1.2 times the estimate
+MARGIN = 1.25  # for copies that XLA makes: programs of our pages need up to 1.2 times the bare estimate
 NEVER_MADE = ("broadcast_in_dim", "iota", "convert_element_type", "reshape", "squeeze", "expand_dims", "stop_gradient")
 
 
-def needed(
+def lane_bytes(
     config: Config, width: int, segment: int, probes: Mapping[str, Analyzer] | None = None, keep: Any = None
 ) -> int:
-    """Bytes on the device for a lane of `width` runs like the checked `config`, with what a segment of points records."""
+    """Estimated bytes on the device for a lane.
+
+    Args:
+        config: of a run, checked.
+        width: runs in the lane.
+        segment: points in a launch.
+        probes, keep: what is recorded at each point, as in `Spec`.
+    """
     return traced(config, width, segment, probes, keep)[0]
 
 
 def traced(
     config: Config, width: int, segment: int, probes: Mapping[str, Analyzer] | None = None, keep: Any = None
 ) -> tuple[int, Trajectory]:
-    """The same, and the shapes of what a segment records, from one trace."""
+    """The same number, and the shapes of what a segment records, from one trace."""
     state = jax.eval_shape(train.init, config)
     config = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), np.asarray(leaf).dtype), config)
     if width > 1:
@@ -48,7 +55,7 @@ def traced(
 
 
 def budget() -> int:
-    """Bytes that the device has for arrays; where it has none of its own, what this process may have of the machine's."""
+    """Bytes of memory that the device has for arrays. On a CPU: the memory that this process may use."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return int(stats["bytes_limit"])
@@ -57,7 +64,7 @@ def budget() -> int:
 
 
 def _cgroup_limits(mounted: Path, own: Path) -> list[int]:
-    """What the process's control groups and those above them allow: memory.max in version 2, memory.limit_in_bytes in 1."""
+    """The memory limits of the process's control groups and their parents (cgroups of version 1 and 2)."""
     found = []
     for line in own.read_text("utf-8").splitlines() if own.exists() else []:
         _, controllers, place = line.split(":", 2)
@@ -65,7 +72,7 @@ def _cgroup_limits(mounted: Path, own: Path) -> list[int]:
             continue
         root, name = (mounted / "memory", "memory.limit_in_bytes") if controllers else (mounted, "memory.max")
         inner = Path(place.lstrip("/"))
-        for part in (inner, *inner.parents):  # in a container the mount is the group itself, and the place not below it
+        for part in (inner, *inner.parents):  # in a container the mount is the group itself
             file = root / part / name
             text = file.read_text("utf-8").strip() if file.is_file() else ""
             found += [int(text)] if text.isdecimal() else []
@@ -73,9 +80,11 @@ def _cgroup_limits(mounted: Path, own: Path) -> list[int]:
 
 
 def peak(jaxpr: Jaxpr) -> int:
-    """Most bytes that arrays made within it take at a time: its results and what lies between, not its inputs. A loop's
-    results are counted beside those of its body, which becomes them: XLA may hold both."""
-    last: dict[Any, int] = {}  # where each variable is read last
+    """The most bytes that arrays made in a jaxpr take at one time, without its inputs.
+
+    The results of a loop and those of its body are both counted, because XLA may hold both.
+    """
+    last: dict[Any, int] = {}  # the last operation that reads a variable
     for i, equation in enumerate(jaxpr.eqns):
         last |= {variable: i for variable in equation.invars if not isinstance(variable, Literal)}
     last |= {variable: len(jaxpr.eqns) for variable in jaxpr.outvars if not isinstance(variable, Literal)}
@@ -105,7 +114,7 @@ def _parts(equation: Any) -> Iterator[Jaxpr]:
 
 
 def _bytes(aval: Any) -> int:
-    """Of an array; a random key takes those of its numbers."""
+    """Bytes of an array or a random key."""
     if not hasattr(aval, "shape"):
         return 0
     return int(np.prod(aval.shape, dtype=np.int64)) * getattr(aval.dtype, "itemsize", 8)

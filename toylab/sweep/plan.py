@@ -126,7 +126,7 @@ def _seconds_by_width(
     `segment` is that of the timed programs. If the plan then has the same, nothing is compiled again.
     """
     seconds: dict[int, float] = {}
-    each = memory.needed(configs[0], 1, segment, probes, keep) if len(widths) > 1 else 0
+    each = memory.lane_bytes(configs[0], 1, segment, probes, keep) if len(widths) > 1 else 0
     for width in widths:
         if width > shards and len(widths) > 1 and width // shards * each > memory.budget():
             continue

@@ -1,4 +1,4 @@
-"""Whether a run can be trained and saved, found on shapes alone: before anything is compiled, allocated or created."""
+"""Checks from shapes whether a run can be trained and saved, before anything is compiled, allocated or created."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -13,8 +13,8 @@ from toylab.store import size
 from toylab.sweep import memory
 
 
-def sized(config: Config) -> Params:
-    """The shapes of the net's params; ValueError where one of them would be without numbers, which cannot be saved."""
+def param_shapes(config: Config) -> Params:
+    """The shapes of the net's params. Raises ValueError where one is empty: empty arrays cannot be saved."""
     params = jax.eval_shape(config.net.init, jax.random.key(0))
     if empty := [name for name, leaf in params.items() if not leaf.size]:
         zeros = [
@@ -27,10 +27,14 @@ def sized(config: Config) -> Params:
     return params
 
 
-def trainable(config: Config, probes: Mapping[str, Analyzer], keep: tuple[str, ...] | None = None) -> None:
-    """Traces a step and what is recorded of it; ValueError of one sentence where an array would be empty, or larger than
-    the device. What else does not fit raises as it comes."""
-    _fits("net", sized(config))
+def check_trainable(config: Config, probes: Mapping[str, Analyzer], keep: tuple[str, ...] | None = None) -> None:
+    """Traces one training step and what is recorded of it.
+
+    Raises:
+        ValueError: where an array would be empty, or arrays would be larger than the device's memory, in one sentence.
+        Exception: whatever a net, task or probe raises itself.
+    """
+    _fits("net", param_shapes(config))
     _fits("task", jax.eval_shape(train.data, config))
     advance = partial(train.advance, probes=dict(probes), keep=keep)
     state, gap = jax.eval_shape(train.init, config), jax.ShapeDtypeStruct((1,), np.int32)
