@@ -184,7 +184,7 @@ class _Group:
         return interrupted()
 
     def _land(self, steps: list[int], launched: list[tuple[Lane, Trajectory]]) -> dict[str, Arrays]:
-        """Fetches what a segment recorded, leaves [R, k, …]. STOP judges every point; those after a run's end are blanked."""
+        """Fetches what a segment recorded, leaves [R, k, …]. STOP judges every point; points after an end are blank."""
         recorded: dict[str, Arrays] = {}
         for lane, trajectory in launched:
             for item, arrays in lane.land(trajectory, len(steps)).items():

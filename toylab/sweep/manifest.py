@@ -1,4 +1,4 @@
-"""What a group is, written down before its first step: its configs, what it records, its plan, the environment."""
+"""The manifest of a group: its configs, what it records, its plan and environment. It is written before the first step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,14 +18,14 @@ Stop = Callable[[Arrays], bool]
 
 @dataclass(frozen=True)
 class Spec:
-    """What a sweep records and when it ends: everything beside its configs."""
+    """What a sweep records, and when its runs end: everything besides its configs."""
 
     saves: Sequence[int]  # ascending step numbers at which a point is saved
-    stop: Stop | None = None  # of the measures so far (and "step"), judged at each saved point in order
+    stop: Stop | None = None  # of the measures so far and "step"; a run ends at the first saved point where it is true
     probes: Mapping[str, Analyzer] = field(default_factory=dict)
-    keep: tuple[str, ...] | None = None  # names of the params to record; None: all
-    start: Params | None = None  # initial params in place of the net's own
-    started_from: str | None = None  # the RUN@STEP they are from, for the record
+    keep: tuple[str, ...] | None = None  # names of the params to record; None for all
+    start: Params | None = None  # initial params, in place of those that the net makes
+    started_from: str | None = None  # RUN@STEP of these params, for the manifest
 
     def __post_init__(self) -> None:
         steps = [int(step) for step in self.saves]
@@ -38,8 +38,11 @@ class Spec:
 def read_or_decide(
     configs: Sequence[Config], spec: Spec, folder: Path, plan: Plan | None, lane: int | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """The group's manifest, and what to tell. If there is one it is compared with what is asked; else it is decided and
-    written before the first step, or written anew if chunks are there that say of which runs they are."""
+    """The group's manifest, and messages.
+
+    An existing manifest is compared with the request. A lost one is rebuilt from the chunks. For a new group the plan is
+    chosen, and the manifest is written before the first step.
+    """
     path = folder / "manifest.json"
     if begun := resumed(configs, spec, folder, lane):
         manifest, notes, changed = begun
@@ -55,6 +58,7 @@ def read_or_decide(
 
 
 def _requested(configs: Sequence[Config], spec: Spec) -> dict[str, Any]:
+    """The fields of the manifest that the request determines, without saves."""
     return {
         "configs": [cfg.canonical(config) for config in configs],
         "keep": list(spec.keep) if spec.keep is not None else None,
@@ -67,9 +71,16 @@ def _requested(configs: Sequence[Config], spec: Spec) -> dict[str, Any]:
 def resumed(
     configs: Sequence[Config], spec: Spec, folder: Path, lane: int | None
 ) -> tuple[dict[str, Any], list[str], bool] | None:
-    """The manifest of a group that was begun as training takes it over, what to tell, and whether it is to be written: it
-    was lost, or there are more points to save. None where nothing is there to be taken over; Refused where it is of other
-    runs than the asked ones. Nothing is written."""
+    """The manifest with which a group that was begun is resumed. Writes nothing.
+
+    Returns:
+        The manifest, messages, and whether it has to be written, because it was lost or there are more points to save.
+        None where there is nothing to resume.
+
+    Raises:
+        Refused: where the folder holds other runs than the requested ones.
+        Damaged: where the manifest cannot be read and the chunks do not say which runs they hold.
+    """
     asked, notes, anew = _requested(configs, spec), [], False
     saves = [int(step) for step in spec.saves]
     try:
@@ -90,7 +101,7 @@ def resumed(
     if changed := cfg.differences(old, asked):
         raise store.Refused(f"{folder} holds runs of another config ({'; '.join(changed)}): choose another --out.")
     begun, here = manifest["environment"], environment()
-    if "processor" not in begun:  # of a sweep from before it was written down
+    if "processor" not in begun:  # older manifests do not record it
         here.pop("processor", None)
     if moved := cfg.differences(begun, here):
         notes.append(f"{folder} was begun in another environment ({'; '.join(moved)}): its bits may not repeat.")
@@ -104,8 +115,11 @@ def resumed(
 
 
 def record_narrowing(folder: Path, manifest: dict[str, Any], committed: int | None, error: BaseException) -> str:
-    """Halves the width of a group's lanes in its manifest, for want of memory; what to tell. StoreError where a lane is
-    already one run a device."""
+    """Halves the width of a group's lanes in its manifest after memory ran out; returns the message.
+
+    Raises:
+        StoreError: where a lane has only one run on each device.
+    """
     plan = Plan(**manifest["plan"])
     where = f"step {committed}" if committed is not None else "the start"
     half = plan.halved()

@@ -1,7 +1,8 @@
-"""How a group shares the device: width of its lanes, points a launch, points a commit; chosen once, by a short measurement.
+"""The plan of a group: width of its lanes, points in a launch (segment), points in a commit (chunk).
 
-Within one plan (and device kind, processor, core count, versions) a run's bits depend neither on its neighbours nor on how
-often training was stopped. A plan is written down before the first step, and from then on nothing hangs on the clock.
+A plan is chosen once, by a short measurement, and written to the manifest before the first step. With the same plan,
+device kind, processor, number of cores and versions, a run's bits depend neither on its neighbours in a lane nor on how
+often training was interrupted.
 """
 
 import os
@@ -22,16 +23,21 @@ from toylab.sweep import memory
 from toylab.sweep.lanes import Lane, Probes, first_state, stacked
 
 CHUNK_BYTES, CHUNK_SECONDS, SEGMENT_SECONDS = 64e6, 60.0, 1.0
-WIDTHS = (1, 4, 16, 64, 256)  # a device; and as many as there are runs
-MAX_SEGMENT = 64  # points a launch
-SHORT_STEPS, SHORT_PARAMS, SHORT_LANE = 500, 10_000, 64  # training that is over before a measurement of it would be
-LARGE_STEP = 3e-3  # s on a CPU: a single run of such a step fills the cores, so a wider lane only costs memory
+WIDTHS = (1, 4, 16, 64, 256)  # that are tried, for each device, besides the number of runs
+MAX_SEGMENT = 64  # the most points in a launch
+SHORT_STEPS, SHORT_PARAMS, SHORT_LANE = 500, 10_000, 64  # up to these sizes training takes less time than a measurement
+LARGE_STEP = 3e-3  # s on a CPU: one run with such a step uses all cores, so a wider lane only takes memory
 
 
 @dataclass(frozen=True)
 class Plan:
-    """lane: runs in a vmap, on all its devices together · segment: saved points a launch · chunk: saved points a commit, a
-    multiple of segment · shards: devices a lane is spread over, a divisor of its width."""
+    """How a group is trained.
+
+    lane     runs in a vmap, on all its devices together
+    segment  saved points in a launch
+    chunk    saved points in a commit, a multiple of segment
+    shards   devices that share a lane, a divisor of its width
+    """
 
     lane: int
     segment: int
@@ -39,16 +45,17 @@ class Plan:
     shards: int = 1
 
     def as_json(self) -> dict[str, int]:
+        """The plan as it stands in a manifest."""
         return asdict(self)
 
     def halved(self) -> "Plan | None":
-        """The plan with half as many runs on each device; None where there is one."""
+        """The plan with half as many runs on each device; None if there is only one."""
         each = self.lane // self.shards
         return None if each == 1 else Plan(each // 2 * self.shards, self.segment, self.chunk, self.shards)
 
 
 def environment() -> dict[str, Any]:
-    """Within which bits repeat: device, processor, cores, versions, matmul precision."""
+    """Device, processor, cores, versions and matmul precision: bits are the same only where all of these are."""
     found = {
         "processor": _processor(),
         "device": jax.devices()[0].device_kind,
@@ -64,7 +71,7 @@ def environment() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Its kind and widest vector instructions, for which XLA compiles: with others sums are rounded otherwise."""
+    """The processor's kind and widest vector instructions. XLA compiles for them, and rounding of sums depends on them."""
     info = Path("/proc/cpuinfo")
     flags = set(info.read_text("utf-8").split()) if info.is_file() else set()
     widest = [name for name in ("avx512f", "avx2", "avx", "sse4_2") if name in flags]
@@ -78,8 +85,15 @@ def choose_plan(
     keep: Any,
     lane: int | None,
 ) -> Plan:
-    """The width that trains a step of all runs fastest (or `lane`), segments of about a second, chunks of about 64 MB or a
-    minute, whichever is less."""
+    """Chooses a plan: the width that is fastest for a step of all runs, segments of about a second, and chunks of about
+    64 MB or a minute, whichever is less.
+
+    Args:
+        configs: of the group.
+        saves: its saved steps.
+        probes, keep: what it records at each point.
+        lane: a fixed width; None to measure.
+    """
     state = jax.eval_shape(train.init, configs[0])
     shards = _shards(lane) if lane else min(jax.local_device_count(), len(configs))
     small = sum(leaf.size for leaf in state.params.values()) <= SHORT_PARAMS
@@ -89,7 +103,7 @@ def choose_plan(
         return Plan(lane or each * shards, at_once, at_once, shards)
     widths = [lane] if lane else _widths(len(configs), shards)
     seconds = _seconds_by_width(configs, widths, shards, probes, keep, at_once)
-    if not seconds:  # `lane` does not fit: the group will halve it, and say so
+    if not seconds:  # `lane` does not fit; the group will halve it with a message
         return Plan(widths[0], 1, 1, shards)
     width = min(seconds, key=lambda width: seconds[width])
     kept = [leaf for name, leaf in state.params.items() if keep is None or name in keep]
@@ -102,12 +116,12 @@ def choose_plan(
 
 
 def _shards(lane: int) -> int:
-    """The most of this process's devices that a lane can be spread over evenly."""
+    """The largest number of this process's devices that divides a lane evenly."""
     return next(n for n in range(min(lane, jax.local_device_count()), 0, -1) if lane % n == 0)
 
 
 def _widths(n_runs: int, shards: int) -> list[int]:
-    """In the order in which they are tried: one run a device, then from the widest down until it gets slower."""
+    """Widths in the order of trying: one run a device, then from the widest down, until one is slower."""
     widest = min(-(-n_runs // shards), WIDTHS[-1])
     each = dict.fromkeys([1, widest, *(width for width in reversed(WIDTHS) if width < widest)])
     return [width * shards for width in each]
@@ -144,13 +158,14 @@ def _seconds_by_width(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device or the machine has no memory left."""
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def _seconds_a_step(
     configs: Sequence[Config], width: int, shards: int, probes: Probes, keep: Any, segment: int
 ) -> float:
-    """Time of one step of a whole lane, from runs long enough to be seen."""
+    """Seconds of one step of a whole lane, measured over at least 0.2 s."""
     members = list(range(min(width, len(configs))))
     states = [first_state(configs[i], None) for i in members]
     lane = Lane(configs, stacked(states), members, width, probes, keep, shards)

@@ -1,7 +1,7 @@
-"""Sweeps: configs → families (one compile) → groups (one folder, one lock) → lanes (vmap) → chunks of saved points.
+"""`run`: trains a sweep, group by group. `begin`: divides its configs into groups.
 
-`run` trains every group of a sweep, `load` reads it back. What happens inside a group is group.py, how its runs share
-the device is lanes.py.
+configs → families (one compile) → groups (one folder, one lock) → lanes (vmap) → chunks of saved points. Training of one
+group is in group.py, lanes are in lanes.py.
 """
 
 import traceback
@@ -40,8 +40,18 @@ MAX_RUNS = 256  # a group is the unit of folder, lock and resume
 
 
 def log_then_linear(first: int, last: int, n: int) -> np.ndarray:
-    """About n ascending step numbers: 0, then from `first` in constant ratio until the gaps reach the linear spacing,
-    then evenly to `last`. A quarter of the points lies in the part with constant ratio."""
+    """Steps at which to save: 0, then from `first` in constant ratio, then evenly spaced to `last`.
+
+    The two parts meet where their gaps are equal. A quarter of the points is in the part with constant ratio.
+
+    Args:
+        first: the first step after 0.
+        last: the last step.
+        n: about how many steps, at least 4.
+
+    Returns:
+        Ascending whole numbers; a few fewer than n where rounding makes some equal.
+    """
     if not 0 < first < last or n < 4:
         raise ValueError(f"log_then_linear({first}, {last}, {n}): it needs 0 < first < last and n of at least 4.")
     n_log = max(n // 4, 2)
@@ -56,7 +66,11 @@ def log_then_linear(first: int, last: int, n: int) -> np.ndarray:
 
 
 def groups(configs: Sequence[Config], group_size: int = MAX_RUNS) -> dict[str, list[Config]]:
-    """Checked configs by group name, in order of first appearance; duplicates and an empty list are refused."""
+    """Divides checked configs into groups, by name, in order of first appearance.
+
+    Raises:
+        ValueError: where there are no configs, or one occurs twice.
+    """
     cfg.distinct(configs)
     families: dict[Any, list[Config]] = {}
     for config in configs:
@@ -66,11 +80,12 @@ def groups(configs: Sequence[Config], group_size: int = MAX_RUNS) -> dict[str, l
 
 
 def run_name(config: Config) -> str:
+    """A run's name: the first ten digits of its config's digest."""
     return cfg.digest(config)[:10]
 
 
 class Failed(store.StoreError):
-    """Some groups could not be trained; the others are finished."""
+    """Some groups could not be trained. The others are finished."""
 
 
 def run(
@@ -114,7 +129,7 @@ def run(
         alike = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(shapes(members[0])))
         width = lane or widths.get(alike)
         if not lane and width and (width > 2 * len(members) or (folder / name / "manifest.json").exists()):
-            width = None  # most of a lane would be padding, or the group was begun in a width of its own
+            width = None  # most of a lane would be padding, or the group has a width already
         try:
             run_group(members, spec, folder / name, plan=plan, lane=width, report=report, interrupted=interrupted)
         except (store.StoreError, Interrupted):
@@ -134,16 +149,30 @@ def begin(
     command: str = "",
     otherwise: int | None = None,
 ) -> dict[str, list[Config]]:
-    """The groups of a sweep by name, configs checked, as sweep.json has cut them; it is written before the first step.
-    Refused where the folder holds other runs, or is cut otherwise than into the asked `group_size`. `otherwise`: the size
-    where neither says one."""
+    """Checks the configs, divides them into groups, and writes sweep.json.
+
+    Args:
+        configs: of the sweep.
+        folder: of the sweep.
+        group_size: the most runs in a group. A sweep that was begun keeps its own.
+        command: what to type to go on, for sweep.json.
+        otherwise: the size where neither `group_size` nor sweep.json gives one.
+
+    Returns:
+        Checked configs by group name.
+
+    Raises:
+        ValueError: where a config is wrong.
+        Refused: where the folder holds other runs, or groups of another size.
+        InUse: where another process trains runs of this folder that were not requested.
+    """
     store.check_name(folder)
     configs = [cfg.check(config) for config in configs]
     named = groups_in(folder, configs, group_size, otherwise)
     same_sweep(folder, named)
     old = _outline(folder)
     sizes = {name: len(members) for name, members in named.items()}
-    if old.get("groups") != sizes:  # none, or one whose other groups were never begun: what is asked last is the sweep
+    if old.get("groups") != sizes:  # no sweep.json, or groups that were never begun: the last request counts
         for name in set(old.get("groups", {})) - set(named):
             if store.is_locked(folder / name):
                 raise store.InUse(f"{folder / name} is in use by {store.owner(folder / name)}: choose another --out.")
@@ -162,8 +191,11 @@ def begin(
 def groups_in(
     folder: Path, configs: Sequence[Config], group_size: int | None = None, otherwise: int | None = None
 ) -> dict[str, list[Config]]:
-    """`groups`, cut as the sweep in `folder` was begun, where one was, and Refused where the asked `group_size` cuts it
-    otherwise; `otherwise` is the size where neither says one."""
+    """`groups` with the size with which the sweep in `folder` was begun, else `group_size`, else `otherwise`.
+
+    Raises:
+        Refused: where the sweep was begun with a size that gives other groups than `group_size`.
+    """
     size = _size(folder, configs, group_size or otherwise or MAX_RUNS)
     named = groups(configs, size)
     if group_size and list(map(len, named.values())) != list(map(len, groups(configs, group_size).values())):
@@ -174,8 +206,8 @@ def groups_in(
 
 
 def _size(folder: Path, configs: Sequence[Config], asked: int) -> int:
-    """Of groups: as sweep.json has it; where that is lost, as asked if it gives the groups that are there, or else that of
-    the largest."""
+    """The size of groups: from sweep.json. If that is lost, the requested one if it gives the groups that exist, else the
+    size of the largest that exists."""
     if outlined := _outline(folder):
         return int(outlined["group_size"])
     there = {path.name: n_runs for path in begun_in(folder) if (n_runs := _n_runs(path))}
@@ -185,7 +217,7 @@ def _size(folder: Path, configs: Sequence[Config], asked: int) -> int:
 
 
 def _outline(folder: Path) -> dict[str, Any]:
-    """A sweep's outline; empty where none can be read: what stood in it is asked for again, or seen in the groups."""
+    """A sweep's outline; empty where none can be read. Its content is then taken from the request or the groups."""
     try:
         return outline(folder)
     except store.Damaged:
@@ -193,7 +225,7 @@ def _outline(folder: Path) -> dict[str, Any]:
 
 
 def record_failure(folder: Path, error: Exception) -> str:
-    """Writes a group's failed.json; the error in a line."""
+    """Writes a group's failed.json; returns the error in one line."""
     line = f"{type(error).__name__}: {store.first_line(error)}"
     done = store.chunks(folder)
     trace = "".join(traceback.format_exception(error))
@@ -207,33 +239,45 @@ def record_failure(folder: Path, error: Exception) -> str:
 def raise_failures(
     folder: Path, failures: Mapping[str, str], n_groups: int, command: str = "", cause: Exception | None = None
 ) -> None:
-    """Failed, if any group did: which and why, what is safe, and what to type. A single one is raised from its cause."""
+    """Raises Failed if any group failed; the message says which and why, what is safe, and what to type.
+
+    Args:
+        folder: of the sweep.
+        failures: the errors in one line, by group.
+        n_groups: of the sweep.
+        command: what to type to go on.
+        cause: from which Failed is raised if there is a single failure.
+    """
     if failures:
-        said = "; ".join(f"{name}: {line}" for name, line in failures.items())
+        reasons = "; ".join(f"{name}: {line}" for name, line in failures.items())
         n_others = n_groups - len(failures)
         others = f"The other {n_others} are finished, and what" if n_others else "What"
         again = f", then: {command}" if command else " and run the same again"
         raise Failed(
-            f"{len(failures)} of {n_groups} groups of {folder} failed ({said}). {others} these had committed is "
+            f"{len(failures)} of {n_groups} groups of {folder} failed ({reasons}). {others} these had committed is "
             f"kept; their {FAILED} has the details. Mend the cause{again}."
         ) from (cause if len(failures) == 1 else None)
 
 
 def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:
-    """The groups that `folder` has; Refused, with the fields that differ, if it holds runs other than the asked ones.
-    Damaged where neither a group's manifest nor its chunks say which it has."""
+    """The names of the groups in `folder`, which must be groups of `named`.
+
+    Raises:
+        Refused: where the folder holds other runs; the message names the fields that differ.
+        Damaged: where neither a group's manifest nor its chunks say which runs it holds.
+    """
     begun = {path.name: path for path in begun_in(folder)}
     for name, path in begun.items():
         new = [cfg.canonical(config) for config in named.get(name, next(iter(named.values())))]
         changed = _changed(path, new)
         if changed or name not in named:
-            said = "; ".join(changed or [f"{name} is none of the asked groups"])
-            raise store.Refused(f"{folder} holds runs of another config ({said}): choose another --out.")
+            differs = "; ".join(changed or [f"{name} is none of the asked groups"])
+            raise store.Refused(f"{folder} holds runs of another config ({differs}): choose another --out.")
     return list(begun)
 
 
 def _changed(group: Path, new: list[Any]) -> list[str]:
-    """In what a group's runs are others than these, by its manifest, or by its chunks where that is lost."""
+    """How a group's configs differ from `new`, by its manifest, or by its chunks if that is lost."""
     try:
         old = read_manifest(group)["configs"]
     except store.Damaged:
@@ -247,7 +291,7 @@ def _changed(group: Path, new: list[Any]) -> list[str]:
 
 
 def _n_runs(group: Path) -> int:
-    """0 where neither its manifest nor its chunks tell."""
+    """The number of a group's runs; 0 where neither its manifest nor its chunks say it."""
     try:
         return len(read_manifest(group)["configs"])
     except store.Damaged:
@@ -255,8 +299,10 @@ def _n_runs(group: Path) -> int:
 
 
 def bytes_needed(configs: Sequence[Config], spec: Spec, group_size: int | None = None) -> int:
-    """What the saved points of a sweep and its resume points take at most on disk: slow steps make a chunk of every saved
-    point, and about every eighth chunk keeps its resume point."""
+    """The most bytes that a sweep takes on disk.
+
+    Slow runs make a chunk of every saved point, and about every eighth chunk keeps its resume point.
+    """
     families = Counter(cfg.family(config) for config in configs)
     first = {cfg.family(config): config for config in reversed(configs)}
     states = {family: shapes(config) for family, config in first.items()}
@@ -273,17 +319,17 @@ def bytes_needed(configs: Sequence[Config], spec: Spec, group_size: int | None =
 
 
 def _bytes_measured(config: Config, spec: Spec) -> int:
-    """Of a run's measures and probes at one point."""
+    """Bytes of a run's measures and probes at one point."""
     advance = partial(train.advance, probes=spec.probes, keep=())
     try:
         _, recorded = jax.eval_shape(advance, config, shapes(config), jax.ShapeDtypeStruct((1,), np.int32))
-    except Exception:  # its group will fail by itself, and the others will not
+    except Exception:  # its group will fail when it is trained, the others will not
         return 0
     return _n_bytes((recorded.measures, recorded.probes))
 
 
 def shapes(config: Config) -> State:
-    """The shapes of a run's state."""
+    """The state of a run as shapes, without computing it."""
     return jax.eval_shape(train.init, config)
 
 
