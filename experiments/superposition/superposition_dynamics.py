@@ -22,12 +22,10 @@ Changed   After a first run: energy-level jumps are followed for 16,000 steps, n
 from collections.abc import Iterable
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from toylab.analysis import geometry, llc, theory
-from toylab.base import Config, Params, Run
+from toylab.analysis import formation, geometry, llc
+from toylab.base import Config
 from toylab.lab import Claim, Measures, Part
 from toylab.models import Net, ToyModel
 from toylab.models.relu import joint_xavier_std
@@ -54,10 +52,6 @@ def uniform(seeds: int, **task: Any) -> list[Config]:
     net = Net.of(ToyModel, n_features=60, n_hidden=10, init_std=joint_xavier_std(60, 10, 4))
     task = SparseFeatures(n_features=60, density=0.3, **{"batch": 256, "n_eval": 8192, **task})
     return [Config(task, net, TORCH, seed=seed) for seed in range(seeds)]
-
-
-def features(params: Params, run: Run) -> dict[str, Array]:
-    return {"norms": geometry.feature_norms(params["W"]), "dimensionality": geometry.dimensionality(params["W"])}
 
 
 def represented(m: Measures) -> np.ndarray:
@@ -88,13 +82,9 @@ def steps_down(m: Measures) -> np.ndarray:
     return np.diff(represented(m)[:, window], axis=1)
 
 
-def jumps(m: Measures, least: float = 0.2, factor: float = 1.25) -> np.ndarray:
-    """bool [R, T, n]: D_i of a feature that is or becomes represented changes by more than `least` from this point until
-    the step has grown by `factor`; only from the time on when the losers are dead."""
-    D, strong = m["features/dimensionality"], m["features/norms"] > 0.5
-    later = np.minimum(np.searchsorted(m.steps, factor * m.steps), len(m.steps) - 1)
-    moved = (np.abs(D[:, later] - D) > least) & (strong | strong[:, later])
-    return moved & (m.steps >= LOSING[1])[:, None]
+def jumps(m: Measures, least: float = 0.2) -> np.ndarray:
+    """bool [R, T, n]: a feature jumps by `least` within a quarter of the steps so far, when the losers are dead."""
+    return formation.jumps(m.steps, m["features/dimensionality"], m["features/norms"], least, since=LOSING[1])
 
 
 def jumpers(m: Measures) -> np.ndarray:
@@ -119,7 +109,7 @@ def energy_levels(m: Measures) -> Any:
 JUMPS = Part(
     configs={"smoke": uniform(2, batch=32, n_eval=64), "cpu": uniform(4), "paper": uniform(16)},
     saves={"smoke": SMOKE, "cpu": WATCHED, "paper": WATCHED},
-    analyses={"features": features},
+    analyses={"features": formation.features},
     claims=[
         Claim("n = 60, m = 10, S = 0.7: runs with 90 % of represented features at D = 1/2",
               "our reference training: 3 of 4; the bound is ours", instances_in_pairs, 2, each="sweep"),
@@ -167,15 +157,8 @@ def across_sets(m: Measures) -> np.ndarray:
     return across.min(axis=2).max(axis=1)
 
 
-def falls(m: Measures, steep: float = 1.0, flat: float = 0.5) -> np.ndarray:
-    """[R]: how often the loss falls steeply: −d log L / d log step above `steep`, after having been below `flat`."""
-    over = m.steps > 0
-    slope = -np.diff(np.log(m["loss"][:, over]), axis=1) / np.diff(np.log(m.steps[over]))
-    count, ready = np.zeros(len(slope), int), np.ones(len(slope), bool)
-    for now in slope.T:
-        count += ready & (now > steep)
-        ready = np.where(now > steep, False, ready | (now < flat))
-    return count
+def falls(m: Measures) -> np.ndarray:
+    return formation.falls(m.steps, m["loss"])
 
 
 def regime_forms(m: Measures) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -218,36 +201,17 @@ def one_hot(seeds: Iterable[int], near_square: bool = False) -> list[Config]:
     return [Config(task, net, sgd, seed=seed) for seed in seeds]
 
 
-def level(k: int, plus: int) -> float:
-    """The exact loss of k features represented without interference or, from 5 on, in a k-gon; k⁺ as in `theory.kgon`."""
-    if k > 3:
-        return theory.kgon_loss(N_FEATURES, k, plus)
-    return (N_FEATURES - k) / (3 * N_FEATURES) - plus / (4 * N_FEATURES**2)
-
-
-def exact_loss(params: Params, run: Run) -> Array:
-    return theory.one_hot_loss(params["W"], params["b"])
-
-
-def polygon(params: Params, run: Run) -> dict[str, Array]:
-    """The exact loss, k: features of norm above 1/2, plus: others with a bias nearer 1/(2c) than 0, and bend: by how many
-    radians an angle between neighbours differs at most from 2π/k or, of up to four, falls short of π/2."""
-    W, b = params["W"], params["b"]
-    alive = geometry.feature_norms(W) > 0.5
-    k = alive.sum()
-    angle = jnp.sort(jnp.where(alive, jnp.arctan2(W[:, 1], W[:, 0]), jnp.inf))
-    place = jnp.arange(N_FEATURES)
-    gaps = jnp.where(place == k - 1, angle[0] + 2 * jnp.pi, jnp.roll(angle, -1)) - angle
-    bend = jnp.where(k > 4, jnp.abs(gaps - 2 * jnp.pi / k), jnp.pi / 2 - gaps)
-    bend = jnp.where(place < k, bend, 0).max()
-    return {"loss": exact_loss(params, run), "k": k, "plus": (~alive & (b > 1 / (4 * N_FEATURES))).sum(), "bend": bend}
-
-
 # Chen et al. have n = 1000 samples. γ is ours: with γ = 100 all values are lower, and 4, 5, 6 keep their order though not
 # all six levels; with nβ = 1000 and γ = 100 chains find lower losses near a 4-gon, and its λ̂ is negative.
 LLC = llc.analyzer(
-    llc.SGLD(nbeta=llc.watanabe_nbeta(1000), gamma=10.0, eps=5e-4, chains=16, burn_in=800, draws=2000), exact_loss
+    llc.SGLD(nbeta=llc.watanabe_nbeta(1000), gamma=10.0, eps=5e-4, chains=16, burn_in=800, draws=2000),
+    formation.exact_loss,
 )
+
+
+def level(name: str) -> float:
+    """The exact loss of one of LEVELS."""
+    return formation.polygon_level(N_FEATURES, *LEVELS[name])
 
 
 def states(m: Measures) -> np.ndarray:
@@ -260,19 +224,9 @@ def code(name: str) -> int:
     return 10 * k + plus
 
 
-def plateaus(m: Measures, factor: float = 2.0, flat: float = 0.01) -> np.ndarray:
-    """[R, T]: the median loss from this point until the step has grown by `factor`, where the state is a polygon that does
-    not change and the loss varies by less than `flat`; else nan. On the slow way to a level, where the distance falls like
-    1/step, that holds from a distance of 2·flat on."""
-    loss, state = m["polygon/loss"], states(m)
-    out = np.full(loss.shape, np.nan)
-    for start, step in enumerate(m.steps):
-        if 0 < step <= m.steps[-1] / factor:
-            stretch = slice(start, int(np.searchsorted(m.steps, factor * step)) + 1)
-            still = (np.ptp(state[:, stretch], axis=1) == 0) & (state[:, start] >= 0)
-            still &= loss[:, stretch].max(axis=1) < (1 + flat) * loss[:, stretch].min(axis=1)
-            out[:, start] = np.where(still, np.median(loss[:, stretch], axis=1), np.nan)
-    return out
+def plateaus(m: Measures, flat: float = 0.01) -> np.ndarray:
+    """[R, T]: the loss at which a run rests in one state while the step doubles; else nan."""
+    return formation.plateaus(m.steps, m["polygon/loss"], states(m), flat=flat)
 
 
 def off_level(m: Measures) -> np.ndarray:
@@ -280,14 +234,16 @@ def off_level(m: Measures) -> np.ndarray:
     loss, state, worst = plateaus(m, flat=0.005), states(m), []
     for name in VISITED:
         there = (state == code(name)) & np.isfinite(loss)
-        worst.append(np.abs(loss[there] / level(*LEVELS[name]) - 1).max() if there.any() else np.nan)
+        worst.append(np.abs(loss[there] / level(name) - 1).max() if there.any() else np.nan)
     return np.array(worst)
 
 
 def off_at_the_end(m: Measures) -> np.ndarray:
     """[R]: relative distance of the last loss from that of the state; nan where it is no polygon."""
     state = states(m)[:, -1]
-    exact = np.array([level(*divmod(int(each), 10)) if each >= 0 else np.nan for each in state])
+    exact = np.array(
+        [formation.polygon_level(N_FEATURES, *divmod(int(each), 10)) if each >= 0 else np.nan for each in state]
+    )
     return np.abs(m["polygon/loss"][:, -1] / exact - 1)
 
 
@@ -306,7 +262,7 @@ def llc_steps(*names: str) -> Any:
 
 
 def named_levels() -> dict[str, float]:
-    return {"3": level(3, 0)} | {name: level(*state) for name, state in LEVELS.items()}
+    return {"3": formation.polygon_level(N_FEATURES, 3)} | {name: level(name) for name in LEVELS}
 
 
 def busiest(m: Measures) -> int:
@@ -325,7 +281,7 @@ def descent(m: Measures, estimate: plots.Estimate | None = None) -> Any:
 
 def llc_of_polygons(m: Measures) -> Any:
     found = {name: llc_of(m, name) for name in LEVELS}
-    series = {name: plots.Series(np.array([level(*LEVELS[name])]), values[:, None]) for name, values in found.items()}
+    series = {name: plots.Series(np.array([level(name)]), values[:, None]) for name, values in found.items()}
     return plots.agreement(series, "exact loss of the polygon", "local learning coefficient")
 
 
@@ -336,11 +292,11 @@ POLYGONS = Part(
         "paper": [*one_hot(range(256)), *one_hot(range(256), near_square=True)],
     },
     saves={"smoke": SMOKE, "cpu": log_spaced(20_000, 60), "paper": log_spaced(20_000, 60)},
-    analyses={"polygon": polygon},
+    analyses={"polygon": formation.polygon},
     final={"llc": LLC},
     claims=[
         Claim(f"plateaus of SGD at the losses of {', '.join(VISITED)}: largest relative distance",
-              f"{CHEN}: {', '.join(f'{level(*LEVELS[name]):.4f}' for name in VISITED)}; the width is ours",
+              f"{CHEN}: {', '.join(f'{level(name):.4f}' for name in VISITED)}; the width is ours",
               off_level, high=0.02, each="level"),
         Claim("every run ends at an exact level: relative distance", f"{CHEN}: k-gons determine SGD; the width is ours",
               off_at_the_end, high=0.02),
@@ -389,7 +345,7 @@ PATH = Part(
         "paper": one_hot(PATHS, near_square=True),
     },
     saves={"smoke": SMOKE, "cpu": log_spaced(20_000, 60), "paper": log_spaced(20_000, 60)},
-    analyses={"arrangement": geometry.arrangement, "polygon": polygon, "llc": LLC},
+    analyses={"arrangement": geometry.arrangement, "polygon": formation.polygon, "llc": LLC},
     claims=[
         Claim("along a path λ̂ rises: last level over first", f"{CHEN}: from high loss and low complexity to the "
               "opposite", rise, 0),

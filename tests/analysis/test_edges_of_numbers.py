@@ -36,6 +36,7 @@ GIVEN = {  # by parameter, or by function and parameter
     "k": 2, "steps": 2, "queries": [1, 2], "nbeta": 1.0, "gamma": 1.0, "n_classes": 3, "g": 6, "score": "scaled",
     "found": COSETS, "layer": 0, "positions": "abs", "neural_collapse.b": None, "eigenvalue_score.scale": None,
     "first_step.steps": np.arange(5), "grokking_phases.steps": np.arange(7), "triples": None, "weight": None,
+    "jumps.steps": np.arange(7), "falls.steps": np.arange(7), "plateaus.steps": np.arange(7),
     "where": None, "of": None, "train": None, "mask": None, "n_tokens": None, "labels": np.arange(9) % 3,
     "support": np.ones((4, 3), bool), "living": np.ones(5, bool), "correct": np.array([1, 3, 1, 3]),
     "incorrect": np.array([3, 1, 3, 1]), "clamped": [False, False, True], "tokens": np.arange(28).reshape(4, 7) % 3,

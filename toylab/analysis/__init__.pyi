@@ -91,6 +91,9 @@ from .superposition import (
     dictionary as dictionary,
 )
 from .superposition import (
+    formation as formation,
+)
+from .superposition import (
     geometry as geometry,
 )
 from .superposition import (

@@ -2,6 +2,9 @@ from . import (
     dictionary as dictionary,
 )
 from . import (
+    formation as formation,
+)
+from . import (
     geometry as geometry,
 )
 from . import (
