@@ -1,14 +1,17 @@
 """What the site shows of the repository, made when it is built: nothing is written down twice.
 
-Claims from results/*/claims.json, figures from results/*/figures (referenced, never copied into docs), sections of the
-README, a reference page for every public module, and the notebooks of docs/notebooks with what they print and draw.
+Claims from results/*/claims.json, figures from results/*/figures (referenced, never copied into docs), what `--help`
+prints, a reference page for every public module, and the notebooks of docs/notebooks with what they print and draw.
 """
 
 import ast
 import io
 import json
+import os
 import posixpath
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,14 +33,14 @@ README = (ROOT / "README.md").read_text("utf-8")
 EM_PER_INCH = (
     7.6  # em of text an inch of a figure takes: 7 inches, a page of a paper, are the width of the text and more
 )
-EXPERIMENTS = [name for name in re.findall(r"^\| \[(\w+)\]\(results/", README, re.M)]  # in the README's order
+EXPERIMENTS = re.findall(r"\[(\w+)\]\(results/\1/claims\.md\)", README)  # in the README's order
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     claims = [{name: f"claims/{name}.md"} for name in committed()]
     assert config.nav is not None
-    config.nav.append({"Claims": ["claims/index.md", *claims]})
-    config.nav.append({"Reference": ["reference/index.md", *_tree()]})
+    reference = next(section["Reference"] for section in config.nav if "Reference" in section)
+    reference += [{"Claims by page": ["claims/index.md", *claims]}, {"Modules": ["reference/index.md", *_tree()]}]
     return config
 
 
@@ -55,21 +58,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         add(reference_of(module), f"---\ntitle: {module}\n---\n\n# {module}\n\n::: {module}\n")
     for script in sorted((ROOT / "docs" / "notebooks").glob("*.py")):
         page, images = notebooks.rendered(script)
-        add(f"notebooks/{script.stem}.md", page)
+        add(f"tutorials/{script.stem}.md", page)
         for image, content in images.items():
-            add(f"notebooks/{script.stem}/{image}", content)
+            add(f"tutorials/{script.stem}/{image}", content)
     return files
 
 
 def on_page_markdown(text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """`<!-- README: Heading -->` is that section of the README, `<!-- claims: page -->` the claims of a page."""
-    up = "../" * page.file.src_uri.count("/")
-
-    def readme(found: re.Match[str]) -> str:
-        above = re.findall(r"^(#+) ", outside_code(text[: found.start()]), re.M)
-        return section(found[1], up, len(above[-1]) if above else 0)
-
-    text = re.sub(r"<!-- README: (.+?) -->", readme, text)
+    """`<!-- claims: page -->` is the table of a page's claims, `<!-- help: status -->` the options of a command."""
+    text = re.sub(r"<!-- help: ([\w ]*?) *-->", lambda found: helped(found[1]), text)
     return re.sub(r"<!-- claims: (\w+) -->", lambda found: table(found[1]), text)
 
 
@@ -101,23 +98,14 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     return output
 
 
-def section(heading: str, up: str = "", below: int = 2) -> str:
-    """A section of the README without its heading, to stand below one of that level; its links point into the site."""
-    headings = [(len(found[1]), found[2], found) for found in re.finditer(r"^(#+) (.+)$", outside_code(README), re.M)]
-    chosen = next((i for i, (_, title, _) in enumerate(headings) if title == heading), None)
-    if chosen is None:
-        raise PluginError(f"README.md has no section {heading!r}, which a page of docs/pages shows.")
-    level, _, found = headings[chosen]
-    end = next((other.start() for depth, _, other in headings[chosen + 1 :] if depth <= level), len(README))
-    body = README[found.end() : end].strip()
-    for inner in reversed(list(re.finditer(r"^#+(?= )", outside_code(body), re.M))):
-        body = body[: inner.start()] + "#" * (len(inner[0]) - level + below) + body[inner.end() :]
-    return re.sub(r"\]\(results/(\w+)/claims\.md\)", rf"]({up}claims/\1.md)", body)
-
-
-def outside_code(text: str) -> str:
-    """The text with the first character of comments in code blanked: a shell comment is no heading."""
-    return re.sub(r"```.*?```", lambda found: found[0].replace("\n#", "\n "), text, flags=re.S)
+def helped(arguments: str) -> str:
+    """What `python run_sweep.py … --help` prints."""
+    command = [sys.executable, str(ROOT / "run_sweep.py"), *arguments.split(), "--help"]
+    environment = {**os.environ, "COLUMNS": "100", "PYTHONUTF8": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode:
+        raise PluginError(f"run_sweep.py {arguments} --help ends with {done.returncode}: {done.stderr}")
+    return f"```text\n{done.stdout.rstrip()}\n```"
 
 
 def committed() -> list[str]:

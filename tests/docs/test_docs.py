@@ -1,4 +1,4 @@
-"""The site's examples and notebooks run as printed, and its formulas are shown as they are meant.
+"""The site's examples, commands and notebooks run as printed, and its formulas are shown as they are meant.
 
 A block with a title is that file of the repository, any other runs as it stands; blocks of a page share their names.
 """
@@ -6,6 +6,7 @@ A block with a title is that file of the repository, any other runs as it stands
 import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,24 @@ def execute(page, place):
 
 def test_every_page_with_python_is_executed_here():
     with_code = {path.stem for path in PAGES.glob("*.md") if blocks(path.stem)}
-    assert with_code == {*ADDED, "index", "idea", "disk", "weights"}
+    executed = {
+        "index",
+        "idea",
+        "disk",
+        "weights",
+        "arrays",
+        "read-results",
+        "phase-diagrams",
+        "sweeps",
+        "judging",
+        "notebooks",
+    }
+    assert with_code == {*ADDED, *executed}
+
+
+def test_every_figure_that_is_shown_is_there():
+    shown = [path for page in PAGES.glob("*.md") for path in re.findall(r"!\[.+?\]\((.+?)\)", page.read_text())]
+    assert len(shown) > 40 and not [path for path in shown if not (ROOT / path).is_file()]
 
 
 @pytest.mark.slow
@@ -99,6 +117,132 @@ def test_weights_go_out_and_come_back(place, capsys):
     names = execute("weights", place)
     assert "[1 9]" in capsys.readouterr().out
     assert names["fourier"].logit_fve(names["cube"], np.arange(6) > 0) > 0.5
+
+
+def test_a_pt_file_gives_a_circuit_report(reference, place, capsys):
+    torch = pytest.importorskip("torch")
+    with np.load(reference / "pizza" / "p99zdpze5l.npz") as found:
+        torch.save({key: torch.tensor(x) for key, x in found.items()}, "model.pt")
+    (code,) = [code for title, code in blocks("weights") if title == "report.py"]
+    exec(code, {})
+    assert len(code.split("\n\n")) == 2 and "pizza" in capsys.readouterr().out
+
+
+def test_the_frequencies_that_were_put_into_logits_are_found(capsys):
+    found: dict = {}
+    exec(blocks("arrays")[0][1], found)
+    assert np.flatnonzero(found["key"]).tolist() == [14, 35, 41]
+    assert "[14 35 41]" in capsys.readouterr().out
+
+
+def test_features_are_named_as_they_were_laid(capsys):
+    exec(blocks("arrays")[1][1], {})
+    said = capsys.readouterr().out
+    assert (
+        "0.4" in said
+        and "pentagonal bipyramid" in said
+        and said.count("'pentagon'") == 5
+        and said.count("'digon'") == 2
+    )
+
+
+@pytest.mark.slow
+def test_the_edges_of_the_induction_machine_are_found(capsys):
+    assert len(blocks("arrays")) == 3
+    found: dict = {}
+    exec(blocks("arrays")[2][1], found)
+    machine = found["InductionMachine"]
+    assert set(found["graph"].named(found["effects"] > 1e-3)) == set(machine.EDGES)
+    assert "('0.0', '1.0.k')" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_sweep_is_read_and_its_runs_selected_as_written(place, capsys):
+    names = execute("read-results", place)
+    assert names["chosen"].columns["seed"].tolist() == [0, 1] and names["sweep"].params["W"].shape == (6, 3, 5, 2)
+    assert "(2, 3, 5, 2)" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_table_of_a_sweep_is_asked_as_written(place, capsys):
+    pd = pytest.importorskip("pandas")
+    asked = "grokking --scale smoke --stage train --set optimizer.weight_decay=0.3,1.0 --seeds 2 --out sweeps/decay"
+    assert run_sweep.main(asked.split()) == 0
+    table = pd.read_parquet("sweeps/decay/grokking/runs.parquet")
+    assert set(table["optimizer.weight_decay"]) == {0.3, 1.0} and set(table["seed"]) == {0, 1}
+    (code,) = [code for title, code in blocks("read-results") if title == "query.py"]
+    capsys.readouterr()
+    try:
+        importlib.import_module("duckdb")
+    except ModuleNotFoundError:
+        code = "import pandas as pd\n" + code[code.index("table =") :]
+    exec(code, {})
+    assert "step" in capsys.readouterr().out
+
+
+def test_committed_measures_are_read_and_drawn_as_written(place, capsys):
+    (place / "results").symlink_to(ROOT / "results")
+    for page, file in (("read-results", "measures.py"), ("phase-diagrams", "phase.py")):
+        (code,) = [code for title, code in blocks(page) if title == file]
+        exec(code, {})
+    assert capsys.readouterr().out.count("(") >= 2 and Path("phase.png").stat().st_size > 10_000
+
+
+def test_a_sweep_in_python_has_the_runs_that_the_page_prints(place, capsys):
+    execute("sweeps", place)
+    assert capsys.readouterr().out == "26\n"
+
+
+def test_a_claim_is_judged_as_the_page_prints(place, capsys):
+    execute("judging", place)
+    assert capsys.readouterr().out == "≥ 0.99 [1.0, 0.97, 1.0] holds for 2 of 3\n"
+
+
+@pytest.mark.slow
+def test_the_cells_for_a_notebook_draw_their_strip(place):
+    execute("notebooks", place)
+    assert Path("strip.png").stat().st_size > 5_000
+
+
+RUN = re.compile(r"python run_sweep\.py ([^\n`#]+)")
+WHERE = re.compile(r" --(?:cluster|join|distributed|from)( \S+)?")  # needs other machines, or a run that is there
+PLACEHOLDERS = {"PAGE": "grokking", "FOLDER": "results"}
+
+
+def commands():
+    """Every `python run_sweep.py …` of README and site, with values in place of PAGE and FOLDER."""
+    texts = [path.read_text() for path in (ROOT / "README.md", *sorted(PAGES.glob("*.md")))]
+    found = {found.strip().rstrip("'").strip() for text in texts for found in RUN.findall(text)}
+    put = {" ".join(PLACEHOLDERS.get(word, word) for word in text.split()) for text in found if "[" not in text}
+    return sorted(put)
+
+
+def test_every_option_of_a_command_exists(capsys):
+    with pytest.raises(SystemExit):
+        run_sweep.main(["--help"])
+    known = capsys.readouterr().out
+    asked = {
+        option for text in commands() if not text.startswith("status") for option in re.findall(r" (--[\w-]+)", text)
+    }
+    assert len(asked) > 10 and not [option for option in asked if option not in known]
+
+
+@pytest.mark.slow
+def test_every_command_is_taken_as_printed(place, capsys):
+    """As far as --dry-run goes, which checks all that is asked and creates nothing."""
+    (toml,) = re.findall(r"```toml\n(.*?)```", (PAGES / "sweeps.md").read_text(), re.S)
+    (place / "decay.toml").write_text(toml)
+    before = sorted(place.rglob("*"))
+    asked = {WHERE.sub("", text).strip() for text in commands() if "weights=FOLDER" not in text}
+    asked -= {"--list", "parity --scale smoke"}  # the latter is run by the test of the pages that add it
+    assert len(asked) > 12
+    for text in sorted(asked):
+        words = shlex.split(text)
+        if words[0] == "status":
+            continue
+        dry = [] if "--dry-run" in words else ["--dry-run"]
+        assert run_sweep.main([*words, *dry]) == 0, (text, capsys.readouterr().err)
+    assert sorted(place.rglob("*")) == before
 
 
 def test_formulas_are_lifted_and_names_are_not(monkeypatch):

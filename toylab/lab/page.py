@@ -126,14 +126,14 @@ class Claim:
 
 
 def summary(name: str, claims: Sequence[Mapping[str, Any]]) -> str:
-    """A page's row in the README: how many claims hold, and which do not for each seed, run or level."""
+    """A page's row in the list of claims: how many claims hold, and which do not for each seed, run or level."""
     rest = [f"{claim['name']} ({claim['verdict']})" for claim in claims if claim["verdict"] != "holds"]
     hold = len(claims) - len(rest)
     return f"| [{name}](results/{name}/claims.md) | {hold} of {len(claims)} | {cell('; '.join(rest) or '–')} |"
 
 
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
-    """The judged claims in Markdown, as the README shows them."""
+    """The judged claims in Markdown, as claims.md and the docs show them."""
     rows = ["| claim | source | bound | values | verdict |", "|---|---|---|---|---|"]
     for claim in claims:
         cells = claim["name"], claim["source"], claim["bound"], values_text(claim), claim["verdict"]

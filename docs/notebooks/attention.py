@@ -1,8 +1,22 @@
 # %% [markdown]
-# # Find an induction circuit
+# # Tutorial: attention
 #
-# A two-layer attention-only transformer learns to copy on blocks that repeat. Then: which heads do it, what do their
-# weights say, and which edges between them matter?
+# You train a two-layer attention-only transformer on sequences that repeat. It learns to copy what followed the
+# present token before: an induction circuit. Then you find the heads, read their weights, and cut the edges between
+# them.
+#
+# ## Install
+#
+# You need Python 3.11 or later. In a clone of the repository:
+#
+# ```sh
+# pip install -e .
+# ```
+#
+# Put the cells below into a notebook or a script, one after another. All of them together take about a minute on two
+# CPU cores.
+#
+# ## Train
 #
 # Sizes, learning rate and seed were chosen by trying, so that the heads form within a minute.
 
@@ -27,6 +41,9 @@ sizes = {"d_vocab": 32, "d_vocab_out": 32, "n_ctx": 32, "n_layers": 2, "n_heads"
 net = Net.of(Transformer, **sizes, positions="shortformer", readout="all")
 config = Config(task, net, AdamW(lr=3e-3, weight_decay=0.01, warmup=20, clip=1.0), seed=1)
 run([config], Spec(saves=range(0, 1600, 100)), Path("copying"))
+
+# %% [markdown]
+# The loss on the second half of a sequence tells whether the network copies: there everything has been seen before.
 
 # %%
 sweep = load("copying")
@@ -53,6 +70,10 @@ for layer in range(2):
 style.save(attention.patterns(np.asarray(pattern)[:, 0], tokens=np.asarray(tokens)[0].tolist()), "patterns.png")
 
 # %% [markdown]
+# **What to look at.** The previous-token head of layer 0 has its attention on the line just below the diagonal, most
+# clearly in the first half. The induction heads of layer 1 have it on the line 15 below the diagonal, in the second
+# half: on the token after the one that stood 16 before.
+#
 # ## What do the weights say?
 #
 # Copying is near 1 where a head's OV circuit raises the token that it attends to. K-composition says how much of what a
@@ -81,3 +102,24 @@ between = {
 }
 for (sender, receiver), effect in sorted(between.items(), key=lambda item: -item[1])[:6]:
     print(f"{sender} -> {receiver}: {effect:.2f}")
+
+# %%
+senders, receivers = sorted({s for s, _ in between}), sorted({r for _, r in between})
+figure, (ax,) = style.panels(style.COLUMN, 2.2)
+image = ax.imshow([[between.get((s, r), np.nan) for r in receivers] for s in senders], cmap="Blues", vmin=0)
+ax.set(xticks=range(len(receivers)), xticklabels=receivers, yticks=range(len(senders)), yticklabels=senders)
+ax.set(xlabel="read by (head of layer 1, input)", ylabel="written by")
+figure.colorbar(image, label="squared distance\nof logits", shrink=0.5)
+style.save(figure, "edges.png")
+
+# %% [markdown]
+# **What to look at.** The row of the previous-token head (0.1) is dark at the keys (`.k`) of both induction heads:
+# what it writes is needed to find the place to copy from. The other head of layer 0 is needed in their values (`.v`):
+# it takes part in what is copied.
+#
+# ## Go on
+#
+# - Train one layer (`n_layers=1`): the loss stays high. Why can one layer not do it?
+# - The circuit through training, with claims: `python run_sweep.py induction`. [How the pages are
+#   built](../attention.md).
+# - Circuit discovery on networks whose circuit is known: [circuit_discovery](../claims/circuit_discovery.md).
