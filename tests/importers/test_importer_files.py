@@ -225,6 +225,42 @@ def test_safetensors_are_those_of_the_format(tmp_path):
     refused("is damaged: B begins at byte 0, 4 is where it should", path)
 
 
+@pytest.mark.parametrize("dtype", ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?"])
+def test_files_are_exchanged_with_the_safetensors_library(dtype, tmp_path):
+    library = pytest.importorskip("safetensors.numpy")
+    arrays = {"b": np.arange(6).reshape(2, 3).astype(dtype), "a": np.zeros((0, 4), dtype), "é": np.array(1, dtype)}
+    turned = {"turned": arrays["b"].T, "every_other": arrays["b"][:, ::2]}
+    safetensors.write(tmp_path / "ours.safetensors", arrays | turned, {"layout": "x"})
+    arrays |= {name: np.ascontiguousarray(x) for name, x in turned.items()}  # the library writes others in wrong order
+    library.save_file(arrays, tmp_path / "theirs.safetensors", {"layout": "x"})
+    for found, metadata in (
+        (library.load_file(tmp_path / "ours.safetensors"), {"layout": "x"}),
+        safetensors.read(tmp_path / "theirs.safetensors"),
+    ):
+        assert found.keys() == arrays.keys() and metadata == {"layout": "x"}
+        assert all(found[name].dtype == x.dtype and np.array_equal(found[name], x) for name, x in arrays.items())
+
+
+ONE = '"W":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+TAKEN = {
+    "has W twice": "{" + ONE + "," + ONE + "}",
+    "has layout twice": '{"__metadata__":{"layout":"pizza","layout":"toylab"},' + ONE + "}",
+    "is damaged: the header of W": "{" + ONE.replace("[1]", "[1,1,1,1,1,1,1,1,1]") + "}",
+    "does not have 0 bytes": '{"V":{"dtype":"F32","shape":[0,1099511627776],"data_offsets":[0,0]},' + ONE + "}",
+}
+
+
+@pytest.mark.parametrize("message", TAKEN)
+def test_headers_that_the_safetensors_library_takes_are_refused_here(message, tmp_path):
+    """Why toylab reads the format itself: of what stands twice the library silently takes one."""
+    library = pytest.importorskip("safetensors")
+    header = TAKEN[message].encode()
+    content = len(header).to_bytes(8, "little") + header + bytes(4)
+    assert "W" in [name for name, _ in library.deserialize(content)]
+    (tmp_path / "w.safetensors").write_bytes(content)
+    refused(message, tmp_path / "w.safetensors")
+
+
 def test_an_npz_is_held_against_its_headers(tmp_path):
     path = tmp_path / "w.npz"
     np.savez(path, **SOURCE)

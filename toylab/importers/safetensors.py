@@ -1,5 +1,9 @@
 """The safetensors format in numpy: a length, a JSON header, the arrays' bytes. Nothing in a file is ever executed, and the
-header is held against the file's length before any array is made (https://github.com/huggingface/safetensors)."""
+header is held against the file's length before any array is made (https://github.com/huggingface/safetensors).
+
+The library `safetensors` is not used: of an array or a text that stands in the header twice it takes one without a word, it
+takes empty arrays with other axes of any size, its numpy reader has no bfloat16, its errors name no array, and it writes
+arrays that are not contiguous (a transpose) with their numbers in another order. The tests exchange files with it."""
 
 import json
 import math
@@ -98,7 +102,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
     header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
     end, parts = 0, []
     for name, array in sorted(arrays.items()):
-        part = np.ascontiguousarray(array)
+        part = np.asarray(array, order="C")  # ascontiguousarray would give a scalar an axis
         raw = part.astype(part.dtype.newbyteorder("<"), copy=False).tobytes()
         dtype = names[np.dtype(part.dtype).newbyteorder("<").str.lstrip("<|")]
         header[name] = {"dtype": dtype, "shape": list(part.shape), "data_offsets": [end, end + len(raw)]}

@@ -1,4 +1,7 @@
-"""Folders: whether one can be made, and who holds it."""
+"""Folders: whether one can be made, and who holds it.
+
+The library `filelock` is not used: it cannot tell whether a lock is held without creating the file and taking the lock, and
+where the operating system has no locks it leaves a marker that outlives a killed process."""
 
 import contextlib
 import fcntl
