@@ -231,34 +231,19 @@ PLANE_CLAIMS = [
     Claim("fractions 0.3, 0.4, 0.5 grok: steps to test over train loss < 0.1", DELAYED, grokking, 4.7),
     Claim("fractions 0.6 to 0.9 generalise at once: the same ratio", AT_ONCE, comprehending, high=1.66),
     Claim("more data never slow it down: largest factor up to 0.5", f"{RUNS}: monotone", slowed, high=1, each="seed"),
-    Claim(
-        "fraction 0.3 over 0.5: steps to test loss < 0.1",
-        f"{RUNS}: 7,930/956; factor 2",
-        lambda m: cost(m, 0.3, 0.5),
-        **within_2(7930 / 956),
-        each="seed",
-    ),
-    Claim(
-        "fraction 0.5 over 0.7: steps to test loss < 0.1",
-        f"{RUNS}: 956/222; factor 2",
-        lambda m: cost(m, 0.5, 0.7),
-        **within_2(956 / 222),
-        each="seed",
-    ),
-    Claim(
-        "weight decay 0.1 over 1: steps to test loss < 0.1",
-        f"{RUNS}: about 10; factor 2",
-        decay_cost,
-        **within_2(10),
-        each="fraction 0.5, 0.6, 0.7",
-    ),
+    Claim("fraction 0.3 over 0.5: steps to test loss < 0.1", f"{RUNS}: 7,930/956; factor 2",
+          lambda m: cost(m, 0.3, 0.5), **within_2(7930 / 956), each="seed"),
+    Claim("fraction 0.5 over 0.7: steps to test loss < 0.1", f"{RUNS}: 956/222; factor 2", lambda m: cost(m, 0.5, 0.7),
+          **within_2(956 / 222), each="seed"),
+    Claim("weight decay 0.1 over 1: steps to test loss < 0.1", f"{RUNS}: about 10; factor 2", decay_cost,
+          **within_2(10), each="fraction 0.5, 0.6, 0.7"),
     Claim("too much weight decay: highest train accuracy", f"{LIU}: confusion", most_decayed, high=FITTED, each="seed"),
-]
+]  # fmt: skip
 POWER, BETWEEN = "Power et al. 2022: 1.4 to 1.5", f"{NANDA}: grokking at 0.3, none at 0.2"
 THRESHOLD_CLAIMS = [
     Claim("least fraction that generalises", BETWEEN, least_fraction, 0.2, 0.3, each="seed"),
     Claim("1 % less data near the threshold: factor in median steps", POWER, per_cent, 1.4, 1.5, each="all seeds"),
-]
+]  # fmt: skip
 
 # --- figures
 

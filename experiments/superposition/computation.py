@@ -152,26 +152,15 @@ def own_pairs(m: Measures) -> np.ndarray:
 
 PAPER = "Elhage et al. 2022"
 PRIVILEGED_CLAIMS = [
-    Claim(
-        "tied: polysemantic neurons of the best models at 1 − S ≥ 0.5",
-        f"{PAPER}: all monosemantic",
-        polysemantic_where_dense,
-        0,
-        0,
-        each="density and set",
-    ),
+    Claim("tied: polysemantic neurons of the best models at 1 − S ≥ 0.5", f"{PAPER}: all monosemantic",
+          polysemantic_where_dense, 0, 0, each="density and set"),
     pattern(3, 2, 0.2, 0.3),
     pattern(5, 3, 0.15, 0.15),
     pattern(6, 4, 0.12, 0.12),
     pattern(8, 5, 0.05, 0.08),
-    Claim(
-        "pairs at 1 − S ≤ 0.04: features with a pair of neurons of their own, of 10",
-        f"{PAPER}: pairs",
-        own_pairs,
-        10,
-        each="density and set",
-    ),
-]
+    Claim("pairs at 1 − S ≤ 0.04: features with a pair of neurons of their own, of 10", f"{PAPER}: pairs", own_pairs,
+          10, each="density and set"),
+]  # fmt: skip
 
 
 def tied_neurons(m: Measures) -> object:
@@ -221,7 +210,7 @@ ABSOLUTE_CLAIMS = [
     Claim("absolute value: neurons with one feature, of 6", CATALOGUE, one_feature, 6, each="set"),
     Claim("absolute value: features with a + and a − neuron, of 3", CATALOGUE, pairs_of_signs, 3, each="set"),
     Claim("absolute value: loss", f"{CATALOGUE}; the bound is ours", best_loss, high=1e-4, each="set"),
-]
+]  # fmt: skip
 
 
 def absolute_neurons(m: Measures) -> object:
@@ -258,45 +247,17 @@ def most_motifs(m: Measures) -> np.ndarray:
 
 
 SPARSE_CLAIMS = [
-    Claim(
-        "absolute value, 100 in 40: polysemantic share at 1 − S ≥ 0.3",
-        f"{PAPER}: monosemantic",
-        share_at(0.3, 1.0),
-        0,
-        0,
-        each="density and set",
-    ),
-    Claim(
-        "absolute value, 100 in 40: polysemantic share at 1 − S = 0.1",
-        f"{PAPER}: a few; the bound is ours",
-        share_at(0.1, 0.1),
-        0.01,
-        0.3,
-        each="set",
-    ),
-    Claim(
-        "absolute value, 100 in 40: polysemantic share at 1 − S = 0.001",
-        f"{PAPER}: all",
-        share_at(0.001, 0.001),
-        1,
-        1,
-        each="set",
-    ),
-    Claim(
-        "absolute value, 100 in 40: least change of the share towards sparser features",
-        f"{PAPER}: it rises; the bound is ours",
-        least_rise,
-        0,
-        each="set",
-    ),
-    Claim(
-        "asymmetric motif with inhibition: neurons in the model with most",
-        f"{PAPER}: seen; the bound is ours",
-        most_motifs,
-        1,
-        each="set",
-    ),
-]
+    Claim("absolute value, 100 in 40: polysemantic share at 1 − S ≥ 0.3", f"{PAPER}: monosemantic", share_at(0.3, 1.0),
+          0, 0, each="density and set"),
+    Claim("absolute value, 100 in 40: polysemantic share at 1 − S = 0.1", f"{PAPER}: a few; the bound is ours",
+          share_at(0.1, 0.1), 0.01, 0.3, each="set"),
+    Claim("absolute value, 100 in 40: polysemantic share at 1 − S = 0.001", f"{PAPER}: all", share_at(0.001, 0.001), 1,
+          1, each="set"),
+    Claim("absolute value, 100 in 40: least change of the share towards sparser features",
+          f"{PAPER}: it rises; the bound is ours", least_rise, 0, each="set"),
+    Claim("asymmetric motif with inhibition: neurons in the model with most", f"{PAPER}: seen; the bound is ours",
+          most_motifs, 1, each="set"),
+]  # fmt: skip
 
 
 def sparse_neurons(m: Measures) -> object:

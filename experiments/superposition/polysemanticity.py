@@ -32,9 +32,9 @@ from typing import Any
 
 import numpy as np
 
-from toylab.analysis import geometry
+from toylab.analysis import geometry, over_cells
 from toylab.analysis import polysemanticity as neurons
-from toylab.base import Config, Params, Run
+from toylab.base import Config
 from toylab.lab import Claim, Measures, Part, Scale
 from toylab.models import FeatureDecoder, Net, ToyModel
 from toylab.models.relu import joint_xavier_std
@@ -106,11 +106,6 @@ def decoders(n: int, m: int, k: int, density: float, batch: int, steps: int, see
     ]
 
 
-def capacities(params: Params, run: Run) -> dict[str, Any]:
-    """Analyzer: C of every feature, and D."""
-    return {"C": geometry.capacity(params["W"]), "D": geometry.dimensionality(params["W"])}
-
-
 # --- capacity
 
 
@@ -144,15 +139,7 @@ def dense_ignored(m: Measures) -> np.ndarray:
 def sharing_with_sparsity(m: Measures) -> np.ndarray:
     """[seed]: Spearman's correlation over levels of sparsity and the number of features with C from .05 to .95."""
     shared = ((by_level(m)[1] > 0.05) & (by_level(m)[1] <= 0.95)).sum(axis=2)
-    ranks = np.stack([_ranks(row) for row in shared])
-    level = np.arange(shared.shape[1])
-    return np.array([np.corrcoef(level, row)[0, 1] if np.ptp(row) else np.nan for row in ranks])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 0, ties at their mean."""
-    below = (values[None, :] < values[:, None]).sum(axis=1)
-    return below + ((values[None, :] == values[:, None]).sum(axis=1) - 1) / 2
+    return over_cells.rank_correlation(shared)
 
 
 def shared_out(m: Measures) -> object:
@@ -283,28 +270,13 @@ def engineered(m: Measures) -> object:
 
 def monosemantic_claims(name: str) -> list[Claim]:
     return [
-        Claim(
-            f"{name}: monosemantic neurons per feature, from a bias of −1 less from 0",
-            f"{JERMYN}: more; the bound is ours",
-            more_monosemantic,
-            0.2,
-            each="seed",
-        ),
-        Claim(
-            f"{name}: largest share of a feature, median neuron, from a bias of −1 less from 0",
-            f"{JERMYN}: more monosemantic; this measure and the bound are ours",
-            purer,
-            0.2,
-            each="seed",
-        ),
-        Claim(
-            f"{name}: loss from a bias of −1 over that from 0",
-            f"{JERMYN}: no higher; 10 % is ours",
-            loss_ratio,
-            high=1.1,
-            each="seed",
-        ),
-    ]
+        Claim(f"{name}: monosemantic neurons per feature, from a bias of −1 less from 0",
+              f"{JERMYN}: more; the bound is ours", more_monosemantic, 0.2, each="seed"),
+        Claim(f"{name}: largest share of a feature, median neuron, from a bias of −1 less from 0",
+              f"{JERMYN}: more monosemantic; this measure and the bound are ours", purer, 0.2, each="seed"),
+        Claim(f"{name}: loss from a bias of −1 over that from 0", f"{JERMYN}: no higher; 10 % is ours", loss_ratio,
+              high=1.1, each="seed"),
+    ]  # fmt: skip
 
 
 SPENT = f"{SCHERLIS}: Σ C is at most m, and a trained model spends it all; 1 % is ours"
@@ -319,16 +291,11 @@ PARTS = {
             "paper": sparse(200, 20, 20 ** -np.linspace(0, 1, 20), batch=1024),
         },
         saves=UNTIL,
-        final={"capacities": capacities},
+        final={"capacities": geometry.capacities},
         claims=[
             Claim("uniform importance: Σ C over m", SPENT, spent, 0.99, 1.01, each="model"),
-            Claim(
-                "capacity is dimensionality: largest |C − D|",
-                "the same by algebra; the bound is that of float32",
-                unlike_dimensionality,
-                high=1e-5,
-                each="model",
-            ),
+            Claim("capacity is dimensionality: largest |C − D|", "the same by algebra; the bound is that of float32",
+                  unlike_dimensionality, high=1e-5, each="model"),
         ],
         figures={},
     ),
@@ -339,30 +306,16 @@ PARTS = {
             "paper": sparse(20, 5, DENSITIES, batch=1024, importance=0.7, seeds=10),
         },
         saves=UNTIL,
-        final={"capacities": capacities},
+        final={"capacities": geometry.capacities},
         claims=[
             Claim("importance 0.7^i: Σ C over m", SPENT, spent, 0.99, 1.01, each="model"),
-            Claim(
-                "S = 0: least capacity of the m most important features",
-                f"{SCHERLIS}: dedicated; the bound is ours",
-                dense_kept,
-                0.95,
-                each="seed",
-            ),
-            Claim(
-                "S = 0: largest capacity of another feature",
-                f"{SCHERLIS}: ignored; the bound is ours",
-                dense_ignored,
-                high=0.05,
-                each="seed",
-            ),
-            Claim(
-                "features that share dimensions, with sparsity: Spearman's correlation",
-                f"{SCHERLIS}: polysemanticity grows with sparsity; the bound is ours",
-                sharing_with_sparsity,
-                0.7,
-                each="seed",
-            ),
+            Claim("S = 0: least capacity of the m most important features",
+                  f"{SCHERLIS}: dedicated; the bound is ours", dense_kept, 0.95, each="seed"),
+            Claim("S = 0: largest capacity of another feature", f"{SCHERLIS}: ignored; the bound is ours",
+                  dense_ignored, high=0.05, each="seed"),
+            Claim("features that share dimensions, with sparsity: Spearman's correlation",
+                  f"{SCHERLIS}: polysemanticity grows with sparsity; the bound is ours", sharing_with_sparsity, 0.7,
+                  each="seed"),
         ],
         figures={"capacity": shared_out},
     ),
@@ -375,75 +328,37 @@ PARTS = {
         saves={"smoke": (0, 20), "cpu": (0, 7500), "paper": (0, 7500)},
         final={"collisions": neurons.collisions},
         claims=[
-            Claim(
-                "polysemantic neurons against chance, in standard errors",
-                f"{LECOMTE}: n²/(4m), here its form at finite m; two standard errors are ours",
-                from_chance,
-                -2,
-                2,
-                each="width",
-            ),
-            Claim(
-                "features on exactly one neuron",
-                "the bound is ours (measured first: .88 at m = 128, 1 at m = 512)",
-                on_one_neuron,
-                0.85,
-                each="width",
-            ),
+            Claim("polysemantic neurons against chance, in standard errors",
+                  f"{LECOMTE}: n²/(4m), here its form at finite m; two standard errors are ours", from_chance, -2, 2,
+                  each="width"),
+            Claim("features on exactly one neuron", "the bound is ours (measured first: .88 at m = 128, 1 at m = 512)",
+                  on_one_neuron, 0.85, each="width"),
         ],
         figures={"collisions": collided},
     ),
     "noise": Part(
         configs={"smoke": noisy(4, 8, seeds=2), "cpu": noisy(8, 16, seeds=16), "paper": noisy(8, 16, seeds=32)},
-        saves={
-            "smoke": (0, 20),
-            "cpu": tuple(range(0, 30_001, 1000)),
-            "paper": tuple(range(0, 100_001, 2000)),
-        },
+        saves={"smoke": (0, 20), "cpu": tuple(range(0, 30_001, 1000)), "paper": tuple(range(0, 100_001, 2000))},
         analyses={"fourth": neurons.fourth_norms},
         claims=[
-            Claim(
-                "Σw⁴ of a feature under Bernoulli noise",
-                f"{LECOMTE}: it grows; the bound is ours (measured first: .772)",
-                bernoulli_end,
-                0.6,
-                each="seed",
-            ),
-            Claim(
-                "growth of Σw⁴ under Gaussian noise of the same size",
-                f"{LECOMTE}: none; the bound is ours",
-                gaussian_growth,
-                high=0.05,
-                each="seed",
-            ),
+            Claim("Σw⁴ of a feature under Bernoulli noise",
+                  f"{LECOMTE}: it grows; the bound is ours (measured first: .772)", bernoulli_end, 0.6, each="seed"),
+            Claim("growth of Σw⁴ under Gaussian noise of the same size", f"{LECOMTE}: none; the bound is ours",
+                  gaussian_growth, high=0.05, each="seed"),
         ],
         figures={"noise": under_noise},
     ),
     "l1": Part(
         configs={"smoke": alone(100, seeds=2), "cpu": alone(10_000), "paper": alone(100_000)},
-        saves={
-            "smoke": (0, 10, 20),
-            "cpu": FALL,
-            "paper": FALL,
-        },
+        saves={"smoke": (0, 10, 20), "cpu": FALL, "paper": FALL},
         analyses={"sparsity": neurons.sparsity},
         claims=[
-            Claim(
-                "weights left: exponent of time",
-                f"{LECOMTE}: −2 in the limit; the tolerance is ours (measured first: −1.85)",
-                entries_exponent,
-                -2.0,
-                -1.7,
-                each="seed",
-            ),
-            Claim(
-                "‖w‖₁: exponent of time",
-                f"{LECOMTE}: −1 in the limit; the tolerance is ours (measured first: −.93)",
-                l1_exponent,
-                -1.0,
-                -0.86,
-                each="seed",
-            ),
+            Claim("weights left: exponent of time",
+                  f"{LECOMTE}: −2 in the limit; the tolerance is ours (measured first: −1.85)", entries_exponent, -2.0,
+                  -1.7, each="seed"),
+            Claim("‖w‖₁: exponent of time",
+                  f"{LECOMTE}: −1 in the limit; the tolerance is ours (measured first: −.93)", l1_exponent, -1.0,
+                  -0.86, each="seed"),
         ],
         figures={"l1": sparsifying},
     ),
@@ -477,4 +392,4 @@ PARTS = {
         claims=monosemantic_claims("a quarter of a feature a dimension"),
         figures={"monosemantic_crowded": engineered},
     ),
-}
+}  # fmt: skip

@@ -28,3 +28,10 @@ def test_a_crossing_is_found_between_two_points():
     x = np.log([1.0, 2, 4])
     assert over_cells.crossing(x, [-3.0, -1, 1]) == pytest.approx(8**0.5)
     assert np.isnan(over_cells.crossing(x, [1.0, 2, 3])) and np.isnan(over_cells.crossing(x, [-1.0, np.nan, 3]))
+
+
+def test_ranks_correlate_with_their_place():
+    """Ties stand at their mean: of 1, 2, 2 the ranks are 0, 1.5, 1.5."""
+    found = over_cells.rank_correlation([[[1.0, 5, 7], [3, 2, 1]], [[1, 2, 2], [4, 4, 4]]])
+    np.testing.assert_allclose(found, [[1, -1], [0.75**0.5, np.nan]])
+    assert np.isnan(over_cells.rank_correlation([1.0, np.nan, 3]))

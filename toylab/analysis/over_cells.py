@@ -66,3 +66,24 @@ def crossing(x: Real[ArrayLike, " N"], lead: Real[ArrayLike, " N"]) -> float:
     if i == 0 or not np.isfinite(lead[i - 1 : i + 1]).all():
         return np.nan
     return float(np.exp(np.interp(0, lead[i - 1 : i + 1], x[i - 1 : i + 1])))
+
+
+@shaped
+def rank_correlation(values: Real[ArrayLike, "*batch N"]) -> Float[np.ndarray, "*batch"]:
+    """Spearman's correlation of values with their place 1 … N: 1 where they rise throughout.
+
+    Args:
+        values: The values of each series along a parameter.
+
+    Returns:
+        The correlation of ranks, ties at their mean; nan where all values are equal, or one is nan.
+    """
+    values = np.asarray(values)
+    below = (values[..., None, :] < values[..., :, None]).sum(axis=-1)
+    equal = (values[..., None, :] == values[..., :, None]).sum(axis=-1)
+    ranks = np.where(np.isnan(values).any(axis=-1, keepdims=True), 0, below + (equal - 1) / 2).reshape(
+        -1, values.shape[-1]
+    )
+    place = np.arange(values.shape[-1])
+    found = [np.corrcoef(place, row)[0, 1] if np.ptp(row) else np.nan for row in ranks]
+    return np.array(found).reshape(values.shape[:-1])

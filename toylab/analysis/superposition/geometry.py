@@ -21,9 +21,9 @@ from toylab.base import Params, Run
 from toylab.shapes import shaped
 
 __all__ = [
-    "NOTEBOOK", "REPRESENTED", "SHAPES", "adversarial_vulnerability", "capacity", "describe", "dimensionality",
-    "dims_per_feature", "feature_norms", "features", "gram", "gram_matrix", "kgon_loss", "net_interference",
-    "polysemanticity", "polytope", "sample_dimensionality", "samples", "shapes", "superposition",
+    "NOTEBOOK", "REPRESENTED", "SHAPES", "adversarial_vulnerability", "capacities", "capacity", "describe",
+    "dimensionality", "dims_per_feature", "feature_norms", "features", "gram", "gram_matrix", "kgon_loss",
+    "net_interference", "polysemanticity", "polytope", "sample_dimensionality", "samples", "shapes", "superposition",
 ]  # fmt: skip
 
 NOTEBOOK = 1e-5  # the paper's released notebook adds it to the norm in Ŵ, which darkens the bars of dead features
@@ -231,3 +231,12 @@ def shapes(params: Params, run: Run) -> dict[str, Array]:
 def arrangement(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: the features themselves, and their biases where the model has them."""
     return {name: params[name] for name in ("W", "b") if name in params}
+
+
+def capacities(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer of models with W [n, m].
+
+    Returns:
+        A dict: `C`, the `capacity` of each feature [n], and `D`, its `dimensionality` [n].
+    """
+    return {"C": capacity(params["W"]), "D": dimensionality(params["W"])}
