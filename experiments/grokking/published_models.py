@@ -1,6 +1,6 @@
 """Published models: networks that others trained to add, measured here, with their authors' numbers beside ours.
 
-Claim     The measures of toylab.analysis.modular_circuits are those of the paper: on the paper's own networks they give the
+Claim     The measures of toylab.analysis.modular.circuits are those of the paper: on the paper's own networks they give the
           paper's own numbers. Which networks are pizzas, which clocks, and which do not add at all, follows from them.
 Source    Zhong et al. 2023, The Clock and the Pizza (arXiv 2306.17844): released networks, their run tables and figures.
           The authors' formulas were also evaluated in PyTorch on 10 of the 18 networks, by others than us. Chughtai et al.

@@ -86,8 +86,9 @@ def local_learning_coefficient(
                       0 for full batches
       noise_factor    1 + ε (nβ)² Var(g)/4, averaged over the parameters that move: by how much each direction's share grows
 
-    Raises ValueError for a sampler out of range, params without arrays or with others than floats, and a loss that takes
-    neither (params) nor (params, key).
+    Raises:
+        ValueError: For a sampler out of range, params without arrays or with others than floats, and a loss that takes
+            neither (params) nor (params, key).
     """
     sampler.check()
     params = jax.tree.map(lambda x: widened(x) if is_narrow(jnp.result_type(x)) else x, params)
@@ -242,7 +243,10 @@ def quadratic(
 
     ½ Σ nβa_i / h_i with h_i = nβa_i + γ in the continuum, ½ Σ nβa_i / (h_i (1 − ε h_i/4)) for steps of ε, whose
     stationary variance is 1/(h (1 − εh/4)). A direction with a = γ = 0 counts 0. For the refined LLC give the
-    eigenvalues of the block that moves. Raises ValueError for negative a_i, and where a step of ε diverges.
+    eigenvalues of the block that moves.
+
+    Raises:
+        ValueError: For negative a_i, and where a step of ε diverges.
     """
     a = np.asarray(eigs, float)
     sampler = SGLD(nbeta=nbeta, gamma=gamma, eps=1.0 if eps is None else eps).check()
@@ -256,8 +260,12 @@ def quadratic(
 
 
 def normal_crossing(k: Sequence[int]) -> float:
-    """λ = 1 / (2 max k) of L = Π_i w_i^(2 k_i) at 0, its multiplicity being the number of i at the maximum
-    (Watanabe 2009). ValueError unless k has integers of at least 0, not all 0."""
+    """λ = 1 / (2 max k) of L = Π_i w_i^(2 k_i) at 0, its multiplicity being the number of i at the maximum (Watanabe
+    2009).
+
+    Raises:
+        ValueError: Unless k has integers of at least 0, not all 0.
+    """
     powers = np.asarray(k)
     if powers.ndim != 1 or powers.dtype.kind not in "iu" or not powers.size or powers.min() < 0 or not powers.max():
         raise ValueError(f"k is {k!s}: it must be a list of whole numbers at least 0, not all 0.")
@@ -266,7 +274,11 @@ def normal_crossing(k: Sequence[int]) -> float:
 
 def reduced_rank_regression(m: int, n: int, h: int, r: int) -> float:
     """λ of the linear network m → h → n whose true map has rank r (Aoyagi & Watanabe 2005, Neural Networks 18, the four
-    cases of their main theorem). ValueError unless m, n ≥ 1, h ≥ 0 and 0 ≤ r ≤ min(m, n, h)."""
+    cases of their main theorem).
+
+    Raises:
+        ValueError: Unless m, n ≥ 1, h ≥ 0 and 0 ≤ r ≤ min(m, n, h).
+    """
     if m < 1 or n < 1 or not 0 <= r <= min(m, n, h):
         raise ValueError(f"r is {r} with m, n, h = {m}, {n}, {h}: it must lie between 0 and the smallest of them.")
     if m + h < n + r:

@@ -16,7 +16,8 @@ from toylab.shapes import shaped
 def sum_of_squares(params: Mapping[str, Num[ArrayLike, "..."]]) -> dict[str, Num[Array, ""]]:
     """Σ w² of each named array, and their sum as `total`: scalars (Nanda et al. 2023, arXiv 2301.05217).
 
-    Raises ValueError where params is empty or an array is itself named "total".
+    Raises:
+        ValueError: Where params is empty or an array is itself named "total".
     """
     _check_names(params)
     squares = {name: (_inexact(w) ** 2).sum() for name, w in params.items()}

@@ -23,8 +23,8 @@ def analyze(fn: Analyzer, params: Any, run: Run, *, batch_size: int = 16) -> dic
     arrays. A run's data is held while its T points go by, at most `batch_size` of them on the device at once.
     Points after a run's end (nan params) are computed like any other; params narrower than float32 as float32.
 
-    Raises ValueError where leading axes disagree or are empty, and where `fn` does not return a flat dict of
-    arrays.
+    Raises:
+        ValueError: Where leading axes disagree or are empty, and where `fn` does not return a flat dict of arrays.
     """
     n_runs, n_points = _runs_and_points(params, run)
     if batch_size < 1:

@@ -72,7 +72,10 @@ def logistic(
 ) -> Probe:
     """The softmax regression that minimises `Σ_n w_n CE_n + l2/2 |W|²` over standardised x, after `steps` steps of
     Nesterov's accelerated descent, of length 1/L: `L = ½ λ_max(Σ w x̃ x̃ᵀ) + l2` bounds the curvature (Böhning 1992).
-    ValueError for a label that is none of 0 … n_classes − 1; under jit all is nan."""
+
+    Raises:
+        ValueError: For a label that is none of 0 … n_classes − 1; under jit all is nan.
+    """
     x, onehot, weight = _rows(x, one_hot(labels, n_classes, floating(x).dtype), weight)
     x, power = scaled(x)
     mean, std = _standard(x, weight)
@@ -197,15 +200,22 @@ def accuracy(
     labels: Integer[ArrayLike, " n"],
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Float[Array, ""]:
-    """The weighted share of rows whose largest logit is that of the label; nan where a logit is nan. ValueError for a label
-    that is no class; under jit nan."""
+    """The weighted share of rows whose largest logit is that of the label; nan where a logit is nan.
+
+    Raises:
+        ValueError: For a label that is no class; under jit nan.
+    """
     logits, _, weight = _rows(logits, logits, weight)
     return weight @ right(logits, labels)
 
 
 @shaped
 def one_hot(labels: Integer[ArrayLike, " n"], n_classes: int, dtype: Any) -> Float[Array, "n n_classes"]:
-    """[n, n_classes] of labels [n] in 0 … n_classes − 1; ValueError for another, under jit a row of nan."""
+    """[n, n_classes] of labels [n] in 0 … n_classes − 1.
+
+    Raises:
+        ValueError: For a label outside that range; under jit its row is nan.
+    """
     check_range("labels", labels, n_classes, "the probe", "classes")
     return nan_outside(jax.nn.one_hot(labels, n_classes, dtype=dtype), labels, n_classes)
 

@@ -11,7 +11,8 @@ from toylab.shapes import shaped
 def first_step(steps: Real[np.ndarray, " T"], true: Bool[np.ndarray, "*runs T"]) -> Float[np.ndarray, "*runs"]:
     """The first of `steps` [T] at which `true` [..., T] holds, [...]; nan where it never does.
 
-    Raises ValueError where there are fewer than two steps, or where they do not ascend.
+    Raises:
+        ValueError: Where there are fewer than two steps, or where they do not ascend.
     """
     _ascending(steps)
     return np.where(true.any(axis=-1), steps[true.argmax(axis=-1)], np.nan)
@@ -32,8 +33,10 @@ def grokking_phases(
     Σw² (`sum_of_squares`, of all weights) has lost 95 % of what it loses in all. The paper tells them apart by eye, at
     1.4k, 9.4k and 14k steps; these definitions are ours. What comes after a run's end is nan.
 
-    A phase is nan where what it is read from is nan or infinite throughout, and so are those after it. Raises ValueError
-    where there are fewer than two steps, where they do not ascend, and for fewer than two classes.
+    A phase is nan where what it is read from is nan or infinite throughout, and so are those after it.
+
+    Raises:
+        ValueError: Where there are fewer than two steps, where they do not ascend, and for fewer than two classes.
     """
     _ascending(steps)
     if n_classes < 2:

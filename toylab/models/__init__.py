@@ -140,8 +140,12 @@ class Net(struct.PyTreeNode):
 
 @lru_cache(maxsize=256)  # read for every config of a sweep
 def fields(module: type) -> Mapping[str, tuple[Any, Any]]:
-    """A module's fields, as its constructor states them: name → (annotation, default or Parameter.empty). ValueError for a
-    class that is no module, and for a field without annotation, of which is not known whether a sweep may vary it."""
+    """A module's fields, as its constructor states them: name → (annotation, default or Parameter.empty).
+
+    Raises:
+        ValueError: For a class that is no module, and for a field without annotation, of which is not known whether a
+            sweep may vary it.
+    """
     if not issubclass(module, nnx.Module):
         raise ValueError(f"net.module is {module.__name__}: it must be an nnx.Module.")
     try:

@@ -48,9 +48,12 @@ def stationary(T: Any) -> Any:
 def belief_states(T: Any, tokens: Any) -> Any:
     """[N, P + 1, states]: the posterior over hidden states after 0, 1, …, P symbols of tokens int [N, P].
 
-    Entry 0 is the stationary law; entry t is `η_t = η_{t−1} T[x_t] / Σ(η_{t−1} T[x_t])` (Shai et al. 2024), that over the
-    state which the t-th symbol leads to. From the first symbol on that is impossible, beliefs are all 0. Numpy in float64
-    out of numpy; traceable with a jax T or tokens, in T's dtype. ValueError for what is no symbol; under jit nan.
+    Entry 0 is the stationary law; entry t is `η_t = η_{t−1} T[x_t] / Σ(η_{t−1} T[x_t])` (Shai et al. 2024), that over
+    the state which the t-th symbol leads to. From the first symbol on that is impossible, beliefs are all 0. Numpy in
+    float64 out of numpy; traceable with a jax T or tokens, in T's dtype.
+
+    Raises:
+        ValueError: For what is no symbol; under jit nan.
     """
     T, xp, tokens = _with_symbols(T, tokens)
     beliefs = [xp.broadcast_to(stationary(T), (len(tokens), T.shape[1]))]

@@ -85,9 +85,12 @@ def composed_qk(params: Weights) -> Float[Array, "n_heads n_heads d_vocab d_voca
 def composition(params: Weights, kind: Kind) -> Float[Array, "n_heads n_heads"]:
     """How much a layer-1 head reads of what a layer-0 head writes: [layer-0 heads, layer-1 heads], in [0, 1].
 
-    Ratios of Frobenius norms (Elhage et al. 2021), in the order of row vectors, no baseline taken off: Q: ‖W_OV⁰ W_QK¹‖,
-    K: ‖W_OV⁰ W_QK¹ᵀ‖ (the paper's ‖W_QK W_OV‖), V: ‖W_OV⁰ W_OV¹‖, each over the product of the two norms. nan for a head
-    of zeros. ValueError for an unknown kind and fewer than two layers.
+    Ratios of Frobenius norms (Elhage et al. 2021), in the order of row vectors, no baseline taken off: Q: ‖W_OV⁰
+    W_QK¹‖, K: ‖W_OV⁰ W_QK¹ᵀ‖ (the paper's ‖W_QK W_OV‖), V: ‖W_OV⁰ W_OV¹‖, each over the product of the two norms. nan
+    for a head of zeros.
+
+    Raises:
+        ValueError: For an unknown kind and fewer than two layers.
     """
     if kind not in get_args(Kind):
         raise ValueError(f"kind is {kind!r}, it must be one of {', '.join(get_args(Kind))}")

@@ -132,9 +132,12 @@ def circuit(
     """Logits on x of the network with only the edges of `keep` [S, R] in force; the others carry `substitute` [S, B, P,
     d_model] (of `written`), or nothing. `keep` may lie between 0 and 1, and may be differentiated.
 
-    One forward pass: each receiver's input is put together anew from what the senders before it write in this very pass,
-    and from what is carried. ValueError for a graph that is not the params', for a net with clamps on what is patched here,
-    and for one that writes more into the residual stream than that (under jit its logits are nan).
+    One forward pass: each receiver's input is put together anew from what the senders before it write in this very
+    pass, and from what is carried.
+
+    Raises:
+        ValueError: For a graph that is not the params', for a net with clamps on what is patched here, and for one that
+            writes more into the residual stream than that (under jit its logits are nan).
     """
     keep = jnp.asarray(keep)
     if keep.shape != graph.edges.shape:

@@ -39,7 +39,11 @@ Detected = Literal["previous", "duplicate", "induction"]
 
 @shaped
 def previous_token_score(pattern: Real[ArrayLike, "*batch T T"]) -> Float[Array, "*batch"]:
-    """Mean over t = 1 … T−1 of A[t, t−1]: [...]. ValueError for T = 1."""
+    """Mean over t = 1 … T−1 of A[t, t−1]: [...].
+
+    Raises:
+        ValueError: For T = 1.
+    """
     A = _pattern(pattern)
     if A.shape[-1] < 2:
         raise ValueError(f"pattern has shape {A.shape}, a previous token needs at least 2 positions")
@@ -62,7 +66,10 @@ def first_token_score(pattern: Real[ArrayLike, "*batch T T"]) -> Float[Array, "*
 def induction_score(pattern: Real[ArrayLike, "*batch T T"], period: int) -> Float[Array, "*batch"]:
     """Mean over the second block of A[t, t−(m−1)], the token after the last occurrence of token t: [...].
 
-    t runs over m … 2m−1, with BOS over m+1 … 2m; the offset is the same. ValueError unless T is 2m or 2m + 1.
+    t runs over m … 2m−1, with BOS over m+1 … 2m; the offset is the same.
+
+    Raises:
+        ValueError: Unless T is 2m or 2m + 1.
     """
     return _at_offset(_repeated(pattern, period), period - 1)[..., -period:].mean(-1)
 

@@ -49,8 +49,11 @@ def head_ablation(
     """[L, H]: what each head's removal adds to the loss, Δ = loss(ablated) − loss.
 
     zero puts 0 in the place of the head's z; mean its average over the batch, position by position; resample the z of
-    the batch's neighbour (rolled by 1: row b gets row b − 1's). (Wang et al. 2022; Chan et al. 2022 argue for resampling.)
-    ValueError for mean and resample of a batch of one, which has no other example.
+    the batch's neighbour (rolled by 1: row b gets row b − 1's). (Wang et al. 2022; Chan et al. 2022 argue for
+    resampling.)
+
+    Raises:
+        ValueError: For mean and resample of a batch of one, which has no other example.
     """
     check_unclamped(apply, "z")
     logits, cache = apply(params, x, full=True)

@@ -44,7 +44,10 @@ def scrubbed(
     """Logits on x with every input of the hypothesis resampled among the examples that agree with it.
 
     What the hypothesis does not name runs as it is, on what it then finds. Inputs are resampled before LayerNorm, from
-    runs of the whole network. ValueError for a head that is not there, and a batch of one, which has no other example.
+    runs of the whole network.
+
+    Raises:
+        ValueError: For a head that is not there, and a batch of one, which has no other example.
     """
     if len(x) < 2:
         raise ValueError(f"x has shape {x.shape}: inputs are drawn from other examples, so there must be at least 2.")

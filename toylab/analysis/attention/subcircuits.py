@@ -29,9 +29,12 @@ def induction_strength(
     correct: Integer[ArrayLike, " B"],
     incorrect: Integer[ArrayLike, " B"],
 ) -> Float[Array, "*batch n_heads"]:
-    """Mean over B of A[query, correct label] − A[query, incorrect label]: pattern [..., B, H, Q, P], positions of the two
-    labels [B] → [..., H], in [−1, 1]. The query is the last position (Singh et al. 2024). ValueError for a position that is
-    not there; under jit nan."""
+    """Mean over B of A[query, correct label] − A[query, incorrect label]: pattern [..., B, H, Q, P], positions of the
+    two labels [B] → [..., H], in [−1, 1]. The query is the last position (Singh et al. 2024).
+
+    Raises:
+        ValueError: For a position that is not there; under jit nan.
+    """
     attention = floating(pattern)[..., -1, :]  # [..., B, H, P]
     n = attention.shape[-1]
 
@@ -57,8 +60,11 @@ def previous_token_attention(
 
 @shaped
 def accuracy(logits: Real[ArrayLike, "B n_classes"], labels: Integer[ArrayLike, " B"]) -> Float[Array, ""]:
-    """Share of [B] whose largest logit is the label's; nan where a logit is nan. ValueError for a label that is no class;
-    under jit nan."""
+    """Share of [B] whose largest logit is the label's; nan where a logit is nan.
+
+    Raises:
+        ValueError: For a label that is no class; under jit nan.
+    """
     return jnp.mean(right(floating(logits), labels))
 
 

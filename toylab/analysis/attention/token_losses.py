@@ -24,8 +24,11 @@ def loss_by_position(
 ) -> Float[Array, "*batch n"]:
     """Mean loss over the batch of predicting the next token, at each position, in nats: [..., n].
 
-    `logits` [..., B, T, V], `tokens` int [B, T], of which the first T − 1 positions have a target (n = T − 1), or
-    [B, T + 1], of which all have (n = T). ValueError otherwise.
+    `logits` [..., B, T, V], `tokens` int [B, T], of which the first T − 1 positions have a target (n = T − 1), or [B, T
+    + 1], of which all have (n = T).
+
+    Raises:
+        ValueError: For tokens of another length.
     """
     return per_token_loss(logits, tokens).mean(-2)
 
@@ -52,7 +55,10 @@ def half_losses(
 
     `loss` [..., n] by position, n = T − 1, entry i predicting token i + 1. The first half holds the predictions of the
     first block (its first token only after a BOS), the second those of the second block but for its first token, which
-    nothing predicts. ValueError unless T is 2m or 2m + 1.
+    nothing predicts.
+
+    Raises:
+        ValueError: Unless T is 2m or 2m + 1.
     """
     loss = floating(loss)
     bos = bos_of(loss.shape[-1] + 1, period, "loss")
@@ -67,7 +73,10 @@ def in_context_learning_score(
 
     olsson: L[500] − L[50], of a context of at least 501 (Olsson et al. 2022). scaled: L[n−1] − L[n//8], the same for
     shorter contexts. repeated: L[n−1] − L[m//2] on repeated random tokens. halves: second minus first of `half_losses`.
-    The last two need `period`. ValueError for an unknown score and a context that is too short.
+    The last two need `period`.
+
+    Raises:
+        ValueError: For an unknown score and a context that is too short.
     """
     loss = floating(loss)
     n = loss.shape[-1]
@@ -89,9 +98,12 @@ def in_context_learning_score(
 def loss_pca(losses: Real[ArrayLike, "n_checkpoints n_tokens"], n: int = 2) -> dict[str, Array]:
     """Principal components of per-token losses over checkpoints (Olsson et al. 2022, after Fort et al.).
 
-    `losses` [C, tokens], one row a checkpoint; centred over checkpoints, then SVD. "path" [C, n] is where each checkpoint
-    lies, "directions" [n, tokens] orthonormal, "share" [n] of the variance (nan where there is none). The sign of a
-    component is free: here its largest entry in "directions" is positive. ValueError unless 1 ≤ n ≤ min(C, tokens).
+    `losses` [C, tokens], one row a checkpoint; centred over checkpoints, then SVD. "path" [C, n] is where each
+    checkpoint lies, "directions" [n, tokens] orthonormal, "share" [n] of the variance (nan where there is none). The
+    sign of a component is free: here its largest entry in "directions" is positive.
+
+    Raises:
+        ValueError: Unless 1 ≤ n ≤ min(C, tokens).
     """
     losses = floating(losses)
     if not 1 <= n <= min(losses.shape):
@@ -105,7 +117,11 @@ def loss_pca(losses: Real[ArrayLike, "n_checkpoints n_tokens"], n: int = 2) -> d
 
 
 def bos_of(T: int, period: int, name: str) -> int:
-    """1 where T leaves room for a BOS, 0 where it does not; ValueError where it is no block twice."""
+    """1 where T leaves room for a BOS, 0 where it does not.
+
+    Raises:
+        ValueError: Where it is no block twice.
+    """
     if period < 1 or T - 2 * period not in (0, 1):
         raise ValueError(f"period is {period}: {name} has T = {T}, which must be 2·period, or 2·period + 1 with a BOS")
     return T - 2 * period

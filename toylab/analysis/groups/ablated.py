@@ -1,7 +1,7 @@
 """What it costs a network that composes group elements to keep nothing but its key irreducible representations, or to lose
 them: restricted and excluded losses, mean nats (Chughtai et al. 2023, A toy model of universality, arXiv 2302.03025).
 
-Shapes, `reps` and what jit needs are as in irreps_explained.py.
+Shapes, `reps` and what jit needs are as in explained.py.
 """
 
 import jax

@@ -2,7 +2,7 @@
 
 Chughtai et al. 2023, A toy model of universality (arXiv 2302.03025): inputs a and b are embedded as ρ(a) and ρ(b), the
 hidden layer multiplies, and logits are tr ρ(a)ρ(b)ρ(c⁻¹) for a few irreps ρ. Here networks are run and everything is
-measured on them at once; the measures of arrays are in irreps_explained.py and irreps_ablated.py, and public here too.
+measured on them at once; the measures of arrays are in explained.py and ablated.py, and public here too.
 """
 
 from functools import partial

@@ -49,8 +49,12 @@ def generated(table: Integer[np.ndarray, "g g"], elements: list[int]) -> Bool[np
 
 @shaped
 def subgroups(table: Integer[np.ndarray, "g g"]) -> Bool[np.ndarray, "S g"]:
-    """All subgroups as bool [S, g], by size, the trivial one and the whole group included: cyclic ones, and what each found
-    generates with one more element. ValueError for groups of more than 120 elements: list those you want, `generated`."""
+    """All subgroups as bool [S, g], by size, the trivial one and the whole group included: cyclic ones, and what each
+    found generates with one more element.
+
+    Raises:
+        ValueError: For groups of more than 120 elements: list those you want, `generated`.
+    """
     g = len(table)
     if g > MOST:
         raise ValueError(
@@ -124,7 +128,7 @@ def neurons(
     found: Cosets,
     side: Literal["left", "right"] | None = None,
 ) -> dict[str, Float[Array, "S m"]]:
-    """Concentration of what operands a and b add to each neuron (`groups.tables`), [S, m] each: of a on right cosets Ha and
+    """Concentration of what operands a and b add to each neuron (`composition.tables`), [S, m] each: of a on right cosets Ha and
     of b on left cosets bH, as in Stander et al., or both on one side."""
     return {
         "a": concentration(tables["a"], found.right if side is None else getattr(found, side)),

@@ -25,8 +25,11 @@ KEY = 0.005  # Chughtai et al. 2023's code
 def logit_similarity(logits: Real[ArrayLike, "g g g"], reps: Representations) -> Float[Array, " K"]:
     """Cosine of the logits [g, g, g], centred over c for each input, with tr ρ(a)ρ(b)ρ(c⁻¹), for each irrep: [K].
 
-    That trace depends on h = abc⁻¹ alone, so the logits are first summed by it; its norm over the cube is g·‖χ‖. 0 for the
-    trivial irrep, which centring takes out. ValueError for other shapes.
+    That trace depends on h = abc⁻¹ alone, so the logits are first summed by it; its norm over the cube is g·‖χ‖. 0 for
+    the trivial irrep, which centring takes out.
+
+    Raises:
+        ValueError: For other shapes.
     """
     check_axis("logits", logits, "[g, g, g]", reps)
     z = centred(scaled(floating(logits))[0], -1)
@@ -38,7 +41,11 @@ def logit_similarity(logits: Real[ArrayLike, "g g g"], reps: Representations) ->
 
 @shaped
 def key_representations(similarity: Real[ArrayLike, " K"], threshold: float = KEY) -> Bool[Array, " K"]:
-    """bool [K]: the irreps, the trivial one apart, with a logit similarity above the threshold. ValueError for nan."""
+    """bool [K]: the irreps, the trivial one apart, with a logit similarity above the threshold.
+
+    Raises:
+        ValueError: For nan.
+    """
     check_finite("similarity", similarity)
     return (jnp.asarray(similarity) > threshold).at[0].set(False)
 

@@ -3,7 +3,7 @@
 An irrep is of real type where it stays irreducible over ℂ, and of complex type where it falls there into σ and σ̄ (the
 rotations of C_n, the 2-dimensional one of A_4). The matrix elements of all irreps of a group of g elements span its g-
 dimensional space of functions: d² dimensions each for real type, d²/2 for complex. No group here has one of quaternionic
-type. Where each comes from, and its name, is in irreps_of_groups.py.
+type. Where each comes from, and its name, is in constructions.py.
 """
 
 from functools import lru_cache

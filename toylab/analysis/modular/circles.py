@@ -37,7 +37,10 @@ def components(W_E: Real[ArrayLike, "d_vocab d_model"]) -> Components:
     """The principal components of the rows of W_E [n, d], all of them centred together.
 
     Signs are the decomposition's, and components of (nearly) equal variance may turn into each other: compare planes,
-    not vectors. ValueError unless there are at least two rows and two columns.
+    not vectors.
+
+    Raises:
+        ValueError: Unless there are at least two rows and two columns.
     """
     W_E, power = scaled(floating(W_E))
     if min(W_E.shape) < 2:

@@ -7,7 +7,7 @@ For any network of two tokens a, b (or a, b, "=") by its `net.apply(params, toke
 `W_E`, looked up by token. The modulus and the tokens are inferred from the shapes of the weights; `p=` and `n_tokens=`
 override. They give Python floats, computed in float64, but for the network's own passes in `gradient_symmetricity`,
 `circle_fve` and ablations, which keep the dtype of the weights. The array functions are in `circles.py` and
-`modular_measures.py`; here stand the analyzers for trajectories, in the dtype of the weights.
+`measures.py`; here stand the analyzers for trajectories, in the dtype of the weights.
 """
 
 import jax.numpy as jnp

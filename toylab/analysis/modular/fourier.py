@@ -21,9 +21,12 @@ from toylab.shapes import shaped
 def basis(p: int) -> Float[Array, "p p"]:
     """The real Fourier basis F [p, p] of Z_p, rows orthonormal (Nanda et al. 2023).
 
-    Row 0 is the constant 1/√p; rows 2k−1 and 2k are √(2/p)·cos(2πkn/p) and √(2/p)·sin(2πkn/p), k = 1, 2, ….
-    The paper has odd p only; for even p the last row is (−1)^n/√p, the cosine of k = p/2, whose sine
-    vanishes. A signal's coefficients are F @ x. Raises ValueError for p < 1.
+    Row 0 is the constant 1/√p; rows 2k−1 and 2k are √(2/p)·cos(2πkn/p) and √(2/p)·sin(2πkn/p), k = 1, 2, …. The paper
+    has odd p only; for even p the last row is (−1)^n/√p, the cosine of k = p/2, whose sine vanishes. A signal's
+    coefficients are F @ x.
+
+    Raises:
+        ValueError: For p < 1.
     """
     if p < 1:
         raise ValueError(f"p is {p}, the modulus must be at least 1")
@@ -44,9 +47,11 @@ def waves(p: int) -> Float[Array, "p//2 2 p"]:
 def spectrum(x: Real[ArrayLike, "*axes"], axis: int = 0) -> Float[Array, " p//2+1"]:
     """Energy of each frequency along `axis` (of length p), summed over all other axes: [p//2 + 1].
 
-    Entry k is Σ (cos row of F·x)² + Σ (sin row of F·x)². The entries sum to ‖x‖² (Parseval). Units: those of
-    x, squared. Nanda et al. 2023, whose figures show the square root of each row; ValueError for a
-    scalar x.
+    Entry k is Σ (cos row of F·x)² + Σ (sin row of F·x)². The entries sum to ‖x‖² (Parseval). Units: those of x,
+    squared. Nanda et al. 2023, whose figures show the square root of each row.
+
+    Raises:
+        ValueError: For a scalar x.
     """
     x = floating(x)
     if x.ndim == 0:
@@ -66,10 +71,13 @@ def key_frequencies(
 ) -> Bool[Array, " p//2+1"]:
     """Which frequencies matter: those with more than `threshold` of the non-constant energy. Bool [p//2 + 1].
 
-    `energy` [p//2 + 1] is a spectrum, or the squared `logit_coefficients`. Entry 0, the constant, is never
-    key; where there is no energy nothing is. Nanda et al. 2023 keep what is of "non-negligible norm" without
-    giving a number. The 2 % is ours: it gives the published key sets of their float32 run (logits
-    and W_E) and of the embeddings of Zhong et al. 2023. Raises ValueError unless `energy` has one axis, and for nan.
+    `energy` [p//2 + 1] is a spectrum, or the squared `logit_coefficients`. Entry 0, the constant, is never key; where
+    there is no energy nothing is. Nanda et al. 2023 keep what is of "non-negligible norm" without giving a number. The
+    2 % is ours: it gives the published key sets of their float32 run (logits and W_E) and of the embeddings of Zhong et
+    al. 2023.
+
+    Raises:
+        ValueError: Unless `energy` has one axis, and for nan.
     """
     check_finite("energy", energy)
     energy, _ = scaled(floating(energy))
@@ -80,11 +88,14 @@ def key_frequencies(
 def neuron_frequencies(acts: Real[ArrayLike, "p p n"]) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
     """The frequency of each neuron and the share of its variance there: (int [n], share in [0, 1] [n]).
 
-    `acts` [p, p, n] are activations over all inputs (a, b), centred here. The share of k is the energy of the
-    2-D transform in the block {1, cos k, sin k} ⊗ {1, cos k, sin k} without its constant, over the whole
-    variance; the frequency is the k of the largest share. Nanda et al. 2023. Deviation: their code
-    never tries the last frequency (p−1)/2, here k runs to p//2. A neuron that does not vary has frequency 0
-    and share 0, one with nan frequency 0 and share nan. Raises ValueError unless the shape is [p, p, n].
+    `acts` [p, p, n] are activations over all inputs (a, b), centred here. The share of k is the energy of the 2-D
+    transform in the block {1, cos k, sin k} ⊗ {1, cos k, sin k} without its constant, over the whole variance; the
+    frequency is the k of the largest share. Nanda et al. 2023. Deviation: their code never tries the last frequency
+    (p−1)/2, here k runs to p//2. A neuron that does not vary has frequency 0 and share 0, one with nan frequency 0 and
+    share nan.
+
+    Raises:
+        ValueError: Unless the shape is [p, p, n].
     """
     acts, _ = scaled(floating(acts), (0, 1))
     p = modulus("acts", acts)
@@ -115,9 +126,11 @@ def by_sum(x: Shaped[ArrayLike, "p p ..."]) -> Shaped[Array, "p p ..."]:
 def logit_coefficients(logits: Real[ArrayLike, "p p p"]) -> Float[Array, " p//2+1"]:
     """⟨logits, cos(2πk(a+b−c)/p)⟩ with the cosine of unit norm over the cube (a, b, c): [p//2 + 1], signed.
 
-    Entry 0 belongs to the constant. The squares of the entries are energies and add up to at most ‖logits‖².
-    `logits` is [p, p, p] (drop further classes first), the unit is that of the logits times p^{3/2}. Nanda et
-    al. 2023. Raises ValueError for other shapes.
+    Entry 0 belongs to the constant. The squares of the entries are energies and add up to at most ‖logits‖². `logits`
+    is [p, p, p] (drop further classes first), the unit is that of the logits times p^{3/2}. Nanda et al. 2023.
+
+    Raises:
+        ValueError: For other shapes.
     """
     logits = floating(logits)
     p = modulus("logits", logits)
@@ -137,9 +150,11 @@ def logit_fve(
     """Share of the logits' variance in the key cosines: Σ_key ⟨logits, cos_k⟩² / ‖centred logits‖².
 
     `logits` [p, p, p], `key` bool [p//2 + 1], result a scalar in [0, 1], 0 where the logits do not vary, nan of nan.
-    `centring` "input" subtracts the mean over c of every input, since a softmax does not see it; "global" one
-    mean of the cube. The difference is large (.472 against .330 in the float32 run of Nanda et al. 2023,
-    who do not say which). Raises ValueError for other shapes and an unknown centring.
+    `centring` "input" subtracts the mean over c of every input, since a softmax does not see it; "global" one mean of
+    the cube. The difference is large (.472 against .330 in the float32 run of Nanda et al. 2023, who do not say which).
+
+    Raises:
+        ValueError: For other shapes and an unknown centring.
     """
     if centring not in ("input", "global"):
         raise ValueError(f'centring is {centring!r}, it must be "input" or "global"')
@@ -151,7 +166,11 @@ def logit_fve(
 
 @shaped
 def modulus(name: str, x: Shaped[Array, "p p ..."]) -> int:
-    """p, of an array whose first two axes run over Z_p; ValueError for p < 2."""
+    """p, of an array whose first two axes run over Z_p.
+
+    Raises:
+        ValueError: For p < 2.
+    """
     if len(x) < 2:
         raise ValueError(f"{name} has shape {x.shape}, p must be at least 2")
     return len(x)
@@ -159,7 +178,11 @@ def modulus(name: str, x: Shaped[Array, "p p ..."]) -> int:
 
 @shaped
 def key_mask(key: Bool[ArrayLike, " n_frequencies"], p: int) -> Bool[Array, " p//2+1"]:
-    """`key` as a bool array [p//2 + 1] with the constant left out; ValueError for a wrong size."""
+    """`key` as a bool array [p//2 + 1] with the constant left out.
+
+    Raises:
+        ValueError: For a wrong size.
+    """
     key = jnp.asarray(key)
     if len(key) != p // 2 + 1:
         raise ValueError(f"key has shape {key.shape}, it must be a bool mask [p//2 + 1] = [{p // 2 + 1}]")

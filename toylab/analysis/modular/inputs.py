@@ -49,9 +49,11 @@ def inputs_of(params: Weights, p: int | None = None, n_tokens: int | None = None
     """p and the form of the tokens, from the shapes of W_E, W_pos and W_U; `p` and `n_tokens` given override.
 
     `W_E [d_vocab, d_model]` has a row a number, then those of a second operand where it has its own (2p), then "=".
-    Tokens are a, b and "=" where W_pos has three rows, else a, b. Of the moduli that fit p must be prime. Where
-    several do it must be given, and where one is read off with a class left over, for then p could be all of the rows.
-    ValueError also for nan, missing or misshapen arrays and for more than one point in training.
+    Tokens are a, b and "=" where W_pos has three rows, else a, b. Of the moduli that fit p must be prime. Where several
+    do it must be given, and where one is read off with a class left over, for then p could be all of the rows.
+
+    Raises:
+        ValueError: Where p is not found so, for nan, missing or misshapen arrays and for more than one point in training.
     """
     check_params(params)
     shape = np.shape(params["W_E"])

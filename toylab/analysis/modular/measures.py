@@ -1,4 +1,4 @@
-"""The measures of `modular_circuits`, of one network or array at a time; what they trace stands at the end."""
+"""The measures of `modular.circuits`, of one network or array at a time; what they trace stands at the end."""
 
 from typing import Any, Literal, get_args
 
@@ -42,9 +42,11 @@ def gradient_symmetricity(
 
     Q_c is the logit of class c on input (a, b), not a loss, and E the output of the token embedding, before positions.
     `triples` int [n, 3], by default the paper's: the first 100 of all of them, row-major, after
-    `random.Random(42).shuffle`. A vanishing gradient counts as 0. Zhong et al. 2023. Gradients in the dtype of the weights,
-    as the authors have them, cosines in float64. ValueError for triples of other shapes or out of range, and as
-    `modular_inputs.inputs_of`.
+    `random.Random(42).shuffle`. A vanishing gradient counts as 0. Zhong et al. 2023. Gradients in the dtype of the
+    weights, as the authors have them, cosines in float64.
+
+    Raises:
+        ValueError: For triples of other shapes or out of range, and as `inputs.inputs_of`.
     """
     inputs = inputs_of(params, p, n_tokens)
     triples = published_triples(inputs.p) if triples is None else checked_triples(triples, inputs.p)
@@ -59,10 +61,13 @@ def distance_irrelevance(
 ) -> float | Float[Array, ""]:
     """mean_d std_s L[s, d] / std(L), L[a + b, a − b] the correct logit of (a, b): how little the distance a − b decides.
 
-    Near 0.2 where logits depend on a − b (pizza), near 1 where they do not. `logits` [p, p, C] or [p², C] row-major, p odd,
-    C ≥ p. With which "incorrect" L is the largest logit of any other of the C classes: that, and not the definition, is
-    the column of the authors' run table (Zhong et al. 2023). Standard deviations are those of the population (ddof 0).
-    The input's dtype; a Python float where the values are known, nan where all of L is equal. ValueError for other shapes.
+    Near 0.2 where logits depend on a − b (pizza), near 1 where they do not. `logits` [p, p, C] or [p², C] row-major, p
+    odd, C ≥ p. With which "incorrect" L is the largest logit of any other of the C classes: that, and not the
+    definition, is the column of the authors' run table (Zhong et al. 2023). Standard deviations are those of the
+    population (ddof 0). The input's dtype; a Python float where the values are known, nan where all of L is equal.
+
+    Raises:
+        ValueError: For other shapes.
     """
     if which not in get_args(Which):
         raise ValueError(f'which is {which!r}, it must be "correct" or "incorrect"')
@@ -84,7 +89,10 @@ def circularity(W_E: Real[ArrayLike, "*operands d_vocab d_model"], *, p: int | N
     `circles.circularities` has the formula. `p` is by default n; where W_E has more rows than numbers ("=", or a second
     operand's) give p: all rows enter the components, the first p are looked at, as in the authors' code. With separate
     vocabularies of the operands that number stays near ½ however round the circles are. Computed in float64 where the
-    values are known. ValueError for nan, other shapes, n < p, and p that is no odd prime.
+    values are known.
+
+    Raises:
+        ValueError: For nan, other shapes, n < p, and p that is no odd prime.
     """
     W_E = number_table(W_E) if np.ndim(W_E) == 3 else W_E
     shape = np.shape(W_E)
@@ -112,9 +120,11 @@ def circle_fve(
     """What explains the logits when the embedding keeps one circle, principal components 2·circle and 2·circle + 1, alone.
 
     "frequency" (an int) of the circle, and the shares "clock", "pizza", "pizza_appendix" and "accompanying" of
-    `circles.explained`: 1 is all of the variance, about −1 none. W_E is replaced as a whole by the inverse of its principal
-    component analysis, mean included, as the authors do (Zhong et al. 2023). ValueError for a circle that is not there,
-    and as `modular_inputs.inputs_of`.
+    `circles.explained`: 1 is all of the variance, about −1 none. W_E is replaced as a whole by the inverse of its
+    principal component analysis, mean included, as the authors do (Zhong et al. 2023).
+
+    Raises:
+        ValueError: For a circle that is not there, and as `inputs.inputs_of`.
     """
     return circle_fves(net, params, (circle,), p=p, n_tokens=n_tokens)[0]
 

@@ -1,4 +1,4 @@
-"""How the measures of `modular_circuits` reach a network: under jit, with weights of one dtype, at its logits."""
+"""How the measures of `modular.circuits` reach a network: under jit, with weights of one dtype, at its logits."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -37,11 +37,13 @@ def restricted_loss(
 ) -> Float[Array, ""]:
     """Mean cross-entropy, in nats, of what the key frequencies alone say ("trig loss" in the authors' code).
 
-    The logits [p, p, C] are projected on the 2·|key| directions, and the mean over inputs of (logits −
-    projected) is added back, a bias for each class. `labels` int [p, p], `key` bool [p//2 + 1]; the mean is
-    over all inputs, or over those of `mask`, bool [p, p] (nan where it is empty). Low as soon as the Fourier
-    circuit is there. Deviation: none from the code; the paper restricts before the unembedding. ValueError
-    for other shapes.
+    The logits [p, p, C] are projected on the 2·|key| directions, and the mean over inputs of (logits − projected) is
+    added back, a bias for each class. `labels` int [p, p], `key` bool [p//2 + 1]; the mean is over all inputs, or over
+    those of `mask`, bool [p, p] (nan where it is empty). Low as soon as the Fourier circuit is there. Deviation: none
+    from the code; the paper restricts before the unembedding.
+
+    Raises:
+        ValueError: For other shapes.
     """
     z, labels, mask, key = _by_sum(logits, labels, mask, key)
     mean = z.mean(1)  # [s, C]
@@ -60,12 +62,14 @@ def excluded_loss(
 ) -> dict[str, Array]:
     """Mean cross-entropy on the training inputs, in nats, with key frequencies taken out of the logits.
 
-    "each" [p//2 + 1]: without the two directions of that frequency, nan where it is not key; "all": a scalar,
-    without all of them. Nothing is added back. `logits` [p, p, C], `labels` int [p, p], `key` bool
-    [p//2 + 1], `train_mask` bool [p, p] (nan where it is empty). High once memory alone no longer carries
-    the training set. As in the authors' code, this is done on logits and judged on training data; the paper
-    ablates before the unembedding. Only key frequencies cost time (all of them do under vmap). ValueError for
-    other shapes, and labels that are no class (nan under jit).
+    "each" [p//2 + 1]: without the two directions of that frequency, nan where it is not key; "all": a scalar, without
+    all of them. Nothing is added back. `logits` [p, p, C], `labels` int [p, p], `key` bool [p//2 + 1], `train_mask`
+    bool [p, p] (nan where it is empty). High once memory alone no longer carries the training set. As in the authors'
+    code, this is done on logits and judged on training data; the paper ablates before the unembedding. Only key
+    frequencies cost time (all of them do under vmap).
+
+    Raises:
+        ValueError: For other shapes, and labels that are no class (nan under jit).
     """
     found = _excluded_loss(logits, labels, key, train_mask)  # which has looked at the shapes
     check_labels(logits, labels)
@@ -100,8 +104,11 @@ def gini(x: Real[ArrayLike, " n"]) -> Float[Array, ""]:
     """Gini coefficient of |x|: G = Σ_ij |x_i − x_j| / (2 n² mean x), for x [n]: a scalar without unit.
 
     0 where all entries are equal (all zero included), 1 − 1/n where only one is not zero, nan of nan. Computed from the
-    sorted values as Σ_i (2i − n − 1) x_(i) / (n Σ x), i = 1 … n. Nanda et al. 2023 take it of the norms
-    of the Fourier components of W_E and W_L. ValueError unless x has one axis.
+    sorted values as Σ_i (2i − n − 1) x_(i) / (n Σ x), i = 1 … n. Nanda et al. 2023 take it of the norms of the Fourier
+    components of W_E and W_L.
+
+    Raises:
+        ValueError: Unless x has one axis.
     """
     x, _ = scaled(floating(x))
     if not x.size:

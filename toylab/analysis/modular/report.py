@@ -1,4 +1,4 @@
-"""What a modular-addition network does, in words and numbers: everything of `modular_circuits` about one network."""
+"""What a modular-addition network does, in words and numbers: everything of `modular.circuits` about one network."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -70,7 +70,7 @@ class CircuitReport(dict[str, Any]):
 def circuit_report(net: Any, params: Weights, *, p: int | None = None, n_tokens: int | None = None) -> CircuitReport:
     """Everything about one network of a + b mod p, as a mapping that prints as a short report.
 
-    p, n_tokens, separate    what it was asked, read from its weights or given (`modular_inputs.inputs_of`)
+    p, n_tokens, separate    what it was asked, read from its weights or given (`inputs.inputs_of`)
     apart                    a number has an embedding as a and another as b: tokens, or tables [2, V, d], of their own
     accuracy, errors, loss   over all p² pairs and all its classes, from logits in float64; loss in nats
     solved, circuit, summary  accuracy ≥ 0.99; then "clock", "pizza", "clock and pizza", "other", and "none" if not solved
@@ -85,7 +85,10 @@ def circuit_report(net: Any, params: Weights, *, p: int | None = None, n_tokens:
 
     The measures stand there for every network, since they are facts about its weights and logits. What is said of a
     circuit (`circuit`, the circles' kinds, ablations) is not, unless the network solves the task: the kinds are then
-    "none" and the ablations left out. ValueError as `modular_inputs.inputs_of`.
+    "none" and the ablations left out.
+
+    Raises:
+        ValueError: As `inputs.inputs_of`.
     """
     inputs = inputs_of(params, p, n_tokens)
     with jax.enable_x64():

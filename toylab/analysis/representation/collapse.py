@@ -33,9 +33,12 @@ def neural_collapse(
 ) -> Collapse:
     """NC1 to NC4 of last-layer features x [n, d] with labels int [n] in 0..C−1 and the classifier x W + b, W [d, C], b [C].
 
-    The global mean is that of the class means, which is the mean of all samples where classes are of equal size, as in the
-    paper. Every class must occur: a class without samples makes all but NC4 nan, as do class means that do not differ.
-    ValueError for a label that is no class; under jit all but NC4 is nan.
+    The global mean is that of the class means, which is the mean of all samples where classes are of equal size, as in
+    the paper. Every class must occur: a class without samples makes all but NC4 nan, as do class means that do not
+    differ.
+
+    Raises:
+        ValueError: For a label that is no class; under jit all but NC4 is nan.
     """
     x, W, labels = floating(x), floating(W), jnp.asarray(labels)
     biased = None if b is None else _dot(x, W) + jnp.asarray(b, x.dtype)

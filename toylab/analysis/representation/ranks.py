@@ -47,9 +47,13 @@ def probe_accuracies(
     n_classes: int,
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Float[Array, " k"]:
-    """[k]: accuracy of a linear probe that reads the first 1, 2, …, k = min(n, d) principal components of x: least squares
-    onto one-hot labels, the largest output being the answer. On rows of `weight` 0, all else being fitted, where `weight`
-    [n] is given; else on the rows fitted. ValueError for a label that is none of 0 … n_classes − 1; under jit nan."""
+    """[k]: accuracy of a linear probe that reads the first 1, 2, …, k = min(n, d) principal components of x: least
+    squares onto one-hot labels, the largest output being the answer. On rows of `weight` 0, all else being fitted,
+    where `weight` [n] is given; else on the rows fitted.
+
+    Raises:
+        ValueError: For a label that is none of 0 … n_classes − 1; under jit nan.
+    """
     x, labels = scaled(floating(x))[0], jnp.asarray(labels)
     fit = jnp.ones(len(x), x.dtype) if weight is None else jnp.asarray(weight, x.dtype)
     judged = fit if weight is None else (fit == 0).astype(x.dtype)
@@ -78,9 +82,13 @@ def linear_probe_rank(
     within: float = 0.99,
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Integer[Array, ""]:
-    """The least number of principal components from which on `probe_accuracies` stays at `within` of that of all: in how
-    many leading dimensions the labels are linearly readable. An integer, 0 where the accuracies are nan; the definition is
-    ours. ValueError as of those, and for nan."""
+    """The least number of principal components from which on `probe_accuracies` stays at `within` of that of all: in
+    how many leading dimensions the labels are linearly readable. An integer, 0 where the accuracies are nan; the
+    definition is ours.
+
+    Raises:
+        ValueError: As of those, and for nan.
+    """
     check_finite("x", x)
     accuracies = probe_accuracies(x, labels, n_classes, weight)
     short = accuracies < within * accuracies[-1]

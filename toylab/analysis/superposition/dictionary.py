@@ -23,7 +23,11 @@ def max_cosines(
 ) -> Float[Array, "*batch n"]:
     """max_j cos(t_i, w_j): for truth [..., n, d] and dictionary [..., k, d], [..., n] in −1 to 1.
 
-    A zero row has cosine 0 with everything. ValueError where d differs or a matrix is empty."""
+    A zero row has cosine 0 with everything.
+
+    Raises:
+        ValueError: Where d differs or a matrix is empty.
+    """
     truth, dictionary = floating(truth), floating(dictionary)
     if not dictionary.size:
         raise ValueError(f"dictionary has shape {dictionary.shape}: it must be [..., k, d] with at least one element.")
@@ -78,7 +82,11 @@ def l0(latents: Real[ArrayLike, "*batch B k"]) -> Float[Array, "*batch"]:
 @shaped
 def dead_latents(latents: Real[ArrayLike, "*batch B k"]) -> Bool[Array, "*batch k"]:
     """bool [..., k]: the latents that are 0 in every sample of latents [..., B, k] (Sharkey et al. 2022: over 10
-    batches). Their number depends on how many samples are looked at. ValueError for nan."""
+    batches). Their number depends on how many samples are looked at.
+
+    Raises:
+        ValueError: For nan.
+    """
     check_finite("latents", latents)
     return jnp.all(_samples(latents) == 0, axis=-2)
 
@@ -98,7 +106,11 @@ def fraction_variance_unexplained(
     x: Real[ArrayLike, "*batch B d"], x_hat: Real[ArrayLike, "*batch B d"]
 ) -> Float[Array, "*batch"]:
     """Σ‖x − x̂‖² / Σ‖x − mean x‖² over samples: x and x̂ [..., B, d] → [...]; 0 exact, 1 as good as the mean, and more
-    is possible. nan where x does not vary but for rounding. ValueError where the shapes differ."""
+    is possible. nan where x does not vary but for rounding.
+
+    Raises:
+        ValueError: Where the shapes differ.
+    """
     x, power = scaled(_samples(x), (-2, -1))
     residual = jnp.sum((x - _samples(x_hat) / power) ** 2, axis=(-2, -1))
     total = jnp.sum(centred(x, -2) ** 2, axis=(-2, -1))

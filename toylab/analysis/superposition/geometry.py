@@ -78,7 +78,10 @@ def net_interference(
     """Σ_{j≠i} (Ŵ_i·W_j)² p_j [..., n], as the notebook of Elhage et al. 2022 has it (its epsilon included).
 
     `density` p_j is a scalar, [n], or anything that broadcasts to [..., n]: one density for each model of a batch is
-    [..., 1]. ValueError where it does not broadcast or lies outside (0, 1].
+    [..., 1].
+
+    Raises:
+        ValueError: Where it does not broadcast or lies outside (0, 1].
     """
     W, p = rows(W), floating(density)
     if p.ndim >= W.ndim or any(got not in (1, want) for got, want in zip(p.shape[::-1], W.shape[-2::-1], strict=False)):
@@ -144,8 +147,11 @@ def adversarial_vulnerability(
     (summed over features), "eps", "feature" (int; the first of a tie, −1 for nan), "sign", and "vulnerability": the rise in
     loss over that of the solution without superposition, W = [I_m; 0], at the same ε, which is exactly ε²·max I.
 
-    Deviation: the paper divides by its trained S = 0 model, whose ε is another; that ratio falls with sparsity.
-    nan where ε is 0 (all of x is 0). Holds one [B, n] at a time. ValueError for shapes that do not fit, an empty batch.
+    Deviation: the paper divides by its trained S = 0 model, whose ε is another; that ratio falls with sparsity. nan
+    where ε is 0 (all of x is 0). Holds one [B, n] at a time.
+
+    Raises:
+        ValueError: For shapes that do not fit, an empty batch.
     """
     W, b, x = rows(W), floating(b), floating(x)
     n = W.shape[-2]
@@ -211,7 +217,10 @@ def features(params: Params, run: Run) -> dict[str, Array]:
 
 def samples(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer of a fixed training sample, `run.data["train"]` [n_features, T]: its hidden vectors [T, m], and their D.
-    ValueError for a net whose hidden layer is not linear."""
+
+    Raises:
+        ValueError: For a net whose hidden layer is not linear.
+    """
     if (kind := getattr(run.config.net, "hidden", "linear")) != "linear":
         raise ValueError(f"net.hidden is {kind!r}: hidden vectors are x W of a linear hidden layer only.")
     hidden = jnp.matmul(run.data["train"].T, params["W"], precision="highest")

@@ -47,7 +47,11 @@ def effective(
 def alive(
     W_in: Real[ArrayLike, "*batch n_features n_neurons"], W_out: Real[ArrayLike, "*batch n_features n_neurons"]
 ) -> Bool[Array, "*batch n_neurons"]:
-    """Neurons through which some feature passes: bool [..., m]. ValueError for nan."""
+    """Neurons through which some feature passes: bool [..., m].
+
+    Raises:
+        ValueError: For nan.
+    """
     check_finite("W_in", W_in)
     check_finite("W_out", W_out)
     return jnp.abs(effective(W_in, W_out)).max(-2) > ALIVE
@@ -58,7 +62,10 @@ def held(
     weights: Real[ArrayLike, "*batch n_features n_neurons"], least: float = STRONG
 ) -> Bool[Array, "*batch n_features n_neurons"]:
     """The features of each neuron, |w| > least · max |w|: bool [..., n, m]. A neuron without weights has none.
-    ValueError for nan."""
+
+    Raises:
+        ValueError: For nan.
+    """
     check_finite("weights", weights)
     size = jnp.abs(floating(weights))
     return size > least * size.max(-2, keepdims=True)

@@ -17,7 +17,11 @@ REPRESENTED = 0.5  # Liu et al. 2025: a feature counts as represented if its row
 def represented(
     W: Real[ArrayLike, "*batch n_features n_hidden"], least: float = REPRESENTED
 ) -> Bool[Array, "*batch n_features"]:
-    """‖W_i‖ > least: bool [..., n]. ValueError for nan."""
+    """‖W_i‖ > least: bool [..., n].
+
+    Raises:
+        ValueError: For nan.
+    """
     check_finite("W", W)
     return norm(floating(W), -1) > least
 

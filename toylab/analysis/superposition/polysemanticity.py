@@ -26,8 +26,10 @@ def strong_features(
 ) -> Int[Array, "*batch n_neurons"]:
     """[..., n_neurons] int: of how many features the neuron is the one that stands for them, low ≤ |w| ≤ high.
 
-    Lecomte et al. 2023 (arXiv 2312.03096), released code: a neuron is polysemantic if it has two or more. ValueError for
-    nan.
+    Lecomte et al. 2023 (arXiv 2312.03096), released code: a neuron is polysemantic if it has two or more.
+
+    Raises:
+        ValueError: For nan.
     """
     check_finite("W", W)
     size = jnp.abs(floating(W))

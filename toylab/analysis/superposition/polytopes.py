@@ -55,9 +55,11 @@ def polytope(
     shape wins. Absent is a norm of at most `min_norm` times the largest: what is not learned keeps a small norm in
     any direction, and would tie the blocks together. Under jit all features of a W with nan are absent.
 
-    `atol` 0.1 suits trained weights (no two shapes of one size are within 0.2); give 1e-6 for exact ones. Rotation
-    and a common scale change nothing. Norms may differ: only cosines are compared. ValueError for W as in `rows`
-    and for atol or min_norm outside (0, 1).
+    `atol` 0.1 suits trained weights (no two shapes of one size are within 0.2); give 1e-6 for exact ones. Rotation and
+    a common scale change nothing. Norms may differ: only cosines are compared.
+
+    Raises:
+        ValueError: For W as in `rows` and for atol or min_norm outside (0, 1).
     """
     for name, value in (("atol", atol), ("min_norm", min_norm)):
         if not isinstance(value, jax.core.Tracer) and not 0 < value < 1:
@@ -86,7 +88,8 @@ def describe(W: Real[ArrayLike, "n_features n_hidden"], atol: float = 0.1, *, mi
 def rows(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features n_hidden"]:
     """W [..., n_features, n_hidden] as a floating jax array, numbers checked where they are known (not under jit).
 
-    ValueError for none of features or hidden dimensions, and for nan or inf.
+    Raises:
+        ValueError: For none of features or hidden dimensions, and for nan or inf.
     """
     W = floating(W)
     if 0 in W.shape[-2:]:

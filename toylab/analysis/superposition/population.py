@@ -47,8 +47,11 @@ def population_loss(
     """E Σ_i I_i (x_i − ReLU(x W Wᵀ + b)_i)² for x_i = 0 with probability 1 − p_i, else U[0, 1]: of W [n, m], b [n] → [].
 
     The sum over the 2ⁿ patterns of what is on is exact, the mean over values is that over `lattice`; against the closed
-    forms of theory.phase_losses the error is below 1e-4. `density` and `importance` are one number or [n]. Summed
-    over features as in the paper; the task's loss is a mean. Differentiable. ValueError for more than 8 features.
+    forms of theory.phase_losses the error is below 1e-4. `density` and `importance` are one number or [n]. Summed over
+    features as in the paper; the task's loss is a mean. Differentiable.
+
+    Raises:
+        ValueError: For more than 8 features.
     """
     W, b = floating(W), floating(b)
     n = W.shape[0]
@@ -116,8 +119,12 @@ def pair_minima(density: Real[ArrayLike, " P"]) -> tuple[Float[Array, "3 P"], Fl
 
 
 def population(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: `population_loss` under the run's own density and importance; values up to `high` are those up to 1 of a
-    model with b/high, times high². ValueError for nets and features that the formula is not of."""
+    """Analyzer: `population_loss` under the run's own density and importance; values up to `high` are those up to 1 of
+    a model with b/high, times high².
+
+    Raises:
+        ValueError: For nets and features that the formula is not of.
+    """
     task, net = run.config.task, run.config.net
     formula = {"hidden": "linear", "output": "relu", "sets": "independent", "target": "identity"}
     for part, owner in (("net", net), ("task", task)):

@@ -38,7 +38,9 @@ def one_hot_loss(
 
     L = (1/c) Σ_i ∫ ‖x − x'‖² dμ (Chen et al. 2023, arXiv 2310.06301), summed over features. Each integrand is a
     quadratic in μ where the ReLU is on, an interval, so the integral is a cubic in its ends. Differentiable.
-    ValueError for W as in `polytopes.rows` and b that does not fit.
+
+    Raises:
+        ValueError: For W as in `polytopes.rows` and b that does not fit.
     """
     W, b = rows(W), floating(b)
     g = jnp.matmul(W, W.mT, precision="highest")  # [..., i, j]: input i, output j
@@ -63,7 +65,10 @@ def kgon(c: int, k: int, plus: int = 0) -> KGon:
 
     There is one for every k ≥ 3 (t = 0, l = 1, no loss for k = 3, 4). Deviation: none is reported for c = k = 9, 10,
     11, 13; there the threshold t lies above the smallest positive cosine, so that only the nearer neighbours are read
-    (`all_neighbours` is False), and the gradient vanishes all the same. ValueError unless 3 ≤ k ≤ c, 0 ≤ plus ≤ c − k.
+    (`all_neighbours` is False), and the gradient vanishes all the same.
+
+    Raises:
+        ValueError: Unless 3 ≤ k ≤ c, 0 ≤ plus ≤ c − k.
     """
     if not 3 <= k <= c:
         raise ValueError(f"k is {k}, a polygon of c = {c} features has from 3 to {c} corners")
@@ -110,12 +115,14 @@ def phase_losses(
 ) -> dict[str, Numbers]:
     """Losses, summed over features, of the candidate weights of the phase diagram (Elhage et al. 2022): n = m + 1.
 
-    One extra feature of importance I among others of importance 1, each x_i = 0 with probability 1 − p, else U[0, 1];
-    V = p/3 − p²/4 is its variance. "ignored": I·V, the extra is left out (its bias is the mean); "superposed":
-    (1 + I)p²/6, it shares a dimension as antipode; "dedicated": V, it has a dimension and another is left out; for
-    n = 3 also "others_superposed": p²/3, it has a dimension and the others share one. Arguments broadcast.
-    Norms and biases are those of the paper's theory, not optimal: trained losses may lie below. ValueError for
-    importance ≤ 0, density outside (0, 1] and n other than 2 and 3.
+    One extra feature of importance I among others of importance 1, each x_i = 0 with probability 1 − p, else U[0, 1]; V
+    = p/3 − p²/4 is its variance. "ignored": I·V, the extra is left out (its bias is the mean); "superposed": (1 +
+    I)p²/6, it shares a dimension as antipode; "dedicated": V, it has a dimension and another is left out; for n = 3
+    also "others_superposed": p²/3, it has a dimension and the others share one. Arguments broadcast. Norms and biases
+    are those of the paper's theory, not optimal: trained losses may lie below.
+
+    Raises:
+        ValueError: For importance ≤ 0, density outside (0, 1] and n other than 2 and 3.
     """
     extra, p = np.broadcast_arrays(_positive("importance", importance), _positive("density", density))
     if (p > 1).any():
