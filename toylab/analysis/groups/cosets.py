@@ -128,8 +128,8 @@ def neurons(
     found: Cosets,
     side: Literal["left", "right"] | None = None,
 ) -> dict[str, Float[Array, "S m"]]:
-    """Concentration of what operands a and b add to each neuron (`composition.tables`), [S, m] each: of a on right cosets Ha and
-    of b on left cosets bH, as in Stander et al., or both on one side."""
+    """Concentration of what operands a and b add to each neuron (`composition.tables`), [S, m] each: of a on right cosets
+    Ha and of b on left cosets bH, as in Stander et al., or both on one side."""
     return {
         "a": concentration(tables["a"], found.right if side is None else getattr(found, side)),
         "b": concentration(tables["b"], found.left if side is None else getattr(found, side)),

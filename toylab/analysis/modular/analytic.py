@@ -50,11 +50,23 @@ def gromov(
     frequencies: Integer[ArrayLike, " n"] | None = None,
     phases: Real[ArrayLike, "n 2"] | None = None,
 ) -> SquaredNet:
-    """Gromov 2023's solution: n neurons u(a) = cos(2πσa/p + φ₁), v(b) = cos(2πσb/p + φ₂), w(c) = cos(2πσc/p + φ₁ + φ₂).
+    """The solution of Gromov 2023: u(a) = cos(2πσa/p + φ₁), v(b) = cos(2πσb/p + φ₂), w(c) = cos(2πσc/p + φ₁ + φ₂).
 
-    frequencies σ [n] (1, 2, …, p−1 in turn, as in a permutation: chance would leave some out) and phases [n, 2] (drawn from
-    the circle). Other neurons' cross terms are noise, which many neurons average out: at p = 97, 64 of them get 96 % of
-    all pairs right (standard deviation between seeds 1 %), 256 all. float64.
+    Other neurons' cross terms are noise, which many neurons average out: at p = 97, 64 of them get 96 % of all pairs right
+    (standard deviation between seeds 1 %), 256 all.
+
+    Args:
+        p: The modulus.
+        n: The number of neurons.
+        seed: Of the phases that are drawn.
+        frequencies: σ of each neuron; by default 1, 2, …, p−1 in turn, since chance would leave some out.
+        phases: φ₁ and φ₂ of each neuron; by default drawn from the circle.
+
+    Returns:
+        The rows of the neurons, float64.
+
+    Raises:
+        ValueError: For p < 3, n < 1, and arrays of another length than n.
     """
     _check(p)
     if n < 1:
@@ -71,10 +83,16 @@ def gromov(
 
 
 def max_margin_network(p: int) -> SquaredNet:
-    """4(p − 1) neurons with the largest normalised margin there is (Morwani et al. 2023), for odd p.
+    """The 4(p − 1) neurons with the largest normalised margin there is (Morwani et al. 2023).
 
-    8 neurons for each frequency ω: cos ω(a+b−c) is a sum of four products of three cosines or sines, and each product
-    4uvw = (u + v)²w − (u − v)²w. All frequencies together make f_c = 2p·[c = a + b] − 2.
+    There are 8 neurons for each frequency ω: cos ω(a+b−c) is a sum of four products of three cosines or sines, and each
+    product is 4uvw = (u + v)²w − (u − v)²w. All frequencies together make f_c = 2p·[c = a + b] − 2.
+
+    Args:
+        p: The modulus, odd.
+
+    Raises:
+        ValueError: For even p, and p < 3.
     """
     if p % 2 == 0:
         raise ValueError(f"p is {p}: the network of the largest margin is known for odd p.")
@@ -95,7 +113,16 @@ def max_margin(p: int) -> float:
 
 @shaped
 def logits(u: Real[ArrayLike, "N p"], v: Real[ArrayLike, "N p"], w: Real[ArrayLike, "N p"]) -> Float[Array, "p p p"]:
-    """f_c(a, b) = Σ_i (u_i[a] + v_i[b])² w_i[c]: [N, p] each → [p, p, p]."""
+    """f_c(a, b) = Σ_i (u_i[a] + v_i[b])² w_i[c].
+
+    Args:
+        u: Weights of the first operand, [N, p].
+        v: Weights of the second operand, [N, p].
+        w: Weights to the classes, [N, p].
+
+    Returns:
+        Logits [p, p, p].
+    """
     u, v, w = floating(u), floating(v), floating(w)
     hidden = (u.T[:, None] + v.T[None]) ** 2  # [a, b, N]
     return jnp.matmul(hidden, w, precision="highest")
@@ -103,7 +130,11 @@ def logits(u: Real[ArrayLike, "N p"], v: Real[ArrayLike, "N p"], w: Real[ArrayLi
 
 @shaped
 def accuracy(cube: Real[ArrayLike, "p p p"]) -> Float[Array, ""]:
-    """Share of the pairs whose largest logit is that of a + b mod p, logits [p, p, p]."""
+    """Share of the pairs whose largest logit is that of a + b mod p.
+
+    Args:
+        cube: Logits of all pairs.
+    """
     cube = floating(cube)
     return right(cube, _sums(len(cube))).mean()
 
@@ -112,8 +143,18 @@ def accuracy(cube: Real[ArrayLike, "p p p"]) -> Float[Array, ""]:
 def normalised_margin(
     u: Real[ArrayLike, "N p"], v: Real[ArrayLike, "N p"], w: Real[ArrayLike, "N p"]
 ) -> Float[Array, ""]:
-    """min over (a, b) and c ≠ a + b of f_{a+b} − f_c, over Σ_i (‖u_i‖² + ‖v_i‖² + ‖w_i‖²)^{3/2}: a scalar (Morwani et al.
-    2023). Free of the scale of the weights, for f is cubic in them; below 0 where some pair is wrong."""
+    """min over (a, b) and c ≠ a + b of f_{a+b} − f_c, over Σ_i (‖u_i‖² + ‖v_i‖² + ‖w_i‖²)^{3/2} (Morwani et al. 2023).
+
+    It is free of the scale of the weights, since f is cubic in them.
+
+    Args:
+        u: Weights of the first operand, [N, p].
+        v: Weights of the second operand, [N, p].
+        w: Weights to the classes, [N, p].
+
+    Returns:
+        A scalar; below 0 where some pair is wrong.
+    """
     u, v, w = scaled(jnp.stack([floating(u), floating(v), floating(w)]))[0]
     cube = logits(u, v, w)
     answer = jnp.arange(len(cube)) == _sums(len(cube))[..., None]
@@ -123,10 +164,20 @@ def normalised_margin(
 
 @shaped
 def ipr(x: Real[ArrayLike, "N p"], r: int = 2) -> Float[Array, " N"]:
-    """Inverse participation ratio of each row of x [N, p] in Fourier space: Σ_k (|F_k|/‖F‖)^{2r}, [N] (Gromov 2023).
+    """Inverse participation ratio of each row in Fourier space: Σ_k (|F_k|/‖F‖)^{2r} (Gromov 2023).
 
-    F is the half spectrum k = 0..p//2 (rfft), as in Doshi et al. 2023's code. A cosine of the
-    circle of p has 1, white noise about 4/p for r = 2 (0.041 at p = 97). nan for a row of zeros.
+    F is the half spectrum k = 0 … p//2 (rfft), as in the code of Doshi et al. 2023. A cosine of the circle of p has 1,
+    white noise about 4/p for r = 2 (0.041 at p = 97).
+
+    Args:
+        x: The rows, [N, p].
+        r: The exponent, at least 1.
+
+    Returns:
+        [N]; nan for a row of zeros.
+
+    Raises:
+        ValueError: For r < 1.
     """
     if r < 1:
         raise ValueError(f"r is {r}: it must be at least 1.")
@@ -136,8 +187,16 @@ def ipr(x: Real[ArrayLike, "N p"], r: int = 2) -> Float[Array, " N"]:
 
 @shaped
 def waves(u: Real[ArrayLike, "N p"], v: Real[ArrayLike, "N p"], w: Real[ArrayLike, "N p"]) -> Waves:
-    """The frequency of each neuron, how pure it is, and how far its phases are from θ_u + θ_v = θ_w, where x = cos(2πka/p +
-    θ_x). Morwani et al. 2023: at the largest margin share is 1, phase 0, and every frequency is used."""
+    """The frequency of each neuron, how pure it is, and how far its phases are from θ_u + θ_v = θ_w.
+
+    Phases are those of x = cos(2πka/p + θ_x). At the largest margin share is 1, phase 0, and every frequency is used
+    (Morwani et al. 2023).
+
+    Args:
+        u: Weights of the first operand, [N, p].
+        v: Weights of the second operand, [N, p].
+        w: Weights to the classes, [N, p].
+    """
     rows, own = scaled(jnp.stack([floating(u), floating(v), floating(w)]), -1)
     spectra = jnp.fft.rfft(rows, axis=-1)[..., 1:]  # [3, N, k]
     power = jnp.abs(spectra) ** 2
@@ -165,8 +224,16 @@ def neuron_rows(params: Params, run: Run) -> SquaredNet:
 
 
 def structure(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer of `ModularMLP`: ipr of u, v and w averaged, and the waves, each [N]; the normalised margin of squared ones
-    (nan with another activation), and that over its largest possible value."""
+    """Analyzer of `ModularMLP`: its neurons as waves, and its margin.
+
+    Returns:
+        A dict.
+
+        - `ipr` [N]: the mean of `ipr` of u, v and w.
+        - `frequency`, `share`, `phase` [N]: as of `waves`.
+        - `margin` []: the normalised margin; nan unless the activation is quadratic.
+        - `margin_share` []: the margin over its largest possible value.
+    """
     u, v, w = neuron_rows(params, run)
     squared = run.config.net.activation == "quadratic"  # type: ignore[attr-defined]
     margin = normalised_margin(u, v, w) if squared else jnp.full((), jnp.nan, u.dtype)

@@ -34,10 +34,13 @@ class Components(NamedTuple):
 
 @shaped
 def components(W_E: Real[ArrayLike, "d_vocab d_model"]) -> Components:
-    """The principal components of the rows of W_E [n, d], all of them centred together.
+    """The principal components of the rows of W_E, all of them centred together.
 
-    Signs are the decomposition's, and components of (nearly) equal variance may turn into each other: compare planes,
+    Signs are those of the decomposition. Components of (nearly) equal variance may turn into each other: compare planes,
     not vectors.
+
+    Args:
+        W_E: The rows, [n, d].
 
     Raises:
         ValueError: Unless there are at least two rows and two columns.
@@ -54,12 +57,19 @@ def components(W_E: Real[ArrayLike, "d_vocab d_model"]) -> Components:
 
 @shaped
 def circularities(scores: Real[ArrayLike, "n r"], p: int) -> Float[Array, " r"]:
-    """How close each of r components is to one wave over Z_p: [r] in [0, 1], for scores [n, r].
+    """How close each component is to one wave over Z_p.
 
-    With v = score / (‖score‖ √p), the norm over all n rows, the largest over k of 2 |Σ_t v_t e^{2πi kt/p}|², t running
+    With v = score / (‖score‖ √p), the norm over all n rows, it is the largest over k of 2 |Σ_t v_t e^{2πi kt/p}|², with t
     over the first p rows, clipped at 1. For a prime p the authors' strides v_{tj mod p} against e^{2πi t/p} are the
-    frequencies k = 1/j. As in their code a component has its share of norm beyond row p counted but not looked at: with
-    separate vocabularies of the two operands, n = 2p, no component can pass much above ½. A component that is zero has 0.
+    frequencies k = 1/j. As in their code, rows beyond p count in the norm and are not looked at: with separate vocabularies
+    of the two operands, n = 2p, no component can pass much above ½.
+
+    Args:
+        scores: Scores of r components, [n, r], n ≥ p.
+        p: The modulus.
+
+    Returns:
+        [r] in [0, 1]; 0 for a component that is zero.
     """
     scores, _ = scaled(floating(scores), 0)
     norm = jnp.linalg.norm(scores, axis=0)
@@ -69,18 +79,33 @@ def circularities(scores: Real[ArrayLike, "n r"], p: int) -> Float[Array, " r"]:
 
 @shaped
 def circularity_of(W_E: Real[ArrayLike, "d_vocab d_model"], p: int) -> Float[Array, ""]:
-    """The mean circularity of the first four principal components of W_E [n ≥ p, d]: a scalar in [0, 1]; p an odd prime."""
+    """The mean circularity of the first four principal components of W_E.
+
+    Args:
+        W_E: The rows, [n, d], n ≥ p.
+        p: The modulus, an odd prime.
+
+    Returns:
+        A scalar in [0, 1].
+    """
     check_modulus(p)
     return circularities(components(W_E).scores[:, :4], p).mean()
 
 
 @shaped
 def circle_frequency(scores: Real[ArrayLike, "n 2"], p: int) -> Integer[Array, ""]:
-    """The frequency k in 1 … (p−1)/2 that the two components [n, 2] of a circle run through together.
+    """The frequency k that the two components of a circle run through together.
 
-    The k of the largest |Σ_t z_t e^{∓2πi kt/p}| for z = first + i·second, over the first p rows and both signs: a turn in
-    the plane counts, so a pair of two unlike waves has the frequency of the stronger turn. It is 1/stride of the authors'
-    code and agrees with the frequency of each of the 40 circles of the reference data. 0 where a score is nan.
+    It is the k of the largest |Σ_t z_t e^{∓2πi kt/p}| for z = first + i·second, over the first p rows and both signs. A
+    turn in the plane counts, so a pair of two unlike waves has the frequency of the stronger turn. It is 1/stride of
+    the authors' code.
+
+    Args:
+        scores: Scores of the two components, [n, 2].
+        p: The modulus.
+
+    Returns:
+        k in 1 … (p−1)/2; 0 where a score is nan.
     """
     scores, _ = scaled(floating(scores))
     turns = _waves(p, scores) @ (scores[:p, 0] + 1j * scores[:p, 1])  # k = 1 … p−1
@@ -93,9 +118,17 @@ def circle_frequency(scores: Real[ArrayLike, "n 2"], p: int) -> Integer[Array, "
 def alone(
     W_E: Real[Array, "*operands d_vocab d_model"], circles: Integer[ArrayLike, " m"], p: int
 ) -> tuple[Real[Array, "m *operands d_vocab d_model"], Integer[Array, " m"]]:
-    """W_E with each of the circles [m] alone, [m, *W_E.shape], and their frequencies [m].
+    """W_E with each circle alone: the mean of all rows and the circle's two components of each.
 
-    A circle's rows are the mean of all and its two components of each, the inverse of the analysis as the authors have it.
+    This is the inverse of the principal component analysis, as the authors have it.
+
+    Args:
+        W_E: The embedding, or one table for each operand.
+        circles: Indices of circles, [m].
+        p: The modulus, an odd prime.
+
+    Returns:
+        The embeddings [m, *W_E.shape] and the frequencies [m] of the circles.
     """
     check_modulus(p)
     found = components(W_E.reshape(-1, W_E.shape[-1]))
@@ -112,19 +145,27 @@ def alone(
 def explained(
     logits: Real[ArrayLike, "p p d_vocab_out"], frequency: Integer[ArrayLike, ""]
 ) -> dict[str, Float[Array, ""]]:
-    """Shares of the variance of logits [p, p, ≥ p] over (a, b, c) that four formulas of one frequency k explain.
+    """Shares of the variance of the logits over (a, b, c) that four formulas of one frequency k explain (Zhong et al.
+    2023).
 
-    With w = 2πk/p, S_c = cos wa + cos wb, S_s = sin wa + sin wb and w' = half of w mod p (Zhong et al. 2023):
+    With w = 2πk/p, S_c = cos wa + cos wb, S_s = sin wa + sin wb and w' = half of w mod p:
 
         clock           cos w(a+b−c)
         pizza           |cos(wc/2) S_c + sin(wc/2) S_s| − |−sin(wc/2) S_c + cos(wc/2) S_s|
         pizza_appendix  (|S_c| − |S_s|) cos wc − (|S_c − S_s| − |S_c + S_s|) sin(wc)/√2
         accompanying    −[cos w'c (cos 2w'a + cos 2w'b) + sin w'c (sin 2w'a + sin 2w'b)]
 
-    Logits and formula are z-scored over the whole cube and the share is 1 − Var(logits − formula), which is 2ρ − 1 for
-    their correlation ρ: 1 is all, 0 is ρ = ½ and −1 nothing (also where the logits are constant). Only that correlation is
-    computed here, with S_c = 2 cos(w(a+b)/2) cos(w(a−b)/2) and S_s = 2 sin(w(a+b)/2) cos(w(a−b)/2), by which the pizzas
-    are g(a−b) times functions of a+b and c. p is odd and k no multiple of it; classes beyond p are dropped.
+    Logits and formula are z-scored over the whole cube. The share is 1 − Var(logits − formula), which is 2ρ − 1 for their
+    correlation ρ. Only that correlation is computed, with S_c = 2 cos(w(a+b)/2) cos(w(a−b)/2) and
+    S_s = 2 sin(w(a+b)/2) cos(w(a−b)/2), by which the pizzas are g(a−b) times functions of a+b and c.
+
+    Args:
+        logits: Logits of all pairs, [p, p, ≥ p], p odd; classes beyond p are dropped.
+        frequency: k, no multiple of p.
+
+    Returns:
+        A dict of scalars: `clock`, `pizza`, `pizza_appendix` and `accompanying`. 1 is all of the variance, 0 a correlation
+        of ½, −1 none (also where the logits are constant).
     """
     p = len(logits := floating(logits))
     logits = centred(scaled(logits[..., :p])[0], None)

@@ -3,11 +3,11 @@
     gradient_symmetricity(net, params)    distance_irrelevance(logits)    circularity(W_E)
     circle_fve(net, params, circle=0)     circuit_report(net, params), which prints as a short report of all
 
-For any network of two tokens a, b (or a, b, "=") by its `net.apply(params, tokens) -> (logits, cache)`, whose embedding is
-`W_E`, looked up by token. The modulus and the tokens are inferred from the shapes of the weights; `p=` and `n_tokens=`
-override. They give Python floats, computed in float64, but for the network's own passes in `gradient_symmetricity`,
-`circle_fve` and ablations, which keep the dtype of the weights. The array functions are in `circles.py` and
-`measures.py`; here stand the analyzers for trajectories, in the dtype of the weights.
+They take any network of two tokens a, b (or a, b, "=") with `net.apply(params, tokens) -> (logits, cache)`, whose
+embedding is `W_E`, looked up by token. The modulus and the tokens are read from the shapes of the weights; `p=` and
+`n_tokens=` override. The results are Python floats, computed in float64, but for the network's own passes in
+`gradient_symmetricity`, `circle_fve` and ablations, which keep the dtype of the weights. The array functions are in
+`circles.py` and `measures.py`. Here are the analyzers for trajectories, in the dtype of the weights.
 """
 
 import jax.numpy as jnp
@@ -48,7 +48,11 @@ __all__ = [
 
 
 def symmetry(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: gradient symmetricity over the paper's 100 triples."""
+    """Analyzer.
+
+    Returns:
+        A dict: `gradient_symmetricity` [] over the paper's 100 triples.
+    """
     p = task_modulus(run)
     triples = published_triples(p)
     tokens = jnp.asarray(run.data["tokens"])[triples[:, 0] * p + triples[:, 1]]
@@ -56,18 +60,30 @@ def symmetry(params: Params, run: Run) -> dict[str, Array]:
 
 
 def distance(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: distance irrelevance by its definition, and by the largest incorrect logit."""
+    """Analyzer: distance irrelevance.
+
+    Returns:
+        A dict of scalars: `correct`, by its definition, and `incorrect`, by the largest incorrect logit.
+    """
     p = task_modulus(run)
     cube = last_logits(run.config.net, params, run.data["tokens"]).reshape(p, p, -1)
     return {"correct": irrelevance(cube, "correct"), "incorrect": irrelevance(cube, "incorrect")}
 
 
 def roundness(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: circularity of the embedding."""
+    """Analyzer.
+
+    Returns:
+        A dict: `circularity` [] of the embedding.
+    """
     return {"circularity": circularity_of(number_table(params["W_E"]), task_modulus(run))}
 
 
 def circles(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: frequency and logit FVEs of the first circles, each [4], or as many as there are."""
+    """Analyzer: the first circles of the embedding.
+
+    Returns:
+        A dict of arrays [4], or as many as there are: `frequency`, and the shares of `circles.explained`.
+    """
     p = task_modulus(run)
     return circle_shares(run.config.net, params, run.data["tokens"], np.array(first_circles(params["W_E"]), int), p)

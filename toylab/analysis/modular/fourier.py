@@ -1,8 +1,8 @@
 """Fourier analysis over Z_p of embeddings, neurons and logits (Nanda et al. 2023, arXiv 2301.05217).
 
-A frequency k runs from 0 (the constant) to p//2. All arrays over frequencies have p//2 + 1 entries, key
-frequencies are a bool mask over them, and every energy is a plain sum of squares. Inputs are numpy or jax
-arrays, the output has the floating dtype of the input; everything works under jit and vmap.
+A frequency k runs from 0 (the constant) to p//2. Arrays over frequencies have p//2 + 1 entries. Key frequencies are a
+bool mask over them. Every energy is a plain sum of squares. Inputs are numpy or jax arrays; the output has the floating
+dtype of the input. Everything works under jit and vmap.
 """
 
 from typing import Literal
@@ -19,11 +19,17 @@ from toylab.shapes import shaped
 
 
 def basis(p: int) -> Float[Array, "p p"]:
-    """The real Fourier basis F [p, p] of Z_p, rows orthonormal (Nanda et al. 2023).
+    """The real Fourier basis F of Z_p, with orthonormal rows (Nanda et al. 2023).
 
-    Row 0 is the constant 1/√p; rows 2k−1 and 2k are √(2/p)·cos(2πkn/p) and √(2/p)·sin(2πkn/p), k = 1, 2, …. The paper
-    has odd p only; for even p the last row is (−1)^n/√p, the cosine of k = p/2, whose sine vanishes. A signal's
-    coefficients are F @ x.
+    Row 0 is the constant 1/√p. Rows 2k−1 and 2k are √(2/p)·cos(2πkn/p) and √(2/p)·sin(2πkn/p), k = 1, 2, …. The
+    coefficients of a signal x are F @ x. The paper has odd p only. For even p the last row is (−1)^n/√p, the cosine of
+    k = p/2, whose sine vanishes.
+
+    Args:
+        p: The modulus.
+
+    Returns:
+        F [p, p].
 
     Raises:
         ValueError: For p < 1.
@@ -34,7 +40,14 @@ def basis(p: int) -> Float[Array, "p p"]:
 
 
 def waves(p: int) -> Float[Array, "p//2 2 p"]:
-    """The non-constant rows of `basis` by frequency: [p//2, 2, p], cosine and sine (0 for k = p/2)."""
+    """The non-constant rows of `basis`, by frequency.
+
+    Args:
+        p: The modulus.
+
+    Returns:
+        [p//2, 2, p]: cosine and sine of each frequency; the sine of k = p/2 is 0.
+    """
     k, n = np.arange(1, p // 2 + 1)[:, None], np.arange(p)
     angle = 2 * np.pi * (k * n % p) / p  # reduced as integers, so that large k·n costs no digits
     rows = np.stack([np.cos(angle), np.sin(angle)], axis=1) * np.sqrt(2 / p)
@@ -45,10 +58,17 @@ def waves(p: int) -> Float[Array, "p//2 2 p"]:
 
 @shaped
 def spectrum(x: Real[ArrayLike, "*axes"], axis: int = 0) -> Float[Array, " p//2+1"]:
-    """Energy of each frequency along `axis` (of length p), summed over all other axes: [p//2 + 1].
+    """Energy of each frequency along one axis, summed over all other axes.
 
-    Entry k is Σ (cos row of F·x)² + Σ (sin row of F·x)². The entries sum to ‖x‖² (Parseval). Units: those of x,
-    squared. Nanda et al. 2023, whose figures show the square root of each row.
+    Entry k is Σ (cos row of F·x)² + Σ (sin row of F·x)². The entries sum to ‖x‖² (Parseval). The figures of Nanda et al.
+    2023 show the square root of each row.
+
+    Args:
+        x: The signals.
+        axis: The axis over Z_p, of length p.
+
+    Returns:
+        Energies [p//2 + 1], in units of x squared.
 
     Raises:
         ValueError: For a scalar x.
@@ -69,12 +89,17 @@ def key_frequencies(
     *,
     threshold: float = 0.02,  # gives the key sets of the saved runs; the paper says "non-negligible"
 ) -> Bool[Array, " p//2+1"]:
-    """Which frequencies matter: those with more than `threshold` of the non-constant energy. Bool [p//2 + 1].
+    """Which frequencies matter: those with more than a share of the non-constant energy.
 
-    `energy` [p//2 + 1] is a spectrum, or the squared `logit_coefficients`. Entry 0, the constant, is never key; where
-    there is no energy nothing is. Nanda et al. 2023 keep what is of "non-negligible norm" without giving a number. The
-    2 % is ours: it gives the published key sets of their float32 run (logits and W_E) and of the embeddings of Zhong et
-    al. 2023.
+    Nanda et al. 2023 keep what is of "non-negligible norm", without a number. The 2 % is ours: it gives the published key
+    sets of their float32 run (logits and W_E) and of the embeddings of Zhong et al. 2023.
+
+    Args:
+        energy: A spectrum, or the squares of `logit_coefficients`.
+        threshold: The share.
+
+    Returns:
+        A mask [p//2 + 1]. Entry 0, the constant, is never key. Where there is no energy, nothing is.
 
     Raises:
         ValueError: Unless `energy` has one axis, and for nan.
@@ -86,13 +111,18 @@ def key_frequencies(
 
 @shaped
 def neuron_frequencies(acts: Real[ArrayLike, "p p n"]) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
-    """The frequency of each neuron and the share of its variance there: (int [n], share in [0, 1] [n]).
+    """The frequency of each neuron, and the share of its variance there (Nanda et al. 2023).
 
-    `acts` [p, p, n] are activations over all inputs (a, b), centred here. The share of k is the energy of the 2-D
-    transform in the block {1, cos k, sin k} ⊗ {1, cos k, sin k} without its constant, over the whole variance; the
-    frequency is the k of the largest share. Nanda et al. 2023. Deviation: their code never tries the last frequency
-    (p−1)/2, here k runs to p//2. A neuron that does not vary has frequency 0 and share 0, one with nan frequency 0 and
-    share nan.
+    The share of k is the energy of the 2-D transform in the block {1, cos k, sin k} ⊗ {1, cos k, sin k} without its
+    constant, over the whole variance. The frequency is the k of the largest share. Deviation: the authors' code never tries
+    the last frequency (p−1)/2; here k runs to p//2.
+
+    Args:
+        acts: Activations over all inputs (a, b). They are centred here.
+
+    Returns:
+        Frequencies, int [n], and shares in [0, 1], [n]. A neuron that does not vary has frequency 0 and share 0. One with
+        nan has frequency 0 and share nan.
 
     Raises:
         ValueError: Unless the shape is [p, p, n].
@@ -113,9 +143,12 @@ def neuron_frequencies(acts: Real[ArrayLike, "p p n"]) -> tuple[Int[Array, " n"]
 
 @shaped
 def by_sum(x: Shaped[ArrayLike, "p p ..."]) -> Shaped[Array, "p p ..."]:
-    """Inputs sorted by s = a + b mod p: entry [s, b, …] of the result is x[s − b, b, …], for x [p, p, …].
+    """Inputs sorted by s = a + b mod p: entry [s, b, …] of the result is x[s − b, b, …].
 
     A mean over axis 1 is then the part of x that depends on a + b alone. For a − b, give x[:, -arange(p)].
+
+    Args:
+        x: Anything over all pairs (a, b), [p, p, …].
     """
     x = jnp.asarray(x)
     n = np.arange(modulus("x", x))
@@ -124,10 +157,14 @@ def by_sum(x: Shaped[ArrayLike, "p p ..."]) -> Shaped[Array, "p p ..."]:
 
 @shaped
 def logit_coefficients(logits: Real[ArrayLike, "p p p"]) -> Float[Array, " p//2+1"]:
-    """⟨logits, cos(2πk(a+b−c)/p)⟩ with the cosine of unit norm over the cube (a, b, c): [p//2 + 1], signed.
+    """⟨logits, cos(2πk(a+b−c)/p)⟩, with the cosine of unit norm over the cube (a, b, c) (Nanda et al. 2023).
 
-    Entry 0 belongs to the constant. The squares of the entries are energies and add up to at most ‖logits‖². `logits`
-    is [p, p, p] (drop further classes first), the unit is that of the logits times p^{3/2}. Nanda et al. 2023.
+    Args:
+        logits: Logits of all pairs; drop classes beyond p first.
+
+    Returns:
+        Signed coefficients [p//2 + 1], in units of the logits times p^{3/2}. Entry 0 belongs to the constant. The squares
+        are energies and sum to at most ‖logits‖².
 
     Raises:
         ValueError: For other shapes.
@@ -149,9 +186,14 @@ def logit_fve(
 ) -> Float[Array, ""]:
     """Share of the logits' variance in the key cosines: Σ_key ⟨logits, cos_k⟩² / ‖centred logits‖².
 
-    `logits` [p, p, p], `key` bool [p//2 + 1], result a scalar in [0, 1], 0 where the logits do not vary, nan of nan.
-    `centring` "input" subtracts the mean over c of every input, since a softmax does not see it; "global" one mean of
-    the cube. The difference is large (.472 against .330 in the float32 run of Nanda et al. 2023, who do not say which).
+    Args:
+        logits: Logits of all pairs.
+        key: Mask of the key frequencies.
+        centring: "input" subtracts the mean over c of every input, which a softmax does not see. "global" subtracts one
+            mean of the cube. Nanda et al. 2023 do not say which; in their float32 run these give .472 and .330.
+
+    Returns:
+        A scalar in [0, 1]; 0 where the logits do not vary, nan of nan.
 
     Raises:
         ValueError: For other shapes and an unknown centring.
@@ -219,17 +261,35 @@ def neuron_to_logit(params: Params, run: Run) -> Float[Array, "d_mlp p"]:
 
 
 def embedding(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the spectrum of W_E over the numbers."""
+    """Analyzer: the Fourier spectrum of the embedding.
+
+    Returns:
+        A dict: `spectrum` [p//2 + 1], the energy of W_E over the numbers.
+    """
     return {"spectrum": spectrum(number_rows(params, run))}
 
 
 def neuron_logit(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the spectrum of W_L over the classes."""
+    """Analyzer: the Fourier spectrum of the map from neurons to logits.
+
+    Returns:
+        A dict: `spectrum` [p//2 + 1], the energy of W_L over the classes.
+    """
     return {"spectrum": spectrum(neuron_to_logit(params, run), axis=1)}
 
 
 def neurons(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: frequency, fraction and variance over all inputs of the last layer's neurons at the last position."""
+    """Analyzer: the neurons of the last layer at the last position, over all inputs.
+
+    Returns:
+        A dict of arrays [d_mlp].
+
+        - `frequency` int and `fraction`: as of `neuron_frequencies`.
+        - `variance`: over all inputs.
+
+    Raises:
+        ValueError: For a network without neurons.
+    """
     p = task_modulus(run)
     cache = run.config.net.apply(params, run.data["tokens"])[1]
     if "mlp_post" not in cache:
@@ -241,8 +301,15 @@ def neurons(params: Params, run: Run) -> dict[str, Array]:
 
 
 def neuron_census(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the share of neurons above 85 % single-frequency, the share of all neurons' variance that these have, and
-    how many of them each frequency has."""
+    """Analyzer: how many neurons have a single frequency, that is more than 85 % of their variance at one.
+
+    Returns:
+        A dict.
+
+        - `single` []: their share of all neurons.
+        - `single_by_variance` []: their share of the variance of all neurons.
+        - `count` int [p//2 + 1]: how many of them have each frequency.
+    """
     found = neurons(params, run)
     single, frequencies = found["fraction"] > 0.85, jnp.arange(task_modulus(run) // 2 + 1)
     count = jnp.sum(single & (found["frequency"] == frequencies[:, None]), axis=1)
@@ -252,12 +319,24 @@ def neuron_census(params: Params, run: Run) -> dict[str, Array]:
 
 
 def numbers(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the embeddings of the numbers themselves, [p, n]; for the last point, where a figure shows them."""
+    """Analyzer of the last point, for figures.
+
+    Returns:
+        A dict: `W_E` [p, n], the embeddings of the numbers.
+    """
     return {"W_E": number_rows(params, run)}
 
 
 def logits(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the cosines in the logits, which of them are key, and the variance that those explain."""
+    """Analyzer: the cosines in the logits.
+
+    Returns:
+        A dict.
+
+        - `coefficients` [p//2 + 1]: as of `logit_coefficients`.
+        - `key` bool [p//2 + 1]: the key frequencies among them.
+        - `fve` and `fve_global` []: `logit_fve` with either centring.
+    """
     cube = logit_cube(params, run)
     coefficients = logit_coefficients(cube)
     key = key_frequencies(scaled(coefficients)[0] ** 2)

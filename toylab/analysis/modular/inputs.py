@@ -46,14 +46,20 @@ class Inputs(NamedTuple):
 
 @shaped
 def inputs_of(params: Weights, p: int | None = None, n_tokens: int | None = None) -> Inputs:
-    """p and the form of the tokens, from the shapes of W_E, W_pos and W_U; `p` and `n_tokens` given override.
+    """p and the form of the tokens, read from the shapes of W_E, W_pos and W_U.
 
-    `W_E [d_vocab, d_model]` has a row a number, then those of a second operand where it has its own (2p), then "=".
-    Tokens are a, b and "=" where W_pos has three rows, else a, b. Of the moduli that fit p must be prime. Where several
-    do it must be given, and where one is read off with a class left over, for then p could be all of the rows.
+    `W_E [d_vocab, d_model]` has a row for each number, then those of a second operand where it has its own (2p), then "=".
+    Tokens are a, b and "=" where W_pos has three rows, else a, b. Of the moduli that fit, p must be prime.
+
+    Args:
+        params: The weights, of one point in training.
+        p: The modulus. It must be given where several fit, and where one is read off with a class left over, since p could
+            then be the number of all rows.
+        n_tokens: 2 or 3; overrides what W_pos says.
 
     Raises:
-        ValueError: Where p is not found so, for nan, missing or misshapen arrays and for more than one point in training.
+        ValueError: Where p must be given, for nan, for missing or misshapen arrays, and for more than one point in
+            training.
     """
     check_params(params)
     shape = np.shape(params["W_E"])

@@ -38,15 +38,25 @@ def gradient_symmetricity(
     p: int | None = None,
     n_tokens: int | None = None,
 ) -> float:
-    """Mean over triples (a, b, c) of cos(∂Q_c/∂E_a, ∂Q_c/∂E_b): near 1 for a pizza, about ⅓ for a clock; in [−1, 1].
+    """Mean over triples (a, b, c) of cos(∂Q_c/∂E_a, ∂Q_c/∂E_b): near 1 for a pizza, about ⅓ for a clock (Zhong et al.
+    2023).
 
-    Q_c is the logit of class c on input (a, b), not a loss, and E the output of the token embedding, before positions.
-    `triples` int [n, 3], by default the paper's: the first 100 of all of them, row-major, after
-    `random.Random(42).shuffle`. A vanishing gradient counts as 0. Zhong et al. 2023. Gradients in the dtype of the
-    weights, as the authors have them, cosines in float64.
+    Q_c is the logit of class c on input (a, b), not a loss. E is the output of the token embedding, before positions. A
+    vanishing gradient counts as 0. Gradients are in the dtype of the weights, as the authors have them, cosines in float64.
+
+    Args:
+        net: Anything with `apply(params, tokens) -> (logits, cache)`.
+        params: Its weights.
+        triples: The triples; by default the paper's, the first 100 of all of them, row-major, after
+            `random.Random(42).shuffle`.
+        p: The modulus, where it cannot be read from the weights.
+        n_tokens: 2 (a, b) or 3 (a, b, "="), likewise.
+
+    Returns:
+        A number in [−1, 1].
 
     Raises:
-        ValueError: For triples of other shapes or out of range, and as `inputs.inputs_of`.
+        ValueError: For triples of other shapes or out of range, and as of `inputs.inputs_of`.
     """
     inputs = inputs_of(params, p, n_tokens)
     triples = published_triples(inputs.p) if triples is None else checked_triples(triples, inputs.p)
@@ -59,15 +69,21 @@ def gradient_symmetricity(
 def distance_irrelevance(
     logits: Real[ArrayLike, "*inputs d_vocab_out"], which: Which = "correct"
 ) -> float | Float[Array, ""]:
-    """mean_d std_s L[s, d] / std(L), L[a + b, a − b] the correct logit of (a, b): how little the distance a − b decides.
+    """mean_d std_s L[s, d] / std(L), with L[a + b, a − b] the logit of (a, b): how little the distance a − b decides.
 
-    Near 0.2 where logits depend on a − b (pizza), near 1 where they do not. `logits` [p, p, C] or [p², C] row-major, p
-    odd, C ≥ p. With which "incorrect" L is the largest logit of any other of the C classes: that, and not the
-    definition, is the column of the authors' run table (Zhong et al. 2023). Standard deviations are those of the
-    population (ddof 0). The input's dtype; a Python float where the values are known, nan where all of L is equal.
+    It is near 0.2 where logits depend on a − b (pizza) and near 1 where they do not (Zhong et al. 2023). Standard
+    deviations are those of the population (ddof 0).
+
+    Args:
+        logits: Logits of all pairs, [p, p, C] or [p², C] row-major, p odd, C ≥ p.
+        which: "correct" takes the correct logit, the paper's definition. "incorrect" takes the largest other logit, which
+            is the column of the authors' run table.
+
+    Returns:
+        A Python float where the values are known, else a scalar of the input's dtype; nan where all of L is equal.
 
     Raises:
-        ValueError: For other shapes.
+        ValueError: For other shapes, nan, and an unknown `which`.
     """
     if which not in get_args(Which):
         raise ValueError(f'which is {which!r}, it must be "correct" or "incorrect"')
@@ -84,12 +100,17 @@ def distance_irrelevance(
 
 @shaped
 def circularity(W_E: Real[ArrayLike, "*operands d_vocab d_model"], *, p: int | None = None) -> float | Float[Array, ""]:
-    """How circular the first four principal components of the embedding W_E [n, d] are: their mean, in [0, 1].
+    """How circular the first four principal components of the embedding are, on average (`circles.circularities`).
 
-    `circles.circularities` has the formula. `p` is by default n; where W_E has more rows than numbers ("=", or a second
-    operand's) give p: all rows enter the components, the first p are looked at, as in the authors' code. With separate
-    vocabularies of the operands that number stays near ½ however round the circles are. Computed in float64 where the
-    values are known.
+    All rows enter the components and the first p are looked at, as in the authors' code. With separate vocabularies of the
+    operands the number stays near ½ however round the circles are. It is computed in float64 where the values are known.
+
+    Args:
+        W_E: The embedding.
+        p: The modulus; by default the number of rows. Give it where there are more rows than numbers.
+
+    Returns:
+        A number in [0, 1].
 
     Raises:
         ValueError: For nan, other shapes, n < p, and p that is no odd prime.
@@ -117,14 +138,24 @@ def circularity(W_E: Real[ArrayLike, "*operands d_vocab d_model"], *, p: int | N
 def circle_fve(
     net: Any, params: Weights, circle: int = 0, *, p: int | None = None, n_tokens: int | None = None
 ) -> dict[str, float]:
-    """What explains the logits when the embedding keeps one circle, principal components 2·circle and 2·circle + 1, alone.
+    """What explains the logits when the embedding keeps one circle alone: principal components 2·circle and 2·circle + 1.
 
-    "frequency" (an int) of the circle, and the shares "clock", "pizza", "pizza_appendix" and "accompanying" of
-    `circles.explained`: 1 is all of the variance, about −1 none. W_E is replaced as a whole by the inverse of its
-    principal component analysis, mean included, as the authors do (Zhong et al. 2023).
+    W_E is replaced as a whole by the inverse of its principal component analysis, mean included, as the authors do
+    (Zhong et al. 2023).
+
+    Args:
+        net: Anything with `apply(params, tokens) -> (logits, cache)`.
+        params: Its weights.
+        circle: The index of the circle, from 0.
+        p: The modulus, where it cannot be read from the weights.
+        n_tokens: 2 or 3, likewise.
+
+    Returns:
+        A dict: `frequency` of the circle, int, and the shares `clock`, `pizza`, `pizza_appendix` and `accompanying` of
+        `circles.explained`.
 
     Raises:
-        ValueError: For a circle that is not there, and as `inputs.inputs_of`.
+        ValueError: For a circle that is not there, and as of `inputs.inputs_of`.
     """
     return circle_fves(net, params, (circle,), p=p, n_tokens=n_tokens)[0]
 

@@ -35,12 +35,20 @@ def restricted_loss(
     key: Bool[ArrayLike, " p//2+1"],
     mask: Bool[ArrayLike, "p p"] | None = None,
 ) -> Float[Array, ""]:
-    """Mean cross-entropy, in nats, of what the key frequencies alone say ("trig loss" in the authors' code).
+    """Cross-entropy of what the key frequencies alone say ("trig loss" in the code of Nanda et al. 2023).
 
-    The logits [p, p, C] are projected on the 2·|key| directions, and the mean over inputs of (logits − projected) is
-    added back, a bias for each class. `labels` int [p, p], `key` bool [p//2 + 1]; the mean is over all inputs, or over
-    those of `mask`, bool [p, p] (nan where it is empty). Low as soon as the Fourier circuit is there. Deviation: none
-    from the code; the paper restricts before the unembedding.
+    The logits are projected on the 2·|key| directions. The mean over inputs of (logits − projected) is added back, a bias
+    for each class. The loss is low as soon as the Fourier circuit is there. Deviation: none from the code; the paper
+    restricts before the unembedding.
+
+    Args:
+        logits: Logits of all pairs, [p, p, C].
+        labels: The right class of each pair.
+        key: Mask of the key frequencies.
+        mask: The pairs that the mean is over; by default all.
+
+    Returns:
+        The mean loss in nats; nan where the mask is empty.
 
     Raises:
         ValueError: For other shapes.
@@ -60,13 +68,23 @@ def excluded_loss(
     key: Bool[ArrayLike, " p//2+1"],
     train_mask: Bool[ArrayLike, "p p"],
 ) -> dict[str, Array]:
-    """Mean cross-entropy on the training inputs, in nats, with key frequencies taken out of the logits.
+    """Cross-entropy on the training inputs with key frequencies taken out of the logits (Nanda et al. 2023).
 
-    "each" [p//2 + 1]: without the two directions of that frequency, nan where it is not key; "all": a scalar, without
-    all of them. Nothing is added back. `logits` [p, p, C], `labels` int [p, p], `key` bool [p//2 + 1], `train_mask`
-    bool [p, p] (nan where it is empty). High once memory alone no longer carries the training set. As in the authors'
-    code, this is done on logits and judged on training data; the paper ablates before the unembedding. Only key
-    frequencies cost time (all of them do under vmap).
+    Nothing is added back. The loss is high once memory alone no longer carries the training set. As in the authors' code
+    this is done on logits and judged on training data; the paper ablates before the unembedding. Only key frequencies cost
+    time (under vmap all do).
+
+    Args:
+        logits: Logits of all pairs, [p, p, C].
+        labels: The right class of each pair.
+        key: Mask of the key frequencies.
+        train_mask: The training pairs.
+
+    Returns:
+        A dict of losses in nats, nan where the mask is empty.
+
+        - `each` [p//2 + 1]: without the two directions of that frequency; nan where it is not key.
+        - `all` []: without the directions of all key frequencies.
 
     Raises:
         ValueError: For other shapes, and labels that are no class (nan under jit).
@@ -101,11 +119,16 @@ def _excluded_loss(
 
 @shaped
 def gini(x: Real[ArrayLike, " n"]) -> Float[Array, ""]:
-    """Gini coefficient of |x|: G = Σ_ij |x_i − x_j| / (2 n² mean x), for x [n]: a scalar without unit.
+    """Gini coefficient of |x|: G = Σ_ij |x_i − x_j| / (2 n² mean x).
 
-    0 where all entries are equal (all zero included), 1 − 1/n where only one is not zero, nan of nan. Computed from the
-    sorted values as Σ_i (2i − n − 1) x_(i) / (n Σ x), i = 1 … n. Nanda et al. 2023 take it of the norms of the Fourier
-    components of W_E and W_L.
+    It is computed from the sorted values as Σ_i (2i − n − 1) x_(i) / (n Σ x), i = 1 … n. Nanda et al. 2023 take it of the
+    norms of the Fourier components of W_E and W_L.
+
+    Args:
+        x: The values.
+
+    Returns:
+        A scalar: 0 where all entries are equal, 1 − 1/n where only one is not zero, nan of nan.
 
     Raises:
         ValueError: Unless x has one axis.

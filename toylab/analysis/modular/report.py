@@ -70,25 +70,35 @@ class CircuitReport(dict[str, Any]):
 def circuit_report(net: Any, params: Weights, *, p: int | None = None, n_tokens: int | None = None) -> CircuitReport:
     """Everything about one network of a + b mod p, as a mapping that prints as a short report.
 
-    p, n_tokens, separate    what it was asked, read from its weights or given (`inputs.inputs_of`)
-    apart                    a number has an embedding as a and another as b: tokens, or tables [2, V, d], of their own
-    accuracy, errors, loss   over all p² pairs and all its classes, from logits in float64; loss in nats
-    solved, circuit, summary  accuracy ≥ 0.99; then "clock", "pizza", "clock and pizza", "other", and "none" if not solved
-    gradient_symmetricity    over the paper's 100 triples
-    distance_irrelevance     of the correct logit; `distance_irrelevance_incorrect` of the largest incorrect one
-    circularity, circularity_per_component [4]      of all of W_E, as in the authors' code
-    frequencies, power       those with more than 2 % of the non-constant energy of W_E (first p rows), and every share
-    circles                  of the first four: `circle_fve` and a "kind"; `clock_fve` and `pizza_fve` [4] as lists
-    neurons_per_frequency    frequency → neurons of the last layer that have it; `neurons`, and of them
-                             `single_frequency_neurons`, with more than 85 % of their variance at their frequency
-    ablation                 frequency → accuracy and loss without it in W_E, and by how much the loss rises ("cost")
+    The measures stand there for every network, since they are facts about its weights and logits. What is said of a circuit
+    (`circuit`, the circles' kinds, ablations) is not, unless the network solves the task: the kinds are then "none" and the
+    ablations left out.
 
-    The measures stand there for every network, since they are facts about its weights and logits. What is said of a
-    circuit (`circuit`, the circles' kinds, ablations) is not, unless the network solves the task: the kinds are then
-    "none" and the ablations left out.
+    Args:
+        net: Anything with `apply(params, tokens) -> (logits, cache)`.
+        params: Its weights.
+        p: The modulus, where it cannot be read from the weights.
+        n_tokens: 2 (a, b) or 3 (a, b, "="), likewise.
+
+    Returns:
+        A mapping.
+
+        - `p`, `n_tokens`, `separate`: what the network was asked (`inputs.inputs_of`).
+        - `apart`: a number has an embedding as a and another as b, by tokens or tables [2, V, d] of their own.
+        - `accuracy`, `errors`, `loss`: over all p² pairs and all classes, from logits in float64; the loss in nats.
+        - `solved`: whether the accuracy is at least 0.99.
+        - `circuit`: "clock", "pizza", "clock and pizza", "other", or "none" if not solved; `summary`: a sentence.
+        - `gradient_symmetricity`: over the paper's 100 triples.
+        - `distance_irrelevance`: of the correct logit; `distance_irrelevance_incorrect`: of the largest other one.
+        - `circularity` and `circularity_per_component` [4]: of all of W_E, as in the authors' code.
+        - `frequencies`: those with more than 2 % of the non-constant energy of W_E (first p rows); `power`: every share.
+        - `circles`: of the first four, `circle_fve` and a "kind"; `clock_fve` and `pizza_fve` [4] as lists.
+        - `neurons`: of the last layer; `neurons_per_frequency`: how many have each frequency;
+          `single_frequency_neurons`: how many have more than 85 % of their variance at theirs.
+        - `ablation`: by frequency, accuracy and loss without it in W_E, and by how much the loss rises ("cost").
 
     Raises:
-        ValueError: As `inputs.inputs_of`.
+        ValueError: As of `inputs.inputs_of`.
     """
     inputs = inputs_of(params, p, n_tokens)
     with jax.enable_x64():
