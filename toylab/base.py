@@ -1,8 +1,8 @@
-"""The types of toylab: what a run is made of, and the three protocols that a new part has to meet.
+"""The types of toylab: what a run is made of, and the three protocols for new tasks, networks and optimizers.
 
-A `Config` is a frozen pytree. Its leaves (learning rate, weight decay, init scale, seed, …) are what `vmap` may vary;
-its tree structure with the static fields in it (modulus, widths, number of training pairs) is what forces a compile.
-Configs that share structure are stacked into a batch, and the unit of `vmap` is the whole run.
+A `Config` is a frozen pytree. Its leaves (learning rate, weight decay, init scale, seed, …) may vary within a `vmap`.
+Its tree structure, with static fields as modulus, widths and number of training pairs, determines the compiled program.
+Configs of the same structure are stacked into a batch, and `vmap` maps over whole runs.
 
 Axis letters, always in this order: R run, T saved point, then the model's own: L layer, B batch, H head,
 P position. New axes go last. This file holds no logic and imports nothing of toylab.
@@ -16,29 +16,31 @@ from flax import struct
 from jax import Array
 
 Params = dict[str, Array]
-"""Named arrays, flat: `W_E [d_vocab, d_model]`, `W_in [n_layers, d_model, d_mlp]`, … (DESIGN: TransformerLens names)."""
+"""Named arrays, flat: `W_E [d_vocab, d_model]`, `W_in [n_layers, d_model, d_mlp]`, … (names as in TransformerLens)."""
 
 Data = Any
-"""A pytree of arrays fixed for the run, a function of the config and so never stored."""
+"""A pytree of arrays that are fixed for a run. They follow from the config, so they are not stored."""
 
 Cache = dict[str, Array]
 """Activations by name, layer axis first: `resid_pre [L, B, P, d_model]`, `pattern [L, B, H, P, P]`, …"""
 
 Patch = Mapping[str, Callable[[Array, int], Array]]
-"""Activation name → `f(value, layer)`, called at each layer; what it returns replaces the value."""
+"""Activation name → `f(value, layer)`, called at each layer. Its result replaces the value."""
 
 Analyzer = Callable[[Params, "Run"], dict[str, Array]]
 """One point in training → named arrays of fixed shape. `analyze` and the trainer's probes map it over runs and points."""
 
 
 def static(**kwargs: Any) -> Any:
-    """A field that is part of the tree structure: hashable, the same for all runs of a family, changed by a recompile."""
+    """A field that is part of the tree structure: hashable, equal for all runs of a family. A new value compiles anew."""
     return field(metadata={"pytree_node": False}, **kwargs)
 
 
 class Apply(Protocol):
-    """A network as a function: logits (or outputs) and a cache, which may be empty. The trainer hands it to a task with
-    `full=False`, the fast path; a task that patches says `full=True`."""
+    """A network as a function. It returns logits (or outputs) and a cache, which may be empty.
+
+    Training calls it with `full=False`, which is fast. A task that patches activations calls it with `full=True`.
+    """
 
     def __call__(
         self, params: Params, x: Array, patch: Patch | None = None, *, full: bool = ...
@@ -52,21 +54,21 @@ class Task(Protocol):
     def check(self) -> "Task": ...
 
     def data(self, key: Array) -> Data:
-        """Arrays fixed for the run (the split, for instance)."""
+        """The arrays that are fixed for a run, as the split into training and test data."""
         ...
 
     def loss(self, apply: Apply, params: Params, data: Data, key: Array) -> Array:
-        """The scalar that is minimised; `key` draws a fresh batch, full-batch tasks ignore it."""
+        """The scalar to minimise. `key` draws a fresh batch; full-batch tasks ignore it."""
         ...
 
     def measure(self, apply: Apply, params: Params, data: Data) -> dict[str, Array]:
-        """Cheap scalars, taken at every saved point."""
+        """Scalars that are cheap to compute, taken at every saved point."""
         ...
 
 
 @runtime_checkable
 class Network(Protocol):
-    """What a config needs of a network; `toylab.models.Net` makes one of any `nnx.Module`."""
+    """What a config needs of a network. `toylab.models.Net` makes one from any `nnx.Module`."""
 
     def check(self) -> "Network": ...
 
@@ -79,7 +81,7 @@ class Network(Protocol):
 
 @runtime_checkable
 class Optimizer(Protocol):
-    """Hyperparameters as a pytree, and the optax transform made of them inside the traced function."""
+    """Hyperparameters as a pytree. `transform` makes the optax transform from them, inside the traced function."""
 
     def check(self) -> "Optimizer": ...
 
@@ -97,7 +99,7 @@ class Config(struct.PyTreeNode):
 
 
 class State(struct.PyTreeNode):
-    """What goes on from step to step."""
+    """The state of a run between two steps."""
 
     params: Params
     opt_state: Any
@@ -105,7 +107,7 @@ class State(struct.PyTreeNode):
 
 
 class Trajectory(struct.PyTreeNode):
-    """What is kept: leaves [T, …], and [R, T, …] for a group."""
+    """What is recorded: leaves [T, …], and [R, T, …] for a group."""
 
     params: Params
     measures: dict[str, Array]
@@ -114,8 +116,8 @@ class Trajectory(struct.PyTreeNode):
 
 
 class Run(struct.PyTreeNode):
-    """What an analyzer may lean on beside the params; leaves [R, …] outside it."""
+    """What an analyzer gets besides the params. Outside of analyzers, leaves are [R, …]."""
 
     config: Config
     data: Data
-    final: dict[str, Array] = field(default_factory=dict)  # what earlier analyzers found at the run's last point
+    final: dict[str, Array] = field(default_factory=dict)  # results of earlier analyzers at the run's last point

@@ -1,4 +1,4 @@
-"""A config as data: checked, overridden by path, written as canonical JSON, hashed, compared, stacked into a batch."""
+"""Configs as data: checked, changed by path, written as canonical JSON, hashed, compared, stacked into a batch."""
 
 import difflib
 import hashlib
@@ -19,11 +19,13 @@ from toylab.base import Config
 
 
 def check(config: Config) -> Config:
-    """The config with every leaf a float32 or int32 by its field's type, or a ValueError of one sentence.
+    """Checks a config and casts its leaves to float32 or int32 by the types of their fields, so that 1 and 1.0 are equal.
 
-    So 1 and 1.0 are the same config. Called once, where a config enters (the sweep, the command line): a pytree is
-    rebuilt with tracers at every unflatten, so it cannot check itself. The parts are held against their protocols, and loss
-    and measures are traced once for each structure (protocol.py).
+    It is called once, where a config enters a sweep. A pytree cannot check itself, because it is rebuilt with tracers.
+    The parts are checked against their protocols. Loss and measures are traced once for each structure (protocol.py).
+
+    Raises:
+        ValueError: in one sentence, with the field, its value and what would be right.
     """
     protocol.check_parts(config)
     config = _typed(config, "")
@@ -35,13 +37,21 @@ def check(config: Config) -> Config:
 
 
 def override(config: Config, path: str, value: Any) -> Config:
-    """The config with the field at `path` (`optimizer.weight_decay`, `net.d_model`) set to a value, or to what a text says
-    in a field of numbers or flags. `check` it afterwards."""
+    """The config with one field set. `check` it afterwards.
+
+    Args:
+        config: to change.
+        path: of the field, as `optimizer.weight_decay` or `net.d_model`.
+        value: for the field. A text is converted for fields of numbers or flags.
+
+    Raises:
+        ValueError: where there is no such field, or the text is no such value.
+    """
     return _override(config, path.split("."), value, path)
 
 
 def takes(config: Config, path: str) -> Any:
-    """The annotation of the field at `path`; float for one number or many."""
+    """The annotation of the field at `path`; float for a field that takes one number or many."""
     part: Any = config
     names = path.split(".")
     for i in range(len(names)):
@@ -50,7 +60,7 @@ def takes(config: Config, path: str) -> Any:
 
 
 def canonical(value: Any) -> Any:
-    """The config as JSON values: types and functions by qualified name, arrays as lists, floats as float32 prints them."""
+    """The config as JSON values: types and functions as qualified names, arrays as lists, floats as float32 prints them."""
     if is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: canonical(getattr(value, field.name)) for field in fields(value)}
         return {"type": qualified(type(value)), **parts}
@@ -76,12 +86,12 @@ def digest(config: Config) -> str:
 
 
 def digest_of(canonical_config: Any) -> str:
-    """The same of a config already canonical."""
+    """`digest` of a canonical config."""
     return hashlib.sha256(json.dumps(canonical_config, sort_keys=True).encode()).hexdigest()
 
 
 def distinct(configs: Sequence[Config]) -> None:
-    """Refuses an empty list, and one in which a config occurs twice."""
+    """Raises ValueError for an empty list, and where a config occurs twice."""
     if not configs:
         raise ValueError("the sweep has no configs: give at least one value for each field.")
     if n_double := len(configs) - len({_identity(config) for config in configs}):
@@ -91,13 +101,13 @@ def distinct(configs: Sequence[Config]) -> None:
 
 
 def _identity(config: Config) -> Any:
-    """The same for two checked configs that differ in nothing; much faster than a digest."""
+    """A key that is equal for equal checked configs; much faster than a digest."""
     leaves, structure = jax.tree.flatten(config)
     return structure, tuple((array.dtype.str, array.tobytes()) for array in map(np.asarray, leaves))
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Canonical JSON as `{"optimizer.lr": 0.001, …}`, a net's sizes and leaves under its own name as users set them."""
+    """Canonical JSON as `{"optimizer.lr": 0.001, …}`. A net's sizes and leaves are named as users set them."""
     if isinstance(value, dict):
         items = dict(value)
         if {"module", "sizes", "leaves"} <= set(items):
@@ -110,13 +120,13 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def changes(old: Any, new: Any) -> dict[str, Any]:
-    """Fields of the canonical config `new` that are other than in `old`, by path; null for those that it lacks."""
+    """The fields in which the canonical config `new` differs from `old`, by path; None for those that it lacks."""
     a, b = flat(old), flat(new)
     return {name: b.get(name) for name in sorted(a | b) if a.get(name) != b.get(name)}
 
 
 def columns(configs: Sequence[Any]) -> dict[str, np.ndarray]:
-    """The fields of canonical configs as arrays, one row a config: numbers, words, and curves of numbers."""
+    """The fields of canonical configs as arrays with one row for each config: numbers, words, and curves of numbers."""
     rows = [flat(config) for config in configs]
     found = {name: np.array([row.get(name) for row in rows]) for name, value in rows[0].items() if _is_column(value)}
     return {name: column for name, column in found.items() if column.dtype.kind in "biufU"}

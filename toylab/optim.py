@@ -1,6 +1,6 @@
-"""Optimizers as pytrees whose learning rate and weight decay are leaves, built into optax transforms where they are used.
+"""Optimizers as pytrees. Learning rate and weight decay are leaves; `transform` makes the optax transform from them.
 
-Not `optax.inject_hyperparams`: it casts b1, b2 and eps to float32 arrays and so changes results.
+`optax.inject_hyperparams` is not used: it casts b1, b2 and eps to float32 arrays, which changes results.
 """
 
 from typing import Any, Literal, get_args
@@ -65,7 +65,7 @@ def _check(optimizer: Any, signed: bool = False) -> None:
 
 
 class Scheduled(struct.PyTreeNode, kw_only=True):  # type: ignore[call-arg]
-    """What every optimizer has: how its learning rate goes over the steps."""
+    """The fields of every optimizer: the schedule of its learning rate."""
 
     warmup: int = static(default=0)
     schedule: Schedule = static(default="constant")
@@ -83,7 +83,9 @@ class AdamW(Scheduled):
     b2: float = static(default=0.98)
     eps: float = static(default=1e-8)
     warmup: int = static(default=10)
-    clip: float = static(default=0.0)  # longest gradient, of all parameters together: a longer one is scaled; 0: any
+    clip: float = static(
+        default=0.0
+    )  # the most that the norm of the gradient of all parameters may be, else it is scaled; 0 for no limit
 
     def check(self) -> "AdamW":
         _check(self)

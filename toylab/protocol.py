@@ -1,4 +1,4 @@
-"""Whether the parts of a config are what the protocols of base.py ask, told before anything is trained, in one sentence."""
+"""Checks that the parts of a config fulfil the protocols of base.py, before anything is trained."""
 
 import inspect
 import math
@@ -31,8 +31,12 @@ _fitting: set[Any] = set()  # structures whose loss and measures have been trace
 
 
 def check_parts(config: Config) -> None:
-    """ValueError for a part that is none (a class, a raw optax transform or nnx.Module), lacks a method, or has a field
-    without annotation, which is no field: a sweep could not set it, and no digest would know it."""
+    """Checks task, net and optimizer of a config.
+
+    Raises:
+        ValueError: where a part is a class, a raw optax transform or an nnx.Module; where it lacks a method; or where an
+            attribute has no annotation. Such an attribute is no field: a sweep could not set it, and digests would miss it.
+    """
     for role, methods in METHODS.items():
         part = getattr(config, role)
         kind = part if isinstance(part, type) else type(part)
@@ -49,7 +53,7 @@ def check_parts(config: Config) -> None:
 
 @lru_cache(maxsize=256)  # read for every config of a sweep
 def _without_annotation(kind: type) -> str | None:
-    """The first class attribute that was meant as a field; CAPITALS are constants."""
+    """The first class attribute without annotation; names in capitals are constants."""
     known = {field.name for field in fields(kind)}
     for one in kind.__mro__:
         if one.__module__.partition(".")[0] in ("builtins", "flax", "typing"):
@@ -62,7 +66,7 @@ def _without_annotation(kind: type) -> str | None:
 
 
 def check_net(task: Any, net: Any) -> None:
-    """What the task asks of its net; a field that the net does not have is one more thing that does not fit."""
+    """Calls `task.check_net`, if there is one. A field that the net lacks raises ValueError too."""
     if not hasattr(task, "check_net"):
         return
     try:
@@ -73,8 +77,11 @@ def check_net(task: Any, net: Any) -> None:
 
 
 def check_fit(config: Config) -> None:
-    """ValueError where the net does not fit the task: data, loss and measures are traced, once for each structure, as
-    training will trace them; nothing is computed."""
+    """Traces data, loss and measures as training will, once for each structure. Nothing is computed.
+
+    Raises:
+        ValueError: where net and task do not fit, in one sentence.
+    """
     leaves, structure = jax.tree.flatten(config)
     key = structure, tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves)
     if key in _fitting:
@@ -87,7 +94,7 @@ def check_fit(config: Config) -> None:
         loss, measures = jax.eval_shape(partial(_traced, called=called), config)
     except Exception as error:
         if isinstance(error, KeyError) and not called:
-            return  # the loss reads params and no net: they may be those of another start (train.init)
+            return  # the loss reads params, not the net; training may start from other params
         raise ValueError(f"{names} do not fit: {type(error).__name__}, {_first_line(error)}") from error
     if not hasattr(loss, "shape") or loss.shape or not jnp.issubdtype(loss.dtype, jnp.floating):
         found = f"shape {loss.shape} and dtype {loss.dtype}" if hasattr(loss, "shape") else f"a {type(loss).__name__}"
@@ -100,11 +107,11 @@ def check_fit(config: Config) -> None:
 
 
 def _check_size(role: str, part: Any, made: Any) -> None:
-    """ValueError, with the largest field, where the arrays that a part makes are larger than the machine's memory: to trace
-    what is done with them may take for ever."""
+    """Raises ValueError, naming the largest field, where a part's arrays are larger than the machine's memory. Tracing what
+    is done with them might take very long."""
     try:
         arrays = jax.tree.leaves(jax.eval_shape(lambda: made(jax.random.key(0))))  # a key made here starts no device
-    except Exception:  # told where all is traced
+    except Exception:  # reported when everything is traced
         return
     needed = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in arrays if hasattr(leaf, "shape"))
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -135,7 +142,7 @@ def _traced(config: Config, called: list[str]) -> Any:
 
 
 def check_pair(found: Any, whose: str) -> None:
-    """ValueError unless `found` is (output, cache): of an output alone `[0]` would be the first example."""
+    """Raises ValueError unless `found` is (output, cache). Of an output alone `[0]` would be the first example."""
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
         given = f"a tuple of {len(found)}" if isinstance(found, tuple) else f"a {type(found).__name__}"
         raise ValueError(f"{whose} returned {given}: it must be (output, cache), the cache a dict, which may be empty")

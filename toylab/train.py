@@ -1,8 +1,8 @@
-"""The whole dynamics: init, step, advance. Pure functions of (config, state), so the unit of `vmap` is the whole run.
+"""The whole dynamics: init, step, advance. They are pure functions of (config, state), so `vmap` maps over whole runs.
 
 Seeds by role: `split(key(seed))` gives the initial weights' key and the data's; the fresh batch of a step comes from
-`fold_in(key(data_seed), step)`. There is no other randomness and so no PRNG state: however a run is cut into chunks or
-resumed, its bits are the same.
+`fold_in(key(data_seed), step)`. There is no other randomness, and so no state of a random generator. The bits of a run do
+not depend on how it is divided into chunks or resumed.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,20 +16,20 @@ from toylab.base import Analyzer, Config, Data, Params, Run, State, Trajectory
 
 
 def init(config: Config, params: Params | None = None) -> State:
-    """The state at step 0, or one that starts from given params (ungrokking, branching, fine-tuning)."""
+    """The state at step 0, with the net's own params or given ones (for ungrokking, branching, fine-tuning)."""
     init_key, _ = jax.random.split(jax.random.key(config.seed))
     params = config.net.init(init_key) if params is None else params
     return State(params=params, opt_state=config.optimizer.transform().init(params), step=jax.numpy.int32(0))
 
 
 def data(config: Config) -> Data:
-    """The arrays fixed for the run. A function of the config, so never stored."""
+    """The arrays that are fixed for a run. They follow from the config, so they are not stored."""
     _, data_key = jax.random.split(jax.random.key(config.seed))
     return config.task.data(data_key)
 
 
 def step(config: Config, data: Data, key: Array, state: State) -> State:
-    """One update. `key` is the stream of the run's `data_seed`; the step folded into it draws the batch."""
+    """One update. `key` is made from the run's `data_seed`; the step is folded into it to draw the batch."""
     batch_key = jax.random.fold_in(key, state.step)
     apply = partial(config.net.apply, full=False)
     gradient = jax.grad(lambda params: config.task.loss(apply, params, data, batch_key))(state.params)
@@ -45,11 +45,17 @@ def advance(
     probes: Mapping[str, Analyzer] | None = None,
     keep: tuple[str, ...] | None = None,
 ) -> tuple[State, Trajectory]:
-    """Trains through `gaps` int [T] and records a point after each: point i lies after gaps[i] more steps.
+    """Trains and records points.
 
-    `gaps[0] = 0` records where it stands. A probe is an analyzer that needs only the current params and so can run here,
-    for every run of a sweep, when the params themselves are too many to keep; `keep` names the params to record (None:
-    all). Returns the state after the last point and the trajectory, leaves [T, …].
+    Args:
+        config: of the run.
+        state: to start from.
+        gaps: int [T]; point i is recorded after gaps[i] more steps. `gaps[0] = 0` records the given state.
+        probes: analyzers that are computed at each point, for when the params are too large to record.
+        keep: names of the params to record; None for all.
+
+    Returns:
+        The state after the last point, and the trajectory, leaves [T, …].
     """
     fixed, key = data(config), jax.random.key(config.data_seed)
 

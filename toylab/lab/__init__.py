@@ -1,8 +1,8 @@
 """What a lab page is, and how it is run.
 
 page      parts, measures, claims · stages  train, analyze, draw
-job       what is asked, checked · stated, rehearsal  a page held against itself before it trains
-preview   what a sweep takes · watch  display, signals, log · events  TensorBoard"""
+job       a request, checked · stated, rehearsal  a page is checked before it is trained
+preview   what a sweep will take · watch  display, signals, log · events  TensorBoard"""
 
 import lazy_loader as _lazy
 

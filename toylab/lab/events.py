@@ -1,4 +1,4 @@
-"""Measures as TensorBoard event files, a folder a run (extra `tensorboard`)."""
+"""Measures as TensorBoard event files, in a folder for each run (extra `tensorboard`)."""
 
 import struct
 import time
@@ -9,12 +9,12 @@ import numpy as np
 
 from toylab.sweep import Progress
 
-FILE = "events.out.tfevents.toylab"  # TensorBoard knows an event file by the word tfevents
+FILE = "events.out.tfevents.toylab"  # TensorBoard recognizes event files by the word tfevents
 WORD = struct.Struct("<Q"), struct.Struct("<I")  # a record: length, its checksum, content, its checksum
 
 
 def check() -> None:
-    """ValueError where the extra is missing."""
+    """Raises ValueError if the extra is not installed."""
     try:
         import tensorboardX  # noqa: F401
     except ImportError:
@@ -31,7 +31,7 @@ class Events:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.written: dict[tuple[str, str], int] = {}  # (group, run) → points that its file has been told of
+        self.written: dict[tuple[str, str], int] = {}  # (group, run) → number of its points in the file
 
     def __call__(self, progress: Progress) -> None:
         names = sorted(name for name, value in progress.measures.items() if value.ndim == 2)
@@ -43,9 +43,7 @@ class Events:
                     done = int(np.searchsorted(progress.steps, last, side="right"))
                 values = np.array([progress.measures[name][r, done:] for name in names], float)  # [measures, new]
                 self._append(run, names, progress.steps[done:], values)
-            except (
-                OSError
-            ):  # a full disk is the store's to tell; what is missing here is made up for at the next segment
+            except OSError:  # the store reports a full disk; points missing here are added after the next segment
                 continue
             self.written[progress.group, run] = max(done, len(progress.steps))
 
@@ -53,7 +51,7 @@ class Events:
         return self.folder / run / FILE
 
     def _append(self, run: str, names: list[str], steps: tuple[int, ...], values: np.ndarray) -> None:
-        """nan stands after a run's end, and is no event."""
+        """Appends the finite values: nan after a run's end is no event."""
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
 
@@ -91,7 +89,7 @@ def _masked(content: bytes) -> int:
 
 
 def _cut_back(path: Path, step: int) -> int:
-    """Drops what a kill has left half written, and the events after `step`; the step of the last that stays, or −1."""
+    """Removes incomplete records and events after `step`; returns the step of the last remaining event, or −1."""
     from tensorboardX.proto.event_pb2 import Event
 
     if not path.exists():

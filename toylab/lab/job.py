@@ -132,13 +132,13 @@ def _try_training(part: lab.Part, configs: Sequence[Config], named: Sequence[str
         try:
             sizes.check_trainable(config, part.probes, part.keep)
         except Exception as error:  # whatever jax or a task makes of sizes that do not fit
-            said = store.first_line(error).removesuffix(".")
-            if isinstance(error, ValueError) and said.startswith((*named, "net.", "task.")):
+            reason = store.first_line(error).removesuffix(".")
+            if isinstance(error, ValueError) and reason.startswith((*named, "net.", "task.")):
                 raise
-            said = said if isinstance(error, ValueError) else f"{type(error).__name__}: {said}"
+            reason = reason if isinstance(error, ValueError) else f"{type(error).__name__}: {reason}"
             flat = cfg.flat(cfg.canonical(config))
             values = ", ".join(f"{name} is {str(flat.get(name))[:60]}" for name in named)
-            raise ValueError(f"{values}: it cannot be trained ({said}).") from error
+            raise ValueError(f"{values}: it cannot be trained ({reason}).") from error
 
 
 def _chosen(page: Page, asked: Sequence[str]) -> dict[str, lab.Part]:
@@ -175,8 +175,8 @@ def _folder_of_weights(given: str | None) -> Path:
     beside = Path(__file__).resolve().parents[3] / "shared" / "reference"
     folder = Path(given or os.environ.get("TOYLAB_REFERENCE") or beside).expanduser()
     if not folder.is_dir():
-        told = f"weights is {given}: there is no such folder" if given else "weights are needed"
-        raise ValueError(f"{told}: give --set weights=FOLDER; the page says where one gets them.")
+        problem = f"weights is {given}: there is no such folder" if given else "weights are needed"
+        raise ValueError(f"{problem}: give --set weights=FOLDER; the page says where one gets them.")
     return folder
 
 

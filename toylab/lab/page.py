@@ -1,4 +1,4 @@
-"""What a lab page is (see experiments/): parts, each a set of runs measured alike, with its claims and figures."""
+"""What a lab page is (see experiments/): parts, each with runs that are measured alike, claims and figures."""
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,19 +14,26 @@ from toylab.base import Analyzer, Config
 Arrays = dict[str, np.ndarray]
 Scale = Literal["smoke", "cpu", "paper"]
 PER_RUN = ("final/", "config/")  # measures without an axis of saved points
-SHOWN_VALUES = 8  # a claim with more is shown by its range
-NAMES_SHOWN = 12  # of measures, where one is not there
+SHOWN_VALUES = 8  # a claim with more values is shown by their range
+NAMES_SHOWN = 12  # of measures that a message lists
 
 
 class NoMeasure(KeyError):
-    """A name that Measures lack."""
+    """There is no measure of that name."""
 
 
 class Measures(dict[str, np.ndarray]):
-    """Everything that was measured: arrays [R, T, …] by name (task measures by their own, analyses as `analysis/key`),
-    those of the last point as `final/analysis/key` [R, …], the runs' own fields as `config/task.density` [R, …], with
-    `steps` [T] and `valid` [R, T]. On a page of several parts all names begin with the part's. Where a run diverged, at its
-    last point and in `final/…`, floats are nan and what has no nan is 0."""
+    """Everything that was measured, as arrays by name.
+
+    steps, valid           [T], [R, T]: the saved steps, and whether a run has a point there
+    NAME                   [R, T, …]: a measure of the task
+    ANALYSIS/KEY           [R, T, …]: an analysis of every saved point
+    final/ANALYSIS/KEY     [R, …]: an analysis of each run's last point
+    config/FIELD           [R, …]: a field of the configs, as config/task.density
+
+    On a page of several parts names begin with that of the part. Where a run diverged, at its last point and in `final/…`,
+    floats are nan, and other dtypes 0.
+    """
 
     def __missing__(self, name: str) -> np.ndarray:
         raise NoMeasure(f"{name} is no measure: {near(name, self)}")
@@ -41,12 +48,11 @@ class Measures(dict[str, np.ndarray]):
 
     def last(self, name: str) -> np.ndarray:
         """[R, …]: the value at each run's last saved point."""
-        at = self.valid.shape[1] - 1 - self.valid[:, ::-1].argmax(axis=1)  # groups may have points at other steps
+        at = self.valid.shape[1] - 1 - self.valid[:, ::-1].argmax(axis=1)  # groups may have different steps
         return self[name][np.arange(len(at)), at]
 
     def only(self, name: str) -> np.ndarray:
-        """The value of a field that all runs have in common. ValueError where they have several: what is said with it would
-        be true of some runs alone."""
+        """The value of a field, if it is the same for all runs; else ValueError."""
         values = self[name]
         if not len(values) or (values != values[0]).any():
             raise ValueError(f"the runs have no {name.removeprefix('config/')} in common")
@@ -57,13 +63,23 @@ class Measures(dict[str, np.ndarray]):
         return first_step(self.steps, true & self.valid)
 
     def runs(self, which: np.ndarray) -> "Measures":
-        """The measures of some runs: a mask [R] or indices."""
+        """The measures of some runs, by a mask [R] or indices."""
         return Measures({name: value if name == "steps" else value[which] for name, value in self.items()})
 
     def best_of(self, k: int, per: str = "config/task.density", loss: str = "loss") -> tuple[np.ndarray, np.ndarray]:
-        """levels [L] of the field `per`, descending, and runs [L, N // k]: of each disjoint set of k of a level's N runs
-        the one with the lowest last loss (Elhage et al. 2022 fit each model several times and take that). ValueError where
-        a level has fewer than k."""
+        """Of every k runs the one with the lowest last loss, as Elhage et al. 2022 choose the best of several fits.
+
+        Args:
+            k: runs in a set.
+            per: the field whose values divide the runs into levels.
+            loss: the measure to compare.
+
+        Returns:
+            The levels [L], descending, and indices of runs [L, N // k], one for each disjoint set of k of a level's N runs.
+
+        Raises:
+            ValueError: where a level has fewer than k runs.
+        """
         levels = np.unique(self[per])[::-1]
         members = [np.flatnonzero(self[per] == level) for level in levels]
         n_sets = min((len(runs) for runs in members), default=0) // k
@@ -74,14 +90,14 @@ class Measures(dict[str, np.ndarray]):
         return levels, np.take_along_axis(sets, lowest[..., None], axis=-1)[..., 0]
 
     def part(self, name: str) -> "Measures":
-        """The measures of one part; all of them for a page that is a single part, named ""."""
+        """The measures of one part; all of them for the only part of a page, named ""."""
         start = f"{name}/" if name else ""
         return Measures({key.removeprefix(start): value for key, value in self.items() if key.startswith(start)})
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A paper's finding as code: a quantity of each run (or seed, or level) and the bounds within which it holds."""
+    """A finding of a paper as code: a quantity for each run (or seed, or level), and the bounds within which it holds."""
 
     name: str
     source: str  # paper, section or figure, and the number it gives
@@ -92,13 +108,21 @@ class Claim:
     each: str = "run"  # what a value belongs to
 
     def judge(self, measures: Measures, under: str = "") -> dict[str, Any]:
-        """The claim with each value and its verdict: it holds if it holds for each; nan does not hold. A quantity that the
-        runs do not have (no run at the level it is of, too few seeds for a set) is not judged. `under`: in which fields the
-        runs are others than the page's."""
+        """Judges the claim: it holds if every value is within the bounds. A nan is not.
+
+        If the quantity cannot be computed for these runs, as with too few seeds, the claim is not judged.
+
+        Args:
+            measures: of the claim's part.
+            under: the fields that were set to other values than the page's, for the verdict.
+
+        Returns:
+            name, source, bound, each, values, holds and verdict, as claims.json has them.
+        """
         values, lacks = np.zeros(0), "no run has it"
         try:
             values = np.atleast_1d(np.asarray(self.quantity(measures), float))
-        except Exception as error:  # the page's own runs have it; of others it need not be true
+        except Exception as error:  # it exists for the page's own runs, not for all others
             lacks = sentence(error)
         holds = (values >= self.low) & (values <= self.high)
         return {
@@ -142,12 +166,12 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
 
 
 def cell(text: str) -> str:
-    """As a cell of a Markdown table: |x| would end it."""
+    """A text as a cell of a Markdown table, with | escaped."""
     return text.replace("|", "\\|")
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """What may have been meant by a name that is not known."""
+    """A hint for an unknown name: the nearest known name, or a list of all."""
     listed = list(known)
     if found := difflib.get_close_matches(name, listed, 1, cutoff=0.5):
         return f"did you mean {found[0]}?"
@@ -155,13 +179,13 @@ def near(name: str, known: Iterable[str]) -> str:
 
 
 def sentence(error: BaseException) -> str:
-    """An error of a page's own function in one line."""
+    """An error of a page's own function in one line: its type and message."""
     lines = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def values_text(claim: Mapping[str, Any]) -> str:
-    """The values of a judged claim in a few words."""
+    """The values of a judged claim in a few words: each, or their range and median."""
     values = claim["values"]
     if not values:
         return "–"
@@ -177,24 +201,29 @@ def values_text(claim: Mapping[str, Any]) -> str:
 
 
 def _trained(measures: Arrays) -> np.ndarray:
-    """The run has a point at the newest step: of [..., t] → [...]."""
+    """Whether a run has a point at the newest step: [..., t] → [...]."""
     return np.isfinite(next(iter(measures.values()))[..., -1])
 
 
 @dataclass(frozen=True)
 class Imported:
-    """Networks that others trained: what a part has in place of configs and saves. There is nothing to train, and analyze
-    measures the files of a folder (`--set weights=FOLDER`), which stay there: digests, numbers and figures are kept."""
+    """Networks that others trained, in place of a part's configs and saves. Nothing is trained. The stage analyze measures
+    the files of a folder (`--set weights=FOLDER`). Their digests, measures and figures are kept, the files are not."""
 
-    files: Callable[[Path, Scale], Mapping[str, Path]]  # folder → weights by name; ValueError tells what it lacks
+    files: Callable[
+        [Path, Scale], Mapping[str, Path]
+    ]  # folder → weights by name; raises ValueError if some are missing
     measure: Callable[[Path, Sequence[str]], Arrays]  # folder, names of `files` → measures; no steps, no `valid`
-    table: Callable[[Measures], str]  # → Markdown, written as models.md: theirs beside ours
+    table: Callable[[Measures], str]  # → models.md: their numbers beside ours, in Markdown
 
 
 @dataclass(frozen=True)
 class Part:
-    """Runs that are trained and measured alike, and what is claimed and drawn of them. Mappings by scale have an entry
-    for each of smoke, cpu, paper; a part without STOP trains to its last save. A part with `imported` has no runs."""
+    """Runs that are trained and measured alike, their claims and figures.
+
+    Mappings by scale have entries for smoke, cpu and paper. Without `stop`, runs train to their last save. A part with
+    `imported` has no runs.
+    """
 
     configs: Mapping[Scale, Sequence[Config]] = field(default_factory=dict)
     saves: Mapping[Scale, Sequence[int] | np.ndarray] = field(default_factory=dict)
@@ -208,23 +237,24 @@ class Part:
         _trained,
     )  # for the progress display: [R, t] → [R]
     probes: Mapping[str, Analyzer] = field(default_factory=dict)
-    keep: tuple[str, ...] | None = None  # names of the params to record; None: all; final and analyses see only these
+    keep: tuple[str, ...] | None = None  # names of the params to record, None for all; analyses get only these
     final: Mapping[str, Analyzer] = field(default_factory=dict)  # at each run's last point; for analyses `run.final`
     analyses: Mapping[str, Analyzer] = field(default_factory=dict)  # at every saved point
     imported: Imported | None = None
 
 
 class Page(Protocol):
-    """A module of experiments/: its docstring opens with claim, source figure, expected number, cost and command.
+    """A module that states an experiment. Its docstring opens with claim, source figure, expected number, cost and command.
 
-    A page of one part states the fields of `Part` in capitals (CONFIGS, SAVES, …, FIGURES); one of several has
-    `PARTS: dict[str, Part]`."""
+    A page of one part has the fields of `Part` as names in capitals (CONFIGS, SAVES, …, FIGURES). A page of several parts
+    has `PARTS: dict[str, Part]`.
+    """
 
     __name__: str
 
 
 def parts(page: Page) -> dict[str, Part]:
-    """The parts of a page by name; a page of one part has it under ""."""
+    """The parts of a page by name. The only part of a page is named ""."""
     if hasattr(page, "PARTS"):
         return dict(page.PARTS)
     stated = {field.name: field.name.upper() for field in fields(Part) if hasattr(page, field.name.upper())}
@@ -232,11 +262,12 @@ def parts(page: Page) -> dict[str, Part]:
 
 
 def present(page: Page, measures: Measures) -> Iterator[tuple[str, Part, Measures]]:
-    """The parts that were measured, each with its measures."""
+    """The parts that were measured: name, part and its measures."""
     for name, part in parts(page).items():
         if own := measures.part(name):
             yield name, part, own
 
 
 def name_of(page: Page) -> str:
+    """A page's name: that of its module."""
     return page.__name__.rsplit(".", 1)[-1]

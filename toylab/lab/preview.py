@@ -1,5 +1,4 @@
-"""What a sweep will be, told before anything is compiled: runs, programs, lanes, saved points, bytes on disk and on the
-device, what is kept, and how much of it is done already."""
+"""A preview of a sweep before anything is compiled: runs, programs, lanes, saved points, memory, disk, and progress."""
 
 import shutil
 from collections.abc import Sequence
@@ -19,37 +18,44 @@ from toylab.sweep.manifest import resumed
 from toylab.sweep.plan import MAX_SEGMENT, WIDTHS
 
 NAMES_SHOWN = 12
-Begun = dict[str, dict[str, Any]]  # group → its manifest, as training would take it over
+Begun = dict[str, dict[str, Any]]  # group → the manifest with which it would be resumed
 
 
 def lines(job: Job, dry: bool = False) -> list[str]:
-    """The preview of a job. Quick however many runs there are: one run of each part is traced, none is compiled. Refused
-    where training would be. `dry`: there will be no training to say what a sweep that was begun keeps."""
+    """The preview of a job, in lines. It is fast for any number of runs: one run of each part is traced, none is compiled.
+
+    Args:
+        job: to preview.
+        dry: no training follows, so notes on resuming are included.
+
+    Raises:
+        Refused: where training would be refused.
+    """
     if not job.configs:
         n_models = sum(len(files) for files in job.imported.values())
         return [f"{job.folder}: nothing to train: {_count(n_models, 'network')} of others, at scale {job.scale}"]
     n_runs = sum(len(members) for members in job.configs.values())
     needed = bytes_needed(job)
     existing = store.check_folder(job.folder / "runs", 0 if (job.folder / "runs").is_dir() else needed)
-    told = []
+    parts = []
     for name, spec in job.specs().items():
-        told += [f"part {name}:"] if name else []
-        told += _part(job.configs[name], spec, job.folder / "runs" / name, job.lane, job.group, dry)
+        parts += [f"part {name}:"] if name else []
+        parts += _part(job.configs[name], spec, job.folder / "runs" / name, job.lane, job.group, dry)
     free = shutil.disk_usage(existing).free
     return [
         f"{job.folder}: {_count(n_runs, 'run')} at scale {job.scale}",
-        *told,
+        *parts,
         f"  disk      at most {size(needed)}; {size(free)} are free",
     ]
 
 
 def bytes_needed(job: Job) -> int:
-    """What all parts take at most on disk."""
+    """The most bytes that all parts take on disk."""
     return sum(sweep.bytes_needed(job.configs[name], spec, job.group) for name, spec in job.specs().items())
 
 
 def compare(job: Job) -> None:
-    """Refused where the sweep was begun in another lane or group than the job says; for a stage that does not train."""
+    """For stages that do not train: raises Refused where the sweep was begun with another --lane or --group."""
     begun = False
     for name, spec in job.specs().items():
         folder = job.folder / "runs" / name
@@ -67,7 +73,9 @@ def _part(
     begun, notes = _begun(folder, named, spec, lane)
     saves = sorted({step for manifest in begun.values() for step in manifest["saves"]} if begun else spec.saves)
     families = {cfg.family(members[0]): members[0] for members in named.values()}
-    programs = {(structure, leaves) for structure, leaves, _ in families}  # streams of batches share theirs
+    programs = {
+        (structure, leaves) for structure, leaves, _ in families
+    }  # families that differ in their random streams share a program
     largest = max(families.values(), key=_bytes_a_run)
     in_group = max(len(members) for members in named.values())
     widths = {manifest["plan"]["lane"] for manifest in begun.values()}
@@ -76,16 +84,16 @@ def _part(
     segment = min(MAX_SEGMENT, len(saves))
     try:
         takes, recorded = memory.traced(largest, each, segment, spec.probes, spec.keep)
-        told = [*_kept(recorded), f"  memory    {_memory(takes, each)}"]
-    except Exception as error:  # its group will fail by itself, and the others will not
-        told = [f"  memory    unknown: a run cannot be traced ({store.first_line(error)})"]
+        recording = [*_kept(recorded), f"  memory    {_memory(takes, each)}"]
+    except Exception as error:  # its group will fail when it is trained, the others will not
+        recording = [f"  memory    unknown: a run cannot be traced ({store.first_line(error)})"]
     return [
         f"  runs      {len(configs):,} in {_count(len(named), 'group')} of at most {in_group:,}, "
         f"{_count(len(programs), 'program')} to compile",
         f"  lanes     {_lanes(lane, widths, width)}",
         f"  points    {len(saves):,} saved of each run, steps {saves[0]:,} to {saves[-1]:,}"
         + (", fewer where it stops sooner" if spec.stop else ""),
-        *told,
+        *recording,
         *(_done(folder, named, begun) if begun else []),
         *(f"  note      {note}" for note in notes if dry),
     ]
@@ -101,11 +109,11 @@ def _lanes(lane: int | None, widths: set[int], width: int) -> str:
 
 def _memory(takes: int, width: int) -> str:
     budget = memory.budget()
-    said = f"at most about {size(takes)} for {_count(width, 'run')} on a device; it has {size(budget)}"
+    need = f"at most about {size(takes)} for {_count(width, 'run')} on a device; it has {size(budget)}"
     fit = int(width * budget / takes)
     if fit >= width:
-        return said
-    return f"{said}, enough for about {fit}: --lane {fit} or less is safe" if fit else f"{said}, too little for 1 run"
+        return need
+    return f"{need}, enough for about {fit}: --lane {fit} or less is safe" if fit else f"{need}, too little for 1 run"
 
 
 def _kept(recorded: Trajectory) -> list[str]:
@@ -115,33 +123,33 @@ def _kept(recorded: Trajectory) -> list[str]:
 
 
 def _done(folder: Path, named: dict[str, list[Config]], begun: Begun) -> list[str]:
-    """How far a sweep is that was begun, on the way to where it is asked to go."""
+    """The progress of a sweep that was begun, towards the requested last step."""
     stands = [status.group_status(folder / name, "", len(members)) for name, members in named.items()]
     longer = [one for one in stands if one.group in begun and _goes_on(one, begun[one.group]["saves"][-1])]
     counts = {state: sum(one.runs for one in stands if one.state == state) for state in status.STATES}
     counts["finished"] -= sum(one.runs for one in longer)
-    said = [f"{_count(n, 'run')} {state}" for state, n in counts.items() if n]
+    done = [f"{_count(n, 'run')} {state}" for state, n in counts.items() if n]
     if longer:
         steps = sorted({one.last or 0 for one in longer})
-        said += [f"{_count(sum(one.runs for one in longer), 'run')} at step {' or '.join(f'{s:,}' for s in steps)}"]
+        done += [f"{_count(sum(one.runs for one in longer), 'run')} at step {' or '.join(f'{s:,}' for s in steps)}"]
     left = [one.step or 0 for one in stands if one.state not in ("finished", "not begun") or one in longer]
-    return [f"  done      {', '.join(said)}" + (f", from step {min(left):,} on" if left else "")]
+    return [f"  done      {', '.join(done)}" + (f", from step {min(left):,} on" if left else "")]
 
 
 def _goes_on(one: status.GroupStatus, last: int) -> bool:
-    """Whether a group that had been finished is now to be trained longer."""
+    """Whether a finished group is to be trained longer now."""
     return one.state == "finished" and one.ended < one.runs and (one.last or 0) < last
 
 
 def _begun(folder: Path, named: dict[str, list[Config]], spec: sweep.Spec, lane: int | None) -> tuple[Begun, list[str]]:
-    """The groups that the folder has, and what to tell of them; Refused where they are of another sweep."""
+    """The groups that were begun, and messages. Raises Refused where the folder holds another sweep."""
     begun: Begun = {}
-    told: list[str] = []
+    messages: list[str] = []
     for name in sweep.same_sweep(folder, named) if folder.is_dir() else []:
         if found := resumed(named[name], spec, folder / name, lane):
             begun[name], notes, _ = found
-            told += notes
-    return begun, told
+            messages += notes
+    return begun, messages
 
 
 def _bytes_a_run(config: Config) -> int:

@@ -1,4 +1,4 @@
-"""What a page will analyze and claim, tried on shapes alone before anything is trained."""
+"""Tries the analyses and claims of a page on shapes, before anything is trained."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,20 +13,29 @@ from toylab import lab, sweep, train
 from toylab.base import Config, Run
 from toylab.lab import Measures, Part, stages
 
-POINTS, RUNS = 8, 32  # that are made up at most
-LARGE = 2**28  # bytes of made-up measures beyond which claims are not tried
+POINTS, RUNS = 8, 32  # the most of made-up measures
+LARGE = 2**28  # bytes of made-up measures from which on claims are not tried
 MADE_UP = {"f": 0.5, "b": True, "i": 1, "u": 1}
 Analyzed = tuple[dict[str, Any], dict[str, Any]]  # shapes at the last point, and at every one
 
 
 def rehearse(part: Part, configs: Sequence[Config], saves: Sequence[int], changed: bool = True) -> None:
-    """ValueError where an analyzer does not fit a config, or a claim asks for a measure that there will not be. Of a page's
-    own configs (not `changed`) the first family stands for all: they are written to fit."""
+    """Tries the analyzers and claims of a part.
+
+    Args:
+        part: to try.
+        configs: of its runs.
+        saves: their saved steps.
+        changed: whether configs were changed by options. If not, only the first family is tried.
+
+    Raises:
+        ValueError: where an analyzer does not fit a config, or a claim needs a measure that will not exist.
+    """
     families = list({cfg.family(config): config for config in reversed(configs)}.values())[::-1]
     found = [_analyzed(part, config) for config in (families if changed else families[:1])]
     try:
         recorded = _recorded(part, families[0])
-    except Exception:  # its group will fail by itself, and the others will not
+    except Exception:  # its group will fail when it is trained, the others will not
         return
     some = [configs[int(i)] for i in np.unique(np.linspace(0, len(configs) - 1, RUNS).astype(int))]
     measures = _measures(recorded, *found[0], some, saves)
@@ -42,7 +51,7 @@ def _try(claim: lab.Claim, measures: Measures) -> None:
             claim.quantity(measures)
         except lab.NoMeasure as error:
             raise ValueError(f"the claim {claim.name!r}: {error.args[0]}.") from error
-        except Exception:  # numbers that are made up need not have what the claim is about
+        except Exception:  # made-up numbers may lack what the claim is about
             return
 
 
@@ -62,7 +71,7 @@ def _analyzed(part: Part, config: Config) -> Analyzed:
 
 
 def _measures(recorded: Any, final: Any, own: Any, configs: Sequence[Config], saves: Sequence[int]) -> Measures:
-    """What will be measured of the configs, with made-up values, in the shapes of the first."""
+    """Measures of the configs with made-up values, in the shapes of the first config."""
     probes = {f"{name}/{key}": value for name, out in recorded.probes.items() for key, value in out.items()}
     of_points = {**recorded.measures, **probes}
     steps = np.array([*saves[: POINTS - 1], saves[-1]] if len(saves) > POINTS else list(saves))
@@ -82,5 +91,5 @@ def _recorded(part: Part, config: Config) -> Any:
 
 
 def _made_up(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """One value everywhere, and no memory for it."""
+    """An array of one repeated value, without memory for it."""
     return np.broadcast_to(np.array(MADE_UP.get(np.dtype(dtype).kind, 0)).astype(dtype), shape)

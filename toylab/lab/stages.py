@@ -1,5 +1,9 @@
-"""A lab page's three stages: train → runs/, analyze → measures.npz and claims.json, draw → figures/. Each can be run again
-alone; draw needs only the small committed files."""
+"""The three stages of a lab page. Each can be run alone.
+
+train    configs → runs/ (toylab.sweep.run; here is its `spec` and the page's manifest)
+analyze  runs/ → measures.npz, runs.parquet, claims.json, claims.md
+draw     measures.npz → figures/
+"""
 
 import contextlib
 import hashlib
@@ -25,6 +29,7 @@ Files = Mapping[str, Mapping[str, Path]]  # of imported networks: by part, then 
 
 
 def spec(part: Part, scale: Scale, **start: Any) -> sweep.Spec:
+    """What a part's runs record and when they end. `start`: initial params, as in `Spec`."""
     return sweep.Spec(
         saves=[int(step) for step in part.saves[scale]],
         stop=part.stop[scale],
@@ -37,9 +42,18 @@ def spec(part: Part, scale: Scale, **start: Any) -> sweep.Spec:
 def write_manifest(
     folder: Path, page: Page, scale: Scale, configs: Configs, command: str, commit: str, imported: Files | None = None
 ) -> None:
-    """manifest.json: what was run, at which commit, in which environment; enough to run it again. One record, or on a page
-    of several parts one a part; `config` is the first run's, `runs` tells in what each run differs from it. The record of
-    imported networks has the digest of each file, and no more of where it lies."""
+    """Writes a page's manifest.json: what was run, at which commit and in which environment, so that it can be run again.
+
+    It has one record, or one for each part of a page of several. `config` is that of the first run, `runs` has each run's
+    differences from it. The record of imported networks has the digests of their files, not their place.
+
+    Args:
+        folder: of the page.
+        page, scale: what was run.
+        configs: by part that was trained.
+        command, commit: for the record.
+        imported: files by part and name.
+    """
     path = folder / "manifest.json"
     before = notes.page_record(folder)
     made = {"scale": scale, "command": command, "commit": commit}
@@ -70,7 +84,7 @@ def _of_runs(runs: Path, members: Sequence[Config]) -> dict[str, Any]:
 
 
 def _placeless(command: str) -> str:
-    """A command without the place of the weights, which is another on every machine."""
+    """A command without the folder of the weights, which differs between machines."""
     words = shlex.split(command)
     return shlex.join("weights=FOLDER" if word.startswith("weights=") else word for word in words)
 
@@ -81,7 +95,7 @@ def _of_files(files: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def recorded_parts(folder: Path) -> set[str]:
-    """The parts whose making manifest.json tells ("" for a page that is a single part)."""
+    """The parts that manifest.json has a record of; "" is the only part of a page."""
     manifest = notes.page_record(folder)
     return set(manifest.get("parts", [""] if manifest else []))
 
@@ -96,9 +110,24 @@ def analyze(
     imported: Files | None = None,
     named: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """runs/ → measures.npz, runs.parquet, claims.json and claims.md; returns the judged claims. Parts that are not in
-    `configs` keep the measures they have. Of `imported` parts the files in `weights` are measured, → models.md too.
-    `named`: the fields that were set to other values than the page's."""
+    """The stage analyze: writes measures.npz, runs.parquet, claims.json and claims.md.
+
+    Args:
+        page: whose analyses and claims are used.
+        configs: by part that was trained. Other parts keep their measures.
+        folder: of the page.
+        report: gets messages.
+        batch_size: points that are analyzed at once.
+        weights: the folder of imported networks.
+        imported: their files, by part and name. They are measured, and models.md is written.
+        named: fields that were set to other values than the page's.
+
+    Returns:
+        The judged claims.
+
+    Raises:
+        StoreError: where runs are missing, or nothing can be written.
+    """
     path, imported, parts = folder / "measures.npz", imported or {}, lab.parts(page)
     others_stay = path.exists() and set(parts) - {*configs, *imported}
     kept = dict(read_measures(folder)) if others_stay else {}
@@ -122,18 +151,18 @@ def analyze(
 
 
 def write_table(page: Page, folder: Path, measures: Measures | None = None) -> None:
-    """runs/ → runs.parquet, with the analyses that measures.npz has of the same runs and points."""
+    """Writes runs.parquet from runs/, with the analyses in measures.npz if they are of the same runs and points."""
     if measures is None:
         measures = Measures({})
         if (folder / "measures.npz").exists():
-            with contextlib.suppress(store.Damaged):  # the stage analyze writes it, and the table, anew
+            with contextlib.suppress(store.Damaged):  # the stage analyze writes both anew
                 measures = read_measures(folder)
     analyzed = {name: measures.part(name) for name in lab.parts(page)}
     sweep.write_table(folder / "runs", folder / "runs.parquet", analyzed)
 
 
 def read_measures(folder: Path) -> Measures:
-    """What measures.npz has; Damaged, with what to do, where it is."""
+    """The measures in measures.npz. Raises Damaged, with what to do, where they cannot be read."""
     try:
         return Measures(store.read_arrays(folder / "measures.npz"))
     except store.Damaged as error:
@@ -141,12 +170,12 @@ def read_measures(folder: Path) -> Measures:
 
 
 def judge(page: Page, measures: Measures, under: str = "") -> list[dict[str, Any]]:
-    """Every claim of the parts that were measured, with its verdict."""
+    """Judges every claim of the parts that were measured. `under`: as in `Claim.judge`."""
     return [claim.judge(own, under) for _, part, own in lab.present(page, measures) for claim in part.claims]
 
 
 def _under(configs: Configs, named: Sequence[str]) -> str:
-    """The fields that were set, each with its values: task.density = 0.2, 0.05."""
+    """The fields that were set and their values, as `task.density = 0.2, 0.05`."""
     rows = [cfg.flat(cfg.canonical(config)) for members in configs.values() for config in members]
     values = {name: dict.fromkeys(str(row[name]) for row in rows if name in row) for name in named}
     return "; ".join(
@@ -155,18 +184,20 @@ def _under(configs: Configs, named: Sequence[str]) -> str:
 
 
 def check_measured(folder: Path, configs: Configs, fields: Sequence[str]) -> None:
-    """Refused where measures.npz is of runs with other values of the fields."""
+    """Raises Refused where measures.npz is of runs with other values of these fields."""
     measures = read_measures(folder)
     for part, members in configs.items():
         asked, own = cfg.columns([cfg.canonical(config) for config in members]), measures.part(part)
         if len(own.get("valid", [])) != len(members):
-            said = f"{len(own.get('valid', []))} runs, not {len(members)}"
+            other_runs = f"{len(own.get('valid', []))} runs, not {len(members)}"
         else:
             there = {field: np.unique(own[f"config/{field}"]) for field in fields if f"config/{field}" in own}
             other = [field for field in there if field in asked and not _same(there[field], asked[field])]
-            said = "; ".join(f"runs with {name} {', '.join(map(str, there[name][:8].tolist()))}" for name in other)
-        if said:
-            raise store.Refused(f"{folder / 'measures.npz'} is of {said}: run the stages before for others.")
+            other_runs = "; ".join(
+                f"runs with {name} {', '.join(map(str, there[name][:8].tolist()))}" for name in other
+            )
+        if other_runs:
+            raise store.Refused(f"{folder / 'measures.npz'} is of {other_runs}: run the stages before for others.")
 
 
 def _same(values: np.ndarray, others: np.ndarray) -> bool:
@@ -176,8 +207,19 @@ def _same(values: np.ndarray, others: np.ndarray) -> bool:
 def draw(
     page: Page, folder: Path, report: Callable[[str], None] = print, parts: Sequence[str] | None = None
 ) -> list[Path]:
-    """measures.npz → figures/: a .png each, a .gif for an animation. `parts`: of these alone. A figure that cannot be drawn
-    of these runs is told, and none of earlier runs is left in its place."""
+    """The stage draw: writes a .png for each figure, a .gif for an animation.
+
+    If a figure cannot be drawn from these runs, that is reported, and an older figure of that name is removed.
+
+    Args:
+        page: whose figures are drawn.
+        folder: of the page.
+        report: gets messages.
+        parts: only the figures of these parts; None for all.
+
+    Returns:
+        The paths of the figures.
+    """
     from toylab.plots import style
 
     measures = read_measures(folder)
@@ -194,7 +236,7 @@ def draw(
                 raise store.StoreError(
                     f"{path} could not be written ({what}): {mend} and run the stage draw again."
                 ) from error
-            except Exception as error:  # of runs other than the page's own it need not be possible
+            except Exception as error:  # it is possible for the page's own runs, not for all others
                 report(f"{name} cannot be drawn of these runs ({lab.sentence(error)}).")
                 for suffix in (".png", ".gif"):
                     path.with_name(f"{name}{suffix}").unlink(missing_ok=True)
@@ -252,7 +294,7 @@ _COMPOSED: dict[tuple[Any, ...], Analyzer] = {}
 
 
 def composed(analyzers: Mapping[str, Analyzer]) -> Analyzer:
-    """The same composed analyzer for the same parts: the compile cache is keyed on it."""
+    """The analyzers as one, the same object each time, because the compile cache is keyed on it."""
     return _COMPOSED.setdefault(tuple(analyzers.items()), together(**analyzers))
 
 
@@ -264,15 +306,14 @@ def _stacked_data(configs: Sequence[Config]) -> Any:
 
 
 def _blanked(value: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """nan (or 0 where the dtype has none) after a run's end, and where its parameters are not finite."""
+    """The array with nan (0 where the dtype has none) where a run has no point or its params are not finite."""
     value = np.array(value)
     value[~valid] = np.nan if value.dtype.kind == "f" else 0
     return value
 
 
 def _padded(parts: Sequence[Arrays]) -> Arrays:
-    """Groups side by side over runs: one axis of all their steps, and nan (or 0, or "") where a group has no such point or
-    size."""
+    """Joins groups over runs, on one axis of all their steps, with nan (0, "") where a group has no such point or size."""
     if len(parts) == 1:
         return dict(parts[0])
     steps = np.unique(np.concatenate([part["steps"] for part in parts]))

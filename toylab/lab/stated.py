@@ -1,5 +1,4 @@
-"""What a lab page states, checked when it is loaded: a misspelt name would else be a page without analyses, and a missing
-one a traceback."""
+"""Checks the names that a lab page states, when it is loaded. Without it a misspelt ANALYSES would silently be ignored."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +11,16 @@ from toylab.base import Config
 from toylab.lab import Claim, Imported, Page, Part, Scale, name_of, parts
 
 STATED = {field.name.upper(): field.name for field in fields(Part)}
-NEAR = 0.85  # ANALYSIS and CLAIM are meant to be ANALYSES and CLAIMS; STEPS is no STOP
-TAKEN = ("final", "config")  # as names of analyses: measures begin so that are no analyses
+NEAR = 0.85  # such that ANALYSIS is near ANALYSES and CLAIM near CLAIMS, but STEPS not near STOP
+TAKEN = ("final", "config")  # not allowed as names of analyses, because other measures begin so
 
 
 def check(page: Page, scale: Scale) -> None:
-    """ValueError of one sentence where the page states what it cannot, at the scale that is asked for."""
+    """Checks a page at a scale.
+
+    Raises:
+        ValueError: in one sentence, where a name is missing, unknown or has a wrong value.
+    """
     try:
         _names(page)
         stated = parts(page)
@@ -50,7 +53,7 @@ def _names(page: Page) -> None:
 
 
 def _part(where: str, part: Part, scale: Scale, upper: bool) -> None:
-    """`where`: what stands before a field's name, which is in capitals on a page of one part."""
+    """Checks a part. `where` is the prefix of field names in messages; `upper` writes them in capitals."""
     for field in fields(Part):
         value = getattr(part, field.name)
         name = where + (field.name.upper() if upper else field.name)
@@ -75,14 +78,14 @@ def _configs(value: Any) -> str:
 
 
 def _saves(value: Any) -> str:
-    said = "give ascending step numbers from 0 on, at each scale"
+    wanted = "give ascending step numbers from 0 on, at each scale"
     try:
         steps = np.asarray(value)
     except (TypeError, ValueError):
-        return said
+        return wanted
     if steps.ndim != 1 or not steps.size or steps.dtype.kind not in "iu":
-        return said
-    return "" if steps[0] >= 0 and (np.diff(steps) > 0).all() else said
+        return wanted
+    return "" if steps[0] >= 0 and (np.diff(steps) > 0).all() else wanted
 
 
 def _claims(value: Any, _: Scale) -> str:

@@ -1,5 +1,11 @@
-"""The only code that touches disk: chunks of saved points (Orbax), manifests, locks, tables (parquet), measures (npz).
-Nothing is ever unpickled."""
+"""The only code that reads and writes disk: chunks of saved points (Orbax), manifests, locks, tables (parquet), npz.
+
+chunk     a chunk read and checked · writing  a chunk committed, in the background · orbax  how Orbax is called
+durable   writes that survive a power cut · files  JSON, npz and text · tables  parquet
+locks     who holds a folder · names  names that a folder cannot have · errors  what can go wrong
+
+Nothing is ever unpickled.
+"""
 
 import lazy_loader as _lazy
 

@@ -1,7 +1,7 @@
-"""Chunks: `<folder>/<step>/` holds every saved point of a group since the chunk before, and the state to go on from.
+"""Reading chunks. `<folder>/<step>/` holds the points of a group since the previous chunk, and the state to resume from.
 
-Orbax does not notice a flipped bit and silently returns another shape or dtype than was asked for, so each chunk carries
-the sha256, shape and dtype of every array, and reading checks them. How chunks are written stands in writing.py.
+Orbax does not notice a flipped bit, and may silently return another shape or dtype than was requested. Therefore each
+chunk has the sha256, shape and dtype of every array, and reading checks them. How chunks are written is in writing.py.
 """
 
 import hashlib
@@ -18,31 +18,45 @@ from toylab.store.orbax import restore
 
 SCHEMA = 4  # older: 1, no `diverged` in a chunk's info · 2, no `group` in it · 3, a plan's `segment` is named `beat`
 FILES = "files.json"  # in a chunk: the sha256 of all its other files
-INFO, STATE = "info", "state"  # items: what the chunk is; what it may lose
+INFO, STATE = "info", "state"  # items: the chunk's record; its resume point, which may be removed later
 STEP = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
 def chunks(folder: Path) -> list[int]:
-    """The committed chunks of a group by the step of their last point, ascending."""
+    """The committed chunks of a group: the steps of their last points, ascending."""
     return sorted(int(path.name) for path in folder.iterdir() if STEP.fullmatch(path.name)) if folder.is_dir() else []
 
 
 def has_state(folder: Path, step: int) -> bool:
-    """Whether a chunk has kept its resume point."""
+    """Whether a chunk still has its resume point."""
     return (folder / str(step) / STATE).is_dir()
 
 
 def read_chunk(
     folder: Path, step: int, names: tuple[str, ...] | None = None, *, alone: bool = False
 ) -> tuple[dict[str, Arrays], dict[str, Any]]:
-    """The arrays and info of one chunk (`names`: only these items), or Damaged. Its points are judged as one, unless these
-    items are to be judged `alone`; its resume point apart, where it is asked for: what only training needs takes no point
-    from those who read."""
+    """Reads one chunk and checks it.
+
+    Args:
+        folder: of the group.
+        step: of the chunk.
+        names: the items to read; None for all. The resume point ("state") is checked only if it is read, so that damage
+            to it does not keep points from being read.
+        alone: check the files of these items only, not of all points.
+
+    Returns:
+        Arrays by item and name, and the chunk's info.
+
+    Raises:
+        Damaged: where the content is not what was written.
+        Unread: where it cannot be read now.
+        Refused: where a newer version of toylab wrote it.
+    """
     had_state = has_state(folder, step)
     try:
         return _read_chunk(folder, step, names, alone)
     except Damaged:
-        if had_state and not has_state(folder, step):  # another process trains, and has just thinned it out
+        if had_state and not has_state(folder, step):  # another process trains and has just removed the resume point
             return _read_chunk(folder, step, names, alone)
         raise
 
@@ -55,12 +69,12 @@ def _read_chunk(
 
     def is_judged(file: str) -> bool:
         item, _, inside = file.partition("/")
-        if item in (INFO, STATE) or not inside:  # what lies beside the items is Orbax's own, and not read
+        if item in (INFO, STATE) or not inside:  # other files are Orbax's own and are not read
             return item == INFO or (item == STATE and with_state)
         return not alone or names is None or item in names
 
     try:
-        if (written := _written(path)) is not None:
+        if (written := _recorded_digests(path)) is not None:
             written = {file: digest for file, digest in written.items() if is_judged(file)}
             found = file_digests(path, is_judged)
             if differ := sorted(file for file in written | found if written.get(file) != found.get(file)):
@@ -77,7 +91,7 @@ def _read_chunk(
             _verify(name, items[name], info["arrays"][name])
     except (Refused, Unread, MemoryError):
         raise
-    except Exception as error:  # whatever a flipped bit makes of it
+    except Exception as error:  # a flipped bit can raise anything
         if is_unread(error):
             raise Unread(f"the chunk at step {step} in {folder} cannot be read: {first_line(error)}.") from error
         raise Damaged(f"the chunk at step {step} in {folder} is damaged: {first_line(error)}") from error
@@ -85,11 +99,11 @@ def _read_chunk(
 
 
 def read_info(folder: Path, step: int) -> dict[str, Any]:
-    """A chunk's info alone, or Damaged. Whether the files of its points are all there is looked at, their bytes are not."""
+    """A chunk's info. Checks that all files of its points exist, but not their bytes; raises Damaged otherwise."""
     path = folder / str(step)
     try:
         there = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
-        written = there if (named := _written(path)) is None else set(named)
+        written = there if (named := _recorded_digests(path)) is None else set(named)
         inside = {file for file in written ^ there if "/" in file and not file.startswith(f"{STATE}/")}
         if gone := inside - there:
             raise ValueError(f"files are missing from it ({', '.join(sorted(gone)[:3])})")
@@ -98,14 +112,14 @@ def read_info(folder: Path, step: int) -> dict[str, Any]:
         return _info(path)
     except Unread:
         raise
-    except Exception as error:  # whatever a flipped bit makes of it
+    except Exception as error:  # a flipped bit can raise anything
         raise Damaged(f"the chunk at step {step} in {folder} is damaged: {first_line(error)}") from error
 
 
 def spare_damage(folder: Path, step: int) -> str:
-    """What is damaged in a chunk and costs no point, in words; "" if nothing. Bytes of the points are not read."""
+    """A sentence about damage to a chunk that loses no point; "" if there is none. The points are not read."""
     path = folder / str(step)
-    if (written := _written(path)) is None:
+    if (written := _recorded_digests(path)) is None:
         return f"{FILES} of the chunk at step {step} is damaged"
     with_state = has_state(folder, step)
 
@@ -117,8 +131,8 @@ def spare_damage(folder: Path, step: int) -> str:
     return f"{', '.join(differ[:3])} of the chunk at step {step} is damaged" if differ else ""
 
 
-def _written(path: Path) -> dict[str, Any] | None:
-    """The sha256 of a chunk's files; None where they cannot be read: every array has one of its own in the info."""
+def _recorded_digests(path: Path) -> dict[str, Any] | None:
+    """The sha256 of a chunk's files as written; None if the list is damaged. The info has the digest of every array too."""
     try:
         return read_json(path / FILES, sealed=True)
     except Damaged:
@@ -130,13 +144,14 @@ def _info(path: Path) -> dict[str, Any]:
 
 
 def file_digests(path: Path, is_judged: Callable[[str], bool] = lambda file: True) -> dict[str, str]:
-    """sha256 of the files of a chunk: checked before Orbax opens any, which does not take all damage quietly."""
+    """The sha256 of a chunk's files. They are checked before Orbax opens one, because Orbax can crash on damaged files."""
     found = (file for file in path.rglob("*") if file.is_file() and file.name != FILES)
     names = {str(file.relative_to(path)): file for file in sorted(found)}
     return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in names.items() if is_judged(name)}
 
 
-def described(array: np.ndarray) -> dict[str, Any]:
+def array_record(array: np.ndarray) -> dict[str, Any]:
+    """Shape, dtype and sha256 of an array."""
     array = np.ascontiguousarray(array)
     return {
         "shape": list(np.shape(array)),
@@ -149,5 +164,5 @@ def _verify(name: str, arrays: Mapping[str, Any], written: Mapping[str, Any]) ->
     if set(arrays) != set(written):
         raise ValueError(f"{name} holds {sorted(arrays)}, written were {sorted(written)}")
     for key, value in arrays.items():
-        if described(np.asarray(value)) != written[key]:
+        if array_record(np.asarray(value)) != written[key]:
             raise ValueError(f"{name}/{key} differs from what was written (shape, dtype or sha256)")

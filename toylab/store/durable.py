@@ -1,5 +1,5 @@
-"""Writing that a power cut does not undo. A name may reach the disk before the bytes that it names, so bytes are brought
-there first, then the name takes its place, then the folder that has it is brought to the disk too."""
+"""Writes that survive a power cut. A file system may store a file's name before its bytes. Therefore the bytes are synced
+first, then the file is renamed to its place, then its folder is synced."""
 
 import contextlib
 import errno
@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)  # from file systems, or of folders, that cannot be synced
+NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)  # of file systems and folders that cannot be synced
 
 
 def sync(path: Path) -> None:
@@ -25,8 +25,8 @@ def sync(path: Path) -> None:
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """`write` makes a file beside `path`, which then takes its place: whole and on the disk, or not at all."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # of nobody else
+    """`write` makes a new file next to `path`, which is synced and then replaces it, completely or not at all."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # a name that nobody else uses
     try:
         write(beside)
         sync(beside)
@@ -39,24 +39,22 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Of what is on the disk already. Both folders have it as it is now before anything that relies on it is done."""
+    """Renames what is synced already, and syncs both folders."""
     os.rename(source, target)
     for folder in dict.fromkeys((target.parent, source.parent)):
         sync(folder)
 
 
 def make(folder: Path) -> None:
-    """A folder with its parents, if it is not there."""
+    """Makes a folder and its parents, if they do not exist, and syncs them."""
     missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     folder.mkdir(parents=True, exist_ok=True)
-    for path in dict.fromkeys(
-        (*reversed(missing), folder)
-    ):  # it may be there, and not yet on the disk, by another process
+    for path in dict.fromkeys((*reversed(missing), folder)):  # another process may have made it without syncing yet
         sync(path.parent)
 
 
 def append(path: Path, text: str) -> None:
-    """A line or more at the end of a file, in one write, so that those of several processes do not mix."""
+    """Appends lines in one write, so that those of several processes do not mix."""
     with path.open("a", encoding="utf-8") as file:
         is_new = not file.tell()
         file.write(text)

@@ -1,4 +1,4 @@
-"""Small files, each written whole and to the disk, or not at all: JSON (sealed by a digest), npz, text."""
+"""Small files: JSON (sealed with a digest), npz and text. Each is written completely or not at all."""
 
 import hashlib
 import json
@@ -13,14 +13,14 @@ import numpy as np
 from toylab.store import durable
 from toylab.store.errors import Damaged, StoreError, Unread, first_line, is_unread
 
-NAMES = "names"  # in an npz: all its arrays, since a zip whose directory is damaged may drop some without a word
+NAMES = "names"  # in an npz: the names of its arrays, because a zip with a damaged directory may silently lack some
 ZIP = b"PK\x03\x04"
 KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
 Arrays = dict[str, np.ndarray]
 
 
 def write_json(path: Path, value: Mapping[str, Any], *, sealed: bool = False) -> None:
-    """Atomically; `sealed` adds a digest that `read_json` checks."""
+    """Writes JSON, completely or not at all. `sealed` adds a digest that `read_json` checks."""
     text = _lines(seal(value) if sealed else value)
     write_text(path, text + "\n")
 
@@ -42,11 +42,20 @@ def _json(value: Any) -> str:
 
 
 def read_json(path: Path, *, sealed: bool = False) -> dict[str, Any]:
-    """A JSON object; Damaged where there is none, or it is not what was `sealed`."""
+    """Reads a JSON object.
+
+    Args:
+        path: of the file.
+        sealed: whether it has a digest, which is then checked.
+
+    Raises:
+        Damaged: where it is missing, no JSON object, or not what was sealed.
+        Unread: where it cannot be read now.
+    """
     try:
         with open_file(path) as file:
             value = _parsed(file.read())
-        return opened(value) if sealed else value
+        return unsealed(value) if sealed else value
     except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         if is_unread(error):
             raise Unread(f"{path} cannot be read: {first_line(error)}.") from error
@@ -63,7 +72,7 @@ def _parsed(text: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("it holds no JSON object")
     if b"\\ud" in text.lower():
-        _json(value).encode()  # ValueError of a half of a character, which could not be printed
+        _json(value).encode()  # raises ValueError for half a surrogate pair, which cannot be printed
     return value
 
 
@@ -77,7 +86,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def open_file(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
-    """For reading; ValueError of what is no file. A FIFO is not waited for."""
+    """Opens a file for reading, without waiting for a FIFO. Raises ValueError where it is no regular file."""
     handle = os.open(path, flags | os.O_NONBLOCK, 0o666)
     kind = stat.S_IFMT(os.fstat(handle).st_mode)
     if kind != stat.S_IFREG:
@@ -87,11 +96,12 @@ def open_file(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Writes a text, completely or not at all."""
     replaced(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """A compressed npz, atomically."""
+    """Writes a compressed npz, completely or not at all."""
 
     def write(beside: Path) -> None:
         with beside.open("wb") as file:
@@ -101,7 +111,13 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """What `write_arrays` has written: all of it, or Damaged."""
+    """Reads all arrays of an npz that `write_arrays` wrote.
+
+    Raises:
+        StoreError: where it does not exist.
+        Damaged: where any of its arrays is missing or damaged.
+        Unread: where it cannot be read now.
+    """
     try:
         with open_file(path) as opened:  # np.load leaks a file it fails on
             if opened.read(4) != ZIP:
@@ -130,16 +146,18 @@ def _array(file: Any, name: str) -> np.ndarray:
     try:
         return file[name]
     except ValueError as error:
-        if "pickle" in str(error):  # numpy's own words tell how to allow it
+        if "pickle" in str(error):  # numpy's message says how to allow it
             raise ValueError(f"{json.dumps(name)[:60]} holds Python objects, which are never read") from None
         raise
 
 
 def seal(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The value with a digest of its content."""
     return {**value, "digest": _digest(value)}
 
 
-def opened(value: Mapping[str, Any]) -> dict[str, Any]:
+def unsealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The value without its digest. Raises ValueError where that does not fit."""
     content = {key: inner for key, inner in value.items() if key != "digest"}
     if value.get("digest") != _digest(content):
         raise ValueError("its digest does not fit its content")
@@ -151,7 +169,7 @@ def _digest(value: Mapping[str, Any]) -> str:
 
 
 def replaced(path: Path, write: Callable[[Path], object]) -> None:
-    """`durable.replace`, with what is safe where it fails."""
+    """`durable.replace`, with StoreError where it fails."""
     try:
         durable.replace(path, write)
     except OSError as error:

@@ -1,18 +1,21 @@
-"""Names of folders that the system or Orbax cannot keep, found before anything is created."""
+"""Checks for names of folders that the system or Orbax cannot use, before anything is created."""
 
 import os
 from pathlib import Path
 
 from toylab.store.errors import Refused
 
-NAME, PATH = 255, 4096  # bytes, in Linux: of a name, and of a path
-BELOW = 250  # bytes that the files of a chunk add to the path of the sweep's folder
-CLOUDS = ("gs", "s3", "az", "hf")  # Orbax takes /gs/… for one
+NAME, PATH = 255, 4096  # the most bytes of a name and of a path in Linux
+BELOW = 250  # bytes that the names of a chunk's files add to the path of a sweep
+CLOUDS = ("gs", "s3", "az", "hf")  # Orbax takes /gs/… for a place in a cloud
 
 
 def check_name(folder: Path) -> None:
-    """Refused where the folder cannot be, or Orbax would write to another place than it reads: it takes some signs of a
-    path for patterns, and some names for places in a cloud."""
+    """Checks the path of a folder. Orbax takes some characters for patterns, and some names for places in a cloud.
+
+    Raises:
+        Refused: where the folder cannot exist, or Orbax would not read what it has written there.
+    """
     path = folder.absolute()
     if what := _wrong(path):
         shown = str(folder) if str(folder).isprintable() else ascii(str(folder))

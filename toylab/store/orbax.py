@@ -1,4 +1,4 @@
-"""Orbax as it is used here: flat dicts of arrays and one JSON item, each process for itself."""
+"""How Orbax is called: flat dicts of arrays and one JSON item; each process saves for itself."""
 
 import logging
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from toylab.store.files import Arrays, seal
 
 
 def _orbax() -> Any:
-    import orbax.checkpoint as ocp  # takes a second, so only where something is read or written
+    import orbax.checkpoint as ocp  # takes a second, so it is imported when something is read or written
 
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # what fails is raised too
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # failures are raised as well
     if jax.distributed.is_initialized():
         keep_to_this_process()
     return ocp
@@ -22,8 +22,8 @@ def _orbax() -> Any:
 
 @cache
 def keep_to_this_process() -> None:
-    """Where jax knows of several processes Orbax waits for all of them at every save, and process 0 alone writes numpy
-    arrays. Each process has groups of its own: Orbax is made to see one. No option of its own goes that far."""
+    """Makes Orbax see a single process. With several JAX processes it would wait for all of them at every save, and only
+    process 0 would write numpy arrays. Here each process has groups of its own. Orbax has no option for this."""
     from orbax.checkpoint._src.multihost import multihost
 
     multihost.process_index = lambda: 0
@@ -33,6 +33,7 @@ def keep_to_this_process() -> None:
 
 
 def save(path: Path, items: Mapping[str, Arrays], record: Mapping[str, Any]) -> None:
+    """Writes flat dicts of arrays, and a sealed record as the item `info`."""
     ocp = _orbax()
     arguments = {name: ocp.args.PyTreeSave(arrays) for name, arrays in items.items()}
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
@@ -41,7 +42,7 @@ def save(path: Path, items: Mapping[str, Arrays], record: Mapping[str, Any]) -> 
 
 
 def restore(path: Path, item: str) -> Arrays:
-    """Of one item alone: asked for the whole, Orbax opens its neighbours too, and stumbles over what is damaged in them."""
+    """Reads one item. If asked for several, Orbax opens all of them and fails where any is damaged."""
     ocp = _orbax()
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
         return checkpointer.restore(path / item, args=ocp.args.PyTreeRestore())

@@ -1,4 +1,4 @@
-"""Tables of any columns, as parquet."""
+"""Writes parquet tables."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,15 +10,15 @@ from toylab.store.files import replaced
 
 
 class Repeated(NamedTuple):
-    """A column of plain values (None: null) of which each stands in many rows."""
+    """A column of plain values (None is null), each of which is repeated in many rows."""
 
     values: Sequence[Any]
-    rows: np.ndarray  # [N]: which of them
-    kind: type = str  # of a column that has none
+    rows: np.ndarray  # [N]: the index of the value in each row
+    kind: type = str  # of a column that has only nulls
 
 
 class Stretches(NamedTuple):
-    """A column of numbers, piece by piece; a count stands for so many nulls."""
+    """A column of numbers in pieces. A whole number n as a piece is n nulls."""
 
     pieces: Sequence[np.ndarray | int]
 
@@ -27,8 +27,15 @@ Column = Repeated | Stretches | np.ndarray | Sequence[Any]
 
 
 def write_table(path: Path, columns: Mapping[str, Column]) -> None:
-    """A parquet table, atomically; any column of equal length. Measures rarely repeat, so only the others are looked
-    through for values that do."""
+    """Writes a parquet table, completely or not at all.
+
+    Args:
+        path: of the file.
+        columns: by name, of equal length. All but Stretches are dictionary-encoded, since measures rarely repeat.
+
+    Raises:
+        StoreError: where it cannot be written.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 

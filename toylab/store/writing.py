@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from toylab.store import durable
-from toylab.store.chunk import FILES, SCHEMA, STATE, chunks, described, file_digests, has_state, read_chunk
+from toylab.store.chunk import FILES, SCHEMA, STATE, array_record, chunks, file_digests, has_state, read_chunk
 from toylab.store.errors import Damaged, Gone, Lost, StoreError, remedy, system_number
 from toylab.store.files import Arrays, write_json
 from toylab.store.orbax import save
@@ -36,11 +36,22 @@ def write_chunk(
     info: Mapping[str, Any],
     mine: Callable[[], None] = lambda: None,
 ) -> None:
-    """Commits one chunk. `items`: name → flat dict of arrays (trajectory, measures, probes, state); `mine` is asked just
-    before, and raises if the folder is another's by now, or gone. StoreError where the disk fails; ValueError, or what
-    Orbax raises, where the arrays cannot be saved on any."""
+    """Commits one chunk.
+
+    Args:
+        folder: of the group.
+        step: of the chunk's last point.
+        items: flat dicts of arrays by name (traj, measures, probes, state).
+        info: the chunk's record.
+        mine: called just before the commit; raises if the folder was taken over by another process, or is gone.
+
+    Raises:
+        StoreError: where the disk fails.
+        ValueError: where an array is empty.
+        Lost, Gone: from `mine`.
+    """
     items = {name: arrays for name, arrays in items.items() if arrays}
-    about = {name: {key: described(value) for key, value in arrays.items()} for name, arrays in items.items()}
+    about = {name: {key: array_record(value) for key, value in arrays.items()} for name, arrays in items.items()}
     if empty := [f"{name}/{key}" for name, arrays in items.items() for key, value in arrays.items() if not value.size]:
         raise ValueError(f"{empty[0]} has no numbers in it: an empty array cannot be saved.")
     record = {**info, "schema": SCHEMA, "step": step, "arrays": about}
@@ -57,9 +68,9 @@ def write_chunk(
     except (Lost, Gone):
         _remove(beside)
         raise
-    except Exception as error:  # Orbax and tensorstore raise their own kinds for a full disk
+    except Exception as error:  # Orbax and tensorstore raise classes of their own for a full disk
         _remove(beside)
-        mine()  # whoever has the folder by now has removed what was written here
+        mine()  # a new owner of the folder has removed what was written here
         if (number := system_number(error)) is None:
             raise
         done = [before for before in chunks(folder) if before < step]
@@ -71,14 +82,14 @@ def write_chunk(
 
 
 class Writer:
-    """Commits chunks in the background, one at a time: training goes on meanwhile, and no more than two chunks are in
-    memory, the one that is written and the one that is collected."""
+    """Commits chunks in a background thread, one at a time, while training goes on. At most two chunks are in memory: the
+    one that is being written and the one that is being collected."""
 
     def __init__(self, folder: Path, mine: Callable[[], None] = lambda: None) -> None:
         self.folder, self.mine = folder, mine
         self.thread = ThreadPoolExecutor(1)
         self.pending: Future[None] | None = None
-        self.committed: int | None = None  # the last step that is known to be on the disk
+        self.committed: int | None = None  # the last step that is known to be on disk
 
     def __enter__(self) -> "Writer":
         return self
@@ -90,6 +101,7 @@ class Writer:
             self.thread.shutdown()
 
     def commit(self, step: int, items: Mapping[str, Arrays], info: Mapping[str, Any]) -> None:
+        """Waits for the previous chunk, then starts to write this one."""
         self.wait()
         self.pending = self.thread.submit(self._write, step, items, info)
 
@@ -98,7 +110,7 @@ class Writer:
         self.committed = step
 
     def wait(self) -> None:
-        """Until everything handed in is committed; raises what went wrong with it."""
+        """Waits until everything is committed. Raises the error if that failed."""
         pending, self.pending = self.pending, None
         if pending:
             pending.result()
@@ -107,9 +119,16 @@ class Writer:
 def newest_sound_chunk(
     folder: Path, is_over: Callable[[dict[str, Any]], bool] = lambda info: False
 ) -> tuple[Arrays | None, dict[str, Any], list[str]]:
-    """The newest chunk that is what was written and can be gone on from: its resume point (None without any chunk; empty
-    where `is_over(info)`, so that nothing goes on; it may refuse), its info, and a message for each chunk set aside before
-    it."""
+    """The newest chunk that is undamaged and from which training can be resumed. Newer ones are renamed to damaged-STEP.
+
+    Args:
+        folder: of the group.
+        is_over: whether a chunk, by its info, is the last, so that no resume point is needed. It may raise Refused.
+
+    Returns:
+        The resume point (None if there is no chunk, empty if the group is over), the chunk's info, and a message for each
+        chunk that was set aside.
+    """
     messages: list[str] = []
     for step in reversed(chunks(folder)):
         try:
@@ -129,14 +148,14 @@ def newest_sound_chunk(
 
 
 def _unused(path: Path) -> Path:
-    """The path, numbered if there is something already: what was set aside before is not ours to delete."""
+    """The path, with a number if it exists already: what was set aside earlier is kept."""
     names = (path.with_name(f"{path.name}-{i}" if i else path.name) for i in count())
     return next(name for name in names if not os.path.lexists(name))
 
 
 def _thin_out(folder: Path) -> None:
-    """Drops the resume points that are not kept. Renamed first, and that to the disk, so that a chunk has the whole of its
-    state or none."""
+    """Removes the resume points of older chunks, but those of every EVERY-th. Each is renamed first, so that a chunk has a
+    complete resume point or none."""
     done = chunks(folder)
     for i, step in enumerate(done[:-NEWEST]):
         if i % EVERY and has_state(folder, step):
@@ -146,24 +165,24 @@ def _thin_out(folder: Path) -> None:
 
 
 def broken(folder: Path) -> list[Path]:
-    """What writes that were cut short have left."""
+    """Files and folders of writes that were cut short."""
     return [path for path in folder.iterdir() if BROKEN.fullmatch(path.name)]
 
 
 def clear(left: Sequence[Path]) -> None:
-    """Removes what `broken` has listed, before its lister took the folder: nothing of a later owner is among it."""
+    """Removes what `broken` has listed. The list is made before the lock is taken, so it has nothing of a later owner."""
     for path in left:
         _remove(path)
 
 
 def _writing(what: str) -> str:
-    """A name that no other process, and no other write, has."""
+    """A name that no other process and no other write uses."""
     return f"writing-{what}-{secrets.token_hex(8)}"
 
 
 def _remove(path: Path) -> None:
-    """What was written under that name; of a link neither it nor what it leads to."""
-    for each in (path, *path.parent.glob(f"{path.name}.*")):  # Orbax writes beside it first
+    """Removes what was written under that name. Links and their targets stay."""
+    for each in (path, *path.parent.glob(f"{path.name}.*")):  # Orbax writes to names like this first
         if each.is_file() and not each.is_symlink():
             each.unlink(missing_ok=True)
         shutil.rmtree(each, ignore_errors=True)
