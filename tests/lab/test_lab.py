@@ -13,7 +13,7 @@ from pyarrow import parquet
 import run_sweep
 from toylab import lab, store, sweep
 from toylab.base import Config
-from toylab.lab import Claim, Measures, Part, stages
+from toylab.lab import Claim, Measures, Part, pages, stages
 from toylab.models import Net, ToyModel
 from toylab.optim import AdamW
 from toylab.tasks import SparseFeatures
@@ -129,7 +129,7 @@ def page(monkeypatch):
     module = types.ModuleType("experiments.two")
     module.PARTS = {"narrow": part("narrow", small(1)), "mixed": part("mixed", small(2) + small(3, seeds=1))}
     monkeypatch.setitem(sys.modules, "experiments.two", module)
-    monkeypatch.setattr(run_sweep, "_page", lambda name: module)
+    monkeypatch.setattr(pages, "load", lambda name: module)
     return module
 
 

@@ -103,7 +103,7 @@ run_sweep.main(["--list"])
 try:
     run_sweep.main(["--help"])
 except SystemExit:
-    print("heavy:", sorted({"jax", "numpy", "flax", "matplotlib", "orbax", "rich", "toylab"} & set(sys.modules)))
+    print("heavy:", sorted({"jax", "numpy", "flax", "matplotlib", "orbax", "rich"} & set(sys.modules)))
 """
     assert python("-c", code).stdout.splitlines()[-1] == "heavy: []"
 
@@ -259,7 +259,14 @@ def test_options_that_are_unknown_cut_short_or_given_twice_end_with_a_sentence_a
 
 
 def test_no_parser_of_the_tree_takes_an_option_that_is_cut_short():
-    files = [path for path in [*REPOSITORY.glob("*.py"), *REPOSITORY.glob("benchmarks/*.py")]]
+    files = [
+        path
+        for path in [
+            *REPOSITORY.glob("*.py"),
+            *(REPOSITORY / "toylab").rglob("*.py"),
+            *REPOSITORY.glob("benchmarks/*.py"),
+        ]
+    ]
     made = [line for path in files for line in path.read_text().splitlines() if "ArgumentParser(" in line]
     assert len(made) > 5
     for line in made:

@@ -1,5 +1,6 @@
 """Where lab pages are found: those of toylab.experiments by name, each in the folder of its family."""
 
+import difflib
 import importlib
 from pathlib import Path
 from types import ModuleType
@@ -15,5 +16,11 @@ def built_in() -> dict[str, Path]:
 
 
 def load(name: str) -> ModuleType:
-    """The module of a page that comes with toylab. KeyError where there is none of that name."""
-    return importlib.import_module(f"{PACKAGE}.{built_in()[name].parent.name}.{name}")
+    """The module of a page that comes with toylab. ValueError where there is none of that name."""
+    if name not in (known := built_in()):
+        if "/" in name or ".." in name:
+            raise ValueError(f"experiment is {name!r}: a name has no slash and no '..' in it.")
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
+        raise ValueError(f"experiment {name!r} is not known: {hint}")
+    return importlib.import_module(f"{PACKAGE}.{known[name].parent.name}.{name}")

@@ -1,0 +1,38 @@
+"""The stage train of `toylab run`, shown and logged."""
+
+from typing import Any
+
+
+def train(job: Any, command: str, launcher: Any, tensorboard: bool) -> dict[str, Any]:
+    """Trains every part; those that were not finished before, with their configs."""
+    from toylab import lab, store, sweep
+    from toylab.lab import events, preview, stages, watch
+
+    parts, specs = lab.parts(job.page), job.specs()
+    runs = job.folder / "runs"
+    trained, recorded = {}, stages.recorded_parts(job.folder)
+    with launcher.connected():
+        store.make_folder(runs, 0 if runs.is_dir() else preview.bytes_needed(job))
+        for name, members in job.configs.items():
+            if name:
+                print(f"part {name}: {len(members)} runs", flush=True)
+            others = [
+                watch.Log(job.folder / "log.txt"),
+                *([events.Events(job.folder / "events" / name)] if tensorboard else []),
+            ]
+            with watch.Watch(parts[name].milestone, others) as shown:
+                launcher.train(
+                    members,
+                    specs[name],
+                    runs / name,
+                    lane=job.lane,
+                    group_size=job.group,
+                    command=command,
+                    report=shown,
+                    interrupted=shown.interrupted,
+                )
+            if shown.interrupted():  # asked while the last points were trained
+                raise sweep.Interrupted(f"{runs / name} is trained to its end")
+            if shown.trained or name not in recorded:  # what was finished keeps how it was made
+                trained[name] = members
+    return trained
