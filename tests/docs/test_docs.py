@@ -1,12 +1,13 @@
 """The site's examples, commands and notebooks run as printed, and its formulas are shown as they are meant.
 
-A block with a title is that file of the repository, any other runs as it stands; blocks of a page share their names.
+A block with a title is that file of docs/parity, any other runs as it stands; blocks of a page share their names.
 """
 
 import importlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,21 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import run_sweep
-from toylab import analysis, experiments, models, tasks
-from toylab.experiments import grokking as family
+from toylab.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "pages"
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.py"))
-ADDED = ("add-task", "add-model", "add-analyzer", "add-experiment")  # each takes what stands on those before
-PACKAGES = {
-    "toylab/tasks": tasks,
-    "toylab/models": models,
-    "toylab/analysis": analysis,
-    "experiments": experiments,
-    "experiments/grokking": family,
-}
+EXAMPLE = ROOT / "docs" / "parity"
+ADDED = ("add-task", "add-model", "add-analyzer", "add-experiment")
 
 
 def blocks(page):
@@ -38,27 +31,27 @@ def blocks(page):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """An empty folder to run in, whose packages are searched beside the repository's own."""
+    """An empty folder to run in; what is imported from it or from the worked example is forgotten."""
     monkeypatch.chdir(tmp_path)
-    for folder, package in PACKAGES.items():
-        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / folder)])
+    monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+        if str(getattr(sys.modules[name], "__file__", "")).startswith((str(tmp_path), str(EXAMPLE))):
             del sys.modules[name]
 
 
-def execute(page, place):
+def execute(page):
     names: dict = {}
     for title, code in blocks(page):
-        if title:
-            (place / title).write_text(code)
-            importlib.invalidate_caches()
-        else:
+        if not title:
             exec(compile(code, f"{page}.md", "exec"), names)
     return names
+
+
+def test_the_files_that_are_shown_are_those_of_the_worked_example():
+    shown = {title: code for page in ADDED for title, code in blocks(page) if title}
+    assert shown == {path.name: path.read_text() for path in EXAMPLE.glob("*.py")}
 
 
 def test_every_page_with_python_is_executed_here():
@@ -84,37 +77,45 @@ def test_every_figure_that_is_shown_is_there():
 
 
 @pytest.mark.slow
-def test_a_task_a_model_an_analyzer_and_an_experiment_are_added_as_written(place, monkeypatch, capsys):
+def test_a_task_a_model_and_an_analyzer_do_as_written(place, capsys):
+    sys.path.insert(0, str(EXAMPLE))
     for page in ADDED:
-        execute(page, place)
-    said = capsys.readouterr().out
-    assert "(4, 5) [ True  True  True  True]" in said and "[0. 0.]" in said
-    assert run_sweep.main(["parity", "--scale", "smoke", "--out", "results"]) == 0
+        execute(page)
+    printed = capsys.readouterr().out
+    assert "(4, 5) [ True  True  True  True]" in printed and "[0. 0.]" in printed
+
+
+@pytest.mark.slow
+def test_the_page_of_the_worked_example_runs_from_its_own_folder(place, capsys):
+    """A copy outside the repository, as a user's own."""
+    shutil.copytree(EXAMPLE, place / "parity", ignore=shutil.ignore_patterns("__pycache__"))
+    assert main(["run", "parity/parity.py", "--scale", "smoke", "--out", "results"]) == 0
     assert (place / "results" / "parity" / "figures" / "progress.png").stat().st_size > 10_000
+    assert Path(sys.modules["parity_task"].__file__).parent == place / "parity"
 
 
 @pytest.mark.slow
 def test_the_first_sweep_has_the_axes_that_it_prints(place, capsys):
-    names = execute("index", place)
+    names = execute("index")
     assert names["sweep"].measures["loss"].shape == (2, 3) and names["sweep"].params["W"].shape == (2, 3, 5, 2)
 
 
 @pytest.mark.slow
 def test_a_config_is_a_pytree_as_the_page_says(place, capsys):
-    names = execute("idea", place)
+    names = execute("idea")
     said = capsys.readouterr().out
     assert "True False" in said and names["trajectory"].params["W"].shape == (3, 3, 5, 2)
 
 
 @pytest.mark.slow
 def test_what_was_written_is_read_back_without_knowing_the_format(place, capsys):
-    names = execute("disk", place)
+    names = execute("disk")
     assert names["sweep"].steps.tolist() == [0, 20, 40] and "sweep.json" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_weights_go_out_and_come_back(place, capsys):
-    names = execute("weights", place)
+    names = execute("weights")
     assert "[1 9]" in capsys.readouterr().out
     assert names["fourier"].logit_fve(names["cube"], np.arange(6) > 0) > 0.5
 
@@ -158,7 +159,7 @@ def test_the_edges_of_the_induction_machine_are_found(capsys):
 
 @pytest.mark.slow
 def test_a_sweep_is_read_and_its_runs_selected_as_written(place, capsys):
-    names = execute("read-results", place)
+    names = execute("read-results")
     assert names["chosen"].columns["seed"].tolist() == [0, 1] and names["sweep"].params["W"].shape == (6, 3, 5, 2)
     assert "(2, 3, 5, 2)" in capsys.readouterr().out
 
@@ -189,18 +190,18 @@ def test_committed_measures_are_read_and_drawn_as_written(place, capsys):
 
 
 def test_a_sweep_in_python_has_the_runs_that_the_page_prints(place, capsys):
-    execute("sweeps", place)
+    execute("sweeps")
     assert capsys.readouterr().out == "26\n"
 
 
 def test_a_claim_is_judged_as_the_page_prints(place, capsys):
-    execute("judging", place)
+    execute("judging")
     assert capsys.readouterr().out == "≥ 0.99 [1.0, 0.97, 1.0] holds for 2 of 3\n"
 
 
 @pytest.mark.slow
 def test_the_cells_for_a_notebook_draw_their_strip(place):
-    execute("notebooks", place)
+    execute("notebooks")
     assert Path("strip.png").stat().st_size > 5_000
 
 

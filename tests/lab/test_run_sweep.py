@@ -126,7 +126,7 @@ BAD = [
     (["groking"], r"'groking' is not known: did you mean grokking\?"),
     (["quantum"], r"'quantum' is not known: there are .*grokking"),
     (["__init__"], r"'__init__' is not known"),
-    (["../grokking"], r"experiment is '\.\./grokking': a name has no slash and no '\.\.'"),
+    (["../grokking"], r"there is no file \.\./grokking: give the path of a page"),
     (["--part", "a/../b"], r"part is 'a/\.\./b': a name has no slash"),
     (["--from", "..@5"], r"--from is '\.\.@5': it must be RUN@STEP"),
     # fields

@@ -17,7 +17,11 @@ def run_parser(program: str, epilog: str) -> Parser:
     parser = Parser(program, description=description, epilog=epilog, formatter_class=form)
     parser.register("action", None, Once)  # of every option that says no other
     add = parser.add_argument
-    add("experiment", nargs="?", help="a page: the name of a built-in one")
+    add(
+        "experiment",
+        nargs="?",
+        help="a page: the name of a built-in one, the path of a .py file, or a module as my_package.my_page",
+    )
     add("--list", action="store_true", help="the built-in pages and what they show")
     add(
         "--set",

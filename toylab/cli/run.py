@@ -54,6 +54,9 @@ def _run(options: argparse.Namespace, command: str) -> int:
                 events.check()
             launcher = stack.enter_context(launchers.launcher(options.cluster, options.join, options.distributed))
             job = _job(options)
+        except pages.Raised as error:
+            print(f"{error.trace}{error}", file=sys.stderr)
+            return 2
         except (ValueError, store.StoreError) as error:  # the latter of the run to start from
             print(error, file=sys.stderr)
             return 2 if isinstance(error, ValueError | store.Refused) else 1

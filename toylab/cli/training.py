@@ -6,11 +6,12 @@ from typing import Any
 def train(job: Any, command: str, launcher: Any, tensorboard: bool) -> dict[str, Any]:
     """Trains every part; those that were not finished before, with their configs."""
     from toylab import lab, store, sweep
-    from toylab.lab import events, preview, stages, watch
+    from toylab.lab import events, pages, preview, stages, watch
 
     parts, specs = lab.parts(job.page), job.specs()
     runs = job.folder / "runs"
     trained, recorded = {}, stages.recorded_parts(job.folder)
+    own: dict[str, Any] = {"sources": pages.sources(job.page)} if launcher.takes_sources else {}
     with launcher.connected():
         store.make_folder(runs, 0 if runs.is_dir() else preview.bytes_needed(job))
         for name, members in job.configs.items():
@@ -30,6 +31,7 @@ def train(job: Any, command: str, launcher: Any, tensorboard: bool) -> dict[str,
                     command=command,
                     report=shown,
                     interrupted=shown.interrupted,
+                    **own,
                 )
             if shown.interrupted():  # asked while the last points were trained
                 raise sweep.Interrupted(f"{runs / name} is trained to its end")

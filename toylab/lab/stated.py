@@ -49,7 +49,7 @@ def _names(page: Page) -> None:
         if near:
             raise ValueError(f"{name} is no name of a page: did you mean {near[0]}?")
     if "IMPORTED" not in given and (lacks := [name for name in ("CONFIGS", "SAVES") if name not in given]):
-        raise ValueError(f"it states no {lacks[0]} (nor PARTS)")
+        raise ValueError(f"it states no {' and no '.join(lacks)} (nor PARTS)")
 
 
 def _part(where: str, part: Part, scale: Scale, upper: bool) -> None:

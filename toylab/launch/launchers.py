@@ -20,6 +20,7 @@ class Launcher:
     train: Callable[..., None]  # takes the arguments of sweep.run
     connected: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
     quiet: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext  # entered while it trains
+    takes_sources: bool = False  # whether `train` has to be told where the caller's own modules lie
     are_equal: bool = False  # several processes run one command: the first that is done analyzes, draws and prints
 
 
@@ -35,7 +36,9 @@ def launcher(cluster_at: str | None, join: int | None, distributed: str | None) 
     if cluster_at:
         cluster.check(cluster_at)
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a GPU's memory is for the workers
-        yield Launcher(partial(cluster.run, address=cluster_at), partial(cluster.connected, cluster_at))
+        yield Launcher(
+            partial(cluster.run, address=cluster_at), partial(cluster.connected, cluster_at), takes_sources=True
+        )
     elif join is not None:
         yield Launcher(partial(processes.run, place=processes.place(join)), are_equal=True)
     elif distributed:

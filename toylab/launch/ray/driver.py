@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ def run(
     folder: Path,
     *,
     address: str = "local",
+    sources: Mapping[Path, Sequence[Path]] | None = None,
     plan: sweep.Plan | None = None,
     lane: int | None = None,
     group_size: int | None = None,
@@ -45,6 +46,8 @@ def run(
         configs, spec, folder, plan, lane, group_size, command, report, interrupted: as in `sweep.run`. Without a
             `group_size` there are as many groups as the cluster can run workers at once.
         address: "local", "auto" or HOST:PORT of Ray's head.
+        sources: the caller's own modules: folders that workers put first on their path, each with the files in it that must
+            be the same on every machine.
 
     Raises:
         Refused: where a machine cannot write to `folder`, or has other versions or settings than this one.
@@ -57,8 +60,9 @@ def run(
         named = sweep.begin(configs, folder, group_size, command, otherwise=group_size_for(configs, resources.n))
         cores = resources.cores(len(named), _begun_with(folder))
         with message_folder(folder, spec, named) as token:
-            environment = _environment(cores)
-            _check_machines(ray, resources, folder, token, environment)
+            environment = _environment(cores, list(sources or {}))
+            files = [file for listed in (sources or {}).values() for file in listed]
+            _check_machines(ray, resources, folder, token, environment, files)
             remote = ray.remote(worker.work).options(
                 **resources.options(cores), max_retries=0, runtime_env={"env_vars": environment}
             )
@@ -70,7 +74,9 @@ def run(
         sweep.raise_failures(folder, failures, len(named), command)
 
 
-def _check_machines(ray: Any, resources: Resources, folder: Path, token: str, environment: dict[str, str]) -> None:
+def _check_machines(
+    ray: Any, resources: Resources, folder: Path, token: str, environment: dict[str, str], files: Sequence[Path]
+) -> None:
     """Raises Refused unless every machine sees the folder and has the same versions and settings as this one."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -81,10 +87,10 @@ def _check_machines(ray: Any, resources: Resources, folder: Path, token: str, en
             max_retries=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
             runtime_env={"env_vars": environment},
-        ).remote(folder, token)
+        ).remote(folder, token, files)
         for node in resources.nodes
     ]
-    ours = worker.settings()
+    ours = worker.settings(files)
     for answer in answers:
         try:
             found = ray.get(answer, timeout=CHECK_SECONDS)
@@ -115,7 +121,7 @@ def _begun_with(folder: Path) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _environment(cores: int | None) -> dict[str, str]:
+def _environment(cores: int | None, first: Sequence[Path] = ()) -> dict[str, str]:
     """The environment variables with which a worker computes as the driver does. The number of cores is among them, so
     that Ray reuses a worker only for groups with the same number."""
     passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED) and name not in KEPT}
@@ -123,7 +129,7 @@ def _environment(cores: int | None) -> dict[str, str]:
     if precision := getattr(jax.config, "jax_default_matmul_precision"):
         passed["JAX_DEFAULT_MATMUL_PRECISION"] = str(precision)
     here = str(Path(__file__).resolve().parents[3])
-    passed["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    passed["PYTHONPATH"] = os.pathsep.join(filter(None, [*map(str, first), here, os.environ.get("PYTHONPATH")]))
     return {**passed, "TOYLAB_CORES": str(cores)}
 
 

@@ -102,18 +102,18 @@ def _line(error: BaseException) -> str:
     return text if isinstance(error, store.StoreError) else f"{type(error).__name__}: {text}"
 
 
-def describe_machine(folder: Path, token: str) -> dict[str, Any]:
+def describe_machine(folder: Path, token: str, files: Sequence[Path] = ()) -> dict[str, Any]:
     """The machine's name, whether it can write to the sweep's folder, and its `settings`."""
     try:
         sees = is_current(folder, token) and os.access(folder, os.W_OK | os.X_OK)
     except OSError:
         sees = False
-    return {"host": os.uname().nodename, "sees": sees, "settings": settings()}
+    return {"host": os.uname().nodename, "sees": sees, "settings": settings(files)}
 
 
-def settings() -> dict[str, str]:
+def settings(files: Sequence[Path] = ()) -> dict[str, str]:
     """Versions and settings that must be the same on all machines that train one sweep. Starts no device: JAX counts a
-    worker's threads when it starts the first."""
+    worker's threads when it starts the first. `files`: the page and the modules beside it."""
     return {
         "python": platform.python_version(),
         "jax": jax.__version__,
@@ -121,14 +121,20 @@ def settings() -> dict[str, str]:
         "matmul precision": str(getattr(jax.config, "jax_default_matmul_precision")),
         "x64": str(getattr(jax.config, "jax_enable_x64")),
         "toylab": _source(),
+        **({"page": _digest(files)} if files else {}),
     }
 
 
 @cache
 def _source() -> str:
     """A digest of the package's source."""
-    files = sorted(Path(__file__).parents[2].rglob("*.py"))
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    return _digest(sorted(Path(__file__).parents[2].rglob("*.py")))
+
+
+def _digest(files: Sequence[Path]) -> str:
+    """Of the contents of files; one that is not there has none."""
+    contents = (file.read_bytes() if file.is_file() else b"\0" for file in files)
+    return hashlib.sha256(b"\0".join(contents)).hexdigest()[:12]
 
 
 # --- where the worker computes
