@@ -19,6 +19,7 @@ import pytest
 import run_sweep
 from toylab import configs as cfg
 from toylab import sweep, train
+from toylab.cli.run import commit_of
 from toylab.experiments.grokking import grokking
 from toylab.lab import preview, stages
 
@@ -442,7 +443,7 @@ def test_a_stop_outside_of_training_is_one_sentence(trained, capfd, monkeypatch)
 
 def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert run_sweep._commit() == "unknown"
+    assert commit_of(grokking) == "unknown"
 
 
 # --- grids

@@ -147,7 +147,7 @@ def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
     if imported:
         store.make_folder(job.folder, 0)
     if trained or imported:
-        stages.write_manifest(job.folder, job.page, job.scale, trained, command, _commit(job.page), imported)
+        stages.write_manifest(job.folder, job.page, job.scale, trained, command, commit_of(job.page), imported)
     if "train" in job.stages and job.configs:
         _table(job)
     if "analyze" in job.stages:
@@ -163,7 +163,7 @@ def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
         print("drawn: " + (", ".join(str(path) for path in drawn) or "nothing"))
 
 
-def _commit(page: Any) -> str:
+def commit_of(page: Any) -> str:
     """The commit of the repository that the page lies in; toylab's version for a page of an installed toylab."""
     file = Path(page.__file__ or CLONE).resolve() if hasattr(page, "__file__") else CLONE / "x"
     installed = file.is_relative_to(CLONE) and not (CLONE / "pyproject.toml").is_file()
