@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import run_sweep
 from toylab.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
