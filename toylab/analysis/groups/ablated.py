@@ -27,12 +27,25 @@ def hidden_losses(
     *,
     each: bool = True,
 ) -> dict[str, Float[Array, "..."]]:
-    """Cross-entropy when hidden activations [g, g, m] keep only, or lose, their projection on ρ(ab) of the key irreps.
+    """Cross-entropy when hidden activations keep only, or lose, their projection on ρ(ab) of the key irreps.
 
-    "restricted_loss": of what is kept, on all inputs; "excluded_loss": of what is left, on the training inputs `train`,
-    bool [g, g] (nan where there are none); both for all key irreps at once, scalars, and, if `each`, "…_loss_each" [K].
-    Logits are hidden·W, W [m, g], and nothing else: no mean is added back, and in a transformer neither biases nor the
-    residual stream.
+    Logits are hidden·W and nothing else: no mean is added back, and in a transformer neither biases nor the residual
+    stream.
+
+    Args:
+        hidden: Activations of all inputs, [g, g, m].
+        W: From neurons to logits, [m, g].
+        reps: The irreps.
+        key: Mask of the key irreps.
+        train: Mask of the training inputs.
+        each: Whether to give the losses of each irrep, too.
+
+    Returns:
+        A dict of losses in nats.
+
+        - `restricted_loss` []: of what is kept, on all inputs.
+        - `excluded_loss` []: of what is left, on the training inputs; nan where there are none.
+        - `restricted_loss_each`, `excluded_loss_each` [K]: with each irrep alone in place of all key irreps.
     """
     check_axis("hidden", hidden, "[g, g, m]", reps)
     check_axis("key", key, "[K]", reps)
@@ -61,8 +74,18 @@ def logit_losses(
     logits: Real[ArrayLike, "g g g"], reps: Representations, key: Bool[ArrayLike, " K"], train: Bool[ArrayLike, "g g"]
 ) -> dict[str, Float[Array, ""]]:
     """As `hidden_losses`, for the logits themselves: centred over c, and projected on the traces of the key irreps.
-    "restricted_loss" on all inputs, "excluded_loss" on `train`: total_logit_…_loss of the published tables, not in the
-    paper."""
+
+    These are total_logit_…_loss of the published tables, not in the paper.
+
+    Args:
+        logits: Logits of all pairs, [g, g, g].
+        reps: The irreps.
+        key: Mask of the key irreps.
+        train: Mask of the training inputs.
+
+    Returns:
+        A dict of losses in nats: `restricted_loss` [] on all inputs, `excluded_loss` [] on the training inputs.
+    """
     check_axis("logits", logits, "[g, g, g]", reps)
     check_axis("key", key, "[K]", reps)
     z, train = floating(logits), jnp.asarray(train)

@@ -42,8 +42,18 @@ __all__ = [
 
 @shaped
 def tables(params: Weights, g: int) -> dict[str, Float[Array, "g _"]]:
-    """The functions on the group in a network's weights, [g, m] each: "a" and "b", what each operand adds to the hidden
-    layer (of a transformer, for both, the rows of W_E without "="), and "U", the columns of `read_out`."""
+    """The functions on the group in a network's weights.
+
+    Args:
+        params: Weights of a `ModularMLP` or a one-layer `Transformer`.
+        g: The number of elements.
+
+    Returns:
+        A dict of arrays [g, m].
+
+        - `a`, `b`: what each operand adds to the hidden layer; of a transformer, for both, the rows of W_E without "=".
+        - `U`: the columns of `read_out`.
+    """
     W_E = jnp.asarray(params["W_E"])
     pair = jnp.broadcast_to(W_E, (2, *W_E.shape[-2:]))[:, :g]
     if "W_out" not in params:
@@ -53,7 +63,15 @@ def tables(params: Weights, g: int) -> dict[str, Float[Array, "g _"]]:
 
 @shaped
 def read_out(params: Weights, g: int) -> Float[Array, "m g"]:
-    """Hidden layer to logits [m, g]: W_U, of a transformer W_out W_U."""
+    """Hidden layer to logits: W_U, of a transformer W_out W_U.
+
+    Args:
+        params: The weights.
+        g: The number of elements.
+
+    Returns:
+        [m, g].
+    """
     W_U = jnp.asarray(params["W_U"])[:, :g]
     return jnp.matmul(jnp.asarray(params["W_out"])[-1], W_U, precision="highest") if "W_out" in params else W_U
 
@@ -66,14 +84,27 @@ def measure(
     train: Bool[ArrayLike, "g g"],
     key: Bool[ArrayLike, " K"] | None = None,
 ) -> dict[str, Array]:
-    """All measures of a `ModularMLP` or a one-layer `Transformer`; in brackets their names in the published tables.
+    """All measures of a `ModularMLP` or a one-layer `Transformer`. In brackets stand their names in the published tables.
 
-    similarity [K], key [K] (or the given one); logit_fve, logit_fve_all [percent_logits_explained]; W_a_fve, W_b_fve,
-    W_U_fve, hidden_fve, hidden_ab_fve over the key irreps [percent_x_embed, y_embed, unembed, hidden, hidden_xy…], and by
-    irrep as "…_fve_each" [K]; restricted_loss, excluded_loss [total_hidden_…] and "…_loss_each" [K];
-    logit_restricted_loss, logit_excluded_loss [total_logit_…]; accuracy and loss [all_loss] over all pairs; train_loss,
-    test_loss; test_ratio = test_loss / restricted_loss; sum_of_squares [sum_of_squared_weights].
-    `train` is bool [g, g]; what has no pairs is nan.
+    Args:
+        net: The network.
+        params: Its weights.
+        reps: The irreps.
+        train: Mask of the training inputs.
+        key: Mask of the key irreps; by default chosen by their similarity.
+
+    Returns:
+        A dict. What has no pairs is nan.
+
+        - `similarity` [K], `key` [K].
+        - `logit_fve`, `logit_fve_all` [percent_logits_explained]: over the key irreps, and over all.
+        - `W_a_fve`, `W_b_fve`, `W_U_fve`, `hidden_fve`, `hidden_ab_fve` [percent_x_embed, y_embed, unembed, hidden,
+          hidden_xy…]: over the key irreps; `…_fve_each` [K] by irrep.
+        - `restricted_loss`, `excluded_loss` [total_hidden_…], and `…_loss_each` [K].
+        - `logit_restricted_loss`, `logit_excluded_loss` [total_logit_…].
+        - `accuracy` and `loss` [all_loss] over all pairs; `train_loss`, `test_loss`; `test_ratio`, test_loss over
+          restricted_loss.
+        - `sum_of_squares` [sum_of_squared_weights].
     """
     check_axis("train", train, "[g, g]", reps)
     g, labels, train = len(reps.table), jnp.asarray(reps.table), jnp.asarray(train)
@@ -105,7 +136,16 @@ def measure(
 
 
 def activations(net: Network, params: Params, g: int) -> tuple[Float[Array, "g g g"], Float[Array, "g g m"]]:
-    """Logits [g, g, g] and hidden activations [g, g, m] of all inputs, at the last position, "=" being token g."""
+    """Logits and hidden activations of all inputs, at the last position, "=" being token g.
+
+    Args:
+        net: The network.
+        params: Its weights.
+        g: The number of elements.
+
+    Returns:
+        Logits [g, g, g] and activations [g, g, m].
+    """
     a, b = jnp.divmod(jnp.arange(g * g), g)
     logits, cache = net.apply(params, jnp.stack([a, b, jnp.full_like(a, g)], axis=1))
     hidden = cache["mlp_post"][-1]  # [g², m], or [g², positions, m]
@@ -123,11 +163,23 @@ def report(
     train: Bool[ArrayLike, "g g"] | None = None,
     elements: cayley.Elements | None = None,
 ) -> dict[str, Any]:
-    """`measure` of given weights, in python: similarity and the "…_each" by the name of the irrep, `key` a tuple of names.
+    """`measure` of given weights, in Python numbers.
 
-    `train` bool [g, g] says which pairs were trained on (None: all; then what is about the others is nan), `elements` in
-    which order the weights number the permutations of S_n or A_n (None: lexicographic). Chughtai et al.'s have sympy's:
-    `tuple(tuple(p.array_form) for p in SymmetricGroup(5).generate())`."""
+    Args:
+        net: The network.
+        params: Its weights.
+        group: The kind of group.
+        n: Its parameter, as of `cayley.table`.
+        train: Which pairs were trained on, [g, g]. By default all; then what is about the others is nan.
+        elements: In which order the weights number the permutations of S_n or A_n; by default lexicographic. Those of
+            Chughtai et al. have sympy's: `tuple(tuple(p.array_form) for p in SymmetricGroup(5).generate())`.
+
+    Returns:
+        `similarity` and what ends in `_each` by the name of the irrep; `key`, a tuple of names; floats otherwise.
+
+    Raises:
+        ValueError: For weights that are missing, not finite, or not of this group.
+    """
     elements = cayley.as_elements(elements)
     reps = representations(group, n, elements)
     g = len(reps.table)
@@ -158,13 +210,18 @@ def _measured(net: Network, params: Params, train: Array, group: str, n: int, el
 
 
 def learned(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: `measure` for a task of group composition, key irreps chosen at each point by itself."""
+    """Analyzer of a task of group composition: `measure`, with key irreps chosen at each point by itself."""
     return measure(run.config.net, params, _of_task(run), run.data["train_mask"])
 
 
 def formation(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: similarity [K], and for the key irreps of the run's last point (`learned` as a final analyzer) logit_fve,
-    restricted_loss and excluded_loss: the paper's progress measures."""
+    """Analyzer: the paper's progress measures.
+
+    The key irreps are those of the run's last point, which `learned` gives as a final analyzer.
+
+    Returns:
+        A dict: `similarity` [K], and for the key irreps `logit_fve`, `restricted_loss` and `excluded_loss`.
+    """
     reps, key = _of_task(run), run.final["learned/key"]
     z, hidden = activations(run.config.net, params, len(reps.table))
     similarity = logit_similarity(z, reps)

@@ -23,10 +23,16 @@ KEY = 0.005  # Chughtai et al. 2023's code
 
 @shaped
 def logit_similarity(logits: Real[ArrayLike, "g g g"], reps: Representations) -> Float[Array, " K"]:
-    """Cosine of the logits [g, g, g], centred over c for each input, with tr ρ(a)ρ(b)ρ(c⁻¹), for each irrep: [K].
+    """Cosine of the logits, centred over c for each input, with tr ρ(a)ρ(b)ρ(c⁻¹), for each irrep ρ.
 
-    That trace depends on h = abc⁻¹ alone, so the logits are first summed by it; its norm over the cube is g·‖χ‖. 0 for
-    the trivial irrep, which centring takes out.
+    That trace depends on h = abc⁻¹ alone, so the logits are first summed by it. Its norm over the cube is g·‖χ‖.
+
+    Args:
+        logits: Logits of all pairs, [g, g, g].
+        reps: The irreps.
+
+    Returns:
+        [K]; 0 for the trivial irrep, which centring takes out.
 
     Raises:
         ValueError: For other shapes.
@@ -41,7 +47,14 @@ def logit_similarity(logits: Real[ArrayLike, "g g g"], reps: Representations) ->
 
 @shaped
 def key_representations(similarity: Real[ArrayLike, " K"], threshold: float = KEY) -> Bool[Array, " K"]:
-    """bool [K]: the irreps, the trivial one apart, with a logit similarity above the threshold.
+    """The irreps that a network uses: those with a logit similarity above a threshold, the trivial one apart.
+
+    Args:
+        similarity: Of each irrep.
+        threshold: The least similarity; by default that of the code of Chughtai et al. 2023.
+
+    Returns:
+        A mask [K].
 
     Raises:
         ValueError: For nan.
@@ -52,16 +65,33 @@ def key_representations(similarity: Real[ArrayLike, " K"], threshold: float = KE
 
 @shaped
 def logit_fve(similarity: Real[ArrayLike, " K"], key: Bool[ArrayLike, " K"] | None = None) -> Float[Array, ""]:
-    """Σ similarity² over the key irreps: the share of the centred logits' energy that their traces explain. Without `key`
-    over all but the trivial one, as in the code; the two differ by less than 1e-4 in the published models."""
+    """Σ similarity² over the key irreps: the share of the centred logits' energy that their traces explain.
+
+    Args:
+        similarity: Of each irrep.
+        key: Mask of the key irreps; by default all but the trivial one, as in the code. The two differ by less than 1e-4 in
+            the published models.
+
+    Returns:
+        A scalar.
+    """
     squares = floating(similarity)[1:] ** 2
     return squares.sum() if key is None else kept(jnp.asarray(key)[1:], squares).sum()
 
 
 @shaped
 def element_fve(x: Real[ArrayLike, "g m"], reps: Representations) -> Float[Array, " K"]:
-    """Share of the energy Σ x² of functions x [g, m] on the group in the span of each irrep's matrix elements: [K]; the sum
-    over irreps is 1. Not centred: the trivial irrep holds the mean."""
+    """Share of the energy Σ x² of functions on the group in the span of each irrep's matrix elements.
+
+    It is not centred: the trivial irrep holds the mean.
+
+    Args:
+        x: Functions on the group, [g, m].
+        reps: The irreps.
+
+    Returns:
+        [K]; the sum is 1.
+    """
     check_axis("x", x, "[g, m]", reps)
     x, _ = scaled(floating(x))
     return _energies(x, reps) / jnp.sum(x**2)
@@ -69,12 +99,19 @@ def element_fve(x: Real[ArrayLike, "g m"], reps: Representations) -> Float[Array
 
 @shaped
 def hidden_fve(hidden: Real[ArrayLike, "g g m"], reps: Representations) -> dict[str, Float[Array, " K"]]:
-    """Shares of the variance of hidden activations [g, g, m] over all inputs in the spans of ρ(a), ρ(b) and ρ(ab), for each
-    irrep: "a", "b", "ab" and their sum "total", all [K]. Each neuron is centred over inputs; nan where none varies.
+    """Shares of the variance of hidden activations over all inputs in the spans of ρ(a), ρ(b) and ρ(ab), for each irrep.
 
-    Deviation: the published code orthonormalises, in float32, all four entries of a rotation of C_n, of which two are
-    independent; its two other directions are rounding noise, left out here. On a network of 13 ideal cosines of C113 they
-    add 0.01 (LAPACK) to 0.03 (torch) to the sum of "total" over key irreps, 0.003 to that of "ab", nothing to the losses.
+    Each neuron is centred over inputs. Deviation: the published code orthonormalises, in float32, all four entries of a
+    rotation of C_n, of which two are independent. Its two other directions are rounding noise, left out here. On a
+    network of 13 ideal cosines of C113 they add 0.01 (LAPACK) to 0.03 (torch) to the sum of "total" over key irreps,
+    0.003 to that of "ab", nothing to the losses.
+
+    Args:
+        hidden: Activations of all inputs, [g, g, m].
+        reps: The irreps.
+
+    Returns:
+        A dict of arrays [K]: `a`, `b`, `ab`, and their sum `total`; nan where no neuron varies.
     """
     check_axis("hidden", hidden, "[g, g, m]", reps)
     h = scaled(centred(floating(hidden), (0, 1)))[0]
@@ -91,10 +128,23 @@ def hidden_fve(hidden: Real[ArrayLike, "g g m"], reps: Representations) -> dict[
 def order_learned(
     similarity: Real[ArrayLike, "T K"], key: Bool[ArrayLike, " K"], threshold: float = 0.05
 ) -> Integer[np.ndarray, " K"]:
-    """int [K]: the place (1, 2, …) at which each key irrep is learned over checkpoints, similarity [T, K]; 0 if not key.
+    """The place (1, 2, …) at which each key irrep is learned over checkpoints.
 
-    As in the published code: at each checkpoint the first key irrep (in the order of names) not yet learned whose
-    similarity is above 0.05 is; those that never are follow in the order of names. One a checkpoint at most."""
+    As in the published code, at each checkpoint the first key irrep (in the order of names) that is not yet learned and
+    has a similarity above the threshold is learned, one a checkpoint at most. Those that never are follow in the order
+    of names.
+
+    Args:
+        similarity: Of each checkpoint and irrep, [T, K].
+        key: Mask of the key irreps.
+        threshold: The least similarity.
+
+    Returns:
+        int [K]; 0 for irreps that are not key.
+
+    Raises:
+        ValueError: For fewer than two checkpoints, and where all is nan.
+    """
     similarity, key = np.asarray(similarity), np.asarray(key)
     if np.isnan(similarity).all():
         raise ValueError("similarity is nan throughout: an order of learning needs checkpoints that are finite.")
@@ -112,7 +162,15 @@ def order_learned(
 
 @shaped
 def by_product(x: Real[ArrayLike, "g g ..."], reps: Representations) -> Real[Array, "g ..."]:
-    """Σ over the inputs (a, b) with ab = s: [g, g, …] → [g, …]. Such inputs are (a, a⁻¹s)."""
+    """Σ over the inputs (a, b) with ab = s. Such inputs are (a, a⁻¹s).
+
+    Args:
+        x: Anything over all inputs, [g, g, …].
+        reps: The irreps, whose group it is.
+
+    Returns:
+        [g, …].
+    """
     g = len(reps.table)
     return jnp.asarray(x)[np.arange(g)[:, None], reps.table[reps.inverse]].sum(axis=0)
 

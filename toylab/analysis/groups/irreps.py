@@ -61,10 +61,16 @@ class Errors(NamedTuple):
 
 
 def representations(group: str, n: int, elements: cayley.Elements | None = None) -> Representations:
-    """The group and all its real irreps; `elements` numbers the permutations otherwise than lexicographically.
+    """A group and all its real irreps.
 
-    Each comes verified as a homomorphism on generators, and all together for orthogonality and completeness; `verify` does
-    it for all products. Made once for each group."""
+    Each is verified as a homomorphism on generators, and all together for orthogonality and completeness. `verify` does it
+    for all products. They are made once for each group.
+
+    Args:
+        group: The kind of group.
+        n: Its parameter, as of `cayley.table`.
+        elements: Numbers the permutations otherwise than lexicographically.
+    """
     return _representations(group, n, cayley.as_elements(elements))
 
 
@@ -91,7 +97,17 @@ def verify(reps: Representations) -> Errors:
 
 @shaped
 def check_axis(name: str, x: Shaped[ArrayLike, "n ..."], axes: str, reps: Representations) -> None:
-    """ValueError unless the first axis of x, by `axes` g or K, is as long as the group has elements or irreps."""
+    """Checks the first axis of an array over a group.
+
+    Args:
+        name: Of the array, for the message.
+        x: The array.
+        axes: What the axes must be, beginning with "[g" (elements) or "[K" (irreps).
+        reps: The irreps.
+
+    Raises:
+        ValueError: Unless the first axis is as long as the group has elements or irreps.
+    """
     of_elements = axes.startswith("[g")
     size, what = (len(reps.table), "the group's order") if of_elements else (len(reps.irreps), "the number of irreps")
     if np.shape(x)[0] != size:
@@ -100,7 +116,11 @@ def check_axis(name: str, x: Shaped[ArrayLike, "n ..."], axes: str, reps: Repres
 
 @shaped
 def generators(table: Integer[np.ndarray, "g g"]) -> list[int]:
-    """A few elements that generate the group: each the first that the ones before do not reach."""
+    """A few elements that generate the group: each the first that the ones before do not reach.
+
+    Args:
+        table: The Cayley table.
+    """
     reached, chosen = np.zeros(len(table), bool), []
     reached[cayley.neutral(table)] = True
     while not reached.all():

@@ -21,9 +21,14 @@ RECOVERED = 0.9  # cosine above which a feature counts as found, by convention
 def max_cosines(
     truth: Real[ArrayLike, "*#batch n d"], dictionary: Real[ArrayLike, "*#batch k d"]
 ) -> Float[Array, "*batch n"]:
-    """max_j cos(t_i, w_j): for truth [..., n, d] and dictionary [..., k, d], [..., n] in −1 to 1.
+    """max_j cos(t_i, w_j): how well the best element of a dictionary matches each true feature.
 
-    A zero row has cosine 0 with everything.
+    Args:
+        truth: True features, [..., n, d].
+        dictionary: Elements, [..., k, d].
+
+    Returns:
+        [..., n] in −1 to 1. A zero row has cosine 0 with everything.
 
     Raises:
         ValueError: Where d differs or a matrix is empty.
@@ -37,9 +42,15 @@ def max_cosines(
 
 @shaped
 def mmcs(truth: Real[ArrayLike, "*#batch n d"], dictionary: Real[ArrayLike, "*#batch k d"]) -> Float[Array, "*batch"]:
-    """Mean max cosine similarity, the mean over true features of `max_cosines`: [...] (Sharkey et al. 2022).
+    """Mean max cosine similarity: the mean of `max_cosines` over true features (Sharkey et al. 2022).
 
-    1 for a dictionary that holds every feature, in any order; what a random one has is `random_floor`."""
+    Args:
+        truth: True features, [..., n, d].
+        dictionary: Elements, [..., k, d].
+
+    Returns:
+        [...]; 1 for a dictionary that holds every feature, in any order. `random_floor` has what a random one reaches.
+    """
     return jnp.mean(max_cosines(truth, dictionary), axis=-1)
 
 
@@ -47,7 +58,16 @@ def mmcs(truth: Real[ArrayLike, "*#batch n d"], dictionary: Real[ArrayLike, "*#b
 def recovered_share(
     truth: Real[ArrayLike, "*#batch n d"], dictionary: Real[ArrayLike, "*#batch k d"], threshold: float = RECOVERED
 ) -> Float[Array, "*batch"]:
-    """Share of true features with an element at a cosine above `threshold`: [...] in 0 to 1, nan of nan."""
+    """Share of true features with an element at a cosine above a threshold.
+
+    Args:
+        truth: True features, [..., n, d].
+        dictionary: Elements, [..., k, d].
+        threshold: The cosine.
+
+    Returns:
+        [...] in 0 to 1; nan of nan.
+    """
     cosines = max_cosines(truth, dictionary)
     return jnp.mean(nan_where(jnp.isnan(cosines), cosines > threshold), axis=-1)
 
@@ -56,11 +76,20 @@ def recovered_share(
 def random_floor(
     key: PRNGKeyArray, truth: Real[ArrayLike, "n d"], n_elements: int, n_draws: int = 100
 ) -> dict[str, Float[Array, ""]]:
-    """MMCS of a dictionary of `n_elements` random directions, for truth [n, d]: its `mean` and, over `n_draws`
-    dictionaries, its standard deviation `std`.
+    """MMCS of dictionaries of random directions. An MMCS says nothing without it.
 
     In closed form the mean is 1 − ∫ F(c)^n_elements dc over −1 to 1, where (1 + c)/2 ~ Beta((d−1)/2, (d−1)/2) has the
-    distribution F: 0.404 for 64 elements in R^32, 0.443 for 128. An MMCS says nothing without it."""
+    distribution F: 0.404 for 64 elements in R^32, 0.443 for 128.
+
+    Args:
+        key: Of the draws.
+        truth: True features, [n, d].
+        n_elements: The size of a dictionary.
+        n_draws: The number of dictionaries.
+
+    Returns:
+        A dict of scalars: `mean`, and the standard deviation `std` over dictionaries.
+    """
     truth = floating(truth)
     if n_elements < 1 or n_draws < 2:
         raise ValueError(f"n_elements is {n_elements} and n_draws {n_draws}: they must be at least 1 and 2.")
@@ -74,15 +103,29 @@ def random_floor(
 
 @shaped
 def l0(latents: Real[ArrayLike, "*batch B k"]) -> Float[Array, "*batch"]:
-    """Number of latents that are on, averaged over samples: latents [..., B, k] → [...]."""
+    """Number of latents that are on, averaged over samples.
+
+    Args:
+        latents: [..., B, k].
+
+    Returns:
+        [...]; nan of nan.
+    """
     latents = _samples(latents)
     return jnp.mean(jnp.sum(nan_where(jnp.isnan(latents), latents != 0), axis=-1), axis=-1)
 
 
 @shaped
 def dead_latents(latents: Real[ArrayLike, "*batch B k"]) -> Bool[Array, "*batch k"]:
-    """bool [..., k]: the latents that are 0 in every sample of latents [..., B, k] (Sharkey et al. 2022: over 10
-    batches). Their number depends on how many samples are looked at.
+    """The latents that are 0 in every sample. Their number depends on how many samples are looked at.
+
+    Sharkey et al. 2022 look at 10 batches.
+
+    Args:
+        latents: [..., B, k].
+
+    Returns:
+        A mask [..., k].
 
     Raises:
         ValueError: For nan.
@@ -93,8 +136,14 @@ def dead_latents(latents: Real[ArrayLike, "*batch B k"]) -> Bool[Array, "*batch 
 
 @shaped
 def effective_features(latents: Real[ArrayLike, "*batch B k"]) -> Float[Array, "*batch"]:
-    """exp H(q), q_j the share of latent j in Σ |latent| over samples: latents [..., B, k] → [...] in 1 to k, and 0 where
-    all are zero (Bereska 2025, on an autoencoder's activations)."""
+    """exp H(q), with q_j the share of latent j in Σ |latent| over samples (Bereska 2025, on an autoencoder's activations).
+
+    Args:
+        latents: [..., B, k].
+
+    Returns:
+        [...] in 1 to k; 0 where all latents are zero.
+    """
     mass = jnp.sum(jnp.abs(scaled(_samples(latents), (-2, -1))[0]), axis=-2)  # [..., k]
     total = jnp.sum(mass, axis=-1, keepdims=True)
     share = ratio(mass, total)
@@ -105,8 +154,14 @@ def effective_features(latents: Real[ArrayLike, "*batch B k"]) -> Float[Array, "
 def fraction_variance_unexplained(
     x: Real[ArrayLike, "*batch B d"], x_hat: Real[ArrayLike, "*batch B d"]
 ) -> Float[Array, "*batch"]:
-    """Σ‖x − x̂‖² / Σ‖x − mean x‖² over samples: x and x̂ [..., B, d] → [...]; 0 exact, 1 as good as the mean, and more
-    is possible. nan where x does not vary but for rounding.
+    """Σ‖x − x̂‖² / Σ‖x − mean x‖² over samples.
+
+    Args:
+        x: Samples, [..., B, d].
+        x_hat: Their reconstructions.
+
+    Returns:
+        [...]: 0 is exact, 1 as good as the mean; more is possible. nan where x does not vary but for rounding.
 
     Raises:
         ValueError: Where the shapes differ.
@@ -125,18 +180,30 @@ def _samples(x: ArrayLike) -> Array:
 
 
 def recovery(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: `mmcs` and `share` recovered of the run's true features by the decoder's rows."""
+    """Analyzer: how well the decoder's rows recover the run's true features.
+
+    Returns:
+        A dict of scalars: `mmcs`, and the `share` recovered.
+    """
     truth, dictionary = run.data["truth"], params["W_dec"]
     return {"mmcs": mmcs(truth, dictionary), "share": recovered_share(truth, dictionary)}
 
 
 def activity(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: share of `dead` latents and `effective` features on the run's fixed sample."""
+    """Analyzer: what the latents do on the run's fixed sample.
+
+    Returns:
+        A dict of scalars: the share of `dead` latents, and the number of `effective` features.
+    """
     latents = run.config.net.apply(params, run.data["x"], full=False)[1]["latents"][0]  # [B, k]
     dead = nan_where(jnp.isnan(latents).any(axis=0), dead_latents(latents))
     return {"dead": jnp.mean(dead), "effective": effective_features(latents)}
 
 
 def floor(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: `random_floor` for the run's true features and the size of its dictionary."""
+    """Analyzer: `random_floor` for the run's true features and the size of its dictionary.
+
+    Returns:
+        A dict of scalars: `mean` and `std`.
+    """
     return random_floor(jax.random.key(0), run.data["truth"], len(params["W_dec"]))

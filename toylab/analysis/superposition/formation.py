@@ -118,7 +118,7 @@ def polygon_level(c: int, k: int, plus: int = 0) -> float:
         (c − k)/(3c) − plus/(4c²) up to k = 3, else `theory.kgon_loss`.
 
     Raises:
-        ValueError: from k = 4 on, as of `theory.kgon`.
+        ValueError: From k = 4 on, as of `theory.kgon`.
     """
     if k > 3:
         return theory.kgon_loss(c, k, plus)

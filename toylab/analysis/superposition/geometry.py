@@ -31,20 +31,41 @@ NOTEBOOK = 1e-5  # the paper's released notebook adds it to the norm in Ŵ, whic
 
 @shaped
 def gram(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features n_features"]:
-    """W Wᵀ [..., n, n]: what each feature reads of each other (WᵀW in the paper)."""
+    """W Wᵀ: what each feature reads of each other (WᵀW in the paper).
+
+    Args:
+        W: Features, [..., n, m].
+
+    Returns:
+        [..., n, n].
+    """
     W = rows(W)
     return jnp.matmul(W, W.mT, precision="highest")
 
 
 @shaped
 def feature_norms(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features"]:
-    """‖W_i‖ [..., n]: about 1 for a represented feature, 0 for one that is not."""
+    """‖W_i‖: about 1 for a represented feature, 0 for one that is not.
+
+    Args:
+        W: Features, [..., n, m].
+
+    Returns:
+        [..., n].
+    """
     return norm(rows(W), -1)
 
 
 @shaped
 def dims_per_feature(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch"]:
-    """D* = m/‖W‖_F² [...]: hidden dimensions for each represented feature (Elhage et al. 2022); inf where W is 0."""
+    """D* = m/‖W‖_F²: hidden dimensions for each represented feature (Elhage et al. 2022).
+
+    Args:
+        W: Features, [..., n, m].
+
+    Returns:
+        [...]; inf where W is 0.
+    """
     W = rows(W)
     return W.shape[-1] / (W**2).sum((-2, -1))
 
@@ -53,10 +74,15 @@ def dims_per_feature(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[
 def superposition(
     W: Real[ArrayLike, "*batch n_features n_hidden"], *, epsilon: float = 0.0
 ) -> Float[Array, "*batch n_features"]:
-    """Σ_{j≠i} (Ŵ_i·W_j)² [..., n]: 0 for an orthogonal feature, from 1 on the others fire it as strongly as itself.
+    """Σ_{j≠i} (Ŵ_i·W_j)²: how strongly the other features fire a feature (Elhage et al. 2022).
 
-    Elhage et al. 2022. `epsilon` is added to the norm in Ŵ: 0 is the paper's formula, `NOTEBOOK` the notebook's;
-    they differ where norms are small. 0 for zero rows.
+    Args:
+        W: Features, [..., n, m].
+        epsilon: Added to the norm in Ŵ. 0 is the paper's formula, `NOTEBOOK` that of its notebook; they differ where norms
+            are small.
+
+    Returns:
+        [..., n]: 0 for an orthogonal feature; from 1 on the others fire it as strongly as itself. 0 for zero rows.
     """
     overlaps, power = _interference(rows(W), 1, epsilon)
     return overlaps * power**2
@@ -66,7 +92,15 @@ def superposition(
 def polysemanticity(
     W: Real[ArrayLike, "*batch n_features n_hidden"], *, epsilon: float = NOTEBOOK
 ) -> Float[Array, "*batch n_features"]:
-    """√ of `superposition` [..., n], with the notebook's epsilon: the colour of the bars in the paper's figures."""
+    """√ of `superposition`, with the notebook's epsilon: the colour of the bars in the paper's figures.
+
+    Args:
+        W: Features, [..., n, m].
+        epsilon: As of `superposition`.
+
+    Returns:
+        [..., n].
+    """
     overlaps, power = _interference(rows(W), 1, epsilon)
     return jnp.sqrt(overlaps) * power
 
@@ -75,13 +109,19 @@ def polysemanticity(
 def net_interference(
     W: Real[ArrayLike, "*batch n_features n_hidden"], density: Real[ArrayLike, "..."], *, epsilon: float = NOTEBOOK
 ) -> Float[Array, "*batch n_features"]:
-    """Σ_{j≠i} (Ŵ_i·W_j)² p_j [..., n], as the notebook of Elhage et al. 2022 has it (its epsilon included).
+    """Σ_{j≠i} (Ŵ_i·W_j)² p_j, as the notebook of Elhage et al. 2022 has it.
 
-    `density` p_j is a scalar, [n], or anything that broadcasts to [..., n]: one density for each model of a batch is
-    [..., 1].
+    Args:
+        W: Features, [..., n, m].
+        density: p_j: a scalar, [n], or anything that broadcasts to [..., n]. One density for each model of a batch is
+            [..., 1].
+        epsilon: As of `superposition`.
+
+    Returns:
+        [..., n].
 
     Raises:
-        ValueError: Where it does not broadcast or lies outside (0, 1].
+        ValueError: Where the density does not broadcast or lies outside (0, 1].
     """
     W, p = rows(W), floating(density)
     if p.ndim >= W.ndim or any(got not in (1, want) for got, want in zip(p.shape[::-1], W.shape[-2::-1], strict=False)):
@@ -94,11 +134,17 @@ def net_interference(
 
 @shaped
 def dimensionality(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features"]:
-    """D_i = ‖W_i‖² / Σ_j (Ŵ_i·W_j)² [..., n], j = i included: the share of a dimension that a feature has, in [0, 1].
+    """D_i = ‖W_i‖² / Σ_j (Ŵ_i·W_j)², j = i included: the share of a dimension that a feature has (Elhage et al. 2022).
 
-    Elhage et al. 2022; 0 for zero rows. Invariant to rotation and to a common scale. Its mean over features is m/n
-    in every trained model, whatever the geometry: look at clusters, never at means. Deviation: the notebook clamps
-    the norm in Ŵ at 1e-6, which gives values above 1 to norms below that; here there is no clamp.
+    It is invariant to rotation and to a common scale. Its mean over features is m/n in every trained model, whatever the
+    geometry: look at clusters, never at means. Deviation: the notebook clamps the norm in Ŵ at 1e-6, which gives values
+    above 1 to norms below that; here there is no clamp.
+
+    Args:
+        W: Features, [..., n, m].
+
+    Returns:
+        [..., n] in [0, 1]; 0 for zero rows.
     """
     G = _scaled_gram(W)
     own = jnp.diagonal(G, axis1=-2, axis2=-1)  # ‖W_i‖²
@@ -108,9 +154,13 @@ def dimensionality(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Ar
 
 @shaped
 def capacity(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "*batch n_features"]:
-    """C_i = (W_i·W_i)² / Σ_j (W_i·W_j)² [..., n] (Scherlis et al. 2022, arXiv 2210.01892), algebraically equal to D_i.
+    """C_i = (W_i·W_i)² / Σ_j (W_i·W_j)² (Scherlis et al. 2022, arXiv 2210.01892), algebraically equal to D_i.
 
-    0 for zero rows; Σ_i C_i is at most m.
+    Args:
+        W: Features, [..., n, m].
+
+    Returns:
+        [..., n]; 0 for zero rows. Σ_i C_i is at most m.
     """
     G = _scaled_gram(W)
     largest = jnp.abs(G).max(-1, keepdims=True)  # C_i is a ratio of squares of row i alone
@@ -120,9 +170,15 @@ def capacity(W: Real[ArrayLike, "*batch n_features n_hidden"]) -> Float[Array, "
 
 @shaped
 def sample_dimensionality(h: Real[ArrayLike, "*batch n_samples n_hidden"]) -> Float[Array, "*batch n_samples"]:
-    """D of training samples [..., T], of their hidden vectors h_i = X_i W, [..., T, m] (Henighan et al. 2023).
+    """D of training samples, of their hidden vectors h_i = X_i W (Henighan et al. 2023).
 
-    `dimensionality` of h, with Σ_j (h_i·h_j)² = h_iᵀ (Σ_j h_j h_jᵀ) h_i: samples are too many for a T × T matrix.
+    It is `dimensionality` of h, with Σ_j (h_i·h_j)² = h_iᵀ (Σ_j h_j h_jᵀ) h_i: samples are too many for a T × T matrix.
+
+    Args:
+        h: Hidden vectors, [..., T, m].
+
+    Returns:
+        [..., T].
     """
     h = rows(h)
     largest = jnp.abs(h).max((-2, -1), keepdims=True)
@@ -139,19 +195,30 @@ def adversarial_vulnerability(
     x: Real[ArrayLike, "*#batch n_samples n_features"],
     importance: Real[ArrayLike, "*#batch n_features"] | None = None,
 ) -> dict[str, Shaped[Array, "*batch"]]:
-    """The worst analytic attack on x' = ReLU(x W Wᵀ + b): each entry [...] for the leading axes of W [..., n, m].
+    """The worst analytic attack on x' = ReLU(x W Wᵀ + b) (Elhage et al. 2022).
 
-    Elhage et al. 2022: x + ε·s·v_i with v_i the unit vector along (W Wᵀ)_i, s = ±1, ε a tenth of the mean ‖x‖ over the
-    batch; i and s are those of the largest batch-mean loss Σ_j I_j (x_j − x'_j)², x clean in the target. `b` [..., n],
-    `x` [..., B, n], `importance` [..., n] (1 where None); leading axes broadcast. Returns "loss" and "attacked_loss"
-    (summed over features), "eps", "feature" (int; the first of a tie, −1 for nan), "sign", and "vulnerability": the rise in
-    loss over that of the solution without superposition, W = [I_m; 0], at the same ε, which is exactly ε²·max I.
+    The attack is x + ε·s·v_i, with v_i the unit vector along (W Wᵀ)_i, s = ±1, and ε a tenth of the mean ‖x‖ over the
+    batch. i and s are those of the largest batch-mean loss Σ_j I_j (x_j − x'_j)², with x clean in the target.
+    Deviation: the paper divides by its trained S = 0 model, whose ε is another; that ratio falls with sparsity. It
+        holds one [B, n] at a time.
 
-    Deviation: the paper divides by its trained S = 0 model, whose ε is another; that ratio falls with sparsity. nan
-    where ε is 0 (all of x is 0). Holds one [B, n] at a time.
+    Args:
+        W: Features, [..., n, m]. Leading axes of all arguments broadcast.
+        b: Biases, [..., n].
+        x: Inputs, [..., B, n].
+        importance: I, [..., n]; 1 where None.
+
+    Returns:
+        A dict of arrays [...], nan where ε is 0 (all of x is 0).
+
+        - `loss` and `attacked_loss`: summed over features.
+        - `eps`: ε.
+        - `feature` int: i, the first of a tie, −1 for nan; `sign`: s.
+        - `vulnerability`: the rise in loss over that of the solution without superposition, W = [I_m; 0], at the same ε,
+          which is exactly ε²·max I.
 
     Raises:
-        ValueError: For shapes that do not fit, an empty batch.
+        ValueError: For shapes that do not fit, and an empty batch.
     """
     W, b, x = rows(W), floating(b), floating(x)
     n = W.shape[-2]
@@ -210,13 +277,20 @@ def _scaled_gram(W: ArrayLike) -> Array:
 
 
 def features(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the bars of the feature plots and the points of the D_i lines, and D*."""
+    """Analyzer: the bars of the feature plots, the points of the D_i lines, and D*.
+
+    Returns:
+        A dict: `norms`, `polysemanticity` and `dimensionality` [n], and `dims_per_feature` [].
+    """
     found = {"norms": feature_norms, "polysemanticity": polysemanticity, "dimensionality": dimensionality}
     return {name: fn(params["W"]) for name, fn in (found | {"dims_per_feature": dims_per_feature}).items()}
 
 
 def samples(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer of a fixed training sample, `run.data["train"]` [n_features, T]: its hidden vectors [T, m], and their D.
+    """Analyzer of a fixed training sample, `run.data["train"]` [n_features, T].
+
+    Returns:
+        A dict: `hidden` [T, m], the hidden vectors of the samples, and `dimensionality` [T].
 
     Raises:
         ValueError: For a net whose hidden layer is not linear.
@@ -228,17 +302,29 @@ def samples(params: Params, run: Run) -> dict[str, Array]:
 
 
 def gram_matrix(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: W Wᵀ."""
+    """Analyzer.
+
+    Returns:
+        A dict: `WWt` [n, n].
+    """
     return {"WWt": gram(params["W"])}
 
 
 def shapes(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: `polytope` at its tolerances for trained weights, 0.1 in the cosines and half the largest norm."""
+    """Analyzer: `polytope` at its tolerances for trained weights, 0.1 in the cosines and half the largest norm.
+
+    Returns:
+        A dict of int arrays [n]: `block`, `shape` and `size`.
+    """
     return polytope(params["W"], atol=0.1, min_norm=REPRESENTED)
 
 
 def arrangement(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the features themselves, and their biases where the model has them."""
+    """Analyzer: the features themselves.
+
+    Returns:
+        A dict: `W` [n, m], and the biases `b` [n] where the model has them.
+    """
     return {name: params[name] for name in ("W", "b") if name in params}
 
 

@@ -28,6 +28,13 @@ def rescaled(
     """Each neuron divided on its way in by its largest |weight| and multiplied by it on its way out.
 
     ReLU(c z) = c ReLU(z) for c > 0, so the network computes the same. A neuron without weights stays as it is.
+
+    Args:
+        W_in: Weights in, [..., n, m].
+        W_out: Weights out, [..., n, m].
+
+    Returns:
+        The canonical weights in and out.
     """
     W_in, W_out = floating(W_in), floating(W_out)
     largest = jnp.abs(W_in).max(-2, keepdims=True)
@@ -39,7 +46,15 @@ def rescaled(
 def effective(
     W_in: Real[ArrayLike, "*batch n_features n_neurons"], W_out: Real[ArrayLike, "*batch n_features n_neurons"]
 ) -> Real[Array, "*batch n_features n_neurons"]:
-    """in_i · out_i: how much of feature i itself goes through each neuron, whatever the neuron's scale: [..., n, m]."""
+    """in_i · out_i: how much of feature i itself goes through each neuron, whatever the neuron's scale.
+
+    Args:
+        W_in: Weights in, [..., n, m].
+        W_out: Weights out, [..., n, m].
+
+    Returns:
+        [..., n, m].
+    """
     return floating(W_in) * floating(W_out)
 
 
@@ -47,7 +62,14 @@ def effective(
 def alive(
     W_in: Real[ArrayLike, "*batch n_features n_neurons"], W_out: Real[ArrayLike, "*batch n_features n_neurons"]
 ) -> Bool[Array, "*batch n_neurons"]:
-    """Neurons through which some feature passes: bool [..., m].
+    """Neurons through which some feature passes: max_i |in_i · out_i| > `ALIVE`.
+
+    Args:
+        W_in: Weights in, [..., n, m].
+        W_out: Weights out, [..., n, m].
+
+    Returns:
+        A mask [..., m].
 
     Raises:
         ValueError: For nan.
@@ -61,7 +83,14 @@ def alive(
 def held(
     weights: Real[ArrayLike, "*batch n_features n_neurons"], least: float = STRONG
 ) -> Bool[Array, "*batch n_features n_neurons"]:
-    """The features of each neuron, |w| > least · max |w|: bool [..., n, m]. A neuron without weights has none.
+    """The features of each neuron: |w| > least · max |w|.
+
+    Args:
+        weights: [..., n, m].
+        least: The share of the neuron's largest weight.
+
+    Returns:
+        A mask [..., n, m]. A neuron without weights has no feature.
 
     Raises:
         ValueError: For nan.
@@ -76,8 +105,15 @@ def polysemantic_share(
     features: Real[ArrayLike, "*batch n_features n_neurons"] | Bool[ArrayLike, "*batch n_features n_neurons"],
     living: Bool[ArrayLike, "*batch n_neurons"],
 ) -> Float[Array, "*batch"]:
-    """Of the neurons `living` (bool [..., m]), the share with two `features` (bool [..., n, m]) or more: [...]; nan where
-    none lives."""
+    """The share of living neurons with two features or more.
+
+    Args:
+        features: Which features a neuron has, [..., n, m].
+        living: Which neurons count, [..., m].
+
+    Returns:
+        [...]; nan where no neuron lives.
+    """
     count = jnp.asarray(features).sum(-2)
     several = nan_where(jnp.isnan(count), (count > 1) & jnp.asarray(living))
     n_living = jnp.asarray(living).sum(-1)
@@ -88,9 +124,15 @@ def polysemantic_share(
 def blocks(
     features: Real[ArrayLike, "*batch n_features n_neurons"] | Bool[ArrayLike, "*batch n_features n_neurons"],
 ) -> tuple[Int[Array, "*batch n_neurons"], Int[Array, "*batch n_neurons"]]:
-    """The size of each neuron's block: (features [..., m], neurons [..., m]).
+    """The size of each neuron's block, as in "3 features in 2 neurons".
 
-    Neurons with a feature in common are in one block, and so on from neuron to neuron: "3 features in 2 neurons".
+    Neurons with a feature in common are in one block, and so on from neuron to neuron.
+
+    Args:
+        features: Which features a neuron has, [..., n, m].
+
+    Returns:
+        The number of features and the number of neurons in the block of each neuron, int [..., m].
     """
     features = jnp.asarray(features).astype(jnp.float32)  # [..., n, m]
     n_neurons = features.shape[-1]
@@ -107,13 +149,20 @@ def blocks(
 def asymmetric(
     W_in: Real[Array, "*batch n_features n_neurons"], W_out: Real[Array, "*batch n_features n_neurons"]
 ) -> tuple[Bool[Array, "*batch n_neurons"], Bool[Array, "*batch n_neurons"]]:
-    """Neurons of the asymmetric motif, and those of them whose harm is inhibited: two bool [..., m].
+    """Neurons of the asymmetric motif, and those of them whose harm is inhibited (Elhage et al. 2022).
 
-    Such a neuron serves two features a and b unevenly and by opposite signs: in [2, −1/2], out [1/2, 2] (Elhage et al.
-    2022). Where a alone is on it raises b by |in_a| · out_b, far above both, and other neurons must hold b down.
-    Here: the features of the two largest |in_i| · out_i, within a factor 2 of each other, in_a and in_b of opposite signs,
-    |in_a| ≥ RATIO · |in_b|, out_b ≥ RATIO · out_a. Inhibited: the negative weights to b of the neurons that a excites
-    take away at least half of that rise. The bounds are ours; the neuron's scale does not matter.
+    Such a neuron serves two features a and b unevenly and by opposite signs: in [2, −1/2], out [1/2, 2]. Where a alone
+    is on it raises b by |in_a| · out_b, far above both, and other neurons must hold b down. Here the features are those
+    of the two largest |in_i| · out_i, within a factor 2 of each other, with in_a and in_b of opposite signs, |in_a| ≥
+    RATIO · |in_b| and out_b ≥ RATIO · out_a. The neuron is inhibited where the negative weights to b of the neurons
+    that a excites take away at least half of that rise. The bounds are ours. The neuron's scale does not matter.
+
+    Args:
+        W_in: Weights in, [..., n, m].
+        W_out: Weights out, [..., n, m].
+
+    Returns:
+        Two masks [..., m].
     """
     through = jnp.abs(W_in) * W_out  # [n, m], above 0 where a feature's size is passed on
     top, size = jnp.argsort(-through, axis=0)[:2], -jnp.sort(-through, axis=0)[:2]  # [2, m]
@@ -129,9 +178,15 @@ def asymmetric(
 
 
 def census(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer of untied models: canonical `W_in` and `W_out` [n, m] (half precision), per neuron `count` of features,
-    `alive`, `motif`, `inhibited` [m]; `polysemantic` and `polysemantic_effective`, shares of the living neurons by their
-    weights in and by in · out. Either sign of a weight counts: features go both ways."""
+    """Analyzer of untied models. Either sign of a weight counts, since features go both ways.
+
+    Returns:
+        A dict.
+
+        - `W_in`, `W_out` [n, m]: canonical weights, in half precision.
+        - `count` int [m]: features of each neuron; `alive`, `motif`, `inhibited` bool [m].
+        - `polysemantic`, `polysemantic_effective` []: shares of the living neurons, by their weights in and by in · out.
+    """
     W_in, W_out = rescaled(params["W_in"], params["W_out"])
     living, features = alive(W_in, W_out), held(W_in)
     motif, inhibited = asymmetric(W_in, W_out)
@@ -148,9 +203,17 @@ def census(params: Params, run: Run) -> dict[str, Array]:
 
 
 def tied_census(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer of tied models of features that are never negative: `W` and `excites` [n, m], per neuron `count` of
-    features, `block_features`, `block_neurons` [m], and the share `polysemantic` of the living ones. Only what excites a
-    neuron is counted: a weight below 0 can but silence it."""
+    """Analyzer of tied models of features that are never negative.
+
+    Only what excites a neuron is counted: a weight below 0 can but silence it.
+
+    Returns:
+        A dict.
+
+        - `W` and `excites` bool [n, m].
+        - `count` [m]: features of each neuron; `block_features`, `block_neurons` [m]: the size of its block.
+        - `polysemantic` []: the share of the living neurons.
+    """
     W = params["W"]
     living, excites = alive(W, W), held(jax.nn.relu(W))
     of_features, of_neurons = blocks(excites & living)

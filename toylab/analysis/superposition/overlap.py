@@ -17,7 +17,14 @@ REPRESENTED = 0.5  # Liu et al. 2025: a feature counts as represented if its row
 def represented(
     W: Real[ArrayLike, "*batch n_features n_hidden"], least: float = REPRESENTED
 ) -> Bool[Array, "*batch n_features"]:
-    """‖W_i‖ > least: bool [..., n].
+    """Which features are represented: ‖W_i‖ > least.
+
+    Args:
+        W: Features, [..., n, m].
+        least: The norm.
+
+    Returns:
+        A mask [..., n].
 
     Raises:
         ValueError: For nan.
@@ -30,11 +37,17 @@ def represented(
 def mean_squared_overlap(
     W: Real[ArrayLike, "*batch n_features n_hidden"], of: Bool[ArrayLike, "*batch n_features"] | None = None
 ) -> Float[Array, "*batch"]:
-    """Mean of (Ŵ_i · Ŵ_j)² over the pairs i ≠ j of the features `of` (bool [..., n]; None: all): [...].
+    """Mean of (Ŵ_i · Ŵ_j)² over pairs i ≠ j of features.
 
-    Independent random directions in m dimensions have 1/m on average; n ≥ m unit vectors have at least
-    (n − m) / (m (n − 1)), with equality for tight frames (Welch 1974). Rows of zeros count as overlapping nothing. nan
-    where fewer than two features are chosen.
+    Independent random directions in m dimensions have 1/m on average. n ≥ m unit vectors have at least (n − m) / (m (n
+    − 1)), with equality for tight frames (Welch 1974). Rows of zeros overlap nothing.
+
+    Args:
+        W: Features, [..., n, m].
+        of: Which features count, [..., n]; None: all.
+
+    Returns:
+        [...]; nan where fewer than two features are chosen.
     """
     W = floating(W)
     chosen = jnp.ones(W.shape[:-1], W.dtype) if of is None else jnp.asarray(of).astype(W.dtype)
@@ -46,7 +59,11 @@ def mean_squared_overlap(
 
 
 def overlaps(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: `norms` [n], and of the represented features their `share` and `mean_squared_overlap`."""
+    """Analyzer.
+
+    Returns:
+        A dict: `norms` [n], and of the represented features their `share` [] and `mean_squared_overlap` [].
+    """
     W = params["W"]
     held, norms = represented(W), norm(floating(W), -1)
     return {

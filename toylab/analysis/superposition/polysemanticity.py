@@ -24,9 +24,17 @@ MONOSEMANTIC = 0.999  # Jermyn et al. 2022, released code
 def strong_features(
     W: Real[ArrayLike, "*batch n_features n_neurons"], low: float = 0.8, high: float = 1.2
 ) -> Int[Array, "*batch n_neurons"]:
-    """[..., n_neurons] int: of how many features the neuron is the one that stands for them, low ≤ |w| ≤ high.
+    """Of how many features a neuron is the one that stands for them: low ≤ |w| ≤ high.
 
-    Lecomte et al. 2023 (arXiv 2312.03096), released code: a neuron is polysemantic if it has two or more.
+    A neuron is polysemantic if it has two or more (Lecomte et al. 2023, arXiv 2312.03096, released code).
+
+    Args:
+        W: Weights, [..., n, m].
+        low: The least |w|.
+        high: The largest |w|.
+
+    Returns:
+        int [..., m].
 
     Raises:
         ValueError: For nan.
@@ -38,18 +46,35 @@ def strong_features(
 
 @shaped
 def polysemantic_neurons(W: Real[ArrayLike, "*batch n_features n_neurons"]) -> Int[Array, "*batch"]:
-    """[...] int: neurons that stand for two features or more."""
+    """The number of neurons that stand for two features or more.
+
+    Args:
+        W: Weights, [..., n, m].
+
+    Returns:
+        int [...].
+    """
     return (strong_features(W) >= 2).sum(-1)
 
 
 @shaped
 def expected_collisions(n_features: int, n_neurons: Real[ArrayLike, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """Polysemantic neurons when each of n features falls on one of m neurons, and on one of two signs, by chance:
-    `½ m [1 − (1 − 1/m)^n − (n/m)(1 − 1/m)^(n−1)]`, for many neurons n²/(4m); of the shape of n_neurons.
+    """Polysemantic neurons when each of n features falls by chance on one of m neurons, and on one of two signs.
 
-    The bracket is the chance that two features or more fall on a neuron. The half: of two with equal signs one has to give
-    way, those with opposite signs do not see each other through the ReLU. Lecomte et al. 2023 state the limit, which counts
-    pairs; the form at finite m, which counts neurons, is ours (with three features on a neuron the half is approximate).
+    It is ½ m [1 − (1 − 1/m)^n − (n/m)(1 − 1/m)^{n−1}], for many neurons n²/(4m). The bracket is the chance that two
+    features or more fall on a neuron. The half: of two features with equal signs one has to give way, while those with
+    opposite signs do not see each other through the ReLU. Lecomte et al. 2023 state the limit, which counts pairs. The
+    form at finite m, which counts neurons, is ours (with three features on a neuron the half is approximate).
+
+    Args:
+        n_features: n.
+        n_neurons: m, of any shape.
+
+    Returns:
+        Of the shape of `n_neurons`, float64.
+
+    Raises:
+        ValueError: Where one of them is below 1.
     """
     if n_features < 1 or np.any(np.asarray(n_neurons) < 1):
         raise ValueError(f"n_features is {n_features} and n_neurons {n_neurons}: both must be at least 1.")
@@ -59,14 +84,27 @@ def expected_collisions(n_features: int, n_neurons: Real[ArrayLike, "*shape"]) -
 
 @shaped
 def fourth_norm(W: Real[ArrayLike, "*batch n_features n_neurons"]) -> Real[Array, "*batch n_features"]:
-    """[..., n_features]: Σ_k w_ik⁴, which is 1 for a unit feature on one neuron and 3/m for a random one over m."""
+    """Σ_k w_ik⁴: 1 for a unit feature on one neuron, 3/m for a random one over m.
+
+    Args:
+        W: Weights, [..., n, m].
+
+    Returns:
+        [..., n].
+    """
     return (floating(W) ** 4).sum(-1)
 
 
 @shaped
 def monosemanticity(activations: Real[ArrayLike, "*batch n_features n_neurons"]) -> Float[Array, "*batch n_neurons"]:
-    """[..., n_neurons]: max_f a_f / Σ_f a_f over the features f of activations [..., n_features, n_neurons], one feature
-    on at a time; 0 for a neuron that never fires. Jermyn et al. 2022 (arXiv 2211.09169)."""
+    """max_f a_f / Σ_f a_f: the largest share of a feature in what excites a neuron (Jermyn et al. 2022, arXiv 2211.09169).
+
+    Args:
+        activations: Of each neuron with one feature on at a time, [..., n, m].
+
+    Returns:
+        [..., m]; 0 for a neuron that never fires.
+    """
     a, _ = scaled(floating(activations), -2)
     total = a.sum(-2)
     return jnp.where(total <= 0, 0, a.max(-2) / jnp.where(total <= 0, 1, total))
@@ -83,12 +121,24 @@ def decoder_activations(
         },
     ],
 ) -> Float[Array, "n_features d_mlp"]:
-    """[n_features, d_mlp]: what each feature alone, at 1, makes of the hidden layer `ReLU(W_E W_in + b_in)`."""
+    """What each feature alone, at 1, makes of the hidden layer: ReLU(W_E W_in + b_in).
+
+    Args:
+        params: Weights of a FeatureDecoder.
+
+    Returns:
+        [n_features, d_mlp].
+    """
     return jax.nn.relu(jnp.matmul(params["W_E"], params["W_in"], precision="highest") + params["b_in"])
 
 
 def collisions(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: polysemantic neurons, and the share of features with exactly one strong weight."""
+    """Analyzer.
+
+    Returns:
+        A dict of scalars: `polysemantic`, the number of such neurons, and `on_one_neuron`, the share of features with
+        exactly one strong weight.
+    """
     W = params["W"]
     strong = strong_features(jnp.swapaxes(W, -1, -2))  # [n_features]
     one = nan_where(jnp.isnan(W).any(-1), strong == 1)
@@ -96,14 +146,21 @@ def collisions(params: Params, run: Run) -> dict[str, Array]:
 
 
 def fourth_norms(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the mean of `fourth_norm` over features."""
+    """Analyzer.
+
+    Returns:
+        A dict: `mean` [], the mean of `fourth_norm` over features.
+    """
     return {"mean": fourth_norm(params["W"]).mean(-1)}
 
 
 def sparsity(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer for SGD with an l1 term: the weights left, and Σ|w| over them.
+    """Analyzer for SGD with an l1 term: the weights that it has not won over yet.
 
-    A weight that the l1 term has won over goes to and fro within one step of it, lr · l1; from two steps on it is left.
+    A weight that it has won over goes to and fro within one step of it, lr · l1. From two steps on a weight is left.
+
+    Returns:
+        A dict of scalars: `left`, the number of weights left, and `l1_norm`, Σ|w| over them.
     """
     config: Any = run.config
     size = jnp.abs(params["W"])
@@ -112,7 +169,12 @@ def sparsity(params: Params, run: Run) -> dict[str, Array]:
 
 
 def neurons(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer of a FeatureDecoder: how monosemantic each neuron is, #mono/N, and its biases' mean."""
+    """Analyzer of a FeatureDecoder.
+
+    Returns:
+        A dict: `monosemanticity` [d_mlp], `per_feature` [], monosemantic neurons over features, and `bias` [], the mean of
+        b_in.
+    """
     mono = monosemanticity(decoder_activations(params))
     n_features = params["W_E"].shape[-2]
     return {

@@ -46,20 +46,30 @@ SHAPES = (*_SIMPLICES, *_POLYGONS, *_SOLIDS, "copies", "unknown", *TEGUMS.values
 def polytope(
     W: Real[ArrayLike, "*batch n_features n_hidden"], atol: float = 0.1, *, min_norm: float = LEARNED
 ) -> dict[str, Int[Array, "*batch n_features"]]:
-    """Clusters features into orthogonal blocks and names each block's shape: int arrays [..., n] of W [..., n, m].
+    """Clusters features into orthogonal blocks and names the shape of each block.
 
-    "block": the smallest index among the features of the block, −1 for a feature that is absent; "shape": an index
-    into `SHAPES`; "size": features in the block, 0 where absent. Two features are in one block where a chain of
-    |cos| > `atol` joins them, so a simplex of 1/atol or more dimensions falls apart. A block has a shape where every
-    member's sorted cosines with the block are within `atol` of the shape's, and is "unknown" otherwise; the nearest
-    shape wins. Absent is a norm of at most `min_norm` times the largest: what is not learned keeps a small norm in
-    any direction, and would tie the blocks together. Under jit all features of a W with nan are absent.
+    Two features are in one block where a chain of |cos| > `atol` joins them, so a simplex of 1/atol or more dimensions
+    falls apart. A block has a shape where every member's sorted cosines with the block are within `atol` of the
+    shape's; the nearest shape wins. A feature is absent where its norm is at most `min_norm` times the largest: what is
+    not learned keeps a small norm in any direction and would tie the blocks together. Rotation and a common scale
+    change nothing. Norms may
+    differ: only cosines are compared.
 
-    `atol` 0.1 suits trained weights (no two shapes of one size are within 0.2); give 1e-6 for exact ones. Rotation and
-    a common scale change nothing. Norms may differ: only cosines are compared.
+    Args:
+        W: Features, [..., n, m].
+        atol: Tolerance in the cosines. 0.1 suits trained weights (no two shapes of one size are within 0.2); give 1e-6 for
+            exact ones.
+        min_norm: The share of the largest norm up to which a feature is absent.
+
+    Returns:
+        A dict of int arrays [..., n]. Under jit all features of a W with nan are absent.
+
+        - `block`: the smallest index among the features of the block, −1 for an absent feature.
+        - `shape`: an index into `SHAPES`, that of "unknown" where no shape fits.
+        - `size`: the number of features in the block, 0 where absent.
 
     Raises:
-        ValueError: For W as in `rows` and for atol or min_norm outside (0, 1).
+        ValueError: For W as in `rows`, and for atol or min_norm outside (0, 1).
     """
     for name, value in (("atol", atol), ("min_norm", min_norm)):
         if not isinstance(value, jax.core.Tracer) and not 0 < value < 1:
@@ -70,10 +80,18 @@ def polytope(
 
 @shaped
 def describe(W: Real[ArrayLike, "n_features n_hidden"], atol: float = 0.1, *, min_norm: float = LEARNED) -> str:
-    """The whole arrangement of W [n, m] in words: "pentagon", "square" (two digons), "3 digons + triangle, 1 absent".
+    """The whole arrangement in words: "pentagon", "square" (two digons), "3 digons + triangle, 1 absent".
 
-    On the host, from the blocks of `polytope` (same arguments and errors, W with two axes only). Sums that have a
-    name of their own get it: square, octahedron, triangular, pentagonal and hexagonal bipyramid.
+    It is made on the host from the blocks of `polytope`. Sums that have a name of their own get it: square, octahedron,
+    triangular, pentagonal and hexagonal bipyramid.
+
+    Args:
+        W: Features, [n, m].
+        atol: As of `polytope`.
+        min_norm: As of `polytope`.
+
+    Raises:
+        ValueError: As of `polytope`.
     """
     found = {name: np.asarray(value) for name, value in polytope(W, atol, min_norm=min_norm).items()}
     first = found["block"] == np.arange(len(found["block"]))  # one feature for each block

@@ -44,11 +44,20 @@ def population_loss(
     density: Real[ArrayLike, ""] | Real[ArrayLike, " n"],
     importance: Real[ArrayLike, ""] | Real[ArrayLike, " n"] = 1.0,
 ) -> Float[Array, ""]:
-    """E Σ_i I_i (x_i − ReLU(x W Wᵀ + b)_i)² for x_i = 0 with probability 1 − p_i, else U[0, 1]: of W [n, m], b [n] → [].
+    """E Σ_i I_i (x_i − ReLU(x W Wᵀ + b)_i)², where x_i is 0 with probability 1 − p_i and else U[0, 1].
 
-    The sum over the 2ⁿ patterns of what is on is exact, the mean over values is that over `lattice`; against the closed
-    forms of theory.phase_losses the error is below 1e-4. `density` and `importance` are one number or [n]. Summed over
-    features as in the paper; the task's loss is a mean. Differentiable.
+    The sum over the 2ⁿ patterns of what is on is exact. The mean over values is that over `lattice`; against the closed
+    forms of `theory.phase_losses` the error is below 1e-4. Losses are summed over features as in the paper; the task's
+    loss is a mean. Differentiable.
+
+    Args:
+        W: Features, [n, m].
+        b: Biases, [n].
+        density: p, one number or [n].
+        importance: I, one number or [n].
+
+    Returns:
+        A scalar.
 
     Raises:
         ValueError: For more than 8 features.
@@ -75,10 +84,19 @@ def descended(
     importance: Real[ArrayLike, "K n"],
     steps: int = 1500,
 ) -> tuple[Float[Array, " K"], Float[Array, "K n m"], Float[Array, "K n"]]:
-    """The local minimum of `population_loss` that lies below W [K, n, m] and b [K, n]: (loss [K], W, b).
+    """The local minimum of `population_loss` that lies below a start, for each of K problems.
 
-    K problems with density [K] and importance [K, n], by Adam on loss/p with a step that falls from 0.01 to 0 as a
-    cosine.
+    The descent is Adam on loss/p, with a step that falls from 0.01 to 0 as a cosine.
+
+    Args:
+        W: Starts, [K, n, m].
+        b: Starts, [K, n].
+        density: p of each problem.
+        importance: I of each problem and feature.
+        steps: Of Adam.
+
+    Returns:
+        Losses [K], W [K, n, m] and b [K, n] of the minima.
     """
     optimizer = optax.adam(optax.cosine_decay_schedule(0.01, steps))
 
@@ -119,8 +137,12 @@ def pair_minima(density: Real[ArrayLike, " P"]) -> tuple[Float[Array, "3 P"], Fl
 
 
 def population(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: `population_loss` under the run's own density and importance; values up to `high` are those up to 1 of
-    a model with b/high, times high².
+    """Analyzer: `population_loss` under the run's own density and importance.
+
+    Values up to `high` have the loss of those up to 1 of a model with b/high, times high².
+
+    Returns:
+        A dict: `loss` [].
 
     Raises:
         ValueError: For nets and features that the formula is not of.

@@ -34,13 +34,20 @@ class KGon(NamedTuple):
 def one_hot_loss(
     W: Real[ArrayLike, "*#batch n_features n_hidden"], b: Real[ArrayLike, "*#batch n_features"]
 ) -> Float[Array, "*batch"]:
-    """The exact loss [...] of x' = ReLU(x W Wᵀ + b) on x = μ·e_i, i uniform, μ ~ U[0, 1]: W [..., c, m], b [..., c].
+    """The exact loss of x' = ReLU(x W Wᵀ + b) on x = μ·e_i, with i uniform and μ ~ U[0, 1].
 
     L = (1/c) Σ_i ∫ ‖x − x'‖² dμ (Chen et al. 2023, arXiv 2310.06301), summed over features. Each integrand is a
     quadratic in μ where the ReLU is on, an interval, so the integral is a cubic in its ends. Differentiable.
 
+    Args:
+        W: Features, [..., c, m].
+        b: Biases, [..., c].
+
+    Returns:
+        [...].
+
     Raises:
-        ValueError: For W as in `polytopes.rows` and b that does not fit.
+        ValueError: For W as in `polytopes.rows`, and b that does not fit.
     """
     W, b = rows(W), floating(b)
     g = jnp.matmul(W, W.mT, precision="highest")  # [..., i, j]: input i, output j
@@ -55,20 +62,24 @@ def one_hot_loss(
 
 
 def kgon(c: int, k: int, plus: int = 0) -> KGon:
-    """The k-gon of c one-hot features in two dimensions, with `plus` of the c − k dead biases at +1/(2c), the rest < 0.
+    """The k-gon of c one-hot features in two dimensions (Chen et al. 2023, solved anew).
 
-    Chen et al. 2023 (k⁺ and k⁺⁺ are plus = 1 and 2), solved anew. With g = l² and t = −b/g, a feature of the polygon
-    adds 1/3 − 2g·P(t) + g²·Q(t), P = (1−t)²(2+t)/6 and Q = Σ_j (cos_j − t)₊³/(3 cos_j) over the k cosines that are
-    positive: quadratic in g, so g = P/Q, and t is the root of 2(1+t)·3Q = (1−t)(2+t)·R, R = Σ_j (cos_j − t)₊²/cos_j.
-    A dead feature adds 1/3, less 1/(4c) with the positive bias; the loss is the sum over c. By symmetry, a critical
-    point among polygons is one of the whole loss.
+    With g = l² and t = −b/g, a feature of the polygon adds 1/3 − 2g·P(t) + g²·Q(t), P = (1−t)²(2+t)/6 and
+    Q = Σ_j (cos_j − t)₊³/(3 cos_j) over the k cosines that are positive. This is quadratic in g, so g = P/Q, and t is
+    the root of 2(1+t)·3Q = (1−t)(2+t)·R, R = Σ_j (cos_j − t)₊²/cos_j. A dead feature adds 1/3, less 1/(4c) with the
+    positive bias. The loss is the sum over c. By symmetry a critical point among polygons is one of the whole loss.
 
-    There is one for every k ≥ 3 (t = 0, l = 1, no loss for k = 3, 4). Deviation: none is reported for c = k = 9, 10,
-    11, 13; there the threshold t lies above the smallest positive cosine, so that only the nearer neighbours are read
+    There is one for every k ≥ 3 (t = 0, l = 1, no loss for k = 3, 4). Deviation: the paper reports none for c = k = 9,
+    10, 11, 13. There the threshold t lies above the smallest positive cosine, so that only the nearer neighbours are read
     (`all_neighbours` is False), and the gradient vanishes all the same.
 
+    Args:
+        c: The number of features.
+        k: The number of corners.
+        plus: How many of the c − k dead biases are +1/(2c); the others are below 0. The paper's k⁺ and k⁺⁺ have 1 and 2.
+
     Raises:
-        ValueError: Unless 3 ≤ k ≤ c, 0 ≤ plus ≤ c − k.
+        ValueError: Unless 3 ≤ k ≤ c and 0 ≤ plus ≤ c − k.
     """
     if not 3 <= k <= c:
         raise ValueError(f"k is {k}, a polygon of c = {c} features has from 3 to {c} corners")
@@ -113,16 +124,27 @@ def kgon_weights(c: int, k: int, plus: int = 0) -> tuple[Numbers, Numbers]:
 def phase_losses(
     importance: Real[ArrayLike, "*#batch"], density: Real[ArrayLike, "*#batch"], n: int = 2
 ) -> dict[str, Numbers]:
-    """Losses, summed over features, of the candidate weights of the phase diagram (Elhage et al. 2022): n = m + 1.
+    """Losses of the candidate weights of the phase diagram, summed over features (Elhage et al. 2022): n = m + 1.
 
-    One extra feature of importance I among others of importance 1, each x_i = 0 with probability 1 − p, else U[0, 1]; V
-    = p/3 − p²/4 is its variance. "ignored": I·V, the extra is left out (its bias is the mean); "superposed": (1 +
-    I)p²/6, it shares a dimension as antipode; "dedicated": V, it has a dimension and another is left out; for n = 3
-    also "others_superposed": p²/3, it has a dimension and the others share one. Arguments broadcast. Norms and biases
-    are those of the paper's theory, not optimal: trained losses may lie below.
+    There is one extra feature of importance I among others of importance 1. Each x_i is 0 with probability 1 − p and else
+    U[0, 1]; V = p/3 − p²/4 is its variance. Norms and biases are those of the paper's theory, not optimal: trained
+    losses may lie below.
+
+    Args:
+        importance: I; broadcast against `density`.
+        density: p.
+        n: The number of features, 2 or 3.
+
+    Returns:
+        A dict.
+
+        - `ignored`: I·V. The extra feature is left out; its bias is the mean.
+        - `superposed`: (1 + I)p²/6. It shares a dimension as antipode.
+        - `dedicated`: V. It has a dimension, and another feature is left out.
+        - `others_superposed`, for n = 3: p²/3. It has a dimension, and the others share one.
 
     Raises:
-        ValueError: For importance ≤ 0, density outside (0, 1] and n other than 2 and 3.
+        ValueError: For importance ≤ 0, density outside (0, 1], and n other than 2 and 3.
     """
     extra, p = np.broadcast_arrays(_positive("importance", importance), _positive("density", density))
     if (p > 1).any():
@@ -161,10 +183,17 @@ def phase_winners(
 
 @shaped
 def phase_boundary(importance: Real[ArrayLike, "..."], n: int = 2) -> Numbers:
-    """p*(I): below this density the best of `phase_losses` has two features in superposition. Same errors.
+    """p*(I): below this density the best of `phase_losses` has two features in superposition.
 
-    4I/(2 + 5I) for I ≤ 1; beyond, 4/(5 + 2I) for n = 2, and 4/7 for n = 3, where the pair no longer holds the extra
-    feature. The triple point is (1, 4/7).
+    It is 4I/(2 + 5I) for I ≤ 1. Beyond, it is 4/(5 + 2I) for n = 2, and 4/7 for n = 3, where the pair no longer holds the
+    extra feature. The triple point is (1, 4/7).
+
+    Args:
+        importance: I.
+        n: The number of features, 2 or 3.
+
+    Raises:
+        ValueError: For importance ≤ 0, and n other than 2 and 3.
     """
     extra = _positive("importance", importance)
     return np.where(extra <= 1, 4 * extra / (2 + 5 * extra), 4 / (5 + 2 * extra) if _two_or_three(n) == 2 else 4 / 7)
