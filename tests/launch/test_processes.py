@@ -103,9 +103,9 @@ def test_who_joins_while_another_analyzes_says_whom_it_waits_for_and_hears_that_
         said.extend(progress.messages)
         asked.append(True)
 
-    with store.locked(tmp_path), pytest.raises(sweep.Interrupted, match=f"is with process {os.getpid()} on "):
+    with store.locked(tmp_path), pytest.raises(sweep.Interrupted, match=f"is held by process {os.getpid()} on "):
         processes.run([A], SPEC, tmp_path, place=Place(), report=report, interrupted=lambda: bool(asked))
-    assert said == [f"{tmp_path.name} is with process {os.getpid()} on {os.uname().nodename}: waiting for it."]
+    assert said == [f"{tmp_path.name} is held by process {os.getpid()} on {os.uname().nodename}: waiting for it."]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Several processes on one sweep without a scheduler of ours: each takes a group that nobody holds, until all are trained.
+"""Training a sweep with several processes that share its folder. Each takes a group that no other holds, until all are
+trained.
 
-They need nothing but the sweep's folder: terminals of one machine, the tasks of a Slurm array, the hosts of a TPU pod
-(`joined`). A process that dies lets go of its group, and another goes on with it from the last commit.
+The processes may be terminals of one machine, tasks of a Slurm array, or hosts of a TPU pod (`joined`). If a process
+dies, its lock is released, and another process resumes its group from the last commit.
 """
 
 import contextlib
@@ -26,14 +27,19 @@ POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Place:
-    """Which of how many processes this one is. More may come, or fewer: it says only how groups are cut and tried first."""
+    """The index of this process among `count`. It determines the size of groups and which are tried first. The number of
+    processes may change at any time."""
 
     index: int = 0
     count: int = 1
 
 
 def place(count: int = 0) -> Place:
-    """Of about `count` processes; in a Slurm array, of its tasks."""
+    """The place of this process. In a Slurm array its index is that of the task, and `count` defaults to the number of tasks.
+
+    Raises:
+        ValueError: where `count` is negative.
+    """
     if count < 0:
         raise ValueError(f"--join is {count}: give the number of processes, or no number.")
     first, index, tasks = (int(os.environ.get(f"SLURM_ARRAY_TASK_{name}", 0)) for name in ("MIN", "ID", "COUNT"))
@@ -43,16 +49,23 @@ def place(count: int = 0) -> Place:
 
 @contextlib.contextmanager
 def joined(where: str) -> Iterator[Place]:
-    """jax.distributed: as a TPU pod, Slurm or Open MPI tells it ("auto"), or HOST:PORT,N,I: process I of N, the first of
-    which is on HOST. Each trains on its own devices. The processes meet to learn of one another, and part at once: jax
-    would end them all with the first that dies."""
+    """Connects the processes of jax.distributed to get their places, and disconnects at once.
+
+    While they are connected JAX would end all processes when one dies. Each process trains on its own devices.
+
+    Args:
+        where: "auto" on a TPU pod, Slurm or Open MPI; or HOST:PORT,N,I for process I of N, the first of which is on HOST.
+
+    Raises:
+        ValueError: where `where` is malformed, or the processes do not meet.
+    """
     address = _address(where)
     flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_shard_autotuning=false"  # each compiles programs of its own
-    heard = signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python hears nothing of it while jax waits for the others
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_shard_autotuning=false"  # each process compiles its own programs
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own would not run while JAX waits for the others
     try:
         jax.distributed.initialize(**address)
-        place = Place(jax.process_index(), jax.process_count())  # the devices learn of one another
+        place = Place(jax.process_index(), jax.process_count())  # starts the devices, which needs the other processes
         jax.distributed.shutdown()
     except (RuntimeError, ValueError) as error:
         if where != "auto":
@@ -63,7 +76,7 @@ def joined(where: str) -> Iterator[Place]:
             f"--distributed finds no TPU pod, Slurm or Open MPI around it ({store.first_line(error)}): give HOST:PORT,N,I."
         ) from None
     finally:
-        signal.signal(signal.SIGINT, heard)
+        signal.signal(signal.SIGINT, handler)
     store.keep_to_this_process()
     yield place
 
@@ -94,15 +107,23 @@ def run(
     report: Callable[[sweep.Progress], None] = lambda progress: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """`sweep.run` beside other processes that do the same; returns when every group is trained, whoever did it. Without a
-    `group_size`, families are cut so that each process has work."""
+    """`sweep.run` by several processes. Returns when every group is trained, by whichever process.
+
+    Args:
+        configs, spec, folder, plan, lane, group_size, command, report, interrupted: as in `sweep.run`. Without a
+            `group_size`, families are divided so that each process has a group.
+        place: of this process.
+
+    Raises:
+        Failed, Interrupted, Refused: as in `sweep.run`.
+    """
     named = _begun(configs, folder, group_size, command, _size(len(configs), place.count), report, interrupted)
     before = {name: _failure(folder / name) for name in named}
     mine = list(named)[place.index :: place.count]
     waiting = mine + [name for name in named if name not in mine]
     failures: dict[str, str] = {}
     cause: Exception | None = None  # of the newest failure in this process
-    said: set[str] = set()
+    reported: set[str] = set()
     while waiting:
         held = []
         for name in waiting:
@@ -125,13 +146,13 @@ def run(
             except Exception as error:
                 failures[name], cause = sweep.record_failure(folder / name, error), error
         if len(held) == len(waiting):
-            _wait(held, folder, spec, named, said, report)
+            _wait(held, folder, spec, named, reported, report)
         waiting, mine = held, []
     sweep.raise_failures(folder, failures, len(named), command, cause)
 
 
 def finished(folder: Path, spec: sweep.Spec) -> bool:
-    """Whether a group has all its points, by what its newest chunk says of itself."""
+    """Whether a group has all its points, by the info of its newest chunk."""
     try:
         about, info = manifest.read(folder), store.read_info(folder, store.chunks(folder)[-1])
         binding.check(folder, info, about)
@@ -154,24 +175,24 @@ def _begun(
     report: Callable[[sweep.Progress], None],
     interrupted: Callable[[], bool],
 ) -> dict[str, list[Config]]:
-    """`sweep.begin`, by one process at a time: the first cuts the groups, the others take them over. Where one analyzes,
-    they wait until it has done so."""
+    """`sweep.begin`, by one process at a time. The first divides the configs into groups, the others use these. While a
+    process analyzes the sweep, the others wait."""
     store.check_name(folder)
     durable.make(folder)
-    said, since = False, time.monotonic()
+    is_reported, since = False, time.monotonic()
     while True:
         with contextlib.suppress(store.InUse), store.locked(folder):
             return sweep.begin(configs, folder, group_size, command, otherwise)
         if interrupted():
-            raise sweep.Interrupted(f"{folder} is with {store.owner(folder)}, and this process has begun nothing")
-        if time.monotonic() - since > POLL_SECONDS and not said:
-            said = True
+            raise sweep.Interrupted(f"{folder} is held by {store.owner(folder)}, and this process has begun nothing")
+        if time.monotonic() - since > POLL_SECONDS and not is_reported:
+            is_reported = True
             report(_waits(folder, 1, 1))
         time.sleep(POLL_SECONDS / 10)
 
 
 def _failure(folder: Path) -> tuple[int, str] | None:
-    """When and how a group's last try failed."""
+    """When and why the last training of a group failed; None if it did not."""
     try:
         return (folder / sweep.FAILED).lstat().st_mtime_ns, notes.failure(folder)
     except OSError:
@@ -183,17 +204,17 @@ def _wait(
     folder: Path,
     spec: sweep.Spec,
     named: dict[str, list[Config]],
-    said: set[str],
+    reported: set[str],
     report: Callable[[sweep.Progress], None],
 ) -> None:
-    """A moment, until another process may have finished its group or died; says once of each who has it."""
-    for name in set(held) - said:
-        said.add(name)
+    """Waits a moment for other processes, and reports once for each group who holds it."""
+    for name in set(held) - reported:
+        reported.add(name)
         report(_waits(folder / name, len(named[name]), int(spec.saves[-1])))
     time.sleep(POLL_SECONDS)
 
 
 def _waits(folder: Path, n_runs: int, last: int) -> sweep.Progress:
-    """Who has a folder that is waited for; for this process there is no other news of it."""
-    message = f"{folder.name} is with {store.owner(folder)}: waiting for it."
+    """The Progress of a group that another process holds: only a message that says who."""
+    message = f"{folder.name} is held by {store.owner(folder)}: waiting for it."
     return sweep.Progress(folder.name, 0, last, {}, np.ones(n_runs, bool), messages=(message,))

@@ -1,7 +1,7 @@
-"""Array functions that refuse, in a sentence, what does not fit.
+"""Argument checks for array functions. What does not fit raises ValueError, in one sentence.
 
-checks       `shaped`, which holds a function's arguments to their annotations · annotations  which it reads
-narrow       half precision becomes float32 · indices  tokens and labels that no table has"""
+checks       `shaped`, which checks shapes and dtypes against annotations · annotations  reads these
+narrow       converts half precision to float32 · indices  tokens and labels that are out of range"""
 
 import lazy_loader as _lazy
 

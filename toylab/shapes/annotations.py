@@ -1,8 +1,8 @@
-"""What a jaxtyping annotation asks of an argument, read once for shapes.py: `wanted` of `Real[ArrayLike, "p p p"]`.
+"""Reads jaxtyping annotations, once for each function: `wanted` of `Real[ArrayLike, "p p p"]`.
 
-Axes are as in jaxtyping: `name`, `*batch` (any number of axes), `...` (the same, each time another), `#name` and
-`*#batch` (of size 1, or broadcast), `_` (any size), `2`, and arithmetic on names, `p//2+1`. Kinds of arrays with the same
-axes are one demand; with others they are alternatives, `Real[ArrayLike, ""] | Real[ArrayLike, " n"]`: what fits one fits.
+Axes are those of jaxtyping: `name`, `*batch` (any number of axes), `...` (the same, without a name), `#name` and
+`*#batch` (size 1, or broadcast), `_` (any size), `2`, and arithmetic on names, `p//2+1`. A union of annotations gives
+alternatives, `Real[ArrayLike, ""] | Real[ArrayLike, " n"]`: an argument has to fit one of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from jax import Array
 
-WORDS = {  # a jaxtyping dtype in a sentence; others by their own name, float32
+WORDS = {  # names of jaxtyping dtypes in messages; others keep their own, as float32
     "Bool": "booleans", "Int": "integers", "Integer": "integers", "UInt": "unsigned integers", "Float": "floats",
     "Real": "real numbers", "Complex": "complex numbers", "Inexact": "floats or complex numbers", "Num": "numbers",
     "Shaped": "an array", "Key": "a key of jax.random",
@@ -19,30 +19,30 @@ NO_GLOBALS: dict[str, Any] = {"__builtins__": {}}
 
 
 class Axis(NamedTuple):
-    """One word of an annotation."""
+    """One axis of an annotation."""
 
     text: str
-    name: str | None = None  # to bind; None for one that is not remembered
-    size: int | Callable[[Mapping[str, Any]], int] | None = None  # fixed, or to be computed of other axes
+    name: str | None = None  # None for an axis without a name
+    size: int | Callable[[Mapping[str, Any]], int] | None = None  # fixed, or computed from other axes
     several: bool = False
     broadcasts: bool = False
-    needs: tuple[str, ...] = ()  # what it is bound, or computed, by
+    needs: tuple[str, ...] = ()  # the names on which its size depends
 
 
 class Wanted(NamedTuple):
-    """What one argument is held to."""
+    """The dtype and shape that one argument must have."""
 
     word: str
     dtypes: frozenset[str] | None  # by name; None for any
-    known: dict[Any, bool]  # dtypes seen so far, as objects: their names are slow
+    known: dict[Any, bool]  # dtypes seen so far, because their names are slow to get
     axes: tuple[Axis, ...]
-    several: int | None  # where the axis is that stands for any number
+    several: int | None  # the position of the axis that stands for several
     optional: bool
-    others: tuple["Wanted", ...] = ()  # what it may be as well
+    others: tuple["Wanted", ...] = ()  # alternatives
 
 
 class Arrays(NamedTuple):
-    """What the values of a mapping are held to: each by its name, or all alike; neither for a plain `dict[str, Array]`."""
+    """What the values of a mapping must be: by name, or all alike. A plain `dict[str, Array]` has neither."""
 
     by_name: Mapping[str, Wanted]
     each: Wanted | None
@@ -50,7 +50,7 @@ class Arrays(NamedTuple):
 
 
 def wanted(annotation: Any) -> Wanted | Arrays | None:
-    """Out of an annotation; None where it has nothing to do with arrays. TypeError where its axes say nothing."""
+    """Reads an annotation; None if it is not one of arrays. Raises TypeError where an axis cannot be read."""
     if len(rest := [x for x in get_args(annotation) if x is not type(None)]) == 1 and type(None) in get_args(
         annotation
     ):
@@ -67,7 +67,7 @@ def wanted(annotation: Any) -> Wanted | Arrays | None:
 
 
 def _array(annotation: Any) -> Wanted | None:
-    """`Real[ArrayLike, …]` is a union over kinds of arrays, `… | None` one more in it."""
+    """Reads `Real[ArrayLike, …]`, which is a union over kinds of arrays, maybe with None."""
     members = get_args(annotation) or (annotation,)
     arrays = [x for x in members if hasattr(x, "dim_str") and hasattr(x, "dtypes")]
     all_axes = dict.fromkeys(x.dim_str for x in arrays)
@@ -76,7 +76,7 @@ def _array(annotation: Any) -> Wanted | None:
 
 
 def _kinds(text: str, arrays: list[Any], optional: bool) -> Wanted:
-    """Arrays of these axes and of any of these dtypes."""
+    """The demand for arrays with these axes and any of these dtypes."""
     kinds = {x.dtype.__name__: x.dtypes for x in arrays}
     word = " or ".join(WORDS.get(kind, kind.lower()) for kind in kinds)
     dtypes = None if "Shaped" in kinds else frozenset(name for names in kinds.values() for name in names)

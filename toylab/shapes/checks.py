@@ -1,4 +1,4 @@
-"""Shapes and dtypes checked at the door: `@shaped` holds a function's arguments to their jaxtyping annotations.
+"""Argument checks: `@shaped` checks shapes and dtypes of a function's arguments against their jaxtyping annotations.
 
     @shaped
     def logit_fve(logits: Real[ArrayLike, "p p p"], key: Bool[ArrayLike, "p//2+1"]) -> Float[Array, ""]:
@@ -6,13 +6,12 @@
     logit_fve(np.zeros((5, 5, 5)), np.zeros(5, bool))
     ValueError: key has shape (5,) and dtype bool, it must be booleans [p//2+1] with p = 5 as in logits
 
-What is not an array annotation is not looked at, nor is what is returned. Only `shape` and `dtype` are read, so that a
-check under jit, vmap and grad happens while tracing and costs nothing afterwards. One thing is converted: floats narrower
-than float32 (narrow.py), where floats are allowed and in mappings of arrays, become float32, in which everything is then
-computed and returned. Axes are
-jaxtyping's (annotations.py lists them); a name stands for one size within a call, arithmetic is on names bound before.
-Of a mapping of arrays the values are checked: `Mapping[str, Real[ArrayLike, "..."]]`, or by name, where the name is there,
-`Annotated[Mapping[str, ArrayLike], {"W_E": Real[ArrayLike, "d_vocab d_model"]}]`.
+Other annotations and the returned value are not checked. Only `shape` and `dtype` are read, so under jit, vmap and grad a
+check is made while tracing and costs nothing afterwards. Floats narrower than float32 are converted to float32 (narrow.py).
+
+Axes are those of jaxtyping (annotations.py lists them). A name stands for one size within a call. Arithmetic uses names
+of earlier arguments. In a mapping of arrays the values are checked: all alike, `Mapping[str, Real[ArrayLike, "..."]]`, or
+those with the given names, `Annotated[Mapping[str, ArrayLike], {"W_E": Real[ArrayLike, "d_vocab d_model"]}]`.
 """
 
 import functools
@@ -29,25 +28,31 @@ from toylab.shapes.narrow import is_narrow, widened
 
 __all__ = ["shaped"]
 
-ABSENT = object()  # an argument that was not given
-MOST = 1000  # different calls that a function remembers
+ABSENT = object()  # stands for an argument that was not given
+MOST = 1000  # the most combinations of shapes and dtypes that a function remembers
 NO_ARRAY = "OUSV"  # numpy's kinds of objects, text and records
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def shaped(fn: Function) -> Function:
-    """`fn`, which raises ValueError, in one sentence, where an argument is not of the dtype and shape it is annotated with.
+    """A decorator that checks arguments. Name, docstring, signature and annotations of the function stay.
 
-    Name, docstring, signature and annotations stay. To be free in every call put it under `jax.jit`, which then checks
-    while tracing: `@jax.jit` in the line above `@shaped`. Raises TypeError at once for an annotation it cannot read.
+    With `@jax.jit` in the line above, the check is made only while tracing.
+
+    Args:
+        fn: a function whose array arguments have jaxtyping annotations.
+
+    Returns:
+        The function, which raises ValueError in one sentence where an argument has another shape or dtype.
+
+    Raises:
+        TypeError: at once, where an annotation cannot be read.
     """
     parameters = inspect.signature(fn).parameters.values()
     held = [(i, x.name, want) for i, x in enumerate(parameters) if (want := wanted(x.annotation)) is not None]
 
-    passed: dict[
-        Any, list[int]
-    ] = {}  # shapes and dtypes that fitted in an earlier call: which arguments must be widened
+    passed: dict[Any, list[int]] = {}  # shapes and dtypes of earlier calls → the arguments to widen
 
     @functools.wraps(fn)
     def checked(*args: Any, **kwargs: Any) -> Any:
@@ -60,7 +65,7 @@ def shaped(fn: Function) -> Function:
         if narrow is None:
             bound = Bound()
             for x, (_, name, want) in zip(given, held, strict=True):
-                if x is not ABSENT:  # where it should not be, Python says so
+                if x is not ABSENT:  # Python itself reports a missing argument
                     _check(name, x, want, bound)
             narrow = [i for i, (x, (_, _, want)) in enumerate(zip(given, held, strict=True)) if _has_narrow(x, want)]
             if mark and len(passed) < MOST:
@@ -74,11 +79,11 @@ def shaped(fn: Function) -> Function:
 
 
 class Bound(dict[str, Any]):
-    """The size of each axis that has one by now; of several axes under one name, a tuple."""
+    """The sizes of axes that are known so far. An axis that stands for several has a tuple."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.by: dict[str, str] = {}  # the argument that gave it
+        self.by: dict[str, str] = {}  # the argument that gave the size
 
     def bind(self, axis: str, size: Any, name: str) -> None:
         self[axis], self.by[axis] = size, name
@@ -94,7 +99,7 @@ class Bound(dict[str, Any]):
 
 
 def _mark(x: Any) -> Any:
-    """All of an argument that a check looks at."""
+    """Everything about an argument that a check depends on."""
     if isinstance(x, dict):
         return tuple([(name, value.shape, value.dtype) for name, value in x.items()])
     return x if x is None or x is ABSENT else (x.shape, x.dtype)
@@ -123,7 +128,7 @@ def _with(
 
 def _check(name: str, x: Any, want: Wanted | Arrays, bound: Bound) -> None:
     if isinstance(want, Arrays):
-        if (x is None and want.optional) or (not want.by_name and want.each is None):  # the latter to be widened alone
+        if (x is None and want.optional) or (not want.by_name and want.each is None):  # the latter are only widened
             return
         if not isinstance(x, Mapping):
             raise ValueError(f"{name} is {_kind(x)}, it must be a mapping of names to arrays")
@@ -160,7 +165,7 @@ def _converted(name: str, x: Any, want: Wanted) -> tuple[tuple[int, ...], Any]:
     """Shape and dtype of a number, or of numbers in lists."""
     try:
         array = np.asarray(x)
-    except TypeError:  # of tracers, which jit makes of the numbers in a list
+    except TypeError:  # the list holds tracers
         array = jax.eval_shape(lambda: jnp.asarray(x))
     except ValueError:
         raise ValueError(f"{name} is {_kind(x)} of uneven lengths, it must be {_shape_in_words(want)}") from None
@@ -168,7 +173,7 @@ def _converted(name: str, x: Any, want: Wanted) -> tuple[tuple[int, ...], Any]:
 
 
 def _fit(name: str, shape: tuple[int, ...], want: Wanted, bound: Bound) -> bool:
-    """Whether the shape is the one wanted; axes that it is the first to name are bound."""
+    """Whether a shape fits. Names of axes that occur for the first time get their sizes."""
     axes, at = want.axes, want.several
     if at is None:
         if len(shape) != len(axes):
@@ -195,7 +200,7 @@ def _fit(name: str, shape: tuple[int, ...], want: Wanted, bound: Bound) -> bool:
 
 
 def _fit_or_undo(name: str, shape: tuple[int, ...], want: Wanted, bound: Bound) -> bool:
-    """`_fit`, which binds nothing where the shape is another: an alternative comes next."""
+    """`_fit`, without side effects if the shape does not fit."""
     trial = bound.copy()
     if fits := _fit(name, shape, want, trial):
         bound.take(trial)
@@ -205,7 +210,7 @@ def _fit_or_undo(name: str, shape: tuple[int, ...], want: Wanted, bound: Bound) 
 def _fit_several(name: str, sizes: tuple[int, ...], axis: Axis, bound: Bound) -> bool:
     if axis.name is None:
         return True
-    if axis.text not in bound:  # with its marks: batch and *batch are different axes
+    if axis.text not in bound:  # the text includes the marks: batch and *batch are different axes
         bound.bind(axis.text, sizes, name)
         return True
     known = bound[axis.text]
@@ -221,7 +226,7 @@ def _fit_several(name: str, sizes: tuple[int, ...], axis: Axis, bound: Bound) ->
 
 
 def _size(axis: Axis, bound: Bound) -> int | None:
-    """The size that a fixed or computed axis must have; None as long as a name in it has none."""
+    """The size of a fixed or computed axis; None if it depends on a name without a size."""
     if not callable(axis.size):
         return axis.size
     try:

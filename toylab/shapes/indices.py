@@ -1,7 +1,7 @@
-"""Whole numbers that pick a row of a table: tokens, labels.
+"""Checks of indices: whole numbers that select a row of a table, as tokens and labels.
 
-jax takes the last row for one beyond the table and counts a negative one from the end, without a word. Here such a number
-is refused where its value is known, and makes nan under jit and vmap, where it is not.
+JAX silently takes the last row for an index beyond the table, and counts a negative one from the end. Here such an index
+raises ValueError where its value is known, and gives nan under jit and vmap, where it is not.
 """
 
 import jax
@@ -14,7 +14,17 @@ __all__ = ["check_range", "nan_outside"]
 
 
 def check_range(name: str, index: ArrayLike, n: int, table: str, rows: str) -> None:
-    """ValueError where `index` holds a number that is none of 0 … n − 1: "tokens has 9: W_E has 7 rows, so it must …"."""
+    """Checks that known indices lie in 0 … n − 1.
+
+    Args:
+        name: of the argument, for the message.
+        index: any number of indices. Tracers are not checked.
+        n: the number of rows.
+        table, rows: what has the rows and how they are called, for the message.
+
+    Raises:
+        ValueError: "tokens has 9: W_E has 7 rows, so it must lie between 0 and 6."
+    """
     if isinstance(index, jax.core.Tracer):
         return
     values = np.asarray(index)
@@ -24,8 +34,14 @@ def check_range(name: str, index: ArrayLike, n: int, table: str, rows: str) -> N
 
 
 def nan_outside(x: Array, index: ArrayLike, n: int, over: int | None = None) -> Array:
-    """x [*batch, …] with nan where index [*batch] is none of 0 … n − 1: under a transformation, as `check_range` has seen
-    known values. With `over`, index has one axis more, and a single number outside is enough."""
+    """Replaces values by nan where a traced index is out of range. Known indices are left to `check_range`.
+
+    Args:
+        x: [*batch, …].
+        index: [*batch]; with `over`, it has this axis in addition, and one index out of range is enough.
+        n: the number of rows.
+        over: the additional axis of `index`.
+    """
     if not isinstance(index, jax.core.Tracer):
         return x
     fits = _inside(index, n)
@@ -34,6 +50,6 @@ def nan_outside(x: Array, index: ArrayLike, n: int, over: int | None = None) -> 
 
 
 def _inside(index: Array, n: int) -> Array:
-    """bool: by one comparison, since a negative number is beyond all tables when it is read without its sign."""
+    """Whether indices are in range, by one comparison: a negative number read as unsigned is larger than any table."""
     info = jnp.iinfo(index.dtype)
     return index >= 0 if n > info.max else index.astype(f"uint{info.bits}") < n
