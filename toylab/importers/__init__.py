@@ -1,13 +1,13 @@
-"""Weights from elsewhere as a toylab network: `net, params = load(source, layout=…)`.
+"""Loads weights that others trained as a toylab network: `net, params = load(source, layout=…)`.
 
     net, params = load("model.pt", layout="pizza", config={"attn_coeff": 0.0, "act_fn": "ReLU"})
     logits, cache = net.apply(params, tokens)
 
-`params` are named and turned as everywhere in toylab (`W_E [d_vocab, d_model]`, `W_in [n_layers, d_model, d_mlp]`, …), so
-every analyzer takes them. To differentiate by the embeddings of tokens, patch them in, which every network of tokens takes:
-`net.apply(params, tokens, {"embed": lambda value, layer: E})` with E [B, P, d_model], before positions are added.
+`params` have the names and orientation of toylab (`W_E [d_vocab, d_model]`, `W_in [n_layers, d_model, d_mlp]`, …), so every
+analyzer accepts them. To differentiate with respect to the embeddings of tokens, patch them in, before positions are added:
+`net.apply(params, tokens, {"embed": lambda value, layer: E})` with E [B, P, d_model].
 
-Layouts, by the names and orientation of their arrays (columns: W x, a matrix is [out, in]; rows: x W):
+Layouts are named by the code whose arrays they have (columns: W x, a matrix is [out, in]; rows: x W):
 
     toylab             toylab's own names, a layer axis first
     transformer_lens   a HookedTransformer's state dict; rows; with or without MLP, LayerNorm, biases
@@ -18,12 +18,17 @@ Layouts, by the names and orientation of their arrays (columns: W x, a matrix is
                        transformer_lens but read at the last position
     toy_models         Elhage et al. 2022 (arXiv 2209.10652): W [(instance,) n_features, n_hidden] and b_final
 
-What the arrays do not say stands in `config`, and is asked for where it changes the function: the activation and the
-attention rate of `pizza` (act_fn, attn_coeff; model_type of its linear models B and C), act_type of `progress_measures`;
-for `transformer_lens` a model's whole `cfg`, or act_fn, attention_dir, normalization_type, … of it; the module of `toylab`
-and the fields of its net that shapes do not show; the instance of `toy_models`. Where a paper's code has one value alone
-(`universality`, the outputs of `toy_models`), that one holds. Each field that a config may have is in its layout's table
-(settings.py has the rules, lens_fields.py the longest): it is read, harmless for a reason, or refused; others are refused.
+Settings that the arrays do not determine are taken from `config`. Those that change the function are required:
+
+pizza              act_fn and attn_coeff; model_type for its linear models B and C
+progress_measures  act_type
+transformer_lens   the whole `cfg` of a model, or act_fn, attention_dir, normalization_type, … of it
+toylab             the module, and the fields of its net that shapes do not determine
+toy_models         instance
+
+`universality` and the outputs of `toy_models` have only one value in their papers' code, which is used. Each layout has a
+table of fields (settings.py has its rules, lens_fields.py is the longest). A field is read, ignored for a stated reason, or
+refused. Fields that are not in the table are refused.
 """
 
 import json
@@ -66,15 +71,25 @@ def load(
     ignore: Collection[str] = (),
     probe: tuple[Any, Any] | None = None,
 ) -> tuple[Net, Params]:
-    """The network and its params of a `.npz`, `.safetensors`, `.pt` (needs torch; `weights_only=True`) or a mapping.
+    """Loads a network and its params.
 
-    config: a mapping, a model's `cfg` (any object with to_dict()) or a JSON file; it goes over what is found beside the
-    source (`NAME.config.json`, or `config_NAME.json` of `model_NAME.pt`). ignore: keys of the source that are declared to
-    be no weights. probe: (tokens, logits) of the original network, with which the loaded one must agree: only that finds a
-    square matrix that lies the wrong way.
+    Args:
+        source: a `.npz`, `.safetensors` or `.pt` file (the last needs torch; it is read with `weights_only=True`), or a
+            mapping of arrays.
+        layout: of the source.
+        config: a mapping, a model's `cfg` (any object with to_dict()) or a JSON file. It takes precedence over a file next
+            to the source, `NAME.config.json`, or `config_NAME.json` for `model_NAME.pt`.
+        ignore: keys of the source that are no weights.
+        probe: (tokens, logits) of the original network, with which the loaded one must agree. Nothing else finds a square
+            matrix that is transposed.
 
-    Every key must be known and of the right shape, or one ValueError lists all that are not. Arrays are float32 (float64
-    where jax has x64 enabled); float16 and bfloat16 become float32, which is exact.
+    Returns:
+        The network, and params in float32 (float64 where JAX has x64 enabled). float16 and bfloat16 become float32, which
+        is exact.
+
+    Raises:
+        ValueError: in one sentence, with all keys that are unknown or of a wrong shape, or with the setting that is missing
+            or wrong.
     """
     forms = _forms(layout)
     if isinstance(ignore, str) or not isinstance(ignore, Collection):
@@ -93,7 +108,7 @@ def load(
     if best.n_problems:
         looks = checks.hint(FORMS, layout, best, shapes) or checks.prefixed(forms, best, shapes)
         raise ValueError(f"source does not fit layout {layout} ({best.form.what}): {best.problems()}{looks}.")
-    if layout != "toylab":  # whose fields are those of the module that config names: toys.typed
+    if layout != "toylab":  # its fields are those of the module in config, see toys.typed
         check_fields(given, best.form.fields, best.form.traits(best.parts, given))
     weights = {key: checks.values(key, arrays[key]) for rule in best.rules for key in rule.keys(best.n_layers)}
     best = checks.without_zeros(best, weights)
@@ -108,7 +123,7 @@ def _converted(best: Fit, net: Net, weights: Arrays) -> Params:
 
 
 def _of_module(arrays: Arrays, given: Settings, probe: Any) -> tuple[Net, Params]:
-    """A net of any module of toylab, all of whose fields config gives."""
+    """A net of any module of toylab. All of its fields are in the config."""
     module = toys.module_of(given, Net)
     known = toys.typed(module, given, max(max(x.shape, default=1) for x in arrays.values()))
     toys.require_all(module, known)
@@ -126,10 +141,17 @@ def _checked(
 
 
 def save(params: Params, path: str | Path, layout: Layout, *, net: Net | None = None) -> None:
-    """Write params as `.safetensors` in a layout's names and orientation; `load` gives the same bits back.
+    """Writes params as `.safetensors`, in the names and orientation of a layout. `load` returns the same bits.
 
-    With its net the file also says what arrays do not (activation, attention rate, …), and loads without a config. Masks
-    are not written.
+    Args:
+        params: to write. Masks are not written.
+        path: of the file, ending in .safetensors.
+        layout: of the file.
+        net: of the params. With it the file has the settings too (activation, attention rate, …), and loads without config.
+
+    Raises:
+        ValueError: where the layout cannot hold these params or this net, in one sentence.
+        StoreError: where the file cannot be written.
     """
     forms, path = _forms(layout), Path(path)
     if path.suffix != ".safetensors":

@@ -1,7 +1,7 @@
-"""Zip archives that strangers wrote, held against themselves before anything of them is unpacked.
+"""Checks of foreign zip archives before anything is unpacked.
 
-Only an archive's members have checksums. What lists them has none, so that one flipped bit there may hide a member: the
-members that are listed must be as many as the archive's end says, and lie side by side from its first byte to the list.
+An archive has checksums of its members, but not of its directory, where one flipped bit can hide a member. Therefore the
+number of listed members must be the one at the archive's end, and members must fill the file without gaps.
 """
 
 import struct
@@ -13,14 +13,14 @@ from toylab.importers.naming import Refusal, listed, printable
 from toylab.importers.safetensors import MAX_BYTES
 
 END, LOCAL = b"PK\x05\x06", b"PK\x03\x04"  # https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3
-DESCRIPTORS = (12, 16, 20, 24)  # bytes that may follow a member whose sizes were not known when it was begun
+DESCRIPTORS = (12, 16, 20, 24)  # bytes that may follow a member whose size was not known in advance
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those of numpy and torch; an lzma header may ask for 4 GB
-FOLDER = 0x10  # an attribute of MS-DOS, by which torch's reader leaves an array's memory as it finds it
-SPARE, RATIO = 64 << 20, 32  # unpacked bytes: weights hardly shrink, but zeros and masks do
+FOLDER = 0x10  # an attribute of MS-DOS; torch's reader leaves the memory of such an array uninitialized
+SPARE, RATIO = 64 << 20, 32  # limits of unpacked bytes: weights hardly shrink, but zeros and masks do
 
 
 def checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The members of an archive, each named once, none missing, and not far larger than the file."""
+    """The members of an archive. Raises Refusal where names repeat, members are missing, or sizes are implausible."""
     entries = archive.infolist()
     if twice := [name for name, count in Counter(entry.filename for entry in entries).items() if count > 1]:
         raise Refusal(f"{path} has {listed(twice)} twice: each array must stand there once.")
@@ -38,7 +38,7 @@ def checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _stated(path: Path) -> int:
-    """How many members the record at the archive's end says."""
+    """The number of members in the record at the archive's end."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 22 - 0xFFFF))  # a comment of any length may follow it
         tail = file.read()
@@ -64,7 +64,7 @@ def _check_side_by_side(path: Path, archive: zipfile.ZipFile, entries: list[zipf
 
 
 def check_sums(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> None:
-    """Raise zip's own error where a member is not what its checksum says; torch may be told to write none, which is 0."""
+    """Raises zipfile's own error where a member does not fit its checksum. Torch may write no checksums, all 0."""
     if not any(entry.CRC for entry in entries):
         return
     for entry in entries:

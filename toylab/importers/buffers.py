@@ -1,5 +1,5 @@
-"""Arrays beside the weights that a layout's code keeps: no weights, left out, and refused where they tell of another
-network. TransformerLens 3 keeps its masks empty."""
+"""Buffers: arrays in a source that are no weights, as masks and rotary tables. They are left out, and refused where they
+belong to another network. TransformerLens 3 keeps its masks empty."""
 
 import re
 
@@ -11,13 +11,14 @@ from toylab.models import Net
 
 
 def apart(forms: tuple[Form, ...], arrays: Arrays) -> tuple[Arrays, Arrays]:
-    """(arrays of weights, buffers) of a source."""
+    """Divides the arrays of a source into weights and buffers."""
     patterns = [re.escape(key).replace(r"\{\}", r"\d+") for form in forms for key in form.buffers]
     found = {key: array for key, array in arrays.items() if any(re.fullmatch(one, key) for one in patterns)}
     return {key: array for key, array in arrays.items() if key not in found}, found
 
 
 def check(net: Net, buffers: Arrays) -> None:
+    """Raises Refusal where a buffer does not belong to the net."""
     for key, array in buffers.items():
         kind = key.rpartition(".")[2]
         if array.size == 0:
@@ -26,7 +27,7 @@ def check(net: Net, buffers: Arrays) -> None:
             raise Refusal(f"{printable(key)} has dtype {array.dtype}: a {kind} holds numbers.")
         if kind in ("rotary_sin", "rotary_cos"):
             _check_rotary(net, key, array, np.sin if kind == "rotary_sin" else np.cos)
-        elif kind == "IGNORE" and (array.shape or array > -1e4):  # what takes the place of scores behind the mask
+        elif kind == "IGNORE" and (array.shape or array > -1e4):  # the value that replaces masked scores
             raise Refusal(
                 f"{printable(key)} is no large negative number: attention here gives masked positions no weight."
             )
@@ -43,7 +44,7 @@ def _check_mask(net: Net, key: str, array: np.ndarray) -> None:
 
 
 def _check_rotary(net: Net, key: str, array: np.ndarray, part: np.ufunc) -> None:
-    """Against the angles of `models.positions.rotated`, which float32 gives to about 1e-6 of themselves."""
+    """Compares a table with the angles of `models.positions.rotated`, which float32 has to a relative 1e-6."""
     if getattr(net, "positions", None) != "rotary":
         raise Refusal(f"{printable(key)} is there and config.positional_embedding_type is another than rotary.")
     d_head = net.d_head
@@ -62,6 +63,6 @@ def _check_rotary(net: Net, key: str, array: np.ndarray, part: np.ufunc) -> None
 
 
 def _rounded(array: np.ndarray) -> bool:
-    """Whether a table was kept in float16 or bfloat16."""
+    """Whether a table was rounded to float16 or bfloat16."""
     single = np.ascontiguousarray(array, np.float32)
     return np.array_equal(single, single.astype(np.float16)) or not (single.view(np.uint32) & 0xFFFF).any()

@@ -1,4 +1,4 @@
-"""What a source must be before it becomes params: each refusal is one sentence."""
+"""Checks of a source before it becomes params. Each error is one sentence."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from toylab.models import Net
 
 
 def declared(arrays: Arrays, ignore: Collection[str]) -> Arrays:
-    """The arrays without those that are declared to be no weights, and without empty `_extra_state`s of torch modules."""
+    """The arrays without ignored ones, and without empty `_extra_state`s of torch modules."""
     if absent := sorted(set(ignore) - set(arrays)):
         raise Refusal(f"ignore names {listed(absent)}: the source has {listed(sorted(arrays))}.")
     kept = {key: array for key, array in arrays.items() if key not in ignore}
@@ -23,6 +23,7 @@ def declared(arrays: Arrays, ignore: Collection[str]) -> Arrays:
 
 
 def present(arrays: Arrays) -> Arrays:
+    """The arrays. Raises Refusal where there are none, or some are empty."""
     if not arrays:
         raise Refusal("source holds no arrays.")
     if empty := sorted(f"{printable(key)} {list(array.shape)}" for key, array in arrays.items() if array.size == 0):
@@ -31,12 +32,12 @@ def present(arrays: Arrays) -> Arrays:
 
 
 def values(key: str, array: np.ndarray) -> np.ndarray:
-    """An array of weights: finite floats, float16 as float32."""
+    """An array of weights: finite floats, with half precision as float32."""
     array = array.astype(array.dtype.newbyteorder("="), copy=False) if array.dtype.kind == "f" else array
     if array.dtype.kind not in "fV" or str(array.dtype) not in ("float16", "float32", "float64", "bfloat16"):
         raise Refusal(f"{printable(key)} has dtype {array.dtype}: weights are float16, float32, float64 or bfloat16.")
     array = array.astype(np.float32) if array.dtype.itemsize == 2 else array
-    with np.errstate(over="ignore"):  # float64 beyond float32, which params are, is inf
+    with np.errstate(over="ignore"):  # float64 values beyond float32 become inf
         kept = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
     if n_bad := int(np.size(array) - np.count_nonzero(np.isfinite(kept))):
         raise Refusal(
@@ -46,7 +47,7 @@ def values(key: str, array: np.ndarray) -> np.ndarray:
 
 
 def instance(arrays: Arrays, given: Settings) -> Arrays:
-    """One of the models that the toy models' code trains side by side: config.instance of the first axis."""
+    """One of the models that the code of toy_models trains side by side: config.instance on the first axis."""
     W = arrays.get("W")
     if W is None or W.ndim != 3:
         return arrays
@@ -60,7 +61,7 @@ def instance(arrays: Arrays, given: Settings) -> Arrays:
 
 
 def hint(forms: Mapping[str, tuple[Form, ...]], layout: str, best: Fit, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """Which other layouts the keys and shapes fit better."""
+    """A hint where keys and shapes fit another layout better; "" otherwise."""
     others = {name: min(fit(form, shapes).n_problems for form in own) for name, own in forms.items() if name != layout}
     least = min(others.values())
     if least >= best.n_problems or 2 * least > len(shapes):
@@ -70,7 +71,7 @@ def hint(forms: Mapping[str, tuple[Form, ...]], layout: str, best: Fit, shapes: 
 
 
 def prefixed(forms: Sequence[Form], best: Fit, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """What all keys begin with, as DataParallel's "module.", where they fit better without it."""
+    """A hint where keys fit better without a common prefix, as DataParallel's "module."; "" otherwise."""
     same = [parts[0] for parts in zip(*(key.split(".")[:-1] for key in shapes), strict=False) if len(set(parts)) == 1]
     shared = "".join(f"{part}." for part in same)
     if not all(key.startswith(shared) for key in shapes):
@@ -85,7 +86,7 @@ def prefixed(forms: Sequence[Form], best: Fit, shapes: Mapping[str, tuple[int, .
 
 
 def without_zeros(best: Fit, weights: Arrays) -> Fit:
-    """The fit without the form's droppable part where all of its arrays are 0: frozen biases."""
+    """The fit without its droppable part (frozen biases) if all arrays of that are 0."""
     part = best.form.droppable
     rules = [rule for rule in best.rules if part in rule.parts]
     if not rules or any(weights[key].any() for rule in rules for key in rule.keys(best.n_layers)):
@@ -94,7 +95,7 @@ def without_zeros(best: Fit, weights: Arrays) -> Fit:
 
 
 def fitting(net: Net, params: Params, what: str = "source does") -> Params:
-    """The params if they are what the net takes: the last line behind all other checks."""
+    """The params, checked once more against names and shapes of the net."""
     wanted = {name: value.shape for name, value in jax.eval_shape(net.init, jax.random.key(0)).items()}
     found = {name: tuple(value.shape) for name, value in params.items()}
     if found == wanted:
@@ -111,16 +112,16 @@ def fitting(net: Net, params: Params, what: str = "source does") -> Params:
 
 
 def their_arrays(best: Fit, arrays: Arrays) -> Arrays:
-    """A layout's arrays of params, its droppable part written as 0 where it was dropped."""
-    written: Arrays = {}
+    """The arrays of a layout for params. A droppable part that is missing is written as 0."""
+    arrays_of_layout: Arrays = {}
     for rule in best.rules:
-        written |= rule.write(arrays[rule.name], best.n_layers, best.sizes)
+        arrays_of_layout |= rule.write(arrays[rule.name], best.n_layers, best.sizes)
     part = best.form.droppable
     if part and part not in best.parts:
         for rule in best.form.rules:
             if rule.parts == (part,):
-                written |= rule.zeros(best.n_layers, best.sizes)
-    return written
+                arrays_of_layout |= rule.zeros(best.n_layers, best.sizes)
+    return arrays_of_layout
 
 
 def as_params(arrays: Arrays) -> Params:
@@ -128,7 +129,7 @@ def as_params(arrays: Arrays) -> Params:
 
 
 def settings_for(best: Fit, net: Net, layout: str) -> dict[str, Any]:
-    """What a layout's config says of a net, if by that it can be told from all others."""
+    """The settings by which a layout describes a net. Raises Refusal where the layout has no such net."""
     try:
         settings = best.form.settings(net)
         again = best.form.net(best.sizes, best.parts, settings)

@@ -1,5 +1,5 @@
-"""Arrays and settings out of files that strangers wrote: never a pickle, and no size is believed before it is held
-against the file. Whatever a damaged file makes a reader raise becomes one sentence."""
+"""Reads arrays and settings from foreign files. Pickles are never read, and sizes in a file are checked against its length.
+Whatever a reader raises for a damaged file becomes one sentence."""
 
 import dataclasses
 from collections.abc import Collection, Mapping
@@ -17,7 +17,7 @@ MAX_SETTINGS = 1 << 20  # bytes of a JSON file
 
 
 def arrays_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(arrays by key, settings found with them) of a mapping, or of a file by its suffix; an ignored key need have none."""
+    """Arrays by key, and settings, from a mapping or a file. Values of ignored keys need not be arrays."""
     if isinstance(source, Mapping):
         return _of_mapping(source, ignore), {}
     if not isinstance(source, str | Path):
@@ -43,7 +43,7 @@ def arrays_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[dict[s
 
 
 def _of_mapping(source: Mapping[Any, Any], ignore: Collection[str]) -> dict[str, np.ndarray]:
-    """Of one that may read a file of its own, as numpy's for an .npz."""
+    """Arrays of a mapping, which may read a file of its own, as numpy's for an .npz."""
     try:
         return torch_files.arrays(source, ignore)
     except Refusal:
@@ -79,8 +79,8 @@ def _is_file(path: Path) -> bool:
 
 
 def beside(path: Path) -> dict[str, Any]:
-    """The settings that a training run left beside its weights: `NAME.config.json`, or `config_NAME.json` of
-    `model_NAME.pt` as in the repository of Zhong et al. 2023."""
+    """The settings in a file next to the weights: `NAME.config.json`, or `config_NAME.json` for `model_NAME.pt` as in the
+    repository of Zhong et al. 2023."""
     names = [f"{path.stem}.config.json"]
     if path.stem.startswith("model_"):
         names.append(f"config_{path.stem.removeprefix('model_')}.json")
@@ -89,7 +89,7 @@ def beside(path: Path) -> dict[str, Any]:
 
 
 def settings_of(config: Any) -> dict[str, Any]:
-    """A config as it is given: a mapping, a model's `cfg`, the path of a JSON file, or nothing."""
+    """The settings in `config`: a mapping, a model's `cfg`, the path of a JSON file, or None."""
     if config is None or isinstance(config, Mapping):
         return dict(config or {})
     if isinstance(config, str | Path):
@@ -112,7 +112,7 @@ def settings_of(config: Any) -> dict[str, Any]:
 
 
 def _of_object(config: Any) -> Any:
-    """The fields of a config object: what its to_dict() says, or its dataclass."""
+    """The fields of a config object, by its to_dict() or as a dataclass."""
     if isinstance(config, type) or hasattr(config, "state_dict"):
         return None
     if callable(getattr(config, "to_dict", None)):

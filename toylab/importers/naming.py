@@ -1,4 +1,4 @@
-"""Names and values of foreign files in messages: control characters escaped, long ones and long lists cut."""
+"""Names and values of foreign files for messages: control characters are escaped, long texts and lists are cut."""
 
 import reprlib
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ MOST_NAMES = 6
 
 
 class Refusal(ValueError):
-    """A sentence that this package wrote: what is raised beside it while a file is read is the file's fault."""
+    """An error that this package raises itself. Any other error while reading a file means that the file is damaged."""
 
 
 def printable(text: object, most: int = 80) -> str:
@@ -27,7 +27,7 @@ def listed(names: Iterable[object], most: int = MOST_NAMES, each: int = 80) -> s
 
 
 def printable_value(value: Any) -> str:
-    """A value of a config as Python writes it."""
+    """A value as Python prints it, on one line."""
     value = value.item() if isinstance(value, np.generic) else value
     try:
         return printable(reprlib.repr(value))

@@ -1,8 +1,8 @@
-"""How the arrays of a layout become toylab's params and back: one table of rules a layout, read in both directions.
+"""Rules by which the arrays of a layout become params and back: one table for each layout, used in both directions.
 
-A rule says what one array is, axis by axis: `"d_model (n_heads d_head) -> n_heads d_head d_model"` is a matrix whose
-columns are the heads side by side. Axes of the same size are told apart by a prime: `"d_mlp' d_mlp -> d_mlp d_mlp'"`. Sizes
-are solved from all arrays together, so what does not fit the others is named.
+A rule describes one array, axis by axis: `"d_model (n_heads d_head) -> n_heads d_head d_model"` is a matrix whose
+columns are the heads side by side. A prime distinguishes axes of the same size: `"d_mlp' d_mlp -> d_mlp d_mlp'"`. Sizes
+are determined from all arrays together, so an array that does not fit the others can be named.
 """
 
 import math

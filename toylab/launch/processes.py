@@ -35,7 +35,7 @@ class Place:
 
 
 def place(count: int = 0) -> Place:
-    """The place of this process. In a Slurm array its index is that of the task, and `count` defaults to the number of tasks.
+    """The place of this process. In a Slurm array, index and (by default) count are those of the tasks.
 
     Raises:
         ValueError: where `count` is negative.
