@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "plots": "store",
     "lab": "core store records sweep analysis plots",
     "experiments": "core tasks models sweep analysis importers plots lab",
-    "cli": "core store records sweep launch lab",
+    "cli": "core store records sweep launch lab toylab",  # of toylab itself its version
     "run_sweep": "cli",  # and toylab/__main__.py
     "toylab": "",  # the package itself: its stub, which names what is public
     "benchmarks": "shapes core tasks models store sweep analysis lab experiments cli run_sweep",

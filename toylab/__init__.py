@@ -15,11 +15,28 @@ shapes             array functions that refuse, in a sentence, what does not fit
 """
 
 import os.path as _path
+import typing as _typing
 
 import lazy_loader as _lazy
 
-__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
+_lazy_attribute, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
 
 _clone = _path.dirname(_path.dirname(_path.abspath(__file__)))
-if all(_path.isfile(_path.join(_clone, *name)) for name in (("pyproject.toml",), ("experiments", "__init__.py"))):
+_in_clone = all(
+    _path.isfile(_path.join(_clone, *name)) for name in (("pyproject.toml",), ("experiments", "__init__.py"))
+)
+if _in_clone:
     __path__.append(_clone)  # its folder experiments is toylab.experiments, as in the wheel
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name != "__version__":
+        return _lazy_attribute(name)
+    if _in_clone:
+        import tomllib
+
+        with open(_path.join(_clone, "pyproject.toml"), "rb") as file:
+            return tomllib.load(file)["project"]["version"]
+    import importlib.metadata
+
+    return importlib.metadata.version("toylab")

@@ -62,3 +62,5 @@ from .sweep import run as run
 from .train import advance as advance
 from .train import init as init
 from .train import step as step
+
+__version__: str

@@ -42,6 +42,11 @@ def main(arguments: list[str] | None = None, program: str = "toylab") -> int:
     if not arguments or arguments[0] in ("--help", "-h"):
         print(HELP)
         return 0
+    if arguments == ["--version"]:
+        import toylab
+
+        print(f"toylab {toylab.__version__}")
+        return 0
     near = difflib.get_close_matches(arguments[0], COMMANDS, 1)
     hint = (
         f"did you mean {program} {near[0]}?"

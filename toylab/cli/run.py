@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib.metadata
 import os
 import shlex
 import subprocess
@@ -12,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import toylab
 from toylab.cli import report
 from toylab.cli.listing import listing
 from toylab.cli.options import check_heeded, run_parser
@@ -168,7 +168,7 @@ def commit_of(page: Any) -> str:
     file = Path(page.__file__ or CLONE).resolve() if hasattr(page, "__file__") else CLONE / "x"
     installed = file.is_relative_to(CLONE) and not (CLONE / "pyproject.toml").is_file()
     if installed:
-        return f"toylab {importlib.metadata.version('toylab')}"
+        return f"toylab {toylab.__version__}"
     git = ["git", "-C", str(file.parent), "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(git, capture_output=True, encoding="utf-8", errors="replace", check=False)
