@@ -22,10 +22,19 @@ from toylab.shapes import shaped
 def regression(
     residuals: Real[ArrayLike, "N P d"], beliefs: Real[ArrayLike, "N P n_states"], weight: Real[ArrayLike, " N"]
 ) -> tuple[Float[Array, "N P n_states"], Float[Array, ""]]:
-    """The image [N, P, states] of residuals [N, P, d] under the best affine map to beliefs [N, P, states], and its R².
+    """The best affine map from residuals to beliefs, by weighted least squares.
 
-    Weighted with weight [N], the probabilities of sequences, at each position alike. Beliefs sum to 1, and so does the
-    image; it may leave the simplex. R² is pooled over states: `1 − Σ w |η − η̂|² / Σ w |η − η̄|²`."""
+    R² is pooled over states: 1 − Σ w |η − η̂|² / Σ w |η − η̄|². Beliefs sum to 1, and so does the image; it may leave the
+    simplex.
+
+    Args:
+        residuals: [N, P, d].
+        beliefs: The optimal predictor's posteriors, [N, P, states].
+        weight: The probability of each sequence, the same at every position.
+
+    Returns:
+        The image [N, P, states] of the residuals, and R².
+    """
     x, y, w = _points(residuals, beliefs, weight)
     image = ridge(x, y, weight=w)(x)
     return image.reshape(np.shape(beliefs)), r2(y, image, w)
@@ -33,20 +42,37 @@ def regression(
 
 @shaped
 def shuffled(beliefs: Float[Array, "N P n_states"], seed: int = 0) -> Float[Array, "N P n_states"]:
-    """The same beliefs [N, P, states], dealt out to other sequences and positions."""
+    """The same beliefs, dealt out to other sequences and positions.
+
+    Args:
+        beliefs: [N, P, states].
+        seed: Of the shuffle.
+    """
     order = np.random.default_rng(seed).permutation(beliefs.shape[0] * beliefs.shape[1])
     return beliefs.reshape(len(order), -1)[order].reshape(beliefs.shape)
 
 
 @shaped
 def unexplained_ratio(r2: Real[ArrayLike, "*#batch"], control: Real[ArrayLike, "*#batch"]) -> Float[Array, "*batch"]:
-    """`(1 − R²) / (1 − R²_control)`: the share of the variance left by a control that is still left; 1 is no better."""
+    """(1 − R²) / (1 − R²_control): the share of the variance left by a control that is still left; 1 is no better.
+
+    Args:
+        r2: R².
+        control: R² of the control.
+    """
     return (1 - jnp.asarray(r2)) / (1 - jnp.asarray(control))
 
 
 @shaped
 def concatenated(streams: Float[Array, "n_streams N P d"]) -> Float[Array, "N P n_streams*d"]:
-    """[N, P, (L + 1)·d]: the residual streams [L + 1, N, P, d] of all layers side by side."""
+    """The residual streams of all layers side by side.
+
+    Args:
+        streams: [L + 1, N, P, d].
+
+    Returns:
+        [N, P, (L + 1)·d].
+    """
     return jnp.moveaxis(streams, 0, 2).reshape(*streams.shape[1:3], -1)
 
 
@@ -64,8 +90,14 @@ def _against_shuffled(residuals: Array, run: Run) -> Array:
 
 
 def explained(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: R² from the residual stream after each layer, 0 being the embedding (`layers` [L + 1]), from the last
-    (`final`), and from all side by side (`concat`); the last two also of shuffled beliefs."""
+    """Analyzer: R² of beliefs from residual streams.
+
+    Returns:
+        A dict.
+
+        - `layers` [L + 1]: from the stream after each layer, 0 being the embedding.
+        - `final` and `concat` []: from the last one, and from all side by side; each also of shuffled beliefs.
+    """
     streams = residual_streams(run.config.net.apply(params, run.data["tokens"])[1])
     each = jax.lax.map(lambda stream: _against_shuffled(stream, run), streams)  # [L + 1, 2]
     both = _against_shuffled(concatenated(streams), run)
@@ -74,18 +106,27 @@ def explained(params: Params, run: Run) -> dict[str, Array]:
 
 
 def by_position(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the exact loss at each position and its excess over the optimal predictor's, [n_ctx] nats each."""
+    """Analyzer: losses by position, in nats.
+
+    Returns:
+        A dict of arrays [n_ctx]: the exact loss, and its excess over that of the optimal predictor.
+    """
     loss, kl = run.config.task.losses(run.config.net.apply(params, run.data["tokens"], full=False)[0], run.data)  # type: ignore
     return {"loss": loss, "kl": kl}
 
 
 def untrained(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: what `explained` finds in a network of the same kind that was never trained, nor is where this began."""
+    """Analyzer: what `explained` finds in a network of the same kind that was never trained. It is not where this one
+    began."""
     return explained(run.config.net.init(jax.random.key(run.config.seed)), run)
 
 
 def image(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the images [N, P, states] of the last residual and of all residuals in the belief simplex."""
+    """Analyzer: the images of residuals in the belief simplex.
+
+    Returns:
+        A dict of arrays [N, P, states]: of the last residual, and of all residuals.
+    """
     streams = residual_streams(run.config.net.apply(params, run.data["tokens"])[1])
     sides = {"final": streams[-1], "concat": concatenated(streams)}
     return {name: regression(x, run.data["beliefs"], run.data["weight"])[0] for name, x in sides.items()}

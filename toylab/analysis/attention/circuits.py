@@ -1,12 +1,12 @@
-"""QK and OV circuits of attention-only transformers: what weights alone say (Elhage et al. 2021, A Mathematical Framework
-for Transformer Circuits, transformer-circuits.pub).
+"""QK and OV circuits of attention-only transformers: what weights alone say.
 
-`params` is a flat dict with TransformerLens' names and row vectors: W_E [V, D], W_pos [P, D], W_Q W_K W_V [L, H, D, dh],
-W_O [L, H, dh, D], W_U [D, C]. W_QK = W_Q W_Kᵀ (not divided by √dh) and W_OV = W_V W_O, both [D, D] of rank dh, are never
-formed: products go through the dh columns. These are products of weights and no more: LayerNorm, MLPs, positions and
-biases, where there are any, are left out (but b_Q and b_K are in the scores of `skip_trigrams`). Results have the dtype of
-W_E and come out of jit too. ValueError for weights that are missing, and where W_U stands behind hidden read-out layers
-(W_R). What a token's logits are made of, path by path, is in paths.py; `path_expansion` is public here.
+Elhage et al. 2021, A Mathematical Framework for Transformer Circuits (transformer-circuits.pub). `params` is a flat dict
+with TransformerLens' names and row vectors: W_E [V, D], W_pos [P, D], W_Q W_K W_V [L, H, D, dh], W_O [L, H, dh, D], W_U
+[D, C]. W_QK = W_Q W_Kᵀ (not divided by √dh) and W_OV = W_V W_O, both [D, D] of rank dh, are never formed: products go
+through the dh columns. These are products of weights and no more: LayerNorm, MLPs, positions and biases, where there are
+any, are left out (but b_Q and b_K are in the scores of `skip_trigrams`). Results have the dtype of W_E, also under jit.
+Weights that are missing, and a W_U behind hidden read-out layers (W_R), are a ValueError. What a token's logits are made
+of, path by path, is in paths.py; `path_expansion` is public here.
 """
 
 from typing import Literal, get_args
@@ -35,36 +35,75 @@ Kind = Literal["Q", "K", "V"]
 
 @shaped
 def qk_circuit(params: Weights) -> Float[Array, "n_layers n_heads d_vocab d_vocab"]:
-    """W_E W_QK W_Eᵀ [L, H, V, V], query token by key token, not divided by √dh (Elhage et al. 2021)."""
+    """W_E W_QK W_Eᵀ, query token by key token, not divided by √dh (Elhage et al. 2021).
+
+    Args:
+        params: The weights.
+
+    Returns:
+        [L, H, V, V].
+    """
     W_E, W_Q, W_K = _arrays(params, "W_E", "W_Q", "W_K")
     return _dot(_dot(W_E, W_Q), _dot(W_E, W_K).mT)
 
 
 @shaped
 def ov_circuit(params: Weights) -> Float[Array, "n_layers n_heads d_vocab d_vocab_out"]:
-    """W_E W_OV W_U [L, H, V, C]: what attending to a source token adds to each output's logit (Elhage et al. 2021), beside
-    b_V W_O W_U, which any token adds."""
+    """W_E W_OV W_U: what attending to a source token adds to each output's logit (Elhage et al. 2021).
+
+    What any token adds, b_V W_O W_U, is left out.
+
+    Args:
+        params: The weights.
+
+    Returns:
+        [L, H, V, C].
+    """
     W_E, W_V, W_O, W_U = _arrays(params, "W_E", "W_V", "W_O", "W_U")
     return _dot(_dot(W_E, W_V), _dot(W_O, W_U))
 
 
 @shaped
 def positional_qk(params: Weights) -> Float[Array, "n_layers n_heads n_ctx n_ctx"]:
-    """W_pos W_QK W_posᵀ [L, H, P, P], query position by key position. ValueError without W_pos (rotary, relative)."""
+    """W_pos W_QK W_posᵀ, query position by key position.
+
+    Args:
+        params: The weights.
+
+    Returns:
+        [L, H, P, P].
+
+    Raises:
+        ValueError: Without W_pos (rotary, relative).
+    """
     W_pos, W_Q, W_K = _arrays(params, "W_pos", "W_Q", "W_K")
     return _dot(_dot(W_pos, W_Q), _dot(W_pos, W_K).mT)
 
 
 @shaped
 def direct_path(params: Weights) -> Float[Array, "d_vocab d_vocab_out"]:
-    """W_E W_U [V, C]: the logits without any head, or b_U; at best a bigram's log p(next | token) + c(token)."""
+    """W_E W_U: the logits without any head, or b_U; at best a bigram's log p(next | token) + c(token).
+
+    Args:
+        params: The weights.
+
+    Returns:
+        [V, C].
+    """
     W_E, W_U = _arrays(params, "W_E", "W_U")
     return _dot(W_E, W_U)
 
 
 @shaped
 def virtual_ov(params: Weights) -> Float[Array, "n_heads n_heads d_vocab d_vocab_out"]:
-    """W_E W_OV⁰ʰ W_OV¹ᵏ W_U [layer-0 heads, layer-1 heads, V, C]: the OV circuit of two heads in a row."""
+    """W_E W_OV⁰ʰ W_OV¹ᵏ W_U: the OV circuit of two heads in a row.
+
+    Args:
+        params: The weights.
+
+    Returns:
+        [layer-0 heads, layer-1 heads, V, C].
+    """
     W_E, W_V, W_O, W_U = _arrays(params, "W_E", "W_V", "W_O", "W_U")
     _two_layers(W_V)
     source = _dot(_dot(W_E, W_V[0])[:, None], _dot(W_O[0][:, None], W_V[1]))  # [h, k, V, dh]
@@ -73,8 +112,16 @@ def virtual_ov(params: Weights) -> Float[Array, "n_heads n_heads d_vocab d_vocab
 
 @shaped
 def composed_qk(params: Weights) -> Float[Array, "n_heads n_heads d_vocab d_vocab"]:
-    """W_E W_QK¹ᵏ (W_E W_OV⁰ʰ)ᵀ [layer-1 heads, layer-0 heads, V, V]: what query token matches which token that layer-0 head
-    h has written into a key. For an induction head fed by a previous-token head it is largest on its diagonal."""
+    """W_E W_QK¹ᵏ (W_E W_OV⁰ʰ)ᵀ: what query token matches which token that layer-0 head h has written into a key.
+
+    For an induction head fed by a previous-token head it is largest on its diagonal.
+
+    Args:
+        params: The weights.
+
+    Returns:
+        [layer-1 heads, layer-0 heads, V, V].
+    """
     W_E, W_Q, W_K, W_V, W_O = _arrays(params, "W_E", "W_Q", "W_K", "W_V", "W_O")
     _two_layers(W_V)
     keys = _dot(_dot(W_E, W_V[0])[:, None], _dot(W_O[0][:, None], W_K[1]))  # [h, k, V, dh]
@@ -83,11 +130,17 @@ def composed_qk(params: Weights) -> Float[Array, "n_heads n_heads d_vocab d_voca
 
 @shaped
 def composition(params: Weights, kind: Kind) -> Float[Array, "n_heads n_heads"]:
-    """How much a layer-1 head reads of what a layer-0 head writes: [layer-0 heads, layer-1 heads], in [0, 1].
+    """How much a layer-1 head reads of what a layer-0 head writes (Elhage et al. 2021).
 
-    Ratios of Frobenius norms (Elhage et al. 2021), in the order of row vectors, no baseline taken off: Q: ‖W_OV⁰
-    W_QK¹‖, K: ‖W_OV⁰ W_QK¹ᵀ‖ (the paper's ‖W_QK W_OV‖), V: ‖W_OV⁰ W_OV¹‖, each over the product of the two norms. nan
-    for a head of zeros.
+    It is a ratio of Frobenius norms, in the order of row vectors, with no baseline taken off. Q: ‖W_OV⁰ W_QK¹‖, K:
+    ‖W_OV⁰ W_QK¹ᵀ‖ (the paper's ‖W_QK W_OV‖), V: ‖W_OV⁰ W_OV¹‖, each over the product of the two norms.
+
+    Args:
+        params: The weights, of two layers or more.
+        kind: "Q", "K" or "V".
+
+    Returns:
+        [layer-0 heads, layer-1 heads] in [0, 1]; nan for a head of zeros.
 
     Raises:
         ValueError: For an unknown kind and fewer than two layers.
@@ -101,11 +154,17 @@ def composition(params: Weights, kind: Kind) -> Float[Array, "n_heads n_heads"]:
 
 
 def random_composition(d_model: int, d_head: int, n: int = 2048, seed: int = 0) -> tuple[float, float]:
-    """Mean and sd of `composition` (any kind) between heads of independent normal weights, simulated with n pairs.
+    """Mean and standard deviation of `composition` (any kind) between heads of independent normal weights.
 
-    Squares average exactly 1/d_model, so the mean lies a little below 1/√d_model, less so for large d_head (0.165, 0.176
-    and 0.1763 for 2, 8 and 16 of 32 dimensions). To correct a score: raw − mean, or that over 1 − mean. On the host, in
-    float64: it depends on sizes alone.
+    Squares average exactly 1/d_model, so the mean lies a little below 1/√d_model, less so for large d_head (0.165,
+    0.176 and 0.1763 for 2, 8 and 16 of 32 dimensions). To correct a score take raw − mean, or that over 1 − mean. It
+    depends on sizes alone and is computed on the host, in float64.
+
+    Args:
+        d_model: Of the residual stream.
+        d_head: Of a head.
+        n: The number of pairs that are simulated.
+        seed: Of the simulation.
     """
     normal = np.random.default_rng(seed).normal
     V, O, A, B = (normal(size=(n, *shape)) for shape in [(d_model, d_head), (d_head, d_model)] * 2)  # noqa: E741
@@ -118,9 +177,13 @@ def random_composition(d_model: int, d_head: int, n: int = 2048, seed: int = 0) 
 
 @shaped
 def copying_score(params: Weights) -> Float[Array, "n_layers n_heads"]:
-    """Σλ / Σ|λ| over the eigenvalues of `ov_circuit`, [L, H] in [−1, 1]: 1 if tokens raise themselves (Elhage et al. 2021).
+    """Σλ / Σ|λ| over the eigenvalues of `ov_circuit`: 1 if tokens raise themselves (Elhage et al. 2021).
 
-    nan for a head whose eigenvalues are all zero (rounding of the weights' product counts as zero). Needs C = V.
+    Args:
+        params: The weights, with as many outputs as tokens.
+
+    Returns:
+        [L, H] in [−1, 1]; nan for a head whose eigenvalues are all zero (rounding of the weights' product counts as zero).
     """
     W_E, W_V, W_O, W_U = _of_size_one(_arrays(params, "W_E", "W_V", "W_O", "W_U"))
     _same_tokens(W_E, W_U)
@@ -129,7 +192,14 @@ def copying_score(params: Weights) -> Float[Array, "n_layers n_heads"]:
 
 @shaped
 def matching_score(params: Weights) -> Float[Array, "n_layers n_heads"]:
-    """The same of `qk_circuit`: 1 if tokens attend to themselves."""
+    """Σλ / Σ|λ| over the eigenvalues of `qk_circuit`: 1 if tokens attend to themselves.
+
+    Args:
+        params: The weights.
+
+    Returns:
+        [L, H] in [−1, 1], as of `copying_score`.
+    """
     W_E, W_Q, W_K = _of_size_one(_arrays(params, "W_E", "W_Q", "W_K"))
     return eigenvalue_score(_dot(W_E, W_Q), _dot(W_E, W_K).mT, scale=_norm(W_E) ** 2 * _norm(W_Q) * _norm(W_K))
 
@@ -138,9 +208,19 @@ def matching_score(params: Weights) -> Float[Array, "n_layers n_heads"]:
 def eigenvalue_score(
     left: Real[ArrayLike, "*#batch n d"], right: Real[ArrayLike, "*#batch d n"], scale: Real[ArrayLike, "*#batch"] = 0.0
 ) -> Float[Array, "*batch"]:
-    """Σλ / Σ|λ| of left @ right, [..., V, dh] and [..., dh, V] → [...], from the dh × dh product, whose other eigenvalues
-    are zero. Complex ones come in pairs, so the sum is real. nan where Σ|λ| is 0 or no larger than rounding of `scale`.
-    The same for any scale of the matrices (and of `scale` with them)."""
+    """Σλ / Σ|λ| of left @ right, from the dh × dh product, whose other eigenvalues are zero.
+
+    Complex eigenvalues come in pairs, so the sum is real. It is the same for any scale of the matrices (and of `scale` with
+    them).
+
+    Args:
+        left: [..., V, dh].
+        right: [..., dh, V].
+        scale: The size of the product, whose rounding counts as zero.
+
+    Returns:
+        [...]; nan where Σ|λ| is 0 or no larger than rounding of `scale`.
+    """
     (left, a), (right, b) = (scaled(floating(x), (-2, -1)) for x in (left, right))
     product, power = scaled(_dot(right, left), (-2, -1))  # [..., dh, dh]
     size, trace = jnp.abs(eigenvalues(product)).sum(-1), jnp.trace(product, axis1=-2, axis2=-1)
@@ -150,7 +230,14 @@ def eigenvalue_score(
 
 @shaped
 def ov_eigenvalues(params: Weights) -> Complex[Array, "n_layers n_heads d_head"]:
-    """The dh eigenvalues of `ov_circuit` that need not be zero, complex [L, H, dh], largest modulus first."""
+    """The dh eigenvalues of `ov_circuit` that need not be zero.
+
+    Args:
+        params: The weights.
+
+    Returns:
+        Complex [L, H, dh], largest modulus first.
+    """
     W_E, W_V, W_O, W_U = _arrays(params, "W_E", "W_V", "W_O", "W_U")
     _same_tokens(W_E, W_U)
     values = eigenvalues(_dot(_dot(W_O, W_U), _dot(W_E, W_V)))
@@ -159,7 +246,14 @@ def ov_eigenvalues(params: Weights) -> Complex[Array, "n_layers n_heads d_head"]
 
 @shaped
 def diagonal_share(circuit: Real[ArrayLike, "*batch n n"]) -> Float[Array, "*batch"]:
-    """Share of rows whose largest entry is their own, [...] of [..., V, V]: tokens that a head copies (or matches) best."""
+    """Share of rows whose largest entry is their own: tokens that a head copies (or matches) best.
+
+    Args:
+        circuit: [..., V, V].
+
+    Returns:
+        [...].
+    """
     circuit = floating(circuit)
     own = circuit.argmax(-1) == jnp.arange(circuit.shape[-2])
     return nan_where(jnp.isnan(circuit).any(-1), own.astype(circuit.dtype)).mean(-1)
@@ -167,13 +261,24 @@ def diagonal_share(circuit: Real[ArrayLike, "*batch n n"]) -> Float[Array, "*bat
 
 @shaped
 def skip_trigrams(params: Weights, k: int = 10) -> dict[str, Real[Array, "n_layers n_heads k"]]:
-    """The k skip-trigrams "source … destination → output" that each head raises most, all [L, H, k] (Elhage et al. 2021).
+    """The skip-trigrams "source … destination → output" that each head raises most (Elhage et al. 2021).
 
-    "source" A, "destination" B, "output" C are token ids; "preference" is the attention score QK[B, A]/√dh, b_Q and b_K
-    included, and "effect" OV[A, C]. Ranked by "contribution": softmax of the scores of B over all tokens, at A, times the
-    effect less its mean over C: what the head adds to C at B, up to what does not depend on A or on C, with every token
-    once in the context. The ranking is ours, the paper's tables are chosen by hand. Positions are left out; in deeper
-    layers only what comes straight from the embedding.
+    They are ranked by contribution: the softmax of the scores of B over all tokens, at A, times the effect less its
+    mean over C. This is what the head adds to C at B, up to what does not depend on A or on C, with every token once in
+    the context. The ranking is ours; the paper's tables are chosen by hand. Positions are left out. In deeper layers
+    only what comes straight from the embedding counts.
+
+    Args:
+        params: The weights.
+        k: How many for each head.
+
+    Returns:
+        A dict of arrays [L, H, k].
+
+        - `source` A, `destination` B, `output` C: token ids.
+        - `preference`: the attention score QK[B, A]/√dh, b_Q and b_K included.
+        - `effect`: OV[A, C].
+        - `contribution`: what they are ranked by.
     """
     scores, effect = _scores(params), ov_circuit(params)
     V, C = effect.shape[-2:]
@@ -251,6 +356,10 @@ def circuit_scores(params: Params, run: Run) -> dict[str, Array]:
 
 
 def token_circuits(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the circuits themselves, "QK" and "OV" over tokens and, where positions have vectors, "positional_QK"."""
+    """Analyzer: the circuits themselves.
+
+    Returns:
+        A dict: `QK` and `OV` over tokens and, where positions have vectors, `positional_QK`.
+    """
     positional = {"positional_QK": positional_qk(params)} if "W_pos" in params else {}
     return {"QK": qk_circuit(params), "OV": ov_circuit(params)} | positional

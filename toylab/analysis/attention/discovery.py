@@ -34,7 +34,19 @@ def edge_effects(
     distance: Distance,
     substitute: Float[Array, "S B P d_model"] | None = None,
 ) -> Float[Array, "S R"]:
-    """[S, R]: the distance from the whole network when a single edge is cut; 0 where there is no edge."""
+    """The distance from the whole network when a single edge is cut.
+
+    Args:
+        apply: The network.
+        params: Its weights.
+        graph: Its edges.
+        x: A batch of inputs.
+        distance: From logits of the circuit and of the whole network to a number.
+        substitute: What a cut edge carries instead; None: nothing.
+
+    Returns:
+        [S, R]; 0 where there is no edge.
+    """
     whole = apply(params, x, full=True)[0]
     pairs = np.argwhere(graph.edges)
 
@@ -56,12 +68,23 @@ def acdc(
     threshold: Real[ArrayLike, ""],
     substitute: Float[Array, "S B P d_model"] | None = None,
 ) -> Bool[Array, "S R"]:
-    """bool [S, R]: what automatic circuit discovery keeps (ACDC; Conmy et al. 2023, arXiv 2304.14997, Algorithm 1).
+    """What automatic circuit discovery keeps (ACDC; Conmy et al. 2023, arXiv 2304.14997, Algorithm 1).
 
-    From the output back to the embedding every edge is cut in turn, and stays cut if the distance from the whole network
-    grows by less than `threshold` over that of the circuit as it then stands. Receivers in reverse order of computation,
-    and for each its senders in reverse order (the paper leaves the order of senders open). No edge where a distance is nan:
-    what the network does is then not known.
+    From the output back to the embedding every edge is cut in turn. It stays cut if the distance from the whole network
+    grows by less than a threshold over that of the circuit as it then stands. Receivers come in reverse order of
+    computation, and for each its senders in reverse order (the paper leaves the order of senders open).
+
+    Args:
+        apply: The network.
+        params: Its weights.
+        graph: Its edges.
+        x: A batch of inputs.
+        distance: From logits of the circuit and of the whole network to a number.
+        threshold: τ, in units of the distance.
+        substitute: What a cut edge carries instead; None: nothing.
+
+    Returns:
+        A mask [S, R]; no edge where a distance is nan, since what the network does is then not known.
     """
     whole = apply(params, x, full=True)[0]
     pairs = np.argwhere(graph.edges)
@@ -89,14 +112,25 @@ def edge_attribution(
     substitute: Float[Array, "S B P d_model"] | None = None,
     points: int = 1,
 ) -> Float[Array, "S R"]:
-    """[S, R]: the linear estimate of what cutting each edge adds to `metric` (logits → scalar), all by one gradient: edge
-    attribution patching (EAP; Syed et al. 2023, arXiv 2310.10348), Δe · ∂M/∂e at the whole network.
+    """The linear estimate of what cutting each edge adds to a metric, all by one gradient: edge attribution patching.
 
-    It is −∂M/∂keep. Where an attention pattern is saturated that gradient vanishes, whatever the edge does. With more
-    `points` the gradient is averaged over as many midpoints of the line from every edge cut to none, and the scores then
-    sum to M(all cut) − M(whole) up to the error of the midpoint rule (integrated gradients; Hanna et al. 2024, arXiv
-    2403.17806, move along the inputs instead). A distance from the network's own logits has no gradient at the whole
-    network: take a loss or a difference of logits.
+    EAP (Syed et al. 2023, arXiv 2310.10348) is Δe · ∂M/∂e at the whole network, which is −∂M/∂keep. Where an attention
+    pattern is saturated that gradient vanishes, whatever the edge does. With more points the gradient is averaged over
+    midpoints of the line from every edge cut to none. The scores then sum to M(all cut) − M(whole) up to the error of
+    the midpoint rule (integrated gradients; Hanna et al. 2024, arXiv 2403.17806, move along the inputs instead).
+
+    Args:
+        apply: The network.
+        params: Its weights.
+        graph: Its edges.
+        x: A batch of inputs.
+        metric: From logits to a number: a loss or a difference of logits. A distance from the network's own logits has no
+            gradient at the whole network.
+        substitute: What a cut edge carries instead; None: nothing.
+        points: The number of midpoints; 1: at the whole network.
+
+    Returns:
+        [S, R].
     """
     at = jnp.ones(1) if points == 1 else midpoints(points)
     return -jnp.mean(edge_slopes(apply, params, graph, x, metric, at, substitute), axis=0)
@@ -112,7 +146,20 @@ def edge_slopes(
     at: Float[ArrayLike, " n"],
     substitute: Float[Array, "S B P d_model"] | None = None,
 ) -> Float[Array, "n S R"]:
-    """[n, S, R]: ∂M/∂keep where all edges are in force to the shares `at` [n]: 0, all cut, to 1, the whole network."""
+    """∂M/∂keep where all edges are in force to some shares.
+
+    Args:
+        apply: The network.
+        params: Its weights.
+        graph: Its edges.
+        x: A batch of inputs.
+        metric: From logits to a number.
+        at: The shares, from 0, all cut, to 1, the whole network.
+        substitute: What a cut edge carries instead; None: nothing.
+
+    Returns:
+        [n, S, R].
+    """
     every = jnp.asarray(graph.edges, jnp.result_type(*params.values()))
     slope = jax.grad(lambda keep: metric(circuit(apply, params, graph, x, keep, substitute)))
     return jax.lax.map(lambda share: slope(share.astype(every.dtype) * every), jnp.asarray(at)) * every
@@ -129,8 +176,15 @@ def squared_distance(
     whole: Real[ArrayLike, "*#batch d_vocab_out"],
     where: Bool[ArrayLike, "*#batch"] | None = None,
 ) -> Float[Array, ""]:
-    """Mean over examples and positions (those of the mask `where`) of Σ_c (z_c − z'_c)²: for outputs that are no
-    log-probabilities, as those of compiled programs (Conmy et al. 2023 use it there)."""
+    """Σ_c (z_c − z'_c)², mean over examples and positions.
+
+    It is for outputs that are no log-probabilities, such as those of compiled programs (Conmy et al. 2023 use it there).
+
+    Args:
+        logits: Of the circuit.
+        whole: Of the whole network.
+        where: Mask of the examples and positions that count.
+    """
     squares = (floating(logits) - floating(whole)) ** 2
     return jnp.mean(jnp.sum(squares, axis=-1), where=where)
 
@@ -141,7 +195,13 @@ def kl_divergence(
     whole: Real[ArrayLike, "*#batch d_vocab_out"],
     where: Bool[ArrayLike, "*#batch"] | None = None,
 ) -> Float[Array, ""]:
-    """Mean over examples and positions (those of the mask `where`) of KL(whole ‖ circuit), in nats."""
+    """KL(whole ‖ circuit) in nats, mean over examples and positions.
+
+    Args:
+        logits: Of the circuit.
+        whole: Of the whole network.
+        where: Mask of the examples and positions that count.
+    """
     p, q = jax.nn.log_softmax(floating(whole)), jax.nn.log_softmax(floating(logits))
     return jnp.mean(jnp.sum(jnp.exp(p) * (p - q), axis=-1), where=where)
 
@@ -150,8 +210,15 @@ def kl_divergence(
 def precision_recall(
     found: Bool[ArrayLike, "*batch S R"], true: Bool[ArrayLike, "S R"]
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """Of bool masks [..., S, R] and [S, R]: the share of found edges that are true (1 where none is found) and the share of
-    true edges that are found."""
+    """The share of found edges that are true, and the share of true edges that are found.
+
+    Args:
+        found: Masks [..., S, R].
+        true: Mask [S, R].
+
+    Returns:
+        Precision [...], 1 where none is found, and recall [...].
+    """
     found, true = jnp.asarray(found), jnp.asarray(true)
     n_both = jnp.sum(found & true, axis=(-2, -1))
     n_found = jnp.sum(found, axis=(-2, -1))
@@ -162,9 +229,19 @@ def precision_recall(
 def roc(
     scores: Real[ArrayLike, "S R"], true: Bool[ArrayLike, "S R"], edges: Bool[ArrayLike, "S R"]
 ) -> tuple[Float[Array, " n+1"], Float[Array, " n+1"], Float[Array, ""]]:
-    """False and true positive rates [n + 1] as the threshold falls past each of the n edges in order of score, and the area
-    under the curve: the chance that a true edge scores above a false one, ties counting one half. All nan where the score
-    of an edge is."""
+    """The receiver operating curve of scores of edges.
+
+    The area under it is the chance that a true edge scores above a false one, ties counting one half.
+
+    Args:
+        scores: Of every edge.
+        true: Mask of the true edges.
+        edges: Mask of all n edges of the graph.
+
+    Returns:
+        False and true positive rates [n + 1] as the threshold falls past each edge, and the area. All nan where the
+        score of an edge is.
+    """
     n_edges = int(np.sum(edges))
     scores, true, edges = floating(scores), jnp.asarray(true), jnp.asarray(edges)
     unknown = jnp.where(jnp.isnan(jnp.where(edges, scores, 0)).any(), jnp.nan, 0)

@@ -35,9 +35,17 @@ UNTOLD = 0.01  # share of the residual stream: a half-precision product's roundi
 
 @dataclass(frozen=True)
 class Graph:
-    """The graph of a transformer with `n_layers` layers of `n_heads` heads: names of senders and receivers in the order in
-    which they are computed. Positions are a sender where they are added to the residual (`positions="abs"`); where W_pos
-    does something else, the sender pos writes 0. MLPs that are no nodes are carried."""
+    """The graph of a transformer: names of senders and receivers in the order in which they are computed.
+
+    MLPs that are no nodes are carried.
+
+    Attributes:
+        n_layers: Its layers.
+        n_heads: Heads of a layer.
+        mlps: Whether MLPs are nodes.
+        positions: Whether positions are a sender, as where they are added to the residual stream (`positions="abs"`). Where
+            W_pos does something else, the sender pos writes 0.
+    """
 
     n_layers: int
     n_heads: int
@@ -46,7 +54,15 @@ class Graph:
 
     @classmethod
     def of(cls, params: Params, positions: bool = True) -> "Graph":
-        """The graph of a transformer's params; `positions`: whether W_pos, if there is one, is added to the residual."""
+        """The graph of a transformer's params.
+
+        Args:
+            params: The weights.
+            positions: Whether W_pos, if there is one, is added to the residual stream.
+
+        Raises:
+            ValueError: Without W_Q.
+        """
         if "W_Q" not in params:
             raise ValueError(f"params has {', '.join(sorted(params))}: a graph of heads needs W_Q.")
         n_layers, n_heads = np.shape(params["W_Q"])[:2]
@@ -70,7 +86,7 @@ class Graph:
 
     @cached_property
     def edges(self) -> Bool[np.ndarray, "S R"]:
-        """bool [S, R]: the sender comes before the receiver."""
+        """Mask [S, R]: the sender comes before the receiver."""
         own = ["embed", *["pos"] * self.positions]
         before: dict[str, set[str]] = {}
         for layer in range(self.n_layers):
@@ -83,7 +99,14 @@ class Graph:
         return np.array([[sender in before[receiver] for receiver in self.receivers] for sender in self.senders])
 
     def mask(self, edges: Iterable[tuple[str, str]]) -> Bool[np.ndarray, "S R"]:
-        """bool [S, R] of edges given by name, `("0.0", "1.0.k")`."""
+        """The mask [S, R] of edges given by name, such as `("0.0", "1.0.k")`.
+
+        Args:
+            edges: Pairs of a sender and a receiver.
+
+        Raises:
+            ValueError: For an edge that is not in the graph.
+        """
         mask = np.zeros_like(self.edges)
         for sender, receiver in edges:
             if (
@@ -104,12 +127,26 @@ class Graph:
         return [(self.senders[s], self.receivers[r]) for s, r in np.argwhere(np.asarray(mask) & self.edges)]
 
     def at(self, sender: str, receiver: str) -> tuple[int, int]:
+        """The index of an edge in arrays [S, R]."""
         return self.senders.index(sender), self.receivers.index(receiver)
 
 
 @shaped
 def written(apply: Apply, params: Params, graph: Graph, x: Shaped[Array, "B P ..."]) -> Float[Array, "S B P d_model"]:
-    """[S, B, P, d_model]: what each sender writes on the inputs x, by the whole network. Errors as of `circuit`."""
+    """What each sender writes on some inputs, by the whole network.
+
+    Args:
+        apply: The network.
+        params: Its weights.
+        graph: Its edges.
+        x: A batch of inputs.
+
+    Returns:
+        [S, B, P, d_model].
+
+    Raises:
+        ValueError: As of `circuit`.
+    """
     own: list[Array] = []
     patch = _entering(params, graph, own)
     _check(apply, params, graph, patch)
@@ -129,15 +166,25 @@ def circuit(
     keep: Real[ArrayLike, "S R"] | Bool[ArrayLike, "S R"],
     substitute: Float[Array, "S B P d_model"] | None = None,
 ) -> Float[Array, "B P d_vocab_out"]:
-    """Logits on x of the network with only the edges of `keep` [S, R] in force; the others carry `substitute` [S, B, P,
-    d_model] (of `written`), or nothing. `keep` may lie between 0 and 1, and may be differentiated.
+    """Logits of the network with only some edges in force.
 
     One forward pass: each receiver's input is put together anew from what the senders before it write in this very
     pass, and from what is carried.
 
+    Args:
+        apply: The network.
+        params: Its weights.
+        graph: Its edges.
+        x: A batch of inputs.
+        keep: Which edges are in force, [S, R]; between 0 and 1 in part. It may be differentiated.
+        substitute: What cut edges carry instead, [S, B, P, d_model] (see `written`); None: nothing.
+
+    Returns:
+        [B, P, d_vocab_out].
+
     Raises:
         ValueError: For a graph that is not the params', for a net with clamps on what is patched here, and for one that
-            writes more into the residual stream than that (under jit its logits are nan).
+            writes more into the residual stream than senders and b_O (under jit its logits are nan).
     """
     keep = jnp.asarray(keep)
     if keep.shape != graph.edges.shape:

@@ -39,7 +39,13 @@ Detected = Literal["previous", "duplicate", "induction"]
 
 @shaped
 def previous_token_score(pattern: Real[ArrayLike, "*batch T T"]) -> Float[Array, "*batch"]:
-    """Mean over t = 1 … T−1 of A[t, t−1]: [...].
+    """Mean over t = 1 … T−1 of A[t, t−1].
+
+    Args:
+        pattern: A, [..., T, T].
+
+    Returns:
+        [...].
 
     Raises:
         ValueError: For T = 1.
@@ -52,21 +58,42 @@ def previous_token_score(pattern: Real[ArrayLike, "*batch T T"]) -> Float[Array,
 
 @shaped
 def current_token_score(pattern: Real[ArrayLike, "*batch T T"]) -> Float[Array, "*batch"]:
-    """Mean over all t of A[t, t]: [...]."""
+    """Mean over all t of A[t, t].
+
+    Args:
+        pattern: A, [..., T, T].
+
+    Returns:
+        [...].
+    """
     return _at_offset(_pattern(pattern), 0).mean(-1)
 
 
 @shaped
 def first_token_score(pattern: Real[ArrayLike, "*batch T T"]) -> Float[Array, "*batch"]:
-    """Mean over t = 1 … T−1 of A[t, 0]: [...]; query 0 has no choice and is left out."""
+    """Mean over t = 1 … T−1 of A[t, 0]. Query 0 has no choice and is left out.
+
+    Args:
+        pattern: A, [..., T, T].
+
+    Returns:
+        [...].
+    """
     return _pattern(pattern)[..., 1:, 0].mean(-1)
 
 
 @shaped
 def induction_score(pattern: Real[ArrayLike, "*batch T T"], period: int) -> Float[Array, "*batch"]:
-    """Mean over the second block of A[t, t−(m−1)], the token after the last occurrence of token t: [...].
+    """Mean over the second block of A[t, t−(m−1)], the token after the last occurrence of token t.
 
     t runs over m … 2m−1, with BOS over m+1 … 2m; the offset is the same.
+
+    Args:
+        pattern: A on repeated random tokens, [..., T, T].
+        period: m.
+
+    Returns:
+        [...].
 
     Raises:
         ValueError: Unless T is 2m or 2m + 1.
@@ -76,7 +103,18 @@ def induction_score(pattern: Real[ArrayLike, "*batch T T"], period: int) -> Floa
 
 @shaped
 def duplicate_token_score(pattern: Real[ArrayLike, "*batch T T"], period: int) -> Float[Array, "*batch"]:
-    """Mean over the second block of A[t, t−m], the last occurrence of token t: [...]. Queries as in `induction_score`."""
+    """Mean over the second block of A[t, t−m], the last occurrence of token t.
+
+    Args:
+        pattern: A on repeated random tokens, [..., T, T].
+        period: m.
+
+    Returns:
+        [...].
+
+    Raises:
+        ValueError: Unless T is 2m or 2m + 1.
+    """
     return _at_offset(_repeated(pattern, period), period)[..., -period:].mean(-1)
 
 
@@ -86,8 +124,15 @@ def prefix_matching_score(
 ) -> Float[Array, "*batch n_heads"]:
     """Attention to every token that followed an earlier occurrence of the present one: Σ_s A[t, s]·1[tok_{s−1} = tok_t].
 
-    `pattern` [..., B, H, T, T], `tokens` int [B, T] → [..., H]: the sum over 1 ≤ s ≤ t, pooled (one mean) over all (b, t)
-    with at least one such s. nan where there is none. Olsson et al. 2022 on repeated random tokens; here any tokens do.
+    The sum is over 1 ≤ s ≤ t. It is pooled (one mean) over all (b, t) with at least one such s. Olsson et al. 2022 have
+    it on repeated random tokens; here any tokens do.
+
+    Args:
+        pattern: A, [..., B, H, T, T].
+        tokens: [B, T].
+
+    Returns:
+        [..., H]; nan where there is no such s.
     """
     A, tokens = _pattern(pattern), jnp.asarray(tokens)
     followed = _detection(tokens, "induction")  # [B, T, T]
@@ -97,7 +142,14 @@ def prefix_matching_score(
 
 @shaped
 def attention_entropy(pattern: Real[ArrayLike, "*batch T T"]) -> Float[Array, "*batch"]:
-    """Mean over all t of −Σ_s A[t, s] ln A[t, s] in nats: [...]; between 0 and the mean of ln(t + 1) if causal."""
+    """Mean over all t of −Σ_s A[t, s] ln A[t, s].
+
+    Args:
+        pattern: A, [..., T, T].
+
+    Returns:
+        [...] in nats, between 0 and the mean of ln(t + 1) if causal.
+    """
     A = _pattern(pattern)
     return -(A * jnp.log(jnp.where(A > 0, A, 1))).sum(-1).mean(-1)
 
@@ -109,11 +161,21 @@ def detect_head(
     detected: Detected,
     measure: Literal["mul", "abs"] = "mul",
 ) -> Float[Array, "*batch B n_heads"]:
-    """TransformerLens' head detector: how close A comes to a pattern D. [..., B, H] from pattern [..., B, H, T, T].
+    """TransformerLens' head detector: how close A comes to a pattern D.
 
-    mul: Σ A∘D / Σ A. abs: 1 − T·mean |A − D| (it is 1 for A = D and may be negative). D of "previous": 1 at s = t − 1; of
-    "duplicate": tok_s = tok_t and s < t; of "induction": the same one column to the right, tok_{s−1} = tok_t and s ≤ t.
-    Deviation: TransformerLens rounds the mean in abs to three decimals (so scores by T·5e-4 at most), here it is not.
+    "mul" is Σ A∘D / Σ A. "abs" is 1 − T·mean |A − D|: 1 for A = D, and it may be negative. D of "previous" is 1 at s =
+    t − 1; of "duplicate" where tok_s = tok_t and s < t; of "induction" the same one column to the right, tok_{s−1} =
+    tok_t and s ≤ t.
+    Deviation: TransformerLens rounds the mean in "abs" to three decimals (so scores by T·5e-4 at most); here it is not.
+
+    Args:
+        pattern: A, [..., B, H, T, T].
+        tokens: [B, T].
+        detected: Which D.
+        measure: "mul" or "abs".
+
+    Returns:
+        [..., B, H].
     """
     for name, value, known in (("detected", detected, get_args(Detected)), ("measure", measure, ("mul", "abs"))):
         if value not in known:
@@ -127,7 +189,17 @@ def detect_head(
 
 @shaped
 def repeated_blocks(key: PRNGKeyArray, n: int, period: int, d_vocab: int) -> Int[Array, "n 2*period"]:
-    """Random tokens that the scores are taken on: n blocks of `period` uniform tokens, each twice, int [n, 2·period]."""
+    """Random tokens that the scores are taken on: blocks of uniform tokens, each twice.
+
+    Args:
+        key: Of the draw.
+        n: The number of blocks.
+        period: Tokens of a block.
+        d_vocab: The number of tokens to draw from.
+
+    Returns:
+        int [n, 2·period].
+    """
     return jnp.tile(jax.random.randint(key, (n, period), 0, d_vocab), (1, 2))
 
 
@@ -165,7 +237,11 @@ def blocks(params: Params, run: Run) -> Int[Array, "n 2*period"]:
 
 
 def head_scores(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: scores [L, H] on repeated random tokens, for next-token tasks."""
+    """Analyzer for next-token tasks: scores on repeated random tokens.
+
+    Returns:
+        A dict of arrays [L, H]: `previous_token`, `attention_entropy`, `induction`, `duplicate_token`, `prefix_matching`.
+    """
     tokens = blocks(params, run)
     A, m = run.config.net.apply(params, tokens)[1]["pattern"], tokens.shape[1] // 2
     found = {"previous_token": previous_token_score(A), "attention_entropy": attention_entropy(A)}
@@ -174,7 +250,11 @@ def head_scores(params: Params, run: Run) -> dict[str, Array]:
 
 
 def example_pattern(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: each head's pattern [L, H, T, T] on one block of a quarter of the context, twice; float16, to be drawn."""
+    """Analyzer, for figures.
+
+    Returns:
+        A dict: `pattern` [L, H, T, T] float16, each head's on one block of a quarter of the context, twice.
+    """
     tokens = blocks(params, run)[:1, : (run.data["tokens"].shape[1] - 1) // 4]
     A = run.config.net.apply(params, jnp.tile(tokens, (1, 2)))[1]["pattern"]
     return {"pattern": A[:, 0].astype(jnp.float16)}

@@ -46,11 +46,19 @@ def head_ablation(
     loss: Score,
     kind: Literal["zero", "mean", "resample"] = "zero",
 ) -> Float[Array, "n_layers n_heads"]:
-    """[L, H]: what each head's removal adds to the loss, Δ = loss(ablated) − loss.
+    """What each head's removal adds to the loss: Δ = loss(ablated) − loss.
 
-    zero puts 0 in the place of the head's z; mean its average over the batch, position by position; resample the z of
-    the batch's neighbour (rolled by 1: row b gets row b − 1's). (Wang et al. 2022; Chan et al. 2022 argue for
-    resampling.)
+    Args:
+        apply: The network.
+        params: Its weights.
+        x: A batch of inputs.
+        loss: From logits to a number.
+        kind: What takes the place of the head's z. "zero": 0. "mean": its average over the batch, position by position.
+            "resample": the z of the batch's neighbour; row b gets that of row b − 1 (Wang et al. 2022; Chan et al. 2022
+            argue for resampling).
+
+    Returns:
+        [L, H].
 
     Raises:
         ValueError: For mean and resample of a batch of one, which has no other example.
@@ -83,8 +91,20 @@ def activation_patching(
     name: str = "z",
     axes: tuple[int, ...] = HEADS,
 ) -> Float[Array, "*units"]:
-    """The share of the metric that each unit's clean activation restores in the corrupt run (see above), one entry for
-    each unit along `axes` of the activation `name`. Units must lie in layers: axes begins with 0."""
+    """The share of a metric that each unit's clean activation restores in the corrupt run (see above).
+
+    Args:
+        apply: The network.
+        params: Its weights.
+        clean: A batch of inputs.
+        corrupt: Another, row by row to be compared.
+        metric: From logits to a number.
+        name: The activation.
+        axes: The axes of its array along which units are told apart. Units must lie in layers: axes begins with 0.
+
+    Returns:
+        One entry for each unit.
+    """
     check_unclamped(apply, name)
     (logits, cache), (without, _) = apply(params, clean, full=True), apply(params, corrupt, full=True)
     value = _named(cache, name, axes)
@@ -106,12 +126,25 @@ def attribution_patching(
     axes: tuple[int, ...] = HEADS,
     at: Literal["corrupt", "clean"] = "corrupt",
 ) -> Float[Array, "*units"]:
-    """The linear estimate of `activation_patching`, all units by one gradient: Σ (a_clean − a_corrupt) · ∂M/∂a, divided by
-    M_clean − M_corrupt, the sum over what `axes` leaves out.
+    """The linear estimate of `activation_patching`, all units by one gradient (Nanda 2023, Attribution patching).
 
-    (Nanda 2023, Attribution patching.) With the gradient at the corrupt run it is exact wherever M is linear in the
-    activation, as in the z of the last layer without LayerNorm; `at="clean"` takes it at the clean run, as edge attribution
-    patching does (Syed et al. 2023, arXiv 2310.10348).
+    It is Σ (a_clean − a_corrupt) · ∂M/∂a, divided by M_clean − M_corrupt, the sum over what `axes` leaves out. With the
+    gradient at the corrupt run it is exact wherever M is linear in the activation, as in the z of the last layer without
+    LayerNorm.
+
+    Args:
+        apply: The network.
+        params: Its weights.
+        clean: A batch of inputs.
+        corrupt: Another, row by row to be compared.
+        metric: From logits to a number.
+        name: The activation.
+        axes: As of `activation_patching`.
+        at: Where the gradient is taken: at the "corrupt" run, or at the "clean" one, as edge attribution patching does
+            (Syed et al. 2023, arXiv 2310.10348).
+
+    Returns:
+        One entry for each unit.
     """
     if at not in ("corrupt", "clean"):
         raise ValueError(f"at is {at!r}: it must be corrupt or clean.")
@@ -137,12 +170,23 @@ def path_patching(
     metric: Score,
     receiver: Literal["q", "k", "v", "logits"] = "k",
 ) -> Float[Array, "n_layers n_heads n_layers n_heads"] | Float[Array, "n_layers n_heads"]:
-    """The share of the metric that one path restores: a sender head's clean output, seen by a single receiver.
+    """The share of a metric that one path restores: a sender head's clean output, seen by a single receiver.
 
-    [L, H, L, H] from sender to the query, key or value input of a head (0 where the sender is not in an earlier layer), or
-    [L, H] from sender straight to the logits. The path is the direct one through the residual stream: what lies between is
-    held at the corrupt run, MLPs included; what comes after the receiver is computed anew. (Goldowsky-Dill et al. 2023,
-    arXiv 2304.05969; Wang et al. 2022 let MLPs between recompute, which without MLPs is the same.)
+    The path is the direct one through the residual stream. What lies between is held at the corrupt run, MLPs included.
+    What comes after the receiver is computed anew (Goldowsky-Dill et al. 2023, arXiv 2304.05969; Wang et al. 2022 let
+    MLPs between recompute, which without MLPs is the same).
+
+    Args:
+        apply: The network.
+        params: Its weights.
+        clean: A batch of inputs.
+        corrupt: Another, row by row to be compared.
+        metric: From logits to a number.
+        receiver: "q", "k" or "v", an input of a head, or "logits".
+
+    Returns:
+        [L, H, L, H] from sender to the input of a head, 0 where the sender is not in an earlier layer; or [L, H] from
+        sender straight to the logits.
     """
     if receiver not in ("q", "k", "v", "logits"):
         raise ValueError(f"receiver is {receiver!r}: it must be q, k, v or logits.")
@@ -193,7 +237,15 @@ def inserting(name: str, where: Bool[Array, "n_layers ..."], substitute: Real[Ar
 
 
 def check_unclamped(apply: Apply, *names: str) -> None:
-    """ValueError where the network has a clamp on one of the activations, which a patch of it would lift."""
+    """Checks that no clamp would be lifted by a patch.
+
+    Args:
+        apply: The network.
+        *names: Activations that are to be patched.
+
+    Raises:
+        ValueError: Where the network has a clamp on one of them.
+    """
     while isinstance(apply, partial):
         apply = apply.func
     clamps = dict(getattr(getattr(apply, "__self__", None), "clamps", ()))

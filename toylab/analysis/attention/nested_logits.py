@@ -28,8 +28,14 @@ Logits = Annotated[
 
 @shaped
 def item_contrast(beta: Real[ArrayLike, "*shape"], n_pairs: int) -> Float[Array, "*shape"]:
-    """u = mean_n (e^β − 1)/(e^β + 2n + 1), n = 0 … N − 1: by how much a label attends more to its own item than to any
-    other of the 2n + 2 tokens it sees; only the excess tells the labels apart."""
+    """u = mean_n (e^β − 1)/(e^β + 2n + 1), n = 0 … N − 1: what makes labels differ in their attention to items.
+
+    It is by how much a label attends more to its own item than to any other of the 2n + 2 tokens it sees.
+
+    Args:
+        beta: β.
+        n_pairs: N.
+    """
     strength = jnp.exp(jnp.asarray(beta, float))[..., None]
     return jnp.mean((strength - 1) / (strength + 2 * jnp.arange(n_pairs) + 1), axis=-1)
 
@@ -38,18 +44,35 @@ def item_contrast(beta: Real[ArrayLike, "*shape"], n_pairs: int) -> Float[Array,
 def target_share(
     alpha: Real[ArrayLike, "*#shape"], contrast: Real[ArrayLike, "*#shape"], n_pairs: int, burst: int
 ) -> Float[Array, "*shape"]:
-    """v = B e^{αu} / (B e^{αu} + N − B): of the attention to labels, what those of the right class get; u = contrast."""
+    """v = B e^{αu} / (B e^{αu} + N − B): of the attention to labels, the share of those of the right class.
+
+    Args:
+        alpha: α.
+        contrast: u.
+        n_pairs: N.
+        burst: B.
+    """
     strength = burst * jnp.exp(jnp.asarray(alpha) * jnp.asarray(contrast))
     return strength / (strength + n_pairs - burst)
 
 
 @shaped
 def nested_loss(params: Logits, n_pairs: int, burst: int, n_labels: int) -> Float[Array, "*shape"]:
-    """Cross-entropy in nats of logits ξ·(attention to a label): v for the right one, (1 − v)/(G − 1) for the other G − 1 of
-    the G = N/B labels present, 0 for the rest. params: beta, alpha, xi, of any one shape.
+    """Cross-entropy of logits ξ·(attention to a label).
 
-    Exact values: ln L at ξ = 0 (L = n_labels); above ln G for any ξ as long as α = 0 or β = 0, near it once ξ is large; 0
-    in the limit of all three."""
+    The attention is v for the right label, (1 − v)/(G − 1) for the other G − 1 of the G = N/B labels present, and 0 for the
+    rest. Exact values: ln L at ξ = 0; above ln G for any ξ as long as α = 0 or β = 0, and near it once ξ is large; 0 in the
+    limit of all three.
+
+    Args:
+        params: beta, alpha, xi, of any one shape.
+        n_pairs: N.
+        burst: B.
+        n_labels: L.
+
+    Returns:
+        In nats.
+    """
     target = target_share(params["alpha"], item_contrast(params["beta"], n_pairs), n_pairs, burst)
     n_present = n_pairs // burst
     right = params["xi"] * target
@@ -62,8 +85,19 @@ def nested_loss(params: Logits, n_pairs: int, burst: int, n_labels: int) -> Floa
 def descent(
     n_pairs: int, burst: int, n_labels: int, start: Real[ArrayLike, ""] = START
 ) -> dict[str, Float[Array, " n_steps"]]:
-    """Gradient descent of STEPS steps at RATE from β = α = ξ = start: loss, beta, alpha, xi, contrast and target, each
-    [STEPS] before the step. β = α = 0 is a saddle, so the plateau lasts as long as −ln start is large."""
+    """Gradient descent of STEPS steps at RATE from β = α = ξ = start.
+
+    β = α = 0 is a saddle, so the plateau lasts as long as −ln start is large.
+
+    Args:
+        n_pairs: N.
+        burst: B.
+        n_labels: L.
+        start: Of all three.
+
+    Returns:
+        A dict of arrays [STEPS], before each step: `loss`, `beta`, `alpha`, `xi`, `contrast`, `target`.
+    """
     gradient = jax.value_and_grad(nested_loss)
 
     def step(params: Params, _: None) -> tuple[Params, dict[str, Array]]:

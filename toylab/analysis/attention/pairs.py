@@ -22,14 +22,22 @@ def pair_attention(
     pattern: Real[ArrayLike, "*batch B n_heads P P"],
     support: Bool[ArrayLike, "B (P-1)/2"],  # noqa: F821
 ) -> dict[str, Float[Array, "*batch n_heads"]]:
-    """Means over the batch, each [..., H]; support bool [B, N]: the pairs of the class of the item asked for.
+    """Attention between the parts of a sequence of pairs, means over the batch.
 
-    own          A[last, last]: the item asked for attends to itself (bigram: Minegishi et al.'s first circuit, NCC)
-    labels       Σ_n A[last, ℓ_n]: it attends to the labels (label attention: with `own` in layer 1 the second, SCC)
-    item_label   mean_n A[ℓ_n, x_n]: labels attend to their own items (chunk example: with `labels` in layer 2 the third,
-                 FCC; Reddy's item-label association in layer 1, the first half of an induction head)
-    target       Σ_n A[last, ℓ_n] over the supporting pairs (Reddy's target-label association in layer 2, its second half),
-                 over the sequences that have some; nan without
+    Args:
+        pattern: A, [..., B, H, P, P].
+        support: Which pairs are of the class of the item asked for, [B, N].
+
+    Returns:
+        A dict of arrays [..., H].
+
+        - `own`: A[last, last], the item asked for attends to itself (bigram: the first circuit of Minegishi et al., NCC).
+        - `labels`: Σ_n A[last, ℓ_n], it attends to the labels (label attention: with `own` in layer 1 the second circuit,
+          SCC).
+        - `item_label`: mean_n A[ℓ_n, x_n], labels attend to their own items (chunk example: with `labels` in layer 2 the
+          third circuit, FCC; Reddy's item-label association in layer 1, the first half of an induction head).
+        - `target`: Σ_n A[last, ℓ_n] over the supporting pairs (Reddy's target-label association in layer 2, the second
+          half), over the sequences that have some; nan without.
     """
     A, supported = floating(pattern), jnp.asarray(support)
     on_labels = A[..., -1, 1::2]  # [..., B, H, N]
@@ -45,13 +53,21 @@ def pair_attention(
 
 
 def novel_classes(params: Params, run: Run) -> dict[str, Array]:
-    """`pair_attention` [L, H] on sequences of classes never seen, and their first one's pattern [L, H, P, P]."""
+    """Analyzer: `pair_attention` [L, H] on sequences of classes never seen.
+
+    Returns:
+        A dict: those, and `example`, the pattern [L, H, P, P] of the first sequence.
+    """
     return _attention(params, run, "icl")
 
 
 def known_classes(params: Params, run: Run) -> dict[str, Array]:
-    """`pair_attention` [L, H] on known classes without support in the context, and the first one's pattern; by_labels, the
-    accuracy there when the context's items are those of another sequence, so that only its labels tell the task."""
+    """Analyzer: `pair_attention` [L, H] on known classes without support in the context.
+
+    Returns:
+        A dict: those; the pattern of the first sequence; and `by_labels` [], the accuracy when the context's items are
+        those of another sequence, so that only its labels tell the task.
+    """
     batch, n_positions = run.data["iwl"], run.config.task.n_positions  # type: ignore[attr-defined]
     logits, _ = run.config.net.apply(params, of_another(batch["x"], n_positions), full=False)
     by_labels = jnp.mean(right(logits, batch["y"]))
@@ -60,7 +76,12 @@ def known_classes(params: Params, run: Run) -> dict[str, Array]:
 
 @shaped
 def of_another(x: Real[ArrayLike, "B P W"], n_positions: int) -> Real[Array, "B P W"]:
-    """x [B, 2N + 1, W] with the context's items, not the one asked for, of the sequence before; positions stay."""
+    """Sequences with the context's items, not the one asked for, of the sequence before; positions stay.
+
+    Args:
+        x: [B, 2N + 1, W].
+        n_positions: Entries of a vector that tell its position.
+    """
     x = jnp.asarray(x)
     items = x[:, :-1:2, n_positions:]
     return x.at[:, :-1:2, n_positions:].set(jnp.roll(items, 1, axis=0))

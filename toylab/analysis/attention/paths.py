@@ -53,16 +53,29 @@ def path_expansion(
     positions: Positions | None = None,
     causal: bool | None = None,
 ) -> dict[str, Float[Array, "... B T d_vocab_out"]]:
-    """Logits [B, T, C] of `tokens` int [B, T] taken apart: summed over heads, the terms are the logits.
+    """The logits taken apart: summed over heads, the terms are the logits.
 
-    With x the embeddings, A⁰ʰ and A¹ᵏ the patterns that the network has on these tokens: "direct" x W_U [B, T, C],
-    "head0" A⁰ʰ x W_OV⁰ʰ W_U and "head1" A¹ᵏ x W_OV¹ᵏ W_U, both [H, B, T, C], and "virtual" A¹ᵏ A⁰ʰ x W_OV⁰ʰ W_OV¹ᵏ W_U
-    [layer-0 heads, layer-1 heads, B, T, C]. One layer has "direct" and "head0" alone. Biases, where there are any: b_V goes
-    with its head, b_O⁰ with x as layer 1 reads it, every b_O and b_U with the direct path.
+    x are the embeddings, A⁰ʰ and A¹ᵏ the patterns that the network has on these tokens. Biases, where there are any:
+    b_V goes with its head, b_O⁰ with x as layer 1 reads it, every b_O and b_U with the direct path.
 
-    `positions` and `causal` are the net's, which weights do not say: net.positions, net.causal. ValueError without them,
-    for params that the sum does not cover (LayerNorm and MLPs, which are not linear, and all that is not named here), for
-    positions of other arrays, tokens out of range (nan under jit), and more than two layers.
+    Args:
+        params: The weights, of one or two layers.
+        tokens: [B, T].
+        positions: net.positions, which weights do not say.
+        causal: net.causal, likewise.
+
+    Returns:
+        A dict. One layer has `direct` and `head0` alone.
+
+        - `direct` [B, T, C]: x W_U.
+        - `head0` [H, B, T, C]: A⁰ʰ x W_OV⁰ʰ W_U.
+        - `head1` [H, B, T, C]: A¹ᵏ x W_OV¹ᵏ W_U.
+        - `virtual` [layer-0 heads, layer-1 heads, B, T, C]: A¹ᵏ A⁰ʰ x W_OV⁰ʰ W_OV¹ᵏ W_U.
+
+    Raises:
+        ValueError: Without `positions` and `causal`; for params that the sum does not cover (LayerNorm and MLPs, which are
+            not linear, and all that is not named here); for positions of other arrays; for tokens out of range (nan under
+            jit); and for more than two layers.
     """
     W = {name: floating(value) for name, value in params.items()}
     positions, causal = _checked_settings(W, np.shape(tokens)[1], positions, causal)

@@ -31,8 +31,17 @@ Hypothesis = Mapping[tuple[int, int, str], Integer[Array, "B P"]]
 
 @shaped
 def donors(key: PRNGKeyArray, feature: Integer[Array, "B P"]) -> Int[Array, "B P"]:
-    """int [B, P]: for each example and position an example whose feature there is the same, evenly among all such in the
-    batch, itself included. Position by position a random permutation of the examples within each class of the feature."""
+    """For each example and position an example whose feature there is the same, evenly among all such, itself included.
+
+    Position by position it is a random permutation of the examples within each class of the feature.
+
+    Args:
+        key: Of the draw.
+        feature: [B, P].
+
+    Returns:
+        Indices of examples, int [B, P].
+    """
     by_class = [jnp.lexsort((jax.random.uniform(one, feature.shape), feature), axis=0) for one in jax.random.split(key)]
     return jnp.put_along_axis(jnp.zeros_like(by_class[0]), by_class[0], by_class[1], axis=0, inplace=False)
 
@@ -41,10 +50,20 @@ def donors(key: PRNGKeyArray, feature: Integer[Array, "B P"]) -> Int[Array, "B P
 def scrubbed(
     apply: Apply, params: Params, x: Shaped[Array, "B P ..."], hypothesis: Hypothesis, key: PRNGKeyArray
 ) -> Float[Array, "B P d_vocab_out"]:
-    """Logits on x with every input of the hypothesis resampled among the examples that agree with it.
+    """Logits with every input of the hypothesis resampled among the examples that agree with it.
 
     What the hypothesis does not name runs as it is, on what it then finds. Inputs are resampled before LayerNorm, from
     runs of the whole network.
+
+    Args:
+        apply: The network.
+        params: Its weights.
+        x: A batch of inputs.
+        hypothesis: What each input may depend on.
+        key: Of the draws.
+
+    Returns:
+        [B, P, d_vocab_out].
 
     Raises:
         ValueError: For a head that is not there, and a batch of one, which has no other example.
@@ -97,8 +116,16 @@ def previous_token(tokens: Integer[ArrayLike, "B P"]) -> Integer[Array, "B P"]:
 
 @shaped
 def naive_induction(tokens: Integer[ArrayLike, "B P"], layer: int, head: int, parts: str = "qkv") -> Hypothesis:
-    """The naive account of an induction head: it looks for the key whose *previous* token is the current one, and copies
-    the token at that key (Chan et al. 2022, where the three parts are EQ, PTH-K and EV). `parts` picks some of them."""
+    """The naive account of an induction head (Chan et al. 2022, where the three parts are EQ, PTH-K and EV).
+
+    It looks for the key whose previous token is the current one, and copies the token at that key.
+
+    Args:
+        tokens: [B, P].
+        layer: Of the head.
+        head: Its index.
+        parts: Some of "q", "k" and "v".
+    """
     features = {"q": this_token, "k": previous_token, "v": this_token}
     return {(layer, head, part): features[part](tokens) for part in features if part in parts}
 

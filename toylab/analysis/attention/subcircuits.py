@@ -29,8 +29,15 @@ def induction_strength(
     correct: Integer[ArrayLike, " B"],
     incorrect: Integer[ArrayLike, " B"],
 ) -> Float[Array, "*batch n_heads"]:
-    """Mean over B of A[query, correct label] − A[query, incorrect label]: pattern [..., B, H, Q, P], positions of the
-    two labels [B] → [..., H], in [−1, 1]. The query is the last position (Singh et al. 2024).
+    """Mean over the batch of A[last, correct label] − A[last, incorrect label] (Singh et al. 2024).
+
+    Args:
+        pattern: A, [..., B, H, Q, P].
+        correct: The position of the correct label, [B].
+        incorrect: The position of the other label, [B].
+
+    Returns:
+        [..., H] in [−1, 1].
 
     Raises:
         ValueError: For a position that is not there; under jit nan.
@@ -50,8 +57,17 @@ def induction_strength(
 def previous_token_attention(
     pattern: Real[ArrayLike, "*batch B n_heads P P"], queries: Sequence[int]
 ) -> Float[Array, "*batch n_heads"]:
-    """Mean over B and the positions `queries` t of A[t, t − 1]: [..., B, H, P, P] → [..., H]. With all t ≥ 1 it is
-    `heads.previous_token_score`; an induction head needs it at labels alone."""
+    """Mean over the batch and some queries t of A[t, t − 1].
+
+    With all t ≥ 1 it is `heads.previous_token_score`. An induction head needs it at labels alone.
+
+    Args:
+        pattern: A, [..., B, H, P, P].
+        queries: The positions t.
+
+    Returns:
+        [..., H].
+    """
     if min(queries, default=0) < 1:
         raise ValueError(f"queries are {tuple(queries)}, they must be positions from 1: the first has none before it")
     at = jnp.asarray(queries)
@@ -60,7 +76,14 @@ def previous_token_attention(
 
 @shaped
 def accuracy(logits: Real[ArrayLike, "B n_classes"], labels: Integer[ArrayLike, " B"]) -> Float[Array, ""]:
-    """Share of [B] whose largest logit is the label's; nan where a logit is nan.
+    """Share of examples whose largest logit is the label's.
+
+    Args:
+        logits: [B, n_classes].
+        labels: [B].
+
+    Returns:
+        A scalar; nan where a logit is nan.
 
     Raises:
         ValueError: For a label that is no class; under jit nan.
@@ -78,7 +101,18 @@ def without(heads: Bool[Array, " n_heads"], layer: int) -> Patch:
 def solo_accuracy(
     apply: Apply, params: Params, x: Shaped[Array, "B P ..."], labels: Integer[ArrayLike, " B"], layer: int = 1
 ) -> Float[Array, " n_heads"]:
-    """[H]: accuracy with each head of the layer as its only one, all others ablated (Singh et al. 2024)."""
+    """Accuracy with each head of a layer as its only one, all others ablated (Singh et al. 2024).
+
+    Args:
+        apply: The network.
+        params: Its weights.
+        x: A batch of inputs.
+        labels: [B].
+        layer: From 0.
+
+    Returns:
+        [H].
+    """
     _check_layer(apply, params, layer, "z")
     n_heads = params["W_Q"].shape[1]
     return jax.lax.map(
@@ -96,11 +130,19 @@ def path_ablated_accuracy(
     heads: Bool[Array, " n_heads"],
     keep: Sequence[str] = (),
 ) -> Float[Array, ""]:
-    """Accuracy without the heads [H] (mask) of layer 0, while layer 1 keeps the activations `keep` of the whole network.
+    """Accuracy without some heads of layer 0, while layer 1 keeps some activations of the whole network.
 
-    keep ("pattern",): those heads act on values and the direct path no more; ("v",): on patterns and the direct path no
-    more; both: on the direct path to the logits no more. Singh et al. 2024, released code ("preserve patterns", "preserve
-    values").
+    With ("pattern",) those heads act on values and the direct path no more. With ("v",) they act on patterns and the direct
+    path no more. With both they act on the direct path to the logits no more (Singh et al. 2024, released code: "preserve
+    patterns", "preserve values").
+
+    Args:
+        apply: The network.
+        params: Its weights.
+        x: A batch of inputs.
+        labels: [B].
+        heads: Mask of the heads of layer 0 that are ablated.
+        keep: Names of the activations that layer 1 keeps.
     """
     _check_layer(apply, params, 1, "z", *keep)
     _, whole = apply(params, x, full=True)
@@ -116,8 +158,20 @@ def wiring(
     correct: Integer[ArrayLike, " B"],
     incorrect: Integer[ArrayLike, " B"],
 ) -> Float[Array, "n_heads n_heads"]:
-    """[layer-0 heads, layer-1 heads]: how much induction strength each head of layer 1 loses when one of layer 0 is
-    ablated. The paper's wiring diagram is of groups; single heads are ours."""
+    """How much induction strength each head of layer 1 loses when one of layer 0 is ablated.
+
+    The paper's wiring diagram is of groups; single heads are ours.
+
+    Args:
+        apply: The network.
+        params: Its weights.
+        x: A batch of inputs.
+        correct: The position of the correct label, [B].
+        incorrect: The position of the other label, [B].
+
+    Returns:
+        [layer-0 heads, layer-1 heads].
+    """
     _check_layer(apply, params, 1, "z")
 
     def strength(patch: Patch | None) -> Array:
@@ -141,8 +195,15 @@ def _check_layer(apply: Apply, params: Params, layer: int, *patched: str) -> Non
 def rank_one_recipe(
     seed: Integer[ArrayLike, ""] = 1, dims: int = 20
 ) -> tuple[Float[Array, "3 dims"], Float[Array, "3 dims"]]:
-    """true and initial a, b, c: [3, dims] each, standard normal, from `split(PRNGKey(seed), 6)` (Singh et al. 2024,
-    released code; seed 1 is the paper's)."""
+    """True and initial a, b, c of the toy model, standard normal (Singh et al. 2024, released code; seed 1 is the paper's).
+
+    Args:
+        seed: They are drawn from `split(PRNGKey(seed), 6)`.
+        dims: Of each factor.
+
+    Returns:
+        Two arrays [3, dims].
+    """
     keys = jax.random.split(jax.random.PRNGKey(seed), 6)
     drawn = jnp.stack([jax.random.normal(key, (dims,)) for key in keys])
     return drawn[:3], drawn[3:]
@@ -157,9 +218,17 @@ def rank_one_losses(
     steps: int = 1000,
     lr: Real[ArrayLike, ""] = 1.0,
 ) -> Float[Array, " steps"]:
-    """[steps]: ½ mean (T − a⊗b⊗c)² before each step of gradient descent, where T is the product of the true factors.
+    """½ mean (T − a⊗b⊗c)² before each step of gradient descent, where T is the product of the true factors.
 
-    true, initial [3, dims] hold a, b, c; those in the mask `clamped [3]` are true throughout.
+    Args:
+        true: a, b, c, [3, dims].
+        initial: Where they start.
+        clamped: Which of them are true throughout.
+        steps: Of the descent.
+        lr: Its learning rate.
+
+    Returns:
+        [steps].
     """
     true, initial = jnp.asarray(true), jnp.asarray(initial)
     clamped = jnp.asarray(clamped)[:, None]
@@ -188,7 +257,12 @@ def _evaluation(run: Run) -> tuple[Array, Array, Array, Array]:
 
 
 def heads(params: Params, run: Run) -> dict[str, Array]:
-    """strength [H] of layer 2; previous [H] of layer 1 over all positions, previous_at_labels [H] at labels alone."""
+    """Analyzer.
+
+    Returns:
+        A dict of arrays [H]: `strength` of layer 2; of layer 1 `previous` over all positions, and `previous_at_labels` at
+        labels alone.
+    """
     x, _, *positions = _evaluation(run)
     pattern = run.config.net.apply(params, x)[1]["pattern"]
     return {
@@ -199,7 +273,12 @@ def heads(params: Params, run: Run) -> dict[str, Array]:
 
 
 def alone(params: Params, run: Run) -> dict[str, Array]:
-    """solo [H] of layer 2, accuracy of the whole, and of the network in which layer 1 acts by layer 2 alone."""
+    """Analyzer.
+
+    Returns:
+        A dict: `solo` [H] of layer 2; the accuracy of the whole; and that of the network in which layer 1 acts by layer 2
+        alone.
+    """
     x, labels, *_ = _evaluation(run)
     apply = run.config.net.apply
     everything = jnp.ones(params["W_Q"].shape[1], bool)
@@ -211,9 +290,16 @@ def alone(params: Params, run: Run) -> dict[str, Array]:
 
 
 def wires(params: Params, run: Run) -> dict[str, Array]:
-    """lost [layer-1 heads, layer-2 heads] as `wiring`; previous_token [H], the heads of layer 1 that attend to the position
-    before them from labels by more than 1/2; and the accuracy [2] without these or without all others, layer 2 keeping its
-    patterns (keep_patterns) or its values (keep_values)."""
+    """Analyzer.
+
+    Returns:
+        A dict.
+
+        - `lost` [layer-1 heads, layer-2 heads]: as of `wiring`.
+        - `previous_token` bool [H]: the heads of layer 1 that attend from labels to the position before by more than 1/2.
+        - `keep_patterns`, `keep_values` [2]: the accuracy without these heads, and without all others, layer 2 keeping its
+          patterns or its values.
+    """
     x, labels, *positions = _evaluation(run)
     apply = run.config.net.apply
     group = heads(params, run)["previous_at_labels"] > 0.5
@@ -227,7 +313,9 @@ def wires(params: Params, run: Run) -> dict[str, Array]:
 
 
 def toy(params: Params, run: Run) -> dict[str, Array]:
-    """Losses [1000] of the toy model without a clamp, with c, and with b and c clamped. A run's seed picks the toy's:
-    seed 0 has the paper's, 1."""
+    """Analyzer: losses [1000] of the toy model without a clamp, with c, and with b and c clamped.
+
+    A run's seed picks the toy's: seed 0 has the paper's, 1.
+    """
     true, initial = rank_one_recipe(run.config.seed + 1)
     return {name: rank_one_losses(true, initial, jnp.array(clamped)) for name, clamped in CLAMPS.items()}

@@ -22,10 +22,15 @@ Score = Literal["olsson", "scaled", "repeated", "halves"]
 def loss_by_position(
     logits: Real[ArrayLike, "*batch B T d_vocab"], tokens: Integer[ArrayLike, "B _"]
 ) -> Float[Array, "*batch n"]:
-    """Mean loss over the batch of predicting the next token, at each position, in nats: [..., n].
+    """Mean loss over the batch of predicting the next token, at each position.
 
-    `logits` [..., B, T, V], `tokens` int [B, T], of which the first T − 1 positions have a target (n = T − 1), or [B, T
-    + 1], of which all have (n = T).
+    Args:
+        logits: [..., B, T, V].
+        tokens: [B, T], of which the first T − 1 positions have a target (n = T − 1), or [B, T + 1], of which all have
+            (n = T).
+
+    Returns:
+        [..., n] in nats.
 
     Raises:
         ValueError: For tokens of another length.
@@ -37,7 +42,18 @@ def loss_by_position(
 def per_token_loss(
     logits: Real[ArrayLike, "*batch B T d_vocab"], tokens: Integer[ArrayLike, "B _"]
 ) -> Float[Array, "*batch B n"]:
-    """The same before the mean: [..., B, n]."""
+    """`loss_by_position` before the mean.
+
+    Args:
+        logits: [..., B, T, V].
+        tokens: As of `loss_by_position`.
+
+    Returns:
+        [..., B, n] in nats.
+
+    Raises:
+        ValueError: As of `loss_by_position`.
+    """
     logits, tokens = floating(logits), jnp.asarray(tokens)
     B, T = logits.shape[-3:-1]
     if tokens.shape not in ((B, T), (B, T + 1)):
@@ -51,11 +67,17 @@ def per_token_loss(
 def half_losses(
     loss: Real[ArrayLike, "*batch n"], period: int
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """Mean loss over the first and over the second block of repeated random tokens: two of [...].
+    """Mean loss over the first and over the second block of repeated random tokens.
 
-    `loss` [..., n] by position, n = T − 1, entry i predicting token i + 1. The first half holds the predictions of the
-    first block (its first token only after a BOS), the second those of the second block but for its first token, which
-    nothing predicts.
+    The first half holds the predictions of the first block (its first token only after a BOS), the second those of the
+    second block but for its first token, which nothing predicts.
+
+    Args:
+        loss: By position, [..., n], n = T − 1; entry i predicts token i + 1.
+        period: m.
+
+    Returns:
+        Two arrays [...].
 
     Raises:
         ValueError: Unless T is 2m or 2m + 1.
@@ -69,11 +91,17 @@ def half_losses(
 def in_context_learning_score(
     loss: Real[ArrayLike, "*batch n"], score: Score = "olsson", period: int | None = None
 ) -> Float[Array, "*batch"]:
-    """How much lower the loss is late in the context than early: [...] from `loss` [..., n] by position; below 0 if it is.
+    """How much lower the loss is late in the context than early; below 0 if it is.
 
-    olsson: L[500] − L[50], of a context of at least 501 (Olsson et al. 2022). scaled: L[n−1] − L[n//8], the same for
-    shorter contexts. repeated: L[n−1] − L[m//2] on repeated random tokens. halves: second minus first of `half_losses`.
-    The last two need `period`.
+    Args:
+        loss: By position, [..., n].
+        score: "olsson": L[500] − L[50], of a context of at least 501 (Olsson et al. 2022). "scaled": L[n−1] − L[n//8], the
+            same for shorter contexts. "repeated": L[n−1] − L[m//2] on repeated random tokens. "halves": second minus
+            first of `half_losses`.
+        period: m, for the last two.
+
+    Returns:
+        [...].
 
     Raises:
         ValueError: For an unknown score and a context that is too short.
@@ -98,9 +126,19 @@ def in_context_learning_score(
 def loss_pca(losses: Real[ArrayLike, "n_checkpoints n_tokens"], n: int = 2) -> dict[str, Array]:
     """Principal components of per-token losses over checkpoints (Olsson et al. 2022, after Fort et al.).
 
-    `losses` [C, tokens], one row a checkpoint; centred over checkpoints, then SVD. "path" [C, n] is where each
-    checkpoint lies, "directions" [n, tokens] orthonormal, "share" [n] of the variance (nan where there is none). The
-    sign of a component is free: here its largest entry in "directions" is positive.
+    Losses are centred over checkpoints. The sign of a component is free: here its largest entry in `directions` is
+    positive.
+
+    Args:
+        losses: [C, tokens], one row a checkpoint.
+        n: The number of components.
+
+    Returns:
+        A dict.
+
+        - `path` [C, n]: where each checkpoint lies.
+        - `directions` [n, tokens]: orthonormal.
+        - `share` [n]: of the variance; nan where there is none.
 
     Raises:
         ValueError: Unless 1 ≤ n ≤ min(C, tokens).
