@@ -21,8 +21,14 @@ STUCK = 10  # steps after which an unusual shift is taken, as in LAPACK
 
 @shaped
 def eigenvalues(M: Real[ArrayLike, "*batch d d"]) -> Complex[Array, "*batch d"]:
-    """The eigenvalues of matrices [..., d, d], complex [..., d] in no order; nan for a matrix that is not finite, or
-    where the iteration does not converge."""
+    """The eigenvalues of real matrices.
+
+    Args:
+        M: [..., d, d].
+
+    Returns:
+        Complex [..., d], in no order; nan for a matrix that is not finite, or where the iteration does not converge.
+    """
     M, power = scaled(floating(M), (-2, -1))
     finite = jnp.isfinite(M).all((-2, -1), keepdims=True)
     values = jax.lax.platform_dependent(jnp.where(finite, M, 0), cpu=jnp.linalg.eigvals, default=by_qr)

@@ -65,26 +65,36 @@ class SGLD(struct.PyTreeNode):
 def local_learning_coefficient(
     loss: Loss, params: Any, key: PRNGKeyArray, sampler: SGLD, mask: Any = None
 ) -> dict[str, Float[Array, "..."]]:
-    """λ̂ at `params`, a pytree of float arrays, with its standard error. Pure; jit it with `loss` closed over.
+    """λ̂ at a point, with its standard error. Pure; jit it with `loss` closed over.
 
-    `loss(params)` is the full-batch mean loss; `loss(params, key)` that of a batch which `key` draws, independent of the
-    batches before. There every draw is L_B(w) − L_B(w*) on the batch of the step: the same in expectation as E[L] − L(w*),
-    and the noise which both share cancels (ours; Lau et al. subtract one L(w*)). `mask`, a pytree like params, is 1 where a
-    parameter moves and 0 where it is held: the weight-refined LLC of Wang et al. 2024. Parameters narrower than float32 are
-    moved in float32.
+    With minibatches every draw is L_B(w) − L_B(w*) on the batch of the step. In expectation that is E[L] − L(w*), and the
+    noise which both share cancels (ours; Lau et al. subtract one L(w*)). Parameters narrower than float32 are moved in
+    float32.
 
-    Returns
-      llc             λ̂, the mean over chains; nan if one diverged (those left would be a biased choice)
-      standard_error  of llc: the larger of that from the spread of the chains and that from batch means within chains.
-                      The first sees correlations of any length, but is itself rough for few chains; the second is
-                      low where the autocorrelation time exceeds draws / batches. Neither sees bias: see the module's top.
-      chains          [chains] λ̂ of each
-      trace           [chains, batches] batch means along each chain: a drift in it says that the burn-in is too short
-      divergent       share of the chains that left the finite numbers: halve eps until it is 0
-      noise_excess    ε (nβ)² tr Var(g)/8, of the gradients g of 256 batches at w*: what the noise of minibatches adds to
-                      llc where γ ≪ nβ·curvature, and the most it adds else. Above a tenth of llc a RuntimeWarning says so.
-                      0 for full batches
-      noise_factor    1 + ε (nβ)² Var(g)/4, averaged over the parameters that move: by how much each direction's share grows
+    Args:
+        loss: `loss(params)` is the full-batch mean loss. `loss(params, key)` is that of a batch which `key` draws,
+            independent of the batches before.
+        params: The point, a pytree of float arrays.
+        key: Of the draws.
+        sampler: The sampler's settings.
+        mask: A pytree like params: 1 where a parameter moves and 0 where it is held (the weight-refined LLC of Wang et al.
+            2024). By default all move.
+
+    Returns:
+        A dict.
+
+        - `llc` []: λ̂, the mean over chains; nan if one diverged, since those left would be a biased choice.
+        - `standard_error` []: of llc, the larger of that from the spread of the chains and that from batch means within
+          chains. The first sees correlations of any length, but is itself rough for few chains. The second is low where the
+          autocorrelation time exceeds draws / batches. Neither sees bias: see the module's top.
+        - `chains` [chains]: λ̂ of each.
+        - `trace` [chains, batches]: batch means along each chain. A drift says that the burn-in is too short.
+        - `divergent` []: share of the chains that left the finite numbers. Halve eps until it is 0.
+        - `noise_excess` []: ε (nβ)² tr Var(g)/8, of the gradients g of 256 batches at w*. It is what the noise of
+          minibatches adds to llc where γ ≪ nβ·curvature, and the most it adds else; 0 for full batches. Above a tenth
+          of llc a RuntimeWarning says so.
+        - `noise_factor` []: 1 + ε (nβ)² Var(g)/4, averaged over the parameters that move: by how much each direction's
+          share grows.
 
     Raises:
         ValueError: For a sampler out of range, params without arrays or with others than floats, and a loss that takes
@@ -186,9 +196,14 @@ def task_loss(params: Params, run: Run, key: PRNGKeyArray) -> Float[Array, ""]:
 
 
 def analyzer(sampler: SGLD, loss: Loss = task_loss, seed: int = 0) -> Analyzer:
-    """`local_learning_coefficient` as an analyzer; make it once, at module level. `loss(params, run[, key])`.
+    """`local_learning_coefficient` as an analyzer. Make it once, at module level.
 
     The same noise serves every saved point, so that differences along a path are less noisy than the values.
+
+    Args:
+        sampler: The sampler's settings.
+        loss: `loss(params, run)` or `loss(params, run, key)`; by default the loss that the run was trained on.
+        seed: Of the draws.
     """
     sampler.check()
     of_run = _of_run(loss)
@@ -200,8 +215,16 @@ def analyzer(sampler: SGLD, loss: Loss = task_loss, seed: int = 0) -> Analyzer:
 
 
 def of_heads(sampler: SGLD, loss: Loss = task_loss, seed: int = 0) -> Analyzer:
-    """The coefficient refined to the weights of each attention head, its slices of W_Q, W_K, W_V [L, H, d_model, d_head]
-    and W_O, all else being held (Wang et al. 2024): every output of `local_learning_coefficient` as [L, H, …]."""
+    """An analyzer of the coefficient refined to the weights of each attention head (Wang et al. 2024).
+
+    A head's weights are its slices of W_Q, W_K, W_V [L, H, d_model, d_head] and W_O; all else is held. It gives every
+    output of `local_learning_coefficient` as [L, H, …].
+
+    Args:
+        sampler: The sampler's settings.
+        loss: As of `analyzer`.
+        seed: Of the draws.
+    """
     sampler.check()
     of_run = _of_run(loss)
 
@@ -229,7 +252,11 @@ def _of_run(loss: Loss) -> Callable[[Run], Loss]:
 
 
 def watanabe_nbeta(n: int) -> float:
-    """nβ = n / ln n: the inverse temperature at which λ̂ is right to leading order (Watanabe 2013, WBIC)."""
+    """nβ = n / ln n: the inverse temperature at which λ̂ is right to leading order (Watanabe 2013, WBIC).
+
+    Args:
+        n: The number of samples.
+    """
     if n < 2:
         raise ValueError(f"n is {n}: it must be a number of samples, at least 2.")
     return float(n / np.log(n))
@@ -239,11 +266,19 @@ def watanabe_nbeta(n: int) -> float:
 def quadratic(
     eigs: Real[ArrayLike, "*batch d"], nbeta: float, gamma: float, eps: float | None = None
 ) -> Float[np.ndarray, "*batch"]:
-    """What `local_learning_coefficient` gives in expectation for L = ½ Σ a_i w_i² at 0: float64 of [..., d] → [...].
+    """What `local_learning_coefficient` gives in expectation for L = ½ Σ a_i w_i² at 0.
 
-    ½ Σ nβa_i / h_i with h_i = nβa_i + γ in the continuum, ½ Σ nβa_i / (h_i (1 − ε h_i/4)) for steps of ε, whose
-    stationary variance is 1/(h (1 − εh/4)). A direction with a = γ = 0 counts 0. For the refined LLC give the
-    eigenvalues of the block that moves.
+    It is ½ Σ nβa_i / h_i with h_i = nβa_i + γ in the continuum, and ½ Σ nβa_i / (h_i (1 − ε h_i/4)) for steps of ε, whose
+    stationary variance is 1/(h (1 − εh/4)). A direction with a = γ = 0 counts 0.
+
+    Args:
+        eigs: a, [..., d]. For the refined LLC give the eigenvalues of the block that moves.
+        nbeta: nβ.
+        gamma: γ.
+        eps: ε; None: the continuum.
+
+    Returns:
+        float64 [...].
 
     Raises:
         ValueError: For negative a_i, and where a step of ε diverges.
@@ -260,8 +295,12 @@ def quadratic(
 
 
 def normal_crossing(k: Sequence[int]) -> float:
-    """λ = 1 / (2 max k) of L = Π_i w_i^(2 k_i) at 0, its multiplicity being the number of i at the maximum (Watanabe
-    2009).
+    """λ = 1 / (2 max k) of L = Π_i w_i^{2 k_i} at 0 (Watanabe 2009).
+
+    Its multiplicity is the number of i at the maximum.
+
+    Args:
+        k: The exponents.
 
     Raises:
         ValueError: Unless k has integers of at least 0, not all 0.
@@ -273,8 +312,14 @@ def normal_crossing(k: Sequence[int]) -> float:
 
 
 def reduced_rank_regression(m: int, n: int, h: int, r: int) -> float:
-    """λ of the linear network m → h → n whose true map has rank r (Aoyagi & Watanabe 2005, Neural Networks 18, the four
-    cases of their main theorem).
+    """λ of a linear network whose true map has rank r (Aoyagi & Watanabe 2005, Neural Networks 18, the four cases of
+    their main theorem).
+
+    Args:
+        m: Inputs.
+        n: Outputs.
+        h: Hidden units.
+        r: The rank.
 
     Raises:
         ValueError: Unless m, n ≥ 1, h ≥ 0 and 0 ≤ r ≤ min(m, n, h).

@@ -14,7 +14,13 @@ from toylab.shapes import shaped
 
 @shaped
 def sum_of_squares(params: Mapping[str, Num[ArrayLike, "..."]]) -> dict[str, Num[Array, ""]]:
-    """Σ w² of each named array, and their sum as `total`: scalars (Nanda et al. 2023, arXiv 2301.05217).
+    """Σ w² of each named array (Nanda et al. 2023, arXiv 2301.05217).
+
+    Args:
+        params: The arrays.
+
+    Returns:
+        A dict of scalars by name, and their sum as `total`.
 
     Raises:
         ValueError: Where params is empty or an array is itself named "total".
@@ -26,8 +32,17 @@ def sum_of_squares(params: Mapping[str, Num[ArrayLike, "..."]]) -> dict[str, Num
 
 @shaped
 def weight_norms(params: Mapping[str, Num[ArrayLike, "..."]]) -> dict[str, Float[Array, ""]]:
-    """√(Σ |w|²), the L2 (Frobenius) norm of each named array, and of all together as `total`; same errors. Right also where
-    the squares are beyond the dtype."""
+    """√(Σ |w|²), the L2 (Frobenius) norm of each named array. It is right also where the squares are beyond the dtype.
+
+    Args:
+        params: The arrays.
+
+    Returns:
+        A dict of scalars by name, and the norm of all together as `total`.
+
+    Raises:
+        ValueError: As of `sum_of_squares`.
+    """
     _check_names(params)
     norms = {name: norm(jnp.abs(_inexact(w)).reshape(-1), 0) for name, w in params.items()}
     return {**norms, "total": norm(jnp.stack(list(norms.values())), 0)}
@@ -44,6 +59,10 @@ def _inexact(w: ArrayLike) -> Array:
 
 
 def weights(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: `norm/<name>` and `sum_of_squares/<name>`, `total` included."""
+    """Analyzer.
+
+    Returns:
+        A dict of scalars `norm/<name>` and `sum_of_squares/<name>`, `total` included.
+    """
     squares = {f"sum_of_squares/{name}": x for name, x in sum_of_squares(params).items()}
     return squares | {f"norm/{name}": x for name, x in weight_norms(params).items()}

@@ -29,14 +29,31 @@ def floating(x: Shaped[ArrayLike, "*axes"]) -> Float[Array, "*axes"]:
 
 @shaped
 def check_finite(name: str, x: Shaped[ArrayLike, "..."]) -> None:
-    """ValueError for nan or inf, where the numbers are known (not under jit)."""
+    """Checks that every entry is finite, where the numbers are known (not under jit).
+
+    Args:
+        name: Of the array, for the message.
+        x: The array.
+
+    Raises:
+        ValueError: For nan or inf.
+    """
     if not isinstance(x, jax.core.Tracer) and not np.isfinite(np.asarray(x)).all():
         raise ValueError(f"{name} has nan or inf in it, every entry must be finite")
 
 
 def scaled(x: Array, axis: Axes = None) -> tuple[Array, Array]:
-    """x / 2^k and 2^k, which divides the largest |x| over `axis` (None: all; kept as axes of 1) into 1 … 2: exact but for
-    entries below 1e-38 of the largest. 2^k is 1 where all are 0, or one is not finite. A constant to gradients."""
+    """x divided by the power of two that brings its largest entry to 1 … 2.
+
+    It is exact but for entries below 1e-38 of the largest. The power is a constant to gradients.
+
+    Args:
+        x: The array.
+        axis: Over which the largest |x| is taken; None: all. They are kept as axes of 1.
+
+    Returns:
+        x / 2^k and 2^k, which is 1 where all entries are 0 or one is not finite.
+    """
     largest = jnp.max(jnp.abs(jax.lax.stop_gradient(x)), axis=axis, keepdims=True, initial=0)
     whole, exponent = (np.uint64, 0x7FF << 52) if x.dtype == jnp.float64 else (np.uint32, 0xFF << 23)
     bits = jax.lax.bitcast_convert_type(largest, whole) & whole(exponent)
@@ -69,8 +86,14 @@ def centred(x: Array, axis: Axes = 0) -> Array:
 
 
 def varying(x: Array, deviation: Array, axis: Axes = 0, where: Array | None = None) -> Array:
-    """The deviation of x from a mean over `axis`, but 0 where x is constant over it (its entries `where`
-    alone are looked at) or the deviation is rounding."""
+    """The deviation of x from a mean, but 0 where x is constant but for rounding, or where the deviation is rounding.
+
+    Args:
+        x: The array.
+        deviation: Of its entries from a mean.
+        axis: Of the mean.
+        where: The entries of x that are looked at.
+    """
     among: Any = {"axis": axis, "keepdims": True, "where": where}
     largest, off = (jnp.max(jnp.abs(value), initial=0, **among) for value in (x, deviation))
     spread = jnp.max(x, initial=-jnp.inf, **among) - jnp.min(x, initial=jnp.inf, **among)

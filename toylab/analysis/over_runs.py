@@ -16,12 +16,19 @@ from toylab.shapes.narrow import is_narrow, widened
 
 
 def analyze(fn: Analyzer, params: Any, run: Run, *, batch_size: int = 16) -> dict[str, np.ndarray]:
-    """`fn` of every run and every saved point, as numpy arrays [R, T, …].
+    """An analyzer of every run and every saved point.
 
-    `params` has leaves [R, T, …] (numpy or jax), `run` has leaves [R, …]; a scalar leaf of `run`, such as the
-    data seed of a group, is shared by all runs. `fn(params_of_one_point, run_of_one)` returns a flat dict of
-    arrays. A run's data is held while its T points go by, at most `batch_size` of them on the device at once.
-    Points after a run's end (nan params) are computed like any other; params narrower than float32 as float32.
+    A run's data is held while its T points go by. Points after a run's end (nan params) are computed like any other. Params
+    narrower than float32 are computed as float32.
+
+    Args:
+        fn: `fn(params_of_one_point, run_of_one)` returns a flat dict of arrays.
+        params: Leaves [R, T, …], numpy or jax.
+        run: Leaves [R, …]. A scalar leaf, such as the data seed of a group, is shared by all runs.
+        batch_size: The most points on the device at once.
+
+    Returns:
+        The analyzer's dict as numpy arrays [R, T, …].
 
     Raises:
         ValueError: Where leading axes disagree or are empty, and where `fn` does not return a flat dict of arrays.
@@ -45,9 +52,15 @@ def analyze(fn: Analyzer, params: Any, run: Run, *, batch_size: int = 16) -> dic
 
 
 def together(**analyzers: Analyzer) -> Analyzer:
-    """One analyzer out of several; its outputs are named `name/key`.
+    """One analyzer out of several, compiled as one program.
 
-    Compiled as one program, so that a forward pass which several of them make is computed once.
+    A forward pass that several of them make is computed once.
+
+    Args:
+        **analyzers: By name.
+
+    Returns:
+        An analyzer whose outputs are named `name/key`.
     """
 
     def each(params: Params, run: Run) -> dict[str, Array]:

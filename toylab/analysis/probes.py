@@ -45,9 +45,16 @@ def ridge(
     penalty: Real[ArrayLike, ""] = 0.0,
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Probe:
-    """The affine map that minimises `Σ_n w_n |y_n − x_n W − b|² + penalty |W|²`, Σ w_n = 1; the bias is not penalised.
+    """The affine map that minimises Σ_n w_n |y_n − x_n W − b|² + penalty |W|², with Σ w_n = 1. The bias is not penalised.
 
-    `W = V diag(s / (s² + penalty)) Uᵀ √w (y − ȳ)` with `√w (x − x̄) = U diag(s) Vᵀ`; penalty 0 is least squares."""
+    W = V diag(s / (s² + penalty)) Uᵀ √w (y − ȳ), with √w (x − x̄) = U diag(s) Vᵀ. Penalty 0 is least squares.
+
+    Args:
+        x: Activations, [n, d].
+        y: Targets, [n] or [n, k].
+        penalty: Of the weights.
+        weight: How much each row counts.
+    """
     x, y, weight = _rows(x, y, weight)
     x, power = scaled(x)
     mean_x, mean_y = weight @ x, weight @ y
@@ -70,8 +77,18 @@ def logistic(
     steps: int = 500,
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Probe:
-    """The softmax regression that minimises `Σ_n w_n CE_n + l2/2 |W|²` over standardised x, after `steps` steps of
-    Nesterov's accelerated descent, of length 1/L: `L = ½ λ_max(Σ w x̃ x̃ᵀ) + l2` bounds the curvature (Böhning 1992).
+    """The softmax regression that minimises Σ_n w_n CE_n + l2/2 |W|² over standardised x.
+
+    It takes steps of Nesterov's accelerated descent, of length 1/L: L = ½ λ_max(Σ w x̃ x̃ᵀ) + l2 bounds the curvature
+    (Böhning 1992).
+
+    Args:
+        x: Activations, [n, d].
+        labels: [n].
+        n_classes: The number of classes.
+        l2: Penalty of the weights.
+        steps: Of the descent.
+        weight: How much each row counts.
 
     Raises:
         ValueError: For a label that is none of 0 … n_classes − 1; under jit all is nan.
@@ -104,7 +121,18 @@ def select(
     criterion: Criterion = "forward",
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Bool[Array, " d"]:
-    """bool [d]: the k coordinates of x that a sparse probe of y may read, the first k of their `ranking`; none for nan."""
+    """The k coordinates that a sparse probe may read: the first k of their `ranking`.
+
+    Args:
+        x: Activations, [n, d].
+        y: Targets, [n] or [n, k].
+        k: How many.
+        criterion: As of `ranking`.
+        weight: How much each row counts.
+
+    Returns:
+        A mask [d]; none for nan.
+    """
     return ranking(x, y, k, criterion, weight) < k
 
 
@@ -116,13 +144,24 @@ def ranking(
     criterion: Criterion = "forward",
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Int[Array, " d"]:
-    """int [d]: the order, from 0, in which the first k coordinates of x are taken up to tell y; the others come after.
+    """The order, from 0, in which the first k coordinates are taken up to tell y; the others come after.
 
-    forward: one after the other, each that which lowers the squared error most beside those already chosen (orthogonal
-    least squares, Chen, Cowan & Grant 1991). correlation: those of the largest squared correlation with y, summed over y's
-    columns. mean_difference: those whose mean differs most between the rows with y = 1 and y = 0, in absolute value (Gurnee
-    et al. 2023, arXiv 2305.01610); one column of y. Under jit all are d, never taken up, where a number is nan; else that
-    is a ValueError."""
+    Args:
+        x: Activations, [n, d].
+        y: Targets, [n] or [n, k].
+        k: How many are taken up.
+        criterion: "forward": one after the other, each that which lowers the squared error most beside those already chosen
+            (orthogonal least squares, Chen, Cowan & Grant 1991). "correlation": those of the largest squared
+            correlation with y, summed over the columns of y. "mean_difference": those whose mean differs most between
+            the rows with y = 1 and y = 0, in absolute value (Gurnee et al. 2023, arXiv 2305.01610); one column of y.
+        weight: How much each row counts.
+
+    Returns:
+        int [d]. Under jit all are d, never taken up, where a number is nan.
+
+    Raises:
+        ValueError: For nan, outside jit.
+    """
     if criterion not in get_args(Criterion):
         raise ValueError(f"criterion is {criterion!r}: it must be one of {', '.join(get_args(Criterion))}.")
     check_finite("x", x)
@@ -174,7 +213,18 @@ def sparse(
     criterion: Criterion = "forward",
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> tuple[Probe, Bool[Array, " d"]]:
-    """The least-squares probe that reads only the k coordinates which `select` chooses, and those as bool [d]."""
+    """The least-squares probe that reads only the k coordinates which `select` chooses.
+
+    Args:
+        x: Activations, [n, d].
+        y: Targets, [n] or [n, k].
+        k: How many.
+        criterion: As of `ranking`.
+        weight: How much each row counts.
+
+    Returns:
+        The probe, and the mask [d] of what it reads.
+    """
     x = floating(x)
     chosen = select(x, y, k, criterion, weight)
     return ridge(kept(chosen, x), y, weight=weight), chosen
@@ -186,8 +236,16 @@ def r2(
     predicted: Real[ArrayLike, "n k"],
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Float[Array, ""]:
-    """`1 − Σ w |y − ŷ|² / Σ w |y − ȳ|²`, pooled over columns: the share of y's variance that the prediction explains. On
-    rows held out it may be below 0; nan where y does not vary but for rounding."""
+    """1 − Σ w |y − ŷ|² / Σ w |y − ȳ|², pooled over columns: the share of y's variance that the prediction explains.
+
+    Args:
+        y: Targets.
+        predicted: ŷ.
+        weight: How much each row counts.
+
+    Returns:
+        A scalar. On rows held out it may be below 0. nan where y does not vary but for rounding.
+    """
     y, predicted, weight = _rows(y, predicted, weight)
     y, power = scaled(y)
     total = weight @ jnp.sum(varying(y, y - weight @ y, 0, where=(weight > 0)[:, None]) ** 2, axis=1)
@@ -200,7 +258,15 @@ def accuracy(
     labels: Integer[ArrayLike, " n"],
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Float[Array, ""]:
-    """The weighted share of rows whose largest logit is that of the label; nan where a logit is nan.
+    """The weighted share of rows whose largest logit is that of the label.
+
+    Args:
+        logits: [n, n_classes].
+        labels: [n].
+        weight: How much each row counts.
+
+    Returns:
+        A scalar; nan where a logit is nan.
 
     Raises:
         ValueError: For a label that is no class; under jit nan.
@@ -211,7 +277,15 @@ def accuracy(
 
 @shaped
 def one_hot(labels: Integer[ArrayLike, " n"], n_classes: int, dtype: Any) -> Float[Array, "n n_classes"]:
-    """[n, n_classes] of labels [n] in 0 … n_classes − 1.
+    """Labels as one-hot rows.
+
+    Args:
+        labels: In 0 … n_classes − 1.
+        n_classes: The number of classes.
+        dtype: Of the result.
+
+    Returns:
+        [n, n_classes].
 
     Raises:
         ValueError: For a label outside that range; under jit its row is nan.
@@ -221,14 +295,30 @@ def one_hot(labels: Integer[ArrayLike, " n"], n_classes: int, dtype: Any) -> Flo
 
 
 def held_out(n: int, share: float = HELD_OUT, seed: int = 0) -> np.ndarray:
-    """bool [n]: the rows to test on, ⌈share · n⌉ of them drawn at random, the same for the same n and seed."""
+    """The rows to test on, ⌈share · n⌉ of them drawn at random, the same for the same n and seed.
+
+    Args:
+        n: The number of rows.
+        share: To be held out.
+        seed: Of the draw.
+
+    Returns:
+        A mask [n].
+    """
     if not 0 < share < 1 or n < 2:
         raise ValueError(f"n is {n} and share {share!s}: rows must be at least 2 and the share lie between 0 and 1.")
     return np.random.default_rng(seed).permutation(n) < min(int(np.ceil(share * n)), n - 1)
 
 
 def residual_streams(cache: Cache) -> Float[Array, "n_layers+1 B P d_model"]:
-    """[L + 1, B, P, d_model]: the residual stream as it enters the first layer and as it leaves each."""
+    """The residual stream as it enters the first layer and as it leaves each.
+
+    Args:
+        cache: Of a transformer.
+
+    Returns:
+        [L + 1, B, P, d_model].
+    """
     return jnp.concatenate([cache["resid_pre"][:1], cache["resid_post"]])
 
 
@@ -262,8 +352,13 @@ def _dot(a: Array, b: Array) -> Array:
 
 
 def last_position(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: R² of probes of the belief (`run.data["beliefs"]`) in the last residual at the last position, where no two
-    sequences are alike, on sequences fitted and held out: affine, and sparse for each of `SPARSITIES`."""
+    """Analyzer: probes of the belief (`run.data["beliefs"]`) in the last residual at the last position.
+
+    No two sequences are alike there. The probes are affine, and sparse for each of `SPARSITIES`.
+
+    Returns:
+        A dict of R², on sequences fitted and held out.
+    """
     data = run.data
     x = residual_streams(run.config.net.apply(params, data["tokens"])[1])[-1, :, -1]
     y, test = data["beliefs"][:, -1], held_out(len(x))

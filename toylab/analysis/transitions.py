@@ -9,7 +9,14 @@ from toylab.shapes import shaped
 
 @shaped
 def first_step(steps: Real[np.ndarray, " T"], true: Bool[np.ndarray, "*runs T"]) -> Float[np.ndarray, "*runs"]:
-    """The first of `steps` [T] at which `true` [..., T] holds, [...]; nan where it never does.
+    """The first step at which something holds.
+
+    Args:
+        steps: Of the saved points, [T].
+        true: Whether it holds, [..., T].
+
+    Returns:
+        [...]; nan where it never holds.
 
     Raises:
         ValueError: Where there are fewer than two steps, or where they do not ascend.
@@ -25,15 +32,22 @@ def grokking_phases(
     sum_of_squares: Real[np.ndarray, "*runs T"],
     n_classes: int,
 ) -> Float[np.ndarray, "*runs 3"]:
-    """The steps at which memorisation, circuit formation and cleanup end (Nanda et al. 2023, arXiv 2301.05217); nan: not
-    reached.
+    """The steps at which memorisation, circuit formation and cleanup end (Nanda et al. 2023, arXiv 2301.05217).
 
-    Memorisation ends where the test loss (mean cross-entropy, in nats) peaks; circuit formation where it first falls below
-    ½ log n_classes, half the loss of guessing, which no network that only memorises has on unseen pairs; cleanup where
-    Σw² (`sum_of_squares`, of all weights) has lost 95 % of what it loses in all. The paper tells them apart by eye, at
-    1.4k, 9.4k and 14k steps; these definitions are ours. What comes after a run's end is nan.
+    Memorisation ends where the test loss peaks. Circuit formation ends where the test loss first falls below ½ log
+    n_classes, half the loss of guessing, which no network that only memorises has on unseen pairs. Cleanup ends where
+    Σw² has lost 95 % of what it loses in all. The paper tells them apart by eye, at 1.4k, 9.4k and 14k steps; these
+    definitions are ours.
 
-    A phase is nan where what it is read from is nan or infinite throughout, and so are those after it.
+    Args:
+        steps: Of the saved points, [T].
+        test_loss: Mean cross-entropy in nats, [..., T].
+        sum_of_squares: Σw² of all weights, [..., T].
+        n_classes: The number of classes.
+
+    Returns:
+        [..., 3]; nan where a phase is not reached, and for what comes after a run's end. A phase is nan where what it
+        is read from is nan or infinite throughout, and so are those after it.
 
     Raises:
         ValueError: Where there are fewer than two steps, where they do not ascend, and for fewer than two classes.

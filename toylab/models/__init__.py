@@ -60,7 +60,15 @@ class Net(struct.PyTreeNode):
 
     @classmethod
     def of(cls, module: type, *, clamps: tuple[tuple[str, Any], ...] = (), **given: Any) -> "Net":
-        """`Net.of(Transformer, n_layers=1, d_model=128, init_scale=1.0)`; fields left out take the module's defaults."""
+        """A network of a module's class.
+
+        `Net.of(Transformer, n_layers=1, d_model=128, init_scale=1.0)`
+
+        Args:
+            module: The class.
+            clamps: Patches that are in force at every call.
+            **given: Its fields; those left out take the module's defaults.
+        """
         known = fields(module)
         if unknown := sorted(set(given) - set(known)):
             near = difflib.get_close_matches(unknown[0], known, 1)
@@ -90,8 +98,14 @@ class Net(struct.PyTreeNode):
         return Net.of(self.module, clamps=self.clamps, **{**dict(self.sizes), **self.leaves, **changes})
 
     def check(self) -> "Net":
-        """Sizes are whole and positive, leaves above 0; what is 0 by default (or d_mlp: no MLP) may be 0, and such a leaf
-        any finite number; a share (`SHARES` of the module) lies in [0, 1]. Then the module's own rules."""
+        """Checks the fields, then the module's own rules.
+
+        Sizes are whole and positive, leaves above 0. What is 0 by default (or d_mlp: no MLP) may be 0, and such a leaf
+        any finite number. A share (`SHARES` of the module) lies in [0, 1].
+
+        Raises:
+            ValueError: For a field that does not fit.
+        """
         optional = {"d_mlp", *(name for name, (_, default) in fields(self.module).items() if default == 0)}
         for name, value in self.sizes:
             least = 0 if name in optional else 1
@@ -121,7 +135,17 @@ class Net(struct.PyTreeNode):
         return {_name(path): leaf for path, leaf in paths}
 
     def apply(self, params: Params, x: Array, patch: Patch | None = None, *, full: bool = True) -> tuple[Array, Cache]:
-        """`full=True`: the plain path with its cache, and patches. `full=False`: the fast path, output only, no patch."""
+        """The network's output on a batch.
+
+        Args:
+            params: Its weights.
+            x: The batch.
+            patch: Functions that change activations, by name; with `full` only.
+            full: True: the plain path with its cache, and patches. False: the fast path, output only.
+
+        Returns:
+            The output, and the cache.
+        """
         if patch and not full:
             raise ValueError("patch needs full=True: the fast path computes only part of the activations.")
         graph, structure, names = _skeleton(self.module, self.sizes, tuple(self.leaves))

@@ -9,18 +9,36 @@ from jax import Array
 
 
 def visible(n_queries: int, n_keys: int) -> Array:
-    """bool [Q, P]: the key does not lie after the query, the queries being the last Q positions."""
+    """Whether the key does not lie after the query, the queries being the last Q positions.
+
+    Args:
+        n_queries: Q.
+        n_keys: P.
+
+    Returns:
+        A mask [Q, P].
+    """
     keys = jnp.arange(n_keys)
     return keys[n_keys - n_queries :, None] >= keys
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
 def attend(q: Array, k: Array, v: Array, extra: Array | None, causal: bool) -> Array:
-    """`v softmax_keys((kᵀq + extra) / √d_head)`: z [B, H, d_head, Q] from q [B, H, d_head, Q] and k, v [B, H, d_head, P].
+    """v softmax_keys((kᵀq + extra) / √d_head).
 
-    Positions last and keys before queries: so every product of the forward and the backward pass has a left factor that
-    lies as XLA:CPU's fast matrix product takes it, and the softmax runs along rows. extra [B, H, P, Q] or None. With its
-    own reverse mode, which can be differentiated again in reverse, not forward.
+    Positions come last and keys before queries. So every product of the forward and the backward pass has a left factor
+    that lies as XLA:CPU's fast matrix product takes it, and the softmax runs along rows. It has its own reverse mode,
+    which can be differentiated again in reverse, not forward.
+
+    Args:
+        q: [B, H, d_head, Q].
+        k: [B, H, d_head, P].
+        v: [B, H, d_head, P].
+        extra: Added to the scores, [B, H, P, Q].
+        causal: Whether keys after the query are hidden.
+
+    Returns:
+        z [B, H, d_head, Q].
     """
     return _attend_forward(q, k, v, extra, causal)[0]
 
@@ -103,9 +121,17 @@ def narrowing(x: Array, w: Array) -> Array:
 
 
 def rows(tables: Array, index: Array) -> Array:
-    """tables [P, V, …], index [B, P] → [B, P, …]: entry index[b, p] of table p.
+    """Entry index[b, p] of table p.
 
-    By one flat index: XLA:CPU adds up the gradient of a gather with two index arrays several times slower."""
+    By one flat index: XLA:CPU adds up the gradient of a gather with two index arrays several times slower.
+
+    Args:
+        tables: [P, V, …].
+        index: [B, P].
+
+    Returns:
+        [B, P, …].
+    """
     n_tables, n_rows = tables.shape[:2]
     flat = tables.reshape(n_tables * n_rows, *tables.shape[2:])
     return flat[jnp.arange(n_tables) * n_rows + index]

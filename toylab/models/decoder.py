@@ -9,8 +9,18 @@ from toylab.base import Cache, Patch
 
 
 def unit_embedding(key: Array, n_features: int, n_hidden: int) -> Array:
-    """[n_features, n_hidden]: rows of length 1, from the left singular vectors of a Gaussian matrix (Jermyn et al. 2022,
-    released code): as close to equal angles as a random matrix comes."""
+    """Rows of length 1, from the left singular vectors of a Gaussian matrix (Jermyn et al. 2022, released code).
+
+    They are as close to equal angles as a random matrix comes.
+
+    Args:
+        key: Of the draw.
+        n_features: Rows.
+        n_hidden: Columns.
+
+    Returns:
+        [n_features, n_hidden].
+    """
     left = jnp.linalg.svd(jax.random.normal(key, (n_features, n_hidden)), full_matrices=False)[0]
     return left / jnp.linalg.norm(left, axis=1, keepdims=True)
 

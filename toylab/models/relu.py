@@ -17,10 +17,15 @@ ACTIVATIONS = ("hidden", "pre")
 
 
 def joint_xavier_std(n_features: int, n_hidden: int, instances: int) -> float:
-    """`√(2 / ((n + L) m))`: the standard deviation with which the notebook of Elhage et al. 2022 begins.
+    """√(2 / ((n + L) m)): the standard deviation with which the notebook of Elhage et al. 2022 begins.
 
-    It hands the stack `[L, n, m]` of all instances to torch's `xavier_normal_`, which takes fan_in = n·m and
-    fan_out = L·m from the three axes, so the init depends on how many instances are trained at once.
+    It hands the stack [L, n, m] of all instances to torch's `xavier_normal_`, which takes fan_in = n·m and fan_out =
+    L·m from the three axes. So the init depends on how many instances are trained at once.
+
+    Args:
+        n_features: n.
+        n_hidden: m.
+        instances: L.
     """
     for name, value in (("n_features", n_features), ("n_hidden", n_hidden), ("instances", instances)):
         if value < 1:

@@ -75,9 +75,17 @@ def unit(rows: Array) -> Array:
 
 
 def largest(x: Array, k: int) -> Array:
-    """bool [..., n]: the k largest entries of x [..., n], the first of equal ones first. No gradient.
+    """The k largest entries, the first of equal ones first. No gradient.
 
-    By k reductions: XLA:CPU sorts the whole of each row for `lax.top_k`, a hundred times slower for small k."""
+    By k reductions: XLA:CPU sorts the whole of each row for `lax.top_k`, a hundred times slower for small k.
+
+    Args:
+        x: [..., n].
+        k: How many.
+
+    Returns:
+        A mask [..., n].
+    """
     x, index = jax.lax.stop_gradient(x), jnp.arange(x.shape[-1])
 
     def take_one(_: int, taken: Array) -> Array:

@@ -31,11 +31,19 @@ def neural_collapse(
     W: Real[ArrayLike, "d C"],
     b: Real[ArrayLike, " C"] | None = None,
 ) -> Collapse:
-    """NC1 to NC4 of last-layer features x [n, d] with labels int [n] in 0..C−1 and the classifier x W + b, W [d, C], b [C].
+    """NC1 to NC4 of last-layer features and their classifier x W + b.
 
-    The global mean is that of the class means, which is the mean of all samples where classes are of equal size, as in
-    the paper. Every class must occur: a class without samples makes all but NC4 nan, as do class means that do not
-    differ.
+    The global mean is that of the class means, which is the mean of all samples where classes are of equal size, as in the
+    paper.
+
+    Args:
+        x: Features, [n, d].
+        labels: In 0 … C−1. Every class must occur.
+        W: The classifier's weights, [d, C].
+        b: The classifier's biases, [C].
+
+    Returns:
+        Scalars. All but NC4 are nan where a class has no samples or class means do not differ.
 
     Raises:
         ValueError: For a label that is no class; under jit all but NC4 is nan.

@@ -44,8 +44,14 @@ def pairs(p: int) -> Pairs:
 
 @shaped
 def z_scored(E: Real[ArrayLike, " p *d"]) -> Float[Array, "p d"]:
-    """Each dimension of E [p] or [p, d] with mean 0 and variance 1, the variance with p − 1 in the denominator (torch.std;
-    numpy's default would move RQI): [p, d]. nan for a dimension that is constant but for rounding."""
+    """Each dimension with mean 0 and variance 1, with p − 1 in the denominator (torch.std; numpy's default would move RQI).
+
+    Args:
+        E: [p] or [p, d].
+
+    Returns:
+        [p, d]; nan for a dimension that is constant but for rounding.
+    """
     E, _ = scaled(_by_dimension(E), 0)
     deviation = centred(E, 0)
     return nan_where(jnp.abs(deviation).max(axis=0) == 0, deviation / E.std(axis=0, ddof=1))
@@ -53,7 +59,14 @@ def z_scored(E: Real[ArrayLike, " p *d"]) -> Float[Array, "p d"]:
 
 @shaped
 def gaps(E: Real[ArrayLike, " p *d"]) -> Float[Array, " Q"]:
-    """Of each parallelogram of `pairs(p)`, the mean over dimensions of (E_i + E_j − E_m − E_n)², E z-scored: [Q]."""
+    """Of each parallelogram of `pairs(p)`, the mean over dimensions of (E_i + E_j − E_m − E_n)², E z-scored.
+
+    Args:
+        E: [p] or [p, d].
+
+    Returns:
+        [Q].
+    """
     E = z_scored(E)
     equations = jnp.asarray(pairs(len(E)).equations, E.dtype)
     return jnp.mean(jnp.matmul(equations, E, precision="highest") ** 2, axis=1)
@@ -61,11 +74,17 @@ def gaps(E: Real[ArrayLike, " p *d"]) -> Float[Array, " Q"]:
 
 @shaped
 def rqi(E: Real[ArrayLike, " p *d"], threshold: float = THRESHOLD) -> Float[Array, ""]:
-    """Representation quality index: the share of the parallelograms i + n = j + m with i < j ≤ m < n whose gap is below the
-    threshold; a scalar. 1 for numbers on a line at equal distances.
+    """Representation quality index: the share of the parallelograms i + n = j + m with i < j ≤ m < n whose gap is small.
 
     Those with j = m stand for pairs (j, j). The gap is a mean over dimensions, as in the authors' code; with the one
-    dimension of the paper's toy it is the squared norm. nan where a dimension is constant.
+    dimension of the paper's toy it is the squared norm.
+
+    Args:
+        E: [p] or [p, d].
+        threshold: The largest gap.
+
+    Returns:
+        A scalar: 1 for numbers on a line at equal distances, nan where a dimension is constant.
     """
     gap = gaps(E)  # two different pairs of one sum are always such a parallelogram: one lies within the other
     return jnp.where(jnp.isnan(gap).any(), jnp.nan, (gap < threshold).mean(dtype=gap.dtype))
@@ -75,8 +94,16 @@ def rqi(E: Real[ArrayLike, " p *d"], threshold: float = THRESHOLD) -> Float[Arra
 def predicted_accuracy(
     E: Real[ArrayLike, " p *d"], train: Bool[ArrayLike, " p*(p+1)//2"], threshold: float = THRESHOLD
 ) -> Float[Array, ""]:
-    """The share of all pairs that are trained on, bool `train` [P], or joined to such a pair by a learned parallelogram;
-    nan where `rqi` is."""
+    """The share of all pairs that are trained on, or joined to such a pair by a learned parallelogram.
+
+    Args:
+        E: [p] or [p, d].
+        train: Mask of the training pairs.
+        threshold: As of `rqi`.
+
+    Returns:
+        A scalar; nan where `rqi` is.
+    """
     gap = gaps(E)
     reached = _reached(gap < threshold, jnp.asarray(train), len(floating(E)))
     return jnp.where(jnp.isnan(gap).any(), jnp.nan, reached.mean(dtype=gap.dtype))
@@ -84,8 +111,14 @@ def predicted_accuracy(
 
 @shaped
 def ideal_accuracy(p: int, train: Bool[ArrayLike, " p*(p+1)//2"]) -> float:
-    """The share of all pairs right by every parallelogram that follows from those within the training set: whose equation
-    is a linear combination of theirs. On the host, float64."""
+    """The share of all pairs right by every parallelogram that follows from those within the training set.
+
+    A parallelogram follows where its equation is a linear combination of theirs. On the host, float64.
+
+    Args:
+        p: The number of numbers.
+        train: Mask of the training pairs.
+    """
     every = pairs(p)
     given = _trained(every, train, p)
     equations = every.equations.astype(float)
@@ -97,7 +130,12 @@ def ideal_accuracy(p: int, train: Bool[ArrayLike, " p*(p+1)//2"]) -> float:
 
 @shaped
 def degrees_of_freedom(p: int, train: Bool[ArrayLike, " p*(p+1)//2"]) -> int:
-    """Dimensions in which E [p] may move with all training parallelograms kept: 2, shift and scale, if addition follows."""
+    """Dimensions in which E [p] may move with all training parallelograms kept: 2, shift and scale, if addition follows.
+
+    Args:
+        p: The number of numbers.
+        train: Mask of the training pairs.
+    """
     every = pairs(p)
     return p - int(np.linalg.matrix_rank(every.equations[_trained(every, train, p)].astype(float), tol=RANK**0.5))
 
@@ -106,8 +144,12 @@ def degrees_of_freedom(p: int, train: Bool[ArrayLike, " p*(p+1)//2"]) -> int:
 def effective_loss(
     E: Real[ArrayLike, " p *d"], train: Bool[ArrayLike, " p*(p+1)//2"] | None = None
 ) -> Float[Array, ""]:
-    """ℓ_eff = ℓ0/Z0, with ℓ0 = Σ over parallelograms (of the training pairs, where given) of |E_i + E_j − E_m − E_n|² and
-    Z0 = Σ|E|², of E as it is: a scalar (Liu et al. 2022)."""
+    """ℓ_eff = ℓ0/Z0, with ℓ0 = Σ |E_i + E_j − E_m − E_n|² over parallelograms and Z0 = Σ|E|² (Liu et al. 2022).
+
+    Args:
+        E: As it is, [p] or [p, d].
+        train: Mask of the training pairs, whose parallelograms alone count; by default all.
+    """
     E, _ = scaled(_by_dimension(E))
     every = pairs(len(E))
     some = every.equations if train is None else every.equations[_trained(every, train, len(E))]
@@ -118,8 +160,20 @@ def effective_loss(
 def effective_dynamics(
     E: Real[ArrayLike, " p"], steps: int, lr: float = 1e-3, train: Bool[ArrayLike, " p*(p+1)//2"] | None = None
 ) -> Float[Array, "steps+1 p"]:
-    """E [steps + 1, p] under dE = 2ℓ0/Z0²·E − 2/Z0·AᵀAE, the gradient flow of `effective_loss`, by steps of lr. The authors
-    start from z-scored E and keep Z0 at its first value; here it is that of the current E, which the flow conserves."""
+    """The gradient flow of `effective_loss`: dE = 2ℓ0/Z0²·E − 2/Z0·AᵀAE.
+
+    The authors start from z-scored E and keep Z0 at its first value. Here it is that of the current E, which the flow
+    conserves.
+
+    Args:
+        E: The start, [p].
+        steps: How many.
+        lr: Of each step.
+        train: As of `effective_loss`.
+
+    Returns:
+        [steps + 1, p].
+    """
     E = floating(E)
     slope = jax.grad(lambda x: effective_loss(x, train))
 

@@ -23,9 +23,21 @@ def _values(x: ArrayLike, centred: bool) -> Array:
 
 @shaped
 def feature_rank(x: Real[ArrayLike, "n d"], tolerance: float = 1e-3, *, centred: bool = True) -> Integer[Array, ""]:
-    """Numerical rank: how many singular values of x (of the centred x, as of a covariance) exceed tolerance · the largest.
-    An integer, 0 where x does not vary, under jit −1 for nan (else a ValueError). 1e-3 as in Masarczyk et al. 2023 (arXiv
-    2305.19753), whom Fan et al. follow [recalled, not checked]."""
+    """Numerical rank: how many singular values exceed tolerance · the largest.
+
+    1e-3 as in Masarczyk et al. 2023 (arXiv 2305.19753), whom Fan et al. follow [recalled, not checked].
+
+    Args:
+        x: Features, [n, d].
+        tolerance: As a share of the largest.
+        centred: Whether x is centred first, as for a covariance.
+
+    Returns:
+        An integer: 0 where x does not vary, under jit −1 for nan.
+
+    Raises:
+        ValueError: For nan, outside jit.
+    """
     check_finite("x", x)
     s = _values(x, centred)
     return jnp.where(jnp.isnan(s).any(), -1, jnp.sum(s > tolerance * s[0]))
@@ -33,8 +45,15 @@ def feature_rank(x: Real[ArrayLike, "n d"], tolerance: float = 1e-3, *, centred:
 
 @shaped
 def effective_rank(x: Real[ArrayLike, "n d"], *, centred: bool = True) -> Float[Array, ""]:
-    """exp H(s/Σs), H the entropy of the singular values as shares (Roy & Vetterli 2007): k where k are equal and the others
-    0. A scalar; nan where x does not vary."""
+    """exp H(s/Σs), with H the entropy of the singular values as shares (Roy & Vetterli 2007).
+
+    Args:
+        x: Features, [n, d].
+        centred: Whether x is centred first.
+
+    Returns:
+        A scalar: k where k singular values are equal and the others 0, nan where x does not vary.
+    """
     s = _values(x, centred)
     share = s / s.sum()
     return jnp.exp(-jnp.sum(jnp.where(share == 0, 0, share * jnp.log(jnp.where(share == 0, 1, share)))))
@@ -47,9 +66,18 @@ def probe_accuracies(
     n_classes: int,
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Float[Array, " k"]:
-    """[k]: accuracy of a linear probe that reads the first 1, 2, …, k = min(n, d) principal components of x: least
-    squares onto one-hot labels, the largest output being the answer. On rows of `weight` 0, all else being fitted,
-    where `weight` [n] is given; else on the rows fitted.
+    """Accuracy of a linear probe that reads the first 1, 2, …, k = min(n, d) principal components.
+
+    The probe is least squares onto one-hot labels; the largest output is the answer.
+
+    Args:
+        x: Features, [n, d].
+        labels: [n].
+        n_classes: The number of classes.
+        weight: Rows of weight 0 are tested on, all else being fitted. By default the rows fitted are tested on.
+
+    Returns:
+        [k].
 
     Raises:
         ValueError: For a label that is none of 0 … n_classes − 1; under jit nan.
@@ -82,12 +110,22 @@ def linear_probe_rank(
     within: float = 0.99,
     weight: Real[ArrayLike, " n"] | Bool[ArrayLike, " n"] | None = None,
 ) -> Integer[Array, ""]:
-    """The least number of principal components from which on `probe_accuracies` stays at `within` of that of all: in
-    how many leading dimensions the labels are linearly readable. An integer, 0 where the accuracies are nan; the
-    definition is ours.
+    """In how many leading dimensions the labels are linearly readable. The definition is ours.
+
+    It is the least number of principal components from which on `probe_accuracies` stays at a share of that of all.
+
+    Args:
+        x: Features, [n, d].
+        labels: [n].
+        n_classes: The number of classes.
+        within: The share.
+        weight: As of `probe_accuracies`.
+
+    Returns:
+        An integer; 0 where the accuracies are nan.
 
     Raises:
-        ValueError: As of those, and for nan.
+        ValueError: As of `probe_accuracies`, and for nan.
     """
     check_finite("x", x)
     accuracies = probe_accuracies(x, labels, n_classes, weight)
