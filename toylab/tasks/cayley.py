@@ -25,7 +25,16 @@ Elements = tuple[tuple[int, ...], ...]
 
 
 def check(group: str, n: int, field: str = "") -> None:
-    """ValueError, of one sentence that names `field` group or n, unless there is such a group."""
+    """Checks that there is such a group.
+
+    Args:
+        group: The kind of group.
+        n: Its parameter.
+        field: What stands before "group" and "n" in the message.
+
+    Raises:
+        ValueError: Unless there is.
+    """
     if group not in get_args(Group):
         raise ValueError(f"{field}group is {group!r}: it must be one of {', '.join(get_args(Group))}.")
     low, high = SIZES[group]
@@ -34,7 +43,12 @@ def check(group: str, n: int, field: str = "") -> None:
 
 
 def order(group: str, n: int) -> int:
-    """The number of elements: n, 2n, n!, n!/2."""
+    """The number of elements: n, 2n, n!, n!/2.
+
+    Args:
+        group: The kind of group.
+        n: Its parameter.
+    """
     check(group, n)
     orders = {"cyclic": n, "dihedral": 2 * n, "symmetric": math.factorial(n), "alternating": math.factorial(n) // 2}
     return int(orders[group])
@@ -47,7 +61,16 @@ def signs(permutations: np.ndarray) -> np.ndarray:
 
 
 def permutations(group: str, n: int, elements: Elements | None = None) -> np.ndarray:
-    """The elements of S_n or A_n as int [g, n], entry i the image of i: lexicographic, or as given in `elements`."""
+    """The elements of S_n or A_n, entry i the image of i.
+
+    Args:
+        group: "symmetric" or "alternating".
+        n: The number of points.
+        elements: Their order; by default lexicographic.
+
+    Returns:
+        int [g, n].
+    """
     check(group, n)
     if group not in ("symmetric", "alternating"):
         raise ValueError(f"group is {group!r}: only symmetric and alternating groups have permutations as elements.")
@@ -75,7 +98,16 @@ def as_elements(given: Any) -> Elements | None:
 
 
 def table(group: str, n: int, elements: Elements | None = None) -> np.ndarray:
-    """The Cayley table int32 [g, g]: entry (a, b) is a·b. Read-only, for it is made once."""
+    """The Cayley table: entry (a, b) is a·b. Read-only, since it is made once.
+
+    Args:
+        group: The kind of group.
+        n: Its parameter.
+        elements: The order of permutations, as of `permutations`.
+
+    Returns:
+        int32 [g, g].
+    """
     return _table(group, n, as_elements(elements))
 
 

@@ -28,21 +28,22 @@ Batch = dict[str, Array]
 class ItemLabelPairs(struct.PyTreeNode):
     """x_1 ℓ_1 … x_N ℓ_N x → the label of x, as vectors [2N + 1, n_positions + dim], one-hot position first.
 
-    Class k has a mean μ_k ~ N(0, I/D), D = dim, and its items are (μ_k + ε η)/√(1 + ε²) with η ~ N(0, I/D), ε = noise.
+    Class k has a mean μ_k ~ N(0, I/D), D = dim. Its items are (μ_k + ε η)/√(1 + ε²) with η ~ N(0, I/D), ε = noise.
     Labels are vectors ~ N(0, I/D) as well. Classes are drawn with probability ∝ rank^−zipf. In a bursty sequence the
-    context has N/burst classes, each `burst` times in random order, and x belongs to one of them; else all N + 1 classes
-    are independent. In a relabelled sequence each class has a label of that sequence alone. Positions are one-hot, counted
-    from a random offset (Reddy 2023, up to there).
+    context has N/burst classes, each `burst` times in random order, and x belongs to one of them; else all N + 1
+    classes are independent. In a relabelled sequence each class has a label of that sequence alone. Positions are
+    one-hot, counted from a random offset (Reddy 2023, up to there).
 
-    n_tasks: one task gives class k the label k mod n_labels. With T of them (Minegishi et al. 2025, released code) classes
+    One task gives class k the label k mod n_labels. With n_tasks of them (Minegishi et al. 2025, released code) classes
     have labels at random, a sequence belongs to one task τ, and there every label is shifted: (label + τ) mod n_labels.
 
-    Sets of sequences on which saved points are measured, `data[name]`:
-        train  as they are trained on
-        icl    bursty, of classes never seen, with labels that differ: the answer is in the context alone
-        swap   bursty, of known classes, with labels shifted by n_tasks: context and weights disagree
-        iwl    the context lacks the class of x
-    each with x [n_eval, 2N + 1, n_positions + dim], y [n_eval] and support [n_eval, N]: the pairs of the class of x.
+    Saved points are measured on sets of sequences, `data[name]`, each with x [n_eval, 2N + 1, n_positions + dim], y
+    [n_eval] and support [n_eval, N], the pairs of the class of x:
+
+    - `train`: as they are trained on.
+    - `icl`: bursty, of classes never seen, with labels that differ. The answer is in the context alone.
+    - `swap`: bursty, of known classes, with labels shifted by n_tasks. Context and weights disagree.
+    - `iwl`: the context lacks the class of x.
     """
 
     n_classes: int = static(default=1024)
@@ -132,7 +133,16 @@ class ItemLabelPairs(struct.PyTreeNode):
         return {**known, **{name: {part: x[i] for part, x in drawn.items()} for i, name in enumerate(SETS)}}
 
     def sample(self, key: Array, n: int, kind: Sequences = "train") -> Batch:
-        """n sequences of a kind: x [n, 2N + 1, n_positions + dim], y [n], support bool [n, N]."""
+        """Sequences of a kind.
+
+        Args:
+            key: Of the draw.
+            n: How many.
+            kind: Of which set.
+
+        Returns:
+            A dict: `x` [n, 2N + 1, n_positions + dim], `y` [n], and `support` bool [n, N].
+        """
         if kind not in SETS:
             raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(SETS)}.")
         return self._sequences(n, self.classes(), key, SETS.index(kind))
@@ -219,8 +229,12 @@ class ItemLabelPairs(struct.PyTreeNode):
         return jnp.mean(cross_entropy(logits, batch["y"]))
 
     def measure(self, apply: Apply, params: Params, data: dict[str, Any]) -> dict[str, Array]:
-        """loss (mean nats, on sequences as trained on) and the accuracies accuracy (on the same), icl_accuracy,
-        swap_accuracy, iwl_accuracy."""
+        """What is measured at a saved point.
+
+        Returns:
+            A dict of scalars: `loss` (mean nats) and `accuracy` on sequences as trained on; `icl_accuracy`,
+            `swap_accuracy` and `iwl_accuracy` on the other sets.
+        """
         logits, _ = apply(params, jnp.concatenate([data[name]["x"] for name in SETS]))
         labels = jnp.concatenate([data[name]["y"] for name in SETS])
         correct = jnp.mean(right(logits, labels).reshape(len(SETS), -1), axis=-1)
@@ -233,13 +247,17 @@ class ItemLabelPairs(struct.PyTreeNode):
     # --- what can be reached at all
 
     def limits(self) -> dict[str, float]:
-        """Accuracies of exact predictors, by name; all but chance as noise → 0: `confusion` tells how near.
+        """Accuracies of exact predictors. All but chance hold as noise → 0; `confusion` tells how near.
 
-        chance             1/L
-        context_label      the label of a pair picked at random, or one of the labels present, on `icl`: burst/N
-        no_context         of what the weights tell of x, without its context: 1/T, as a class has T labels (NCC)
-        labels_alone       Bayes' of x and the labels of the context without their items, on T tasks (SCC)
-        in_context         Bayes' on the whole sequence: 1 on `icl`; on T tasks 1, since one known pair tells the task (FCC)
+        Returns:
+            A dict.
+
+            - `chance`: 1/L.
+            - `context_label`: burst/N, for the label of a pair picked at random, or one of the labels present, on `icl`.
+            - `no_context`: 1/T, of what the weights tell of x without its context, as a class has T labels (NCC).
+            - `labels_alone`: Bayes' of x and the labels of the context without their items, on T tasks (SCC).
+            - `in_context`: Bayes' on the whole sequence: 1 on `icl`; on T tasks 1, since one known pair tells the task
+              (FCC).
         """
         labels = np.asarray(self.classes()["labels"])
         return {

@@ -57,8 +57,15 @@ class MixedFeatures(struct.PyTreeNode):
             raise ValueError(f"net.d_model is {net.d_model}: it must be task.d_model, which is {self.d_model}.")
 
     def data(self, key: Array) -> dict[str, Array]:
-        """truth [n_truth, d_model], unit rows; x [N_EVALUATION, d_model], the fixed sample that is measured; where
-        correlated, mixing [n_truth, n_truth], which makes z of independent normals."""
+        """The true features and the fixed sample.
+
+        Returns:
+            A dict.
+
+            - `truth` [n_truth, d_model]: unit rows.
+            - `x` [N_EVALUATION, d_model]: the sample that is measured.
+            - `mixing` [n_truth, n_truth], where correlated: makes z of independent normals.
+        """
         truth_key, mixing_key, sample_key = jax.random.split(key, 3)
         truth = jax.random.normal(truth_key, (self.n_truth, self.d_model))
         data = {"truth": truth / jnp.linalg.norm(truth, axis=1, keepdims=True)}
@@ -72,7 +79,16 @@ class MixedFeatures(struct.PyTreeNode):
         return self.active * powers / jnp.sum(powers)
 
     def codes(self, data: dict[str, Array], key: Array, n: int) -> Array:
-        """Strengths [n, n_truth], 0 where a feature is off. One uniform gives presence and strength: u ≤ p ? u/p : 0."""
+        """Strengths of features, 0 where a feature is off. One uniform gives presence and strength: u ≤ p ? u/p : 0.
+
+        Args:
+            data: As of `data`.
+            key: Of the draw.
+            n: How many samples.
+
+        Returns:
+            [n, n_truth].
+        """
         p = self.probabilities()
         if self.correlated:
             key, normal_key = jax.random.split(key)
@@ -88,7 +104,11 @@ class MixedFeatures(struct.PyTreeNode):
         return jnp.mean(squared_error(reconstruction, x)) + self.l1 * jnp.mean(jnp.abs(cache["latents"]))
 
     def measure(self, apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
-        """On the fixed sample: mse as in the loss; l0, latents on in a sample; fvu, Σ‖x − x̂‖² / Σ‖x − mean x‖²."""
+        """What is measured at a saved point, on the fixed sample.
+
+        Returns:
+            A dict of scalars: `mse` as in the loss; `l0`, latents on in a sample; `fvu`, Σ‖x − x̂‖² / Σ‖x − mean x‖².
+        """
         x = data["x"]
         reconstruction, cache = apply(params, x)
         mse = jnp.mean(squared_error(reconstruction, x))

@@ -34,14 +34,17 @@ class RelabelledExemplars(struct.PyTreeNode):
 
     A sequence has two different classes and a pair of different labels in either order. All but `n_held_out` of the
     n_labels (n_labels − 1) / 2 pairs are trained on; the others measure whether the network reads its context or knows
-    pairs. Exemplars, one a class, are `features [n_classes, d_features]` where given. Else they are |N(0, 1)|, drawn with
-    the split of pairs from the data key, in place of the paper's ResNet18 features of omniglot (non-negative, too).
+    pairs. Exemplars, one a class, are `features [n_classes, d_features]` where given. Else they are |N(0, 1)|, drawn
+    with the split of pairs from the data key, in place of the paper's ResNet18 features of omniglot (non-negative, too).
 
-    clamp: what is held at its right value, in training and where it is measured (Singh et al. 2024, released code). All
-    but "none" leave one head of layer 2 its output, `head`, as the paper's clamped runs do. `previous_token`: head
-    `previous_head` of layer 1 attends to the position before. `first_layer`: layer 1 adds nothing, and queries and keys
-    of layer 2 read the embeddings of the position before at positions 1 to 3. `match`: the query attends to its label
-    alone. `copy`: the logits of the two labels are the head's scores before the softmax, all others −1e9.
+    `clamp` says what is held at its right value, in training and where it is measured (Singh et al. 2024, released
+    code). All but "none" leave one head of layer 2 its output, `head`, as the paper's clamped runs do.
+
+    - `previous_token`: head `previous_head` of layer 1 attends to the position before.
+    - `first_layer`: layer 1 adds nothing, and queries and keys of layer 2 read the embeddings of the position before at
+      positions 1 to 3.
+    - `match`: the query attends to its label alone.
+    - `copy`: the logits of the two labels are the head's scores before the softmax, all others −1e9.
     """
 
     n_classes: int = static(default=50)  # Singh et al. 2024, as all defaults here
@@ -112,8 +115,15 @@ class RelabelledExemplars(struct.PyTreeNode):
     # --- data
 
     def data(self, key: Array) -> dict[str, Any]:
-        """vectors [n_classes + n_labels, d_features + n_labels], what enters the network for a token; pairs [n_pairs, 2],
-        those held out last; `eval` and `held_out`, batches of n_eval sequences."""
+        """What a run is trained and measured on.
+
+        Returns:
+            A dict.
+
+            - `vectors` [n_classes + n_labels, d_features + n_labels]: what enters the network for a token.
+            - `pairs` [n_pairs, 2]: those held out last.
+            - `eval` and `held_out`: batches of n_eval sequences.
+        """
         feature_key, pair_key = jax.random.split(key)
         features = self.features
         if features is None:
@@ -181,7 +191,12 @@ class RelabelledExemplars(struct.PyTreeNode):
         return jnp.mean(cross_entropy(self.logits(apply, params, data, batch), batch.labels))
 
     def measure(self, apply: Apply, params: Params, data: dict[str, Any]) -> dict[str, Array]:
-        """loss (nats) and accuracy on n_eval sequences of trained pairs, and held_out_loss, held_out_accuracy."""
+        """What is measured at a saved point.
+
+        Returns:
+            A dict of scalars: `loss` (nats) and `accuracy` on sequences of trained pairs; `held_out_loss` and
+            `held_out_accuracy` on the others.
+        """
         measures = {}
         for prefix, name in (("", "eval"), ("held_out_", "held_out")):
             batch = data[name]

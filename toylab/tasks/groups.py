@@ -46,8 +46,12 @@ class GroupComposition(struct.PyTreeNode):
         return cayley.order(self.group, self.n)
 
     def data(self, key: Array) -> dict[str, Array]:
-        """tokens [g*g, 3] of all pairs, labels [g, g] (the Cayley table), train [n_train] and test [g² − n_train] (indices
-        into the pairs), train_labels [n_train], train_mask and test_mask [g, g]."""
+        """All pairs and their split.
+
+        Returns:
+            A dict: `tokens` [g², 3] of all pairs; `labels` [g, g], the Cayley table; `train` [n_train] and `test` [g² −
+            n_train], indices into the pairs; `train_labels` [n_train]; `train_mask` and `test_mask` [g, g].
+        """
         labels = jnp.asarray(cayley.table(self.group, self.n))
         order = jax.random.permutation(key, self.size**2) if self.order is None else jnp.asarray(self.order)
         train, test = order[: self.n_train], order[self.n_train :]
@@ -57,5 +61,10 @@ class GroupComposition(struct.PyTreeNode):
         return modular.train_loss(apply, params, data)
 
     def measure(self, apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
-        """train and test loss (mean nats) and accuracy (share of 1); test is nan where no pair is left for it."""
+        """What is measured at a saved point.
+
+        Returns:
+            A dict of scalars: train and test loss (mean nats) and accuracy (share of 1). Test is nan where no pair is
+            left for it.
+        """
         return modular.both_sets(apply, params, data)

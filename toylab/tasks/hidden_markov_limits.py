@@ -19,7 +19,15 @@ SAME = 1e-11  # beliefs that differ by less are one
 
 
 def transition_tensor(T: Any, name: str = "T") -> np.ndarray:
-    """T as float64 with rows that sum to 1 exactly, or a ValueError of one sentence."""
+    """A transition tensor as float64, with rows that sum to 1 exactly.
+
+    Args:
+        T: [symbols, from, to].
+        name: For the message.
+
+    Raises:
+        ValueError: For what is none.
+    """
     T = np.asarray(T, np.float64)
     if T.ndim != 3 or T.shape[1] != T.shape[2] or not T.size:
         raise ValueError(f"{name} has shape {T.shape}: it must be [symbols, states from, states to].")
@@ -38,7 +46,14 @@ def transition_tensor(T: Any, name: str = "T") -> np.ndarray:
 
 
 def stationary(T: Any) -> Any:
-    """[states]: the law π over states with π Σ_x T[x] = π. Of a numpy T in float64; of a jax T in its dtype, traceable."""
+    """The law π over states with π Σ_x T[x] = π.
+
+    Args:
+        T: Numpy, then in float64; or jax, then in its dtype and traceable.
+
+    Returns:
+        [states].
+    """
     T, xp = _arrays(T)
     system = T.sum(axis=0).T - xp.eye(T.shape[1], dtype=T.dtype)
     system = xp.concatenate([system[:-1], xp.ones_like(system[:1])])  # one equation is redundant: Σπ = 1 in its place
@@ -46,11 +61,17 @@ def stationary(T: Any) -> Any:
 
 
 def belief_states(T: Any, tokens: Any) -> Any:
-    """[N, P + 1, states]: the posterior over hidden states after 0, 1, …, P symbols of tokens int [N, P].
+    """The posterior over hidden states after 0, 1, …, P symbols.
 
-    Entry 0 is the stationary law; entry t is `η_t = η_{t−1} T[x_t] / Σ(η_{t−1} T[x_t])` (Shai et al. 2024), that over
-    the state which the t-th symbol leads to. From the first symbol on that is impossible, beliefs are all 0. Numpy in
-    float64 out of numpy; traceable with a jax T or tokens, in T's dtype.
+    Entry 0 is the stationary law. Entry t is η_t = η_{t−1} T[x_t] / Σ(η_{t−1} T[x_t]) (Shai et al. 2024), that over the
+    state which the t-th symbol leads to. From the first symbol on that is impossible, beliefs are all 0.
+
+    Args:
+        T: [symbols, from, to].
+        tokens: Symbols, int [N, P]. With a jax T or tokens it is traceable and in T's dtype, else numpy in float64.
+
+    Returns:
+        [N, P + 1, states].
 
     Raises:
         ValueError: For what is no symbol; under jit nan.
@@ -65,13 +86,29 @@ def belief_states(T: Any, tokens: Any) -> Any:
 
 
 def next_symbol(T: Any, beliefs: Any) -> Any:
-    """[..., symbols]: the law of the next symbol given beliefs [..., states], the optimal prediction."""
+    """The law of the next symbol, which is the optimal prediction.
+
+    Args:
+        T: [symbols, from, to].
+        beliefs: [..., states].
+
+    Returns:
+        [..., symbols].
+    """
     T, xp = _arrays(jnp.asarray(T) if isinstance(beliefs, Array) else T)
     return xp.einsum("...i,xi->...x", beliefs, T.sum(axis=2))
 
 
 def probability(T: Any, tokens: Any) -> Any:
-    """[N]: how probable each sequence of tokens [N, P] is from the stationary start; numpy or jax as in `belief_states`."""
+    """How probable sequences are from the stationary start.
+
+    Args:
+        T: [symbols, from, to].
+        tokens: [N, P]; numpy or jax as in `belief_states`.
+
+    Returns:
+        [N].
+    """
     T, xp, tokens = _with_symbols(T, tokens)
     law = xp.broadcast_to(stationary(T), (len(tokens), T.shape[1]))
     for symbols in tokens.T:
@@ -93,9 +130,16 @@ def _arrays(T: Any) -> tuple[Any, Any]:
 
 
 def reachable(T: Any, depth: int, first: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For t = 0, …, depth: the distinct beliefs [n, states] after t symbols and their probabilities [n].
+    """The distinct beliefs after t symbols and their probabilities, for t = 0, …, depth.
 
-    first [states]: the belief to start from, the stationary law if None."""
+    Args:
+        T: [symbols, from, to].
+        depth: The last t.
+        first: The belief to start from; by default the stationary law.
+
+    Yields:
+        Beliefs [n, states] and probabilities [n].
+    """
     T = transition_tensor(T)
     beliefs = (stationary(T) if first is None else np.asarray(first, float))[None]
     weights = np.ones(1)
@@ -120,14 +164,32 @@ def _cells(beliefs: np.ndarray) -> np.ndarray:
 
 
 def distinct_beliefs(T: Any, depth: int) -> np.ndarray:
-    """[n, states]: the distinct beliefs after 0 to depth symbols, the prior first; all there are if depth suffices."""
+    """The distinct beliefs after 0 to depth symbols, the prior first; all there are if depth suffices.
+
+    Args:
+        T: [symbols, from, to].
+        depth: The most symbols.
+
+    Returns:
+        [n, states].
+    """
     every = np.concatenate([beliefs for beliefs, _ in reachable(T, depth)])
     return every[np.sort(np.unique(_cells(every), axis=0, return_index=True)[1])]
 
 
 def myopic_entropies(T: Any, n: int, first: np.ndarray | None = None) -> np.ndarray:
-    """[n]: `H(X_t | X_1 … X_{t−1})` for t = 1..n in nats, the least loss of a prediction that knows t − 1 symbols, from the
-    stationary start or a belief `first` (Riechers & Crutchfield 2018's myopic entropy rates)."""
+    """H(X_t | X_1 … X_{t−1}) for t = 1 … n: the least loss of a prediction that knows t − 1 symbols.
+
+    These are the myopic entropy rates of Riechers & Crutchfield 2018.
+
+    Args:
+        T: [symbols, from, to].
+        n: The last t.
+        first: The belief to start from; by default the stationary law.
+
+    Returns:
+        [n] in nats.
+    """
     if n < 1:
         raise ValueError(f"n is {n}: it must be at least 1, the number of predictions.")
     T = transition_tensor(T)
@@ -135,13 +197,28 @@ def myopic_entropies(T: Any, n: int, first: np.ndarray | None = None) -> np.ndar
 
 
 def mean_limit(T: Any, n_ctx: int) -> float:
-    """The least mean loss over predictions that know 1, …, n_ctx symbols, in nats."""
+    """The least mean loss over predictions that know 1, …, n_ctx symbols, in nats.
+
+    Args:
+        T: [symbols, from, to].
+        n_ctx: The most symbols.
+    """
     return float(myopic_entropies(T, n_ctx + 1)[1:].mean())
 
 
 def entropy_rate_bounds(T: Any, n: int) -> tuple[float, float]:
-    """`H(X_n | X_1 … X_{n−1}, S_0) ≤ rate ≤ H(X_n | X_1 … X_{n−1})`, S_0 the state before the first symbol (Cover & Thomas
-    2006, on functions of Markov chains). The left is the rate itself where symbols and states determine the next state."""
+    """H(X_n | X_1 … X_{n−1}, S_0) ≤ rate ≤ H(X_n | X_1 … X_{n−1}), with S_0 the state before the first symbol.
+
+    The left is the rate itself where symbols and states determine the next state (Cover & Thomas 2006, on functions of
+    Markov chains).
+
+    Args:
+        T: [symbols, from, to].
+        n: The number of symbols.
+
+    Returns:
+        Both bounds in nats.
+    """
     T = transition_tensor(T)
     known = [myopic_entropies(T, n, first)[-1] for first in np.eye(T.shape[1])]
     return float(stationary(T) @ known), float(myopic_entropies(T, n)[-1])

@@ -40,8 +40,17 @@ MOST_SEQUENCES = 2**17  # that are enumerated
 
 
 def mess3(x: float = 0.15, a: float = 0.6) -> np.ndarray:
-    """T [3, 3, 3] of Mess3: `T[o, i, j] = (y if i = j else x) · (a if j = o else b)`, y = 1 − 2x, b = (1 − a)/2: the
-    symbol tells of the state gone to (Shai et al. 2024; the defaults are those of their code)."""
+    """T of Mess3: T[o, i, j] = (y if i = j else x) · (a if j = o else b), with y = 1 − 2x and b = (1 − a)/2.
+
+    The symbol tells of the state gone to (Shai et al. 2024; the defaults are those of their code).
+
+    Args:
+        x: The probability of going to each other state.
+        a: The probability of emitting the symbol of the state gone to.
+
+    Returns:
+        [3, 3, 3].
+    """
     if not 0 <= x <= 0.5 or not 0 <= a <= 1:
         raise ValueError(f"mess3 has x = {x!s} and a = {a!s}: x must lie in [0, 1/2] and a in [0, 1].")
     move = np.where(np.eye(3, dtype=bool), 1 - 2 * x, x)  # [from, to]
@@ -129,8 +138,16 @@ class HiddenMarkov(struct.PyTreeNode):
             raise ValueError("net.causal is false: the next symbol would be read off, so it must be true.")
 
     def data(self, key: Array) -> dict[str, Array]:
-        """tokens int [N, n_ctx], weight [N] (the probability of the sequence; sums to 1), beliefs [N, n_ctx, states] and
-        next [N, n_ctx, symbols], the belief and the law of the next symbol after each position; stationary [states]."""
+        """The evaluation sequences and what is optimal on them.
+
+        Returns:
+            A dict.
+
+            - `tokens` int [N, n_ctx], and `weight` [N], the probability of each sequence; they sum to 1.
+            - `beliefs` [N, n_ctx, states] and `next` [N, n_ctx, symbols]: the belief, and the law of the next symbol,
+              after each position.
+            - `stationary` [states].
+        """
         if self.n_eval:
             tokens = self.sample(jax.random.key(EVALUATION), self.n_eval)[:, :-1]
             weight = jnp.full(self.n_eval, 1 / self.n_eval)
@@ -167,15 +184,28 @@ class HiddenMarkov(struct.PyTreeNode):
         return jnp.mean(cross_entropy(logits, tokens[:, 1:]))
 
     def losses(self, logits: Array, data: dict[str, Array]) -> tuple[Array, Array]:
-        """[n_ctx] each: the expected cross-entropy of predictions, logits [N, n_ctx, symbols] at data's tokens, and their
-        divergence KL(optimal ‖ predicted), the loss beyond that of the optimal predictor; nats."""
+        """Losses by position.
+
+        Args:
+            logits: [N, n_ctx, symbols], at the tokens of `data`.
+            data: As of `data`.
+
+        Returns:
+            The expected cross-entropy of predictions, and their divergence KL(optimal ‖ predicted), the loss beyond
+            that of the optimal predictor; both [n_ctx] in nats.
+        """
         log_q, p = jax.nn.log_softmax(logits, axis=-1), data["next"]
         log_p = jnp.log(jnp.where(p > 0, p, 1))
         cross = jnp.einsum("n,npx,npx->p", data["weight"], p, -log_q)
         return cross, jnp.einsum("n,npx,npx->p", data["weight"], p, log_p - log_q)
 
     def measure(self, apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
-        """loss (expected cross-entropy) and kl (what of it the optimal predictor would not have), means over positions."""
+        """What is measured at a saved point.
+
+        Returns:
+            A dict of means over positions: `loss`, expected cross-entropy, and `kl`, what of it the optimal predictor
+            would not have; nats.
+        """
         logits, _ = apply(params, data["tokens"])
         loss, kl = self.losses(logits, data)
         return {"loss": jnp.mean(loss), "kl": jnp.mean(kl)}

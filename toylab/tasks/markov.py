@@ -87,8 +87,14 @@ class MarkovChains(struct.PyTreeNode):
         return jnp.mean(token_losses(apply, params, self.sample(key, self.batch_size)))
 
     def measure(self, apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
-        """loss: expected over the next token given the chain, nats. kl_uniform, kl_unigram, kl_bigram: the distance of the
-        model from each strategy, KL(strategy ‖ model), mean over positions. All on the evaluation set."""
+        """What is measured at a saved point, on the evaluation set.
+
+        Returns:
+            A dict of scalars in nats.
+
+            - `loss`: expected over the next token given the chain.
+            - `kl_uniform`, `kl_unigram`, `kl_bigram`: KL(strategy ‖ model), mean over positions.
+        """
         inputs = data["tokens"][:, :-1]
         logits, _ = apply(params, inputs)
         model = jax.nn.log_softmax(logits[..., : self.k])
@@ -106,10 +112,18 @@ class MarkovChains(struct.PyTreeNode):
         }
 
     def limits(self, n: int = 20_000, seed: int = EVALUATION) -> dict[str, np.ndarray]:
-        """Expected losses by position [n_ctx], nats: uniform, unigram, bigram, and of knowing the chain (true).
+        """Expected losses of exact predictors by position.
 
-        Means over n sampled sequences, with standard errors under the same names and `_se` ([n_ctx], and of the mean over
-        positions `_mean_se`). Given the sequence so far and its chain, the next token is averaged over exactly.
+        They are means over sampled sequences. Given the sequence so far and its chain, the next token is averaged over
+        exactly.
+
+        Args:
+            n: How many sequences are sampled.
+            seed: Of the sample.
+
+        Returns:
+            A dict of arrays [n_ctx] in nats: `uniform`, `unigram`, `bigram`, and `true`, of knowing the chain. Standard
+            errors have the same names with `_se` ([n_ctx]), and with `_mean_se` for the mean over positions.
         """
         keys = jax.random.split(jax.random.key(seed), -(-n // CHUNK))
         chunks = [_losses(self, key) for key in keys]
@@ -147,8 +161,16 @@ def _losses(task: MarkovChains, key: Array) -> dict[str, Array]:
 
 
 def expected_loss(model: Array, tokens: Array, transition: Array) -> Array:
-    """[N, T] nats: −Σ_j P(x_t → j) ln q_j, the loss expected of the next token. model [N, T, k] are the log-probabilities
-    ln q, tokens int [N, T], transition [N, k, k]."""
+    """The loss expected of the next token: −Σ_j P(x_t → j) ln q_j.
+
+    Args:
+        model: The log-probabilities ln q, [N, T, k].
+        tokens: int [N, T].
+        transition: The chains, [N, k, k].
+
+    Returns:
+        [N, T] in nats.
+    """
     rows = rows_of(transition, tokens)
     return -jnp.sum(jnp.where(rows > 0, rows * model, 0), axis=-1)
 
@@ -161,7 +183,17 @@ def rows_of(transition: Array, tokens: Array) -> Array:
 
 
 def walk(key: Array, transition: Array, first: Array, n_tokens: int) -> Array:
-    """tokens int32 [n, n_tokens] of chains transition [n, k, k] from their first tokens [n]."""
+    """Tokens of chains from their first tokens.
+
+    Args:
+        key: Of the draw.
+        transition: [n, k, k].
+        first: [n].
+        n_tokens: How many.
+
+    Returns:
+        int32 [n, n_tokens].
+    """
     n, k, _ = transition.shape
     drawn = jax.random.uniform(key, (n_tokens - 1, n))
 
@@ -176,8 +208,17 @@ def walk(key: Array, transition: Array, first: Array, n_tokens: int) -> Array:
 
 
 def pick(law: Array, drawn: Array) -> Array:
-    """int32 [n]: an outcome of each law [n, k], by its uniform number [n]. Rounding never leads beyond k − 1, nor to an
-    outcome of probability 0 at the end of the row."""
+    """An outcome of each law, by its uniform number.
+
+    Rounding never leads beyond k − 1, nor to an outcome of probability 0 at the end of the row.
+
+    Args:
+        law: [n, k].
+        drawn: [n].
+
+    Returns:
+        int32 [n].
+    """
     below = jnp.cumsum(law[:, :-1], axis=1) / jnp.sum(law, axis=1, keepdims=True)
     return jnp.sum(drawn[:, None] >= below, axis=1, dtype=jnp.int32)
 
@@ -208,14 +249,32 @@ def entropy_rate(transition: np.ndarray) -> np.ndarray:
 
 
 def mean_row_entropy(k: int, alpha: float = 1.0) -> float:
-    """E H(row) = ψ(kα + 1) − ψ(α + 1) nats for a row from Dirichlet(α, …, α); H_k − 1 for α = 1, H_k = Σ_1^k 1/n."""
+    """E H(row) = ψ(kα + 1) − ψ(α + 1) for a row from Dirichlet(α, …, α). It is H_k − 1 for α = 1, H_k = Σ_1^k 1/n.
+
+    Args:
+        k: The number of symbols.
+        alpha: α.
+
+    Returns:
+        In nats.
+    """
     digamma = jax.scipy.special.digamma
     with jax.enable_x64():
         return float(digamma(k * alpha + 1) - digamma(alpha + 1))
 
 
 def check_transition(name: str, rows: np.ndarray, k: int, first: First) -> None:
-    """A chain on k states: rows are probabilities, and the stationary law is one if the first token is to follow it."""
+    """Checks a chain on k states.
+
+    Args:
+        name: For the message.
+        rows: [k, k].
+        k: The number of states.
+        first: How the first token is drawn.
+
+    Raises:
+        ValueError: Unless rows are probabilities, and the stationary law is one if the first token is to follow it.
+    """
     if rows.shape != (k, k):
         raise ValueError(f"{name} has shape {rows.shape}: it must be [k, k] = [{k}, {k}].")
     if not (rows >= 0).all():

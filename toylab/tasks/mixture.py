@@ -82,9 +82,15 @@ class ChainMixture(struct.PyTreeNode):
         return MarkovChains(k=self.k).chains(key, n)
 
     def data(self, key: Array) -> dict[str, Any]:
-        """mixture; of the sequences from training chains ("trained") and from new ones ("new"), all by name: tokens
-        [n_eval, n_ctx + 1], transition [n_eval, k, k], what each of SOLUTIONS predicts [n_eval, n_ctx, k], the mean loss
-        that this leaves. The evaluation sequences are drawn from the run's seed too, since its chains are."""
+        """The mixture and the evaluation sequences.
+
+        The evaluation sequences are drawn from the run's seed too, since its chains are.
+
+        Returns:
+            A dict: the mixture; and of the sequences from training chains ("trained") and from new ones ("new"), by
+            name, tokens [n_eval, n_ctx + 1], transition [n_eval, k, k], what each of SOLUTIONS predicts [n_eval, n_ctx,
+            k], and the mean loss that this leaves.
+        """
         mixture_key, trained_key, new_key = jax.random.split(key, 3)
         mixture = self.mixture(mixture_key)
         tokens, which = self.sample_with_chains(trained_key, self.n_eval, mixture)
@@ -113,11 +119,18 @@ class ChainMixture(struct.PyTreeNode):
         return jnp.mean(token_losses(apply, params, self.sample(key, self.batch_size, data["mixture"])))
 
     def measure(self, apply: Apply, params: Params, data: dict[str, Any]) -> dict[str, Array]:
-        """trained_loss and new_loss: on sequences from training chains and from new ones, expected over the next token
-        given the chain, mean over positions, nats. kl_<set>_<solution>: KL(solution ‖ model), mean over positions.
+        """What is measured at a saved point.
 
-        (Park et al. 2024 compare whole transition matrices after a context of fixed length; here it is the predictions at
-        every position of the sequence.)"""
+        Park et al. 2024 compare whole transition matrices after a context of fixed length. Here it is the predictions
+        at every position of the sequence.
+
+        Returns:
+            A dict of scalars in nats, means over positions.
+
+            - `trained_loss`, `new_loss`: on sequences from training chains and from new ones, expected over the next
+              token given the chain.
+            - `kl_<set>_<solution>`: KL(solution ‖ model).
+        """
         found = {}
         for name in SETS:
             inputs = data["tokens"][name][:, :-1]
@@ -130,14 +143,23 @@ class ChainMixture(struct.PyTreeNode):
 
 
 def solutions(tokens: Array, mixture: dict[str, Array]) -> dict[str, Array]:
-    """Log-probabilities [N, T, k] of the next token after each of tokens int [N, T], by each of SOLUTIONS.
+    """Log-probabilities of the next token by each of SOLUTIONS (Park et al. 2024).
 
-    bi_retrieval: the posterior over the chains given the sequence, weights_n π_n(x_1) Π_t P_n(x_t, x_t+1), mixes their
-    rows of the present token: the exact Bayes predictor of the mixture. uni_retrieval: the posterior as if tokens were
-    independent, weights_n Π_t π_n(x_t), mixes their stationary laws π_n. uni_inference: (n_j + 1)/(t + k), n_j counting
-    token j. bi_inference: (n_ij + 1)/(n_i + k), n_ij counting what followed the present token i.
+    Their unigram inference takes the stationary law of the inferred bigrams in place of the counts.
 
-    Park et al. 2024; their unigram inference takes the stationary law of the inferred bigrams in place of the counts.
+    Args:
+        tokens: int [N, T].
+        mixture: Chains, their stationary laws, and weights.
+
+    Returns:
+        A dict of arrays [N, T, k].
+
+        - `bi_retrieval`: the posterior over the chains given the sequence, weights_n π_n(x_1) Π_t P_n(x_t, x_t+1), mixes
+          their rows of the present token. It is the exact Bayes predictor of the mixture.
+        - `uni_retrieval`: the posterior as if tokens were independent, weights_n Π_t π_n(x_t), mixes their stationary laws
+          π_n.
+        - `uni_inference`: (n_j + 1)/(t + k), n_j counting token j.
+        - `bi_inference`: (n_ij + 1)/(n_i + k), n_ij counting what followed the present token i.
     """
     k = mixture["chains"].shape[-1]
     unigrams, bigrams = posteriors(tokens, mixture)  # [N, T, n]
@@ -151,8 +173,15 @@ def solutions(tokens: Array, mixture: dict[str, Array]) -> dict[str, Array]:
 
 
 def posteriors(tokens: Array, mixture: dict[str, Array]) -> tuple[Array, Array]:
-    """Probability [N, T, n] of each chain given the sequence up to each token, int [N, T]: by its unigrams, by its bigrams
-    (the exact posterior)."""
+    """Probability of each chain given the sequence up to each token.
+
+    Args:
+        tokens: int [N, T].
+        mixture: As of `solutions`.
+
+    Returns:
+        Two arrays [N, T, n]: by its unigrams, and by its bigrams (the exact posterior).
+    """
     k = mixture["chains"].shape[-1]
     check_range("tokens", tokens, k, "the chain", "states")
     prior = jnp.log(mixture["weights"])

@@ -84,8 +84,12 @@ class ModularArithmetic(struct.PyTreeNode):
         return defined & (a <= b) if self.pairs == "unordered" else defined
 
     def data(self, key: Array) -> dict[str, Array]:
-        """tokens [p*p, 3] of all pairs, labels [p, p], train [n_train] and test [n_pairs − n_train] (indices into the
-        p*p pairs), train_labels [n_train], train_mask and test_mask [p, p]."""
+        """All pairs and their split.
+
+        Returns:
+            A dict: `tokens` [p², 3] of all pairs; `labels` [p, p]; `train` [n_train] and `test` [n_pairs − n_train],
+            indices into the p² pairs; `train_labels` [n_train]; `train_mask` and `test_mask` [p, p].
+        """
         order_key, label_key, corrupt_key = jax.random.split(key, 3)
         p, n_train = self.p, self.n_train
         a, b = jnp.divmod(jnp.arange(p**2), p)
@@ -113,7 +117,12 @@ class ModularArithmetic(struct.PyTreeNode):
         return train_loss(apply, params, data)
 
     def measure(self, apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
-        """train and test loss (mean nats) and accuracy (share of 1); test is nan where no pair is left for it."""
+        """What is measured at a saved point.
+
+        Returns:
+            A dict of scalars: train and test loss (mean nats) and accuracy (share of 1). Test is nan where no pair is
+            left for it.
+        """
         return both_sets(apply, params, data)
 
 
@@ -129,7 +138,14 @@ class ModularPairs(ModularArithmetic):
 
 
 def all_pairs(labels: Array, train: Array, test: Array, train_labels: Array) -> dict[str, Array]:
-    """The data of a binary operation with the table `labels` [n, n], of which train and test are indices a·n + b."""
+    """The data of a binary operation.
+
+    Args:
+        labels: Its table, [n, n].
+        train: Indices a·n + b of the training pairs.
+        test: Indices of the test pairs.
+        train_labels: What the training pairs are trained towards.
+    """
     n = len(labels)
     a, b = jnp.divmod(jnp.arange(n**2), n)
     mask = jnp.zeros(n**2, bool)
@@ -184,7 +200,15 @@ def is_order(order: Any, n: int) -> bool:
 
 
 def python_order(p: int, seed: int) -> np.ndarray:
-    """int32 [p*p]: the order of pairs in Nanda et al. 2023's code, `random.seed(seed); random.shuffle(all pairs)`."""
+    """The order of pairs in the code of Nanda et al. 2023, `random.seed(seed); random.shuffle(all pairs)`.
+
+    Args:
+        p: The modulus.
+        seed: Of the shuffle.
+
+    Returns:
+        int32 [p²].
+    """
     pairs = list(range(p * p))
     random.Random(seed).shuffle(pairs)
     return np.array(pairs, np.int32)

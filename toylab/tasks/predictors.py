@@ -1,8 +1,8 @@
 """Predictors that have no parameters: what a network that has learned a strategy exactly would say.
 
 Each takes tokens int [N, T] of k kinds and gives log-probabilities [N, T, k]: at position t those of the next token, from
-tokens 0 to t. They are the strategies of Edelman et al. 2024 (arXiv 2402.11004) for in-context Markov chains. ValueError
-for a token that is none of 0 … k − 1; under jit its sequence is nan.
+tokens 0 to t. They are the strategies of Edelman et al. 2024 (arXiv 2402.11004) for in-context Markov chains. A token that
+is none of 0 … k − 1 is a ValueError; under jit its sequence is nan.
 """
 
 import jax
@@ -18,17 +18,29 @@ def uniform(tokens: Array, k: int) -> Array:
 
 
 def unigram(tokens: Array, k: int, alpha: float = 1.0) -> Array:
-    """ln((n_j + α) / (n + kα)), n_j of the n tokens so far being j: Bayes for independent tokens of a law that was drawn
-    from Dirichlet(α, …, α)."""
+    """ln((n_j + α) / (n + kα)), with n_j of the n tokens so far being j.
+
+    It is Bayes for independent tokens of a law that was drawn from Dirichlet(α, …, α).
+
+    Args:
+        tokens: [N, T].
+        k: The number of kinds.
+        alpha: α.
+    """
     counts = jnp.cumsum(jax.nn.one_hot(tokens, k), axis=1)
     return _of_kinds(_smoothed(counts, alpha), tokens, k)
 
 
 def bigram(tokens: Array, k: int, alpha: float = 1.0) -> Array:
-    """ln((n_ij + α) / (n_i + kα)), i being the newest token, n_ij how often j has followed it so far, n_i = Σ_j n_ij.
+    """ln((n_ij + α) / (n_i + kα)), with i the newest token, n_ij how often j has followed it so far, n_i = Σ_j n_ij.
 
-    Bayes for a chain with rows from Dirichlet(α, …, α), where the first token tells nothing about them. Computed as an
-    induction head would: every place that holds the newest token votes for its successor.
+    It is Bayes for a chain with rows from Dirichlet(α, …, α), where the first token tells nothing about them. It is
+    computed as an induction head would: every place that holds the newest token votes for its successor.
+
+    Args:
+        tokens: [N, T].
+        k: The number of kinds.
+        alpha: α.
     """
     n_positions = tokens.shape[1]
     earlier = jnp.tril(jnp.ones((n_positions, n_positions), bool), -1)

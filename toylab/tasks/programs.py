@@ -18,12 +18,12 @@ Name = Literal["induction", "frac_prevs", "hist", "reverse"]
 
 
 class Program(struct.PyTreeNode):
-    """RASP programs (Weiss et al. 2021, arXiv 2106.06981) and induction, on tokens [N, n_ctx]:
+    """RASP programs (Weiss et al. 2021, arXiv 2106.06981) and induction, on tokens [N, n_ctx].
 
-    induction   BOS, then a block of different tokens twice: the next token, from the block's second occurrence on
-    frac_prevs  random tokens: the share of token 0 up to each position, a number
-    hist        BOS, then random tokens: how often each occurs in the sequence, less 1
-    reverse     BOS, then symbols of random number, then filling: the sequence backwards
+    - `induction`: BOS, then a block of different tokens twice: the next token, from the block's second occurrence on.
+    - `frac_prevs`: random tokens: the share of token 0 up to each position, a number.
+    - `hist`: BOS, then random tokens: how often each occurs in the sequence, less 1.
+    - `reverse`: BOS, then symbols of random number, then filling: the sequence backwards.
 
     BOS is token d_vocab − 1, the filling of reverse d_vocab − 2. All draw from `sample`; answers come from `answers`.
     """
@@ -80,7 +80,14 @@ class Program(struct.PyTreeNode):
         return jnp.pad(tokens, ((0, 0), (1, 0)), constant_values=special)
 
     def answers(self, tokens: Array) -> tuple[Array, Array]:
-        """The answer [N, n_ctx] at each position, int (a symbol) or float (a number), and bool [N, n_ctx]: it has one."""
+        """The answer at each position.
+
+        Args:
+            tokens: [N, n_ctx].
+
+        Returns:
+            Answers [N, n_ctx], int (a symbol) or float (a number), and a mask [N, n_ctx]: the position has one.
+        """
         at = jnp.arange(self.n_ctx)
         if self.name == "frac_prevs":
             return jnp.cumsum(tokens == 0, axis=1) / (at + 1), jnp.ones(tokens.shape, bool)

@@ -77,7 +77,11 @@ class RepeatedBlocks(struct.PyTreeNode):
         return jnp.mean(token_losses(apply, params, self.sample(key, self.batch_size)))
 
     def measure(self, apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
-        """loss, and its means over the first and second half of the predictions (nats a token)."""
+        """What is measured at a saved point.
+
+        Returns:
+            A dict of scalars: `loss`, and its means over the first and second half of the predictions; nats a token.
+        """
         by_position = jnp.mean(token_losses(apply, params, data["tokens"]), axis=0)
         first, second = by_position[: self.n_ctx // 2], by_position[self.n_ctx // 2 :]
         return {
@@ -166,8 +170,18 @@ def _tie(labels: np.ndarray, period: int) -> np.ndarray:
 
 
 def repeated(key: Array, n: int, d_vocab: int, period: int, bos: bool = False) -> Array:
-    """tokens int32 [n, 2·period (+ 1)]: random blocks, each twice, after token d_vocab − 1 if `bos`. On these the scores
-    of previous-token, duplicate-token and induction heads are defined."""
+    """Random blocks, each twice. On these the scores of previous-token, duplicate-token and induction heads are defined.
+
+    Args:
+        key: Of the draw.
+        n: How many sequences.
+        d_vocab: The number of tokens.
+        period: Tokens of a block.
+        bos: Whether token d_vocab − 1 stands in front.
+
+    Returns:
+        int32 [n, 2·period (+ 1)].
+    """
     if period < 1:
         raise ValueError(f"period is {period}: a block has at least 1 token.")
     blocks = jax.random.randint(key, (n, period), 0, d_vocab - bos)
@@ -180,7 +194,16 @@ def _with_bos(tokens: Array, d_vocab: int) -> Array:
 
 
 def token_losses(apply: Apply, params: Params, tokens: Array) -> Array:
-    """[N, T] nats: the loss of predicting each of tokens[:, 1:] from those before it; tokens int [N, T + 1]."""
+    """The loss of predicting each token from those before it.
+
+    Args:
+        apply: The network.
+        params: Its weights.
+        tokens: int [N, T + 1].
+
+    Returns:
+        [N, T] in nats.
+    """
     logits, _ = apply(params, tokens[:, :-1])
     return cross_entropy(logits, tokens[:, 1:])
 

@@ -21,13 +21,15 @@ Sets = Literal["independent", "correlated", "anticorrelated"]
 class SparseFeatures(struct.PyTreeNode):
     """Features that are 0 with probability S = 1 − density and else uniform (Elhage et al. 2022, arXiv 2209.10652).
 
-    sets: independent; correlated (the features of a set are on together, with independent values); anticorrelated (a set
-    is on with probability `density`, and then exactly one of its features, chosen evenly). target: identity, features in
-    [0, high], or absolute value, features in [−high, high]. `density` and `importance` are one number for all features or
-    [n_features]. Loss: mean over batch and features of importance · (x' − target)².
+    The loss is the mean over batch and features of importance · (x' − target)². A batch needs one uniform a feature:
+    u ≤ p ? u/p : 0 is exact in law.
 
-    streams: all runs of a group threshold the same uniform draws, each with its own density ("shared"), or each run draws
-    from its own `data_seed` ("own", slower). A batch needs one uniform a feature: `u ≤ p ? u/p : 0` is exact in law.
+    - `sets`: "independent"; "correlated", where the features of a set are on together, with independent values;
+      "anticorrelated", where a set is on with probability `density`, and then exactly one of its features, chosen evenly.
+    - `target`: "identity", features in [0, high]; or "absolute", features in [−high, high].
+    - `density`, `importance`: one number for all features, or [n_features].
+    - `streams`: "shared", where all runs of a group threshold the same uniform draws, each with its own density; or "own",
+      where each run draws from its own `data_seed` (slower).
     """
 
     n_features: int = static(default=20)
@@ -101,14 +103,16 @@ class SparseFeatures(struct.PyTreeNode):
 
 
 class OneHotFeatures(struct.PyTreeNode):
-    """One feature at a time, `x = μ e_i`: the infinitely sparse limit. Loss: mean or sum over points of Σ_j (x_j − x'_j)²,
-    and `l1 · Σ|w|` over all parameters.
+    """One feature at a time, x = μ e_i: the infinitely sparse limit.
 
-    over_points: mean (Chen et al. 2023, arXiv 2310.06301) or sum (Lecomte et al. 2023, arXiv 2312.03096: each feature has a
-    loss of its own, however many there are, and l1 weighs against one feature's). values: μ uniform in [0, 1] (Chen et
-    al.) or always 1 (Lecomte et al.). batch: points drawn a step; 0 takes every feature once, and with uniform values
-    every feature at `GRID` values of μ (the population loss). noise: standard deviation of what is added to the hidden
-    layer, Gaussian or ±noise.
+    The loss is the mean or sum over points of Σ_j (x_j − x'_j)², and l1 · Σ|w| over all parameters.
+
+    - `over_points`: "mean" (Chen et al. 2023, arXiv 2310.06301) or "sum" (Lecomte et al. 2023, arXiv 2312.03096), where
+      each feature has a loss of its own, however many there are, and l1 weighs against one feature's.
+    - `values`: μ "uniform" in [0, 1] (Chen et al.) or always "one" (Lecomte et al.).
+    - `batch`: points drawn a step. 0 takes every feature once, and with uniform values every feature at `GRID` values of μ
+      (the population loss).
+    - `noise`: standard deviation of what is added to the hidden layer, Gaussian or ±noise.
     """
 
     GRID = 64  # midpoints in [0, 1]

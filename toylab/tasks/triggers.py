@@ -88,8 +88,16 @@ class TriggerBigrams(struct.PyTreeNode):
         return (is_trigger & ~before).any(axis=-1), (is_trigger & before).any(axis=-1)
 
     def exact_losses(self, tokens: Array) -> Array:
-        """[N, T] nats: the loss that Bayes expects after each of tokens int [N, T]: 0 after a trigger met before,
-        ln d_vocab after a new one, else the entropy of the token's bigrams."""
+        """The loss that Bayes expects after each token.
+
+        It is 0 after a trigger met before, ln d_vocab after a new one, else the entropy of the token's bigrams.
+
+        Args:
+            tokens: int [N, T].
+
+        Returns:
+            [N, T] in nats.
+        """
         check_range("tokens", tokens, self.d_vocab, "the chain", "states")
         new, known = self.occurrences(tokens)
         rows = self.table()
@@ -107,7 +115,12 @@ class TriggerBigrams(struct.PyTreeNode):
         return _mean(token_losses(apply, params, tokens), self.occurrences(tokens[:, :-1])[1])
 
     def measure(self, apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
-        """output_loss after triggers met before, new_output_loss after new ones and bigram_loss after other tokens."""
+        """What is measured at a saved point.
+
+        Returns:
+            A dict of scalars in nats: `output_loss` after triggers met before, `new_output_loss` after new ones,
+            `bigram_loss` after other tokens.
+        """
         losses = token_losses(apply, params, data["tokens"])
         new, known = self.occurrences(data["tokens"][:, :-1])
         kinds = {"output": known, "new_output": new, "bigram": ~(known | new)}
