@@ -41,6 +41,8 @@ ONLY_IN = {
     "ray": "launch",
     "tensorboardX": "lab",
     "torch": "benchmarks importers",
+    "xarray": "records lab",  # lab for annotations
+    "pandas": "records lab",
     "argparse": "cli benchmarks",
     "importlib.import_module": "lab",  # a page by its name
     "pickle": "",

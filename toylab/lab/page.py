@@ -4,12 +4,17 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from toylab.analysis.transitions import first_step
 from toylab.base import Analyzer, Config
+from toylab.records import labelled
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
 
 Arrays = dict[str, np.ndarray]
 Scale = Literal["smoke", "cpu", "paper"]
@@ -93,6 +98,45 @@ class Measures(dict[str, np.ndarray]):
         """The measures of one part; all of them for the only part of a page, named ""."""
         start = f"{name}/" if name else ""
         return Measures({key.removeprefix(start): value for key, value in self.items() if key.startswith(start)})
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """The measures as an xarray Dataset (extra `xarray`). Dims are `run` and `step`; further axes are named by array and
+        number, as loss_0. The config's fields are coordinates along `run`.
+
+        Raises:
+            ValueError: for a page of several parts, whose runs have no steps in common, and for imported networks.
+            ImportError: where xarray is not installed.
+        """
+        self._check_of_one_part()
+        rest = {name: value for name, value in self.items() if name != "steps"}
+        of_runs = {name: value for name, value in rest.items() if name.startswith("final/")}
+        over_time = {name: value for name, value in rest.items() if not name.startswith(PER_RUN)}
+        return labelled.dataset(self.steps, over_time, of_runs, self._columns())
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The scalar measures as a pandas table with a row for each run and saved point (extra `xarray`). `run` is the
+        run's number.
+
+        Raises:
+            ValueError, ImportError: as `to_xarray`.
+        """
+        self._check_of_one_part()
+        final = {name: value for name, value in self.items() if name.startswith("final/") and value.ndim == 1}
+        columns = {name: value for name, value in self._columns().items() if value.ndim == 1}
+        scalars = {name: value for name, value in self.items() if not name.startswith(PER_RUN) and value.ndim == 2}
+        scalars.pop("valid")
+        return labelled.table(self.steps, self.valid, scalars, {**columns, **final}, np.arange(len(self.valid)))
+
+    def _columns(self) -> Arrays:
+        start = "config/"
+        return {name.removeprefix(start): value for name, value in self.items() if name.startswith(start)}
+
+    def _check_of_one_part(self) -> None:
+        if "steps" in self and "valid" in self:
+            return
+        names = [name.removesuffix("/steps") for name in self if name.endswith("/steps")]
+        hint = f"take those of one, as part({names[0]!r})." if names else "they are of networks that others trained."
+        raise ValueError(f"the measures have no steps of all runs: {hint}")
 
 
 @dataclass(frozen=True)

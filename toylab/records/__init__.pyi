@@ -5,6 +5,9 @@ from . import (
     history as history,
 )
 from . import (
+    labelled as labelled,
+)
+from . import (
     manifest as manifest,
 )
 from . import (

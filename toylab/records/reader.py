@@ -4,17 +4,21 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from toylab import configs as cfg
 from toylab import store
 from toylab.base import Params
-from toylab.records import manifest
+from toylab.records import labelled, manifest
 from toylab.records.history import Arrays, blank
 from toylab.records.selection import alternatives, column_of, matches, value_text, values_text
 from toylab.records.source import Group, Source, read_group
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
 
 
 class Named(Mapping[str, np.ndarray]):
@@ -153,6 +157,39 @@ class Sweep:
             rows.append(mine[chosen[at : at + len(mine)]])
             at += len(mine)
         return Sweep(self.sources, rows, self.with_params, self.notes)
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """The sweep as an xarray Dataset (extra `xarray`).
+
+        Dims are `run` and `step`; further axes are named by array and number, as W_E_0. The names of the runs index `run`.
+        The config's fields, `group` and `diverged` are coordinates along it. Data are `valid`, the measures, the probes and
+        the params; one of the params that has the name of a measure or probe is params/NAME. All params are read: load with
+        `params=False`, or select runs, where they would not fit into memory.
+
+        Raises:
+            ValueError: where groups have an array in several shapes, with a column by which to select.
+            ImportError: where xarray is not installed.
+        """
+        recorded = {"valid": self.valid, **self.measures, **self.probes}
+        params = {f"params/{name}" if name in recorded else name: value for name, value in self.params.items()}
+        columns = {"group": self.groups, "diverged": self.diverged, **self.columns}
+        return labelled.dataset(self.steps, {**recorded, **params}, {}, columns, self.runs)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The sweep as a pandas table with a row for each run and saved point (extra `xarray`). It has the columns of
+        runs.parquet without the analyses: run, group, part (if there are several), the config's fields, diverged, step, and
+        all scalar measures and probes.
+
+        Raises:
+            ImportError: where pandas is not installed.
+        """
+        of_runs = {"group": self.groups, **self.fields, "diverged": self.diverged}
+        scalars = {name: item[name] for item in (self.measures, self.probes) for name in item if self._is_scalar(name)}
+        return labelled.table(self.steps, self.valid, scalars, of_runs, self.runs)
+
+    def _is_scalar(self, name: str) -> bool:
+        arrays = [{**source.group.measures, **source.group.probes} for source in self.sources]
+        return all(found[name].ndim == 2 for found in arrays if name in found)
 
     def _any_column(self, name: str) -> np.ndarray:
         known = {"run": self.runs, "group": self.groups, **self.columns}
