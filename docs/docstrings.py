@@ -1,8 +1,10 @@
 """Docstrings as Markdown: they are plain text for `help()`, with formulas in Unicode, and the site shows them as that.
 
-Formulas need no script, font or network: what is written W_E, p^{3/2} or Σ_{j≠y} becomes sub- and superscripts. Names
-beside what they are become tables, other aligned columns stay aligned. A griffe extension (mkdocs.yml), and used by
-hooks.py for the experiments' heads.
+griffe reads the Google sections (Args, Returns, Raises) and mkdocstrings renders them. This extension (mkdocs.yml) does to
+their prose what neither of them can: formulas in Unicode become sub- and superscripts (W_E, p^{3/2}, Σ_{j≠y}), which need
+no script, font or network, as KaTeX and MathJax would, and `help()` stays readable. No character of a formula is taken for
+markup. Names beside what they are become tables, other aligned columns stay aligned. hooks.py uses it for the experiments'
+heads, too.
 """
 
 import html
@@ -33,9 +35,25 @@ class AsMarkdown(griffe.Extension):
         self.on_object(obj=pkg)  # griffe does not count it among the objects
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        if obj.docstring and not getattr(obj.docstring, "is_markdown", False):
-            obj.docstring.value = markdown(obj.docstring.value)
-            obj.docstring.is_markdown = True  # type: ignore[attr-defined]
+        old = obj.docstring
+        if old and not isinstance(old, Written):
+            where = {"lineno": old.lineno, "endlineno": old.endlineno, "parent": old.parent}
+            obj.docstring = Written(old.value, **where, parser=old.parser, parser_options=old.parser_options)
+
+
+class Written(griffe.Docstring):
+    """A docstring whose prose is Markdown, section by section; names and types of arguments stay as griffe read them."""
+
+    def parse(self, *arguments: Any, **options: Any) -> list[griffe.DocstringSection]:
+        sections = super().parse(*arguments, **options)
+        for section in sections:
+            if isinstance(section.value, str):
+                section.value = markdown(section.value)
+            elif isinstance(section.value, list):
+                for item in section.value:
+                    if isinstance(item, griffe.DocstringElement):
+                        item.description = markdown(item.description)
+        return sections
 
 
 def markdown(text: str) -> str:

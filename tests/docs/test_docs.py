@@ -247,6 +247,37 @@ def test_every_command_is_taken_as_printed(place, capsys):
     assert sorted(place.rglob("*")) == before
 
 
+def test_sections_of_a_docstring_keep_their_names_and_have_formulas(tmp_path, monkeypatch):
+    griffe = pytest.importorskip("griffe")
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    code = '''
+def f(W_in: list, p: int) -> list:
+    """The energy E_k of W_E.
+
+    Args:
+        W_in: weights, of norm ‖W_in‖^2.
+        p: the modulus.
+
+    Returns:
+        E_k, for k = 0
+        to p.
+
+    Raises:
+        ValueError: p is no prime.
+    """
+'''
+    kept = importlib.import_module("docstrings").AsMarkdown()
+    options = {"docstring_parser": "google", "docstring_options": {"returns_multiple_items": False}}
+    (tmp_path / "lifted.py").write_text(code)
+    module = griffe.load("lifted", search_paths=[tmp_path], extensions=griffe.Extensions(kept), **options)
+    text, arguments, returns, raises = module["f"].docstring.parsed
+    assert text.value == "The energy E<sub>k</sub> of W<sub>E</sub>."
+    assert [item.name for item in arguments.value] == ["W_in", "p"]
+    assert arguments.value[0].description == "weights, of norm ‖W<sub>in</sub>‖<sup>2</sup>."
+    assert [item.description for item in returns.value] == ["E<sub>k</sub>, for k = 0\nto p."]
+    assert str(raises.value[0].annotation) == "ValueError"
+
+
 def test_formulas_are_lifted_and_names_are_not(monkeypatch):
     pytest.importorskip("griffe")
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
