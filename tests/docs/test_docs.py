@@ -3,6 +3,7 @@
 A block with a title is that file of docs/parity, any other runs as it stands; blocks of a page share their names.
 """
 
+import ast
 import importlib
 import os
 import re
@@ -245,6 +246,24 @@ def test_every_command_is_taken_as_printed(place, capsys):
         dry = [] if "--dry-run" in words else ["--dry-run"]
         assert run_sweep.main([*words, *dry]) == 0, (text, capsys.readouterr().err)
     assert sorted(place.rglob("*")) == before
+
+
+def test_every_argument_that_a_docstring_tells_of_is_one():
+    wrong = []
+    for path in sorted((ROOT / "toylab").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or not (doc := ast.get_docstring(node)):
+                continue
+            section = re.search(r"^Args:\n((?: .*\n?|\n)+)", doc, re.M)
+            told = re.findall(r"^    (\S.*?):(?: |$)", section[1], re.M) if section else []
+            names = {found.arg for found in ast.walk(node) if isinstance(found, ast.arg)}
+            fields = (
+                {found.target.id for found in ast.walk(node) if isinstance(found, ast.AnnAssign)}
+                if told and isinstance(node, ast.ClassDef)
+                else set()
+            )
+            wrong += [f"{path.name} {node.name}: {name}" for name in told if name.lstrip("*") not in names | fields]
+    assert wrong == []
 
 
 def test_sections_of_a_docstring_keep_their_names_and_have_formulas(tmp_path, monkeypatch):

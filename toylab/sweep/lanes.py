@@ -105,7 +105,8 @@ class Lane:
             state: of the group, leaves [R, …] on the host.
             members: the indices of its runs in this lane.
             width: of the lane.
-            probes, keep: what is recorded at each point.
+            probes: analyzers whose results are recorded at each point.
+            keep: names of the params that are recorded at each point; None for all.
             shards: devices that share the lane.
         """
         self.members, self.width = members, width

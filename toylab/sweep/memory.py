@@ -32,7 +32,8 @@ def lane_bytes(
         config: of a run, checked.
         width: runs in the lane.
         segment: points in a launch.
-        probes, keep: what is recorded at each point, as in `Spec`.
+        probes: analyzers whose results are recorded at each point, as in `Spec`.
+        keep: names of the params that are recorded at each point; None for all.
     """
     return traced(config, width, segment, probes, keep)[0]
 

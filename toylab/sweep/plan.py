@@ -91,7 +91,8 @@ def choose_plan(
     Args:
         configs: of the group.
         saves: its saved steps.
-        probes, keep: what it records at each point.
+        probes: analyzers whose results it records at each point.
+        keep: names of the params that it records at each point; None for all.
         lane: a fixed width; None to measure.
     """
     state = jax.eval_shape(train.init, configs[0])

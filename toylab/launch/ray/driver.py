@@ -42,10 +42,11 @@ def run(
 ) -> None:
     """`sweep.run` on a Ray cluster, one worker for each group. Call it again to go on.
 
+    The arguments are those of `sweep.run`, and `address`.
+
     Args:
-        configs, spec, folder, plan, lane, group_size, command, report, interrupted: as in `sweep.run`. Without a
-            `group_size` there are as many groups as the cluster can run workers at once.
         address: "local", "auto" or HOST:PORT of Ray's head.
+        group_size: None for as many groups as the cluster can run workers at once.
         sources: the caller's own modules: folders that workers put first on their path, each with the files in it that must
             be the same on every machine.
 
