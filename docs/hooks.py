@@ -5,13 +5,12 @@ prints, a reference page for every public module, and the notebooks of docs/note
 """
 
 import ast
+import contextlib
 import io
 import json
 import os
 import posixpath
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,8 @@ from mkdocs.structure.pages import Page
 from PIL import Image
 
 from toylab import lab
+from toylab.cli.listing import listing
+from toylab.cli.main import main
 from toylab.lab import pages
 from toylab.plots import style
 
@@ -98,14 +99,15 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     return output
 
 
-def helped(arguments: str) -> str:
-    """What `python run_sweep.py … --help` prints."""
-    command = [sys.executable, str(ROOT / "run_sweep.py"), *arguments.split(), "--help"]
-    environment = {**os.environ, "COLUMNS": "100", "PYTHONUTF8": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
-    if done.returncode:
-        raise PluginError(f"run_sweep.py {arguments} --help ends with {done.returncode}: {done.stderr}")
-    return f"```text\n{done.stdout.rstrip()}\n```"
+def helped(command: str) -> str:
+    """What `toylab COMMAND --help` prints, without the list of pages."""
+    width, os.environ["COLUMNS"] = os.environ.get("COLUMNS"), "100"
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+        main([command, "--help"])
+    del os.environ["COLUMNS"]
+    if width is not None:
+        os.environ["COLUMNS"] = width
+    return f"```text\n{printed.getvalue().replace(listing(), '').rstrip()}\n```"
 
 
 def committed() -> list[str]:

@@ -120,6 +120,6 @@ style.save(figure, "edges.png")
 # ## Go on
 #
 # - Train one layer (`n_layers=1`): the loss stays high. Why can one layer not do it?
-# - The circuit through training, with claims: `python run_sweep.py induction`. [How the pages are
+# - The circuit through training, with claims: `toylab run induction`. [How the pages are
 #   built](../attention.md).
 # - Circuit discovery on networks whose circuit is known: [circuit_discovery](../claims/circuit_discovery.md).

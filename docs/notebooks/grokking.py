@@ -108,6 +108,6 @@ print(circuit_report(net, {name: value[0, 0] for name, value in last.items()}, p
 # ## Go on
 #
 # - Train with another weight decay, or another seed: which frequencies are key then?
-# - The full-size model of the paper, with its claims: `python run_sweep.py grokking`. [How the pages are
+# - The full-size model of the paper, with its claims: `toylab run grokking`. [How the pages are
 #   built](../grokking.md).
 # - The same analyses for a network that you have: [weights of your own](../weights.md).

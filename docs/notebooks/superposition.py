@@ -74,5 +74,5 @@ style.save(motion.animation(W, sweep.steps, loss[best], frames=40), "pentagon.gi
 #
 # - Set `density=1.0`: the features are dense, and only two of them are stored, at right angles.
 # - Print `geometry.describe(W, atol=0.1)` of the other seeds. What do they form?
-# - The figures of the paper, with its claims: `python run_sweep.py superposition`. [How the pages are
+# - The figures of the paper, with its claims: `toylab run superposition`. [How the pages are
 #   built](../superposition.md).
