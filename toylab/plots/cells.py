@@ -22,7 +22,12 @@ class Cells(NamedTuple):
 def of_columns(measures: Mapping[str, np.ndarray], x: Column, y: Column, value: Column) -> Cells:
     """The runs by the values of two columns: each a name in `measures` or an array [R].
 
-    A measure over training [R, T] is taken at each run's last saved point, by measures["valid"]."""
+    Args:
+        measures: By name. One over training [R, T] is taken at each run's last saved point, by measures["valid"].
+        x: The column across.
+        y: The column upwards.
+        value: What is drawn.
+    """
     across, up, found = (_column(measures, name, column) for name, column in (("x", x), ("y", y), ("value", value)))
     if not len(across) == len(up) == len(found):
         raise ValueError(f"x, y and value are of {len(across)}, {len(up)} and {len(found)} runs; they are of the same")
@@ -50,8 +55,16 @@ def _column(measures: Mapping[str, np.ndarray], role: str, column: Column) -> np
 
 
 def median(cells: Cells) -> np.ndarray:
-    """[Y, X]: over the runs of each cell, a run without a value counting as beyond all others; nan where that is the
-    median, and where no run is held. Of an even number it is the lower middle one, so that it is always a run's."""
+    """The median over the runs of each cell, a run without a value counting as beyond all others.
+
+    Of an even number it is the lower middle one, so that it is always a run's.
+
+    Args:
+        cells: The runs by cell.
+
+    Returns:
+        [Y, X]; nan where that is the median, and where no run is held.
+    """
     ranked = np.sort(np.where(np.isnan(cells.values), np.inf, cells.values), axis=2)  # [Y, X, S]
     middle = np.maximum(cells.held.sum(axis=2) - 1, 0) // 2
     found = np.take_along_axis(ranked, middle[..., None], axis=2)[..., 0]
@@ -59,6 +72,14 @@ def median(cells: Cells) -> np.ndarray:
 
 
 def commonest(cells: Cells, n: int) -> np.ndarray:
-    """[Y, X]: the category that most runs of a cell have, of several the first; nan where none has any."""
+    """The category that most runs of a cell have, of several the first.
+
+    Args:
+        cells: The runs by cell.
+        n: The number of categories.
+
+    Returns:
+        [Y, X]; nan where none has any.
+    """
     counts = np.stack([(cells.values == k).sum(axis=2) for k in range(n)], axis=2)  # [Y, X, n]
     return np.where(counts.any(axis=2), counts.argmax(axis=2), np.nan)

@@ -89,8 +89,15 @@ def learning(
 ) -> Figure:
     """Loss and accuracy of the training and the test set, in two panels of a double column.
 
-    steps [T] in optimiser steps, losses [R, T] in nats, accuracies [R, T] as shares of 1, phases [R, 3]: the
-    step at which memorisation, circuit formation and cleanup end, nan if they did not.
+    Args:
+        steps: [T].
+        train_loss: In nats, [R, T].
+        test_loss: In nats, [R, T].
+        train_accuracy: As shares of 1, [R, T].
+        test_accuracy: As shares of 1, [R, T].
+        phases: The step at which memorisation, circuit formation and cleanup end, [R, 3]; nan if they did not.
+        shown: The run that is drawn strong.
+        xscale: Of the steps.
     """
     data = {"train_loss": train_loss, "test_loss": test_loss}
     shares = {"train_accuracy": train_accuracy, "test_accuracy": test_accuracy}
@@ -122,9 +129,15 @@ def progress(
 ) -> Figure:
     """The two progress measures beside the training and the test loss, in a single column.
 
-    steps [T] in optimiser steps, losses [R, T] in nats: restricted over all pairs, excluded over the training
-    pairs; phases [R, 3]: the step at which memorisation, circuit formation and cleanup end, nan if they did
-    not.
+    Args:
+        steps: [T].
+        train_loss: In nats, [R, T].
+        test_loss: In nats, [R, T].
+        restricted_loss: Over all pairs, [R, T].
+        excluded_loss: Over the training pairs, [R, T].
+        phases: As of `learning`.
+        shown: The run that is drawn strong.
+        xscale: Of the steps.
     """
     _check(
         steps,
@@ -162,9 +175,15 @@ def structure(
 ) -> Figure:
     """Gini coefficients of the Fourier spectra and sums of squared weights, in two panels of a double column.
 
-    steps [T] in optimiser steps, Gini coefficients [R, T] in 0..1, sum_of_squares [R, T] over all weights,
-    by_name [R, T] for each group of weights (of the shown run only), phases [R, 3]: the step at which each
-    phase ends.
+    Args:
+        steps: [T].
+        gini_embedding: In 0 … 1, [R, T].
+        gini_neuron_logit: In 0 … 1, [R, T].
+        sum_of_squares: Over all weights, [R, T].
+        phases: As of `learning`.
+        shown: The run that is drawn strong.
+        by_name: The sum for each group of weights, [R, T]; of the shown run only.
+        xscale: Of the steps.
     """
     groups = dict(by_name or {})
     measures = {"gini_embedding": gini_embedding, "gini_neuron_logit": gini_neuron_logit}

@@ -62,8 +62,13 @@ def strip(
 ) -> Figure:
     """Stills of one run's features through training in one row, over its loss where that is given.
 
-    W [T, n, 2 or 3], steps [T] in optimiser steps, loss [T]. Stills are the saved points nearest to the steps `at` (two
-    to eight), else six points evenly spaced over those saved. Colour is the group [n] of a feature, or the feature.
+    Args:
+        W: [T, n, 2 or 3].
+        steps: [T].
+        loss: [T].
+        at: Stills are the saved points nearest to these steps (two to eight), else six evenly spaced over those saved.
+        groups: Colour is the group [n] of a feature; by default the feature.
+        xscale: Of the steps.
     """
     _check(W, steps, loss)
     chosen = stills(steps, at)
@@ -98,8 +103,16 @@ def animation(
 ) -> Animation:
     """One run's features moving through training, over its loss with the present step marked: saved as a GIF.
 
-    W [T, n, 2 or 3], steps [T] in optimiser steps, loss [T]. Frames are saved points, evenly spaced over those saved
-    (log-then-linear saves so give the early steps their time). Features in space are seen from an eye that swings.
+    Frames are saved points, evenly spaced over those saved (log-then-linear saves so give the early steps their time).
+    Features in space are seen from an eye that swings.
+
+    Args:
+        W: [T, n, 2 or 3].
+        steps: [T].
+        loss: [T].
+        groups: As of `strip`.
+        xscale: Of the steps.
+        frames: How many.
     """
     _check(W, steps, loss)
     chosen = _some(len(W), frames)

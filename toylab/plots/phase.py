@@ -158,9 +158,16 @@ def _legend(panels: Sequence[Panel]) -> list[Patch | Line2D]:
 def diagram(*panels: Panel) -> Figure:
     """Phase diagrams beside each other: a column wide if there is one, else two in a row of a page.
 
-    Each cell has the median of its runs (or their commonest category); a dot marks cells whose runs disagree: in the
-    colour of each other category, or where numbers span over a quarter of the colour scale or only some have one.
-    Cells without a run are hatched."""
+    Each cell has the median of its runs (or their commonest category). A dot marks cells whose runs disagree: in the
+    colour of each other category, or where numbers span over a quarter of the colour scale or only some have one. Cells
+    without a run are hatched.
+
+    Args:
+        *panels: At least one.
+
+    Raises:
+        ValueError: For no panel, more categories than colours can be told apart, and a value that is no category.
+    """
     if not panels:
         raise ValueError("panels has 0 entries; it has at least one")
     for panel in panels:

@@ -12,8 +12,12 @@ MARKS = ("o", "s", "^", "D")
 
 @style.house
 def by_layer(r2: Mapping[str, np.ndarray]) -> Figure:
-    """R² [R, L + 2] by name, such as "trained" and "untrained": from the embedding, from the residual after each layer, and
-    last from all of them side by side. A mark for each seed, a line through their medians."""
+    """R² of beliefs after each layer: a mark for each seed, a line through their medians.
+
+    Args:
+        r2: By name, such as "trained" and "untrained", [R, L + 2]: from the embedding, from the residual after each layer,
+            and last from all of them side by side.
+    """
     if not r2 or len(r2) > len(MARKS):
         raise ValueError(f"r2 has {len(r2)} entries; it has 1 to {len(MARKS)}")
     sizes = {np.shape(values)[1:] for values in r2.values()}

@@ -101,9 +101,20 @@ def _circuit(ax: Axes, senders: Sequence[str], receivers: Sequence[str], found: 
 
 @style.house
 def circuits(senders: Sequence[str], receivers: Sequence[str], panels: Mapping[str, Found], weighs: str = "") -> Figure:
-    """One graph a panel, bottom to top. Edges found in the colour of what they enter; where the truth is known, edges that
-    are missed dashed and edges that are false in pink; `weighs` says what widths mean. Nodes without an edge in any panel
-    are left out."""
+    """One graph a panel, bottom to top.
+
+    Edges found have the colour of what they enter. Where the truth is known, edges that are missed are dashed and edges
+    that are false are pink. Nodes without an edge in any panel are left out.
+
+    Args:
+        senders: Names.
+        receivers: Names.
+        panels: By title.
+        weighs: What widths mean.
+
+    Raises:
+        ValueError: For a mask or weight of another shape than [S, R].
+    """
     for name, found in panels.items():
         for value in (found.kept, found.true, found.weight):
             if value is not None and value.shape != (len(senders), len(receivers)):

@@ -32,7 +32,12 @@ def _check(by_kind: Mapping[Kind, np.ndarray], axes: str) -> None:
 
 @style.house
 def composition(by_kind: Mapping[Kind, np.ndarray], baseline: float) -> Figure:
-    """Tables of composition [layer-0 heads, layer-1 heads], written in; white is the baseline, red above it."""
+    """Tables of composition with its values written in; white is the baseline, red above it.
+
+    Args:
+        by_kind: [layer-0 heads, layer-1 heads] by kind.
+        baseline: Of random heads.
+    """
     _check(by_kind, "H0 H1")
     n_rows, n_columns = next(iter(by_kind.values())).shape
     top = max(float(np.abs(values - baseline).max()) for values in by_kind.values()) or 1.0
@@ -99,8 +104,9 @@ def _finish(figure: Figure, by_kind: Mapping[Kind, np.ndarray], baseline: float,
 def composition_graph(by_kind: Mapping[Kind, np.ndarray], baseline: float) -> Figure:
     """Heads as boxes, layer 1 above layer 0, joined by edges as wide as their composition exceeds the baseline.
 
-    by_kind: composition [layer-0 heads, layer-1 heads] for "Q", "K" and "V", or some of them; what does not exceed the
-    baseline has no edge.
+    Args:
+        by_kind: [layer-0 heads, layer-1 heads] for "Q", "K" and "V", or some of them.
+        baseline: What does not exceed it has no edge.
     """
     _check(by_kind, "H0 H1")
     heads = max(next(iter(by_kind.values())).shape)
@@ -118,8 +124,11 @@ def composition_graphs(
 ) -> Figure:
     """The graph of composition through training, one scale for all.
 
-    by_kind: composition [T, layer-0 heads, layer-1 heads] at steps [T]. Columns are the saved points nearest to the steps
-    `at` (at most eight), else six evenly spaced over those saved.
+    Args:
+        by_kind: [T, layer-0 heads, layer-1 heads].
+        steps: [T].
+        baseline: As of `composition_graph`.
+        at: Columns are the saved points nearest to these steps (at most eight), else six evenly spaced over those saved.
     """
     _check(by_kind, "T H0 H1")
     if len(next(iter(by_kind.values()))) != len(steps):

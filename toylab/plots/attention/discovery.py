@@ -15,7 +15,12 @@ CHOSEN, OTHERS = style.SERIES[1], "#9A9A9A"
 
 @style.house
 def recall_curves(thresholds: np.ndarray, panels: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """Recall [thresholds] of several methods, a panel for each circuit; drawn slightly apart, where they coincide too."""
+    """Recall of several methods over thresholds, a panel for each circuit; drawn slightly apart, where they coincide too.
+
+    Args:
+        thresholds: [N].
+        panels: By circuit and method, [N].
+    """
     figure, axes = style.panels(style.PAGE, 2.1, len(panels))
     names = list(next(iter(panels.values())))
     for ax, (title, curves) in zip(axes, panels.items(), strict=True):
@@ -35,8 +40,11 @@ def recall_curves(thresholds: np.ndarray, panels: Mapping[str, Mapping[str, np.n
 
 @style.house
 def roc_curves(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, float]]]) -> Figure:
-    """Receiver operating curves: for each panel and method false and true positive rates [seeds, points] and the median
-    area under them."""
+    """Receiver operating curves.
+
+    Args:
+        panels: By panel and method: false and true positive rates [seeds, points], and the median area under them.
+    """
     figure, axes = style.panels(style.PAGE, 2.6, len(panels))
     for ax, (title, methods) in zip(axes, panels.items(), strict=True):
         ax.plot([0, 1], [0, 1], color="#B0B0B0", lw=0.6, ls=(0, (4, 2)), zorder=1)
@@ -55,8 +63,14 @@ def roc_curves(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, f
 
 @style.house
 def patching_maps(residual: np.ndarray, z: np.ndarray, paths: np.ndarray, marks: Mapping[int, str]) -> Figure:
-    """What patching restores of the logit difference: residual [L, P], z [L, H, P], and paths [q k v, H, H] from
-    heads of layer 0 to inputs of heads of layer 1. `marks`: positions and their names."""
+    """What patching restores of the logit difference.
+
+    Args:
+        residual: [L, P].
+        z: [L, H, P].
+        paths: [q k v, H, H], from heads of layer 0 to inputs of heads of layer 1.
+        marks: Positions and their names.
+    """
     figure = Figure(figsize=(style.PAGE, 2.3), dpi=style.HOUSE["savefig.dpi"], layout="constrained")
     axes: list[Axes] = list(figure.subplots(1, 3, gridspec_kw={"width_ratios": (1.0, 1.0, 0.62)}))
     n_heads = z.shape[1]
@@ -91,8 +105,15 @@ def patching_maps(residual: np.ndarray, z: np.ndarray, paths: np.ndarray, marks:
 def edges_through_training(
     steps: np.ndarray, loss: np.ndarray, effects: np.ndarray, chosen: np.ndarray, name: str
 ) -> Figure:
-    """How much each edge matters as training goes on: loss [R, T], effects [R, T, E] of edges cut alone, and which of the
-    edges are those of that name, bool [R, E]. A panel a run."""
+    """How much each edge matters as training goes on, a panel a run.
+
+    Args:
+        steps: [T].
+        loss: [R, T].
+        effects: Of edges cut alone, [R, T, E].
+        chosen: Which edges stand out, [R, E].
+        name: Of those.
+    """
     figure, axes = style.panels(style.PAGE, 2.2, len(loss))
     top = float(effects.max()) * 1.08 or 1.0
     for run, (ax, at) in enumerate(zip(axes, chosen, strict=True)):
@@ -124,7 +145,12 @@ def edges_through_training(
 
 @style.house
 def explained(shares: np.ndarray, names: Sequence[str]) -> Figure:
-    """Shares of loss explained [R, hypotheses]: a dot a run, a bar at the median."""
+    """Shares of loss explained: a dot a run, a bar at the median.
+
+    Args:
+        shares: [R, hypotheses].
+        names: Of the hypotheses.
+    """
     figure, (ax,) = style.panels(style.COLUMN, 2.1)
     for i, values in enumerate(shares.T):
         ax.plot([i - 0.25, i + 0.25], [np.median(values)] * 2, color="black", lw=1.2)

@@ -37,10 +37,15 @@ def _number_axis(axis: object, known: np.ndarray) -> None:
 
 @style.house
 def phases(steps: np.ndarray, numbers: np.ndarray, trained: np.ndarray, new: np.ndarray) -> Figure:
-    """The nearest solution at each saved step and number of chains, on sequences of trained and of new chains; the paler,
-    the less the nearest leads over the next.
+    """The nearest solution at each saved step and number of chains, on sequences of trained and of new chains.
 
-    steps [T], numbers [R], distances trained and new [R, T, 4], of which the median over runs of a number counts.
+    A cell is the paler, the less the nearest leads over the next. The median over runs of a number counts.
+
+    Args:
+        steps: [T].
+        numbers: Of chains, [R].
+        trained: Distances, [R, T, 4].
+        new: Distances, [R, T, 4].
     """
     _check(numbers, trained=trained, new=new)
     figure, axes = style.panels(style.PAGE, 2.5, 2)
@@ -71,8 +76,14 @@ def phases(steps: np.ndarray, numbers: np.ndarray, trained: np.ndarray, new: np.
 def over_number(
     numbers: np.ndarray, losses: Mapping[str, np.ndarray], limits: Mapping[str, np.ndarray], distances: np.ndarray
 ) -> Figure:
-    """At the end of training, over the number of chains: losses [R] by name, each with its exact limit [R], and distances
-    [R, 4] to the solutions."""
+    """The end of training, over the number of chains.
+
+    Args:
+        numbers: Of chains, [R].
+        losses: By name, [R].
+        limits: The exact limit of each, [R].
+        distances: To the solutions, [R, 4].
+    """
     _check(numbers, distances=distances, **losses)
     _check(numbers, **limits)
     figure, axes = style.panels(style.PAGE, 2.4, 2)

@@ -15,7 +15,10 @@ MARKS = "os^Dv"
 def halfway(steps: Mapping[str, Mapping[str, np.ndarray]], *, xlabel: str = "step at which it is halfway") -> Figure:
     """A row for each quantity, a mark for each run, a bar at the median of all, in a single column.
 
-    steps: of each quantity, from top to bottom, the steps [R] by kind of run, each kind a colour; nan where it never is.
+    Args:
+        steps: Of each quantity, from top to bottom, the steps [R] by kind of run, each kind a colour; nan where it
+            never is.
+        xlabel: Of the axis.
     """
     if not steps or len({tuple(kinds) for kinds in steps.values()}) > 1:
         raise ValueError(f"steps has {list(steps)}: at least one quantity, all of them with the same kinds of runs")

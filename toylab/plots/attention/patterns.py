@@ -122,7 +122,9 @@ def _columns(n: int, what: str) -> None:
 def patterns(pattern: np.ndarray, tokens: Sequence[object] = ()) -> Figure:
     """The attention of every head on one sequence, from query (rows) to key (columns); what comes later is grey.
 
-    pattern [L, H, P, P], each row a distribution; tokens [P], what stands at each position, else positions are numbered.
+    Args:
+        pattern: [L, H, P, P], each row a distribution.
+        tokens: What stands at each position; else positions are numbered.
     """
     _check("pattern", pattern, "L H P P", "pattern", tokens)
     n_layers, n_heads = pattern.shape[:2]
@@ -138,9 +140,12 @@ def patterns(pattern: np.ndarray, tokens: Sequence[object] = ()) -> Figure:
 def circuits(by_kind: Mapping[Kind, np.ndarray], tokens: Sequence[object] = ()) -> Figure:
     """Circuits of every head as heat maps, white at 0; a block for each kind, a scale for each layer.
 
-    by_kind: "QK" and "OV" [L, H, d_vocab, d_vocab], "positional QK" [L, H, P, P]: one or two of them, beside each other
-    for up to four heads a layer, else below each other. tokens [d_vocab] name the tokens of QK and OV. QK is in units of
-    the attention score times √d_head, OV in logits.
+    Blocks stand beside each other for up to four heads a layer, else below each other. QK is in units of the attention
+    score times √d_head, OV in logits.
+
+    Args:
+        by_kind: "QK" and "OV" [L, H, d_vocab, d_vocab], "positional QK" [L, H, P, P]: one or two of them.
+        tokens: Names of the tokens of QK and OV.
     """
     if not 1 <= len(by_kind) <= 2:
         raise ValueError(f"by_kind has {len(by_kind)} entries; a figure holds 1 or 2")
@@ -171,8 +176,10 @@ def circuits(by_kind: Mapping[Kind, np.ndarray], tokens: Sequence[object] = ()) 
 def strip(rows: Mapping[str, Row], steps: np.ndarray, *, at: Sequence[float] = ()) -> Figure:
     """Patterns or circuits through training: a row for each head, a column for each step, a scale for each row.
 
-    rows by name, such as "L1H0 OV", each with values [T, Y, X] at steps [T]. Columns are the saved points nearest to the
-    steps `at` (at most eight), else six evenly spaced over those saved.
+    Args:
+        rows: By name, such as "L1H0 OV".
+        steps: [T].
+        at: Columns are the saved points nearest to these steps (at most eight), else six evenly spaced over those saved.
     """
     if not rows:
         raise ValueError("rows is empty; it has at least one")

@@ -32,7 +32,15 @@ SMALLEST, LARGEST = 1.0, 14.0  # areas of points, square points
 
 
 def colors(beliefs: np.ndarray, palette: Palette = "safe") -> np.ndarray:
-    """[n, 3] of beliefs [n, states]: the mixture of the states' colours with the belief in each as its share."""
+    """The mixture of the states' colours with the belief in each as its share.
+
+    Args:
+        beliefs: [n, states].
+        palette: Of the states.
+
+    Returns:
+        [n, 3].
+    """
     if palette not in get_args(Palette):
         raise ValueError(f"palette is {palette!r}; it is one of {', '.join(get_args(Palette))}")
     corners = np.array([to_rgb(color) for color in (SAFE if palette == "safe" else RGB)])
@@ -45,10 +53,18 @@ def colors(beliefs: np.ndarray, palette: Palette = "safe") -> np.ndarray:
 
 
 def plane(beliefs: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """[states, 2]: where the corners of the simplex lie in the plane; a point `η` lies at `η @ corners`.
+    """Where the corners of the simplex lie in the plane; a point η lies at η @ corners.
 
-    Three states: the triangle of side 1, the first at the top. More: the two directions in which the beliefs, weighted with
-    weight [n], vary most."""
+    Three states have the triangle of side 1, the first at the top. More have the two directions in which the beliefs
+    vary most.
+
+    Args:
+        beliefs: [n, states].
+        weight: Of each belief.
+
+    Returns:
+        [states, 2].
+    """
     if beliefs.shape[1] == 3:
         angle = np.pi / 2 - 2 * np.pi * np.arange(3) / 3
         return np.stack([np.cos(angle), np.sin(angle)], axis=1) / 3**0.5
@@ -116,10 +132,16 @@ def pictures(
     *,
     palette: Palette = "safe",
 ) -> Figure:
-    """The beliefs [n, states] beside images of them by title, [n, states] each, all on one scale.
+    """The beliefs beside images of them, all on one scale.
 
-    weight [n], the probability of each, gives the points their area; else all are alike. After the figures of Shai et al.
-    2024, which colour by red, green and blue."""
+    After the figures of Shai et al. 2024, which colour by red, green and blue.
+
+    Args:
+        beliefs: [n, states].
+        images: By title, [n, states].
+        weight: The probability of each gives the points their area; else all are alike.
+        palette: Of the states.
+    """
     return _row(beliefs, images, weight, palette, "a point has the colour of its true belief in every panel")
 
 
@@ -134,9 +156,17 @@ def strip(
     weight: np.ndarray | None = None,
     palette: Palette = "safe",
 ) -> Figure:
-    """The beliefs, and through training the images [T, n, states] of the residuals at steps [T], with their R² [T].
+    """The beliefs, and through training the images of the residuals.
 
-    Panels are the saved points nearest to the steps `at` (at most seven), else five evenly spaced over those saved."""
+    Args:
+        beliefs: [n, states].
+        images: [T, n, states].
+        steps: [T].
+        r2: Of the images, [T].
+        at: Panels are the saved points nearest to these steps (at most seven), else five evenly spaced over those saved.
+        weight: As of `pictures`.
+        palette: Of the states.
+    """
     if images.ndim != 3 or len(images) != len(steps):
         raise ValueError(
             f"images have shape {images.shape}; with {len(steps)} steps they are [{len(steps)}, n, states]"

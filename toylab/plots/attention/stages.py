@@ -121,7 +121,11 @@ def stages(
 ) -> Figure:
     """Panels below each other over one step axis, such as the loss above the scores of the heads, a page wide.
 
-    spans: (first, last) step of each stage by name, drawn as a band, or as a line where both are the same.
+    Args:
+        steps: [T].
+        panels: From top to bottom.
+        spans: First and last step of each stage by name, drawn as a band, or as a line where both are the same.
+        xscale: Of the axis.
     """
     _check(steps, panels)
     figure, axes = style.panels(style.PAGE, 0.5 + 1.55 * len(panels), rows=len(panels))
@@ -148,7 +152,16 @@ def losses_with_limits(
     log: bool = False,
     xscale: XScale = "log",
 ) -> Figure:
-    """Losses [R, T] by name over training, with exact limits by name as dashed lines, in a single column."""
+    """Losses over training, with exact limits as dashed lines, in a single column.
+
+    Args:
+        steps: [T].
+        curves: By name, [R, T].
+        limits: By name.
+        ylabel: Of the axis.
+        log: Whether the losses are on a log axis.
+        xscale: Of the steps.
+    """
     panel = Panel(ylabel, curves, limits, log)
     _check(steps, [panel])
     figure, (ax,) = style.panels(style.COLUMN, 2.6)
@@ -168,8 +181,12 @@ def losses_by_position(
 ) -> Figure:
     """The loss at each position of the context, a panel for each of some steps, over exact limits (dashed).
 
-    loss [R, T, P] at steps [T], limits [P] by name. Panels are the saved points nearest to the steps `at` (at most
-    eight), else six evenly spaced over those saved.
+    Args:
+        steps: [T].
+        loss: [R, T, P].
+        limits: By name, [P].
+        at: Panels are the saved points nearest to these steps (at most eight), else six evenly spaced over those saved.
+        ylabel: Of the axis.
     """
     if loss.ndim != 3 or loss.shape[1] != len(steps):
         raise ValueError(f"loss has shape {loss.shape}; with {len(steps)} steps it is [R, {len(steps)}, P]")

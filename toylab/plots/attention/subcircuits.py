@@ -39,7 +39,14 @@ def redundancy(
     published: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     chance: float,
 ) -> Figure:
-    """What a head does alone over how strongly it matches: [R, H] each, filled; published runs by name, hollow."""
+    """What a head does alone over how strongly it matches.
+
+    Args:
+        strength: [R, H].
+        solo: Accuracies, [R, H].
+        published: Runs by name, drawn hollow.
+        chance: Accuracy of guessing.
+    """
     if strength.shape != solo.shape or strength.ndim != 2:
         raise ValueError(f"strength has shape {strength.shape} and solo {solo.shape}; both are [R, H]")
     figure, (ax,) = style.panels(style.COLUMN, 2.7)
@@ -56,10 +63,14 @@ def redundancy(
 
 @style.house
 def wiring(lost: np.ndarray, previous: np.ndarray, strength: np.ndarray) -> Figure:
-    """Induction strength [R, H0, H1] that a head of layer 2 loses with one of layer 1, a panel a seed.
+    """Induction strength that a head of layer 2 loses with one of layer 1, a panel a seed.
 
-    Rows are sorted by attention to the previous token at labels, previous [R, H0], columns by strength [R, H1]; both are
-    written beside them.
+    Rows are sorted by `previous`, columns by `strength`; both are written beside them.
+
+    Args:
+        lost: [R, H0, H1].
+        previous: Attention to the previous token at labels, [R, H0].
+        strength: [R, H1].
     """
     if lost.shape != (*previous.shape, strength.shape[-1]):
         raise ValueError(
@@ -86,9 +97,15 @@ def wiring(lost: np.ndarray, previous: np.ndarray, strength: np.ndarray) -> Figu
 def clamps(
     steps: np.ndarray, loss: Mapping[str, np.ndarray], crossed: Mapping[str, np.ndarray], limits: Mapping[str, float]
 ) -> Figure:
-    """Losses [R, T] under each clamp by name, and the step [R] at which each first lies below the last of the limits.
+    """Losses under each clamp, and the step at which each first lies below the last of the limits.
 
-    limits: losses of predictors, or a threshold, by name. A run ends where it has learned.
+    A run ends where it has learned.
+
+    Args:
+        steps: [T].
+        loss: By clamp, [R, T].
+        crossed: By clamp, [R].
+        limits: Losses of predictors, or a threshold, by name.
     """
     for name, values in loss.items():
         if values.ndim != 2 or values.shape[1] != len(steps):
@@ -130,7 +147,12 @@ def clamps(
 
 @style.house
 def toy(loss: Mapping[str, np.ndarray], threshold: float) -> Figure:
-    """Losses [T] of the toy before each step, by name; down to the threshold; the step of that above it."""
+    """Losses of the toy before each step, down to a threshold; the step of that is written above it.
+
+    Args:
+        loss: By name, [T].
+        threshold: The lowest loss drawn.
+    """
     figure, (ax,) = style.panels(style.COLUMN, 2.4)
     ends, names, colors = [], [], []
     for color, (name, values) in zip(("#000000", *style.SERIES[1:]), loss.items(), strict=False):

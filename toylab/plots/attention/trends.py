@@ -21,7 +21,13 @@ class Trend(NamedTuple):
 
 @style.house
 def trends(settings: Sequence[Trend], ylabel: str, *, ylim: tuple[float, float] = (0, 1.02)) -> Figure:
-    """Panels side by side, a page wide: levels on a log axis, the median of the seeds as a line, limits dashed."""
+    """Panels side by side, a page wide: levels on a log axis, the median of the seeds as a line, limits dashed.
+
+    Args:
+        settings: A panel each.
+        ylabel: Of all.
+        ylim: Of all.
+    """
     if not settings:
         raise ValueError("settings is empty; it has at least one")
     for setting in settings:

@@ -8,10 +8,13 @@ from toylab.plots import labels, style
 
 @style.house
 def paths(path: np.ndarray, steps: np.ndarray, share: np.ndarray, change: np.ndarray) -> Figure:
-    """Each run through training in its own plane, a panel a run; the stretch `change` between two saved points is marked.
+    """Each run through training in its own plane, a panel a run, at most four.
 
-    path [R, T, 2] in nats, steps [T], share [R, 2] of the variance, change [R, 2] indices of saved points (−1: none).
-    At most four runs are drawn.
+    Args:
+        path: In nats, [R, T, 2].
+        steps: [T].
+        share: Of the variance, [R, 2].
+        change: The stretch between these two saved points is marked, [R, 2] (−1: none).
     """
     if path.ndim != 3 or path.shape[1:] != (len(steps), 2):
         raise ValueError(f"path has shape {path.shape}; with {len(steps)} steps it is [R, {len(steps)}, 2]")

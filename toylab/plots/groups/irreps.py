@@ -26,9 +26,18 @@ def learned(
     names: Sequence[str],
     shown: int,
 ) -> Figure:
-    """Three panels, a page wide: train and test accuracy [R, T] of every seed; logit similarity [T, K] of the seed `shown`,
-    whose key irreps are coloured; and the last similarity `final` [R, K] of each seed and irrep, with the place at which it
-    was learned, `order` [R, K], 0 where it is not key."""
+    """Three panels, a page wide: accuracies of every seed, similarities of one seed through training, and the last of
+    each seed.
+
+    Args:
+        steps: [T].
+        accuracy: Of train and test, [R, T].
+        similarity: Of the logits with each irrep, of the seed `shown`, [T, K]. Its key irreps are coloured.
+        final: The last similarity of each seed and irrep, [R, K].
+        order: The place at which it was learned, [R, K]; 0 where it is not key.
+        names: Of the irreps.
+        shown: The seed.
+    """
     if not order.shape == final.shape == (len(final), len(names)) or similarity.shape != (len(steps), len(names)):
         raise ValueError(
             f"similarity, final and order have shapes {similarity.shape}, {final.shape} and {order.shape}; with"

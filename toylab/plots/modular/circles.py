@@ -17,11 +17,17 @@ CYCLIC = "twilight"
 
 
 def plane(W_E: np.ndarray, k: int) -> tuple[np.ndarray, float]:
-    """Tokens on the plane of frequency k, and the share (0..1) of ‖W_E‖² in that frequency.
+    """Tokens on the plane of frequency k.
 
-    W_E [p, d_model] -> [p, 2] in weight units. The axes are orthonormal: the first is the direction of cos k,
-    the second the part of the direction of sin k that is orthogonal to it (Gram–Schmidt), so distances are
-    not distorted.
+    The axes are orthonormal: the first is the direction of cos k, the second the part of the direction of sin k that is
+    orthogonal to it (Gram–Schmidt). So distances are not distorted.
+
+    Args:
+        W_E: [p, d_model].
+        k: The frequency.
+
+    Returns:
+        [p, 2] in weight units, and the share (0 … 1) of ‖W_E‖² in that frequency.
     """
     p = len(W_E)
     angle = 2 * np.pi * k * np.arange(p) / p
@@ -80,11 +86,14 @@ def _nothing(reason: str) -> Figure:
 
 @style.house
 def embedding_circles(W_E: np.ndarray, key: np.ndarray) -> Figure:
-    """Tokens 0..p-1 on the plane of each key frequency k, coloured by k·token mod p.
+    """Tokens 0 … p−1 on the plane of each key frequency k, coloured by k·token mod p.
 
-    W_E [p, d_model] (without the row of "="), key [p//2 + 1] bool. All panels have one scale, in weight
-    units. Of more than nine key frequencies the nine with most energy are drawn. Energy is ‖W_E‖², constant
-    component included.
+    All panels have one scale, in weight units. Of more than nine key frequencies the nine with most energy are drawn.
+    Energy is ‖W_E‖², constant component included.
+
+    Args:
+        W_E: [p, d_model], without the row of "=".
+        key: Mask [p//2 + 1].
     """
     p = len(W_E)
     if W_E.ndim != 2 or key.shape != (p // 2 + 1,):

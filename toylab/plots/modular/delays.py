@@ -76,8 +76,13 @@ def _panel(ax: Axes, panel: Delays) -> None:
 
 @style.house
 def delays(*panels: Delays) -> Figure:
-    """Steps (log axis) over a quantity of the sweep: a dot a seed, a line through the medians, a triangle above the dotted
-    line for a seed that never got there; a column wide, or a page for two panels."""
+    """Steps (log axis) over a quantity of the sweep; a column wide, or a page for two panels.
+
+    A dot is a seed, a line goes through the medians, and a triangle above the dotted line is a seed that never got there.
+
+    Args:
+        *panels: One or two.
+    """
     if not 1 <= len(panels) <= 2:
         raise ValueError(f"panels has {len(panels)} entries; it has 1 or 2")
     figure, axes = style.panels(style.PAGE if len(panels) > 1 else style.COLUMN, 2.9, len(panels))
@@ -108,8 +113,13 @@ def delays(*panels: Delays) -> Figure:
 
 @style.house
 def examples(steps: np.ndarray, runs: Mapping[str, tuple[np.ndarray, np.ndarray]], threshold: float) -> Figure:
-    """Training and test accuracy [T] (shares of 1) of up to four runs by title, over steps on a log axis; `threshold`
-    dotted."""
+    """Training and test accuracy of up to four runs, over steps on a log axis.
+
+    Args:
+        steps: [T].
+        runs: By title, both as shares of 1, [T].
+        threshold: Drawn dotted.
+    """
     if not 1 <= len(runs) <= 4:
         raise ValueError(f"runs has {len(runs)} entries; it has 1 to 4")
     figure, axes = style.panels(style.PAGE, 1.9, len(runs))

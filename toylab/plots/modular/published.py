@@ -70,8 +70,13 @@ def _legend(figure: Figure, handles: Sequence[Line2D], columns: int) -> None:
 
 @style.house
 def plane(models: Sequence[Model], table: Mapping[str, np.ndarray]) -> Figure:
-    """Gradient symmetricity over distance irrelevance: by the definition, and by the largest incorrect logit over the
-    authors' table of runs (attention_rate, gradient_symmetricity, distance_irrelevance_incorrect [N], or empty)."""
+    """Gradient symmetricity over distance irrelevance: by the definition, and by the largest incorrect logit.
+
+    Args:
+        models: A point each.
+        table: The authors' table of runs: attention_rate, gradient_symmetricity, distance_irrelevance_incorrect [N]; or
+            empty.
+    """
     figure, axes = style.panels(style.PAGE, 3.5, 2)
     y = "gradient_symmetricity"
     xs = ("distance_irrelevance", "distance_irrelevance_incorrect")
@@ -99,7 +104,12 @@ def plane(models: Sequence[Model], table: Mapping[str, np.ndarray]) -> Figure:
 
 @style.house
 def differences(found: Mapping[str, tuple[np.ndarray, float]], solves: np.ndarray) -> Figure:
-    """By measure |ours − theirs| of each model [M] (nan: theirs is not known) over its tolerance, on a log axis."""
+    """How far our numbers lie from theirs, over their tolerances, on a log axis.
+
+    Args:
+        found: By measure |ours − theirs| of each model [M] (nan: theirs is not known), and its tolerance.
+        solves: Whether a model solves the task, [M].
+    """
     if any(len(values) != len(solves) for values, _ in found.values()):
         raise ValueError(f"found has other lengths than solves, which has {len(solves)}")
     figure, (ax,) = style.panels(style.COLUMN, 0.6 + 0.24 * len(found))
@@ -124,7 +134,12 @@ def differences(found: Mapping[str, tuple[np.ndarray, float]], solves: np.ndarra
 @style.house
 def explained(models: Sequence[Model]) -> Figure:
     """Share of the logits of one circle alone that a pizza explains, over that which a clock does: four circles a model.
-    Shares below 0 are drawn at 0."""
+
+    Shares below 0 are drawn at 0.
+
+    Args:
+        models: Whose circles are drawn.
+    """
     figure, (ax,) = style.panels(style.COLUMN, 4.2)
     ax.plot([0, 1], [0, 1], color="#BBBBBB", lw=0.6, ls=(0, (3, 2)), zorder=0)
     for model in models:

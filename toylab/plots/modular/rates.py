@@ -46,8 +46,15 @@ def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
 
 @style.house
 def over_rate(rate: np.ndarray, solves: np.ndarray, shown: Sequence[OverRate], theirs: str) -> Figure:
-    """Each measure over the attention rate [R]: every run, a cross where it does not solve the task [R], the median of the
-    others as a line, and the numbers of `theirs`."""
+    """Each measure over the attention rate: every run, a cross where it does not solve the task, the median of the
+    others as a line.
+
+    Args:
+        rate: [R].
+        solves: [R].
+        shown: The measures.
+        theirs: Whose numbers stand beside.
+    """
     figure, axes = style.panels(style.PAGE, 2.7, len(shown))
     for ax, mark, one in zip(axes, "abcdef", shown, strict=False):
         for name, level in one.guides.items():
@@ -72,7 +79,13 @@ def over_rate(rate: np.ndarray, solves: np.ndarray, shown: Sequence[OverRate], t
 
 @style.house
 def over_training(steps: np.ndarray, rate: np.ndarray, shown: Mapping[str, np.ndarray]) -> Figure:
-    """Each measure [R, T] over training, a line a run, coloured by its attention rate [R]."""
+    """Each measure over training, a line a run, coloured by its attention rate.
+
+    Args:
+        steps: [T].
+        rate: [R].
+        shown: By name, [R, T].
+    """
     figure, axes = style.panels(style.PAGE, 2.4, len(shown))
     colours = ScalarMappable(cmap=RATES)
     colours.set_clim(0, 1)
@@ -90,7 +103,13 @@ def over_training(steps: np.ndarray, rate: np.ndarray, shown: Mapping[str, np.nd
 
 @style.house
 def kinds(names: Sequence[str], shown: Mapping[str, Mapping[str, np.ndarray]], solves: np.ndarray) -> Figure:
-    """Runs by kind, names [R]: a panel for each measure, with one or several series [R] by name."""
+    """Runs by kind: a panel for each measure, with one or several series.
+
+    Args:
+        names: The kind of each run, [R].
+        shown: By measure and series, [R].
+        solves: [R].
+    """
     figure, axes = style.panels(style.COLUMN * 1.5, 2.4, len(shown))
     order = list(dict.fromkeys(names))
     at = np.array([order.index(name) for name in names], float)

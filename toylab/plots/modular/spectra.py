@@ -49,8 +49,15 @@ def through_training(
 ) -> Figure:
     """Heat maps frequency × step of the norm of each Fourier component, for one run, in a double column.
 
-    steps [T] in optimiser steps, embedding and neuron_logit [T, p//2 + 1] energies, key [p//2 + 1] bool,
-    phases [3]: the step at which each phase ends. Points that are nan stay grey.
+    Points that are nan stay grey.
+
+    Args:
+        steps: [T].
+        embedding: Energies, [T, p//2 + 1].
+        neuron_logit: Energies, [T, p//2 + 1].
+        key: Mask [p//2 + 1].
+        phases: The step at which each phase ends, [3].
+        xscale: Of the steps.
     """
     _check(key, (len(steps), len(key)), embedding=embedding, neuron_logit=neuron_logit)
     figure, axes = style.panels(style.PAGE, 2.6, columns=2)
@@ -87,9 +94,12 @@ def _bars(ax: Axes, energy: np.ndarray, key: np.ndarray) -> None:
 
 @style.house
 def final(embedding: np.ndarray, neuron_logit: np.ndarray, key: np.ndarray) -> Figure:
-    """Norm of each Fourier component at one point of training; key frequencies coloured and numbered.
+    """Norm of each Fourier component at one point of training; key frequencies are coloured and numbered.
 
-    embedding and neuron_logit [p//2 + 1] energies, key [p//2 + 1] bool.
+    Args:
+        embedding: Energies, [p//2 + 1].
+        neuron_logit: Energies, [p//2 + 1].
+        key: Mask [p//2 + 1].
     """
     _check(key, key.shape, embedding=embedding, neuron_logit=neuron_logit)
     figure, (left, right) = style.panels(style.PAGE, 2.2, columns=2)

@@ -37,9 +37,19 @@ def branches(
 ) -> Figure:
     """Every run as a pale dot, the best run of each branch at each x joined by a line, exact curves dashed.
 
-    x [N] rising, on a log axis that falls if `falling`, as densities do in all figures here; the line `switch` stands
-    where the winner changes; closed: curves (x, loss) of closed forms by name, which may leave the axes; pictures:
-    features W [n, 2] by the x over which they are shown, the first (the one that is varied) in another colour.
+    Args:
+        x: [N], rising, on a log axis.
+        found: By name.
+        xlabel: Of the axis.
+        ylabel: Of the axis.
+        switch: Where the winner changes; a line stands there.
+        closed: Curves (x, loss) of closed forms by name, which may leave the axes.
+        pictures: Features W [n, 2] by the x over which they are shown, the first (the one that is varied) in another
+            colour.
+        falling: Whether the axis falls, as for densities in all figures here.
+
+    Raises:
+        ValueError: For x that does not rise, and losses of another shape.
     """
     if x.ndim != 1 or (np.diff(x) <= 0).any():
         raise ValueError("x must rise")

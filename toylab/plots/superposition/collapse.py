@@ -19,8 +19,15 @@ def collapse(
     pictures: Mapping[float, np.ndarray],
     groups: np.ndarray,
 ) -> Figure:
-    """The cosines within the pairs [N, S, K] of S models at each density [N], rising, on bands that say what the paper
-    saw where; above, features W [n, 2] by density, pairs coloured by groups [n]. Sparser lies to the right."""
+    """The cosines within correlated pairs over density, sparser to the right; above, what the features look like.
+
+    Args:
+        density: [N], rising.
+        cosines: Within the pairs of S models, [N, S, K].
+        regimes: Bands that say what the paper saw where.
+        pictures: Features W [n, 2] by density.
+        groups: The pair of each feature, which gives its colour, [n].
+    """
     if cosines.ndim != 3 or len(cosines) != len(density):
         raise ValueError(
             f"cosines has shape {cosines.shape}; with {len(density)} densities it is [{len(density)}, S, K]"

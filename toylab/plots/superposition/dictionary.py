@@ -108,8 +108,14 @@ def _names(ax: Axes, ends: Sequence[np.ndarray], names: Iterable[str]) -> None:
 
 @style.house
 def frontier(sweeps: Mapping[str, Sweep], others: Mapping[str, Points], true_l0: float, same_size: int) -> Figure:
-    """FVU and MMCS against L0, where it is at least 1. `others`, up to three, have the size of dictionary, and so the
-    colour, of sweep number `same_size`."""
+    """FVU and MMCS against L0, where it is at least 1.
+
+    Args:
+        sweeps: By size of dictionary.
+        others: Up to three, of the size of dictionary, and so the colour, of sweep number `same_size`.
+        true_l0: Of the data.
+        same_size: See `others`.
+    """
     _check(sweeps)
     if len(others) > len(MARKERS):
         raise ValueError(f"others has {len(others)} entries; {len(MARKERS)} can be told apart")
@@ -141,7 +147,16 @@ def frontier(sweeps: Mapping[str, Sweep], others: Mapping[str, Points], true_l0:
 def training(
     steps: np.ndarray, l1: np.ndarray, mmcs: np.ndarray, l0: np.ndarray, floor: float, true_l0: float
 ) -> Figure:
-    """MMCS and L0 [L, T] over steps [T] of one autoencoder for each l1 [L], coloured by it."""
+    """MMCS and L0 over steps of one autoencoder for each l1, coloured by it.
+
+    Args:
+        steps: [T].
+        l1: [L].
+        mmcs: [L, T].
+        l0: [L, T].
+        floor: MMCS of a random dictionary.
+        true_l0: Of the data.
+    """
     for name, values in {"mmcs": mmcs, "l0": l0}.items():
         if values.shape != (len(l1), len(steps)):
             raise ValueError(f"{name} has shape {values.shape}; here it is [L, T] = {(len(l1), len(steps))}")

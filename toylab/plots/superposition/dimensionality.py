@@ -69,9 +69,15 @@ def dimensionality(
 ) -> Figure:
     """D* and, below it, the D_i of every feature, against 1/(1−S), in a double column.
 
-    one_over [R] = 1/(1−S), at least 1, in any order, D and norms [R, n], dstar [R]; nan where there is no value. Points
-    of one level are spread sideways; runs of one level (seeds) share its place, and the line joins their means. Features
-    of a norm below 0.3 are pale. `lines` names values of D.
+    Points of one level are spread sideways. Runs of one level (seeds) share its place, and the line joins their means.
+    Features of a norm below 0.3 are pale.
+
+    Args:
+        one_over: 1/(1−S), at least 1, in any order, [R].
+        D: [R, n]; nan where there is no value.
+        norms: [R, n].
+        dstar: [R].
+        lines: Values of D by name.
     """
     runs = len(one_over)
     if one_over.shape != (runs,) or not (np.isfinite(one_over).all() and (one_over >= 1).all() and runs):
@@ -118,11 +124,17 @@ def trajectories(
     jumps: Sequence[float] = (),
     xscale: XScale = "linear",
 ) -> Figure:
-    """The D_i of one run through training over its loss: energy-level jumps.
+    """The D_i of one run through training over its loss: energy-level jumps (Elhage et al. 2022, learning dynamics).
 
-    steps [T] in optimiser steps, D [T, n], loss [T] (take one on a fixed sample: minibatches are too noisy). Where
-    norms [T, n] are given, features are pale while their norm is below 0.3. Up to seven features `shown` have colours;
-    `jumps` are steps marked in both panels. Elhage et al. 2022, learning dynamics.
+    Args:
+        steps: [T].
+        D: [T, n].
+        loss: [T]. Take one on a fixed sample: minibatches are too noisy.
+        norms: [T, n]; features are pale while theirs is below 0.3.
+        lines: Values of D by name.
+        shown: Up to seven features that have colours.
+        jumps: Steps marked in both panels.
+        xscale: Of the steps.
     """
     points = len(steps)
     shape = (points, D.shape[-1])

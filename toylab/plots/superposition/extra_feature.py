@@ -89,9 +89,15 @@ def _panel(ax: Axes, diagram: Diagram) -> None:
 
 @style.house
 def phase_diagrams(diagrams: Sequence[Diagram]) -> Figure:
-    """One to six phase diagrams beside each other (three in a row), theory's boundaries drawn over them.
+    """Phase diagrams beside each other (three in a row), theory's boundaries drawn over them.
 
-    Colours of a cell are mixed by the shares of its runs. See `Diagram`.
+    Colours of a cell are mixed by the shares of its runs.
+
+    Args:
+        diagrams: One to six.
+
+    Raises:
+        ValueError: For another number, and for shapes that do not fit.
     """
     if not 1 <= len(diagrams) <= 6:
         raise ValueError(f"diagrams has {len(diagrams)} entries; a figure holds 1 to 6")

@@ -51,9 +51,14 @@ def arrangement(
 ) -> Figure:
     """Each run's features as arrows from the origin, one square panel a run, all on one scale.
 
-    W [R, n, 2 or 3] in weight units (m = 3 is seen in parallel projection, what lies behind paler), titles [R] such as
-    "S = 0.9". Colour is importance [n], or the group [n] or [R, n] a feature belongs to (at most seven are told apart);
-    without either, up to seven features have a colour each. The figure of Elhage et al. 2022, introduction.
+    The figure of Elhage et al. 2022, introduction.
+
+    Args:
+        W: In weight units, [R, n, 2 or 3]. Three dimensions are seen in parallel projection, what lies behind paler.
+        titles: Such as "S = 0.9", [R].
+        importance: Gives the colour, [n].
+        groups: Of features, [n] or [R, n], give the colour; at most seven are told apart. Without either, up to seven
+            features have a colour each.
     """
     arrows.check(W, "R n")
     _check_titles(titles, len(W))
@@ -132,9 +137,15 @@ def gram_and_norms(
 ) -> Figure:
     """W Wᵀ with the biases beside it and the norms of the features below, one block a run.
 
-    gram = W Wᵀ [R, n, n] (the paper's WᵀW, since its W is m × n), b [R, n], norms ‖W_i‖ [R, n] coloured by
-    polysemanticity [R, n] = √Σ_{j≠i} (Ŵ_i · W_j)², titles [R]. One colour scale for all matrices and biases,
-    0 in the middle. Features are numbered from 1. The feature plots of Elhage et al. 2022.
+    All matrices and biases have one colour scale, 0 in the middle. Features are numbered from 1. The feature plots of
+    Elhage et al. 2022.
+
+    Args:
+        gram: W Wᵀ, [R, n, n] (the paper's WᵀW, since its W is m × n).
+        b: [R, n].
+        norms: ‖W_i‖, [R, n].
+        polysemanticity: √Σ_{j≠i} (Ŵ_i · W_j)², which colours the norms, [R, n].
+        titles: [R].
     """
     runs, n = b.shape if b.ndim == 2 else (0, 0)
     expected = {"b": (runs, n), "gram": (runs, n, n), "norms": (runs, n), "polysemanticity": (runs, n)}

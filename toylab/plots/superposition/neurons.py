@@ -75,11 +75,18 @@ def stacked(
     least: float = 0.05,
     own_scale: bool = False,
 ) -> Figure:
-    """Every neuron's weights stacked on each other, one panel a W [n, m] of W [P, n, m], titles [P].
+    """Every neuron's weights stacked on each other, one panel for each W.
 
-    `columns` panels stand beside each other; all share one y axis unless each has its `own_scale`. Features have the
-    colours of a bar from the first to the last, or of a key with their `names` [n]. Weights below `least` times the
-    panel's largest are left out: of many features they would be dust.
+    Features have the colours of a bar from the first to the last, or of a key with their names.
+
+    Args:
+        W: [P, n, m].
+        titles: [P].
+        columns: Panels that stand beside each other.
+        ylabel: Of the axes.
+        names: Of the features, [n].
+        least: Weights below this share of the panel's largest are left out: of many features they would be dust.
+        own_scale: Whether each panel has its own y axis.
     """
     if W.ndim != 3 or not W.size or len(titles) != len(W):
         raise ValueError(f"W has shape {W.shape} and titles {len(titles)} entries; they are [P, n, m] and [P]")

@@ -23,7 +23,13 @@ def _log(ax: Axes, axes: str) -> None:
 def allocation(one_over_density: np.ndarray, capacity: np.ndarray, n_hidden: int) -> Figure:
     """How m dimensions are shared out: the capacity of each feature over sparsity, and what it sums to.
 
-    one_over_density [N] = 1/(1 − S), rising; capacity [R, N, n], features from the most important on.
+    Args:
+        one_over_density: 1/(1 − S), rising, [N].
+        capacity: Features from the most important on, [R, N, n].
+        n_hidden: m.
+
+    Raises:
+        ValueError: For capacities of another shape.
     """
     if capacity.ndim != 3 or capacity.shape[1:2] != one_over_density.shape:
         raise ValueError(f"capacity has shape {capacity.shape}; with {len(one_over_density)} levels it is [R, N, n]")
@@ -67,7 +73,11 @@ def _runs(ax: Axes, x: np.ndarray, values: np.ndarray, color: str, dashes: objec
 def collisions(n_neurons: np.ndarray, counts: np.ndarray, exact: np.ndarray, limit: np.ndarray) -> Figure:
     """Polysemantic neurons by width: each run, the mean with two standard errors, and what chance predicts.
 
-    n_neurons [N]; counts [R, N]; exact [N] at finite width, limit [N] for many neurons.
+    Args:
+        n_neurons: [N].
+        counts: [R, N].
+        exact: At finite width, [N].
+        limit: For many neurons, [N].
     """
     for name, value in {"exact": exact, "limit": limit, "counts": counts.T}.items():
         if len(value) != len(n_neurons):
@@ -95,7 +105,13 @@ def collisions(n_neurons: np.ndarray, counts: np.ndarray, exact: np.ndarray, lim
 
 @style.house
 def fourth_norms(steps: np.ndarray, kinds: Mapping[str, np.ndarray], random: float) -> Figure:
-    """Σw⁴ of a feature, mean over features, through training: by kind of noise [R, T]. `random`: its value at the start."""
+    """Σw⁴ of a feature, mean over features, through training.
+
+    Args:
+        steps: [T].
+        kinds: By kind of noise, [R, T].
+        random: Its value at the start.
+    """
     figure, (ax,) = style.panels(style.COLUMN, 2.7)
     for (_, values), color in zip(kinds.items(), style.SERIES, strict=False):
         _runs(ax, steps, values, color)
@@ -111,7 +127,13 @@ def fourth_norms(steps: np.ndarray, kinds: Mapping[str, np.ndarray], random: flo
 
 @style.house
 def decay(time: np.ndarray, measured: Mapping[str, np.ndarray], theory: Mapping[str, np.ndarray]) -> Figure:
-    """Quantities [R, T] that fall with time [T] (time 0 left out by the log axis), and what theory says [T] of each."""
+    """Quantities that fall with time, and what theory says of each. Time 0 is left out by the log axis.
+
+    Args:
+        time: [T].
+        measured: By name, [R, T].
+        theory: By name, [T].
+    """
     figure, axes = style.panels(style.PAGE, 2.6, columns=len(measured))
     later = time > 0
     for ax, (name, values), color, mark in zip(axes, measured.items(), style.SERIES, "abc", strict=False):
@@ -128,9 +150,12 @@ def decay(time: np.ndarray, measured: Mapping[str, np.ndarray], theory: Mapping[
 
 @style.house
 def monosemantic(steps: np.ndarray, share: Mapping[str, np.ndarray], neurons: Mapping[str, np.ndarray]) -> Figure:
-    """Monosemantic neurons per feature through training [R, T], and how monosemantic the neurons are at the end [R, k].
+    """Monosemantic neurons per feature through training, and how monosemantic the neurons are at the end.
 
-    Both by the name of a way to start; share = neurons above the threshold over features.
+    Args:
+        steps: [T].
+        share: Neurons above the threshold over features, by the name of a way to start, [R, T].
+        neurons: By the same names, [R, k].
     """
     figure, (through, end) = style.panels(style.PAGE, 2.6, columns=2)
     for (name, values), color in zip(share.items(), style.SERIES, strict=False):

@@ -32,9 +32,12 @@ def vulnerability(
 ) -> Figure:
     """Vulnerability and features per dimension over sparsity, against each other, and the comparison that misleads.
 
-    one_over_density [N] = 1/(1 − S), from dense to sparse. All else [R, N], R runs: features = 1/D*; relative = rise in
-    loss under attack over that of the orthogonal solution at the same ε; against_dense = the rise over that of the run's
-    first level, at that level's own ε; on_few = relative, where the attack is chosen on few points.
+    Args:
+        one_over_density: 1/(1 − S), from dense to sparse, [N].
+        features: 1/D*, [R, N].
+        relative: Rise in loss under attack over that of the orthogonal solution at the same ε, [R, N].
+        against_dense: The rise over that of the run's first level, at that level's own ε, [R, N].
+        on_few: As `relative`, where the attack is chosen on few points.
     """
     shape = (len(features), len(one_over_density))
     given = {"features": features, "relative": relative, "against_dense": against_dense}

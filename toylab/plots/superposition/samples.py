@@ -22,9 +22,14 @@ FLOOR = 1e-6  # a dimensionality below it is drawn there
 
 @style.house
 def double_descent(sizes: np.ndarray, train: np.ndarray, test: np.ndarray) -> Figure:
-    """Train and test loss over the size of the sample, below them the test loss near that of the zero model.
+    """Train and test loss over the size of the sample; below them, the test loss near that of the zero model.
 
-    sizes [N] ascending, train and test [S, N], nan where a seed has no such size; points are seeds, lines medians.
+    Points are seeds, lines medians.
+
+    Args:
+        sizes: Ascending, [N].
+        train: [S, N], nan where a seed has no such size.
+        test: [S, N].
     """
     for name, values in (("train", train), ("test", test)):
         if values.ndim != 2 or values.shape[1:] != sizes.shape:
@@ -80,8 +85,13 @@ def _size_axis(ax: Axes, sizes: np.ndarray) -> None:
 def dimensionalities(sizes: np.ndarray, of_samples: np.ndarray, of_features: np.ndarray) -> Figure:
     """The D of every sample, and beside it of every feature, over the size of the sample, on two log axes.
 
-    sizes [R], of_samples [R, T], of_features [R, n], nan where there is none. A dot is a sample or a feature: at each size
-    the runs' points together, spread sideways. Samples share m = 2 dimensions: their D cannot but average 2/T (line).
+    A dot is a sample or a feature: at each size the runs' points together, spread sideways. Samples share m = 2 dimensions:
+    their D cannot but average 2/T (line).
+
+    Args:
+        sizes: [R].
+        of_samples: [R, T], nan where there is none.
+        of_features: [R, n].
     """
     for name, values in (("of_samples", of_samples), ("of_features", of_features)):
         if values.ndim != 2 or len(values) != len(sizes):
@@ -126,8 +136,14 @@ def _cloud(ax: Axes, size: float, values: np.ndarray, color: str) -> None:
 def planes(sizes: np.ndarray, hidden: np.ndarray, W: np.ndarray, said: str = "") -> Figure:
     """Samples (above) and features (below) in the hidden plane, one column a run, each panel on its own scale.
 
-    sizes [R] in any order, hidden [R, T, 2] = X W and W [R, n, 2], nan where there is none. The figure of Henighan et al.
-    2023. The scale bar has length 1; samples of few points are joined to their neighbours in angle. `said`: a note.
+    The figure of Henighan et al. 2023. The scale bar has length 1. Samples of few points are joined to their neighbours
+    in angle.
+
+    Args:
+        sizes: In any order, [R].
+        hidden: X W, [R, T, 2], nan where there is none.
+        W: [R, n, 2].
+        said: A note.
     """
     for name, values in (("hidden", hidden), ("W", W)):
         if values.ndim != 3 or values.shape[0] != len(sizes) or values.shape[2] != 2:
@@ -152,7 +168,10 @@ def planes(sizes: np.ndarray, hidden: np.ndarray, W: np.ndarray, said: str = "")
 def polygons(sizes: np.ndarray, hidden: np.ndarray, D: np.ndarray) -> Figure:
     """The samples of every run in the hidden plane, one row a size, with the range of their D; a k-gon has 2/k each.
 
-    sizes [R], hidden [R, T, 2], D [R, T], nan beyond a run's size.
+    Args:
+        sizes: [R].
+        hidden: [R, T, 2], nan beyond a run's size.
+        D: [R, T].
     """
     if hidden.shape != (len(sizes), *D.shape[1:], 2) or len(D) != len(sizes):
         raise ValueError(f"hidden has shape {hidden.shape} and D {D.shape}; of {len(sizes)} runs: [R, T, 2] and [R, T]")

@@ -71,7 +71,12 @@ def _panel(ax: Axes, m: np.ndarray, panel: Panel, colors: Mapping[str, str]) -> 
 
 @style.house
 def widths(m: np.ndarray, panels: Sequence[Panel]) -> Figure:
-    """Panels of quantities against the width m [M] (log axis): a dot a seed, a line through the medians, theory dashed."""
+    """Panels of quantities against the width (log axis): a dot a seed, a line through the medians, theory dashed.
+
+    Args:
+        m: [M].
+        panels: Beside each other.
+    """
     if not len(panels):
         raise ValueError("panels is empty; it has at least one")
     names = list(dict.fromkeys(name for panel in panels for name in panel.lines))
@@ -97,7 +102,15 @@ def _number(value: float) -> str:
 
 @style.house
 def maps(tables: Sequence[Map], x: np.ndarray, y: np.ndarray, xlabel: str, ylabel: str) -> Figure:
-    """Tables of numbers over x [X] and y [Y] (evenly spaced), each cell with its value written in; nan is left grey."""
+    """Tables of numbers, each cell with its value written in; nan is left grey.
+
+    Args:
+        tables: Beside each other.
+        x: Evenly spaced, [X].
+        y: Evenly spaced, [Y].
+        xlabel: Of the axes.
+        ylabel: Of the axes.
+    """
     for table in tables:
         if table.values.shape != (len(y), len(x)):
             raise ValueError(f"{table.title} has shape {table.values.shape}; it is [Y, X] = {(len(y), len(x))}")

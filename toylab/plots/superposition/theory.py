@@ -74,7 +74,12 @@ def agreement(
 ) -> Figure:
     """Measured values with the spread of their runs on the exact curves, in a single column.
 
-    Up to seven named `series` (an empty name for the only one); xlabel and ylabel with units; log: (x axis, y axis).
+    Args:
+        series: Up to seven by name (an empty name for the only one).
+        xlabel: With its unit.
+        ylabel: With its unit.
+        log: Of the x axis and the y axis.
+        title: Of the figure.
     """
     if not series or len(series) > len(style.SERIES):
         raise ValueError(f"series has {len(series)} entries; 1 to {len(style.SERIES)} can be told apart")
@@ -131,8 +136,13 @@ def levels(
 ) -> Figure:
     """The loss of every run on its way down the named levels, which theory gives, on two log axes.
 
-    steps [T] in optimiser steps, loss [R, T], nan where a run has no value; named: positive losses, such as those of the
-    k-gons of Chen et al. 2023. The run `shown` is drawn strong; `llc`, its local learning coefficient, in a panel below.
+    Args:
+        steps: [T].
+        loss: [R, T], nan where a run has no value.
+        named: Positive losses, such as those of the k-gons of Chen et al. 2023.
+        shown: The run that is drawn strong.
+        llc: Its local learning coefficient, drawn in a panel below.
+        title: Of the figure.
     """
     if loss.ndim != 2 or loss.shape[1:] != steps.shape:
         raise ValueError(f"loss has shape {loss.shape}; with {len(steps)} steps it is [R, {len(steps)}]")
