@@ -100,8 +100,10 @@ class Measures(dict[str, np.ndarray]):
         return Measures({key.removeprefix(start): value for key, value in self.items() if key.startswith(start)})
 
     def to_xarray(self) -> "xarray.Dataset":
-        """The measures as an xarray Dataset (extra `xarray`). Dims are `run` and `step`; further axes are named by array and
-        number, as loss_0. The config's fields are coordinates along `run`.
+        """The measures as an xarray Dataset (extra `xarray`).
+
+        Dims are `run` and `step`; further axes are named by array and number, as loss_0. The config's fields are
+        coordinates along `run`.
 
         Raises:
             ValueError: for a page of several parts, whose runs have no steps in common, and for imported networks.

@@ -9,6 +9,9 @@
 Other annotations and the returned value are not checked. Only `shape` and `dtype` are read, so under jit, vmap and grad a
 check is made while tracing and costs nothing afterwards. Floats narrower than float32 are converted to float32 (narrow.py).
 
+Arrays are those of numpy and JAX, tensors of torch on the CPU, and anything with `__array__`; the last two are converted to
+numpy. A tensor that requires grad or is on another device is refused.
+
 Axes are those of jaxtyping (annotations.py lists them). A name stands for one size within a call. Arithmetic uses names
 of earlier arguments. In a mapping of arrays the values are checked: all alike, `Mapping[str, Real[ArrayLike, "..."]]`, or
 those with the given names, `Annotated[Mapping[str, ArrayLike], {"W_E": Real[ArrayLike, "d_vocab d_model"]}]`.
@@ -24,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from toylab.shapes.annotations import WORDS, Arrays, Axis, Wanted, wanted
-from toylab.shapes.narrow import is_narrow, widened
+from toylab.shapes.narrow import converted, is_foreign, is_narrow
 
 __all__ = ["shaped"]
 
@@ -52,7 +55,7 @@ def shaped(fn: Function) -> Function:
     parameters = inspect.signature(fn).parameters.values()
     held = [(i, x.name, want) for i, x in enumerate(parameters) if (want := wanted(x.annotation)) is not None]
 
-    passed: dict[Any, list[int]] = {}  # shapes and dtypes of earlier calls → the arguments to widen
+    passed: dict[Any, list[int]] = {}  # shapes and dtypes of earlier calls → the arguments to convert
 
     @functools.wraps(fn)
     def checked(*args: Any, **kwargs: Any) -> Any:
@@ -67,11 +70,11 @@ def shaped(fn: Function) -> Function:
             for x, (_, name, want) in zip(given, held, strict=True):
                 if x is not ABSENT:  # Python itself reports a missing argument
                     _check(name, x, want, bound)
-            narrow = [i for i, (x, (_, _, want)) in enumerate(zip(given, held, strict=True)) if _has_narrow(x, want)]
+            narrow = [i for i, (x, (_, _, want)) in enumerate(zip(given, held, strict=True)) if _to_convert(x, want)]
             if mark and len(passed) < MOST:
                 passed[mark] = narrow
         if narrow:
-            changed = [(*held[i][:2], widened(given[i])) for i in narrow]
+            changed = [(*held[i][:2], converted(held[i][1], given[i])) for i in narrow]
             args, kwargs = _with(changed, args, kwargs)
         return fn(*args, **kwargs)
 
@@ -105,9 +108,12 @@ def _mark(x: Any) -> Any:
     return x if x is None or x is ABSENT else (x.shape, x.dtype)
 
 
-def _has_narrow(x: Any, want: Wanted | Arrays) -> bool:
+def _to_convert(x: Any, want: Wanted | Arrays) -> bool:
     if isinstance(want, Arrays):
-        return isinstance(x, Mapping) and any(is_narrow(getattr(value, "dtype", None)) for value in x.values())
+        values = x.values() if isinstance(x, Mapping) else ()
+        return any(is_foreign(value) or is_narrow(getattr(value, "dtype", None)) for value in values)
+    if is_foreign(x):
+        return True
     if x is None or x is ABSENT or not _holds(want, np.dtype(np.float32)):
         return False
     return is_narrow(x.dtype if hasattr(x, "dtype") else _converted("", x, want)[1])
