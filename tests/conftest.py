@@ -1,7 +1,12 @@
-"""Fixtures: where the reference data lies."""
+"""What all tests share: where the reference data lies, one cache of compiled programs, and no more memory than needed."""
 
+import ctypes
+import gc
 import locale
 import os
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,6 +25,50 @@ if locale.getpreferredencoding(False).lower() not in ("utf-8", "utf8"):  # toyla
 
 settings.register_profile("same", derandomize=True, deadline=None)  # the same examples everywhere, however slow
 settings.load_profile("same")
+
+
+FULL, MORE = 1 << 30, 1 << 28  # bytes
+LIMIT = pytest.StashKey[int]()
+STATM = Path("/proc/self/statm")
+COMPILED = pytest.StashKey[str]()  # the folder with the compiled programs of this session
+CACHE = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",  # XLA's own would print to stderr
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What one process of this session has compiled no other compiles again: workers and commands inherit the folder. A
+    folder that the environment names is taken and kept: the next session then compiles nothing that has not changed."""
+    if hasattr(config, "workerinput"):
+        return
+    for name, value in CACHE.items():
+        os.environ.setdefault(name, value)
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        config.stash[COMPILED] = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="toylab-compiled-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if folder := config.stash.get(COMPILED, None):
+        del os.environ["JAX_COMPILATION_CACHE_DIR"]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Compiled programs are dropped once the process has grown to `FULL`, and by `MORE` since they last were: kept, those
+    of all tests fill gigabytes. What is needed again comes from the session's cache."""
+    if "jax" in sys.modules and resident() > item.config.stash.get(LIMIT, FULL):
+        sys.modules["jax"].clear_caches()
+        gc.collect()
+        getattr(ctypes.CDLL(None), "malloc_trim", int)(0)  # glibc gives freed memory back only when asked
+        item.config.stash[LIMIT] = max(FULL, resident() + MORE)
+
+
+def resident() -> int:
+    """The bytes of memory that this process has; 0, so that nothing is dropped, where the system does not tell."""
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if STATM.exists() else 0
 
 
 @pytest.fixture(scope="session")

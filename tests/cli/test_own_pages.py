@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_run_sweep import own_settings, tree  # noqa: F401
+from command_line import own_settings, tree  # noqa: F401
 
 from toylab import sweep
 from toylab.cli.main import main

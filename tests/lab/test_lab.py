@@ -7,16 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from pyarrow import parquet
+from small_pages import part, small
 
 import run_sweep
 from toylab import lab, store, sweep
-from toylab.base import Config
-from toylab.lab import Claim, Measures, Part, pages, stages
-from toylab.models import Net, ToyModel
-from toylab.optim import AdamW
-from toylab.tasks import SparseFeatures
+from toylab.lab import Claim, Measures, pages, stages
 
 
 def measures(**more):
@@ -104,24 +100,6 @@ def test_the_summary_names_what_does_not_hold():
 
 
 # --- a page of two parts
-
-
-def small(n_hidden, seeds=2):
-    net = Net.of(ToyModel, n_features=4, n_hidden=n_hidden)
-    task = SparseFeatures(n_features=4, batch=8, n_eval=16, importance=np.array([1, 0.5, 0.25, 0.1]))
-    return [Config(task, net, AdamW(warmup=0), seed=seed) for seed in range(seeds)]
-
-
-def of_all_scales(value):
-    return dict.fromkeys(("smoke", "cpu", "paper"), value)
-
-
-def part(name, configs):
-    last = Claim(f"{name} learns", "a test", lambda m: m.last("loss"), high=10)
-    weights = {"weights": lambda params, run: {"W": params["W"]}}
-    norm = {"norm": lambda params, run: {"W": (params["W"] ** 2).sum()}}
-    figures = {f"{name}_figure": lambda m: Figure()}
-    return Part(of_all_scales(configs), of_all_scales((0, 3)), [last], figures, final=weights, analyses=norm)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import re
 
 import jax
 import pytest
-from test_run_sweep import SMOKE, own_settings, refused, tree  # noqa: F401
+from command_line import SMOKE, own_settings, refused, tree  # noqa: F401
 
 import run_sweep
 from toylab import sweep

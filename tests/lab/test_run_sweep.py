@@ -1,6 +1,5 @@
 """The command line: what is asked for is what runs, and nonsense gets one sentence, status 2 and nothing on disk."""
 
-import contextlib
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from command_line import PAGE, SMOKE, own_settings, refused, settings_kept, tree  # noqa: F401
 
 import run_sweep
 from toylab import configs as cfg
@@ -24,24 +24,6 @@ from toylab.experiments.grokking import grokking
 from toylab.lab import preview, stages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGE = ["grokking", "--scale", "smoke"]
-SMOKE = [*PAGE, "--lane", "1"]
-
-
-@contextlib.contextmanager
-def settings_kept():
-    """The command line sets how jax multiplies and what XLA does: the other tests keep their own."""
-    precision = jax.config.jax_default_matmul_precision
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
-        yield
-    jax.config.update("jax_default_matmul_precision", precision)
-
-
-@pytest.fixture(autouse=True)
-def own_settings():
-    with settings_kept():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +33,6 @@ def trained(tmp_path_factory):
     with settings_kept():
         assert run_sweep.main([*SMOKE, "--seeds", "2", "--stage", "train", "--out", str(out)]) == 0
     return out
-
-
-def tree(folder):
-    """What lies below: names, and contents but of locks and their owners."""
-    paths, held = sorted(folder.rglob("*")), ("lock", "owner.json")
-    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() and p.name not in held else None for p in paths}
-
-
-def refused(arguments, capfd, status=2):
-    """The one line that it says on stderr."""
-    capfd.readouterr()
-    assert run_sweep.main([str(argument) for argument in arguments]) == status
-    said = capfd.readouterr()
-    assert said.err.endswith("\n") and said.err.count("\n") == 1 and len(said.err) < 600, said.err
-    return said.err
 
 
 def python(*arguments):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_lab import part, small
+from small_pages import part, small
 
 from toylab import lab
 from toylab.lab import Claim, Part, pages, stated

@@ -7,7 +7,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from test_sweep import PAIRS, A, B, bits, only, tiny
+from tiny_sweeps import PAIRS, A, B, bits, only, tiny
 
 from toylab import store, sweep
 from toylab.launch import processes

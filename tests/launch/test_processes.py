@@ -7,9 +7,9 @@ import socket
 import subprocess
 
 import pytest
-from test_cluster_faults import SWEEP, groups
-from test_faults import pinned, same, wait_until
-from test_sweep import A
+from cluster_sweep import SWEEP, groups
+from processes import pinned, same, wait_until
+from tiny_sweeps import A
 
 from toylab import store, sweep
 from toylab.launch import processes

@@ -6,8 +6,8 @@ from itertools import combinations
 import matplotlib as mpl
 import numpy as np
 import pytest
+from colours import lab
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import to_rgb
 from PIL import Image
 from printed import assert_printable, written
 
@@ -204,16 +204,6 @@ def test_smooth_colours_and_transparency_keep_true_colour():
     glass = one_hue.copy()
     glass.putalpha(128)
     assert palette.reduced(glass) is glass
-
-
-def lab(color, vision=None):
-    """CIE L*a*b* of a colour, as seen through `vision`, a matrix on linear RGB."""
-    rgb = np.array(to_rgb(color))
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    linear = np.clip(linear if vision is None else vision @ linear, 0, 1)
-    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
-    x, y, z = np.cbrt(np.maximum(xyz / [0.9505, 1, 1.089], 1e-4))
-    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 def test_colours_stay_apart_for_the_colour_blind_and_in_grey():

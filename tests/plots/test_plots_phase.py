@@ -6,10 +6,10 @@ from itertools import combinations
 import matplotlib as mpl
 import numpy as np
 import pytest
+from colours import lab
 from matplotlib.collections import PolyQuadMesh, QuadMesh
 from matplotlib.colors import to_rgb
 from printed import assert_printable, written
-from test_plots import lab
 
 from toylab.plots import phase, style
 from toylab.plots.cells import commonest, median

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from sweeps_on_disk import as_schema_3, outline, seeds, write_group
-from test_sweep import PAIRS, SAVES, A, B, C, bits, contents, never, only, squares, tiny, trained
+from tiny_sweeps import PAIRS, SAVES, A, B, C, bits, contents, never, only, squares, tiny, trained
 
 from toylab import store, sweep
 from toylab.records import binding, manifest

@@ -5,7 +5,7 @@ import builtins
 import numpy as np
 import pytest
 from sweeps_on_disk import described, seeds, write_group
-from test_sweep import tiny
+from tiny_sweeps import tiny
 
 from toylab import sweep
 from toylab.lab import Measures

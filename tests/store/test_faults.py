@@ -10,21 +10,16 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from processes import COMMAND, REPOSITORY, everything, n_chunks, pinned, same, start, wait_until
 from rounding import same_training
 
 from toylab import store, sweep
 
 pytestmark = pytest.mark.slow
-REPOSITORY = Path(__file__).resolve().parents[2]
-CORE = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-PINNED = (
-    f"import os, sys; os.sched_setaffinity(0, {{{CORE}}}); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-)
 
 TRAIN = """
 import sys
@@ -50,13 +45,6 @@ sweep.run(runs, spec, Path(sys.argv[1]), plan=sweep.Plan(lane=2, segment=1, chun
 """
 
 
-def pinned(*arguments, **options):
-    """A process on one core: its bits then depend on nothing else."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    before = ["-c", PINNED] if CORE is not None else []
-    return subprocess.Popen([sys.executable, *before, *map(str, arguments)], env=environment, text=True, **options)
-
-
 def chunk_files(folder):
     """Chunk → every file in it, by content; but for its resume point, of which older chunks are rid."""
     (group,) = folder.glob("*/manifest.json")
@@ -71,31 +59,10 @@ def chunk_files(folder):
     }
 
 
-def everything(folder):
-    """All arrays of a sweep's only group, and the state that its last chunk would go on from."""
-    (group,) = sweep.load(folder)
-    state = store.read_chunk(folder / group.name, int(group.steps[-1]), ("state",))[0]["state"]
-    return {"steps": group.steps, "valid": group.valid, **group.params, **group.measures, **state}
-
-
-def same(a, b):
-    assert a.keys() == b.keys()
-    return [name for name in a if (a[name].shape, a[name].tobytes()) != (b[name].shape, b[name].tobytes())] == []
-
-
-def n_chunks(folder):
-    return sum(path.name.isdecimal() for path in folder.glob("*/*"))
-
-
 def seconds_a_chunk(folder):
     """From one commit to the next, of a finished run."""
     times = sorted(path.stat().st_mtime for path in folder.glob("*/*") if path.name.isdecimal())
     return (times[-1] - times[0]) / (len(times) - 1)
-
-
-def wait_until(true, process):
-    while process.poll() is None and not true():
-        time.sleep(0.0005)
 
 
 @pytest.fixture(scope="module")
@@ -157,16 +124,6 @@ def test_kills_leave_nothing_behind(killed):
 
 
 # --- the command line, stopped and damaged
-
-COMMAND = shlex.split(
-    "run_sweep.py grokking --scale cpu --lane 1 --stage train --set task.p=7 task.n_train=30 net.d_vocab=8 "
-    "net.d_vocab_out=8 net.d_model=8 net.n_heads=2 net.d_mlp=128 optimizer.weight_decay=0"
-)
-
-
-def start(arguments):
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return pinned(*arguments, cwd=REPOSITORY, **pipes)
 
 
 def stopped(arguments, n_signals=1):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import power
 import pytest
-from test_faults import CORE, PINNED, pinned
+from processes import CORE, PINNED, pinned
 
 pytestmark = [
     pytest.mark.slow,

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from test_sweep import A, tiny
+from tiny_sweeps import A, tiny
 
 import run_sweep
 from toylab import configs, store, sweep

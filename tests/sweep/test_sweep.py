@@ -12,54 +12,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 from rounding import same_training
+from tiny_sweeps import PAIRS, SAVES, A, B, C, D, E, bits, contents, never, only, squares, tiny, trained
 
 from toylab import configs as cfg
 from toylab import store, sweep, train
-from toylab.base import Config
-from toylab.models import ModularMLP, Net
-from toylab.optim import AdamW
 from toylab.store import Damaged, Refused
 from toylab.sweep import Interrupted, Plan, Spec, runner
 from toylab.sweep import plan as planning
-from toylab.tasks import ModularArithmetic
-
-SAVES = (0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
-
-
-def tiny(seed=0, lr=3e-3, d_model=8, data_seed=0):
-    net = Net.of(ModularMLP, d_vocab=11, d_vocab_out=11, d_model=d_model, d_mlp=16)
-    task = ModularArithmetic(p=11, n_train=60)
-    return cfg.check(Config(task, net, AdamW(lr=lr, weight_decay=0.1), seed=seed, data_seed=data_seed))
-
-
-A, B, C, D, E = tiny(0), tiny(1, lr=1e-2), tiny(2, lr=3e-2), tiny(3), tiny(4, lr=1e-3)
-PAIRS = Plan(lane=2, segment=2, chunk=4)
 
 
 def learned(measures):
     """STOP where the training loss has come below 2 nats: E never gets there, the others at different points."""
     return bool(measures["train_loss"][-1] < 2.0)
-
-
-def never(measures):
-    return False
-
-
-def trained(folder, configs, plan=PAIRS, saves=SAVES, **spec):
-    sweep.run(configs, Spec(saves=saves, **spec), folder, plan=plan)
-    return only(folder)
-
-
-def only(folder):
-    (group,) = sweep.load(folder)
-    return group
-
-
-def bits(group, run, until=None):
-    """Everything recorded of one run, as bytes: of its valid points, or of those up to step `until`."""
-    points = group.valid[run] & (group.steps <= (until or group.steps[-1]))
-    arrays = {**group.params, **group.measures, **group.probes}
-    return {"steps": group.steps[points].tolist(), **{name: v[run, points].tobytes() for name, v in arrays.items()}}
 
 
 def as_straight(group, run, straight, n, segment):
@@ -68,12 +32,6 @@ def as_straight(group, run, straight, n, segment):
         return bits(group, run) == bits(straight, run, until=SAVES[n - 1])
     found, expected = ({**each.params, **each.measures} for each in (group, straight))
     return same_training(*({name: v[run : run + 1, :n] for name, v in arrays.items()} for arrays in (found, expected)))
-
-
-def contents(folder):
-    """Every file but the lock and its owner, with what it holds and when it was written."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in ("lock", "owner.json")]
-    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
 def committed(files):
@@ -194,10 +152,6 @@ def test_the_first_point_may_lie_after_some_steps(tmp_path, straight):
     assert group.steps.tolist() == [20, 50]
     for i, point in enumerate([SAVES.index(20), SAVES.index(50)]):
         assert group.params["W_U"][0, i].tobytes() == straight.params["W_U"][0, point].tobytes()
-
-
-def squares(params, run):
-    return {"sum": (params["W_E"] ** 2).sum(), "rows": (params["W_U"] ** 2).sum(0), "big": params["W_U"].max(0) > 0.3}
 
 
 def test_kept_params_and_probes_are_recorded_and_the_rest_is_not(tmp_path, straight):

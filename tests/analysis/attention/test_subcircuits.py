@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from exemplar_machine import KEY, MACHINE, NET, SMALL
 from handmade import exact
-from test_exemplars import KEY, MACHINE, NET, SMALL
 
 from toylab.analysis.attention import subcircuits
 

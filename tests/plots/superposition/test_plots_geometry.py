@@ -6,12 +6,12 @@ from itertools import combinations
 import matplotlib as mpl
 import numpy as np
 import pytest
+from colours import lab
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 from printed import assert_printable, written
-from test_plots import lab
 
 from toylab.plots import arrows, motion, style
 from toylab.plots.superposition import dimensionality, extra_feature, geometry, theory

@@ -1,0 +1,28 @@
+"""A part of a page, and runs for it, as small as they can be."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from toylab.base import Config
+from toylab.lab import Claim, Part
+from toylab.models import Net, ToyModel
+from toylab.optim import AdamW
+from toylab.tasks import SparseFeatures
+
+
+def small(n_hidden, seeds=2):
+    net = Net.of(ToyModel, n_features=4, n_hidden=n_hidden)
+    task = SparseFeatures(n_features=4, batch=8, n_eval=16, importance=np.array([1, 0.5, 0.25, 0.1]))
+    return [Config(task, net, AdamW(warmup=0), seed=seed) for seed in range(seeds)]
+
+
+def of_all_scales(value):
+    return dict.fromkeys(("smoke", "cpu", "paper"), value)
+
+
+def part(name, configs):
+    last = Claim(f"{name} learns", "a test", lambda m: m.last("loss"), high=10)
+    weights = {"weights": lambda params, run: {"W": params["W"]}}
+    norm = {"norm": lambda params, run: {"W": (params["W"] ** 2).sum()}}
+    figures = {f"{name}_figure": lambda m: Figure()}
+    return Part(of_all_scales(configs), of_all_scales((0, 3)), [last], figures, final=weights, analyses=norm)
