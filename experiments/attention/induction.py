@@ -34,13 +34,10 @@ Changed   After a first run: the gap to the exact limit is taken on fresh sequen
 from functools import cache, partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from toylab.analysis import circuits, heads, interventions
-from toylab.base import Config, Params, Run
+from toylab.analysis import circuits, heads, induction
+from toylab.base import Config
 from toylab.lab import Claim, Measures
 from toylab.models import Net, Transformer
 from toylab.optim import AdamW
@@ -65,50 +62,18 @@ def training(seeds: int, task: RepeatedBlocks = TASK) -> list[Config]:
     return [Config(task, net, optimizer, seed=seed) for net in nets for seed in range(seeds)]
 
 
-def ablation(params: Params, run: Run) -> dict[str, Array]:
-    """Zero-ablation: nats [L, H] that the mean loss on a block of 16, twice, gains without each head."""
-    tokens = heads.blocks(params, run)[:32]
-    loss = lambda logits: heads.loss_by_position(logits, tokens).mean()  # noqa: E731
-    return {"zero": interventions.head_ablation(run.config.net.apply, params, tokens, loss, "zero")}
-
-
-def path_ablation(params: Params, run: Run) -> dict[str, Array]:
-    """The same with a layer-0 head missing only from what queries, keys or values of layer 1 read: nats [H] each."""
-    tokens, apply = heads.blocks(params, run)[:32], run.config.net.apply
-    logits, cache = apply(params, tokens)
-
-    def loss(logits: Array) -> Array:
-        return heads.loss_by_position(logits, tokens).mean()
-
-    def without(written: Array, read: str) -> Array:  # [B, P, d_model] of one head
-        patch = {f"{read}_input": lambda value, layer: value - written[:, None] if layer == 1 else value}
-        return loss(apply(params, tokens, patch)[0]) - loss(logits)
-
-    each = jnp.moveaxis(cache["result"][0], 1, 0)  # [H, B, P, d_model]
-    return {read: jax.lax.map(partial(without, read=read), each) for read in "qkv"} if len(params["W_Q"]) > 1 else {}
-
-
-def fresh_loss(params: Params, run: Run) -> dict[str, Array]:
-    """Mean loss on 4,096 fresh sequences, less the exact loss for their periods m, ((mean m − 1) ln V + ln #m)/n_ctx."""
-    task: Any = run.config.task
-    tokens, periods = task.sample_with_periods(jax.random.key(99), 4096)
-    loss = heads.loss_by_position(run.config.net.apply(params, tokens[:, :-1], full=False)[0], tokens).mean()
-    more = (periods.mean() - (task.min_period + task.max_period) / 2) * np.log(task.d_vocab) / task.n_ctx
-    return {"loss": loss, "above_exact": loss - more - task.exact_loss()}
-
-
 SHORT = (*range(0, 1250, 50), 1300, 1400, 1500, 1750, 2000, 2500, 3000)
 CONFIGS = {"smoke": [training(1, SMALL)[i] for i in (0, 2)], "cpu": training(3), "paper": training(8)}
 SAVES = {"smoke": (0, 10, 20), "cpu": SHORT, "paper": SHORT}
 STOP = dict.fromkeys(CONFIGS)
 MILESTONE = ("halfway", lambda measures: np.any(measures["second_half_loss"] < 0.5 * np.log(32), axis=-1))
 PROBES: dict = {}
-FINAL = {"fresh": fresh_loss, "circuits": circuits.token_circuits}
+FINAL = {"fresh": induction.fresh_loss, "circuits": circuits.token_circuits}
 ANALYSES = {
     "heads": heads.head_scores,
     "circuits": circuits.circuit_scores,
-    "ablation": ablation,
-    "path_ablation": path_ablation,
+    "ablation": induction.ablation,
+    "path_ablation": induction.path_ablation,
     "position": heads.position_losses,
     "example": heads.example_pattern,
 }

@@ -59,6 +59,9 @@ from .attention import (
     heads as heads,
 )
 from .attention import (
+    induction as induction,
+)
+from .attention import (
     interventions as interventions,
 )
 from .attention import (

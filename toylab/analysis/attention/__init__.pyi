@@ -17,6 +17,9 @@ from . import (
     heads as heads,
 )
 from . import (
+    induction as induction,
+)
+from . import (
     interventions as interventions,
 )
 from . import (
