@@ -38,7 +38,10 @@ EXPERIMENTS = re.findall(r"\[(\w+)\]\(results/\1/claims\.md\)", README)  # in th
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    claims = [{name: f"claims/{name}.md"} for name in committed()]
+    families: dict[str, list[Any]] = {}
+    for name in committed():
+        families.setdefault(pages.built_in()[name].parent.name.capitalize(), []).append({name: f"claims/{name}.md"})
+    claims = [{family: listed} for family, listed in families.items()]
     assert config.nav is not None
     reference = next(section["Reference"] for section in config.nav if "Reference" in section)
     reference += [{"Claims by page": ["claims/index.md", *claims]}, {"Modules": ["reference/index.md", *_tree()]}]
@@ -138,9 +141,10 @@ def claims_index() -> str:
     intro = (
         "# Claims\n\nWhat papers found, as code: a quantity, a bound fixed before the run, and the value of every seed. "
         "What fails stays, with what was tried on the page's own head.\n\n"
+        '<div class="told" markdown>\n\n'
         "| page | claims that hold | and that do not, for each run, seed or level |\n|---|---|---|\n"
     )
-    return intro + "\n".join(rows) + "\n"
+    return intro + "\n".join(rows) + "\n\n</div>\n"
 
 
 def claims_page(name: str) -> str:
