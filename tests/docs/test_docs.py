@@ -167,6 +167,17 @@ def test_a_sweep_is_read_and_its_runs_selected_as_written(place, capsys):
 
 
 @pytest.mark.slow
+def test_a_sweep_is_labelled_as_written(place, capsys):
+    pytest.importorskip("xarray"), pytest.importorskip("pandas")
+    execute("read-results")
+    (code,) = [code for title, code in blocks("read-results") if title == "labelled.py"]
+    capsys.readouterr()
+    exec(code, {})
+    printed = capsys.readouterr().out
+    assert "'run': 6" in printed and "'step': 3" in printed and "(18, " in printed
+
+
+@pytest.mark.slow
 def test_the_table_of_a_sweep_is_asked_as_written(place, capsys):
     pd = pytest.importorskip("pandas")
     asked = "grokking --scale smoke --stage train --set optimizer.weight_decay=0.3,1.0 --seeds 2 --out sweeps/decay"
