@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-CORE = "base protocol configs train losses optim"  # toylab's single files: what one run is, and its whole dynamics
+CORE = (
+    "base protocol configs train losses optim display"  # toylab's single files: what one run is, and its whole dynamics
+)
 MAY_IMPORT = {
     "shapes": "",
     "core": "shapes",

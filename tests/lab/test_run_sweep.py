@@ -637,7 +637,7 @@ def test_analysis_of_a_sweep_that_shares_only_its_first_runs_is_refused(
     assert words in said and tree(trained) == before
 
 
-def analysed_at_no_cost(fn, params, run, batch_size):
+def analysed_at_no_cost(fn, params, run, batch_size, report):
     """In place of minutes of compiling: the check of shapes stands."""
     if len(run.config.seed) != len(params["W_E"]):
         raise ValueError("its shapes are those of another sweep")

@@ -5,6 +5,7 @@ import shlex
 import numpy as np
 import pytest
 
+from toylab import display
 from toylab.lab import watch
 from toylab.lab.watch import Log, Watch
 from toylab.sweep import Interrupted, Progress
@@ -152,18 +153,18 @@ def test_compiling_is_said_with_its_time_until_the_first_segment(clock, monkeypa
     with Watch(("learned", lambda measures: np.zeros(2, bool))) as shown:
         (task,) = shown.display.tasks
         clock[0] += 75
-        assert watch.Line().render(task).plain == "compiling… 1:15"
+        assert display.Line().render(task).plain == "compiling… 1:15"
 
 
 def test_at_80_columns_stand_the_milestone_the_step_and_the_time_left(clock, capsys):
     with Watch(("grokked", lambda measures: np.zeros(2, bool))) as shown:
         segments(shown, clock, [(0, 0), (600, 10), (601, 110), (610, 1010)])
     newest = capsys.readouterr().out.splitlines()[-1]
-    assert newest[: 80 - watch.BAR_WIDTH - 1].startswith("grokked 0/2 · step 1,010/40,000 · at most 6:30 left")
+    assert newest[: 80 - display.BAR_WIDTH - 1].startswith("grokked 0/2 · step 1,010/40,000 · at most 6:30 left")
 
 
 def test_a_clock_has_hours_where_there_are():
-    assert [watch.clock(s) for s in (5, 750, 3723)] == ["0:05", "12:30", "1:02:03"]
+    assert [display.clock(s) for s in (5, 750, 3723)] == ["0:05", "12:30", "1:02:03"]
 
 
 def test_the_watch_tells_the_log_how_it_ended(tmp_path, capsys):

@@ -4,18 +4,25 @@ The files beside this one hold array functions (arrays in, arrays out) and, at t
 adapt them to `(params, run)`.
 """
 
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from jax import Array
 
+from toylab import display
 from toylab.base import Analyzer, Params, Run
 from toylab.shapes.narrow import is_narrow, widened
 
+Wanted = Callable[[int, int], None] | Literal["auto"] | None
 
-def analyze(fn: Analyzer, params: Any, run: Run, *, batch_size: int = 16) -> dict[str, np.ndarray]:
+
+def analyze(
+    fn: Analyzer, params: Any, run: Run, *, batch_size: int = 16, report: Wanted = "auto"
+) -> dict[str, np.ndarray]:
     """An analyzer of every run and every saved point.
 
     A run's data is held while its T points go by. Points after a run's end (nan params) are computed like any other. Params
@@ -26,6 +33,8 @@ def analyze(fn: Analyzer, params: Any, run: Run, *, batch_size: int = 16) -> dic
         params: Leaves [R, T, …], numpy or jax.
         run: Leaves [R, …]. A scalar leaf, such as the data seed of a group, is shared by all runs.
         batch_size: The most points on the device at once.
+        report: Called with the number of points that are done, and of all. By default a bar is shown on a terminal and in
+            Jupyter, and nothing elsewhere; None shows nothing.
 
     Returns:
         The analyzer's dict as numpy arrays [R, T, …].
@@ -39,16 +48,34 @@ def analyze(fn: Analyzer, params: Any, run: Run, *, batch_size: int = 16) -> dic
     n_slabs = -(-n_points // batch_size)
     size = -(-n_points // n_slabs)  # slabs of equal size waste the fewest points
     out: dict[str, np.ndarray] = {}
-    for r in range(n_runs):
-        one = jax.device_put(jax.tree.map(lambda x: x[r] if np.ndim(x) else x, run))  # noqa: B023
-        for i in range(n_slabs):
-            at = min(i * size, n_points - size)  # the last slab slides back: one shape, one compile
-            slab = jax.tree.map(lambda x: x[r, at : at + size], params)  # noqa: B023
-            for name, value in _analyze_slab(fn, slab, one).items():
-                if name not in out:
-                    out[name] = np.empty((n_runs, n_points, *value.shape[1:]), value.dtype)
-                out[name][r, at : at + size] = value
+    with _reporting(report) as tick:
+        for r in range(n_runs):
+            one = jax.device_put(jax.tree.map(lambda x: x[r] if np.ndim(x) else x, run))  # noqa: B023
+            for i in range(n_slabs):
+                at = min(i * size, n_points - size)  # the last slab slides back: one shape, one compile
+                slab = jax.tree.map(lambda x: x[r, at : at + size], params)  # noqa: B023
+                for name, value in _analyze_slab(fn, slab, one).items():
+                    if name not in out:
+                        out[name] = np.empty((n_runs, n_points, *value.shape[1:]), value.dtype)
+                    out[name][r, at : at + size] = value
+                tick(r * n_points + at + size, n_runs * n_points)
     return out
+
+
+@contextlib.contextmanager
+def _reporting(report: Wanted) -> Iterator[Callable[[int, int], None]]:
+    if callable(report):
+        yield report
+        return
+    if report not in (None, "auto"):
+        raise ValueError(
+            f"report is {report!r}: it must be a function of (points done, points in all), None, or left out."
+        )
+    if report == "auto" and display.is_watched():
+        with display.bars() as bars:
+            yield lambda done, total: bars.update("analyze", done, total, f"analyzed {done:,}/{total:,} points")
+        return
+    yield lambda done, total: None
 
 
 def together(**analyzers: Analyzer) -> Analyzer:

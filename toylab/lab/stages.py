@@ -273,11 +273,13 @@ def _analyzed(part: Part, configs: Sequence[Config], group: sweep.Group, batch_s
     ends = {name: value[np.arange(len(last)), last][:, None] for name, value in group.params.items()}
     final = {}
     if part.final:
-        found = analyze_over_runs(composed(part.final), ends, run, batch_size=batch_size)
+        found = analyze_over_runs(composed(part.final), ends, run, batch_size=batch_size, report=None)
         final = {name: value[:, 0] for name, value in found.items()}
     out: Arrays = {}
     if part.analyses:
-        out = analyze_over_runs(composed(part.analyses), group.params, run.replace(final=final), batch_size=batch_size)
+        out = analyze_over_runs(
+            composed(part.analyses), group.params, run.replace(final=final), batch_size=batch_size, report=None
+        )
         out = {name: _blanked(value, finite) for name, value in out.items()}
     return {
         "steps": group.steps,

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, ProgressColumn, Task
+from rich.progress import BarColumn
 from rich.progress import Progress as Display
-from rich.text import Text
 
+from toylab.display import BAR_WIDTH, Line, Pace
 from toylab.store import durable
 from toylab.sweep import Interrupted, Progress
+from toylab.sweep.progress import is_over, line_parts
 
 LINE_SECONDS = 5.0  # between two plain lines
 QUIET_SECONDS = 2.0  # after which a plain "compiling…" is printed: what is finished already is over by then
-BAR_WIDTH = 12  # so that 80 columns show the milestone, the step and the time left
 BARS = 8  # of groups that are over
 Milestone = tuple[str, Callable[[dict[str, np.ndarray]], np.ndarray]]
 
@@ -135,52 +135,10 @@ class Watch:
     def _line(self, progress: Progress, over: bool) -> str:
         """The milestone first, and then what a narrow terminal may cut off."""
         word, reached = self.milestone
-        n_runs, pace = len(progress.ended), self.paces.get(progress.group)
-        parts = [f"{word} {int(np.sum(reached(progress.measures)))}/{n_runs}"] if progress.measures else []
-        parts.append(f"step {progress.step:,}/{progress.last:,}")
-        if pace and len(pace.landed) == 1:
-            parts.append(f"compiled in {pace.compiled:.0f} s")
-        if pace and (rate := pace.rate()):
-            left = [] if over else [f"at most {clock((progress.last - progress.step) / rate)} left"]
-            parts += [*left, f"{rate:.3g} steps/s"]
-        parts += [f"{name.replace('_', ' ')} {value:.3g}" for name, value in latest(progress.measures).items()]
-        return " · ".join([*parts, f"ended {int(progress.ended.sum())}/{n_runs}"])
-
-
-class Pace:
-    """How fast a group trains. The first segment is no part of it: it waits for the compile."""
-
-    def __init__(self, compiled: float) -> None:
-        self.compiled = compiled  # s until the first segment, which it has in it
-        self.landed: list[tuple[float, int]] = []  # when a segment was over, and at which step
-
-    def add(self, now: float, step: int) -> None:
-        self.landed.append((now, step))
-
-    def rate(self) -> float | None:
-        """Steps a second over the later half of what was trained: the first points lie dense, and cost more a step."""
-        now, step = self.landed[-1]
-        middle = (self.landed[0][1] + step) / 2
-        since, from_step = next((at, s) for at, s in reversed(self.landed) if s <= middle)
-        return (step - from_step) / (now - since) if step > from_step and now > since else None
-
-
-class Line(ProgressColumn):
-    """A task's line as plain text; of one that compiles with the time that it has taken."""
-
-    max_refresh = None
-
-    def render(self, task: Task) -> Text:
-        since = task.fields.get("since")
-        passed = f" {clock(time.perf_counter() - since)}" if since is not None else ""
-        return Text(task.description + passed, no_wrap=True, overflow="ellipsis")
-
-
-def clock(seconds: float) -> str:
-    """0:05, 12:30, 1:02:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+        milestone = (
+            [f"{word} {int(np.sum(reached(progress.measures)))}/{len(progress.ended)}"] if progress.measures else []
+        )
+        return " · ".join([*milestone, *line_parts(progress, self.paces.get(progress.group), over)])
 
 
 class Log:
@@ -244,21 +202,7 @@ def _quoted(value: str) -> str:
     return value if value and not set(value) & set(' "\n') else json.dumps(value, ensure_ascii=False)
 
 
-def is_over(progress: Progress) -> bool:
-    return progress.step == progress.last or bool(progress.ended.all())
-
-
 def last_step(progress: Progress, run: int) -> int:
     """The step of a run's last point: after it all is nan."""
     known = np.any([np.isfinite(rows[run]) for rows in progress.measures.values() if rows.ndim == 2], axis=0)
     return progress.steps[int(np.flatnonzero(known)[-1])] if known.any() else progress.step
-
-
-def latest(measures: dict[str, np.ndarray]) -> dict[str, float]:
-    """The median over runs of each measure's last known value."""
-    found = {}
-    for name, rows in sorted(measures.items(), reverse=True):
-        last = [row[np.isfinite(row)][-1] for row in rows if np.isfinite(row).any()]
-        if last:
-            found[name] = float(np.median(last))
-    return found

@@ -29,6 +29,7 @@ from toylab.sweep.group import Interrupted, Progress, run_group
 from toylab.sweep.lanes import compiled
 from toylab.sweep.manifest import Spec
 from toylab.sweep.plan import Plan, environment
+from toylab.sweep.progress import Wanted, reporting
 
 __all__ = [
     "FAILED", "SWEEP", "Failed", "Group", "Interrupted", "Plan", "Progress", "Spec", "Sweep", "begin", "bytes_needed",
@@ -97,7 +98,7 @@ def run(
     lane: int | None = None,
     group_size: int | None = None,
     command: str = "",
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Wanted = "auto",
     interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
     """Trains every group of a sweep into `folder/<group>/`, one after another. Call it again to resume.
@@ -112,7 +113,8 @@ def run(
         lane: fixes the width alone. Without it, groups of the same shapes take the width measured for the first of them.
         group_size: the most runs in a group.
         command: what to type to resume, for sweep.json and messages.
-        report: called with the Progress after each segment.
+        report: called with the Progress after each segment. By default bars are shown on a terminal and in Jupyter, and
+            nothing elsewhere; None shows nothing.
         interrupted: called after each segment; when it returns true, training stops after the points in hand.
 
     Raises:
@@ -125,20 +127,21 @@ def run(
     widths: dict[Any, int] = {}
     failures = {}
     cause: Exception | None = None
-    for name, members in named.items():
-        alike = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(shapes(members[0])))
-        width = lane or widths.get(alike)
-        if not lane and width and (width > 2 * len(members) or (folder / name / "manifest.json").exists()):
-            width = None  # most of a lane would be padding, or the group has a width already
-        try:
-            run_group(members, spec, folder / name, plan=plan, lane=width, report=report, interrupted=interrupted)
-        except (store.StoreError, Interrupted):
-            raise
-        except Exception as error:
-            failures[name], cause = record_failure(folder / name, error), error
-        else:
-            notes.forget_failure(folder / name)
-            widths[alike] = read_manifest(folder / name)["plan"]["lane"]
+    with reporting(report) as shown:
+        for name, members in named.items():
+            alike = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(shapes(members[0])))
+            width = lane or widths.get(alike)
+            if not lane and width and (width > 2 * len(members) or (folder / name / "manifest.json").exists()):
+                width = None  # most of a lane would be padding, or the group has a width already
+            try:
+                run_group(members, spec, folder / name, plan=plan, lane=width, report=shown, interrupted=interrupted)
+            except (store.StoreError, Interrupted):
+                raise
+            except Exception as error:
+                failures[name], cause = record_failure(folder / name, error), error
+            else:
+                notes.forget_failure(folder / name)
+                widths[alike] = read_manifest(folder / name)["plan"]["lane"]
     raise_failures(folder, failures, len(named), command, cause)
 
 
