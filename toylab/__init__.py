@@ -8,6 +8,7 @@ records            what they left: `load` gives a sweep as arrays, a table, a st
 launch             where they run: this process, processes that share a folder, Ray, jax.distributed
 store              the only code that touches disk: chunks, manifests, locks
 lab                what a lab page is (parts, measures, claims), and how it is run
+cli                the command `toylab` · display  bars on a terminal and in Jupyter
 analysis           array functions and analyzers, by families: modular, groups, superposition, attention
 plots              arrays → figures and animations, by the same families
 importers          weights from elsewhere, by named layouts → (net, params)
