@@ -161,7 +161,7 @@ def test_labels_that_do_not_fit_are_refused_also_where_a_gradient_is_taken(of):
         of(cross_entropy)(jnp.ones((4, 5)), jnp.zeros(4))
 
 
-def test_what_is_right_is_told_of_known_logits_alone():
+def test_what_is_right_is_reported_of_known_logits_alone():
     logits = jnp.array([[0.0, 1.0, 1.0], [2.0, 1.0, 0.0], [jnp.nan, 1.0, 0.0]])
     np.testing.assert_array_equal(right(logits, jnp.array([1, 1, 0])), [1, 0, jnp.nan])
     np.testing.assert_array_equal(jax.jit(right)(logits, jnp.array([1, 3, 0])), [1, jnp.nan, jnp.nan])

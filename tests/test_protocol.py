@@ -1,4 +1,4 @@
-"""What a config's parts must be, told before anything is trained: one sentence for each of the ways not to be it."""
+"""Checks of a config's parts before anything is trained: one sentence for each way to be wrong."""
 
 from typing import Any
 

@@ -65,8 +65,8 @@ def test_a_damaged_file_gives_the_same_arrays_or_one_sentence(kind, tmp_path):
         try:
             found = settings_of(path) if kind == "json" else arrays_of(path, "universality", ())[0]
         except ValueError as error:
-            said, n_refused = str(error), n_refused + 1
-            assert said.isprintable() and len(said) < 600 and said[-1] in ".?", said
+            output, n_refused = str(error), n_refused + 1
+            assert output.isprintable() and len(output) < 600 and output[-1] in ".?", output
             continue
         if kind not in ("safetensors", "json"):
             assert set(found) == set(SOURCE)
@@ -77,8 +77,8 @@ def test_a_damaged_file_gives_the_same_arrays_or_one_sentence(kind, tmp_path):
 def refused(message, path, layout="universality", **more):
     with pytest.raises(ValueError) as error:
         importers.load(path, layout, **more)
-    said = str(error.value)
-    assert message in said and said[-1] in ".?" and said.isprintable() and len(said) < 800, said
+    output = str(error.value)
+    assert message in output and output[-1] in ".?" and output.isprintable() and len(output) < 800, output
 
 
 @pytest.mark.parametrize("kind", ["npz", "pt"])
@@ -173,10 +173,10 @@ def test_every_state_dict_within_is_named_with_code_that_works_without_the_devic
     torch = pytest.importorskip("torch")
     path, tensors = tmp_path / "w.pt", {key: torch.tensor(x) for key, x in SOURCE.items()}
     torch.save({"step": 3, "model": tensors, "ema": {"state_dict": tensors}, "best": tensors}, path)
-    told = (
+    reports = (
         r"holds 3 state dicts within, ['model'], ['ema']['state_dict'], ['best']: hand over one of them, as torch.load("
     )
-    refused(told, path)
+    refused(reports, path)
     with pytest.raises(ValueError, match="state dict within") as error:
         torch.save({"step": 3, "net's": {"state_dict": tensors}}, path)
         importers.load(path, "universality")
@@ -217,7 +217,7 @@ def test_tensors_saved_on_a_gpu_are_read_without_one_by_the_advice_too(tmp_path)
     assert importers.load(eval(advice, {"torch": torch, "path": path}), "universality")[1]["W_in"].shape == (2, 4, 3)
 
 
-def test_a_mapping_that_reads_a_damaged_file_of_its_own_is_told(tmp_path):
+def test_a_mapping_that_reads_a_damaged_file_of_its_own_is_reported(tmp_path):
     path = written("npz", tmp_path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("W.npy", member(SOURCE["W"]).replace(b"'shape'", b"'shape", 1))
@@ -267,7 +267,7 @@ def test_messages_are_short_and_have_no_control_characters(tmp_path):
     refused("is damaged: W\\x07yyy", path)
 
 
-def test_arguments_that_nothing_can_be_are_told():
+def test_arguments_that_nothing_can_be_are_reported():
     for path in ("a\0b.npz", "n" * 300 + ".pt", "/proc/self.npz"):
         refused(": there is no such file.", path)
     refused("it must be a JSON file of at most", SOURCE, config="a\0b.json")

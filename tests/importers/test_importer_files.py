@@ -21,8 +21,8 @@ HOLD = "source does not fit layout universality (MLP): "
 def refused(message, source, layout="universality", **more):
     with pytest.raises(ValueError) as error:
         importers.load(source, layout, **more)
-    said = str(error.value)
-    assert message in said and said[-1] in ".?" and "\n" not in said, said
+    output = str(error.value)
+    assert message in output and output[-1] in ".?" and "\n" not in output, output
 
 
 def linear(n=4):
@@ -82,8 +82,8 @@ def test_what_is_no_weight_is_declared_and_named():
 
 def test_a_prefix_of_all_keys_is_named():
     wrapped = {f"module.{key}": x for key, x in SOURCE.items()}
-    told = "; every key begins with module.: hand over a mapping of the arrays by keys without it."
-    refused(told, wrapped)
+    reports = "; every key begins with module.: hand over a mapping of the arrays by keys without it."
+    refused(reports, wrapped)
 
 
 def test_weights_are_finite_floats_and_there():

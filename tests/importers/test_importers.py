@@ -309,7 +309,7 @@ def test_toylabs_own_arrays_say_their_module_and_config_what_else_it_depends_on(
     assert importers.load(drawn(shapes), "toylab", config=machine)[0] == made
     with pytest.raises(ValueError, match=r"^config\.module is 'Zz': it must be one of BiasedTransformer, "):
         importers.load(params, "toylab", config={"module": "Zz"})
-    for slip, told in (
+    for slip, reports in (
         ({"d_vocab": 1.5}, "d_vocab is 1.5: it must be a whole number."),
         ({"causal": 1}, "causal is 1: it must be true or false."),
         ({"init_scale": "1"}, "init_scale is '1': it must be a number."),
@@ -321,4 +321,4 @@ def test_toylabs_own_arrays_say_their_module_and_config_what_else_it_depends_on(
     ):
         with pytest.raises(ValueError) as error:
             importers.load(drawn(shapes) if "module" in slip else params, "toylab", config=slip)
-        assert str(error.value).startswith(f"config.{told}")
+        assert str(error.value).startswith(f"config.{reports}")

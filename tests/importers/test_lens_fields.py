@@ -63,8 +63,8 @@ def load(config, **arrays):
 def refused(message, config, extra=(), **arrays):
     with pytest.raises(ValueError) as error:
         importers.load(source(**arrays) | dict(extra), "transformer_lens", config=config)
-    said = str(error.value)
-    assert message in said and said[-1] in ".?" and "\n" not in said and len(said) < 500, said
+    wording = str(error.value)
+    assert message in wording and wording[-1] in ".?" and "\n" not in wording and len(wording) < 500, wording
 
 
 def test_every_field_of_every_version_is_read_harmless_with_its_reason_or_refused():
@@ -111,11 +111,11 @@ def test_what_nobody_knows_is_refused():
 
 
 def test_without_a_config_nothing_is_guessed():
-    told = (
+    reports = (
         "config lacks act_fn (relu or gelu), normalization_type (LNPre or null), positional_embedding_type (standard or"
         " shortformer), attention_dir (causal or bidirectional), attn_scale (√d_head = 2): the arrays do not say it; "
     )
-    refused(told, {})
+    refused(reports, {})
     refused("config lacks act_fn (relu or gelu), positional_embedding_type (standard or", {}, norm=True)
     for left_out in SAYS:
         rest = {name: value for name, value in SAYS.items() if name != left_out}
@@ -186,7 +186,7 @@ def angles(base=10000.0, adjacent=False):
     return {"blocks.0.attn.rotary_sin": np.sin(turns), "blocks.0.attn.rotary_cos": np.cos(turns)}
 
 
-def test_buffers_that_tell_of_another_network_are_refused():
+def test_buffers_of_another_network_are_refused():
     band = np.tri(P, dtype=bool) & ~np.tri(P, k=-2, dtype=bool)  # TransformerLens 2's mask of local attention
     refused("blocks.0.attn.mask is no causal mask", SAYS, {"blocks.0.attn.mask": band})
     refused("blocks.0.attn.mask is [3, 3]: a mask of 5 positions is wanted.", SAYS, {"blocks.0.attn.mask": np.tri(3)})

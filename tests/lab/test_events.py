@@ -16,7 +16,7 @@ LOSS = np.arange(10, dtype=np.float32).reshape(2, 5) / 4  # [R, T]
 LOSS[1, 3:] = np.nan  # a run that has ended
 
 
-def told(n, group="000-a", runs=("aaa", "bbb")):
+def progress_of(n, group="000-a", runs=("aaa", "bbb")):
     """A report after n points."""
     measures = {"loss": LOSS[:, :n], "accuracy": 2 * LOSS[:, :n]} if n else {}
     return Progress(group, STEPS[max(n - 1, 0)], STEPS[-1], measures, np.zeros(2, bool), runs=runs, steps=STEPS[:n])
@@ -47,7 +47,7 @@ def both(folder):
 def test_every_point_is_there_once(tmp_path):
     events = Events(tmp_path)
     for n in (0, 2, 3, 5, 5):
-        events(told(n))
+        events(progress_of(n))
     assert both(tmp_path) == EXPECTED
 
 
@@ -56,13 +56,13 @@ def test_every_point_is_there_once(tmp_path):
 def test_going_on_after_a_kill_repeats_no_point_and_leaves_none_out(tmp_path, resumed_at, torn):
     first = Events(tmp_path)
     for n in (0, 2, 4):
-        first(told(n))
+        first(progress_of(n))
     for run in ("aaa", "bbb"):
         path = tmp_path / run / FILE
         path.write_bytes(path.read_bytes()[: -torn or None])
-    again = Events(tmp_path)  # it was committed up to other points than were told
+    again = Events(tmp_path)  # it was committed up to other points than were reported
     for n in (resumed_at, 5):
-        again(told(n))
+        again(progress_of(n))
     assert both(tmp_path) == EXPECTED
 
 
@@ -75,7 +75,7 @@ def test_hundreds_of_runs_hold_no_file_open(tmp_path):
         events = Events(tmp_path)
         for first in range(0, 200, 2):
             for n in (0, 5):
-                events(told(n, f"{first}", (f"{first}", f"{first + 1}")))
+                events(progress_of(n, f"{first}", (f"{first}", f"{first + 1}")))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert len(list(tmp_path.rglob(FILE))) == 200
@@ -83,14 +83,14 @@ def test_hundreds_of_runs_hold_no_file_open(tmp_path):
 
 def test_a_point_that_could_not_be_written_is_made_up_for(tmp_path):
     events = Events(tmp_path)
-    events(told(2))
+    events(progress_of(2))
     path = tmp_path / "aaa"
     path.rename(tmp_path / "away")
     path.write_text("in the way")
-    events(told(3))
+    events(progress_of(3))
     path.unlink()
     (tmp_path / "away").rename(path)
-    events(told(5))
+    events(progress_of(5))
     assert both(tmp_path) == EXPECTED
 
 

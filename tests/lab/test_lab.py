@@ -146,16 +146,16 @@ def test_one_part_alone_leaves_the_others_as_they_are(page, tmp_path):
     assert len(stages.judge(page, of(tmp_path))) == 2
 
 
-def test_damaged_measures_are_told_with_what_to_do_and_stand_in_the_way_of_nothing_else(page, tmp_path, capsys):
+def test_damaged_measures_are_reported_with_what_to_do_and_stand_in_the_way_of_nothing_else(page, tmp_path, capsys):
     assert command(tmp_path) == 0
     path = tmp_path / "two" / "measures.npz"
     for content in (b"", path.read_bytes()[:-9]):
         path.write_bytes(content)
         for stage in (("--stage", "draw"), ("--stage", "analyze", "--part", "narrow")):
             assert command(tmp_path, *stage) == 1
-            said = capsys.readouterr().err
-            assert said.startswith(f"{path} is damaged: ") and said.count("\n") == 1
-            assert said.endswith(". Run the stage analyze again, of all parts: it writes it anew.\n")
+            output = capsys.readouterr().err
+            assert output.startswith(f"{path} is damaged: ") and output.count("\n") == 1
+            assert output.endswith(". Run the stage analyze again, of all parts: it writes it anew.\n")
         assert command(tmp_path, "--stage", "train") == 0
         assert command(tmp_path) == 0 and len(of(tmp_path).part("mixed").valid) == 3
 
@@ -224,7 +224,7 @@ def test_a_stopped_training_leaves_the_table_of_what_it_has(page, tmp_path, monk
     assert command(tmp_path, "--part", "narrow") == 130 and table(tmp_path)["step"] == [0, 3] * 2
 
 
-def test_claims_and_figures_that_the_runs_do_not_have_are_told_and_the_rest_is_made(
+def test_claims_and_figures_that_the_runs_do_not_have_are_reported_and_the_rest_is_made(
     page, tmp_path, capsys, monkeypatch
 ):
     def dense(m):
@@ -249,8 +249,8 @@ def test_claims_and_figures_that_the_runs_do_not_have_are_told_and_the_rest_is_m
     assert claims["dense"]["verdict"] == f"{under} (no run has it)" and claims["dense"]["values"] == []
     assert claims["first"]["verdict"].startswith(f"{under} (IndexError: index 0 is out of bounds")
     assert "| – |" in (tmp_path / "two" / "claims.md").read_text()
-    said = capsys.readouterr()
-    assert said.err == (
+    output = capsys.readouterr()
+    assert output.err == (
         "gone cannot be drawn of these runs (NoMeasure: final/weights/Q is no measure: did you mean final/weights/W?).\n"
     )
     assert [path.name for path in (tmp_path / "two" / "figures").iterdir()] == ["narrow_figure.png"]
@@ -264,6 +264,6 @@ def test_an_analysis_that_does_not_fit_the_asked_runs_is_a_sentence_before_train
 
     monkeypatch.setitem(page.PARTS, "narrow", replace(page.PARTS["narrow"], analyses={"four": four}))
     assert command(tmp_path, "--part", "narrow", "--set", "net.n_hidden=2") == 2
-    said = capsys.readouterr().err
-    assert said.startswith("the page's analyses do not fit run ") and said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith("the page's analyses do not fit run ") and output.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""What is told before anything is compiled, and that nothing but telling happens."""
+"""The preview before anything is compiled, and that it creates nothing."""
 
 import re
 
@@ -19,46 +19,48 @@ def asked(page, *texts, zips=(), seeds=None, **options):
     return job.job(page, description, **options)
 
 
-def told(job):
+def preview_text(job):
     return "\n".join(preview.lines(job))
 
 
 def test_runs_programs_groups_points_and_what_is_kept_are_counted(tmp_path):
     texts = "optimizer.weight_decay=0.1:3:log4", "net.d_mlp=16,32"
-    said = told(asked(grokking, *texts, seeds=40, out=tmp_path))
-    assert "320 runs at scale smoke" in said
-    assert "320 in 2 groups of at most 160, 2 programs to compile" in said
-    assert "320 in 4 groups of at most 100, 2 programs" in told(
+    output = preview_text(asked(grokking, *texts, seeds=40, out=tmp_path))
+    assert "320 runs at scale smoke" in output
+    assert "320 in 2 groups of at most 160, 2 programs to compile" in output
+    assert "320 in 4 groups of at most 100, 2 programs" in preview_text(
         asked(grokking, *texts, seeds=40, out=tmp_path, group=100)
     )
-    assert "2 in 2 groups of at most 1, 1 program to compile" in told(asked(grokking, "data_seed=0,1", out=tmp_path))
-    assert "12 saved of each run, steps 0 to 200" in said
-    assert "W_E, W_K" in said and "train_loss" in said and "probes" not in said
+    assert "2 in 2 groups of at most 1, 1 program to compile" in preview_text(
+        asked(grokking, "data_seed=0,1", out=tmp_path)
+    )
+    assert "12 saved of each run, steps 0 to 200" in output
+    assert "W_E, W_K" in output and "train_loss" in output and "probes" not in output
     width = min(160, 256 * jax.local_device_count())
-    assert f"1 to {width} runs wide, chosen by a short measurement" in said
+    assert f"1 to {width} runs wide, chosen by a short measurement" in output
 
 
 def test_bytes_are_those_that_are_asked_of_the_disk_and_the_device(tmp_path, monkeypatch):
     one = asked(grokking, out=tmp_path, lane=1)
     (spec,) = one.specs().values()
-    assert f"at most {preview.size(sweep.bytes_needed(one.configs[''], spec))};" in told(one)
-    assert "1 run wide, as --lane says" in told(one)
+    assert f"at most {preview.size(sweep.bytes_needed(one.configs[''], spec))};" in preview_text(one)
+    assert "1 run wide, as --lane says" in preview_text(one)
     monkeypatch.setattr(preview.memory, "budget", lambda: 1_000_000)
-    said = told(asked(grokking, seeds=8 * jax.local_device_count(), out=tmp_path))
-    assert re.search(r"it has 1 MB, enough for about [1-7]: --lane [1-7] or less is safe", said)
+    output = preview_text(asked(grokking, seeds=8 * jax.local_device_count(), out=tmp_path))
+    assert re.search(r"it has 1 MB, enough for about [1-7]: --lane [1-7] or less is safe", output)
     monkeypatch.setattr(preview.memory, "budget", lambda: 1_000)
-    assert told(one).count("it has 1 kB, too little for 1 run\n") == 1
+    assert preview_text(one).count("it has 1 kB, too little for 1 run\n") == 1
 
 
 def test_a_config_that_cannot_be_traced_does_not_stop_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(preview.memory, "traced", lambda *_: 1 / 0)
-    said = told(asked(grokking, "net.d_mlp=16,32", out=tmp_path))
-    assert "memory    unknown: a run cannot be traced (division by zero)" in said and "2 programs" in said
+    output = preview_text(asked(grokking, "net.d_mlp=16,32", out=tmp_path))
+    assert "memory    unknown: a run cannot be traced (division by zero)" in output and "2 programs" in output
 
 
-def test_each_part_of_a_page_is_told(tmp_path):
-    said = told(asked(superposition, out=tmp_path))
-    assert [line for line in said.splitlines() if line.startswith("part")] == [
+def test_each_part_of_a_page_is_reported(tmp_path):
+    output = preview_text(asked(superposition, out=tmp_path))
+    assert [line for line in output.splitlines() if line.startswith("part")] == [
         f"part {n}:" for n in superposition.PARTS
     ]
 
@@ -77,22 +79,22 @@ def test_a_dry_run_creates_nothing_and_compiles_no_step(form, tmp_path, capsys, 
     assert "6 runs at scale smoke" in capsys.readouterr().out and tree(tmp_path) == before
 
 
-def test_a_sweep_that_exists_tells_its_width_and_how_far_it_is(tmp_path, capfd):
+def test_a_sweep_that_exists_shows_its_width_and_how_far_it_is(tmp_path, capfd):
     page = ["superposition", "--scale", "smoke", "--part", "linear"]
     arguments = [*page, "--lane", "1", "--stage", "train", "--out", str(tmp_path)]
     assert run_sweep.main(arguments) == 0
     before = tree(tmp_path)
     capfd.readouterr()
     assert run_sweep.main([*(text for text in arguments if text not in ("--lane", "1")), "--dry-run"]) == 0
-    said = capfd.readouterr().out
-    assert "1 wide, as the sweep was begun" in said
-    assert "done      1 run finished\n" in said
+    output = capfd.readouterr().out
+    assert "1 wide, as the sweep was begun" in output
+    assert "done      1 run finished\n" in output
     assert "optimizer.lr: 0.001 → 0.5" in refused([*arguments, "--set", "optimizer.lr=0.5", "--dry-run"], capfd)
     assert tree(tmp_path) == before
 
 
 def test_ever_more_runs_are_traced_no_more_often(tmp_path, monkeypatch):
-    """What is done for each run is only to lay it out and check it: 10,000 are told within seconds."""
+    """What is done for each run is only to make and check its config: 10,000 take seconds."""
     traced = []
     shape = jax.eval_shape
     monkeypatch.setattr(jax, "eval_shape", lambda *given: traced.append(given) or shape(*given))
@@ -100,6 +102,6 @@ def test_ever_more_runs_are_traced_no_more_often(tmp_path, monkeypatch):
     for n in (2, 2, 300):  # nets are held against their task once, at the first
         traced.clear()
         texts = f"optimizer.lr=1e-4:1e-2:log{n}", "net.d_mlp=16,32"
-        assert f"{2 * n} in {2 * -(-n // 256)} groups" in told(asked(grokking, *texts, out=tmp_path))
+        assert f"{2 * n} in {2 * -(-n // 256)} groups" in preview_text(asked(grokking, *texts, out=tmp_path))
         counts.append(len(traced))
     assert counts[1] == counts[2] < 15 * 2 and counts[0] < 20 * 2  # programs

@@ -58,8 +58,8 @@ def test_the_listing_takes_little_more_than_reading_the_pages(option):
         assert done.returncode == 0
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    said = python("run_sweep.py", option).stdout
-    assert "grokking" in said and "memorises" in said
+    output = python("run_sweep.py", option).stdout
+    assert "grokking" in output and "memorises" in output
     listing, reading = (min(cpu_seconds(*call) for _ in range(3)) for call in (("run_sweep.py", option), ("-c", READ)))
     assert listing < 4 * reading
 
@@ -221,8 +221,8 @@ def test_options_that_are_unknown_cut_short_or_given_twice_end_with_a_sentence_a
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         run_sweep.main(["grokking", *arguments])
-    said = capfd.readouterr()
-    assert ended.value.code == 2 and said.out == "" and said.err.startswith(words) and said.err.count("\n") == 1
+    output = capfd.readouterr()
+    assert ended.value.code == 2 and output.out == "" and output.err.startswith(words) and output.err.count("\n") == 1
     assert tree(tmp_path) == {}
 
 
@@ -259,8 +259,8 @@ def test_no_parser_of_the_tree_takes_an_option_that_is_cut_short():
 )
 def test_an_option_of_training_is_refused_where_nothing_is_trained(stage, arguments, trained, capfd):
     before = tree(trained)
-    said = refused(["grokking", "--scale", "smoke", "--stage", stage, *arguments, "--out", trained], capfd)
-    assert said == f"{arguments[0]} is for training: leave it out with --stage {stage}.\n" and tree(trained) == before
+    output = refused(["grokking", "--scale", "smoke", "--stage", stage, *arguments, "--out", trained], capfd)
+    assert output == f"{arguments[0]} is for training: leave it out with --stage {stage}.\n" and tree(trained) == before
 
 
 @pytest.mark.parametrize("stage", ["analyze", "draw", "train"])
@@ -269,8 +269,8 @@ def test_a_lane_or_group_other_than_the_sweeps_is_refused_at_every_stage(option,
     before = tree(trained)
     words = {"--lane": "lane: 1 → 2", "--group": "--group is 1, and"}[option]
     asked = ["grokking", "--scale", "smoke", "--seeds", "2", "--stage", stage, "--out", trained]
-    said = refused([*asked, option, {"--lane": "2", "--group": "1"}[option]], capfd)
-    assert words in said and "choose another --out" in said and tree(trained) == before
+    output = refused([*asked, option, {"--lane": "2", "--group": "1"}[option]], capfd)
+    assert words in output and "choose another --out" in output and tree(trained) == before
     if stage == "train":
         assert words in refused([*asked, option, {"--lane": "2", "--group": "1"}[option], "--dry-run"], capfd)
         assert tree(trained) == before
@@ -285,7 +285,7 @@ def test_what_is_drawn_is_of_the_runs_and_parts_that_are_asked_for(tmp_path, cap
     assert list(tree(tmp_path)) == ["grokking", "grokking/measures.npz"]
 
 
-def test_bad_input_is_told_from_the_shell_too(tmp_path):
+def test_bad_input_is_reported_from_the_shell_too(tmp_path):
     done = python("run_sweep.py", "grokking", "--set", "optimizer.weight_decy=1", "--out", tmp_path / "out")
     assert (done.returncode, done.stdout, tree(tmp_path)) == (2, "", {})
     assert done.stderr == "optimizer.weight_decy is no field: did you mean optimizer.weight_decay?\n"
@@ -310,7 +310,7 @@ def test_out_that_is_a_file_is_refused(out, tmp_path, capfd):
     ],
     ids=["file", "long", "brackets"],
 )
-def test_a_folder_that_cannot_be_is_told_in_one_sentence(out, stage, words, status, tmp_path, capfd, monkeypatch):
+def test_a_folder_that_cannot_be_is_reported_in_one_sentence(out, stage, words, status, tmp_path, capfd, monkeypatch):
     (tmp_path / "file").write_text("mine")
     monkeypatch.chdir(tmp_path)
     assert words in refused([*SMOKE, "--stage", stage, "--out", out], capfd, status)
@@ -333,8 +333,8 @@ def test_out_that_is_a_link_to_nowhere_is_refused(tmp_path, capfd):
 def test_a_disk_too_small_is_refused_with_both_sizes(tmp_path, capfd, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 5000, 5000))
-    said = refused([*SMOKE, "--out", tmp_path / "out"], capfd)
-    assert "5 kB free: this sweep needs " in said and "MB" in said.split("needs ")[1]
+    output = refused([*SMOKE, "--out", tmp_path / "out"], capfd)
+    assert "5 kB free: this sweep needs " in output and "MB" in output.split("needs ")[1]
     assert tree(tmp_path) == {}
 
 
@@ -379,9 +379,9 @@ def test_a_second_process_in_the_same_folder_is_refused(trained, capfd):
     command = [sys.executable, "-c", HOLD, str(group)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
-        said = refused([*SMOKE, "--seeds", "2", "--out", trained], capfd)
+        output = refused([*SMOKE, "--seeds", "2", "--out", trained], capfd)
         holder.kill()
-    assert f"in use by process {holder.pid}" in said
+    assert f"in use by process {holder.pid}" in output
     assert tree(trained) == before
 
 
@@ -394,8 +394,8 @@ def test_training_again_goes_on_from_the_end(trained, capfd):
 def test_a_stop_asked_for_while_the_last_points_are_trained_is_heeded(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(sweep, "run", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
     assert run_sweep.main([*SMOKE, "--out", str(tmp_path)]) == 130
-    said = capfd.readouterr().err
-    assert "is trained to its end. To go on: python run_sweep.py grokking" in said
+    output = capfd.readouterr().err
+    assert "is trained to its end. To go on: python run_sweep.py grokking" in output
     assert [path.name for path in (tmp_path / "grokking").iterdir()] == ["runs"]
 
 
@@ -404,8 +404,8 @@ def test_a_stop_outside_of_training_is_one_sentence(trained, capfd, monkeypatch)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(stages, "analyze", stopped)
-    said = refused([*SMOKE, "--seeds", "2", "--stage", "analyze", "--out", trained], capfd, status=130)
-    assert said.startswith("stopped. To go on: python run_sweep.py grokking")
+    output = refused([*SMOKE, "--seeds", "2", "--stage", "analyze", "--out", trained], capfd, status=130)
+    assert output.startswith("stopped. To go on: python run_sweep.py grokking")
 
 
 def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
@@ -499,8 +499,8 @@ def test_a_sweep_is_trained_longer_from_where_it_was_finished(tmp_path, capfd):
     longer = [*SMOKE, "--steps", "40", "--stage", "train", "--out", str(tmp_path)]
     capfd.readouterr()
     assert run_sweep.main([*longer, "--dry-run"]) == 0
-    said = capfd.readouterr().out
-    assert "1 run at step 20, from step 20 on" in said and "finished" not in said and "steps 0 to 40" in said
+    output = capfd.readouterr().out
+    assert "1 run at step 20, from step 20 on" in output and "finished" not in output and "steps 0 to 40" in output
     assert run_sweep.main(longer) == 0
     (straight,) = (tmp_path / "straight",)
     assert run_sweep.main([*SMOKE, "--steps", "40", "--stage", "train", "--out", str(straight)]) == 0
@@ -582,22 +582,22 @@ def test_from_what_is_not_there_or_does_not_fit_is_refused(start, arguments, wor
 
 
 def test_from_a_folder_that_is_not_there_is_bad_input(tmp_path, capfd):
-    said = refused([*SMOKE, "--from", f"{tmp_path}/nowhere/1a2b@200", "--out", tmp_path / "out"], capfd)
-    assert "names no run" in said and tree(tmp_path) == {}
+    output = refused([*SMOKE, "--from", f"{tmp_path}/nowhere/1a2b@200", "--out", tmp_path / "out"], capfd)
+    assert "names no run" in output and tree(tmp_path) == {}
 
 
-def test_from_a_damaged_sweep_is_told(tmp_path, capfd):
+def test_from_a_damaged_sweep_is_reported(tmp_path, capfd):
     group = tmp_path / "page" / "runs" / "000-1a2b"
     group.mkdir(parents=True)
     (group / "manifest.json").write_text("{}")
-    said = refused([*SMOKE, "--from", f"{tmp_path}/page/1a2b@200", "--out", tmp_path / "out"], capfd, status=1)
-    assert f"{group / 'manifest.json'} is damaged" in said and not (tmp_path / "out").exists()
+    output = refused([*SMOKE, "--from", f"{tmp_path}/page/1a2b@200", "--out", tmp_path / "out"], capfd, status=1)
+    assert f"{group / 'manifest.json'} is damaged" in output and not (tmp_path / "out").exists()
 
 
 def test_from_a_run_that_is_not_said_is_refused(trained, asked, tmp_path, capfd):
     start = f"{trained}/grokking/@200"
-    said = refused([*SMOKE, "--from", start, "--stage", "train", "--out", tmp_path / "out"], capfd)
-    assert "it must be RUN@STEP" in said and asked == []
+    output = refused([*SMOKE, "--from", start, "--stage", "train", "--out", tmp_path / "out"], capfd)
+    assert "it must be RUN@STEP" in output and asked == []
 
 
 # --- stages
@@ -633,8 +633,8 @@ def test_analysis_of_a_sweep_that_shares_only_its_first_runs_is_refused(
 ):
     monkeypatch.setattr(stages, "analyze_over_runs", analysed_at_no_cost)
     before = tree(trained)
-    said = refused([*SMOKE, *arguments, "--stage", "analyze", "--out", trained], capfd, status=status)
-    assert words in said and tree(trained) == before
+    output = refused([*SMOKE, *arguments, "--stage", "analyze", "--out", trained], capfd, status=status)
+    assert words in output and tree(trained) == before
 
 
 def analysed_at_no_cost(fn, params, run, batch_size, report):

@@ -15,7 +15,7 @@ LOSS = np.ones((2, 4), np.float32)
 LOSS[1, 2:] = np.nan
 
 
-def told(n, committed=None, ended=(False, False), diverged=(None, None), messages=(), group="000-a"):
+def progress_of(n, committed=None, ended=(False, False), diverged=(None, None), messages=(), group="000-a"):
     return Progress(
         group,
         STEPS[max(n - 1, 0)],
@@ -44,11 +44,11 @@ def events(path):
 def test_a_group_from_beginning_to_end(tmp_path):
     log = Log(tmp_path / "log.txt")
     for report in (
-        told(0),
-        told(1),
-        told(3, committed=0, ended=(False, True)),
-        told(3, committed=0, ended=(False, True), messages=["slow disk"]),
-        told(4, committed=20, ended=(False, True)),
+        progress_of(0),
+        progress_of(1),
+        progress_of(3, committed=0, ended=(False, True)),
+        progress_of(3, committed=0, ended=(False, True), messages=["slow disk"]),
+        progress_of(4, committed=20, ended=(False, True)),
     ):
         log(report)
     log.close()
@@ -64,12 +64,12 @@ def test_a_group_from_beginning_to_end(tmp_path):
 
 def test_a_stop_a_resume_and_a_damaged_chunk(tmp_path):
     log = Log(tmp_path / "log.txt")
-    for report in (told(0), told(2, committed=0)):
+    for report in (progress_of(0), progress_of(2, committed=0)):
         log(report)
     log.close(Interrupted("all is committed"))
     log = Log(tmp_path / "log.txt")
-    log(told(1, committed=0, messages=["the chunk at step 10 in x is damaged: a file"]))
-    log(told(3, committed=0, ended=(False, True), diverged=(None, 20)))
+    log(progress_of(1, committed=0, messages=["the chunk at step 10 in x is damaged: a file"]))
+    log(progress_of(3, committed=0, ended=(False, True), diverged=(None, 20)))
     log.close(OSError("full"))
     assert events(tmp_path / "log.txt") == ["begin", "commit", "stopped", "resume", "damaged", "diverged", "failed"]
     assert lines(tmp_path / "log.txt")[-2] == {"group": "000-a", "event": "diverged", "step": "20", "run": "bbb"}
@@ -78,17 +78,22 @@ def test_a_stop_a_resume_and_a_damaged_chunk(tmp_path):
 
 def test_a_group_left_behind_unfinished_has_failed_and_a_finished_one_is_no_news(tmp_path):
     log = Log(tmp_path / "log.txt")
-    log(told(4, committed=40, group="000-a"))  # found finished
-    for report in (told(0, group="001-b"), told(2, group="001-b"), told(0, group="002-c"), told(4, group="002-c")):
+    log(progress_of(4, committed=40, group="000-a"))  # found finished
+    for report in (
+        progress_of(0, group="001-b"),
+        progress_of(2, group="001-b"),
+        progress_of(0, group="002-c"),
+        progress_of(4, group="002-c"),
+    ):
         log(report)
     log.close()
-    said = [(line["group"], line["event"]) for line in lines(tmp_path / "log.txt")]
-    assert said == [("001-b", "begin"), ("002-c", "begin"), ("001-b", "failed"), ("002-c", "finished")]
+    output = [(line["group"], line["event"]) for line in lines(tmp_path / "log.txt")]
+    assert output == [("001-b", "begin"), ("002-c", "begin"), ("001-b", "failed"), ("002-c", "finished")]
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
     log = Log(tmp_path / "nowhere" / "log.txt")
-    for report in (told(0), told(4)):
+    for report in (progress_of(0), progress_of(4)):
         log(report)
     log.close()
 
@@ -97,11 +102,11 @@ def test_bars_of_groups_that_are_over_make_room_for_those_that_go(monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     with Watch(("learned", lambda measures: np.zeros(2, bool))) as shown:
         for n in range(20):
-            shown(told(4, group=f"{n:03d}-a"))
-        shown(told(1, group="020-a"))
+            shown(progress_of(4, group=f"{n:03d}-a"))
+        shown(progress_of(1, group="020-a"))
         bars = [shown.bars[f"{n:03d}-a"] for n in range(12, 20)]
         assert [task.id for task in shown.display.tasks if task.visible] == [shown.compiling, *bars]
-        shown(told(2, group="020-a"))
+        shown(progress_of(2, group="020-a"))
         assert [task.id for task in shown.display.tasks if task.visible] == [*bars, shown.bars["020-a"]]
 
 
@@ -167,13 +172,13 @@ def test_a_clock_has_hours_where_there_are():
     assert [display.clock(s) for s in (5, 750, 3723)] == ["0:05", "12:30", "1:02:03"]
 
 
-def test_the_watch_tells_the_log_how_it_ended(tmp_path, capsys):
+def test_the_watch_closes_the_log_with_how_it_ended(tmp_path, capsys):
     def never(measures):
         return np.zeros(2, bool)
 
     with pytest.raises(Interrupted), Watch(("learned", never), [Log(tmp_path / "log.txt")]) as shown:
-        shown(told(0))
-        shown(told(2, committed=0))
+        shown(progress_of(0))
+        shown(progress_of(2, committed=0))
         raise Interrupted
     assert events(tmp_path / "log.txt") == ["begin", "commit", "stopped"]
     assert "step 10/40" in capsys.readouterr().out

@@ -45,15 +45,15 @@ def remove_machine(folder):
     machines.remove_node(node, allow_graceful=False)
 
 def train(name, runs, harm):
-    folder, said = out / name, []
+    folder, output = out / name, []
     folder.mkdir()
     threading.Thread(target=harm, args=[folder], daemon=True).start()
     try:
-        tell = lambda progress: said.extend(progress.messages)
+        tell = lambda progress: output.extend(progress.messages)
         cluster.run(runs, spec, folder, plan=plan, group_size=3, command="THE COMMAND", report=tell)
     except sweep.Failed as error:
-        said.append(str(error))
-    (out / f"{name}.json").write_text(json.dumps(said))
+        output.append(str(error))
+    (out / f"{name}.json").write_text(json.dumps(output))
 
 configs.check = lambda config: config  # the driver lets it pass, so that only its worker finds out
 with cluster.connected(machines.address):
@@ -109,8 +109,8 @@ def harmed(tmp_path_factory):
     done = pinned(script, out, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     _, err = done.communicate(timeout=300)
     assert done.returncode == 0, err
-    said = {name: json.loads((out / f"{name}.json").read_text()) for name in ("worker", "machine")}
-    return SimpleNamespace(out=out, said=said)
+    output = {name: json.loads((out / f"{name}.json").read_text()) for name in ("worker", "machine")}
+    return SimpleNamespace(out=out, output=output)
 
 
 def test_a_killed_worker_costs_no_bit(harmed, straight, tmp_path):
@@ -118,24 +118,24 @@ def test_a_killed_worker_costs_no_bit(harmed, straight, tmp_path):
         (tmp_path / name).symlink_to(harmed.out / "worker" / name)
     found = groups(tmp_path)
     assert set(found) == set(straight) and all(same(found[name], straight[name]) for name in straight)
-    said = [line for line in harmed.said["worker"] if "its worker died" in line]
-    assert len(said) == 1 and said[0].startswith("000-") and "It goes on from step " in said[0]
+    output = [line for line in harmed.output["worker"] if "its worker died" in line]
+    assert len(output) == 1 and output[0].startswith("000-") and "It goes on from step " in output[0]
 
 
 def test_a_group_that_cannot_be_trained_is_not_tried_twice_and_stops_no_other(harmed):
-    *_, failed = harmed.said["worker"]
+    *_, failed = harmed.output["worker"]
     (name,) = [path.parent.name for path in (harmed.out / "worker").glob("*/failed.json")]
     assert failed.startswith("1 of 3 groups of ") and name in failed and "nonsense" in failed
     assert failed.endswith("then: THE COMMAND.")
-    assert sum(line.startswith(name) for line in harmed.said["worker"]) == 1
+    assert sum(line.startswith(name) for line in harmed.output["worker"]) == 1
     assert "nonsense" in store.read_json(harmed.out / "worker" / name / "failed.json")["error"]
 
 
 def test_a_lost_machine_costs_no_bit(harmed, straight):
     found = groups(harmed.out / "machine")
     assert set(found) == set(straight) and all(same(found[name], straight[name]) for name in straight)
-    said = [line for line in harmed.said["machine"] if "It goes on from step " in line]
-    assert said and ("its machine is gone" in said[0] or "its worker died" in said[0])
+    output = [line for line in harmed.output["machine"] if "It goes on from step " in line]
+    assert output and ("its machine is gone" in output[0] or "its worker died" in output[0])
 
 
 def test_without_its_head_the_driver_says_what_is_safe_and_what_to_type(tmp_path):
@@ -160,18 +160,19 @@ def test_a_driver_stopped_by_sigterm_lets_its_workers_commit_and_goes_on_when_as
     process = start(command)
     wait_until(lambda: list((tmp_path / "ray").glob("grokking/runs/*/manifest.json")), process)  # its worker trains
     process.terminate()
-    _, said = process.communicate(timeout=120)
-    _, stopping, said = said.partition(
+    _, output = process.communicate(timeout=120)
+    _, stopping, output = output.partition(
         "stopping after the points in hand; once more ends at once\n"
     )  # Ray may warn before
     assert stopping
     status = process.returncode
-    assert status == 130 and said.count("\n") == 1
+    assert status == 130 and output.count("\n") == 1
     assert (
-        said.startswith("stopped: 0 of 1 groups are finished") and f"To go on: python {shlex.join(command)}\n" in said
+        output.startswith("stopped: 0 of 1 groups are finished")
+        and f"To go on: python {shlex.join(command)}\n" in output
     )
     assert n_chunks(tmp_path / "ray" / "grokking" / "runs") >= 1
-    done = start(shlex.split(said.rpartition("To go on: python ")[2]))
+    done = start(shlex.split(output.rpartition("To go on: python ")[2]))
     _, err = done.communicate(timeout=200)
     assert done.returncode == 0, err
     assert same(everything(tmp_path / "ray" / "grokking" / "runs"), everything(alone / "grokking" / "runs"))

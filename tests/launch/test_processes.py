@@ -63,11 +63,11 @@ def met(folder):
 @pytest.mark.slow
 def test_two_processes_of_jax_distributed_share_the_groups_and_give_the_same_bits(tmp_path, alone):
     both = met(tmp_path)
-    said = [process.communicate(timeout=200) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    output = [process.communicate(timeout=200) for process in both]
+    assert [process.returncode for process in both] == [0, 0], output
     assert as_if_alone(tmp_path, alone)
-    first = [out.split(maxsplit=1)[0][:3] for out, _ in said]
-    assert first == ["000", "001"] and all(out.endswith("left\n") for out, _ in said)
+    first = [out.split(maxsplit=1)[0][:3] for out, _ in output]
+    assert first == ["000", "001"] and all(out.endswith("left\n") for out, _ in output)
 
 
 @pytest.mark.slow
@@ -77,8 +77,8 @@ def test_a_process_goes_on_with_the_group_of_one_that_was_killed(tmp_path, alone
     owner = store.read_json(tmp_path / sorted(alone)[0] / "owner.json")["pid"]
     assert owner in (killed.pid, other.pid)
     os.kill(owner, signal.SIGKILL)
-    said = [process.communicate(timeout=200) for process in (killed, other)]
-    assert sorted(process.returncode for process in (killed, other)) == [-signal.SIGKILL, 0], said
+    output = [process.communicate(timeout=200) for process in (killed, other)]
+    assert sorted(process.returncode for process in (killed, other)) == [-signal.SIGKILL, 0], output
     assert as_if_alone(tmp_path, alone)
 
 
@@ -96,16 +96,16 @@ def test_of_jax_distributed_too_whichever_is_killed(tmp_path, alone, which):
 
 
 def test_who_joins_while_another_analyzes_says_whom_it_waits_for_and_hears_that_it_shall_stop(tmp_path, monkeypatch):
-    said, asked = [], []
+    output, asked = [], []
     monkeypatch.setattr(processes, "POLL_SECONDS", 0.01)
 
     def report(progress):
-        said.extend(progress.messages)
+        output.extend(progress.messages)
         asked.append(True)
 
     with store.locked(tmp_path), pytest.raises(sweep.Interrupted, match=f"is held by process {os.getpid()} on "):
         processes.run([A], SPEC, tmp_path, place=Place(), report=report, interrupted=lambda: bool(asked))
-    assert said == [f"{tmp_path.name} is held by process {os.getpid()} on {os.uname().nodename}: waiting for it."]
+    assert output == [f"{tmp_path.name} is held by process {os.getpid()} on {os.uname().nodename}: waiting for it."]
 
 
 @pytest.mark.parametrize(

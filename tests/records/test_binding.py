@@ -63,11 +63,11 @@ def test_a_lost_manifest_is_written_anew_and_training_goes_on(folder, straight, 
         write(folder / "sweep.json", GONE[of_sweep])
     with pytest.raises(Damaged, match=r"manifest\.json is .*The same training command writes it anew\.$"):
         sweep.load(folder)
-    before, told = of_chunks(folder), []
-    sweep.run([A, B], Spec(saves=SAVES), folder, command="go", report=told.append)  # the plan is read back too
+    before, reports = of_chunks(folder), []
+    sweep.run([A, B], Spec(saves=SAVES), folder, command="go", report=reports.append)  # the plan is read back too
     assert json.loads(path.read_text()) == about and (folder / "sweep.json").read_bytes() == outlined
-    (said,) = [message for progress in told for message in progress.messages]
-    assert "manifest.json is " in said and said.endswith("It is written anew from what the chunks there say.")
+    (output,) = [message for progress in reports for message in progress.messages]
+    assert "manifest.json is " in output and output.endswith("It is written anew from what the chunks there say.")
     kept = {name: held for name, held in before.items() if "/state/" not in name}
     assert kept.items() <= of_chunks(folder).items()
     group = only(folder)
@@ -118,10 +118,10 @@ def test_a_chunk_of_another_sweep_is_refused_for_reading_and_for_training(folder
     shutil.rmtree(group_of(folder) / "40")
     shutil.copytree(group_of(tmp_path / "others") / "40", group_of(folder) / "40")
     before = of_chunks(folder)
-    said = r"a chunk \(step 40\) that is not of the runs in its manifest \(run 1: .*Put back what was there"
-    with pytest.raises(Refused, match=said):
+    output = r"a chunk \(step 40\) that is not of the runs in its manifest \(run 1: .*Put back what was there"
+    with pytest.raises(Refused, match=output):
         list(sweep.load(folder))
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(Refused, match=output):
         sweep.run([A, B], Spec(saves=SAVES), folder, plan=PAIRS)
     assert of_chunks(folder) == before
 
@@ -151,9 +151,11 @@ def test_without_its_manifest_it_is_put_back_or_trained_anew(older, straight):
     kept = path.read_bytes()
     path.write_bytes(b"")
     before = of_chunks(older)
-    said = rf"manifest\.json is damaged.*put manifest\.json back from a copy, or delete {group_of(older)}: its runs are"
+    output = (
+        rf"manifest\.json is damaged.*put manifest\.json back from a copy, or delete {group_of(older)}: its runs are"
+    )
     for use in (lambda: trained(older, [A, B]), lambda: sweep.load(older)):
-        with pytest.raises(Damaged, match=said):
+        with pytest.raises(Damaged, match=output):
             use()
     (one,) = status(older).groups
     assert one.state == "damaged" and one.advice.endswith(f"or delete {group_of(older)}")
@@ -231,15 +233,15 @@ def test_a_manifest_of_other_types_is_damaged(tmp_path, change):
 @pytest.mark.parametrize(
     "change", [{"groups": [1]}, {"groups": {"000-a": "2"}}, {"group_size": 0}, {"schema": None}, {"command": 3}]
 )
-def test_an_outline_of_other_types_is_damaged_and_told(tmp_path, change):
+def test_an_outline_of_other_types_is_damaged_and_reported(tmp_path, change):
     folder = write_group(tmp_path, seeds(2), [[0, 10]])
     outline(tmp_path, {folder.name: 2, "001-0123456789": 3})
     about = {key: value for key, value in json.loads((tmp_path / "sweep.json").read_text()).items() if key != "digest"}
     (tmp_path / "sweep.json").write_text(json.dumps(seal({**about, **change})))
     with pytest.raises(Damaged, match=r"sweep\.json is damaged: its .*writes it anew\.$"):
         manifest.outline(tmp_path)
-    (said,) = sweep.load(tmp_path).messages
-    assert "sweep.json is damaged" in said and said.endswith("Whether all groups are begun is not known.")
+    (output,) = sweep.load(tmp_path).messages
+    assert "sweep.json is damaged" in output and output.endswith("Whether all groups are begun is not known.")
 
 
 # --- a chunk's items are judged apart
@@ -299,21 +301,21 @@ def test_the_newest_resume_point_costs_no_point_either_and_its_chunk_is_trained_
     for _ in spoiled(files_of(group / "40", "state")):
         read = only(folder)
         assert bits(read, 0) == bits(whole, 0) and read.messages == []
-        told = []
-        sweep.run([A, B], Spec(saves=SAVES), folder, plan=PAIRS, report=told.append)
+        reports = []
+        sweep.run([A, B], Spec(saves=SAVES), folder, plan=PAIRS, report=reports.append)
         break
-    (said,) = [message for progress in told for message in progress.messages]
-    assert "state/" in said and "goes on from the chunk before" in said
+    (output,) = [message for progress in reports for message in progress.messages]
+    assert "state/" in output and "goes on from the chunk before" in output
     assert [bits(only(folder), run) for run in range(2)] == [bits(straight, run) for run in range(2)]
 
 
 def test_a_finished_sweep_needs_no_resume_point(tmp_path, straight):
     trained(tmp_path, [A, B])
-    group, told = group_of(tmp_path), []
+    group, reports = group_of(tmp_path), []
     for _ in spoiled(files_of(group / "100", "state")):
         before = contents(tmp_path)
-        sweep.run([A, B], Spec(saves=SAVES), tmp_path, plan=PAIRS, report=told.append)
-        assert contents(tmp_path) == before and not any(progress.messages for progress in told)
+        sweep.run([A, B], Spec(saves=SAVES), tmp_path, plan=PAIRS, report=reports.append)
+        assert contents(tmp_path) == before and not any(progress.messages for progress in reports)
         assert status(tmp_path, verify=True).finished
         break
-    assert np.isfinite(told[-1].measures["train_loss"]).all() and told[-1].step == 100
+    assert np.isfinite(reports[-1].measures["train_loss"]).all() and reports[-1].step == 100

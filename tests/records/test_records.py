@@ -136,7 +136,7 @@ def test_a_flipped_bit_in_a_trajectory_is_noticed_by_reading_the_params(tmp_path
         sweep.params["W"]
 
 
-def test_what_is_not_begun_or_has_no_chunk_is_told(tmp_path):
+def test_what_is_not_begun_or_has_no_chunk_is_reported(tmp_path):
     folder = write_group(tmp_path, LONG, STEPS)
     write_group(tmp_path, SHORT, [], number=1, saves=[0, 5])
     outline(tmp_path, {folder.name: 3, "001-" + names(SHORT)[0]: 2, "002-abc": 40})

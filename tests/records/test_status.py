@@ -1,4 +1,4 @@
-"""A sweep's status is told from its folders alone, and asking changes nothing and disturbs nobody."""
+"""A sweep's status is read from its folders alone. Asking for it changes nothing."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ def sweep(tmp_path):
     return runs
 
 
-def test_every_state_is_told_with_what_to_type(sweep):
+def test_every_state_is_reported_with_what_to_type(sweep):
     with store.locked(sorted(sweep.glob("002-*"))[0]):
         before = contents(sweep)
         found = status(sweep.parent)
@@ -86,7 +86,7 @@ def test_a_flipped_bit_is_found_where_every_byte_is_read(tmp_path):
     assert one.state == "damaged" and "step 40" in one.detail and "delete the folders 40, 80" in one.advice
 
 
-def test_what_is_damaged_and_costs_no_point_is_told_where_every_byte_is_read(tmp_path):
+def test_what_is_damaged_and_costs_no_point_is_reported_where_every_byte_is_read(tmp_path):
     folder = a_group(tmp_path / "runs", 0, 3)
     (folder / "40" / "files.json").write_text("{}")
     next(path for path in (folder / "80" / "state").rglob("*") if path.is_file()).unlink()
@@ -129,12 +129,12 @@ def test_an_older_sweep_has_its_command_in_the_pages_manifest(tmp_path):
     assert as_text(found).startswith("part  group")
 
 
-def test_the_exit_status_tells_whether_all_is_finished(sweep, tmp_path, capsys):
+def test_the_exit_status_says_whether_all_is_finished(sweep, tmp_path, capsys):
     assert run_sweep.main(["status", str(sweep.parent)]) == 3
     a_group(tmp_path / "done" / "runs", 0, 1)
     assert run_sweep.main(["status", str(tmp_path / "done"), "--verify"]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[-1] == "total: 1 group, 1 runs: 1 finished"
+    output = capsys.readouterr().out.splitlines()
+    assert output[-1] == "total: 1 group, 1 runs: 1 finished"
     store.write_json(tmp_path / "done" / "manifest.json", {"experiment": "done"})  # a page's, not a group's
     assert run_sweep.main(["status", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith(f"{tmp_path} holds no runs: give one of {tmp_path / 'done'}")
@@ -176,7 +176,7 @@ def test_small_files_that_say_nothing_stand_in_the_way_of_nothing(sweep, name, c
     assert [one.state for one in found.groups].count("finished") == 2 and len(as_text(found).splitlines()) <= 10
 
 
-def test_what_a_failure_says_is_told_in_a_line(sweep):
+def test_what_a_failure_says_is_reported_in_a_line(sweep):
     group = sorted(sweep.glob("003-*"))[0]
     store.write_json(group / "failed.json", {"error": "ValueError: \x1b[2Jtoo wide\nby 7 " + "x" * 1000})
     (one,) = [one for one in status(sweep).groups if one.group == group.name]
@@ -184,13 +184,13 @@ def test_what_a_failure_says_is_told_in_a_line(sweep):
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"parts": []}', '{"parts": {"one": 3}}', '{"command": 3}'])
-def test_a_pages_manifest_that_is_none_is_told_with_what_to_do(tmp_path, content):
+def test_a_pages_manifest_that_is_none_is_reported_with_what_to_do(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(store.Damaged, match=r"manifest\.json is damaged: .*\. Put it back from a copy or delete it"):
         notes.page_record(tmp_path)
 
 
-def test_names_of_groups_that_are_there_twice_or_not_named_are_told_once(sweep):
+def test_names_of_groups_that_are_there_twice_or_not_named_are_reported_once(sweep):
     extra = a_group(sweep, 6, 1)
     found = [one.group for one in status(sweep).groups]
     assert found.count(extra.name) == 1 and len(found) == 7 and names(seeds(1, start=600))[0] in extra.name

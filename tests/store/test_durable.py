@@ -16,7 +16,7 @@ from toylab.store import durable
 @pytest.fixture
 def calls(monkeypatch, tmp_path):
     """What was asked of the system, in order: ("sync" | "replace" | "mkdir", name)."""
-    told, opened = [], {}
+    reports, opened = [], {}
     real_open, fsync, replace, mkdir = os.open, os.fsync, os.replace, os.mkdir
 
     def watched_open(path, *rest, **more):
@@ -25,12 +25,12 @@ def calls(monkeypatch, tmp_path):
         return handle
 
     monkeypatch.setattr(os, "open", watched_open)
-    monkeypatch.setattr(os, "fsync", lambda handle: (told.append(("sync", opened.get(handle))), fsync(handle))[1])
-    monkeypatch.setattr(os, "replace", lambda a, b: (told.append(("replace", Path(b).name)), replace(a, b))[1])
+    monkeypatch.setattr(os, "fsync", lambda handle: (reports.append(("sync", opened.get(handle))), fsync(handle))[1])
+    monkeypatch.setattr(os, "replace", lambda a, b: (reports.append(("replace", Path(b).name)), replace(a, b))[1])
     monkeypatch.setattr(
-        os, "mkdir", lambda path, *rest: (told.append(("mkdir", Path(path).name)), mkdir(path, *rest))[1]
+        os, "mkdir", lambda path, *rest: (reports.append(("mkdir", Path(path).name)), mkdir(path, *rest))[1]
     )
-    return told
+    return reports
 
 
 WRITERS = {

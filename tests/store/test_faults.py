@@ -145,32 +145,32 @@ def resumed(tmp_path_factory):
     plan that was measured for it then, since bits repeat within one."""
     straight, broken = tmp_path_factory.mktemp("straight"), tmp_path_factory.mktemp("broken")
     command = [*COMMAND, "--out", str(broken)]
-    said = [stopped(command)]
+    output = [stopped(command)]
     (plan,) = broken.glob("grokking/runs/*/manifest.json")
     (straight / plan.parent.relative_to(broken)).mkdir(parents=True)
     shutil.copy(plan, straight / plan.relative_to(broken))
     done = start([*COMMAND, "--out", straight])
     _, err = done.communicate(timeout=300)
     assert done.returncode == 0, err
-    said.append(stopped(command, n_signals=2))
-    said.append(stopped(shlex.split(said[0][1].rpartition("To go on: python ")[2])))
+    output.append(stopped(command, n_signals=2))
+    output.append(stopped(shlex.split(output[0][1].rpartition("To go on: python ")[2])))
     done = start(command)
     _, err = done.communicate(timeout=300)
     assert done.returncode == 0, err
     return SimpleNamespace(
-        straight=straight / "grokking" / "runs", broken=broken / "grokking" / "runs", said=said, command=command
+        straight=straight / "grokking" / "runs", broken=broken / "grokking" / "runs", output=output, command=command
     )
 
 
 def test_sigterm_commits_and_prints_the_command_that_goes_on(resumed):
-    for status, said in (resumed.said[0], *resumed.said[2:]):
+    for status, output in (resumed.output[0], *resumed.output[2:]):
         assert status == 130
-        assert said.startswith("stopped: all points up to step ") and said.count("\n") == 1
-        assert said.endswith(f"To go on: python {shlex.join(resumed.command)}\n")
+        assert output.startswith("stopped: all points up to step ") and output.count("\n") == 1
+        assert output.endswith(f"To go on: python {shlex.join(resumed.command)}\n")
 
 
 def test_a_second_sigterm_ends_at_once(resumed):
-    assert resumed.said[1] == (128 + signal.SIGTERM, "")
+    assert resumed.output[1] == (128 + signal.SIGTERM, "")
 
 
 def test_resumed_with_the_printed_command_it_ends_as_if_unbroken(resumed):
@@ -246,13 +246,16 @@ sweep.run([config(seed) for seed in range(16)], spec, Path(sys.argv[1]), plan=pl
 def test_short_of_memory_it_goes_on_at_half_the_width_and_says_so(tmp_path):
     (tmp_path / "short.py").write_text(SHORT)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "MALLOC_MMAP_THRESHOLD_": "1000000"}
-    said = []
+    output = []
     for name, limit in (("enough", []), ("short", ["60000000"])):
         command = [sys.executable, str(tmp_path / "short.py"), str(tmp_path / name), *limit]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
         assert done.returncode == 0, done.stderr
-        said.append(done.stdout)
-    assert said[0] == "" and "memory ran out at 16 runs a lane; it goes on from step 6 at 8. Bits may differ" in said[1]
+        output.append(done.stdout)
+    assert (
+        output[0] == ""
+        and "memory ran out at 16 runs a lane; it goes on from step 6 at 8. Bits may differ" in output[1]
+    )
     (short,), (enough,) = sweep.load(tmp_path / "short"), sweep.load(tmp_path / "enough")
     (narrowed,) = short.manifest["narrowed"]
     assert narrowed["step"] == 6 and narrowed["lane"] == [16, 8] and short.manifest["plan"]["lane"] == 8

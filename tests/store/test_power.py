@@ -38,11 +38,11 @@ def train(folder, last=60, **more):
 RECORDED = (
     SWEEP
     + """
-def told(folder, step, *rest):
+def reports(folder, step, *rest):
     write(folder, step, *rest)
     print("committed", folder.name, step, flush=True)
 
-write, store.writing.write_chunk = store.writing.write_chunk, told
+write, store.writing.write_chunk = store.writing.write_chunk, reports
 for last in (40, 60):  # begun, and made longer
     train(Path(sys.argv[1]) / "runs", last)
 """
@@ -64,10 +64,10 @@ def wrong(folder, committed):
         if read.steps[-1] < step or read.messages:
             return f"{group} was committed to {step}: {read.steps.tolist()} {read.messages}"
     kept = {path: path.stat() for group in committed for path in (folder / group).glob("*/files.json")}
-    told = []
-    train(folder, report=lambda progress: told.extend(progress.messages))
-    if told:
-        return str(told)
+    reports = []
+    train(folder, report=lambda progress: reports.extend(progress.messages))
+    if reports:
+        return str(reports)
     if again := [str(path) for path, before in kept.items() if not path.exists() or path.stat() != before]:
         return f"trained again: {again}"
     if left := {path.name for path in folder.glob("*/*")} ^ {path.name for path in (place / "straight").glob("*/*")}:
@@ -79,10 +79,10 @@ train(place / "straight")
 straight = everything(place / "straight")
 for state in sorted(place.glob("*.json")):
     try:
-        said = wrong(state.with_suffix("") / "runs", json.loads(state.read_text()))
+        output = wrong(state.with_suffix("") / "runs", json.loads(state.read_text()))
     except BaseException as error:
-        said = f"{type(error).__name__}: {error}"
-    print(json.dumps([state.stem, said]), flush=True)
+        output = f"{type(error).__name__}: {error}"
+    print(json.dumps([state.stem, output]), flush=True)
 """
 )
 
@@ -97,12 +97,12 @@ def cut(tmp_path_factory):
     (place / "states").mkdir()
     before = ["-c", PINNED] if CORE is not None else []
     command = [sys.executable, *before, str(place / "recorded.py"), str(place / "disk")]
-    said, _ = power.recorded(command, place / "trace", stdout=subprocess.PIPE, text=True).communicate(timeout=300)
-    disk, moments, committed, told = power.Disk(place / "disk"), {}, {}, ""
+    output, _ = power.recorded(command, place / "trace", stdout=subprocess.PIPE, text=True).communicate(timeout=300)
+    disk, moments, committed, reports = power.Disk(place / "disk"), {}, {}, ""
     for call in power.calls(place / "trace"):
-        told += power.printed(call)
-        if told.endswith("\n"):
-            _, group, step = told.splitlines()[-1].split()
+        reports += power.printed(call)
+        if reports.endswith("\n"):
+            _, group, step = reports.splitlines()[-1].split()
             committed[group] = int(step)
         if disk.apply(*call):
             for state in disk.states():
@@ -113,7 +113,7 @@ def cut(tmp_path_factory):
     process = pinned(place / "resumed.py", place / "states", stdout=subprocess.PIPE)
     found, _ = process.communicate(timeout=600)
     became = dict(json.loads(line) for line in found.splitlines())
-    return SimpleNamespace(said=said, disk=disk, place=place, moments=moments, became=became, committed=committed)
+    return SimpleNamespace(output=output, disk=disk, place=place, moments=moments, became=became, committed=committed)
 
 
 def test_the_recorded_calls_give_the_disk_as_it_is(cut):
@@ -123,10 +123,10 @@ def test_the_recorded_calls_give_the_disk_as_it_is(cut):
     assert sorted(end) == [
         (str(path.relative_to(cut.place / "disk")), None if path.is_dir() else path.read_bytes()) for path in paths
     ]
-    assert cut.said.count("committed") == 2 * 6 and set(cut.committed.values()) == {55}
+    assert cut.output.count("committed") == 2 * 6 and set(cut.committed.values()) == {55}
 
 
 def test_from_whatever_a_power_cut_leaves_training_goes_on_to_the_bits_of_the_unbroken_run(cut):
     assert len(cut.became) == len(cut.moments) > 20
-    wrong = {state: said for state, said in cut.became.items() if said}
+    wrong = {state: output for state, output in cut.became.items() if output}
     assert not wrong, f"{len(wrong)} of {len(cut.became)}: {list(wrong.items())[:3]}"

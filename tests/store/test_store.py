@@ -1,4 +1,4 @@
-"""What is on disk is what was written, or it is said where it is not."""
+"""What is on disk is what was written; otherwise an error says so."""
 
 import contextlib
 import errno
@@ -287,8 +287,8 @@ def test_chunks_are_written_in_the_background_and_their_errors_come_out(tmp_path
         writer.commit(2, ITEMS, INFO)
     assert store.chunks(tmp_path) == [1, 2]
     monkeypatch.setattr(writing, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    said = pytest.raises(StoreError, match=r"up to step 3 .*No space left.*All points up to step 2 are safe")
-    with said, store.Writer(tmp_path) as writer:
+    output = pytest.raises(StoreError, match=r"up to step 3 .*No space left.*All points up to step 2 are safe")
+    with output, store.Writer(tmp_path) as writer:
         writer.commit(3, ITEMS, INFO)
 
 
@@ -751,7 +751,7 @@ SYSTEM = {
 
 @pytest.mark.parametrize("number", SYSTEM)
 @pytest.mark.parametrize("as_orbax_tells_it", [True, False])
-def test_what_the_system_refuses_is_told_by_its_own_name_with_what_to_do(
+def test_what_the_system_refuses_is_reported_by_its_own_name_with_what_to_do(
     folder, monkeypatch, number, as_orbax_tells_it
 ):
     """To make room helps where there is none, and nowhere else."""
@@ -763,9 +763,9 @@ def test_what_the_system_refuses_is_told_by_its_own_name_with_what_to_do(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(writing, "save", save)
-    with pytest.raises(StoreError) as told:
+    with pytest.raises(StoreError) as reports:
         store.write_chunk(folder, 12, ITEMS, INFO)
-    assert str(told.value) == (
+    assert str(reports.value) == (
         f"the points up to step 12 could not be written to {folder} ({os.strerror(number)}). All points up to step 9 are "
         f"safe; {SYSTEM[number]} and run the same command again: it goes on from there."
     )
@@ -782,7 +782,7 @@ def test_what_no_disk_could_save_is_no_matter_of_the_disk(folder, monkeypatch):
 
 @pytest.mark.parametrize("when", ["before the write", "while it writes"])
 @pytest.mark.parametrize("how", ["renamed", "deleted", "another in its place"])
-def test_a_folder_that_goes_while_it_is_written_to_is_told_as_that(tmp_path, monkeypatch, when, how):
+def test_a_folder_that_goes_while_it_is_written_to_is_reported_as_that(tmp_path, monkeypatch, when, how):
     group = tmp_path / "runs" / "000-a"
     group.mkdir(parents=True)
 

@@ -105,7 +105,7 @@ def test_the_command_line_goes_before_the_file(tmp_path):
         ("set.optimizer.lr = 1\n[[chain]]\nset.optimizer.lr = 2", r"optimizer\.lr is set twice"),
     ],
 )
-def test_a_bad_file_is_told_in_one_sentence_with_its_place(text, words, tmp_path):
+def test_a_bad_file_is_reported_in_one_sentence_with_its_place(text, words, tmp_path):
     with pytest.raises(ValueError, match=words) as error:
         described(text, tmp_path)
     assert "\n" not in str(error.value) and "sweep.toml" in str(error.value)

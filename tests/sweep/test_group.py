@@ -51,9 +51,9 @@ def calm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def diverged(tmp_path_factory):
-    told, folder = [], tmp_path_factory.mktemp("diverged")
-    sweep.run([CALM, WILD, tiny(2), tiny(3)], Spec(saves=SAVES), folder, plan=PAIRS, report=told.append)
-    return only(folder), told, folder
+    reports, folder = [], tmp_path_factory.mktemp("diverged")
+    sweep.run([CALM, WILD, tiny(2), tiny(3)], Spec(saves=SAVES), folder, plan=PAIRS, report=reports.append)
+    return only(folder), reports, folder
 
 
 def test_a_diverging_run_ends_at_its_first_point_that_is_not_finite(diverged):
@@ -64,12 +64,12 @@ def test_a_diverging_run_ends_at_its_first_point_that_is_not_finite(diverged):
 
 
 def test_it_is_flagged_with_its_step_on_disk_and_in_a_message(diverged):
-    group, told, folder = diverged
+    group, reports, folder = diverged
     step = int(group.steps[group.valid[1].sum() - 1])
     info = store.read_chunk(folder / group.name, int(group.steps[-1]), ())[1]
-    assert info["diverged"] == [None, step, None, None] and told[-1].diverged == (None, step, None, None)
-    (said,) = [message for progress in told for message in progress.messages]
-    assert said.startswith(f"run {group.runs[1]} of {group.name} diverged: at step {step} ")
+    assert info["diverged"] == [None, step, None, None] and reports[-1].diverged == (None, step, None, None)
+    (output,) = [message for progress in reports for message in progress.messages]
+    assert output.startswith(f"run {group.runs[1]} of {group.name} diverged: at step {step} ")
 
 
 def test_what_is_measured_of_parameters_that_are_not_finite_is_nan(diverged):
@@ -108,15 +108,15 @@ def short_of_memory(monkeypatch, widest, after=0):
 
 
 def test_short_of_memory_a_group_goes_on_from_its_last_chunk_at_half_the_width(tmp_path, monkeypatch, calm):
-    told, configs = [], [CALM, tiny(2), tiny(3)]
+    reports, configs = [], [CALM, tiny(2), tiny(3)]
     short_of_memory(monkeypatch, widest=2, after=3)
-    sweep.run(configs, Spec(saves=SAVES), tmp_path, plan=Plan(4, 2, 4), report=told.append)
+    sweep.run(configs, Spec(saves=SAVES), tmp_path, plan=Plan(4, 2, 4), report=reports.append)
     group = only(tmp_path)
     (narrowed,) = group.manifest["narrowed"]
     assert narrowed["step"] == SAVES[3] and narrowed["lane"] == [4, 2] and "123 bytes" in narrowed["why"]
     assert group.manifest["plan"] == {"lane": 2, "segment": 2, "chunk": 4, "shards": 1}
-    (said,) = [message for progress in told for message in progress.messages]
-    assert "memory ran out at 4 runs a lane; it goes on from step 15 at 2" in said
+    (output,) = [message for progress in reports for message in progress.messages]
+    assert "memory ran out at 4 runs a lane; it goes on from step 15 at 2" in output
     for name, value in group.params.items():
         np.testing.assert_allclose(value, calm.params[name], atol=1e-5)
     sweep.run(configs, Spec(saves=(*SAVES, 70)), tmp_path)  # and is resumed at that width
@@ -193,8 +193,8 @@ def test_a_group_that_fails_leaves_the_others_to_finish_and_says_what_to_do(tmp_
         sweep.run([*bad, *good], spec, tmp_path, plan=PAIRS, command="python run_sweep.py x")
     assert str(error.value).endswith("Mend the cause, then: python run_sweep.py x.")
     first, second = sorted(path for path in tmp_path.iterdir() if path.is_dir())
-    said = json.loads((first / "failed.json").read_text())
-    assert said["kind"] == "ZeroDivisionError" and "stop_breaks" in said["traceback"]
+    output = json.loads((first / "failed.json").read_text())
+    assert output["kind"] == "ZeroDivisionError" and "stop_breaks" in output["traceback"]
     assert store.chunks(second)[-1] == 360 and not (second / "failed.json").exists()
 
 

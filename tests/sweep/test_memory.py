@@ -31,9 +31,9 @@ def compiled_bytes(config, width, segment, probes=None, keep=None):
         state = lanes.stacked([state] * width)
         config, state = cfg.stack([config] * width), state.replace(step=jnp.int32(0))
     function = lanes.compiled(width, tuple((probes or {}).items()), keep)
-    said = function.lower(config, state, np.zeros(segment, np.int32)).compile().memory_analysis()
-    inputs_and_results = said.argument_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
-    return inputs_and_results + said.temp_size_in_bytes
+    output = function.lower(config, state, np.zeros(segment, np.int32)).compile().memory_analysis()
+    inputs_and_results = output.argument_size_in_bytes + output.output_size_in_bytes - output.alias_size_in_bytes
+    return inputs_and_results + output.temp_size_in_bytes
 
 
 CASES = {

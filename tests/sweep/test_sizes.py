@@ -25,7 +25,7 @@ class WithNothing(nnx.Module):
         return self.W_E[...][x[:, 0]], {}
 
 
-def test_an_empty_array_is_told_by_its_field():
+def test_an_empty_array_is_reported_by_its_field():
     config = tiny(0)
     sizes.check_trainable(config, {})
     with pytest.raises(
@@ -76,8 +76,8 @@ def test_a_config_that_could_not_be_saved_stops_no_other_group(tmp_path):
 def test_a_setting_that_nothing_can_be_made_of_is_refused_in_a_sentence(page, setting, tmp_path, capsys):
     arguments = [page, "--scale", "smoke", "--out", str(tmp_path / "out"), "--set", setting]
     assert run_sweep.main(arguments) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1 and len(said) < 400 and setting.partition("=")[0].split(".")[1] in said
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1 and len(output) < 400 and setting.partition("=")[0].split(".")[1] in output
     assert not list(tmp_path.iterdir())
 
 

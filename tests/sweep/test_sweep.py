@@ -286,10 +286,10 @@ def test_lanes_of_different_widths_agree_within_rounding(tmp_path, straight):
 
 def test_a_finished_sweep_run_again_changes_nothing(tmp_path):
     trained(tmp_path, [A, B, C], stop=learned)
-    before, told = contents(tmp_path), []
-    sweep.run([A, B, C], Spec(saves=SAVES, stop=learned), tmp_path, plan=PAIRS, report=told.append)
+    before, reports = contents(tmp_path), []
+    sweep.run([A, B, C], Spec(saves=SAVES, stop=learned), tmp_path, plan=PAIRS, report=reports.append)
     assert contents(tmp_path) == before
-    assert told[-1].ended.all() and told[-1].step == only(tmp_path).steps[-1]
+    assert reports[-1].ended.all() and reports[-1].step == only(tmp_path).steps[-1]
 
 
 def test_a_larger_last_step_extends_and_leaves_old_points_unchanged(tmp_path, straight):
@@ -309,21 +309,21 @@ def test_a_run_that_had_ended_stays_ended_when_the_sweep_is_extended(tmp_path, s
 
 def test_a_smaller_last_step_keeps_what_is_there(tmp_path):
     trained(tmp_path, [A, B], saves=SAVES[:6])
-    before, told = contents(tmp_path), []
-    sweep.run([A, B], Spec(saves=SAVES[:3]), tmp_path, plan=PAIRS, report=told.append)
+    before, reports = contents(tmp_path), []
+    sweep.run([A, B], Spec(saves=SAVES[:3]), tmp_path, plan=PAIRS, report=reports.append)
     assert contents(tmp_path) == before
-    assert told[0].messages[0].endswith(f" trains to step {SAVES[5]}, as it was begun.")
+    assert reports[0].messages[0].endswith(f" trains to step {SAVES[5]}, as it was begun.")
 
 
-def test_other_save_points_before_the_old_end_are_refused_or_told(tmp_path):
+def test_other_save_points_before_the_old_end_are_refused_or_reported(tmp_path):
     trained(tmp_path, [A], saves=(0, 10, 20))
-    told = []
+    reports = []
     try:
-        sweep.run([A], Spec(saves=(0, 5, 10, 15, 20)), tmp_path, plan=PAIRS, report=told.append)
+        sweep.run([A], Spec(saves=(0, 5, 10, 15, 20)), tmp_path, plan=PAIRS, report=reports.append)
     except Refused as error:
         assert "saves" in str(error)
     else:
-        assert any(progress.messages for progress in told)
+        assert any(progress.messages for progress in reports)
 
 
 CHANGED = {
@@ -397,9 +397,9 @@ def test_a_damaged_newest_chunk_is_made_anew_to_the_same_bits(tmp_path, straight
     spoil(tmp_path, 100)
     left = only(tmp_path)
     assert left.steps.tolist() == list(SAVES[:12]) and "step 100" in left.messages[0]
-    told = []
-    sweep.run([A, B, C, D, E], Spec(saves=SAVES), tmp_path, plan=PAIRS, report=told.append)
-    assert ["step 100" in message for progress in told for message in progress.messages] == [True]
+    reports = []
+    sweep.run([A, B, C, D, E], Spec(saves=SAVES), tmp_path, plan=PAIRS, report=reports.append)
+    assert ["step 100" in message for progress in reports for message in progress.messages] == [True]
     group = only(tmp_path)
     assert [bits(group, run) for run in range(5)] == [bits(straight, run) for run in range(5)]
 
@@ -524,7 +524,7 @@ def test_the_manifest_says_within_what_bits_repeat(straight):
 
 
 @pytest.mark.parametrize("begun", ["x86_64 sse4_2", None])
-def test_going_on_on_another_processor_is_told(tmp_path, monkeypatch, begun):
+def test_going_on_on_another_processor_is_reported(tmp_path, monkeypatch, begun):
     """None: of a sweep from before the processor was written down, nothing is known."""
     environment = {key: value for key, value in planning.environment().items() if key != "processor"}
     with monkeypatch.context() as there:
@@ -532,21 +532,21 @@ def test_going_on_on_another_processor_is_told(tmp_path, monkeypatch, begun):
             "toylab.sweep.manifest.environment", lambda: environment | ({"processor": begun} if begun else {})
         )
         sweep.run([A], Spec(saves=(0, 5)), tmp_path, plan=PAIRS)
-    told = []
-    sweep.run([A], Spec(saves=(0, 5, 10)), tmp_path, plan=PAIRS, report=told.append)
-    said = [message for progress in told for message in progress.messages if "another environment" in message]
-    assert len(said) == bool(begun) and all(f"processor: {begun} → " in message for message in said)
+    reports = []
+    sweep.run([A], Spec(saves=(0, 5, 10)), tmp_path, plan=PAIRS, report=reports.append)
+    output = [message for progress in reports for message in progress.messages if "another environment" in message]
+    assert len(output) == bool(begun) and all(f"processor: {begun} → " in message for message in output)
 
 
-def test_reports_tell_of_every_segment(tmp_path):
-    told = []
-    sweep.run([A, E], Spec(saves=SAVES, stop=learned), tmp_path, plan=PAIRS, report=told.append)
-    assert [progress.step for progress in told] == [0, *SAVES[1::2]]
-    assert all(progress.last == 100 for progress in told)
-    for progress in told[1:]:
+def test_reports_come_after_every_segment(tmp_path):
+    reports = []
+    sweep.run([A, E], Spec(saves=SAVES, stop=learned), tmp_path, plan=PAIRS, report=reports.append)
+    assert [progress.step for progress in reports] == [0, *SAVES[1::2]]
+    assert all(progress.last == 100 for progress in reports)
+    for progress in reports[1:]:
         assert progress.measures["test_loss"].shape == (2, SAVES.index(progress.step) + 1)
-    assert all(not a.ended[i] or b.ended[i] for a, b in pairwise(told) for i in range(2))
-    assert Path(tmp_path / told[0].group).is_dir()
+    assert all(not a.ended[i] or b.ended[i] for a, b in pairwise(reports) for i in range(2))
+    assert Path(tmp_path / reports[0].group).is_dir()
 
 
 @pytest.mark.slow
