@@ -46,7 +46,7 @@ ONLY_IN = {
     "xarray": "records lab",  # lab for annotations
     "pandas": "records lab",
     "argparse": "cli benchmarks",
-    "importlib.import_module": "lab",  # a page by its name
+    "importlib.import_module": "lab records",  # a page, or a class of a manifest, by its name
     "pickle": "",
     "cloudpickle": "",
     "dill": "",

@@ -17,6 +17,9 @@ from . import (
     reader as reader,
 )
 from . import (
+    rebuilt as rebuilt,
+)
+from . import (
     selection as selection,
 )
 from . import (
@@ -33,5 +36,6 @@ from .reader import folders as folders
 from .reader import has_run as has_run
 from .reader import load as load
 from .reader import params_at as params_at
+from .rebuilt import config_of as config_of
 from .source import Group as Group
 from .table import write_table as write_table

@@ -78,7 +78,7 @@ class Sweep:
 
     @cached_property
     def configs(self) -> list[dict[str, Any]]:
-        """The config of each run, in canonical form."""
+        """The config of each run, in canonical form; `toylab.records.config_of` makes one a Config again."""
         return [source.configs[row] for source, rows in self._each() for row in rows]
 
     @cached_property
