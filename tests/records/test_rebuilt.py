@@ -10,10 +10,10 @@ from toylab import configs as cfg
 from toylab import lab
 from toylab.base import Config
 from toylab.lab import pages
-from toylab.models import InductionMachine, Net, Transformer
+from toylab.models import Net, Transformer
 from toylab.optim import AdamW
 from toylab.records import config_of
-from toylab.tasks import ModularArithmetic, RepeatedBlocks
+from toylab.tasks import ModularArithmetic
 
 
 def written(config):
@@ -26,6 +26,7 @@ def config(**changes):
     return cfg.check(Config(ModularArithmetic(p=7, n_train=20), net, AdamW(lr=1e-3), **changes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(pages.built_in()))
 def test_the_configs_of_every_page_come_back(name):
     for part in lab.parts(pages.load(name)).values():
@@ -36,13 +37,17 @@ def test_the_configs_of_every_page_come_back(name):
                 assert cfg.family(config_of(before)) == cfg.family(cfg.check(one))
 
 
+def test_a_config_comes_back():
+    assert written(config_of(written(config(seed=3)))) == written(config(seed=3))
+
+
 def never(value, layer):
     return value
 
 
 def test_a_clamp_comes_back_as_its_function():
-    net = Net.of(InductionMachine, d_vocab=32, n_ctx=32, clamps=(("pattern", never),))
-    clamped = cfg.check(Config(RepeatedBlocks(), net, AdamW(lr=1e-3)))
+    net = config().net
+    clamped = cfg.check(config().replace(net=net.replace(clamps=(("pattern", never),))))
     assert config_of(written(clamped)).net.clamps == (("pattern", never),)
 
 

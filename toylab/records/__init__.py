@@ -2,7 +2,8 @@
 
 reader    `load`, a sweep as arrays over all its runs · source  its groups · selection  by columns
 history   what a group saved, joined · binding  what ties a chunk to its group · manifest  read and checked
-table     the whole sweep as one table, runs.parquet · status  how far it is · rebuilt  a config from its manifest · notes  small files without a digest"""
+table     the whole sweep as one table, runs.parquet · status  how far it is
+rebuilt   a config from its manifest · notes  small files without a digest"""
 
 import lazy_loader as _lazy
 
