@@ -65,6 +65,7 @@ def test_every_page_with_python_is_executed_here():
         "weights",
         "arrays",
         "read-results",
+        "labelled-arrays",
         "phase-diagrams",
         "sweeps",
         "judging",
@@ -169,12 +170,10 @@ def test_a_sweep_is_read_and_its_runs_selected_as_written(place, capsys):
 @pytest.mark.slow
 def test_a_sweep_is_labelled_as_written(place, capsys):
     pytest.importorskip("xarray"), pytest.importorskip("pandas")
-    execute("read-results")
-    (code,) = [code for title, code in blocks("read-results") if title == "labelled.py"]
-    capsys.readouterr()
-    exec(code, {})
-    printed = capsys.readouterr().out
-    assert "'run': 6" in printed and "'step': 3" in printed and "(18, " in printed
+    names = execute("labelled-arrays")
+    assert dict(names["data"]["W"].sizes) == {"run": 6, "step": 3, "W_0": 5, "W_1": 2} and len(names["table"]) == 18
+    first, second = [line for line in capsys.readouterr().out.splitlines() if "'" in line]
+    assert "'optimizer.weight_decay': 2" in first and "'run': 3" in second and "'step': 3" in second
 
 
 @pytest.mark.slow

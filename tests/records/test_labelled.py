@@ -35,6 +35,31 @@ def test_a_sweep_as_an_xarray_dataset(trained):
     for name in (*trained.measures, *trained.probes):
         np.testing.assert_array_equal(data[name], {**trained.measures, **trained.probes}[name])
     assert {*trained.columns, "group", "diverged"} <= set(data.coords)
+    assert data["W_E"].dtype == trained.params["W_E"].dtype and data["valid"].dtype == bool
+
+
+def test_the_params_of_a_dataset_are_chosen_by_name(trained):
+    pytest.importorskip("xarray")
+    every, none, one = trained.to_xarray(), trained.to_xarray(params=False), trained.to_xarray(params=["W_E"])
+    assert set(every) - set(none) == set(trained.params) and set(one) - set(none) == {"W_E"}
+    assert set(trained.to_xarray(params="W_E")) == set(one)
+    with pytest.raises(KeyError, match="W_X: there are "):
+        trained.to_xarray(params=["W_X"])
+
+
+def test_params_whose_name_is_taken_are_told_apart(tmp_path):
+    """By a coordinate, an index and a measure; what a run has no point of is nan."""
+    pytest.importorskip("xarray")
+    names = {"seed": "params/seed", "step": "params/step", "loss": "params/loss"}
+    write_group(tmp_path / "runs", seeds(2), [[0, 10], [20]], lengths=[3, 2])
+    found = load(tmp_path)
+    (array,) = list(found.params)[:1]
+    found.params.names, value = list(names), found.params[array]
+    found.params.made = dict.fromkeys(names, value)
+    data = found.to_xarray()
+    assert set(names.values()) <= set(data) and {"seed", "step"} <= set(data.coords)
+    np.testing.assert_array_equal(data["params/loss"], value)
+    assert np.isnan(data["loss"].sel(step=20)[1]) and np.isfinite(data["loss"].sel(step=20)[0])
 
 
 def test_a_sweep_as_a_pandas_table_is_the_one_on_disk(tmp_path):

@@ -1,14 +1,18 @@
 """Progress of `run` and `analyze` called from Python: seen on a terminal, silent elsewhere, without effect on the bits."""
 
 import io
+import os
+import pty
+import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
 import pytest
 from test_sweep import tiny
 
-from toylab import sweep
+from toylab import display, sweep
 from toylab.analysis import analyze
 from toylab.base import Run
 from toylab.configs import stack
@@ -74,3 +78,34 @@ def test_a_report_of_ones_own_is_called_and_nonsense_refused(tmp_path):
         trained(tmp_path / "other", report="loud")
     with pytest.raises(ValueError, match=r"^report is 3: it must be a function"):
         analyzed(found, report=3)
+
+
+@pytest.mark.parametrize("options", ["", ", report=None"])
+def test_a_script_shows_bars_on_a_real_terminal(tmp_path, options):
+    script = (
+        "import numpy as np; from toylab.analysis import analyze; from toylab.base import Run\n"
+        "ones = {'w': np.ones((2, 3, 4), np.float32)}\n"
+        f"analyze(lambda params, run: {{'sum': params['w'].sum()}}, ones, Run(None, None){options})"
+    )
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=theirs, stderr=subprocess.PIPE, env={**os.environ, "TERM": "xterm"}
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while block := os.read(ours, 4096):
+                shown += block
+        except OSError:  # Linux: the other end is closed
+            pass
+        errors = process.stderr.read().decode()
+    os.close(ours)
+    assert process.returncode == 0, errors
+    assert b"analyzed 6/6 points" in shown if not options else shown == b""
+
+
+def test_jupyter_is_known_by_its_kernel(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert not display.is_watched()
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    assert display.is_watched()

@@ -158,22 +158,28 @@ class Sweep:
             at += len(mine)
         return Sweep(self.sources, rows, self.with_params, self.notes)
 
-    def to_xarray(self) -> "xarray.Dataset":
+    def to_xarray(self, params: bool | Sequence[str] = True) -> "xarray.Dataset":
         """The sweep as an xarray Dataset (extra `xarray`).
 
         Dims are `run` and `step`; further axes are named by array and number, as W_E_0. The names of the runs index `run`.
         The config's fields, `group` and `diverged` are coordinates along it. Data are `valid`, the measures, the probes and
-        the params; one of the params that has the name of a measure or probe is params/NAME. All params are read: load with
-        `params=False`, or select runs, where they would not fit into memory.
+        the params; one of the params whose name another array has is params/NAME.
+
+        Args:
+            params: which of the params to read: all, none (False), or those with the given names. All runs' params must fit
+                into memory; `select` takes fewer runs.
 
         Raises:
             ValueError: where groups have an array in several shapes, with a column by which to select.
+            KeyError: where there are no params of a name, with the names that there are.
             ImportError: where xarray is not installed.
         """
         recorded = {"valid": self.valid, **self.measures, **self.probes}
-        params = {f"params/{name}" if name in recorded else name: value for name, value in self.params.items()}
         columns = {"group": self.groups, "diverged": self.diverged, **self.columns}
-        return labelled.dataset(self.steps, {**recorded, **params}, {}, columns, self.runs)
+        names = [params] if isinstance(params, str) else self.params if params is True else params or ()
+        taken = {"run", "step", *recorded, *columns}
+        chosen = {f"params/{name}" if name in taken else name: self.params[name] for name in names}
+        return labelled.dataset(self.steps, {**recorded, **chosen}, {}, columns, self.runs)
 
     def to_pandas(self) -> "pandas.DataFrame":
         """The sweep as a pandas table with a row for each run and saved point (extra `xarray`). It has the columns of
