@@ -4,8 +4,10 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 
@@ -13,8 +15,8 @@ BAR_WIDTH = 12  # so that 80 columns show the milestone, the step and the time l
 
 
 def is_watched() -> bool:
-    """Whether output is seen while it is made: on a terminal, or in Jupyter."""
-    return sys.stdout.isatty() or "ipykernel" in sys.modules
+    """Whether bars can be seen: on a terminal, or in Jupyter, where rich draws them with ipywidgets."""
+    return find_spec("ipywidgets") is not None if Console().is_jupyter else sys.stdout.isatty()
 
 
 class Line(ProgressColumn):
@@ -47,7 +49,11 @@ class Bars:
 @contextlib.contextmanager
 def bars() -> Iterator[Bars]:
     with Progress(BarColumn(BAR_WIDTH), Line()) as rich:
-        yield Bars(rich)
+        try:
+            yield Bars(rich)
+        finally:
+            if rich.console.is_jupyter:
+                rich.refresh()  # there rich itself leaves out the last state
 
 
 class Pace:

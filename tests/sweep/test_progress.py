@@ -1,15 +1,18 @@
 """Progress of `run` and `analyze` called from Python: seen on a terminal, silent elsewhere, without effect on the bits."""
 
+import builtins
 import io
 import os
 import pty
 import subprocess
 import sys
-import types
 
 import jax
 import numpy as np
 import pytest
+import rich
+from rich.console import Console
+from rich.live import Live
 from test_sweep import tiny
 
 from toylab import display, sweep
@@ -104,8 +107,28 @@ def test_a_script_shows_bars_on_a_real_terminal(tmp_path, options):
     assert b"analyzed 6/6 points" in shown if not options else shown == b""
 
 
-def test_jupyter_is_known_by_its_kernel(monkeypatch):
+def test_jupyter_shows_bars_where_it_has_widgets(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.delitem(sys.modules, "ipywidgets", raising=False)
     assert not display.is_watched()
-    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    shell = type("ZMQInteractiveShell", (), {})()
+    monkeypatch.setattr(builtins, "get_ipython", lambda: shell, raising=False)
+    assert not display.is_watched()
+    (tmp_path / "ipywidgets.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert display.is_watched()
+
+
+def test_the_last_state_is_shown_in_jupyter(monkeypatch):
+    monkeypatch.setattr(rich, "_console", Console(force_jupyter=True))
+    drawn, seen = [], []
+    monkeypatch.setattr(
+        Live, "refresh", lambda live: drawn.extend([task.completed for bars in seen for task in bars.rich.tasks])
+    )
+    with display.bars() as bars:
+        seen.append(bars)
+        bars.rich.live._refresh_thread.stop()
+        bars.update("analyze", 6, 6, "analyzed 6/6 points")
+        drawn.clear()
+    assert drawn == [6]

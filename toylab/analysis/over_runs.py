@@ -33,8 +33,8 @@ def analyze(
         params: Leaves [R, T, …], numpy or jax.
         run: Leaves [R, …]. A scalar leaf, such as the data seed of a group, is shared by all runs.
         batch_size: The most points on the device at once.
-        report: Called with the number of points that are done, and of all. By default a bar is shown on a terminal and in
-            Jupyter, and nothing elsewhere; None shows nothing.
+        report: Called with the number of points that are done, and of all. By default a bar is shown on a terminal, and in
+            Jupyter with ipywidgets; None shows nothing.
 
     Returns:
         The analyzer's dict as numpy arrays [R, T, …].

@@ -113,8 +113,8 @@ def run(
         lane: fixes the width alone. Without it, groups of the same shapes take the width measured for the first of them.
         group_size: the most runs in a group.
         command: what to type to resume, for sweep.json and messages.
-        report: called with the Progress after each segment. By default bars are shown on a terminal and in Jupyter, and
-            nothing elsewhere; None shows nothing.
+        report: called with the Progress after each segment. By default bars are shown on a terminal, and in Jupyter
+            with ipywidgets; None shows nothing.
         interrupted: called after each segment; when it returns true, training stops after the points in hand.
 
     Raises:
