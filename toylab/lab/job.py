@@ -1,4 +1,4 @@
-"""What was asked, checked: a page at a scale, its configs, where to start and where to write. Nothing is created here."""
+"""A job: the checked request to run a page at a scale, with its configs, start and folder. Nothing is created here."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from toylab.lab.stages import Files
 from toylab.sweep import grids, sizes
 from toylab.sweep.describe import Description, check_name, without_setting
 
-TRIED = 16  # programs whose training is traced beforehand
+TRIED = 16  # the most programs whose training is traced in advance
 Stage = Literal["train", "analyze", "draw"]
 
 
@@ -26,17 +26,17 @@ class Job:
     page: Page
     scale: Scale
     configs: Mapping[str, Sequence[Config]]  # by part that is trained
-    start: Mapping[str, Any]  # what a Spec says of where the runs start
+    start: Mapping[str, Any]  # the fields of a Spec that say where the runs start
     folder: Path
     stages: Sequence[Stage]
-    parts: Sequence[str]  # those asked for, trained or imported
+    parts: Sequence[str]  # the requested ones, trained or imported
     lane: int | None = None
-    group: int | None = None  # runs a group at most
-    steps: int | None = None  # where training ends
-    saves: tuple[int, ...] = ()  # the steps of the saved points, or how many of them, in place of the page's
-    named: tuple[str, ...] = ()  # the fields of the config that were asked for by name
+    group: int | None = None  # the most runs in a group
+    steps: int | None = None  # the last step
+    saves: tuple[int, ...] = ()  # saved steps, or their number, in place of the page's
+    named: tuple[str, ...] = ()  # the fields of the config that were set
     weights: Path = Path()  # the folder of networks that others trained
-    imported: Files = field(default_factory=dict)  # and its files, by part and name
+    imported: Files = field(default_factory=dict)  # the files of that folder, by part and name
 
     def specs(self) -> dict[str, sweep.Spec]:
         parts = lab.parts(self.page)
@@ -47,9 +47,14 @@ class Job:
 
 
 def saves_until(own: Sequence[int], last: int | None, asked: Sequence[int] = ()) -> list[int]:
-    """Where points are saved up to step `last` (None: as far as the page trains), which is one of them. Of a page's `own`
-    steps those before it; where it lies beyond them they go on evenly, in their last gap or so that they double at most.
-    `asked`: these steps in place of the page's; a single number is how many, as `log_then_linear` lays them."""
+    """The steps at which points are saved.
+
+    Args:
+        own: the steps of the page.
+        last: the last step; None for that of the page. Beyond the page's last step points follow evenly, in its last gap,
+            or in a larger one so that their number doubles at most.
+        asked: steps in place of the page's; a single number n means n steps, spaced as by `log_then_linear`.
+    """
     if len(asked) > 1:
         return list(asked)
     end = own[-1] if last is None else last
@@ -75,7 +80,19 @@ def job(
     saves: str | None = None,
     start: str | None = None,
 ) -> Job:
-    """The job that is asked for, or a ValueError of one sentence."""
+    """Checks a request and makes its job.
+
+    Args:
+        page: to run.
+        asked: scale, parts and fields to set.
+        out: the folder in which that of the page lies.
+        stage: only this stage; None for all.
+        lane, group, steps, saves, start: the options --lane, --group, --steps, --saves and --from.
+
+    Raises:
+        ValueError: in one sentence, with the option or field, its value and what would be right.
+        StoreError: where the run to start from cannot be read.
+    """
     scale = _scale(asked.scale)
     stated.check(page, scale)
     chosen = _chosen(page, asked.parts)
@@ -93,13 +110,13 @@ def job(
             )
         if stage == "draw" and given:
             raise ValueError(f"weights is {given}: the stage draw reads measures.npz alone; leave it out.")
-        if stage != "draw":  # which needs the small files alone
+        if stage != "draw":  # the stage draw needs only the small files
             weights = _folder_of_weights(given)
             imported = {name: part.files(weights, scale) for name, part in others.items()}
     configs = {name: asked.configs(part.configs[scale]) for name, part in chosen.items() if not part.imported}
     for name, members in configs.items():
-        sweep.groups(members)  # refuses duplicates
-        if asked.changes:  # the page's own configs can be trained; tests hold that
+        sweep.groups(members)  # raises for duplicates
+        if asked.changes:  # tests ensure that the page's own configs can be trained
             _try_training(chosen[name], members, asked.named)
     out = out or (Path("results") if scale == "paper" else Path("results") / scale)
     store.check_name(out / lab.name_of(page) / "runs")
@@ -119,19 +136,19 @@ def job(
         weights=weights,
         imported=imported,
     )
-    for name, spec in made.specs().items():  # which refuse what --steps and --saves say together
+    for name, spec in made.specs().items():  # raises if --steps and --saves do not fit together
         if stage in (None, "train"):
             rehearse(chosen[name], configs[name], spec.saves, asked.changes)
     return made
 
 
 def _try_training(part: lab.Part, configs: Sequence[Config], named: Sequence[str]) -> None:
-    """ValueError where what was set makes a config that cannot be trained. Of many programs the first are tried: a group
-    that fails stops no other."""
+    """Raises ValueError where the set fields make a config that cannot be trained. Only the first programs are tried; a
+    group that fails later stops no other."""
     for config in list({cfg.family(config): config for config in configs}.values())[:TRIED]:
         try:
             sizes.check_trainable(config, part.probes, part.keep)
-        except Exception as error:  # whatever jax or a task makes of sizes that do not fit
+        except Exception as error:  # JAX and tasks raise anything for sizes that do not fit
             reason = store.first_line(error).removesuffix(".")
             if isinstance(error, ValueError) and reason.startswith((*named, "net.", "task.")):
                 raise
@@ -142,7 +159,7 @@ def _try_training(part: lab.Part, configs: Sequence[Config], named: Sequence[str
 
 
 def _chosen(page: Page, asked: Sequence[str]) -> dict[str, lab.Part]:
-    """The parts that are asked for; all of a page where none is."""
+    """The requested parts; all parts if none is requested."""
     parts = lab.parts(page)
     for name in (*parts, *asked):
         check_name("part", name)
@@ -153,7 +170,7 @@ def _chosen(page: Page, asked: Sequence[str]) -> dict[str, lab.Part]:
 
 
 def _saves(text: str | None, steps: int | None) -> tuple[int, ...]:
-    """What --saves says: steps in ascending order, or a number of them."""
+    """The option --saves: ascending steps, or their number."""
     if text is None:
         return ()
     try:
@@ -171,7 +188,7 @@ def _saves(text: str | None, steps: int | None) -> tuple[int, ...]:
 
 
 def _folder_of_weights(given: str | None) -> Path:
-    """What --set weights=FOLDER says, or else where the tests look for reference data."""
+    """The folder of --set weights=FOLDER; by default that of the reference data."""
     beside = Path(__file__).resolve().parents[3] / "shared" / "reference"
     folder = Path(given or os.environ.get("TOYLAB_REFERENCE") or beside).expanduser()
     if not folder.is_dir():
@@ -190,7 +207,8 @@ def _scale(asked: str | None) -> Scale:
 
 
 def _start(start: str | None, out: Path, configs: Sequence[Config]) -> dict[str, Any]:
-    """The params that --from names, fitting every config. A bare RUN is looked for in every sweep below results and OUT."""
+    """The params that --from names. They must fit every config. Without a folder, all sweeps below results and OUT are
+    searched for the run."""
     if start is None:
         return {}
     place, at, step = start.rpartition("@")
