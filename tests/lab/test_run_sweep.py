@@ -21,7 +21,7 @@ from toylab import configs as cfg
 from toylab import sweep, train
 from toylab.cli.run import commit_of
 from toylab.experiments.grokking import grokking
-from toylab.lab import preview, stages
+from toylab.lab import measuring, preview, stages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -631,7 +631,7 @@ def test_analysis_of_another_sweep_is_refused(trained, capfd):
 def test_analysis_of_a_sweep_that_shares_only_its_first_runs_is_refused(
     arguments, words, status, trained, capfd, monkeypatch
 ):
-    monkeypatch.setattr(stages, "analyze_over_runs", analysed_at_no_cost)
+    monkeypatch.setattr(measuring, "analyze_over_runs", analysed_at_no_cost)
     before = tree(trained)
     output = refused([*SMOKE, *arguments, "--stage", "analyze", "--out", trained], capfd, status=status)
     assert words in output and tree(trained) == before

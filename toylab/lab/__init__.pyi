@@ -5,6 +5,9 @@ from . import (
     job as job,
 )
 from . import (
+    measuring as measuring,
+)
+from . import (
     page as page,
 )
 from . import (

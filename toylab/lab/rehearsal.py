@@ -11,7 +11,8 @@ import numpy as np
 from toylab import configs as cfg
 from toylab import lab, sweep, train
 from toylab.base import Config, Run
-from toylab.lab import Measures, Part, stages
+from toylab.lab import Measures, Part
+from toylab.lab.measuring import composed
 
 POINTS, RUNS = 8, 32  # the most of made-up measures
 LARGE = 2**28  # bytes of made-up measures from which on claims are not tried
@@ -61,8 +62,8 @@ def _analyzed(part: Part, config: Config) -> Analyzed:
         params = {name: leaf for name, leaf in params.items() if name in part.keep}
     run = Run(config=config, data=jax.eval_shape(train.data, config))
     try:
-        final = jax.eval_shape(stages.composed(part.final), params, run) if part.final else {}
-        own = jax.eval_shape(stages.composed(part.analyses), params, run.replace(final=final)) if part.analyses else {}
+        final = jax.eval_shape(composed(part.final), params, run) if part.final else {}
+        own = jax.eval_shape(composed(part.analyses), params, run.replace(final=final)) if part.analyses else {}
     except Exception as error:
         raise ValueError(
             f"the page's analyses do not fit run {sweep.run_name(config)}: {lab.sentence(error)}."

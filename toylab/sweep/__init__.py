@@ -1,6 +1,6 @@
 """Many runs: configs → families (one compile) → groups (a folder, a lock) → lanes (vmap) → chunks of saved points.
 
-runner    `run`, which trains every group of a sweep
+runner    `run`, which trains every group of a sweep · grouping  configs → groups
 grids     grids, zips and unions of configs · describe  the same from texts and TOML files
 plan      a group's width and lengths, measured once · lanes  how runs share the devices
 group     one group to completion · manifest  what it is, written down before its first step

@@ -8,6 +8,9 @@ from . import (
     group as group,
 )
 from . import (
+    grouping as grouping,
+)
+from . import (
     lanes as lanes,
 )
 from . import (
@@ -28,11 +31,11 @@ from . import (
 from .grids import chain as chain
 from .grids import grid as grid
 from .grids import zipped as zipped
-from .runner import (
-    FAILED as FAILED,
+from .grouping import (
+    MAX_RUNS as MAX_RUNS,
 )
 from .runner import (
-    MAX_RUNS as MAX_RUNS,
+    FAILED as FAILED,
 )
 from .runner import (
     SWEEP as SWEEP,

@@ -1,7 +1,7 @@
-"""`run`: trains a sweep, group by group. `begin`: divides its configs into groups.
+"""`run`: trains a sweep, group by group.
 
 configs → families (one compile) → groups (one folder, one lock) → lanes (vmap) → chunks of saved points. Training of one
-group is in group.py, lanes are in lanes.py.
+group is in group.py. Configs are divided into groups in grouping.py, and runs into lanes in lanes.py.
 """
 
 import traceback
@@ -18,14 +18,12 @@ from toylab import configs as cfg
 from toylab import store, train
 from toylab.base import Config, State
 from toylab.records import notes
-from toylab.records.binding import newest_group_info, other_runs
-from toylab.records.manifest import FAILED, SWEEP, outline, remedy
-from toylab.records.manifest import begun as begun_in
+from toylab.records.manifest import FAILED, SWEEP
 from toylab.records.manifest import read as read_manifest
 from toylab.records.reader import Group, Sweep, folders, has_run, load, params_at
 from toylab.records.table import write_table
-from toylab.store import durable
 from toylab.sweep.group import Interrupted, Progress, run_group
+from toylab.sweep.grouping import MAX_RUNS, begin, groups, groups_in, run_name, same_sweep
 from toylab.sweep.lanes import compiled
 from toylab.sweep.manifest import Spec
 from toylab.sweep.plan import Plan, environment
@@ -36,8 +34,6 @@ __all__ = [
     "compiled", "environment", "folders", "groups", "groups_in", "has_run", "load", "log_then_linear", "params_at",
     "raise_failures", "record_failure", "run", "run_group", "run_name", "same_sweep", "shapes", "write_table",
 ]  # fmt: skip
-
-MAX_RUNS = 256  # a group is the unit of folder, lock and resume
 
 
 def log_then_linear(first: int, last: int, n: int) -> np.ndarray:
@@ -64,25 +60,6 @@ def log_then_linear(first: int, last: int, n: int) -> np.ndarray:
         low, high = (knee, high) if log_gap < (last - knee) / n_linear else (low, knee)
     points = np.concatenate([[0], np.geomspace(first, knee, n_log), np.linspace(knee, last, n_linear + 1)])
     return np.unique(np.round(points).astype(int))
-
-
-def groups(configs: Sequence[Config], group_size: int = MAX_RUNS) -> dict[str, list[Config]]:
-    """Divides checked configs into groups, by name, in order of first appearance.
-
-    Raises:
-        ValueError: where there are no configs, or one occurs twice.
-    """
-    cfg.distinct(configs)
-    families: dict[Any, list[Config]] = {}
-    for config in configs:
-        families.setdefault(cfg.family(config), []).append(config)
-    cut = [members[i : i + group_size] for members in families.values() for i in range(0, len(members), group_size)]
-    return {f"{i:03d}-{run_name(members[0])}": members for i, members in enumerate(cut)}
-
-
-def run_name(config: Config) -> str:
-    """A run's name: the first ten digits of its config's digest."""
-    return cfg.digest(config)[:10]
 
 
 class Failed(store.StoreError):
@@ -145,88 +122,6 @@ def run(
     raise_failures(folder, failures, len(named), command, cause)
 
 
-def begin(
-    configs: Sequence[Config],
-    folder: Path,
-    group_size: int | None = None,
-    command: str = "",
-    otherwise: int | None = None,
-) -> dict[str, list[Config]]:
-    """Checks the configs, divides them into groups, and writes sweep.json.
-
-    Args:
-        configs: of the sweep.
-        folder: of the sweep.
-        group_size: the most runs in a group. A sweep that was begun keeps its own.
-        command: what to type to go on, for sweep.json.
-        otherwise: the size where neither `group_size` nor sweep.json gives one.
-
-    Returns:
-        Checked configs by group name.
-
-    Raises:
-        ValueError: where a config is wrong.
-        Refused: where the folder holds other runs, or groups of another size.
-        InUse: where another process trains runs of this folder that were not requested.
-    """
-    store.check_name(folder)
-    configs = [cfg.check(config) for config in configs]
-    named = groups_in(folder, configs, group_size, otherwise)
-    same_sweep(folder, named)
-    old = _outline(folder)
-    sizes = {name: len(members) for name, members in named.items()}
-    if old.get("groups") != sizes:  # no sweep.json, or groups that were never begun: the last request counts
-        for name in set(old.get("groups", {})) - set(named):
-            if store.is_locked(folder / name):
-                raise store.InUse(f"{folder / name} is in use by {store.owner(folder / name)}: choose another --out.")
-        durable.make(folder)
-        record = {
-            "schema": store.SCHEMA,
-            "group_size": _size(folder, configs, group_size or otherwise or MAX_RUNS),
-            "command": command,
-            "n_runs": len(configs),
-            "groups": sizes,
-        }
-        store.write_json(folder / SWEEP, record, sealed=True)
-    return named
-
-
-def groups_in(
-    folder: Path, configs: Sequence[Config], group_size: int | None = None, otherwise: int | None = None
-) -> dict[str, list[Config]]:
-    """`groups` with the size with which the sweep in `folder` was begun, else `group_size`, else `otherwise`.
-
-    Raises:
-        Refused: where the sweep was begun with a size that gives other groups than `group_size`.
-    """
-    size = _size(folder, configs, group_size or otherwise or MAX_RUNS)
-    named = groups(configs, size)
-    if group_size and list(map(len, named.values())) != list(map(len, groups(configs, group_size).values())):
-        raise store.Refused(
-            f"--group is {group_size}, and {folder} was begun in groups of {size}: leave it out or choose another --out."
-        )
-    return named
-
-
-def _size(folder: Path, configs: Sequence[Config], asked: int) -> int:
-    """The size of groups: from sweep.json. If that is lost, the requested one if it gives the groups that exist, else the
-    size of the largest that exists."""
-    if outlined := _outline(folder):
-        return int(outlined["group_size"])
-    there = {path.name: n_runs for path in begun_in(folder) if (n_runs := _n_runs(path))}
-    named = groups(configs, asked)
-    fits = all(len(named.get(name, ())) == n_runs for name, n_runs in there.items())
-    return asked if fits else max(there.values())
-
-
-def _outline(folder: Path) -> dict[str, Any]:
-    """A sweep's outline; empty where none can be read. Its content is then taken from the request or the groups."""
-    try:
-        return outline(folder)
-    except store.Damaged:
-        return {}
-
-
 def record_failure(folder: Path, error: Exception) -> str:
     """Writes a group's failed.json; returns the error in one line."""
     line = f"{type(error).__name__}: {store.first_line(error)}"
@@ -260,45 +155,6 @@ def raise_failures(
             f"{len(failures)} of {n_groups} groups of {folder} failed ({reasons}). {others} these had committed is "
             f"kept; their {FAILED} has the details. Mend the cause{again}."
         ) from (cause if len(failures) == 1 else None)
-
-
-def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:
-    """The names of the groups in `folder`, which must be groups of `named`.
-
-    Raises:
-        Refused: where the folder holds other runs; the message names the fields that differ.
-        Damaged: where neither a group's manifest nor its chunks say which runs it holds.
-    """
-    begun = {path.name: path for path in begun_in(folder)}
-    for name, path in begun.items():
-        new = [cfg.canonical(config) for config in named.get(name, next(iter(named.values())))]
-        changed = _changed(path, new)
-        if changed or name not in named:
-            differs = "; ".join(changed or [f"{name} is none of the asked groups"])
-            raise store.Refused(f"{folder} holds runs of another config ({differs}): choose another --out.")
-    return list(begun)
-
-
-def _changed(group: Path, new: list[Any]) -> list[str]:
-    """How a group's configs differ from `new`, by its manifest, or by its chunks if that is lost."""
-    try:
-        old = read_manifest(group)["configs"]
-    except store.Damaged:
-        if remedy(group):
-            raise
-        return other_runs(newest_group_info(group), new)
-    if old == new:
-        return []
-    pairs = zip(old, new, strict=False)
-    return next((lines for a, b in pairs if (lines := cfg.differences(a, b))), [f"runs: {len(old)} → {len(new)}"])
-
-
-def _n_runs(group: Path) -> int:
-    """The number of a group's runs; 0 where neither its manifest nor its chunks say it."""
-    try:
-        return len(read_manifest(group)["configs"])
-    except store.Damaged:
-        return len(newest_group_info(group).get("runs", []))
 
 
 def bytes_needed(configs: Sequence[Config], spec: Spec, group_size: int | None = None) -> int:

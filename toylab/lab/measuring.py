@@ -1,0 +1,115 @@
+"""Measures of a part's runs: those recorded while training, and its analyses of saved points, joined over groups."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from toylab import configs as cfg
+from toylab import lab, store, sweep
+from toylab.analysis import analyze as analyze_over_runs
+from toylab.analysis import together
+from toylab.base import Analyzer, Config, Run
+from toylab.lab import Arrays, Part
+from toylab.train import data as data_of
+
+
+def measures_of(
+    part: Part, configs: Sequence[Config], runs: Path, report: Callable[[str], None], batch_size: int
+) -> Arrays:
+    named = sweep.groups_in(runs, configs)
+    if absent := set(named) - set(sweep.same_sweep(runs, named)):
+        raise store.StoreError(f"{runs} lacks {len(absent)} of the {len(named)} groups: run the stage train first.")
+    blocks = []
+    for group in sweep.load(runs):
+        for message in group.messages:
+            report(message)
+        if n_diverged := int(np.isfinite(group.diverged).sum()):
+            report(
+                f"{n_diverged} of {len(group.runs)} runs of {group.name} diverged: what is measured of them there is nan."
+            )
+        at, last = int(group.steps[-1]), group.manifest["saves"][-1]
+        if at < last and not all(store.read_info(runs / group.name, at)["ended"]):
+            report(
+                f"{group.name} is trained to step {at:,} of {last:,} so far: what follows is measured and judged there."
+            )
+        blocks.append(_analyzed(part, named[group.name], group, batch_size))
+    return _padded(blocks)
+
+
+def _analyzed(part: Part, configs: Sequence[Config], group: sweep.Group, batch_size: int) -> Arrays:
+    run = Run(config=cfg.stack(configs), data=_stacked_data(configs) if part.final or part.analyses else {})
+    finite = group.valid & ~(group.steps >= group.diverged[:, None])
+    last = group.valid.sum(axis=1) - 1
+    ends = {name: value[np.arange(len(last)), last][:, None] for name, value in group.params.items()}
+    final = {}
+    if part.final:
+        found = analyze_over_runs(composed(part.final), ends, run, batch_size=batch_size, report=None)
+        final = {name: value[:, 0] for name, value in found.items()}
+    out: Arrays = {}
+    if part.analyses:
+        out = analyze_over_runs(
+            composed(part.analyses), group.params, run.replace(final=final), batch_size=batch_size, report=None
+        )
+        out = {name: _blanked(value, finite) for name, value in out.items()}
+    return {
+        "steps": group.steps,
+        "valid": group.valid,
+        **group.measures,
+        **group.probes,
+        **out,
+        **{f"final/{name}": _blanked(value, np.isnan(group.diverged)) for name, value in final.items()},
+        **{f"config/{name}": value for name, value in cfg.columns(group.configs).items()},
+    }
+
+
+_COMPOSED: dict[tuple[Any, ...], Analyzer] = {}
+
+
+def composed(analyzers: Mapping[str, Analyzer]) -> Analyzer:
+    """The analyzers as one, the same object each time, because the compile cache is keyed on it."""
+    return _COMPOSED.setdefault(tuple(analyzers.items()), together(**analyzers))
+
+
+def _stacked_data(configs: Sequence[Config]) -> Any:
+    make = jax.jit(data_of)
+    return jax.tree.map(
+        lambda *leaves: np.stack(leaves), *[jax.tree.map(np.asarray, make(config)) for config in configs]
+    )
+
+
+def _blanked(value: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """The array with nan (0 where the dtype has none) where a run has no point or its params are not finite."""
+    value = np.array(value)
+    value[~valid] = np.nan if value.dtype.kind == "f" else 0
+    return value
+
+
+def _padded(parts: Sequence[Arrays]) -> Arrays:
+    """Joins groups over runs, on one axis of all their steps, with nan (0, "") where a group has no such point or size."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    steps = np.unique(np.concatenate([part["steps"] for part in parts]))
+    names = dict.fromkeys(name for part in parts for name in part if name != "steps")
+    return {"steps": steps, **{name: _side_by_side(name, parts, steps) for name in names}}
+
+
+def _side_by_side(name: str, parts: Sequence[Arrays], steps: np.ndarray) -> np.ndarray:
+    blocks = []
+    present = [part[name] for part in parts if name in part]
+    over_time = not name.startswith(lab.PER_RUN)
+    dtype = np.result_type(*present)
+    tail = np.max([value.shape[1 + over_time :] for value in present], axis=0).astype(int)
+    for part in parts:
+        shape = (len(part["valid"]), *((len(steps),) if over_time else ()), *tail)
+        block = np.full(shape, {"f": np.nan, "U": ""}.get(dtype.kind, 0), dtype)
+        if name in part:
+            value = part[name]
+            inner = tuple(slice(n) for n in value.shape[1 + over_time :])
+            points = (np.searchsorted(steps, part["steps"]),) if over_time else ()
+            at: tuple[Any, ...] = (slice(None), *points, *inner)
+            block[at] = value
+        blocks.append(block)
+    return np.concatenate(blocks)
