@@ -58,7 +58,7 @@ def trajectory(n_points: int) -> dict[str, float]:
     config = Config(task=task, net=net, optimizer=AdamW())
     data = jax.tree.map(lambda x: np.asarray(x)[None], {"tokens": inputs_of(start).all_tokens()})
     begin = time.perf_counter()
-    analyze(ALL, params, Run(config, data))
+    analyze(ALL, params, Run(config, data), report=None)
     taken = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {"points": n_points, "seconds": taken, "peak_gib": peak}
