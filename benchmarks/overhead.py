@@ -22,10 +22,10 @@ import jax
 import jax.numpy as jnp
 from account import keep
 
-import run_sweep
 from toylab import configs as cfg
 from toylab import lab, train
 from toylab.base import Config, State
+from toylab.cli import main as command_line
 from toylab.experiments.grokking import grokking
 from toylab.lab import stages
 from toylab.sweep.group import run_group
@@ -96,7 +96,7 @@ def saving(n_steps: int) -> dict[str, float]:
 def first_step_seconds() -> float:
     """Wall time from starting the command to its first line about trained steps; then it is asked to stop."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, run_sweep.__file__, "grokking", "--scale", "cpu", "--out", folder]
+        command = [sys.executable, "-m", "toylab", "run", "grokking", "--scale", "cpu", "--out", folder]
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert process.stdout is not None
@@ -126,7 +126,7 @@ def job(folder: str) -> None:
     seconds = {}
     for stage in ("train", "analyze", "draw"):
         start = time.perf_counter()
-        status = run_sweep.main(["grokking", "--scale", "cpu", "--out", folder, "--stage", stage])
+        status = command_line.main(["run", "grokking", "--scale", "cpu", "--out", folder, "--stage", stage])
         seconds[stage] = time.perf_counter() - start
         if status:
             raise SystemExit(status)

@@ -3,7 +3,7 @@
     python benchmarks/sweep_speed.py [--processes 8] [--no-ray] [--json benchmarks/results/sweep_speed.json]
 
 Lanes are timed on the real path, `run_group` with its saved points, each for the same number of steps a run. The sweep
-of 256 small MLPs and the processes it is compared with are both `run_sweep.py` with the same saved points; the processes
+of 256 small MLPs and the processes it is compared with are both `toylab run` with the same saved points; the processes
 run one after another, and those that are timed stand for 256. About nine minutes on two cores. Read the ratios.
 """
 
@@ -23,7 +23,6 @@ import numpy as np
 from account import keep, verdict
 from contestants import grokking_config
 
-import run_sweep
 from toylab import configs as cfg
 from toylab import store
 from toylab.base import Config
@@ -103,7 +102,9 @@ def command(d_mlp: int, out: Path, *more: str) -> list[str]:
     fields = f"task.n_train=384 net.d_model=16 net.d_mlp={d_mlp} optimizer.weight_decay=1 optimizer.lr=1e-3".split()
     start = [
         sys.executable,
-        run_sweep.__file__,
+        "-m",
+        "toylab",
+        "run",
         "grokking_phase",
         "--part",
         "plane",

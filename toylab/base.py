@@ -81,7 +81,11 @@ class Network(Protocol):
 
 @runtime_checkable
 class Optimizer(Protocol):
-    """Hyperparameters as a pytree. `transform` makes the optax transform from them, inside the traced function."""
+    """Hyperparameters as a pytree: a `flax.struct.PyTreeNode` with annotated fields, as `toylab.optim.SGD`.
+
+    `check` gives the optimizer itself, or raises ValueError. `transform` makes an `optax.GradientTransformation` from the
+    hyperparameters, inside the traced function.
+    """
 
     def check(self) -> "Optimizer": ...
 

@@ -2,10 +2,10 @@
 
 Seeds by role: `split(key(seed))` gives the initial weights' key and the data's; the fresh batch of a step comes from
 `fold_in(key(data_seed), step)`. There is no other randomness, and so no state of a random generator. The bits of a run do
-not depend on how it is divided into chunks or resumed.
+not depend on how it is divided into segments and chunks, or resumed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import jax
@@ -16,7 +16,7 @@ from toylab.base import Analyzer, Config, Data, Params, Run, State, Trajectory
 
 
 def init(config: Config, params: Params | None = None) -> State:
-    """The state at step 0, with the net's own params or given ones (for ungrokking, branching, fine-tuning)."""
+    """The state at step 0, with the net's own params or given ones (to go on from a saved point, or to fine-tune)."""
     init_key, _ = jax.random.split(jax.random.key(config.seed))
     params = config.net.init(init_key) if params is None else params
     return State(params=params, opt_state=config.optimizer.transform().init(params), step=jax.numpy.int32(0))
@@ -77,6 +77,3 @@ def advance(
         )
 
     return jax.lax.scan(to_next_point, state, gaps)
-
-
-Advance = Callable[[Config, State, Array], tuple[State, Trajectory]]
