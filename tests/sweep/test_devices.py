@@ -64,7 +64,7 @@ print("few:", choose_plan([tiny(seed) for seed in range(3)], (0, 5), {}, None, N
 def test_lanes_over_devices(tmp_path):
     """A run's bits depend on no other run on any device, and there is nothing to communicate."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests" / "shared")])
     environment = {**os.environ, "PYTHONPATH": path, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", ON_EIGHT, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
