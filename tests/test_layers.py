@@ -2,6 +2,7 @@
 forbidden, under TYPE_CHECKING and inside functions too. A package's files may import each other, without a cycle."""
 
 import ast
+import importlib
 import subprocess
 import sys
 import tomllib
@@ -194,6 +195,19 @@ def test_no_file_imports_itself_by_way_of_others():
 def test_a_cycle_is_found():
     with pytest.raises(CycleError):
         TopologicalSorter({"a": {"b"}, "b": {"a"}}).prepare()
+
+
+STUBS = sorted((ROOT / "toylab").rglob("__init__.pyi"))
+
+
+@pytest.mark.parametrize("stub", STUBS, ids=[".".join(path.parent.relative_to(ROOT).parts) for path in STUBS])
+def test_a_package_names_what_is_in_it(stub):
+    """Every module of it, and nothing that is not there."""
+    package = importlib.import_module(".".join(stub.parent.relative_to(ROOT).parts))
+    modules = {path.stem for path in stub.parent.glob("*.py") if not path.stem.startswith("_")}
+    assert modules | {path.parent.name for path in stub.parent.glob("*/__init__.py")} <= set(package.__all__)
+    for name in package.__all__:
+        getattr(package, name)
 
 
 def test_importing_toylab_is_light():

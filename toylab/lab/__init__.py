@@ -1,6 +1,7 @@
 """What a lab page is, and how it is run.
 
 page      parts, measures, claims · stages  train, analyze, draw · measuring  runs → measures
+pages     where pages are found: built in, by path, as a module
 job       a request, checked · stated, rehearsal  a page is checked before it is trained
 preview   what a sweep will take · watch  display, signals, log · events  TensorBoard"""
 

@@ -1,3 +1,1 @@
-from . import launchers as launchers
-from . import processes as processes
-from . import ray as ray
+from . import launchers as launchers, processes as processes, ray as ray

@@ -1,5 +1,2 @@
-from . import annotations as annotations
-from . import checks as checks
-from . import indices as indices
-from . import narrow as narrow
+from . import annotations as annotations, checks as checks, indices as indices, narrow as narrow
 from .checks import shaped as shaped

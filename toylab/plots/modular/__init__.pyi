@@ -1,5 +1,1 @@
-from . import circles as circles
-from . import delays as delays
-from . import published as published
-from . import rates as rates
-from . import spectra as spectra
+from . import circles as circles, delays as delays, published as published, rates as rates, spectra as spectra
