@@ -19,7 +19,7 @@ Weights   They are no part of toylab, and come from the public repository fjzzq2
           licence: of these published_numbers.json alone is read, from FOLDER itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +30,13 @@ from toylab import importers
 from toylab.analysis.groups import composition as groups
 from toylab.analysis.modular.circles import components
 from toylab.analysis.modular.circuits import circuit_report
-from toylab.importers import npz
-from toylab.importers.files import settings_of
+from toylab.importers import pizza_release as release
+from toylab.importers.pizza_release import P
 from toylab.lab import Arrays, Claim, Imported, Measures, Scale
 from toylab.plots import published as plots
 
-SUFFIXES = (".npz", ".safetensors", ".pt")
 MODEL_A, MODEL_B, FAILED = "p99zdpze5l", "l8k1hzciux", "n9n7h3p965"
 SMOKE = (MODEL_A, FAILED)  # the paper's pizza and a network that does not solve the task
-P = 59
-CANDIDATES = {"clock": "Qclock", "pizza": "Qpizza", "pizza_appendix": "Qpizza_appendix",
-              "accompanying": "Qpizza_accomp_halffreq"}  # fmt: skip
-NUMBERS = {  # ours → golden.json
-    "accuracy": "accuracy_all_pairs", "errors": "n_errors", "loss": "ce_float64_all_pairs", "norm": "param_l2_norm",
-    "gradient_symmetricity": "gradient_symmetricity", "distance_irrelevance": "distance_irrelevance",
-    "distance_irrelevance_incorrect": "distance_irrelevance_max_incorrect_logit", "circularity": "circularity",
-}  # fmt: skip
-LISTED = {  # ours → the authors' table of runs, which has rounded to nine digits
-    "gradient_symmetricity": "gradient_sim", "distance_irrelevance_incorrect": "distance_irrelevance",
-    "circularity": "circularity", "norm": "parameter_norm",
-}  # fmt: skip
 PRINTED: dict[str, dict[str, Any]] = {  # in the paper; circles 1 to 3
     MODEL_A: {"gradient_symmetricity": 0.993665, "distance_irrelevance": 0.171736, "circularity": 0.997818,
               "norm": 22.854, "clock": (0.7541, 0.7562, 0.7538), "pizza": (0.9831, 0.9831, 0.9841)},
@@ -65,58 +52,36 @@ RELATIVE = ("norm", "loss")
 PROBED = (0, 0), (1234, 17), (3480, 58)  # pair, row-major, and class
 
 
-# --- the files
-
-
-def place(folder: Path) -> Path:
-    return folder / "pizza" if (folder / "pizza").is_dir() else folder
-
-
-def beside(weights: Path) -> Path:
-    """The settings of a network, named as by the authors or as here."""
-    if weights.name.startswith("model_"):
-        return weights.with_name(f"config_{weights.stem.removeprefix('model_')}.json")
-    return weights.with_name(f"{weights.stem}.config.json")
+# --- ours, and theirs
 
 
 def files(folder: Path, scale: Scale) -> dict[str, Path]:
     """The released networks in a folder, by name; at scale smoke two."""
-    weights = sorted(path for path in place(folder).iterdir() if path.suffix in SUFFIXES and beside(path).is_file())
-    found = {path.stem.removeprefix("model_"): path for path in weights}
-    if not found:
-        raise ValueError(
-            f"weights is {folder}: it has no NAME.npz, .safetensors or .pt with NAME.config.json beside it, itself or in "
-            "pizza/; the page says where one gets them."
-        )
-    if other := [path.name for path in weights if _json(beside(path)).get("C", P) != P]:
-        raise ValueError(f"weights is {folder}: {other[0]} is of another modulus than {P}.")
+    found = release.networks(folder)
     few = [name for name in SMOKE if name in found] or list(found)[:2]
     return {name: found[name] for name in few} if scale == "smoke" else found
 
 
-# --- ours, and theirs
-
-
 def measure(folder: Path, names: Sequence[str]) -> Arrays:
     """Per model [M]: what it is, ours/…, theirs/… and listed/… (nan: not known); the authors' table [N]; groups/… [G]."""
-    found = files(folder, "paper")
+    found, golden, table = release.networks(folder), release.evaluations(folder), release.table(folder)
     ours = [measured(found[name]) for name in names]
     out = {f"ours/{key}": np.stack([np.asarray(one[key]) for one in ours]) for key in ours[0]}
-    settings = [_json(beside(found[name])) for name in names]
+    settings = [release.settings(release.beside(found[name])) for name in names]
     out["model"] = np.array(names)
-    out["kind"] = np.array([_kind(one) for one in settings])
+    out["kind"] = np.array([release.kind(one) for one in settings])
     out["attention_rate"] = np.array([one.get("attn_coeff", np.nan) for one in settings], float)
-    golden = _json(place(folder) / "golden.json").get("models", {})
-    theirs = [evaluated(golden.get(name, {}), one["frequencies"].shape) for name, one in zip(names, ours, strict=True)]
+    theirs = [release.evaluated(golden.get(name, {})) for name in names]
     out |= {f"theirs/{key}": np.stack([one[key] for one in theirs]) for key in theirs[0]}
-    rows = [listed(name, golden, _table(folder)) for name in names]
-    out |= {f"listed/{key}": np.array([row[key] for row in rows]) for key in LISTED}
+    rows = [release.listed(name, golden.get(name, {}), table) for name in names]
+    out |= {f"listed/{key}": np.array([row[key] for row in rows]) for key in release.LISTED}
     out |= {f"printed/{key}": value for key, value in printed(names).items()}
-    return out | of_table(_table(folder)) | of_groups(folder)
+    out |= {f"table/{key}": value for key, value in release.circular_runs(table).items()}
+    return out | of_groups(folder)
 
 
 def measured(path: Path) -> dict[str, Any]:
-    net, params = importers.load(path, layout="pizza", config=beside(path))
+    net, params = importers.load(path, layout="pizza", config=release.beside(path))
     report = circuit_report(net, params)
     a, b = np.divmod(np.arange(P * P), P)
     tokens = np.stack([a, b + P * report["separate"]], axis=1)
@@ -125,10 +90,10 @@ def measured(path: Path) -> dict[str, Any]:
     ]
     n = np.arange(P)
     a, b = np.stack([n[:, None] + n, n[:, None] - n]) * (P + 1) // 2 % P  # of a + b (rows) and a − b (columns)
-    circles = {key: _four([circle[key] for circle in report["circles"]]) for key in ("frequency", *CANDIDATES)}
+    circles = {key: _four([circle[key] for circle in report["circles"]]) for key in ("frequency", *release.CANDIDATES)}
     weights = [np.asarray(value, float) for value in params.values()]
     return {
-        **{key: report[key] for key in NUMBERS if key != "norm"},
+        **{key: report[key] for key in release.EVALUATED if key != "norm"},
         "norm": np.sqrt(sum((value**2).sum() for value in weights)),
         "circuit": np.array(report["circuit"], "U20"),
         "frequencies": np.isin(np.arange(P // 2 + 1), report["frequencies"]),
@@ -145,50 +110,17 @@ def _four(values: Sequence[float]) -> np.ndarray:
     return np.array([*values, *[np.nan] * 4], float)[:4]
 
 
-def evaluated(golden: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """The authors' formulas on a model, in the form of `measured`; nan and -1 where they were not evaluated."""
-    circles = golden.get("circle_fve", [{}] * 4)
-    frequencies = golden.get("embed_dft_freqs_above_2pct", [])
-    return {
-        **{ours: np.array(golden.get(theirs, np.nan), float) for ours, theirs in NUMBERS.items()},
-        "frequencies": np.isin(np.arange(shape[0]), frequencies),
-        "circle_frequency": np.array([circle.get("freq", -1) for circle in circles]),
-        **{ours: np.array([circle.get(key, np.nan) for circle in circles]) for ours, key in CANDIDATES.items()},
-        "logits": np.array(golden.get("logits_sha_probe", [np.nan] * 3)),
-    }
-
-
-def listed(name: str, golden: Mapping[str, Any], table: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """A model's row in the authors' table; nan where it has none."""
-    rows = golden.get(name, {}).get("csv") or [
-        {key: value[at] for key, value in table.items()}
-        for at in np.flatnonzero(table.get("runid", np.array([])) == name)
-    ]
-    return {ours: float((rows[0] if rows else {}).get(theirs, np.nan)) for ours, theirs in LISTED.items()}
-
-
 def printed(names: Sequence[str]) -> dict[str, np.ndarray]:
     """What the paper prints, [M] and of circles [M, 3]."""
     keys = [key for key in TOLERANCE if any(key in one for one in PRINTED.values())]
-    none = {key: (np.nan,) * 3 if key in CANDIDATES else np.nan for key in keys}
+    none = {key: (np.nan,) * 3 if key in release.CANDIDATES else np.nan for key in keys}
     rows = [none | PRINTED.get(name, {}) for name in names]
     return {key: np.array([row[key] for row in rows]) for key in keys}
 
 
-def of_table(table: Mapping[str, np.ndarray]) -> Arrays:
-    """Of the authors' table the runs of one layer and vocabulary with a circular embedding, by rising attention rate."""
-    if not table:
-        return {}
-    chosen = (table["n_layers"] == 1) & (table["circularity"] >= 0.99) & (table["diff_vocab"] == 0)
-    chosen = np.flatnonzero(chosen & (table["eqn_sign"] == 0))
-    chosen = chosen[np.argsort(table["attn_coeff"][chosen], kind="stable")]
-    kept = {"attention_rate": "attn_coeff"} | LISTED
-    return {f"table/{ours}": table[theirs][chosen] for ours, theirs in kept.items()}
-
-
 def of_groups(folder: Path) -> Arrays:
     """Of Chughtai's runs the published share of logits explained, and ours from the published similarities."""
-    runs = _json(folder / "published_numbers.json").get("chughtai", {})
+    runs = release.settings(folder / "published_numbers.json").get("chughtai", {})
     key = [np.array([0, *run["logit_similarity_of_key_reps"].values()]) for run in runs.values()]
     return {
         "groups/run": np.array(list(runs), "U24"),
@@ -197,23 +129,6 @@ def of_groups(folder: Path) -> Arrays:
         "groups/n_key": np.array([int(np.asarray(groups.key_representations(one)).sum()) for one in key]),
         "groups/n_key_theirs": np.array([len(run["key_reps"]) for run in runs.values()]),
     }
-
-
-def _kind(settings: Mapping[str, Any]) -> str:
-    if linear := settings.get("model_type"):
-        return f"linear {linear}"
-    more = [str(settings["act_fn"])] if settings["act_fn"] != "ReLU" else []
-    more += ["own tokens for b"] if settings.get("diff_vocab") else []
-    return ", ".join([f"{settings['n_layers']} layer{'s' * (settings['n_layers'] > 1)}", *more])
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return settings_of(path) if path.is_file() else {}
-
-
-def _table(folder: Path) -> dict[str, np.ndarray]:
-    path = place(folder) / "1l_fixedwidth_dev.npz"
-    return npz.read(path) if path.is_file() else {}
 
 
 # --- claims
@@ -291,7 +206,7 @@ CLAIMS = [
           difference("distance_irrelevance_incorrect"), high=1e-4, each="model"),
     Claim("circularity, ours less theirs", FORMULAS, difference("circularity"), high=5e-4, each="model"),
     Claim("clock, pizza, appendix and accompanying FVE of four circles: largest difference", FORMULAS,
-          difference(*CANDIDATES, times=100), high=0.02, unit="percentage points", each="model"),
+          difference(*release.CANDIDATES, times=100), high=0.02, unit="percentage points", each="model"),
     Claim("norm of all parameters, relative difference", FORMULAS, difference("norm"), high=1e-5, each="model"),
     Claim("pairs answered wrongly, ours less theirs", FORMULAS, difference("errors"), high=0, unit="pairs", each="model"),
     Claim("loss over all pairs: relative difference over its tolerance", f"{FORMULAS}; 0.05 below 1e-5, else 0.001",
@@ -317,60 +232,28 @@ CLAIMS = [
 # --- what is shown
 
 
-def compared(m: Measures) -> str:
-    """models.md: every model, ours and theirs."""
-    heads = ["gradient symmetricity", "distance irrelevance", "(incorrect logit)", "circularity", "norm", "accuracy"]
-    keys = [name.replace(" ", "_") for name in heads]
-    keys[2] = "distance_irrelevance_incorrect"
-    lines = [
-        "Released networks of Zhong et al. 2023: ours / the authors' (–: not evaluated by them).\n",
-        f"| model | kind | α | circuit | {' | '.join(heads)} | circles: frequency, clock / theirs, pizza / theirs (%) |",
-        "|---" * (len(heads) + 5) + "|",
-    ]
-    for i in np.argsort(-m["ours/gradient_symmetricity"]):
-        rate = m["attention_rate"][i]
-        circuit = m["ours/circuit"][i] if solves(m)[i] else "none: does not solve the task"
-        cells = [m["model"][i], m["kind"][i], "–" if np.isnan(rate) else f"{rate:.3f}", circuit]
-        cells += [_pair(m[f"ours/{key}"][i], m[f"theirs/{key}"][i], 5) for key in keys]
-        lines.append(f"| {' | '.join([*cells, '; '.join(_circle(m, i, u) for u in range(4))])} |")
-    lines += [
-        "\nRuns of Chughtai et al. 2023: share of logits explained, Σ similarity² by us from the published similarities.\n",
-        "| run | key irreps, ours / theirs | logit FVE, ours / theirs |",
-        "|---|---|---|",
-    ]
-    for run, *values in zip(
-        *(m[f"groups/{key}"] for key in ("run", "n_key", "n_key_theirs", "ours", "theirs")), strict=True
-    ):
-        lines.append(f"| {run} | {values[0]} / {values[1]} | {values[2]:.5f} / {values[3]:.5f} |")
-    return "\n".join(lines) + "\n"
-
-
-def _pair(ours: float, theirs: float, digits: int) -> str:
-    return f"{ours:.{digits}f} / {'–' if np.isnan(theirs) else f'{theirs:.{digits}f}'}"
-
-
-def _circle(m: Measures, i: int, u: int) -> str:
-    if np.isnan(m["ours/clock"][i, u]):
-        return "–"
-    shares = [_pair(100 * m[f"ours/{key}"][i, u], 100 * m[f"theirs/{key}"][i, u], 2) for key in ("clock", "pizza")]
-    return f"{m['ours/circle_frequency'][i, u]}: {', '.join(shares)}"
-
-
 def plane(m: Measures) -> Any:
-    of_table = {key: m[f"table/{key}"] for key in ("attention_rate", *LISTED) if f"table/{key}" in m}
+    of_table = {key: m[f"table/{key}"] for key in ("attention_rate", *release.LISTED) if f"table/{key}" in m}
     return plots.plane(models_of(m), of_table)
 
 
 def models_of(m: Measures) -> list[plots.Model]:
-    keys = ("gradient_symmetricity", "distance_irrelevance", "distance_irrelevance_incorrect", "clock", "pizza")
-    names = {MODEL_A: "A", MODEL_B: "B", "p71frej8t7": "β"}
+    letters = {MODEL_A: "A", MODEL_B: "B", "p71frej8t7": "β"}
+    ours, theirs = ([key for key in m if key.startswith(f"{source}/")] for source in ("ours", "theirs"))
     return [
         plots.Model(
-            names.get(str(m["model"][i]), ""), str(m["kind"][i]), str(m["ours/circuit"][i]), bool(solves(m)[i]),
-            {key: m[f"ours/{key}"][i] for key in keys}, {key: m[f"theirs/{key}"][i] for key in keys},
+            letters.get(str(m["model"][i]), ""), str(m["kind"][i]), str(m["ours/circuit"][i]), bool(solves(m)[i]),
+            {key.removeprefix("ours/"): m[key][i] for key in ours},
+            {key.removeprefix("theirs/"): m[key][i] for key in theirs},
         )
         for i in range(len(m["model"]))
     ]  # fmt: skip
+
+
+def compared(m: Measures) -> str:
+    """models.md: every model, ours and theirs."""
+    groups = [m[f"groups/{key}"] for key in ("run", "n_key", "n_key_theirs", "ours", "theirs")]
+    return plots.table(m["model"], m["attention_rate"], models_of(m)) + plots.table_of_groups(*groups)
 
 
 def differences(m: Measures) -> Any:

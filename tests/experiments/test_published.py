@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import run_sweep
 from toylab import importers, lab, store
 from toylab.experiments.grokking import published_models as page
+from toylab.importers import pizza_release
 from toylab.lab import stages
 from toylab.models import Net
 from toylab.models.pizza import PizzaLinear
@@ -99,7 +101,7 @@ def test_a_damaged_file_beside_the_weights_is_told(foreign, tmp_path, command, c
     )
     (tmp_path / "1l_fixedwidth_dev.npz").write_bytes(b"PK")
     with pytest.raises(ValueError, match=r"1l_fixedwidth_dev\.npz is no \.npz archive, or cut short\.$"):
-        page._table(tmp_path)
+        pizza_release.table(tmp_path)
 
 
 @pytest.mark.slow
@@ -115,3 +117,8 @@ def test_a_number_that_is_not_theirs_fails_its_claim_alone(reference, tmp_path):
     others = ("the authors' table", "networks that do not solve", "authors' table:", "groups:")  # nothing to compare
     fails = {claim["name"] for claim in judged if claim["verdict"] != "holds" and not claim["name"].startswith(others)}
     assert fails == {"gradient symmetricity, ours less theirs"}
+
+
+def test_the_committed_table_is_that_of_the_committed_measures():
+    results = Path(run_sweep.__file__).parent / "results" / "published_models"
+    assert page.compared(stages.read_measures(results)) == (results / "models.md").read_text()

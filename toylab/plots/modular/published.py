@@ -185,3 +185,54 @@ def portraits(models: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -
             textcoords="offset points", weight="bold", fontsize=9,
         )  # fmt: skip
     return figure
+
+
+def table(names: np.ndarray, attention_rates: np.ndarray, models: Sequence[Model]) -> str:
+    """A Markdown table of networks, ours and theirs side by side, by falling gradient symmetricity.
+
+    Args:
+        names: Of the networks, [M].
+        attention_rates: α of each, [M]; nan where it has none.
+        models: The networks; `ours` and `theirs` have the columns' measures, and of four circles [4] `clock` and `pizza`;
+            `ours` has `circle_frequency` too.
+    """
+    heads = ["gradient symmetricity", "distance irrelevance", "(incorrect logit)", "circularity", "norm", "accuracy"]
+    keys = [name.replace(" ", "_") for name in heads]
+    keys[2] = "distance_irrelevance_incorrect"
+    lines = [
+        "Released networks of Zhong et al. 2023: ours / the authors' (–: not evaluated by them).\n",
+        f"| model | kind | α | circuit | {' | '.join(heads)} | circles: frequency, clock / theirs, pizza / theirs (%) |",
+        "|---" * (len(heads) + 5) + "|",
+    ]
+    for i in np.argsort([-model.ours["gradient_symmetricity"] for model in models]):
+        model, rate = models[i], attention_rates[i]
+        circuit = model.circuit if model.solves else "none: does not solve the task"
+        cells = [names[i], model.kind, "–" if np.isnan(rate) else f"{rate:.3f}", circuit]
+        cells += [_pair(model.ours[key], model.theirs[key], 5) for key in keys]
+        lines.append(f"| {' | '.join([*cells, '; '.join(_circle(model, u) for u in range(4))])} |")
+    return "\n".join(lines) + "\n"
+
+
+def table_of_groups(
+    runs: np.ndarray, n_key: np.ndarray, n_key_theirs: np.ndarray, fve: np.ndarray, fve_theirs: np.ndarray
+) -> str:
+    """A Markdown table of runs on groups: the number of key irreps and the share of logits explained, ours and theirs."""
+    lines = [
+        "\nRuns of Chughtai et al. 2023: share of logits explained, Σ similarity² by us from the published similarities.\n",
+        "| run | key irreps, ours / theirs | logit FVE, ours / theirs |",
+        "|---|---|---|",
+    ]
+    for run, n, theirs, share, published in zip(runs, n_key, n_key_theirs, fve, fve_theirs, strict=True):
+        lines.append(f"| {run} | {n} / {theirs} | {share:.5f} / {published:.5f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _pair(ours: float, theirs: float, digits: int) -> str:
+    return f"{ours:.{digits}f} / {'–' if np.isnan(theirs) else f'{theirs:.{digits}f}'}"
+
+
+def _circle(model: Model, u: int) -> str:
+    if np.isnan(model.ours["clock"][u]):
+        return "–"
+    shares = [_pair(100 * model.ours[key][u], 100 * model.theirs[key][u], 2) for key in ("clock", "pizza")]
+    return f"{model.ours['circle_frequency'][u]}: {', '.join(shares)}"
