@@ -27,7 +27,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from toylab.analysis import geometry, over_cells, population, theory
+from toylab.analysis import geometry, over_cells, phases, population, theory
 from toylab.base import Config
 from toylab.lab import Claim, Measures, Part
 from toylab.models import Net, ToyModel
@@ -35,22 +35,17 @@ from toylab.optim import AdamW
 from toylab.plots import branches, extra_feature
 from toylab.tasks.sparse import SparseFeatures
 
-REPRESENTED = 0.5  # the norm from which on a feature counts as represented
-SHARED = 0.5  # the polysemanticity √Σ_{j≠i} (Ŵ_i · W_j)² from which on it shares its dimension
 NEAR = 0.15  # cells with |log(p/p*)| up to this are on the boundary and not judged
 SETS = 3  # disjoint sets of models; the best of each gives a value
+Number = float | np.ndarray  # one for all features, or one each
 PENTAGONS = (0.05, 0.1)  # densities of the four features that are not varied; the paper has the first
 
 
-def toy(
-    n: int, m: int, density: float | np.ndarray, importance: float | np.ndarray, seed: int, steps: int, batch: int
-) -> Config:
+def toy(n: int, m: int, density: Number, importance: Number, seed: int, steps: int, batch: int) -> Config:
     """One small model; the paper names no optimizer for these figures."""
     task = SparseFeatures(n_features=n, batch=batch, density=density, importance=importance, n_eval=1024)
     optimizer = AdamW(lr=3e-3, weight_decay=0.0, b2=0.999, warmup=0, schedule="cosine", steps=steps)
-    return Config(
-        task=task, net=Net.of(ToyModel, n_features=n, n_hidden=m, init_std=0.5), optimizer=optimizer, seed=seed
-    )
+    return Config(task, Net.of(ToyModel, n_features=n, n_hidden=m, init_std=0.5), optimizer, seed=seed)
 
 
 def diagram(n: int, cells: int, repeats: int, steps: int) -> list[Config]:
@@ -82,15 +77,9 @@ def one_rare(ratios: Sequence[float], repeats: int, steps: int) -> list[Config]:
 # --- cells
 
 
-def axes(m: Measures) -> tuple[np.ndarray, np.ndarray]:
-    """Importances [R] of the extra feature and densities [R]."""
-    return m["config/task.importance"][:, -1], m["config/task.density"]
-
-
-def classes(m: Measures) -> np.ndarray:
-    """[R]: 0 where the extra feature is not represented, 1 where it shares a dimension, 2 where it has one of its own."""
-    shared = m["final/features/polysemanticity"][:, -1] > SHARED
-    return np.where(m["final/features/norms"][:, -1] <= REPRESENTED, 0, np.where(shared, 1, 2))
+def of_extra(m: Measures) -> np.ndarray:
+    """[R]: the class of the extra feature, as of `phases.classes`."""
+    return phases.classes(m["final/features/norms"][:, -1], m["final/features/polysemanticity"][:, -1])
 
 
 def n_sets(runs: int) -> int:
@@ -98,66 +87,69 @@ def n_sets(runs: int) -> int:
     return min(SETS, runs // 2)
 
 
-def best_of(m: Measures, runs: np.ndarray) -> np.ndarray:
-    """[SETS]: the run of the lowest expected loss in each of SETS disjoint sets of the runs [K] of a cell."""
-    parts = runs.reshape(n_sets(len(runs)), -1)
-    return np.take_along_axis(parts, m["final/population/loss"][parts].argmin(axis=1)[:, None], axis=1)[:, 0]
+def best(m: Measures, *key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The runs [cells, K] of each cell, whose `key` is equal, and the best run [cells, SETS] of each of SETS disjoint
+    sets of them."""
+    runs = np.stack(over_cells.cells(np.stack(key, axis=1)))
+    loss = m["final/population/loss"]
+    return runs, np.stack([over_cells.lowest_in_sets(loss, cell, n_sets(len(cell))) for cell in runs])
 
 
-def winners(m: Measures) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Importances [I], densities [P], and the best run [I, P, SETS] of every cell."""
-    importance, density = axes(m)
-    best = np.stack([best_of(m, runs) for runs in over_cells.cells(np.stack([importance, density], axis=1))])
+def winners(m: Measures) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Importances [I], densities [P], the runs [I, P, K] of every cell and the best [I, P, SETS] of them."""
+    importance, density = m["config/task.importance"][:, -1], m["config/task.density"]
     weights, densities = np.unique(importance), np.unique(density)
-    return weights, densities, best.reshape(len(weights), len(densities), -1)
+    shape = len(weights), len(densities), -1
+    runs, lowest = best(m, importance, density)
+    return weights, densities, runs.reshape(shape), lowest.reshape(shape)
 
 
 def agreement(m: Measures, n: int, low: float = 0, high: float = np.inf) -> np.ndarray:
     """[SETS]: share of the cells off the boundary, of importances from low to high, whose class is theory's."""
-    weights, densities, best = winners(m)
-    off = abs(np.log(densities / theory.phase_boundary(weights, n)[:, None])) > NEAR
-    off &= (weights[:, None] >= low) & (weights[:, None] <= high)
-    right = np.take_along_axis(theory.phase_winners(weights[:, None], densities, n)[0], classes(m)[best], axis=2)
-    return right[off].mean(axis=0)
+    weights, densities, _, lowest = winners(m)
+    return phases.agreement(of_extra(m)[lowest], weights, densities, n, near=NEAR, low=low, high=high)
 
 
 def over_theory(m: Measures, n: int, pick: Callable[..., np.ndarray]) -> np.ndarray:
     """[SETS]: the median (or another `pick`) over cells of the best model's expected loss over theory's least."""
-    weights, densities, best = winners(m)
-    return pick(
-        m["final/population/loss"][best] / theory.phase_winners(weights[:, None], densities, n)[1][..., None],
-        axis=(0, 1),
-    )
+    weights, densities, _, lowest = winners(m)
+    least = theory.phase_winners(weights[:, None], densities, n)[1]
+    return pick(m["final/population/loss"][lowest] / least[..., None], axis=(0, 1))
 
 
 def triple_importance(m: Measures) -> np.ndarray:
-    """[SETS]: where, in the densest cells below 1, the best models turn from ignoring the extra feature to giving it the
-    dimension: between the last importance of the one and the first of the other."""
-    weights, _, best = winners(m)
-    found = classes(m)[best[:, -2]]  # [I, SETS]
-    last = np.where(found == 0, weights[:, None], 0).max(axis=0)
-    first = np.where(found == 2, weights[:, None], np.inf).min(axis=0)
-    return np.where((last > 0) & np.isfinite(first), np.sqrt(last * np.where(np.isfinite(first), first, 1)), np.nan)
+    """[SETS]: of the triple point, in the densest cells below 1."""
+    weights, _, _, lowest = winners(m)
+    return phases.triple_importance(of_extra(m)[lowest[:, -2]], weights)
+
+
+def diagrams(m: Measures, n: int) -> object:
+    weights, densities, runs, lowest = winners(m)
+    found, loss = of_extra(m), m["final/population/loss"]
+    sets = runs.reshape(*lowest.shape, -1)
+    kept = np.take_along_axis(sets, loss[sets].argsort(axis=-1)[..., :-1], axis=-1)  # without the worst of each set
+    trained = (over_cells.class_shares(found[those]) for those in (lowest, kept.reshape(*lowest.shape[:2], -1)))
+    fine = np.geomspace(0.1, 10, 161), np.geomspace(0.01, 1, 161)
+    exact = theory.phase_winners(fine[0][:, None], fine[1], n)[0]
+    names = f"trained: best of {sets.shape[3]}", f"trained: mixture of the {kept.shape[3]} best"
+    panels = {"theory": (*fine, exact / exact.sum(axis=2, keepdims=True))}
+    panels |= {name: (weights, densities, shares) for name, shares in zip(names, trained, strict=True)}
+    curves = theory.phase_curves(n)
+    return extra_feature.phase_diagrams([extra_feature.Diagram(name, *each, curves) for name, each in panels.items()])
 
 
 # --- one row at I = 1
 
 
-def row(m: Measures) -> tuple[np.ndarray, np.ndarray]:
-    """Densities [P] and the best run [P, SETS] at each."""
-    density = m["config/task.density"]
-    return np.unique(density), np.stack([best_of(m, runs) for runs in over_cells.cells(density[:, None])])
-
-
 def both(norms: np.ndarray) -> np.ndarray:
     """Both features are represented: of [..., 2]."""
-    return np.all(norms > REPRESENTED, axis=-1)
+    return np.all(norms > phases.REPRESENTED, axis=-1)
 
 
 def boundary(m: Measures) -> np.ndarray:
     """[SETS]: the density up to which the best model at I = 1 has both features in its one dimension."""
-    density, best = row(m)
-    return over_cells.end_of_stretch(density, both(m["final/features/norms"][best]))
+    density, (_, lowest) = m["config/task.density"], best(m, m["config/task.density"])
+    return over_cells.end_of_stretch(np.unique(density), both(m["final/features/norms"][lowest]))
 
 
 @lru_cache
@@ -170,9 +162,16 @@ def exact_row(densities: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
 def exact_boundary(m: Measures) -> np.ndarray:
     """The density up to which the lowest of these minima has both features."""
     density = np.unique(m["config/task.density"])
-    losses, norms = exact_row(tuple(density.tolist()))
-    lowest = losses.argmin(axis=0)
-    return over_cells.end_of_stretch(density, both(norms[lowest, np.arange(len(density))])[:, None])
+    return population.pair_boundary(density, *exact_row(tuple(density.tolist())))
+
+
+def equal_importance_branches(m: Measures) -> object:
+    density = np.unique(m["config/task.density"])
+    runs, _ = best(m, m["config/task.density"])
+    loss, superposed = m["final/population/loss"][runs].T, both(m["final/features/norms"])[runs].T
+    return branches.pair(
+        density, loss, superposed, exact_row(tuple(density.tolist()))[0], float(np.median(boundary(m)))
+    )
 
 
 # --- one rare feature
@@ -183,141 +182,47 @@ def among(m: Measures, others: float) -> Measures:
     return m.runs(np.isclose(m["config/task.density"][:, 1], others))
 
 
-def rare(m: Measures) -> np.ndarray:
-    """[R]: the density of feature 0 over that of the others."""
-    density = m["config/task.density"]
-    return np.round(density[:, 0] / density[:, 1], 4)
+def by_kind(m: Measures) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Densities [N] of feature 0 over that of the others, the runs [N, K] at each, and the losses [K, N] of those of each
+    kind, nan of the others: two digons beside an unrepresented rare feature; a pentagon, in whatever distortion."""
+    density, represented = m["config/task.density"], m["final/features/norms"] > phases.REPRESENTED
+    ratio, count = np.round(density[:, 0] / density[:, 1], 4), represented.sum(axis=1)
+    kinds = {"two digons, one feature dropped": ~represented[:, 0] & (count == 4), "pentagon": count == 5}
+    loss, (runs, _) = m["final/population/loss"], best(m, ratio)
+    return np.unique(ratio), runs, {name: np.where(kind, loss, np.nan)[runs].T for name, kind in kinds.items()}
 
 
-def let_go(m: Measures) -> np.ndarray:
-    """[R]: the rare feature is not represented."""
-    return m["final/features/norms"][:, 0] <= REPRESENTED
-
-
-def ratios(m: Measures) -> tuple[np.ndarray, np.ndarray]:
-    ratio = rare(m)
-    return np.unique(ratio), np.stack([best_of(m, runs) for runs in over_cells.cells(ratio[:, None])])
-
-
-def kinds(m: Measures) -> dict[str, np.ndarray]:
-    """[R] each: two digons beside an unrepresented rare feature; a pentagon of all five, in whatever distortion."""
-    represented = (m["final/features/norms"] > REPRESENTED).sum(axis=1)
-    return {"two digons, one feature dropped": let_go(m) & (represented == 4), "pentagon": represented == 5}
-
-
-def by_kind(m: Measures) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Ratios [N] and the losses [K, N] of the runs of each kind, nan of the others."""
-    ratio, members = np.unique(rare(m)), np.stack(over_cells.cells(rare(m)[:, None]))  # [N, K]
-    loss = m["final/population/loss"]
-    return ratio, {name: np.where(kind, loss, np.nan)[members].T for name, kind in kinds(m).items()}
-
-
-def switch_at(m: Measures, others: float) -> np.ndarray:
-    return switch(among(m, others))
-
-
-def switch(m: Measures) -> np.ndarray:
-    """[SETS]: the ratio at which the lowest losses of the two kinds cross, log-linearly between two ratios; nan if they
-    do not cross."""
-    ratio, losses = by_kind(m)
-    sets = [loss.T.reshape(len(ratio), n_sets(len(loss)), -1) for loss in losses.values()]  # [N, SETS, K]
-    dropped, kept = (np.where(np.isfinite(loss), loss, np.inf).min(axis=2) for loss in sets)
-    with np.errstate(invalid="ignore"):
-        lead = np.log(dropped) - np.log(kept)  # [N, SETS], below 0 where two digons win
-    return np.array([over_cells.crossing(np.log(ratio), own) for own in lead.T])
+def switch(m: Measures, others: float) -> np.ndarray:
+    """[SETS]: the ratio at which the lowest losses of the two kinds cross."""
+    ratio, _, losses = by_kind(among(m, others))
+    dropped, kept = losses.values()
+    return over_cells.switch(ratio, dropped, kept, n_sets(len(dropped)))
 
 
 def coexistence(m: Measures) -> np.ndarray:
     """[2]: the share of the rarer kind of minimum among the runs just below and just above the switch."""
-    m = among(m, PENTAGONS[0])
-    ratio, losses = by_kind(m)
-    shares = np.stack([np.isfinite(loss).mean(axis=0) for loss in losses.values()]).min(axis=0)  # [N]
-    at = np.searchsorted(ratio, np.nanmedian(switch(m))) if np.isfinite(switch(m)).any() else 1
-    return shares[[at - 1, at]]
-
-
-# --- figures
-
-
-def boundaries(n: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Theory's: superposition below p*(I); above it, at I = 1, the extra feature takes over the dimension, and for
-    n = 3 it does so below too."""
-    weights = np.geomspace(0.1, 10, 201)
-    across = np.array([4 / 7 if n == 2 else 0.01, 1.0])
-    return [(weights, theory.phase_boundary(weights, n)), (np.ones(2), across)]
-
-
-def diagrams(m: Measures, n: int) -> object:
-    weights, densities, best = winners(m)
-    found, loss = classes(m), m["final/population/loss"]
-    runs = np.stack(over_cells.cells(np.stack(axes(m), axis=1)))
-    kept = runs.reshape(*best.shape, -1)
-    kept = np.take_along_axis(kept, loss[kept].argsort(axis=-1)[..., :-1], axis=-1)
-    fine = np.geomspace(0.1, 10, 161), np.geomspace(0.01, 1, 161)
-    exact = theory.phase_winners(fine[0][:, None], fine[1], n)[0]
-    panels = {
-        "theory": (*fine, exact / exact.sum(axis=2, keepdims=True)),
-        f"trained: best of {kept.shape[3] + 1}": (weights, densities, over_cells.class_shares(found[best])),
-        f"trained: mixture of the {kept.shape[3]} best": (
-            weights,
-            densities,
-            over_cells.class_shares(found[kept.reshape(*best.shape[:2], -1)]),
-        ),
-    }
-    return extra_feature.phase_diagrams(
-        [extra_feature.Diagram(name, *panel, boundaries(n)) for name, panel in panels.items()]
-    )
-
-
-def equal_importance_branches(m: Measures) -> object:
-    density, members = (
-        np.unique(m["config/task.density"]),
-        np.stack(over_cells.cells(m["config/task.density"][:, None])),
-    )
-    V = density / 3 - density**2 / 4
-    loss = m["final/population/loss"]
-    superposed = both(m["final/features/norms"])
-    exact, _ = exact_row(tuple(density.tolist()))
-    found = {
-        name: branches.Branch(np.where(kind, loss, np.nan)[members].T / V, [(density, curve / V) for curve in curves])
-        for name, kind, curves in (
-            ("both features, antipodal", superposed, exact[:1]),
-            ("one feature, the other below 1/2", ~superposed, exact[1:]),
-        )
-    }
-    closed = {"$p^2/3$: $W$ = (1, −1)": (density, density**2 / 3 / V), "$V$: $W$ = (1, 0)": (density, V / V)}
-    return branches.branches(
-        density,
-        found,
-        "density $p$ = 1 − $S$",
-        "expected loss / $V$",
-        switch=float(np.median(boundary(m))),
-        closed=closed,
-    )
+    ratio, _, losses = by_kind(among(m, PENTAGONS[0]))
+    dropped, kept = losses.values()
+    return over_cells.rarer_share(ratio, dropped, kept, switch(m, PENTAGONS[0]))
 
 
 def one_rare_branches(m: Measures, others: float) -> object:
-    m = among(m, others)
-    ratio, losses = by_kind(m)
+    ratio, runs, losses = by_kind(among(m, others))
+    W, loss = (among(m, others)[f"final/{name}"] for name in ("arrangement/W", "population/loss"))
     fine = np.geomspace(ratio[0], ratio[-1], 100)
-    digons = 2 * others**2 / 3 + others * fine / 3 - (others * fine) ** 2 / 4
-    _, best = ratios(m)
-    winner = best[np.arange(len(ratio)), m["final/population/loss"][best].argmin(axis=1)]
     return branches.branches(
         ratio,
-        {name: branches.Branch(loss) for name, loss in losses.items()},
+        {name: branches.Branch(each) for name, each in losses.items()},
         f"density of one feature over that of the four others, {others:g}",
         "expected loss",
-        switch=float(np.median(switch(m))),
-        closed={"two digons, closed form": (fine, digons)},
-        pictures={float(at): m["final/arrangement/W"][run] for at, run in zip(ratio, winner, strict=True)},
+        switch=float(np.median(switch(m, others))),
+        closed={"two digons, closed form": (fine, theory.two_digons_loss(others, others * fine))},
+        pictures={float(at): W[cell[loss[cell].argmin()]] for at, cell in zip(ratio, runs, strict=True)},
     )
 
 
 ELHAGE = "Elhage et al. 2022"
 BEST = "set of models"
-
-
 FINAL = {"features": geometry.features, "population": population.population}
 
 
@@ -380,7 +285,7 @@ ONE_RARE = Part(
         *(
             Claim(f"rare feature of a pentagon of density {others:g}: ratio of densities at which two digons win",
                   f"{ELHAGE}: about 1/2.5 at density 0.05; the bound is ours",
-                  partial(switch_at, others=others), 0.3, 0.5, each=BEST)
+                  partial(switch, others=others), 0.3, 0.5, each=BEST)
             for others in PENTAGONS
         ),
         Claim("rare feature: share of the rarer kind of minimum at the switch",

@@ -74,6 +74,9 @@ LEFT_OUT = {
     "groups.composition.tables": "picks weights",
     "modular.networks.in_own_dtype": "converts",
     "modular.networks.in_float64": "converts",
+    "over_cells.lowest_in_sets": "picks runs; a loss of nan is left out",
+    "over_cells.switch": "nan stands for a run that found another kind of solution",
+    "over_cells.rarer_share": "nan stands for a run that found another kind of solution",
     "attention.paths.frozen_pattern": "a part of path_expansion, of its arrays",
 }
 APART = {  # of which a part does not depend on the argument

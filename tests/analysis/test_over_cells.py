@@ -35,3 +35,32 @@ def test_ranks_correlate_with_their_place():
     found = over_cells.rank_correlation([[[1.0, 5, 7], [3, 2, 1]], [[1, 2, 2], [4, 4, 4]]])
     np.testing.assert_allclose(found, [[1, -1], [0.75**0.5, np.nan]])
     assert np.isnan(over_cells.rank_correlation([1.0, np.nan, 3]))
+
+
+def test_the_lowest_run_of_each_set():
+    losses = [5.0, 1, np.nan, 0, 3, 2, np.nan]
+    assert over_cells.lowest_in_sets(losses, [0, 1, 2, 3]).tolist() == [3]
+    assert over_cells.lowest_in_sets(losses, [1, 0, 5, 4, 2], 3).tolist() == [1, 5, 2]  # of 2, 2 and 1 runs
+    assert over_cells.lowest_in_sets(losses, [2, 6]).tolist() == [2]
+    with pytest.raises(ValueError, match="n_sets is 3"):
+        over_cells.lowest_in_sets(losses, [0, 1], 3)
+
+
+def test_kinds_of_solutions_switch_where_their_lowest_losses_cross():
+    """In each set of two runs: 4 → 1 against a loss of 2 cross half-way; in the second set the kinds never change."""
+    first = np.array([[4.0, 1], [np.nan, 9], [1, 1], [1, 1]])
+    second = np.array([[2.0, 2], [5, np.nan], [2, 2], [np.nan, 2]])
+    found = over_cells.switch([1.0, 4], second, first, 2)
+    np.testing.assert_allclose(found, [2, np.nan])
+    found = over_cells.switch([1.0, 4], first, second, 2)
+    assert np.isnan(found).all()  # the second kind leads from the start
+    with pytest.raises(ValueError, match="n_sets is 3"):
+        over_cells.switch([1.0, 4], first, second, 3)
+
+
+def test_the_rarer_kind_beside_a_switch():
+    first = np.where([[1, 0, 0], [1, 1, 0], [1, 0, 0], [1, 1, 1]], 1.0, np.nan)
+    second = np.where(np.isnan(first), 1.0, np.nan)
+    np.testing.assert_allclose(over_cells.rarer_share([1.0, 2, 4], first, second, [3.0, np.nan]), [0.5, 0.25])
+    np.testing.assert_allclose(over_cells.rarer_share([1.0, 2, 4], first, second, [np.nan]), [0, 0.5])
+    np.testing.assert_allclose(over_cells.rarer_share([1.0, 2, 4], first, second, [9.0]), [0.5, 0.25])

@@ -39,6 +39,7 @@ from .superposition import (
     geometry as geometry,
     neurons as neurons,
     overlap as overlap,
+    phases as phases,
     polysemanticity as polysemanticity,
     polytopes as polytopes,
     population as population,

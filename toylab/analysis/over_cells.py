@@ -87,3 +87,77 @@ def rank_correlation(values: Real[ArrayLike, "*batch N"]) -> Float[np.ndarray, "
     place = np.arange(values.shape[-1])
     found = [np.corrcoef(place, row)[0, 1] if np.ptp(row) else np.nan for row in ranks]
     return np.array(found).reshape(values.shape[:-1])
+
+
+@shaped
+def lowest_in_sets(
+    losses: Real[ArrayLike, " R"], runs: Integer[ArrayLike, " K"], n_sets: int = 1
+) -> Int[np.ndarray, " n_sets"]:
+    """The run of the lowest loss in each of some disjoint sets of runs, in their order; sets differ in size by one at most.
+
+    Args:
+        losses: The loss of every run. One that is nan is not the lowest; where all of a set are, its first run is.
+        runs: Indices of the runs that are divided, those of a cell for instance.
+        n_sets: The number of sets.
+
+    Returns:
+        Indices of runs, one a set.
+
+    Raises:
+        ValueError: `n_sets` is not between 1 and K.
+    """
+    losses, runs = np.asarray(losses), np.asarray(runs)
+    if not 1 <= n_sets <= len(runs):
+        raise ValueError(f"n_sets is {n_sets}, it must lie between 1 and the {len(runs)} runs")
+    losses = np.where(np.isnan(losses), np.inf, losses)
+    return np.array([each[losses[each].argmin()] for each in np.array_split(runs, n_sets)])
+
+
+@shaped
+def switch(
+    x: Real[ArrayLike, " N"], first: Real[ArrayLike, "K N"], second: Real[ArrayLike, "K N"], n_sets: int = 1
+) -> Float[np.ndarray, " n_sets"]:
+    """Where, along a parameter, the lowest loss of the second kind of solution falls below that of the first kind.
+
+    Args:
+        x: The parameter, positive and rising.
+        first: Losses of the runs at each x that found a solution of the first kind, nan of the others.
+        second: The same of the second kind.
+        n_sets: Into how many disjoint sets, in their order, the K runs are divided; K is a multiple of it.
+
+    Returns:
+        The parameter for each set, between two values log-linearly (see `crossing`); nan where the lead does not change.
+
+    Raises:
+        ValueError: K is no multiple of `n_sets`.
+    """
+    x, first, second = np.asarray(x), np.asarray(first), np.asarray(second)
+    if n_sets < 1 or len(first) % n_sets:
+        raise ValueError(f"n_sets is {n_sets}, it must divide the {len(first)} runs at each x")
+    sets = [loss.T.reshape(len(x), n_sets, -1) for loss in (first, second)]  # [N, n_sets, K // n_sets]
+    lowest = [np.where(np.isfinite(loss), loss, np.inf).min(axis=2) for loss in sets]
+    with np.errstate(invalid="ignore"):
+        lead = np.log(lowest[0]) - np.log(lowest[1])
+    return np.array([crossing(np.log(x), own) for own in lead.T])
+
+
+@shaped
+def rarer_share(
+    x: Real[ArrayLike, " N"], first: Real[ArrayLike, "K N"], second: Real[ArrayLike, "K N"], at: Real[ArrayLike, " S"]
+) -> Float[np.ndarray, " 2"]:
+    """The share of the rarer of two kinds of solutions beside a switch; in a first-order change both are found.
+
+    Args:
+        x: The parameter, rising.
+        first: Losses of the runs at each x that found a solution of the first kind, nan of the others.
+        second: The same of the second kind.
+        at: The values of x at which the winner changes, as of `switch`; their median counts, nan left out.
+
+    Returns:
+        The share among the runs at the last x below the switch, and at the next; where `at` is nan, at the first two.
+    """
+    x, at = np.asarray(x), np.asarray(at)
+    shares = np.stack([np.isfinite(loss).mean(axis=0) for loss in (np.asarray(first), np.asarray(second))]).min(axis=0)
+    above = np.searchsorted(x, np.nanmedian(at)) if np.isfinite(at).any() else 1
+    above = np.clip(above, 1, len(x) - 1)
+    return shares[[above - 1, above]]

@@ -34,6 +34,12 @@ def drawn_branches(pictures=True, **options):
     return branches.branches(X, found, "ratio of densities", "loss", closed=closed, pictures=seen, **options)
 
 
+def drawn_pair():
+    density = np.geomspace(0.45, 0.8, 5)
+    loss = density**2 / 3 * DRAW.uniform(0.9, 1.1, (8, 5))
+    return branches.pair(density, loss, DRAW.random((8, 5)) < 0.5, np.stack([density**2 / 3] * 3), switch=0.6)
+
+
 def drawn_collapse(cosines=COSINES):
     pictures = dict(zip(DENSITY.tolist(), DRAW.standard_normal((13, 6, 2)) / 2, strict=True))
     return collapse.collapse(DENSITY, cosines, REGIMES, pictures, np.arange(6) // 2)
@@ -42,6 +48,7 @@ def drawn_collapse(cosines=COSINES):
 DRAWINGS = {
     "branches": lambda: drawn_branches(switch=0.42),
     "branches without pictures": lambda: drawn_branches(False, switch=np.nan),
+    "pair": drawn_pair,
     "collapse": drawn_collapse,
 }
 

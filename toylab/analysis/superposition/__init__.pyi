@@ -4,6 +4,7 @@ from . import (
     geometry as geometry,
     neurons as neurons,
     overlap as overlap,
+    phases as phases,
     polysemanticity as polysemanticity,
     polytopes as polytopes,
     population as population,

@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Real
 
+from toylab.analysis import over_cells
 from toylab.analysis.numbers import floating
 from toylab.base import Params, Run
 from toylab.shapes import shaped
@@ -134,6 +135,26 @@ def pair_minima(density: Real[ArrayLike, " P"]) -> tuple[Float[Array, "3 P"], Fl
         start = np.tile(np.array(W)[:, None], (len(p), 1, 1)), np.tile(np.array(b), (len(p), 1))
         found.append(descended(*start, p, np.ones((len(p), 2)))[:2])
     return jnp.stack([loss for loss, _ in found]), jnp.abs(jnp.stack([W for _, W in found]))[..., 0]
+
+
+@shaped
+def pair_boundary(
+    density: Real[ArrayLike, " P"], losses: Real[ArrayLike, "K P"], norms: Real[ArrayLike, "K P 2"], least: float = 0.5
+) -> Float[np.ndarray, " 1"]:
+    """The density up to which the lowest of several minima has both features represented.
+
+    Args:
+        density: p, rising.
+        losses: Of the minima, as `pair_minima` gives them.
+        norms: Of the two features in each.
+        least: The norm above which a feature counts as represented.
+
+    Returns:
+        One density, half-way on a log axis between two (see `over_cells.end_of_stretch`); nan where there is none.
+    """
+    losses, norms = np.asarray(losses), np.asarray(norms)
+    lowest = np.take_along_axis(norms, losses.argmin(axis=0)[None, :, None], axis=0)[0]  # [P, 2]
+    return over_cells.end_of_stretch(density, (lowest > least).all(axis=1)[:, None])
 
 
 def population(params: Params, run: Run) -> dict[str, Array]:

@@ -199,6 +199,42 @@ def phase_boundary(importance: Real[ArrayLike, "..."], n: int = 2) -> Numbers:
     return np.where(extra <= 1, 4 * extra / (2 + 5 * extra), 4 / (5 + 2 * extra) if _two_or_three(n) == 2 else 4 / 7)
 
 
+def phase_curves(n: int = 2) -> list[tuple[Numbers, Numbers]]:
+    """The boundaries of the phase diagram by theory, to be drawn: importance [K] and density [K] of each.
+
+    They are `phase_boundary` for importances from 0.1 to 10, and the line I = 1 above it, where the extra feature takes
+    over the dimension; for n = 3 it does so below too.
+
+    Args:
+        n: The number of features, 2 or 3.
+
+    Raises:
+        ValueError: For other n.
+    """
+    weights = np.geomspace(0.1, 10, 201)
+    across = np.array([4 / 7 if _two_or_three(n) == 2 else 0.01, 1.0])
+    return [(weights, phase_boundary(weights, n)), (np.ones(2), across)]
+
+
+@shaped
+def two_digons_loss(density: Real[ArrayLike, "*#batch"], rare: Real[ArrayLike, "*#batch"]) -> Numbers:
+    """2p²/3 + q/3 − q²/4: the loss of five features in the plane as two antipodal pairs beside one that is left out.
+
+    The weights are those of `phase_losses`: norms 1 and no bias in a pair, the mean as bias of the fifth feature.
+
+    Args:
+        density: p of the four features in pairs.
+        rare: q of the feature that is left out.
+
+    Raises:
+        ValueError: For densities outside (0, 1].
+    """
+    p, q = _positive("density", density), _positive("rare", rare)
+    if (p > 1).any() or (q > 1).any():
+        raise ValueError(f"densities are up to {max(p.max(), q.max())}, they must lie in (0, 1]")
+    return 2 * p**2 / 3 + q / 3 - q**2 / 4
+
+
 def _positive(name: str, value: ArrayLike) -> Numbers:
     array = np.asarray(value, float)
     if not (array > 0).all():

@@ -101,3 +101,31 @@ def branches(
         columnspacing=1.2,
     )
     return figure
+
+
+def pair(density: np.ndarray, loss: np.ndarray, both: np.ndarray, exact: np.ndarray, switch: float) -> Figure:
+    """The `branches` of two equally important features in one dimension: both as antipodes, or one of them alone.
+
+    Losses are divided by V = p/3 − p²/4, the variance of a feature, which is the loss of W = (1, 0).
+
+    Args:
+        density: p, rising, [N].
+        loss: Of the runs at each density, [R, N].
+        both: Whether a run represents both features, [R, N].
+        exact: Losses of the exact minima, the first that with both features, [M, N].
+        switch: The density at which the winner changes.
+    """
+    variance = density / 3 - density**2 / 4
+    kinds = {
+        "both features, antipodal": (both, exact[:1]),
+        "one feature, the other below 1/2": (~both, exact[1:]),
+    }
+    found = {
+        name: Branch(np.where(kind, loss, np.nan) / variance, [(density, curve / variance) for curve in curves])
+        for name, (kind, curves) in kinds.items()
+    }
+    closed = {
+        "$p^2/3$: $W$ = (1, −1)": (density, density**2 / 3 / variance),
+        "$V$: $W$ = (1, 0)": (density, variance / variance),
+    }
+    return branches(density, found, "density $p$ = 1 − $S$", "expected loss / $V$", switch=switch, closed=closed)
