@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 
-from toylab.analysis import subcircuits
+from toylab.analysis import over_cells, subcircuits, transitions
 from toylab.base import Config
 from toylab.lab import Arrays, Claim, Measures, Part
 from toylab.models import ExemplarTransformer, Net
@@ -49,19 +49,13 @@ SEEDS = 3
 STRONGEST = (6, 4, 4)  # by seed, in the unclamped runs: the head of layer 2 with the greatest induction strength …
 PREVIOUS = (6, 7, 2)  # … and the head of layer 1 that attends most to the token before a label
 PUBLISHED = {  # the paper's seeds, from outputs in its released notebooks: induction strength, accuracy alone
-    "paper, seed 5": (
-        (0.418, 0.736, 0.708, 0.845, 0.289, 0.553, 0.104, 0.570),
-        (0.403, 0.765, 0.752, 0.980, 0.428, 0.646, 0.292, 0.588),
-    ),
-    "paper, seed 6": (
-        (0.319, 0.611, 0.315, 0.057, 0.061, 0.893, 0.697, 0.267),
-        (0.446, 0.732, 0.484, 0.374, 0.351, 0.992, 0.777, 0.399),
-    ),
-    "paper, seed 7": (
-        (0.151, 0.494, 0.084, 0.175, 0.148, 0.549, 0.287, 0.906),
-        (0.370, 0.629, 0.341, 0.370, 0.346, 0.682, 0.422, 0.999),
-    ),
-}
+    "paper, seed 5": ((0.418, 0.736, 0.708, 0.845, 0.289, 0.553, 0.104, 0.570),
+                      (0.403, 0.765, 0.752, 0.980, 0.428, 0.646, 0.292, 0.588)),
+    "paper, seed 6": ((0.319, 0.611, 0.315, 0.057, 0.061, 0.893, 0.697, 0.267),
+                      (0.446, 0.732, 0.484, 0.374, 0.351, 0.992, 0.777, 0.399)),
+    "paper, seed 7": ((0.151, 0.494, 0.084, 0.175, 0.148, 0.549, 0.287, 0.906),
+                      (0.370, 0.629, 0.341, 0.370, 0.346, 0.682, 0.422, 0.999)),
+}  # fmt: skip
 UNIFORM, GUESS = RelabelledExemplars().uniform_loss(), RelabelledExemplars().context_loss()  # ln 5, ln 2
 TOY_LEARNED = 1e-3
 THRESHOLD = 0.4 * GUESS  # below it the paper's code counts the head as formed
@@ -79,14 +73,8 @@ def singh(seed: int, clamp: Clamp = "none", smoke: bool = False) -> Config:
 
 
 def crossing(m: Measures, level: float) -> np.ndarray:
-    """[R]: the step at which the loss first lies below the level, between saved points by a straight line."""
-    below = (m["loss"] < level) & m.valid
-    at = np.maximum(below.argmax(axis=1), 1)
-    rows = np.arange(len(at))
-    before, after = m["loss"][rows, at - 1], m["loss"][rows, at]
-    share = np.clip((before - level) / (before - after), 0, 1)
-    step = m.steps[at - 1] + share * (m.steps[at] - m.steps[at - 1])
-    return np.where(below.any(axis=1), step, np.nan)
+    """[R]: the step at which the loss first lies below the level."""
+    return transitions.first_below(m.steps, m["loss"], level)
 
 
 def suddenness(m: Measures) -> np.ndarray:
@@ -105,12 +93,6 @@ def off_the_plateau(m: Measures) -> np.ndarray:
 
 def loss_at(step: int) -> Callable[[Measures], np.ndarray]:
     return lambda m: m["loss"][:, m.steps.searchsorted(step, "right") - 1]
-
-
-def correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """[R]: Pearson's, over the last axis of [R, n] each."""
-    x, y = x - x.mean(axis=-1, keepdims=True), y - y.mean(axis=-1, keepdims=True)
-    return (x * y).sum(axis=-1) / np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
 
 
 def strength(m: Measures) -> np.ndarray:
@@ -135,10 +117,6 @@ def attention_rise(m: Measures) -> np.ndarray:
     return attention[:, -1] - attention[np.arange(len(attention)), plateau]
 
 
-def rise_together(m: Measures) -> np.ndarray:
-    return correlation(best("previous_at_labels")(m), best("strength")(m))
-
-
 def sources(m: Measures) -> np.ndarray:
     """Of the heads of layer 2 with strength above 0.3, the one that loses 0.05 or more with the fewest heads of layer 1:
     how many these are."""
@@ -151,47 +129,22 @@ def without(group: int, keep: str) -> Callable[[Measures], np.ndarray]:
     return lambda m: m[f"final/wires/keep_{keep}"][:, group]
 
 
-def toy_steps(m: Measures) -> dict[str, np.ndarray]:
-    """By clamp: the step [R] at which the toy's loss first lies below 1e-3; nan where it does not in 1,000."""
-    below = {name: m[f"final/toy/{name}"] < TOY_LEARNED for name in subcircuits.CLAMPS}
-    return {name: np.where(is_below.any(axis=1), is_below.argmax(axis=1), np.nan) for name, is_below in below.items()}
-
-
-def toy_step(clamp: str) -> Callable[[Measures], np.ndarray]:
-    """Of the paper's seed, the first run's."""
-    return lambda m: toy_steps(m)[clamp][:1]
-
-
-def toy_ratio(later: str, sooner: str) -> Callable[[Measures], np.ndarray]:
-    return lambda m: toy_steps(m)[later] / toy_steps(m)[sooner]
+def toy_steps(m: Measures, clamp: str) -> np.ndarray:
+    """[R]: the step at which the toy's loss first lies below 1e-3; nan where it does not in 1,000. The first run has the
+    paper's seed."""
+    below = m[f"final/toy/{clamp}"] < TOY_LEARNED
+    return transitions.first_step(np.arange(below.shape[1]), below)
 
 
 def phase_change(m: Measures) -> Any:
-    attention = {"previous token, layer 1": best("previous_at_labels")(m)}
-    attention |= {"induction, layer 2": best("strength")(m)}
     correct = {"trained label pairs": m["accuracy"], "held-out label pairs": m["held_out_accuracy"]}
-    return stages.stages(
-        m.steps,
-        [
-            stages.Panel("loss (nats)", {"loss": m["loss"]}, {"ln 2": GUESS}, ylim=(0, 1.5)),
-            stages.Panel("accuracy", correct, ylim=(0, 1)),
-            stages.Panel("strength of the\nbest head", attention, ylim=(0, 1)),
-        ],
-    )
-
-
-def heads_through_training(m: Measures) -> Any:
-    """Each head of the first seed."""
-    previous, matches = m["heads/previous_at_labels"][0], m["heads/strength"][0]
-    names = [f"H{head}" for head in range(matches.shape[1])]
-    panels = {"attention to the\ntoken before a label": previous, "induction\nstrength": matches}
-    return stages.stages(
-        m.steps,
-        [
-            stages.Panel(ylabel, {name: values[None, :, head] for head, name in enumerate(names)}, ylim=(0, 1))
-            for ylabel, values in panels.items()
-        ],
-    )
+    best_heads = {"previous token, layer 1": best("previous_at_labels")(m), "induction, layer 2": best("strength")(m)}
+    panels = [
+        stages.Panel("loss (nats)", {"loss": m["loss"]}, {"ln 2": GUESS}, ylim=(0, 1.5)),
+        stages.Panel("accuracy", correct, ylim=(0, 1)),
+        stages.Panel("strength of the\nbest head", best_heads, ylim=(0, 1)),
+    ]
+    return stages.stages(m.steps, panels)
 
 
 def toy(m: Measures) -> Any:
@@ -220,7 +173,7 @@ PLAIN = Part(
         Claim("accuracy on held-out label pairs", f"{REFERENCE}: 0.904; the bound is ours",
               lambda m: m.last("held_out_accuracy"), 0.8, each="seed"),
         Claim("correlation of induction strength with accuracy alone", f"{PAPER}: 0.959 to 0.994; {REFERENCE}: above 0.9",
-              lambda m: correlation(strength(m), m["final/alone/solo"]), 0.9, each="seed"),
+              lambda m: over_cells.correlation(strength(m), m["final/alone/solo"]), 0.9, each="seed"),
         Claim("accuracy with the strongest head alone", f"{PAPER}: 0.980 to 0.999; {REFERENCE}: above 0.85",
               strongest_alone, 0.85, each="seed"),
         Claim("the strongest head is the most accurate alone: by how much less", f"{PAPER}: it is",
@@ -230,7 +183,8 @@ PLAIN = Part(
         Claim("accuracy when layer 1 acts through layer 2 alone", f"{PAPER}: 0.9994 to 0.9999; the bound is ours",
               lambda m: m["final/alone/no_direct_path"], 0.99, each="seed"),
         Claim("previous-token attention and induction strength rise together: correlation over training",
-              f"{REFERENCE}: they do; the bound is ours", rise_together, 0.9, each="seed"),
+              f"{REFERENCE}: they do; the bound is ours",
+              lambda m: over_cells.correlation(best("previous_at_labels")(m), best("strength")(m)), 0.9, each="seed"),
         Claim("previous-token attention: rise from plateau to end", f"{REFERENCE}: 0.49 to 0.93; the bound is ours",
               attention_rise, 0.2, each="seed"),
         Claim("many-to-many: heads of layer 1 that feed a strong head, fewest", f"{PAPER}: several; the bound is ours",
@@ -244,19 +198,19 @@ PLAIN = Part(
         Claim("without the other heads, layer 2 keeping values: accuracy", f"{PAPER}: 0.993; the bound is ours",
               without(1, "values"), 0.95, each="seed"),
         Claim("toy, nothing clamped: steps to a loss of 1e-3", f"{PAPER}, released code: 860 ± 3",
-              toy_step("none"), 857, 863, each="paper's seed"),
+              lambda m: toy_steps(m, "none")[:1], 857, 863, each="paper's seed"),
         Claim("toy, b and c clamped: steps to a loss of 1e-3", f"{PAPER}, released code: 69 ± 3",
-              toy_step("bc"), 66, 72, each="paper's seed"),
+              lambda m: toy_steps(m, "bc")[:1], 66, 72, each="paper's seed"),
         Claim("toy, c clamped: steps to a loss of 1e-3", f"{PAPER}: between the other two",
-              toy_step("c"), 72, 857, each="paper's seed"),
+              lambda m: toy_steps(m, "c")[:1], 72, 857, each="paper's seed"),
         Claim("toy: steps to 1e-3 with nothing over with c clamped", f"{PAPER}: later; the bound is ours",
-              toy_ratio("none", "c"), 1, each="seed"),
+              lambda m: toy_steps(m, "none") / toy_steps(m, "c"), 1, each="seed"),
         Claim("toy: steps to 1e-3 with c over with b and c clamped", f"{PAPER}: later; the bound is ours",
-              toy_ratio("c", "bc"), 1, each="seed"),
+              lambda m: toy_steps(m, "c") / toy_steps(m, "bc"), 1, each="seed"),
     ],
     figures={
         "phase_change": phase_change,
-        "heads": heads_through_training,
+        "heads": lambda m: plots.heads(m.steps, m["heads/previous_at_labels"][0], m["heads/strength"][0]),
         "redundancy": lambda m: plots.redundancy(strength(m), m["final/alone/solo"], PUBLISHED, chance=0.5),
         "wiring": lambda m: plots.wiring(m["final/wires/lost"], m.last("heads/previous_at_labels"), strength(m)),
         "toy": toy,

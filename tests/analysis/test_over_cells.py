@@ -30,6 +30,14 @@ def test_a_crossing_is_found_between_two_points():
     assert np.isnan(over_cells.crossing(x, [1.0, 2, 3])) and np.isnan(over_cells.crossing(x, [-1.0, np.nan, 3]))
 
 
+def test_correlation_is_pearsons_and_free_of_scale():
+    x, y = np.random.default_rng(0).normal(size=(2, 3, 20)).astype(np.float32)
+    found = over_cells.correlation(x, y)
+    np.testing.assert_allclose(found, [np.corrcoef(*pair)[0, 1] for pair in zip(x, y, strict=True)], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(over_cells.correlation(1e-25 * x, -1e25 * y), -found, rtol=0, atol=1e-5)
+    assert np.isnan(over_cells.correlation(np.full(3, 0.1, np.float32), [1.0, 2, 3]))
+
+
 def test_ranks_correlate_with_their_place():
     """Ties stand at their mean: of 1, 2, 2 the ranks are 0, 1.5, 1.5."""
     found = over_cells.rank_correlation([[[1.0, 5, 7], [3, 2, 1]], [[1, 2, 2], [4, 4, 4]]])

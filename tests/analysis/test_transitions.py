@@ -1,9 +1,20 @@
 """When things happen in a training, on curves whose answer is known."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from toylab.analysis.transitions import first_step, grokking_phases
+from toylab.analysis.transitions import (
+    LEARNING_PHASES,
+    first_below,
+    first_step,
+    grokking_phases,
+    half_risen,
+    halfway,
+    learning_phases,
+    steps_near,
+)
 
 STEPS = np.array([0, 10, 20, 40, 80])
 CHANCE = np.log(113)
@@ -42,6 +53,38 @@ def test_of_nan_throughout_nothing_was_reached():
                                   [[np.nan] * 3, [10, 40, np.nan]])  # fmt: skip
 
 
+def test_a_level_is_crossed_between_saved_points():
+    values = np.array([[4, 3, 1, 0, 0], [4, 3, 3, 3, 3], [1, 0, 5, 5, 5], [4, np.nan, np.nan, np.nan, np.nan]], float)
+    np.testing.assert_array_equal(first_below(STEPS, values, 2), [15, np.nan, 0, np.nan])
+    assert first_below(STEPS, values[0], 0.5) == 30
+
+
+def test_halfway_is_between_start_and_end_whether_rising_or_falling():
+    rising = np.array([1, 1, 2, 4, 5], float)  # 3 is half-way from the 2 of step 20 to the 4 of step 40
+    constant, short = np.full(5, 2.0), np.array([0, 1, np.nan, np.nan, np.nan])
+    found = halfway(STEPS, np.stack([rising, -rising, constant, short]))
+    np.testing.assert_array_equal(found, [30, 30, np.nan, 5])
+
+
+def test_half_risen_starts_at_the_lowest_value():
+    falls_first = np.array([9, 0, 3, 4, 8], float)
+    np.testing.assert_array_equal(half_risen(STEPS, np.stack([falls_first, np.full(5, np.nan)])), [40, np.nan])
+    assert half_risen(STEPS, np.array([9, 0, 3, 4, np.nan])) == 20
+
+
+def test_steps_near_a_level_are_counted_from_the_point_before():
+    values = np.array([[1, 1.1, 2, 0.95, np.nan], [2, 2, 2, 2, 1]])
+    np.testing.assert_array_equal(steps_near(STEPS, values, 1, 0.2), [10 + 20, 40])
+
+
+def test_a_run_is_in_the_phase_of_what_it_fits_and_when():
+    fits, late, never, nan = np.array([0, 1, 1, 1, 1.0]), np.array([0, 0, 0, 0, 1.0]), np.zeros(5), np.full(5, np.nan)
+    train, test = np.stack([fits, fits, fits, never, nan]), np.stack([fits, late, never, never, fits])
+    found = learning_phases(STEPS, train, test, delay=50)
+    assert [LEARNING_PHASES[phase] for phase in found[:4]] == list(LEARNING_PHASES) and found[4] == -1
+    assert learning_phases(STEPS, fits, late) == 0  # 70 steps are no delay of 1,000
+
+
 @pytest.mark.parametrize(
     ("steps", "sentence"),
     [
@@ -55,6 +98,11 @@ def test_one_checkpoint_or_an_order_that_is_none_is_refused(steps, sentence):
         first_step(steps, line > 0)
     with pytest.raises(ValueError, match=sentence):
         grokking_phases(steps, line, line, 113)
+    for found in (halfway, half_risen, partial(first_below, level=1), partial(steps_near, level=1, width=1)):
+        with pytest.raises(ValueError, match=sentence):
+            found(steps, line)
+    with pytest.raises(ValueError, match=sentence):
+        learning_phases(steps, line, line)
 
 
 def test_bad_arguments_are_named():

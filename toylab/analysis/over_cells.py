@@ -1,10 +1,11 @@
-"""Runs sorted into cells of a diagram, and where along a parameter something changes. On the host, in numpy."""
+"""Runs sorted into cells of a diagram, where along a parameter something changes, and correlations. On the host."""
 
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Integer, Real
 
-from toylab.analysis.numbers import check_finite
+from toylab.analysis.numbers import centred, check_finite, floating, scaled
 from toylab.shapes import shaped
 
 
@@ -66,6 +67,22 @@ def crossing(x: Real[ArrayLike, " N"], lead: Real[ArrayLike, " N"]) -> float:
     if i == 0 or not np.isfinite(lead[i - 1 : i + 1]).all():
         return np.nan
     return float(np.exp(np.interp(0, lead[i - 1 : i + 1], x[i - 1 : i + 1])))
+
+
+@shaped
+def correlation(x: Real[ArrayLike, "*batch N"], y: Real[ArrayLike, "*batch N"]) -> Float[np.ndarray, "*batch"]:
+    """Pearson's correlation Σ (x − x̄)(y − ȳ) / √(Σ (x − x̄)² · Σ (y − ȳ)²) over the last axis.
+
+    Args:
+        x: A series for each entry of the batch.
+        y: Another one.
+
+    Returns:
+        −1 to 1; nan where a series is constant but for rounding, or has nan in it.
+    """
+    x, y = (scaled(centred(floating(each), axis=-1), axis=-1)[0] for each in (x, y))
+    found = jnp.sum(x * y, axis=-1) / jnp.sqrt(jnp.sum(x**2, axis=-1) * jnp.sum(y**2, axis=-1))
+    return np.asarray(found)
 
 
 @shaped

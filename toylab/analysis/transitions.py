@@ -2,9 +2,11 @@
 measures along saved points, so that a single one is refused. numpy in, numpy out; nan where something was not reached."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Real
+from jaxtyping import Bool, Float, Int, Real
 
 from toylab.shapes import shaped
+
+LEARNING_PHASES = ("comprehension", "grokking", "memorisation", "confusion")
 
 
 @shaped
@@ -23,6 +25,130 @@ def first_step(steps: Real[np.ndarray, " T"], true: Bool[np.ndarray, "*runs T"])
     """
     _ascending(steps)
     return np.where(true.any(axis=-1), steps[true.argmax(axis=-1)], np.nan)
+
+
+@shaped
+def first_below(
+    steps: Real[np.ndarray, " T"], values: Real[np.ndarray, "*runs T"], level: float
+) -> Float[np.ndarray, "*runs"]:
+    """The step at which values first lie below a level, between saved points by a straight line.
+
+    Args:
+        steps: Of the saved points, [T].
+        values: Such as a loss, [..., T]; nan where a run has no point.
+        level: In units of the values.
+
+    Returns:
+        [...]; the first step where they lie below from the start, nan where they never do.
+
+    Raises:
+        ValueError: Where there are fewer than two steps, or where they do not ascend.
+    """
+    _ascending(steps)
+    below = values < level
+    after = below.argmax(axis=-1)
+    low, high = _beside(values, after)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(after > 0, (low - level) / (low - high), 0)
+    return np.where(below.any(axis=-1), _between(steps, after, share), np.nan)
+
+
+@shaped
+def halfway(steps: Real[np.ndarray, " T"], values: Real[np.ndarray, "*runs T"]) -> Float[np.ndarray, "*runs"]:
+    """The step at which values have first gone half their way from the start to the end, rising or falling.
+
+    Args:
+        steps: Of the saved points, [T].
+        values: [..., T]; the end is the last that is not nan.
+
+    Returns:
+        [...]; between saved points by a straight line. It is nan where start and end are equal.
+
+    Raises:
+        ValueError: Where there are fewer than two steps, or where they do not ascend.
+    """
+    _ascending(steps)
+    start = values[..., :1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (values - start) / (_end(values) - start)
+        after = (share >= 0.5).argmax(axis=-1)
+        low, high = _beside(share, after)
+        part = (0.5 - low) / (high - low)
+    return np.where((share >= 0.5).any(axis=-1), _between(steps, after, part), np.nan)
+
+
+@shaped
+def half_risen(steps: Real[np.ndarray, " T"], values: Real[np.ndarray, "*runs T"]) -> Float[np.ndarray, "*runs"]:
+    """The first saved step, from the lowest value on, at which half of the rise to the last value is done.
+
+    It is for what falls before it rises, where `halfway` would be of the fall.
+
+    Args:
+        steps: Of the saved points, [T].
+        values: [..., T]; the last is that which is not nan.
+
+    Raises:
+        ValueError: Where there are fewer than two steps, or where they do not ascend.
+    """
+    low = np.where(np.isnan(values), np.inf, values)
+    since = np.arange(values.shape[-1]) >= low.argmin(axis=-1)[..., None]
+    return first_step(steps, since & (values >= (low.min(axis=-1, keepdims=True) + _end(values)) / 2))
+
+
+@shaped
+def steps_near(
+    steps: Real[np.ndarray, " T"], values: Real[np.ndarray, "*runs T"], level: float, width: float
+) -> Real[np.ndarray, "*runs"]:
+    """The steps that are spent near a level, as on a plateau.
+
+    A saved point counts with the steps since the one before if there |value − level| < width.
+
+    Args:
+        steps: Of the saved points, [T].
+        values: [..., T].
+        level, width: In units of the values.
+
+    Returns:
+        [...], in the dtype of `steps`.
+
+    Raises:
+        ValueError: Where there are fewer than two steps, or where they do not ascend.
+    """
+    _ascending(steps)
+    return ((np.abs(values[..., 1:] - level) < width) * np.diff(steps)).sum(axis=-1)
+
+
+@shaped
+def learning_phases(
+    steps: Real[np.ndarray, " T"],
+    train_accuracy: Real[np.ndarray, "*runs T"],
+    test_accuracy: Real[np.ndarray, "*runs T"],
+    fitted: float = 0.9,
+    delay: float = 1000,
+) -> Int[np.ndarray, "*runs"]:
+    """The phase of each run (Liu et al. 2022, arXiv 2205.10343), within its steps.
+
+    Confusion: the training set is never fitted. Memorisation: it is, the test set is not. Grokking: the test set is fitted
+    `delay` steps or more after the training set. Comprehension: it is fitted sooner.
+
+    Args:
+        steps: Of the saved points, [T].
+        train_accuracy: Share of 1, [..., T].
+        test_accuracy: Share of 1, [..., T].
+        fitted: The accuracy from which on a set counts as fitted; 0.9 is the paper's.
+        delay: In steps, which depend on the task: 1,000 is ours.
+
+    Returns:
+        Indices into `LEARNING_PHASES`; −1 where an accuracy is nan throughout.
+
+    Raises:
+        ValueError: Where there are fewer than two steps, or where they do not ascend.
+    """
+    train, test = first_step(steps, train_accuracy >= fitted), first_step(steps, test_accuracy >= fitted)
+    learned = np.where(test - train < delay, 0, 1)
+    phases = np.where(np.isnan(train), 3, np.where(np.isnan(test), 2, learned))
+    unknown = np.isnan(train_accuracy).all(axis=-1) | np.isnan(test_accuracy).all(axis=-1)
+    return np.where(unknown, -1, phases)
 
 
 @shaped
@@ -63,6 +189,23 @@ def grokking_phases(
     most = np.where(known, sum_of_squares, -np.inf).max(axis=-1, keepdims=True)
     lost = sum_of_squares <= end + 0.05 * (most - end)
     return np.stack([peak, formed, first_step(steps, lost & (steps >= formed[..., None]))], axis=-1)
+
+
+def _beside(values: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values [...] of [..., T] before a point and at it; those of the first two for the first."""
+    after = np.maximum(after, 1)[..., None]
+    return tuple(np.take_along_axis(values, at, axis=-1)[..., 0] for at in (after - 1, after))  # type: ignore[return-value]
+
+
+def _between(steps: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The step at a share of the way from the point before to a point; that of the first for the first."""
+    before = np.maximum(after - 1, 0)
+    return steps[before] + np.where(after > 0, share, 0) * (steps[after] - steps[before])
+
+
+def _end(values: np.ndarray) -> np.ndarray:
+    """[..., 1]: the last of values [..., T] that is not nan."""
+    return np.take_along_axis(values, _last(~np.isnan(values))[..., None], axis=-1)
 
 
 def _last(known: np.ndarray) -> np.ndarray:

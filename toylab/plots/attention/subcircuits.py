@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from toylab.plots import labels, style
+from toylab.plots.attention import stages
 
 MARKERS = ("o", "s", "^")
 PUBLISHED, LIMIT = "#777777", "#444444"
@@ -30,6 +31,22 @@ def _scatter(ax: Axes, strength: np.ndarray, solo: np.ndarray, names: Sequence[s
             zorder=3 if fill else 2,
             clip_on=False,
         )
+
+
+def heads(steps: np.ndarray, previous: np.ndarray, strength: np.ndarray) -> Figure:
+    """Each head of one run through training: layer 1 above, layer 2 below.
+
+    Args:
+        steps: [T].
+        previous: Attention of the heads of layer 1 to the token before a label, [T, H0].
+        strength: Induction strength of the heads of layer 2, [T, H1].
+    """
+    rows = {"attention to the\ntoken before a label": previous, "induction\nstrength": strength}
+    panels = [
+        stages.Panel(name, {f"H{head}": own[None] for head, own in enumerate(values.T)}, ylim=(0, 1))
+        for name, values in rows.items()
+    ]
+    return stages.stages(steps, panels)
 
 
 @style.house
