@@ -7,14 +7,14 @@ import os
 import shutil
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-# Before jax starts. Tests compile much and compute little: the default level takes a fifth longer. Of the processes that
-# share the tests each keeps to a core of its own; with threads on all cores they would wait for each other.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+# Of the processes that share the tests each keeps to a core of its own; with threads on all cores they would wait for each
+# other.
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
@@ -43,10 +43,20 @@ def pytest_configure(config: pytest.Config) -> None:
     folder that the environment names is taken and kept: the next session then compiles nothing that has not changed."""
     if hasattr(config, "workerinput"):
         return
+    os.environ.setdefault("XLA_FLAGS", " ".join(flags(config.option.markexpr)))
     for name, value in CACHE.items():
         os.environ.setdefault(name, value)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         config.stash[COMPILED] = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="toylab-compiled-")
+
+
+def flags(selected: str) -> list[str]:
+    """How XLA compiles, before jax starts. Tests compile much and compute little. The fast ones are compiled unoptimised and
+    by XLA's older emitter of loops, in a third of the time. The slow ones are compiled almost as users' programs are."""
+    if selected != "not slow":
+        return ["--xla_backend_optimization_level=1"]
+    emitter = ["--xla_cpu_use_fusion_emitters=false"] if version("jaxlib").startswith("0.10.") else []  # unknown: it aborts
+    return ["--xla_backend_optimization_level=0", *emitter]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
