@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from toylab.analysis import nested_logits, pairs
+from toylab.analysis import nested_logits, pairs, transitions
 from toylab.base import Config
 from toylab.lab import Claim, Measures, Part
 from toylab.models import Net, Transformer
@@ -46,20 +46,9 @@ def network(task: ItemLabelPairs) -> Net:
     """Two layers of one head, as wide as an input vector, and the read-out at the item asked for."""
     width = task.n_positions + task.dim
     return Net.of(
-        Transformer,
-        d_vocab=width,
-        d_model=width,
-        d_vocab_out=task.n_labels,
-        n_ctx=2 * task.n_pairs + 1,
-        n_layers=2,
-        n_heads=1,
-        output_matrix=False,
-        d_mlp=0,
-        positions="none",
-        inputs="residual",
-        readout="last",
-        readout_layers=3,
-    )
+        Transformer, d_vocab=width, d_model=width, d_vocab_out=task.n_labels, n_ctx=2 * task.n_pairs + 1, n_layers=2,
+        n_heads=1, output_matrix=False, d_mlp=0, positions="none", inputs="residual", readout="last", readout_layers=3,
+    )  # fmt: skip
 
 
 def configs(seeds: int, optimizer: Any = ADAMW, **sizes: Any) -> list[Config]:
@@ -252,18 +241,11 @@ def task_limits(m: Measures) -> dict[str, float]:
     return {"1/T, context ignored": limits["no_context"], "labels alone": limits["labels_alone"]}
 
 
-def steps_on(m: Measures, level: float, width: float) -> np.ndarray:
-    """[R]: steps that a run spends within `width` of an accuracy, counted from one saved point to the next."""
-    near = np.abs(m["iwl_accuracy"][:, 1:] - level) < width
-    return (near * np.diff(m.steps)).sum(axis=1)
-
-
-def half_risen(m: Measures, name: str, layer: int) -> np.ndarray:
-    """[R]: the first saved step at which an attention has gone half of the way from its lowest value to its last."""
-    values = m[name][..., layer, 0]
-    low = values.min(axis=1, keepdims=True)
-    since = np.arange(values.shape[1]) >= values.argmin(axis=1)[:, None]
-    return m.first_step(since & (values >= (low + values[:, -1:]) / 2))
+def leads(m: Measures) -> np.ndarray:
+    """[R]: steps by which the attention to labels (layer 2) has half risen before that of labels to items (layer 1)."""
+    attended = m["known/item_label"][..., 0, 0], m["known/labels"][..., 1, 0]
+    items, labels = (transitions.half_risen(m.steps, values) for values in attended)
+    return items - labels
 
 
 def phases(m: Measures) -> Any:
@@ -295,7 +277,7 @@ PHASES = Part(
     analyses={"known": pairs.known_classes},
     claims=[
         Claim("tasks: steps with accuracy within .05 of 1/3", f"{MINEGISHI}: a first plateau (NCC); the bound is ours",
-              lambda m: steps_on(m, 1 / 3, 0.05), 100, unit="steps", each="seed"),
+              lambda m: transitions.steps_near(m.steps, m["iwl_accuracy"], 1 / 3, 0.05), 100, unit="steps", each="seed"),
         Claim("tasks: best accuracy with items of another context", f"{MINEGISHI}: labels tell (SCC), at most .70",
               lambda m: m["known/by_labels"].max(axis=1), 0.5, 0.75, each="seed"),
         Claim("tasks: accuracy at the end", f"{MINEGISHI}: to 1 (FCC), beyond .70 of labels alone; the bound is ours",
@@ -303,8 +285,7 @@ PHASES = Part(
         Claim("tasks: accuracy on new classes at the end", f"{MINEGISHI}: nothing is copied; the bound is ours",
               last("icl_accuracy"), high=0.1, each="seed"),
         Claim("attention to labels leads that of labels to items: steps", f"{MINEGISHI}: SCC before FCC; the bound is ours",
-              lambda m: half_risen(m, "known/item_label", 0) - half_risen(m, "known/labels", 1), 50, unit="steps",
-              each="seed"),
+              leads, 50, unit="steps", each="seed"),
     ],
     figures={"phases": phases},
 )  # fmt: skip
