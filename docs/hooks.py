@@ -23,10 +23,9 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from PIL import Image
 
-from toylab import lab
 from toylab.cli.listing import listing
 from toylab.cli.main import main
-from toylab.lab import pages
+from toylab.lab import pages, verdicts
 from toylab.plots import style
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,7 +123,7 @@ def judged(name: str) -> list[dict[str, Any]]:
 
 
 def table(name: str) -> str:
-    return lab.claims_table(shown(name))
+    return verdicts.markdown(shown(name))
 
 
 def shown(name: str) -> list[dict[str, Any]]:
@@ -137,7 +136,9 @@ def in_cell(text: str) -> str:
 
 
 def claims_index() -> str:
-    rows = [lab.summary(name, shown(name)).replace(f"results/{name}/claims.md", f"{name}.md") for name in committed()]
+    rows = [
+        verdicts.summary(name, shown(name)).replace(f"results/{name}/claims.md", f"{name}.md") for name in committed()
+    ]
     intro = (
         "# Claims\n\nWhat papers found, as code: a quantity, a bound fixed before the run, and the value of every seed. "
         "What fails stays, with what was tried on the page's own head.\n\n"

@@ -28,9 +28,10 @@ MAY_IMPORT = {
     "analysis": "core shapes tasks",
     "importers": "core store models",
     "plots": "store",
-    "lab": "core store records sweep analysis plots",
-    "experiments": "core tasks models sweep analysis importers plots lab",
-    "cli": "core store records sweep launch lab toylab",  # of toylab itself its version
+    "claims": "",
+    "lab": "core store records sweep analysis plots claims",
+    "experiments": "core tasks models sweep analysis importers plots lab claims",
+    "cli": "core store records sweep launch lab claims toylab",  # of toylab itself its version
     "run_sweep": "cli",  # and toylab/__main__.py
     "toylab": "",  # the package itself: its stub, which names what is public
     "benchmarks": "shapes core tasks models store sweep analysis lab experiments cli run_sweep",
@@ -46,6 +47,7 @@ ONLY_IN = {
     "torch": "benchmarks importers",
     "xarray": "records lab",  # lab for annotations
     "pandas": "records lab",
+    "statsmodels": "claims",
     "argparse": "cli benchmarks",
     "importlib.import_module": "lab records",  # a page, or a class of a manifest, by its name
     "pickle": "",

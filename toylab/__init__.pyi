@@ -1,6 +1,7 @@
 from . import (
     analysis as analysis,
     base as base,
+    claims as claims,
     cli as cli,
     configs as configs,
     display as display,

@@ -12,7 +12,7 @@ import run_sweep
 from toylab import importers, lab, store
 from toylab.experiments.grokking import published_models as page
 from toylab.importers import pizza_release
-from toylab.lab import stages
+from toylab.lab import stages, verdicts
 from toylab.models import Net
 from toylab.models.pizza import PizzaLinear
 
@@ -113,7 +113,7 @@ def test_a_number_that_is_not_theirs_fails_its_claim_alone(reference, tmp_path):
     golden = json.loads((reference / "pizza" / "golden.json").read_text())
     golden["models"][A]["gradient_symmetricity"] += 2e-4
     (tmp_path / "pizza" / "golden.json").write_text(json.dumps(golden))
-    judged = stages.judge(page, lab.Measures(page.measure(tmp_path, [A])))
+    judged = verdicts.judge(page, lab.Measures(page.measure(tmp_path, [A])))
     others = ("the authors' table", "networks that do not solve", "authors' table:", "groups:")  # nothing to compare
     fails = {claim["name"] for claim in judged if claim["verdict"] != "holds" and not claim["name"].startswith(others)}
     assert fails == {"gradient symmetricity, ours less theirs"}

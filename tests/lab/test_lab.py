@@ -12,7 +12,7 @@ from small_pages import part, small
 
 import run_sweep
 from toylab import lab, store, sweep
-from toylab.lab import Claim, Measures, pages, stages
+from toylab.lab import Claim, Measures, pages, verdicts
 
 
 def measures(**more):
@@ -95,8 +95,8 @@ def test_the_summary_names_what_does_not_hold():
     judged = [
         Claim(name, "s", lambda m: np.array([1]), low=low).judge(measures()) for name, low in [("a", 0), ("b", 2)]
     ]
-    assert lab.summary("page", judged) == "| [page](results/page/claims.md) | 1 of 2 | b (fails) |"
-    assert lab.summary("page", judged[:1]).endswith("| 1 of 1 | – |")
+    assert verdicts.summary("page", judged) == "| [page](results/page/claims.md) | 1 of 2 hold | b (fails) |"
+    assert verdicts.summary("page", judged[:1]).endswith("| 1 of 1 hold | – |")
 
 
 # --- a page of two parts
@@ -143,7 +143,7 @@ def test_one_part_alone_leaves_the_others_as_they_are(page, tmp_path):
     after = of(tmp_path).part("mixed")
     assert all(np.array_equal(before[name], after[name], equal_nan=before[name].dtype.kind == "f") for name in before)
     assert set(json.loads((tmp_path / "two" / "manifest.json").read_text())["parts"]) == {"narrow", "mixed"}
-    assert len(stages.judge(page, of(tmp_path))) == 2
+    assert len(verdicts.judge(page, of(tmp_path))) == 2
 
 
 def test_damaged_measures_are_reported_with_what_to_do_and_stand_in_the_way_of_nothing_else(page, tmp_path, capsys):

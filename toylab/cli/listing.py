@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+from toylab.claims.counts import held
 from toylab.lab import pages
 
 
@@ -25,7 +26,7 @@ def _claims(path: Path, name: str) -> str:
     """ "9 of 12 hold", of the results in the clone that the page lies in; "–" where there are none."""
     try:
         claims = json.loads((path.parents[2] / "results" / name / "claims.json").read_text("utf-8"))["claims"]
-        return f"{sum(claim['verdict'] == 'holds' for claim in claims)} of {len(claims)} hold"
+        return held(claims)
     except (OSError, ValueError, KeyError, TypeError):
         return "–"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from toylab.cli.parser import Parser, path
 
-KEYS = {"name", "source", "bound", "values", "verdict"}  # of a claim in claims.json
+KEYS = {"name", "source", "values", "verdict"}  # of a claim in claims.json
 
 
 def report(arguments: list[str], program: str) -> int:
@@ -16,6 +16,7 @@ def report(arguments: list[str], program: str) -> int:
     parser.add_argument("folder", type=path, help="results/grokking, or results for all its pages")
     options = parser.parse_args(arguments)
     from toylab import store
+    from toylab.claims.counts import held
 
     try:
         found = _claims(options.folder)
@@ -23,8 +24,7 @@ def report(arguments: list[str], program: str) -> int:
         print(error, file=sys.stderr)
         return 2
     for name, claims in found.items():
-        held = sum(claim["verdict"] == "holds" for claim in claims)
-        print(f"{name}: {held} of {len(claims)} claims hold")
+        print(f"{name}: {held(claims)}")
         print_claims(claims)
     return 0
 
@@ -51,15 +51,22 @@ def _claims(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def print_claims(claims: Sequence[dict[str, Any]]) -> None:
-    """One plain table."""
+    """A plain table for each sort of claims: a rule with its interval, or a bound."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from toylab import lab
+    from toylab.claims import table
 
-    table = Table("claim", "source", "bound", "values", "verdict")
+    by_rule, by_bound = Table(*table.HEAD), Table("claim", "source", "bound", "values", "verdict")
     for claim in claims:
-        cells = claim["name"], claim["source"], claim["bound"], lab.values_text(claim), claim["verdict"]
-        table.add_row(*(Text(cell) for cell in cells))  # not markup: E[x] is no tag
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        if "ledger" in claim:
+            by_rule.add_row(*map(Text, table.cells(claim)))
+        else:
+            cells = claim["name"], claim["source"], claim["bound"], lab.values_text(claim), claim["verdict"]
+            by_bound.add_row(*map(Text, cells))  # not markup: E[x] is no tag
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for one in (by_rule, by_bound):
+        if one.row_count:
+            console.print(one)

@@ -110,7 +110,8 @@ def _stages(job: Any, command: str, launcher: Any, tensorboard: bool, dry: bool)
                 preview.compare(job)
             if dry:
                 return 0
-            trained = train(job, command, launcher, tensorboard) if job.configs and "train" in job.stages else {}
+            made = {"on": time.strftime("%Y-%m-%d"), "commit": commit_of(job.page)}
+            trained = train(job, command, launcher, tensorboard, made) if job.configs and "train" in job.stages else {}
         with store.locked(job.folder / "runs") if launcher.are_equal and job.configs else contextlib.nullcontext():
             _rest(job, command, trained)
     except store.InUse as error:

@@ -3,17 +3,22 @@
 from typing import Any
 
 
-def train(job: Any, command: str, launcher: Any, tensorboard: bool) -> dict[str, Any]:
-    """Trains every part; those that were not finished before, with their configs."""
+def train(job: Any, command: str, launcher: Any, tensorboard: bool, made: dict[str, str]) -> dict[str, Any]:
+    """Trains every part; those that were not finished before, with their configs.
+
+    `made`: when and by which commit, for what is fixed of the claims whose confirming seeds are trained.
+    """
     from toylab import lab, store, sweep
-    from toylab.lab import events, pages, preview, stages, watch
+    from toylab.lab import events, pages, preview, stages, verdicts, watch
 
     parts, specs = lab.parts(job.page), job.specs()
     runs = job.folder / "runs"
     trained, recorded = {}, stages.recorded_parts(job.folder)
+    seeds = {name: [config.seed for config in members] for name, members in job.configs.items()}
     own: dict[str, Any] = {"sources": pages.sources(job.page)} if launcher.takes_sources else {}
     with launcher.connected():
         store.make_folder(runs, 0 if runs.is_dir() else preview.bytes_needed(job))
+        verdicts.fix(job.page, job.scale, job.folder, seeds, made)
         for name, members in job.configs.items():
             if name:
                 print(f"part {name}: {len(members)} runs", flush=True)

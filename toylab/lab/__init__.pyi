@@ -8,6 +8,7 @@ from . import (
     rehearsal as rehearsal,
     stages as stages,
     stated as stated,
+    verdicts as verdicts,
     watch as watch,
 )
 from .page import (
@@ -27,6 +28,5 @@ from .page import (
     parts as parts,
     present as present,
     sentence as sentence,
-    summary as summary,
     values_text as values_text,
 )

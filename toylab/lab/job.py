@@ -11,7 +11,7 @@ import jax
 from toylab import configs as cfg
 from toylab import lab, store, sweep
 from toylab.base import Config
-from toylab.lab import Page, Scale, stages, stated
+from toylab.lab import Page, Scale, stages, stated, verdicts
 from toylab.lab.rehearsal import rehearse
 from toylab.lab.stages import Files
 from toylab.sweep import grids, sizes
@@ -136,6 +136,7 @@ def job(
         weights=weights,
         imported=imported,
     )
+    verdicts.check(page, scale, made.folder)
     for name, spec in made.specs().items():  # raises if --steps and --saves do not fit together
         if stage in (None, "train"):
             rehearse(chosen[name], configs[name], spec.saves, asked.changes)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
+    from toylab import claims as stated
+
 Arrays = dict[str, np.ndarray]
 Scale = Literal["smoke", "cpu", "paper"]
 PER_RUN = ("final/", "config/")  # measures without an axis of saved points
@@ -195,13 +197,6 @@ class Claim:
         return f"≥ {self.low:g}{unit}" if np.isposinf(self.high) else f"{self.low:g} to {self.high:g}{unit}"
 
 
-def summary(name: str, claims: Sequence[Mapping[str, Any]]) -> str:
-    """A page's row in the list of claims: how many claims hold, and which do not for each seed, run or level."""
-    rest = [f"{claim['name']} ({claim['verdict']})" for claim in claims if claim["verdict"] != "holds"]
-    hold = len(claims) - len(rest)
-    return f"| [{name}](results/{name}/claims.md) | {hold} of {len(claims)} | {cell('; '.join(rest) or '–')} |"
-
-
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
     """The judged claims in Markdown, as claims.md and the docs show them."""
     rows = ["| claim | source | bound | values | verdict |", "|---|---|---|---|---|"]
@@ -273,7 +268,7 @@ class Part:
 
     configs: Mapping[Scale, Sequence[Config]] = field(default_factory=dict)
     saves: Mapping[Scale, Sequence[int] | np.ndarray] = field(default_factory=dict)
-    claims: Sequence[Claim] = ()
+    claims: Sequence["stated.Claim | Claim"] = ()
     figures: Mapping[str, Callable[[Measures], Any]] = field(default_factory=dict)  # → Figure, or Animation
     stop: Mapping[Scale, Callable[[Arrays], bool] | None] = field(
         default_factory=lambda: dict.fromkeys(("smoke", "cpu", "paper"))

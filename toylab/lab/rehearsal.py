@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from toylab import claims, lab, sweep, train
 from toylab import configs as cfg
-from toylab import lab, sweep, train
 from toylab.base import Config, Run
 from toylab.lab import Measures, Part
 from toylab.lab.measuring import composed
@@ -45,7 +45,7 @@ def rehearse(part: Part, configs: Sequence[Config], saves: Sequence[int], change
             _try(claim, measures)
 
 
-def _try(claim: lab.Claim, measures: Measures) -> None:
+def _try(claim: lab.Claim | claims.Claim, measures: Measures) -> None:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:

@@ -17,7 +17,7 @@ import numpy as np
 from toylab import configs as cfg
 from toylab import lab, store, sweep
 from toylab.base import Config
-from toylab.lab import Measures, Page, Part, Scale
+from toylab.lab import Measures, Page, Part, Scale, verdicts
 from toylab.lab.measuring import measures_of
 from toylab.records import notes
 
@@ -141,9 +141,9 @@ def analyze(
     store.write_arrays(path, measures)
     if configs:
         write_table(page, folder, measures)
-    claims = judge(page, measures, _under(configs, named))
+    claims = verdicts.judge(page, measures, _under(configs, named), folder)
     store.write_json(folder / "claims.json", {"experiment": lab.name_of(page), "claims": claims})
-    store.write_text(folder / "claims.md", lab.claims_table(claims))
+    store.write_text(folder / "claims.md", verdicts.markdown(claims))
     return claims
 
 
@@ -164,11 +164,6 @@ def read_measures(folder: Path) -> Measures:
         return Measures(store.read_arrays(folder / "measures.npz"))
     except store.Damaged as error:
         raise store.Damaged(f"{error}. Run the stage analyze again, of all parts: it writes it anew.") from error
-
-
-def judge(page: Page, measures: Measures, under: str = "") -> list[dict[str, Any]]:
-    """Judges every claim of the parts that were measured. `under`: as in `Claim.judge`."""
-    return [claim.judge(own, under) for _, part, own in lab.present(page, measures) for claim in part.claims]
 
 
 def _under(configs: Configs, named: Sequence[str]) -> str:
@@ -237,4 +232,13 @@ def draw(
                 report(f"{name} cannot be drawn of these runs ({lab.sentence(error)}).")
                 for suffix in (".png", ".gif"):
                     path.with_name(f"{name}{suffix}").unlink(missing_ok=True)
-    return drawn
+    return drawn + _forest(folder)
+
+
+def _forest(folder: Path) -> list[Path]:
+    """The forest plot of the judged claims, if some can be drawn."""
+    from toylab.plots import forest, style
+
+    path = folder / "claims.json"
+    claims = store.read_json(path)["claims"] if path.is_file() else []
+    return [style.save(forest.forest(claims), folder / "figures" / "forest.png")] if forest.drawable(claims) else []

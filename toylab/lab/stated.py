@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from toylab import claims
 from toylab.base import Config
+from toylab.claims.page import wrong
 from toylab.lab import Claim, Imported, Page, Part, Scale, name_of, parts
 
 STATED = {field.name.upper(): field.name for field in fields(Part)}
@@ -89,9 +91,13 @@ def _saves(value: Any) -> str:
 
 
 def _claims(value: Any, _: Scale) -> str:
-    if not isinstance(value, Sequence) or not all(isinstance(claim, Claim) for claim in value):
+    if not isinstance(value, Sequence) or not all(isinstance(claim, Claim | claims.Claim) for claim in value):
         return "give a list of Claims"
     for claim in value:
+        if isinstance(claim, claims.Claim):
+            if what := wrong(claim):
+                return what
+            continue
         if not callable(claim.quantity):
             return f"the quantity of {claim.name!r} is no function of measures"
         if not claim.low <= claim.high or not (np.isfinite(claim.low) or np.isfinite(claim.high)):

@@ -1,0 +1,46 @@
+"""How many judged claims there are of each verdict. It imports nothing, so that lists of pages come at once."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+Verdict = Literal["agrees", "direction only", "undecided", "differs", "not at this scale"]
+VERDICTS: tuple[Verdict, ...] = ("agrees", "direction only", "undecided", "differs", "not at this scale")
+NOT_APPLICABLE = "not applicable"  # to runs with other values than the page's
+PLURAL = {"agrees": "agree", "differs": "differ"}
+
+
+def counts(claims: Iterable[Mapping[str, Any]], ledger: str = "replication") -> dict[str, int]:
+    """How many claims of a ledger have each verdict.
+
+    Claims of one event count once, with the one of their verdicts that stands last in `VERDICTS`. Withdrawn claims do
+    not count.
+    """
+    order = {verdict: i for i, verdict in enumerate((*VERDICTS, NOT_APPLICABLE))}
+    of_event: dict[str, str] = {}
+    for claim in claims:
+        if claim["ledger"] == ledger and not claim.get("withdrawn"):
+            event = claim.get("event") or f"claim {claim['name']}"
+            of_event[event] = max(of_event.get(event, claim["verdict"]), claim["verdict"], key=lambda one: order[one])
+    found = Counter(of_event.values())
+    return {verdict: found[verdict] for verdict in order if found[verdict]}
+
+
+def counted(found: Mapping[str, int]) -> str:
+    """Counts in words: "7 agree, 2 direction only, 1 undecided"."""
+    return (
+        ", ".join(f"{n} {verdict if n == 1 else PLURAL.get(verdict, verdict)}" for verdict, n in found.items())
+        or "none"
+    )
+
+
+def held(claims: Sequence[Mapping[str, Any]]) -> str:
+    """All claims of a page in words: "7 agree, 2 undecided"; of bounds that every value must keep "8 of 11 hold"."""
+    new = [claim for claim in claims if "ledger" in claim]
+    old = [claim for claim in claims if "ledger" not in claim]
+    words = [counted(counts(new))] if counts(new) else []
+    if findings := counts(new, "finding"):
+        words.append(f"of our own findings {counted(findings)}")
+    if old:
+        words.append(f"{sum(claim['verdict'] == 'holds' for claim in old)} of {len(old)} hold")
+    return "; ".join(words) or "no claims"

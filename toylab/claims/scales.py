@@ -1,0 +1,48 @@
+"""Scales on which values are compared: log for times and ratios, logit for shares, Fisher's z for correlations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy import special
+
+ScaleName = Literal["linear", "log", "logit", "fisher"]
+Map = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A monotonic map of values to a line on which differences are comparable.
+
+    to, back       the map and its inverse
+    low, high      values lie strictly between them
+    """
+
+    name: ScaleName
+    to: Map
+    back: Map
+    low: float = -np.inf
+    high: float = np.inf
+
+    def holds(self, values: np.ndarray) -> np.ndarray:
+        """Whether values lie on the scale: [...] → [...] bool. A nan does not."""
+        return (values > self.low) & (values < self.high)
+
+    def width(self, low: float, high: float) -> float:
+        """The width of an interval of values: high / low on the log scale, else high − low on the line."""
+        apart = float(self.to(high) - self.to(low))
+        return float(np.exp(min(apart, 700.0))) if self.name == "log" else apart
+
+    def around(self, value: float, margin: float) -> tuple[float, float]:
+        """The values within a margin of one: a factor on the log scale, else a distance on the line."""
+        step = np.log(margin) if self.name == "log" else margin
+        return float(self.back(self.to(value) - step)), float(self.back(self.to(value) + step))
+
+
+SCALES: dict[str, Scale] = {
+    "linear": Scale("linear", np.asarray, np.asarray),
+    "log": Scale("log", np.log, np.exp, 0),
+    "logit": Scale("logit", special.logit, special.expit, 0, 1),
+    "fisher": Scale("fisher", np.arctanh, np.tanh, -1, 1),
+}

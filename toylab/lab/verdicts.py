@@ -1,0 +1,122 @@
+"""The verdicts of a page: its claims judged, and what was fixed of them before confirming seeds were trained.
+
+A page's claims are `toylab.claims.Claim`. Pages that were not revised yet have `toylab.lab.Claim`, a bound that every value
+must keep; these are judged and shown apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toylab import claims as stated
+from toylab import lab, store
+from toylab.claims import frozen, table
+from toylab.claims.counts import held
+from toylab.claims.page import corrected
+from toylab.lab import Measures, Page, Part, Scale
+
+FILE = "frozen.json"
+Judged = list[dict[str, Any]]
+
+
+def judge(page: Page, measures: Measures, under: str = "", folder: Path | None = None) -> Judged:
+    """Judges every claim of the parts that were measured.
+
+    Args:
+        page: whose claims.
+        measures: of the page.
+        under: as in `Claim.judge`.
+        folder: of the page, whose frozen.json says which claims were fixed before; None if there is none.
+
+    Returns:
+        The claims as claims.json has them, also those that were fixed and are on the page no more.
+    """
+    fixed = read(folder) if folder else {}
+    found, names = [], []
+    for _, part, own in lab.present(page, measures):
+        seeds = None if part.imported else np.unique(own.get("config/seed", [])).tolist()
+        for claim in part.claims:
+            judged = claim.judge(own, under)
+            names.append(claim.name)
+            if isinstance(claim, stated.Claim):
+                judged["confirmed"] = seeds is None or frozen.confirmed(fixed.get(claim.name), seeds)
+            found.append(judged)
+    new = corrected([one for one in found if "ledger" in one])
+    found = [new.pop(0) if "ledger" in one else one for one in found]
+    return [*found, *frozen.withdrawn(names, fixed, _before(folder))]
+
+
+def fixed_of(page: Page, scale: Scale) -> dict[str, dict[str, str]]:
+    """What is fixed of each claim of a page at a scale, by the claim's name."""
+    return {
+        claim.name: frozen.fixed(claim, _training(part, scale))
+        for part in lab.parts(page).values()
+        for claim in part.claims
+        if isinstance(claim, stated.Claim)
+    }
+
+
+def _training(part: Part, scale: Scale) -> dict[str, Any]:
+    if part.imported:
+        return {}
+    return {"stop function": part.stop[scale], "last save": str(int(np.asarray(part.saves[scale])[-1]))}
+
+
+def check(page: Page, scale: Scale, folder: Path) -> None:
+    """Raises ValueError, in a sentence, where a claim is another than the one that was fixed under its name."""
+    fixed = {name: one for name, one in read(folder).items() if one.get("scale") == scale}
+    if fixed and (what := frozen.changed(fixed_of(page, scale), fixed)):
+        raise ValueError(f"the page {lab.name_of(page)}: {what}.")
+
+
+def fix(page: Page, scale: Scale, folder: Path, seeds: Mapping[str, Sequence[int]], made: Mapping[str, str]) -> None:
+    """Writes what is fixed of the claims whose confirming seeds are about to be trained.
+
+    Args:
+        page, scale: to be run.
+        folder: of the page.
+        seeds: of the runs, by part.
+        made: when and by which commit, for the record.
+    """
+    before, now = read(folder), fixed_of(page, scale)
+    after = before
+    for name, part in lab.parts(page).items():
+        if frozen.confirming(seeds.get(name, ())):
+            here = {"scale": scale, "part": name, **made}
+            own = {claim.name: {**now[claim.name], **here} for claim in part.claims if claim.name in now}
+            of_part = {claim: one for claim, one in before.items() if one.get("part") == name}
+            after = after | frozen.added(own, of_part, seeds[name])
+    if after != before:
+        store.write_json(folder / FILE, after)
+
+
+def read(folder: Path) -> frozen.Frozen:
+    """frozen.json of a page's folder; nothing where there is none."""
+    path = folder / FILE
+    return dict(store.read_json(path)) if path.is_file() else {}
+
+
+def _before(folder: Path | None) -> Judged:
+    path = folder / "claims.json" if folder else None
+    return list(store.read_json(path)["claims"]) if path and path.is_file() else []
+
+
+def markdown(claims: Sequence[Mapping[str, Any]]) -> str:
+    """The judged claims as claims.md and the docs show them."""
+    new, old = _apart(claims)
+    parts = [table.markdown(new)] if new else []
+    if old:
+        parts += [*(["## Bounds that every value must keep\n"] if new else []), lab.claims_table(old)]
+    return "\n".join(parts)
+
+
+def summary(name: str, claims: Sequence[Mapping[str, Any]]) -> str:
+    """A page's row in the list of claims: its verdicts, and the claims that do not agree or hold."""
+    rest = [f"{claim['name']} ({claim['verdict']})" for claim in claims if claim["verdict"] not in ("holds", "agrees")]
+    return f"| [{name}](results/{name}/claims.md) | {held(claims)} | {lab.cell('; '.join(rest) or '–')} |"
+
+
+def _apart(claims: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    return [one for one in claims if "ledger" in one], [one for one in claims if "ledger" not in one]
