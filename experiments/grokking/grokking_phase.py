@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from toylab.analysis import transitions
 from toylab.base import Config
 from toylab.lab import Arrays, Claim, Measures, Part, Scale
 from toylab.models import ModularMLP, Net, Transformer
@@ -34,7 +35,6 @@ from toylab.sweep import log_then_linear
 from toylab.sweep.grids import grid
 from toylab.tasks import ModularArithmetic
 
-PHASES = ("comprehension", "grokking", "memorisation", "confusion")
 FITTED = 0.9  # accuracy from which on pairs count as fitted (Liu et al. 2022)
 DELAY = 1000  # steps from fitted training to fitted test pairs, from which on it is grokking; ours
 LOW_LOSS = 0.1  # nats; the released runs of Nanda et al. 2023 are read at this loss
@@ -48,17 +48,15 @@ RELEASED = {0.25: 21848, 0.3: 7930, 0.5: 956, 0.7: 222, 0.9: 222, 0.95: 157}  # 
 
 
 def mlp(p: int = 31, d_model: int = 32, d_mlp: int = 64) -> Config:
-    net = Net.of(
-        ModularMLP, d_vocab=p, d_vocab_out=p, d_model=d_model, d_mlp=d_mlp, embedding="shared", activation="quadratic"
-    )
+    sizes: dict[str, Any] = {"d_vocab": p, "d_vocab_out": p, "d_model": d_model, "d_mlp": d_mlp}
+    net = Net.of(ModularMLP, **sizes, embedding="shared", activation="quadratic")
     return Config(task=ModularArithmetic(p=p, n_train=p), net=net, optimizer=AdamW(lr=1e-2))
 
 
 def transformer() -> Config:
     """The set-up of Nanda et al. 2023."""
-    return Config(
-        task=ModularArithmetic(), net=Net.of(Transformer, d_vocab=114, d_vocab_out=114, n_ctx=3), optimizer=AdamW()
-    )
+    net = Net.of(Transformer, d_vocab=114, d_vocab_out=114, n_ctx=3)
+    return Config(task=ModularArithmetic(), net=net, optimizer=AdamW())
 
 
 def plane(base: Config, fractions: Sequence[float], decays: Sequence[float], seeds: int) -> list[Config]:
@@ -99,10 +97,8 @@ def low_loss(m: Measures, which: str = "test") -> np.ndarray:
 
 
 def phases(m: Measures) -> np.ndarray:
-    """[R]: index into PHASES, after Liu et al. 2022, within the steps of the run."""
-    train, test = steps_to_fit(m, "train"), steps_to_fit(m, "test")
-    learned = np.where(test - train < DELAY, 0, 1)
-    return np.where(np.isnan(train), 3, np.where(np.isnan(test), 2, learned))
+    """[R]: index into transitions.LEARNING_PHASES."""
+    return transitions.learning_phases(m.steps, m["train_accuracy"], m["test_accuracy"], FITTED, DELAY)
 
 
 # --- runs by seed
@@ -120,49 +116,29 @@ def over_fractions(m: Measures, value: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return xs, np.stack([by_seed(m, value, x) for x in xs], axis=1)
 
 
-def each_seed(m: Measures) -> list[Measures]:
-    return [m.runs(m["config/seed"] == seed) for seed in np.unique(m["config/seed"])]
+def each(m: Measures, column: str) -> list[Measures]:
+    """The runs of each value of a column."""
+    return [m.runs(m[column] == value) for value in np.unique(m[column])]
 
 
 # --- claims of the plane
 
 
-def n_phases(m: Measures) -> np.ndarray:
-    return np.array([len(np.unique(phases(own))) for own in each_seed(m)])
-
-
 def step_back(m: Measures) -> np.ndarray:
     """[seed]: share of neighbouring cells, at decays with which the seed learns at all, where more data lead to an earlier
     one of memorisation, grokking, comprehension, or out of these."""
-    rank = np.array([2, 1, 0, -1])  # of PHASES
+    rank = np.array([2, 1, 0, -1])  # of transitions.LEARNING_PHASES
     shares = []
-    for own in each_seed(m):
-        rows = [rank[phases(row)][fraction(row).argsort()] for row in _rows(own) if (phases(row) < 3).any()]
-        shares.append(np.mean(np.concatenate([np.diff(row) < 0 for row in rows])) if rows else np.nan)
+    for own in each(m, "config/seed"):
+        rows = [phases(row.runs(fraction(row).argsort())) for row in each(own, "config/optimizer.weight_decay")]
+        back = [np.diff(rank[row]) < 0 for row in rows if (row < 3).any()]
+        shares.append(np.mean(np.concatenate(back)) if back else np.nan)
     return np.array(shares)
 
 
-def _rows(m: Measures) -> list[Measures]:
-    return [m.runs(decay(m) == each) for each in np.unique(decay(m))]
-
-
-def too_little_data(m: Measures) -> np.ndarray:
-    end = m.last("test_accuracy")
-    return np.concatenate([by_seed(m, end, 0.1), by_seed(m, end, 0.2)])
-
-
-def delay_ratio(m: Measures, fractions: Sequence[float]) -> np.ndarray:
+def delay_ratio(*fractions: float) -> Callable[[Measures], np.ndarray]:
     """Steps to a low test loss over steps to a low train loss, of every seed at these fractions."""
-    ratio = low_loss(m) / low_loss(m, "train")
-    return np.concatenate([by_seed(m, ratio, x) for x in fractions])
-
-
-def grokking(m: Measures) -> np.ndarray:
-    return delay_ratio(m, (0.3, 0.4, 0.5))
-
-
-def comprehending(m: Measures) -> np.ndarray:
-    return delay_ratio(m, (0.6, 0.7, 0.8, 0.9))
+    return lambda m: np.concatenate([by_seed(m, low_loss(m) / low_loss(m, "train"), x) for x in fractions])
 
 
 def slowed(m: Measures) -> np.ndarray:
@@ -176,21 +152,19 @@ def slowed(m: Measures) -> np.ndarray:
 
 def cost(m: Measures, less: float, more: float) -> np.ndarray:
     """[S]: the factor in steps to a low test loss of one fraction over another."""
-    steps = low_loss(m)
-    return by_seed(m, steps, less) / by_seed(m, steps, more)
+    return by_seed(m, low_loss(m), less) / by_seed(m, low_loss(m), more)
 
 
 def decay_cost(m: Measures) -> np.ndarray:
     """At fractions 0.5, 0.6, 0.7: median steps to a low test loss at weight decay 0.1 over those at 1."""
-    steps = low_loss(m)
-    medians = [[delays.middle(by_seed(m, steps, x, d)[:, None])[0] for x in (0.5, 0.6, 0.7)] for d in (0.1, 1)]
+    medians = [[delays.middle(by_seed(m, low_loss(m), x, d)[:, None])[0] for x in (0.5, 0.6, 0.7)] for d in (0.1, 1)]
     return np.divide(*np.array(medians))
 
 
 def most_decayed(m: Measures) -> np.ndarray:
     """[seed]: the highest train accuracy, over fractions, at any point with the largest weight decay."""
-    strongest = m.runs(decay(m) == decay(m).max())
-    return np.array([np.nanmax(own["train_accuracy"]) for own in each_seed(strongest)])
+    runs = each(each(m, "config/optimizer.weight_decay")[-1], "config/seed")
+    return np.array([np.nanmax(own["train_accuracy"]) for own in runs])
 
 
 # --- claims of the threshold
@@ -202,18 +176,14 @@ def least_fraction(m: Measures) -> np.ndarray:
     return np.where(np.isfinite(steps), xs, np.inf).min(axis=1)
 
 
-def near(m: Measures) -> tuple[np.ndarray, np.ndarray]:
-    """The DIRECTLY_ABOVE least fractions whose median seed fits the test pairs, and those median steps."""
+def law(m: Measures) -> tuple[np.ndarray, float, float]:
+    """The DIRECTLY_ABOVE least fractions whose median seed fits the test pairs, and by least squares over them slope and
+    start of log median steps over the fraction in per cent; nan where there is one fraction or none."""
     xs, steps = over_fractions(m, steps_to_fit(m, "test"))
     medians = delays.middle(steps)
     above = np.flatnonzero(np.isfinite(medians))[:DIRECTLY_ABOVE]
-    return xs[above], medians[above]
-
-
-def per_cent(m: Measures) -> np.ndarray:
-    """The factor in median steps that 1 % of all pairs less costs: least squares in log steps over `near`."""
-    xs, medians = near(m)
-    return np.exp(-np.polyfit(100 * xs, np.log(medians), 1)[0]) if len(xs) > 1 else np.array(np.nan)
+    slope, start = np.polyfit(100 * xs[above], np.log(medians[above]), 1) if len(above) > 1 else (np.nan, np.nan)
+    return xs[above], slope, start
 
 
 def within_2(factor: float) -> dict[str, Any]:
@@ -225,11 +195,15 @@ LIU, NANDA, RUNS = "Liu et al. 2022", "Nanda et al. 2023", "released runs of p =
 FOUR, ORDER = f"{LIU}: all (sizes chosen so)", f"{LIU}: memorisation, grokking, comprehension; the bound is ours"
 DELAYED, AT_ONCE = f"{NANDA}: grokking; {RUNS}: 956/202 at 0.5", f"{NANDA}: at once; {RUNS}: 222/134 at 0.7"
 PLANE_CLAIMS = [
-    Claim("phases that exist, of four", FOUR, n_phases, 4, 4, each="seed"),
+    Claim("phases that exist, of four", FOUR,
+          lambda m: np.array([len(np.unique(phases(own))) for own in each(m, "config/seed")]), 4, 4, each="seed"),
     Claim("more data lead back: share of neighbouring cells", ORDER, step_back, high=0.05, each="seed"),
-    Claim("fractions 0.1 and 0.2: last test accuracy", f"{NANDA}: no grokking", too_little_data, high=FITTED),
-    Claim("fractions 0.3, 0.4, 0.5 grok: steps to test over train loss < 0.1", DELAYED, grokking, 4.7),
-    Claim("fractions 0.6 to 0.9 generalise at once: the same ratio", AT_ONCE, comprehending, high=1.66),
+    Claim("fractions 0.1 and 0.2: last test accuracy", f"{NANDA}: no grokking",
+          lambda m: np.concatenate([by_seed(m, m.last("test_accuracy"), x) for x in (0.1, 0.2)]), high=FITTED),
+    Claim("fractions 0.3, 0.4, 0.5 grok: steps to test over train loss < 0.1", DELAYED,
+          delay_ratio(0.3, 0.4, 0.5), 4.7),
+    Claim("fractions 0.6 to 0.9 generalise at once: the same ratio", AT_ONCE,
+          delay_ratio(0.6, 0.7, 0.8, 0.9), high=1.66),
     Claim("more data never slow it down: largest factor up to 0.5", f"{RUNS}: monotone", slowed, high=1, each="seed"),
     Claim("fraction 0.3 over 0.5: steps to test loss < 0.1", f"{RUNS}: 7,930/956; factor 2",
           lambda m: cost(m, 0.3, 0.5), **within_2(7930 / 956), each="seed"),
@@ -242,7 +216,8 @@ PLANE_CLAIMS = [
 POWER, BETWEEN = "Power et al. 2022: 1.4 to 1.5", f"{NANDA}: grokking at 0.3, none at 0.2"
 THRESHOLD_CLAIMS = [
     Claim("least fraction that generalises", BETWEEN, least_fraction, 0.2, 0.3, each="seed"),
-    Claim("1 % less data near the threshold: factor in median steps", POWER, per_cent, 1.4, 1.5, each="all seeds"),
+    Claim("1 % less data near the threshold: factor in median steps", POWER,
+          lambda m: np.exp(-law(m)[1]), 1.4, 1.5, each="all seeds"),
 ]  # fmt: skip
 
 # --- figures
@@ -258,7 +233,7 @@ def phase_diagram(m: Measures) -> object:
     steps = phase.of_columns(m, "config/task.n_train", y, steps_to_fit(m, "test"))
     label, none = f"steps to {100 * FITTED:.0f} % test accuracy", f"never in {m.steps[-1]:,} steps"
     return phase.diagram(
-        phase.Panel(found, share, weights, categories=PHASES),
+        phase.Panel(found, share, weights, categories=transitions.LEARNING_PHASES),
         phase.Panel(steps, share, weights, label, log=True, none=none),
     )
 
@@ -272,23 +247,19 @@ def laws(m: Measures) -> object:
     both = {"train": over_fractions(m, low_loss(m, "train"))[1], "test": test}
     first = delays.Delays(100 * xs, both, PAIRS, last, points=points, title="weight decay 1", ylabel=TO_LOW_LOSS)
     levels = np.unique(decay(m))
-    lines = {}
-    for x in [x for x in (0.3, 0.4, 0.5, 0.6, 0.8) if x in xs]:
-        lines[f"{100 * x:.0f} %"] = np.stack([by_seed(m, low_loss(m), x, level) for level in levels], axis=1)
-    guide = np.array([levels[0], UNIT_DECAY])
-    inverse = {"steps ∝ 1 / weight decay": (guide, 250 / guide)}
+    lines = {f"{100 * x:.0f} %": np.stack([by_seed(m, low_loss(m), x, level) for level in levels], axis=1)
+             for x in (0.3, 0.4, 0.5, 0.6, 0.8) if x in xs}  # fmt: skip
+    inverse = {"steps ∝ 1 / weight decay": (guide := np.array([levels[0], UNIT_DECAY]), 250 / guide)}
     second = delays.Delays(levels, lines, "weight decay", last, inverse, log=True, ordered=True, ylabel=TO_LOW_LOSS)
     return delays.delays(first, second._replace(title=f"test, by {PAIRS}"))
 
 
 def curves(m: Measures) -> object:
     """One run of each phase that exists, the one in the middle of its steps to generalise."""
-    found, steps = phases(m), steps_to_fit(m, "test")
-    shown = {}
-    for i, name in enumerate(PHASES):
+    found, steps, shown = phases(m), steps_to_fit(m, "test"), {}
+    for i, name in enumerate(transitions.LEARNING_PHASES):
         runs = np.flatnonzero((found == i) & (decay(m) == UNIT_DECAY))
-        runs = runs if runs.size else np.flatnonzero(found == i)
-        if runs.size:
+        if (runs := runs if runs.size else np.flatnonzero(found == i)).size:
             run = runs[np.argsort(steps[runs], kind="stable")[len(runs) // 2]]
             title = f"{name}\n{100 * fraction(m)[run]:.0f} % of pairs, decay {decay(m)[run]:g}"
             shown[title] = (m["train_accuracy"][run], m["test_accuracy"][run])
@@ -297,12 +268,9 @@ def curves(m: Measures) -> object:
 
 def threshold(m: Measures) -> object:
     xs, test = over_fractions(m, steps_to_fit(m, "test"))
-    above, medians = near(m)
-    guides = {}
-    if len(above) > 1:
-        slope, start = np.polyfit(100 * above, np.log(medians), 1)
-        label = f"1 % of pairs less: {100 * per_cent(m) - 100:.0f} % more steps"
-        guides[label] = (100 * above, np.exp(start + slope * 100 * above))
+    above, slope, start = law(m)
+    name = f"1 % of pairs less: {100 * np.exp(-slope) - 100:.0f} % more steps"
+    guides = {name: (100 * above, np.exp(start + slope * 100 * above))} if len(above) > 1 else {}
     lines = {"train": over_fractions(m, steps_to_fit(m, "train"))[1], "test": test}
     last, label = float(m.steps[-1]), f"steps to {100 * FITTED:.0f} % accuracy"
     return delays.delays(delays.Delays(100 * xs, lines, PAIRS, last, guides, ylabel=label))
@@ -314,25 +282,19 @@ GOING: dict[str, Any] = {"stop": STOP, "milestone": ("generalised", fitted), "ke
 FEW, SHORT = (0.3, 0.5), log_then_linear(5, 200, 10)
 PARTS = {
     "plane": Part(
-        configs={
-            "smoke": plane(SMALL, FEW, (0.1, 1), 2),
-            "cpu": plane(mlp(), FRACTIONS, DECAYS, 3),
-            "paper": plane(transformer(), (*FRACTIONS, 0.95), (0.1, 0.3, 1, 3, 10), 3),
-        },
+        configs={"smoke": plane(SMALL, FEW, (0.1, 1), 2), "cpu": plane(mlp(), FRACTIONS, DECAYS, 3),
+                 "paper": plane(transformer(), (*FRACTIONS, 0.95), (0.1, 0.3, 1, 3, 10), 3)},
         saves={"smoke": SHORT, "cpu": log_then_linear(5, 10_000, 160), "paper": log_then_linear(10, 25_000, 220)},
         claims=PLANE_CLAIMS,
         figures={"phases": phase_diagram, "laws": laws, "examples": curves},
         **GOING,
     ),
     "threshold": Part(
-        configs={
-            "smoke": plane(SMALL, FEW, (UNIT_DECAY,), 4),
-            "cpu": plane(mlp(), NEAR, (UNIT_DECAY,), 15),
-            "paper": plane(transformer(), (0.22, 0.24, 0.26, 0.28, 0.32), (UNIT_DECAY,), 9),
-        },
+        configs={"smoke": plane(SMALL, FEW, (UNIT_DECAY,), 4), "cpu": plane(mlp(), NEAR, (UNIT_DECAY,), 15),
+                 "paper": plane(transformer(), (0.22, 0.24, 0.26, 0.28, 0.32), (UNIT_DECAY,), 9)},
         saves={"smoke": SHORT, "cpu": log_then_linear(5, 20_000, 160), "paper": log_then_linear(10, 40_000, 220)},
         claims=THRESHOLD_CLAIMS,
         figures={"threshold": threshold},
         **GOING,
     ),
-}
+}  # fmt: skip
