@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from toylab.analysis import geometry
+from toylab.analysis import geometry, sets
 from toylab.base import Config
 from toylab.lab import Claim, Measures, Part, Scale
 from toylab.models import Net, ToyModel
@@ -44,10 +44,10 @@ LONG = 12_000  # in space the antipodes across sets, which are seldom on togethe
 SPARSE = 0.05
 
 
-def models(sets: str, n_sets: int, size: int, m: int, density: float, seeds: int, steps: int = STEPS) -> list[Config]:
+def models(kind: str, n_sets: int, size: int, m: int, density: float, seeds: int, steps: int = STEPS) -> list[Config]:
     """`n_sets` sets of `size` features in m dimensions."""
     n = n_sets * size
-    task: dict[str, Any] = {"sets": sets, "set_size": size if sets != "independent" else 1}
+    task: dict[str, Any] = {"sets": kind, "set_size": size if kind != "independent" else 1}
     return [
         Config(
             task=SparseFeatures(n_features=n, batch=512, density=density, n_eval=16_384, **task),
@@ -59,47 +59,20 @@ def models(sets: str, n_sets: int, size: int, m: int, density: float, seeds: int
     ]
 
 
-def of(m: Measures, sets: str, size: int | None = None) -> Measures:
+def of(m: Measures, kind: str) -> Measures:
     """The runs of one kind of sets."""
-    kind = m["config/task.sets"] == sets
-    return m.runs(kind if size is None else kind & (m["config/task.set_size"] == size))
+    return m.runs(m["config/task.sets"] == kind)
 
 
 def best_fits(m: Measures) -> tuple[np.ndarray, np.ndarray]:
-    """Densities [N], descending, and the best [N, sets] of each 16 runs (at smoke scale of all, which are fewer)."""
-    return m.best_of(min(BEST, len(np.unique(m["config/seed"]))))
+    """Densities [N], rising, and the best [N, sets] of each 16 runs (at smoke scale of all, which are fewer)."""
+    densities, fits = m.best_of(min(BEST, len(np.unique(m["config/seed"]))))
+    return densities[::-1], fits[::-1]
 
 
 def best(m: Measures) -> Measures:
     """The same where all runs have one density."""
     return m.runs(best_fits(m)[1][0])
-
-
-def cosines(m: Measures, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines of the features within their sets [R, sets, pairs of a set] and all across sets [R, n, n], nan within."""
-    W = m["final/arrangement/W"]
-    unit = W / np.maximum(np.linalg.norm(W, axis=2, keepdims=True), 1e-12)
-    C = unit @ unit.swapaxes(1, 2)
-    n = C.shape[1]
-    member = np.arange(n) // size
-    a, b = np.triu_indices(size, 1)
-    within = np.stack([C[:, start + a, start + b] for start in range(0, n, size)], axis=1)
-    return within, np.where(member[:, None] == member, np.nan, C)
-
-
-def largest_within(m: Measures, size: int) -> np.ndarray:
-    """The cosine farthest from 0 between two features of a set."""
-    return np.abs(cosines(m, size)[0]).max(axis=(1, 2))
-
-
-def worst_antipode(m: Measures, size: int) -> np.ndarray:
-    """Of the features the one whose nearest to an antipode in another set is least so: that cosine."""
-    return np.nanmin(cosines(m, size)[1], axis=2).max(axis=1)
-
-
-def worst_partner(m: Measures) -> np.ndarray:
-    """The highest cosine within the pairs."""
-    return cosines(m, 2)[0].max(axis=(1, 2))
 
 
 def best_of_all(m: Measures) -> int:
@@ -108,8 +81,8 @@ def best_of_all(m: Measures) -> int:
 
 def arrangements(m: Measures, names: dict[str, tuple[str, int]]) -> Any:
     """The best of all of each kind, coloured by set."""
-    kinds = [of(m, *kind) for kind in names.values()]
-    W = np.stack([kind["final/arrangement/W"][best_of_all(kind)] for kind in kinds])
+    kinds = [of(m, kind) for kind, _ in names.values()]
+    W = np.stack([own["final/arrangement/W"][best_of_all(own)] for own in kinds])
     groups = np.stack([np.arange(W.shape[1]) // size for _, size in names.values()])
     return plots.arrangement(W, list(names), groups=groups)
 
@@ -120,9 +93,14 @@ EACH = "best of 16"
 TRAINED = "our reference training"
 
 
-def both(sets: str, claim: Any, **fields: Any) -> Any:
-    """A quantity of the best fits of one kind of sets."""
-    return lambda m: claim(best(of(m, sets)), **fields)
+def best_of_kind(kind: str, measure: Any, size: int) -> Any:
+    """A measure of `analysis.sets` of the best fits of one kind of sets."""
+
+    def quantity(m: Measures) -> np.ndarray:
+        W = best(of(m, kind))["final/arrangement/W"]
+        return measure(W, np.arange(W.shape[1]) // size)
+
+    return quantity
 
 
 PAIRS = Part(
@@ -137,12 +115,12 @@ PAIRS = Part(
     final=FINAL,
     claims=[
         Claim("2 correlated pairs, m = 2: |cos| within a pair", f"{PAPER}: orthogonal; {TRAINED}: 0.009",
-              both("correlated", largest_within, size=2), high=0.05, each=EACH),
+              best_of_kind("correlated", sets.largest_within, 2), high=0.05, each=EACH),
         Claim("2 correlated pairs: cosine with the nearest to an antipode, in the other pair",
               f"{PAPER}: antipodes across pairs; {TRAINED}: −0.998",
-              both("correlated", worst_antipode, size=2), high=-0.99, each=EACH),
+              best_of_kind("correlated", sets.worst_antipode, 2), high=-0.99, each=EACH),
         Claim("2 anticorrelated pairs, m = 2: cosine within a pair", f"{PAPER}: antipodes; {TRAINED}: −1.000",
-              both("anticorrelated", worst_partner), high=-0.99, each=EACH),
+              best_of_kind("anticorrelated", sets.worst_partner, 2), high=-0.99, each=EACH),
         Claim("2 anticorrelated pairs: loss", "0 exactly; the width is ours",
               lambda m: best(of(m, "anticorrelated")).last("loss"), high=1e-6, each=EACH),
     ],
@@ -165,16 +143,11 @@ DENSITIES = 2.0 ** -np.arange(0.5, 7, 0.5)  # with the middle of each regime: 0.
 MIDDLES = (2.0**-5, 2.0**-3.5, 2.0**-2.5, 2.0**-1.5, 2.0**-0.5)
 
 
-def by_density(m: Measures) -> tuple[np.ndarray, np.ndarray]:
-    """Densities [N], rising, and the best fits [N, sets] at each."""
-    densities, fits = best_fits(m)
-    return densities[::-1], fits[::-1]
-
-
 def within(m: Measures) -> tuple[np.ndarray, np.ndarray]:
     """Densities [N] and the cosines within the three pairs of the best fits [N, sets, 3]."""
-    densities, fits = by_density(m)
-    return densities, cosines(m, 2)[0][..., 0][fits]
+    densities, fits = best_fits(m)
+    first, second = np.arange(6).reshape(3, 2).T
+    return densities, sets.cosines(m["final/arrangement/W"])[fits][..., first, second]
 
 
 def at_middle(m: Measures, i: int, quantity: Any) -> np.ndarray:
@@ -195,13 +168,8 @@ def side_by_side(m: Measures) -> tuple[np.ndarray, np.ndarray]:
 
 def off_projection(m: Measures) -> tuple[np.ndarray, np.ndarray]:
     """What of the singular values of W [N, sets] is farthest from 1: W of PCA is an orthonormal frame."""
-    densities, fits = by_density(m)
-    singular = np.linalg.svd(m["final/arrangement/W"][fits], compute_uv=False)
-    return densities, np.abs(singular - 1).max(axis=2)
-
-
-def largest_fall(m: Measures) -> np.ndarray:
-    return np.diff(n_collapsed(m)[1], axis=0).min(axis=0)
+    densities, fits = best_fits(m)
+    return densities, sets.off_frame(m["final/arrangement/W"][fits])
 
 
 def collapse_figure(m: Measures) -> Any:
@@ -231,7 +199,7 @@ COLLAPSE = Part(
             for i, (number, (name, (start, end))) in enumerate(zip((0, 1, 2, 3, 3), REGIMES.items(), strict=True))
         ),
         Claim("3 correlated pairs: pairs collapsed, largest fall with density", f"{PAPER}: they collapse one by one",
-              largest_fall, 0, each=EACH),
+              lambda m: np.diff(n_collapsed(m)[1], axis=0).min(axis=0), 0, each=EACH),
         Claim("3 correlated pairs, 1 − S = 0.707: singular values of W off 1", f"{PAPER}: PCA; the width is ours",
               partial(at_middle, i=4, quantity=off_projection), high=0.1, each=EACH),
         Claim("3 correlated pairs, 1 − S = 0.031: lowest cosine within a pair",
@@ -253,7 +221,7 @@ CROWDED = Part(
     final=FINAL,
     claims=[
         Claim("3 anticorrelated pairs, m = 2: cosine within a pair", f"{PAPER}: antipodes; the bound is ours",
-              both("anticorrelated", worst_partner), high=-0.95, each=EACH),
+              best_of_kind("anticorrelated", sets.worst_partner, 2), high=-0.95, each=EACH),
     ],
     figures={"three_pairs": partial(arrangements, names={"3 anticorrelated pairs": ("anticorrelated", 2)})},
 )  # fmt: skip
@@ -273,12 +241,12 @@ SPACE = Part(
     final=FINAL,
     claims=[
         Claim("2 correlated triples, m = 3: |cos| within a triple", f"{PAPER}: octahedron; the bound is ours",
-              both("correlated", largest_within, size=3), high=0.1, each=EACH),
+              best_of_kind("correlated", sets.largest_within, 3), high=0.1, each=EACH),
         Claim("2 correlated triples: cosine with the nearest to an antipode, in the other triple",
               f"{PAPER}: antipodes across sets; the bound is ours",
-              both("correlated", worst_antipode, size=3), high=-0.99, each=EACH),
+              best_of_kind("correlated", sets.worst_antipode, 3), high=-0.99, each=EACH),
         Claim("3 anticorrelated pairs, m = 3: cosine within a pair", f"{PAPER}: antipodes; the bound is ours",
-              both("anticorrelated", worst_partner), high=-0.99, each=EACH),
+              best_of_kind("anticorrelated", sets.worst_partner, 2), high=-0.99, each=EACH),
     ],
     figures={"space": partial(arrangements, names={"2 correlated triples": ("correlated", 3),
                                                    "3 anticorrelated pairs": ("anticorrelated", 2)})},
@@ -294,21 +262,9 @@ def bases(seeds: int, steps: int = STEPS) -> list[Config]:
     )
 
 
-def mean_within(m: Measures) -> np.ndarray:
-    """Mean |cos| within sets of 10."""
-    return np.abs(cosines(m, 10)[0]).mean(axis=(1, 2))
-
-
-def own_interference(m: Measures) -> np.ndarray:
-    """The share of all interference Σ_{j≠i} cos²_ij that is within sets; 9/19 if partners were chosen by lot."""
-    within, across = cosines(m, 10)
-    own, others = 2 * (within**2).sum(axis=(1, 2)), np.nansum(across**2, axis=(1, 2))
-    return own / (own + others)
-
-
 def local_bases(m: Measures) -> Any:
     kinds = {"2 correlated sets of 10": "correlated", "20 independent features": "independent"}
-    shown = [of(m, sets) for sets in kinds.values()]
+    shown = [of(m, kind) for kind in kinds.values()]
     shown = [own.runs(np.array([best_of_all(own)])) for own in shown]
     gram, b, norms, tint = (
         np.concatenate([own[f"final/{name}"] for own in shown])
@@ -324,13 +280,13 @@ BASES = Part(
     claims=[
         Claim("2 correlated sets of 10, m = 10: largest |cos| within a set",
               f"{PAPER}: local, almost orthogonal bases; the bound is ours",
-              both("correlated", largest_within, size=10), high=0.1, each=EACH),
+              best_of_kind("correlated", sets.largest_within, 10), high=0.1, each=EACH),
         Claim("mean |cos| within sets of 10, correlated over independent features", f"{PAPER}; the bound is ours",
-              lambda m: mean_within(best(of(m, "correlated"))) / mean_within(best(of(m, "independent"))),
+              lambda m: np.divide(*(best_of_kind(kind, sets.mean_within, 10)(m) for kind in ("correlated", "independent"))),
               high=0.5, each=EACH),
         Claim("2 correlated sets of 10: share of the interference that is within sets",
               f"{PAPER}: interference is between sets; by lot 0.47, the bound is ours",
-              both("correlated", own_interference), high=0.1, each=EACH),
+              best_of_kind("correlated", sets.own_interference, 10), high=0.1, each=EACH),
     ],
     figures={"bases": local_bases},
 )  # fmt: skip

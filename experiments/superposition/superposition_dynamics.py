@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from toylab.analysis import formation, geometry, llc
+from toylab.analysis import formation, geometry, llc, sets
 from toylab.base import Config
 from toylab.lab import Claim, Measures, Part
 from toylab.models import Net, ToyModel
@@ -54,20 +54,10 @@ def uniform(seeds: int, **task: Any) -> list[Config]:
     return [Config(task, net, TORCH, seed=seed) for seed in range(seeds)]
 
 
-def represented(m: Measures) -> np.ndarray:
-    """[R, T]: features of norm above 1/2."""
-    return (m["features/norms"] > 0.5).sum(axis=2)
-
-
-def share_at_half(m: Measures) -> np.ndarray:
-    """[R, T]: of the represented features, those with D = 1/2 ± 0.02."""
-    half = (np.abs(m["features/dimensionality"] - 0.5) < 0.02) & (m["features/norms"] > 0.5)
-    return half.sum(axis=2) / np.maximum(represented(m), 1)
-
-
 def instances_in_pairs(m: Measures) -> np.ndarray:
-    """Runs that end with 90 % of their represented features at 1/2."""
-    return (share_at_half(m)[:, -1] >= 0.9).sum(keepdims=True)
+    """Runs that end with 90 % of their represented features at D = 1/2."""
+    share = formation.share_at(0.5, *(m.last(f"features/{name}") for name in ("dimensionality", "norms")))
+    return (share >= 0.9).sum(keepdims=True)
 
 
 LOSING = (1300, 3500)  # steps between which, in our reference training, the losers die
@@ -77,19 +67,14 @@ WATCHED = np.union1d(
 
 
 def steps_down(m: Measures) -> np.ndarray:
-    """[R, points]: changes of the number represented from one saved point to the next, while losers die."""
+    """[R, points]: changes of the number of norm above 1/2 from one saved point to the next, while losers die."""
     window = (m.steps >= LOSING[0]) & (m.steps <= LOSING[1])
-    return np.diff(represented(m)[:, window], axis=1)
+    return np.diff((m["features/norms"] > 0.5).sum(axis=2)[:, window], axis=1)
 
 
 def jumps(m: Measures, least: float = 0.2) -> np.ndarray:
     """bool [R, T, n]: a feature jumps by `least` within a quarter of the steps so far, when the losers are dead."""
     return formation.jumps(m.steps, m["features/dimensionality"], m["features/norms"], least, since=LOSING[1])
-
-
-def jumpers(m: Measures) -> np.ndarray:
-    """[R]: how many features jump."""
-    return jumps(m).any(axis=1).sum(axis=1)
 
 
 def energy_levels(m: Measures) -> Any:
@@ -118,7 +103,7 @@ JUMPS = Part(
         Claim("and none comes back: largest rise", "our reference training: 0",
               lambda m: steps_down(m).max(axis=1, initial=0), high=0),
         Claim("energy-level jumps: features whose D changes by 0.2 within a quarter of the steps so far, late",
-              f"{ELHAGE}: discrete jumps; the bound is ours", jumpers, 1),
+              f"{ELHAGE}: discrete jumps; the bound is ours", lambda m: jumps(m).any(axis=1).sum(axis=1), 1),
     ],
     figures={"jumps": energy_levels},
 )  # fmt: skip
@@ -130,40 +115,26 @@ JUMPS = Part(
 def two_sets(seeds: int, **task: Any) -> list[Config]:
     """Two sets of three features that are on together, in three dimensions. The paper gives no steps or learning rate."""
     net = Net.of(ToyModel, n_features=6, n_hidden=3, init_std=0.1)
-    sets = SparseFeatures(
-        n_features=6, sets="correlated", set_size=3, density=0.05, **{"batch": 512, "n_eval": 65_536, **task}
-    )
-    return [Config(sets, net, TORCH, seed=seed) for seed in range(seeds)]
+    sizes = {"batch": 512, "n_eval": 65_536, **task}
+    features = SparseFeatures(n_features=6, sets="correlated", set_size=3, density=0.05, **sizes)
+    return [Config(features, net, TORCH, seed=seed) for seed in range(seeds)]
 
 
 SETS = np.repeat([0, 1], 3)
 
 
-def cosines(W: np.ndarray) -> np.ndarray:
-    """[..., n, n] of W [..., n, m]."""
-    unit = W / np.maximum(np.linalg.norm(W, axis=-1, keepdims=True), 1e-12)
-    return unit @ unit.swapaxes(-1, -2)
+def at_the_end(measure: Any) -> Any:
+    """A measure of `analysis.sets`, [R]."""
+    return lambda m: measure(m["arrangement/W"][:, -1], SETS)
 
 
-def within_sets(m: Measures) -> np.ndarray:
-    """[R]: the largest |cosine| between two features of a set, at the end."""
-    same = (SETS[:, None] == SETS) & ~np.eye(6, dtype=bool)
-    return np.abs(np.where(same, cosines(m["arrangement/W"][:, -1]), 0)).max(axis=(1, 2))
+def forms(m: Measures, run: int, loss: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """W [T, n, m] of a run, the steps [T], and a loss of it [T]."""
+    return m["arrangement/W"][run], m.steps, m[loss][run]
 
 
-def across_sets(m: Measures) -> np.ndarray:
-    """[R]: each feature's cosine with the most opposite one of the other set, the largest of the six, at the end."""
-    across = np.where(SETS[:, None] != SETS, cosines(m["arrangement/W"][:, -1]), 1)
-    return across.min(axis=2).max(axis=1)
-
-
-def falls(m: Measures) -> np.ndarray:
-    return formation.falls(m.steps, m["loss"])
-
-
-def regime_forms(m: Measures) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    run = int(m.last("loss").argmin())
-    return m["arrangement/W"][run], m.steps, m["loss"][run]
+def lowest(m: Measures) -> int:
+    return int(m.last("loss").argmin())
 
 
 REGIMES = Part(
@@ -172,24 +143,24 @@ REGIMES = Part(
     analyses={"arrangement": geometry.arrangement},
     claims=[
         Claim("two sets of three, m = 3: falls of the loss between flat stretches",
-              f"{ELHAGE}: distinct regimes; the bound is ours", falls, 2, each="seed"),
+              f"{ELHAGE}: distinct regimes; the bound is ours",
+              lambda m: formation.falls(m.steps, m["loss"]), 2, each="seed"),
         Claim("ends as an octahedron: cosine of a feature with its antipode in the other set, worst of six",
-              f"{ELHAGE}: opposite; the bound is ours", across_sets, high=-0.95, each="seed"),
+              f"{ELHAGE}: opposite; the bound is ours", at_the_end(sets.worst_antipode), high=-0.95, each="seed"),
         Claim("and each set orthogonal: cosine within a set, largest in size", f"{ELHAGE}: orthogonal; the bound is ours",
-              within_sets, high=0.05, each="seed"),
+              at_the_end(sets.largest_within), high=0.05, each="seed"),
     ],
     figures={
-        "regimes": lambda m: motion.strip(*regime_forms(m), at=(0, 100, 200, 600, 1600, 3000, 16_000), groups=SETS),
-        "octahedron": lambda m: motion.animation(*regime_forms(m), groups=SETS),
+        "regimes": lambda m: motion.strip(*forms(m, lowest(m), "loss"), at=(0, 100, 200, 600, 1600, 3000, 16_000), groups=SETS),
+        "octahedron": lambda m: motion.animation(*forms(m, lowest(m), "loss"), groups=SETS),
     },
 )  # fmt: skip
 
 
 # --- polygons
 
-
 N_FEATURES = 6
-LEVELS = {f"{k}{'⁺' * plus}": (k, plus) for k in (4, 5, 6) for plus in range(N_FEATURES - k + 1)}
+LEVELS = {f"{k}{'⁺' * plus}": 10 * k + plus for k in (4, 5, 6) for plus in range(N_FEATURES - k + 1)}  # `states`
 VISITED = ("4⁺⁺", "5", "5⁺", "6")  # the plateaus of SGD in Chen et al. 2023
 
 
@@ -211,17 +182,12 @@ LLC = llc.analyzer(
 
 def level(name: str) -> float:
     """The exact loss of one of LEVELS."""
-    return formation.polygon_level(N_FEATURES, *LEVELS[name])
+    return formation.polygon_level(N_FEATURES, *divmod(LEVELS[name], 10))
 
 
 def states(m: Measures) -> np.ndarray:
     """[R, T]: 10 k + plus of a regular polygon, −1 of anything else."""
-    return np.where(m["polygon/bend"] < 0.2, 10 * m["polygon/k"] + m["polygon/plus"], -1)
-
-
-def code(name: str) -> int:
-    k, plus = LEVELS[name]
-    return 10 * k + plus
+    return formation.polygon_states(*(m[f"polygon/{name}"] for name in ("k", "plus", "bend")))
 
 
 def plateaus(m: Measures, flat: float = 0.01) -> np.ndarray:
@@ -231,52 +197,38 @@ def plateaus(m: Measures, flat: float = 0.01) -> np.ndarray:
 
 def off_level(m: Measures) -> np.ndarray:
     """[levels]: of all plateaus in a state, the largest relative distance of the loss from the exact one; nan: none."""
-    loss, state, worst = plateaus(m, flat=0.005), states(m), []
-    for name in VISITED:
-        there = (state == code(name)) & np.isfinite(loss)
-        worst.append(np.abs(loss[there] / level(name) - 1).max() if there.any() else np.nan)
-    return np.array(worst)
+    state = states(m)
+    off = formation.off_polygon(plateaus(m, flat=0.005), state, N_FEATURES)
+    there = [off[(state == LEVELS[name]) & np.isfinite(off)] for name in VISITED]
+    return np.array([values.max() if values.size else np.nan for values in there])
 
 
 def off_at_the_end(m: Measures) -> np.ndarray:
     """[R]: relative distance of the last loss from that of the state; nan where it is no polygon."""
-    state = states(m)[:, -1]
-    exact = np.array(
-        [formation.polygon_level(N_FEATURES, *divmod(int(each), 10)) if each >= 0 else np.nan for each in state]
-    )
-    return np.abs(m["polygon/loss"][:, -1] / exact - 1)
+    return formation.off_polygon(m["polygon/loss"][:, -1], states(m)[:, -1], N_FEATURES)
 
 
 def llc_of(m: Measures, name: str) -> np.ndarray:
     """λ̂ of the runs that end in a state."""
-    return m["final/llc/llc"][states(m)[:, -1] == code(name)]
-
-
-def median(values: np.ndarray) -> float:
-    return float(np.median(values)) if values.size else np.nan
+    return m["final/llc/llc"][states(m)[:, -1] == LEVELS[name]]
 
 
 def llc_steps(*names: str) -> Any:
     """Differences of the median λ̂ between states."""
-    return lambda m: np.diff([median(llc_of(m, name)) for name in names])
-
-
-def named_levels() -> dict[str, float]:
-    return {"3": formation.polygon_level(N_FEATURES, 3)} | {name: level(name) for name in LEVELS}
+    return lambda m: np.diff([np.median(own) if (own := llc_of(m, name)).size else np.nan for name in names])
 
 
 def busiest(m: Measures) -> int:
     """The run that rests on most levels; of several the one that ends lowest."""
-    state, resting = states(m), np.isfinite(plateaus(m))
-    visited = np.array([len(set(own[on])) for own, on in zip(state, resting, strict=True)])
+    visited = formation.n_visited(states(m), np.isfinite(plateaus(m)))
     return int(np.argmax(visited - m["polygon/loss"][:, -1]))
 
 
 def descent(m: Measures, estimate: plots.Estimate | None = None) -> Any:
     """All runs from step 10 on, before which the losses fall from up to 2."""
     seen = m.steps >= 10
-    loss = m["polygon/loss"][:, seen]
-    return plots.levels(m.steps[seen], loss, named_levels(), shown=busiest(m), llc=estimate)
+    exact = {"3": formation.polygon_level(N_FEATURES, 3)} | {name: level(name) for name in LEVELS}
+    return plots.levels(m.steps[seen], m["polygon/loss"][:, seen], exact, shown=busiest(m), llc=estimate)
 
 
 def llc_of_polygons(m: Measures) -> Any:
@@ -316,14 +268,7 @@ PATHS = (37, 72, 15, 96)  # of the starts near the square, four that rest on two
 
 def rise(m: Measures) -> np.ndarray:
     """[R]: λ̂ on the last level minus that on the first, medians over the points of each; nan where they are the same."""
-    state, resting = states(m), np.isfinite(plateaus(m))
-    out = []
-    for own, on, values in zip(state, resting, m["llc/llc"], strict=True):
-        visited = own[on]
-        moved = visited.size and visited[0] != visited[-1]
-        ends = [median(values[on & (own == end)]) for end in visited[[0, -1]]] if moved else [np.nan, np.nan]
-        out.append(ends[1] - ends[0])
-    return np.array(out)
+    return formation.rise(states(m), np.isfinite(plateaus(m)), m["llc/llc"])
 
 
 def path(m: Measures) -> Any:
@@ -331,11 +276,6 @@ def path(m: Measures) -> Any:
     run = busiest(m)
     on = np.isfinite(plateaus(m))[run]
     return descent(m, plots.Estimate(m.steps[on], *(m[f"llc/{key}"][run, on] for key in ("llc", "standard_error"))))
-
-
-def polygon_forms(m: Measures) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    run = busiest(m)
-    return m["arrangement/W"][run], m.steps, m["polygon/loss"][run]
 
 
 PATH = Part(
@@ -352,8 +292,8 @@ PATH = Part(
     ],
     figures={
         "path": path,
-        "polygon_forms": lambda m: motion.strip(*polygon_forms(m), at=(0, 40, 300, 600, 800, 1000, 20_000)),
-        "polygon": lambda m: motion.animation(*polygon_forms(m)),
+        "polygon_forms": lambda m: motion.strip(*forms(m, busiest(m), "polygon/loss"), at=(0, 40, 300, 600, 800, 1000, 20_000)),
+        "polygon": lambda m: motion.animation(*forms(m, busiest(m), "polygon/loss")),
     },
 )  # fmt: skip
 

@@ -38,7 +38,7 @@ GIVEN = {  # by parameter, or by function and parameter
     "first_step.steps": np.arange(5), "grokking_phases.steps": np.arange(7), "learning_phases.steps": np.arange(7),
     "first_below.steps": np.arange(7), "halfway.steps": np.arange(7), "half_risen.steps": np.arange(7),
     "steps_near.steps": np.arange(7), "level": 0.5, "width": 0.2, "triples": None, "weight": None,
-    "jumps.steps": np.arange(7), "falls.steps": np.arange(7), "plateaus.steps": np.arange(7),
+    "share_at.value": 0.5, "jumps.steps": np.arange(7), "falls.steps": np.arange(7), "plateaus.steps": np.arange(7),
     "where": None, "of": None, "train": None, "mask": None, "n_tokens": None, "labels": np.arange(9) % 3,
     "support": np.ones((4, 3), bool), "living": np.ones(5, bool), "correct": np.array([1, 3, 1, 3]),
     "incorrect": np.array([3, 1, 3, 1]), "clamped": [False, False, True], "tokens": np.arange(28).reshape(4, 7) % 3,

@@ -43,5 +43,6 @@ from .superposition import (
     polysemanticity as polysemanticity,
     polytopes as polytopes,
     population as population,
+    sets as sets,
     theory as theory,
 )

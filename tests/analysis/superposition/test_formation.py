@@ -47,3 +47,25 @@ def test_a_polygon_is_known_by_its_state_and_its_level(k, plus):
         float(formation.polygon({"W": turned / jnp.linalg.norm(turned, axis=1, keepdims=True), "b": b}, None)["bend"])
         > 0.2
     )
+
+
+def test_states_are_regular_polygons_and_their_losses_are_exact():
+    state = formation.polygon_states([4, 5, 6], [2, 0, 0], [0.0, 0.1, 0.3])
+    assert state.tolist() == [42, 50, -1]
+    losses = np.array([formation.polygon_level(6, 4, 2), 1.1 * formation.polygon_level(6, 5), 1.0])
+    np.testing.assert_allclose(formation.off_polygon(losses, state, 6), [0, 0.1, np.nan], atol=1e-6)
+
+
+def test_a_quantity_rises_from_the_first_state_of_rest_to_the_last():
+    """Runs: from state 4 to 5 by way of a stretch without rest; in one state throughout; never at rest."""
+    state = np.array([[4, 4, 7, 5, 5], [4, 4, 4, 4, 4], [4, 4, 5, 5, 5]])
+    resting = np.array([[1, 1, 0, 1, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], bool)
+    values = np.array([[1.0, 3, 9, 6, 8]] * 3)
+    np.testing.assert_allclose(formation.rise(state, resting, values), [5, np.nan, np.nan])
+    assert formation.n_visited(state, resting).tolist() == [2, 1, 0]
+
+
+def test_the_share_of_features_at_a_dimensionality():
+    D = np.array([[0.5, 0.51, 0.6, 0.5], [0.5, 0.5, 0.5, 0.5], [np.nan, 0.5, 0.5, 0.5]])
+    norms = np.array([[1, 1, 1, 0.1], [0.1, 0.1, 0.1, 0.1], [1, 1, 1, 1]])
+    np.testing.assert_allclose(formation.share_at(0.5, D, norms), [2 / 3, 0, np.nan])

@@ -8,5 +8,6 @@ from . import (
     polysemanticity as polysemanticity,
     polytopes as polytopes,
     population as population,
+    sets as sets,
     theory as theory,
 )

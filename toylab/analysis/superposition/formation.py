@@ -125,6 +125,108 @@ def polygon_level(c: int, k: int, plus: int = 0) -> float:
     return (c - k) / (3 * c) - plus / (4 * c**2)
 
 
+@shaped
+def polygon_states(
+    k: Integer[ArrayLike, "*batch"],
+    plus: Integer[ArrayLike, "*batch"],
+    bend: Real[ArrayLike, "*batch"],
+    *,
+    largest: float = 0.2,
+) -> Int[np.ndarray, "*batch"]:
+    """The polygon that each model is, as one number: what `polygon` has found.
+
+    Args:
+        k: The number of represented features.
+        plus: The number of the others with the better bias.
+        bend: By how many radians an angle between neighbours differs at most from a regular polygon's.
+        largest: The bend from which on it is no regular polygon.
+
+    Returns:
+        10 k + plus; −1 where it is no regular polygon.
+    """
+    return np.where(np.asarray(bend) < largest, 10 * np.asarray(k) + np.asarray(plus), -1)
+
+
+@shaped
+def off_polygon(
+    losses: Real[ArrayLike, "*batch"], state: Integer[ArrayLike, "*batch"], c: int = 6
+) -> Float[np.ndarray, "*batch"]:
+    """The relative distance of losses from the exact loss of the polygon.
+
+    Args:
+        losses: Losses, nan where there is none.
+        state: The polygon, as of `polygon_states`.
+        c: The number of features.
+
+    Returns:
+        |L / `polygon_level` − 1|; nan where it is no polygon.
+    """
+    state = np.asarray(state)
+    levels = {each: polygon_level(c, *divmod(int(each), 10)) for each in np.unique(state) if each >= 0}
+    exact = np.array([levels.get(each, np.nan) for each in state.ravel()]).reshape(state.shape)
+    return np.abs(np.asarray(losses) / exact - 1)
+
+
+@shaped
+def rise(
+    state: Integer[ArrayLike, "R T"], resting: Bool[ArrayLike, "R T"], values: Real[ArrayLike, "R T"]
+) -> Float[np.ndarray, " R"]:
+    """By how much a quantity is larger in the last state in which a run rests than in the first.
+
+    Args:
+        state: The state of every run at every point.
+        resting: Whether it rests there, as where `plateaus` is a number.
+        values: The quantity.
+
+    Returns:
+        The difference of the medians over the points at which a run rests in each of the two; nan where they are the same
+        state, or it never rests.
+    """
+    found = []
+    for own, on, each in zip(np.asarray(state), np.asarray(resting), np.asarray(values), strict=True):
+        visited = own[on]
+        moved = visited.size and visited[0] != visited[-1]
+        ends = [float(np.median(each[on & (own == end)])) for end in visited[[0, -1]]] if moved else [np.nan, np.nan]
+        found.append(ends[1] - ends[0])
+    return np.array(found)
+
+
+@shaped
+def n_visited(state: Integer[ArrayLike, "R T"], resting: Bool[ArrayLike, "R T"]) -> Int[np.ndarray, " R"]:
+    """In how many states each run rests.
+
+    Args:
+        state: The state of every run at every point.
+        resting: Whether it rests there.
+    """
+    return np.array([len(set(own[on])) for own, on in zip(np.asarray(state), np.asarray(resting), strict=True)])
+
+
+@shaped
+def share_at(
+    value: float,
+    dimensionality: Real[ArrayLike, "*batch n"],
+    norms: Real[ArrayLike, "*batch n"],
+    *,
+    width: float = 0.02,
+) -> Float[np.ndarray, "*batch"]:
+    """Of the represented features, of norm above 1/2, the share whose dimensionality is within `width` of a value.
+
+    Args:
+        value: The dimensionality, 1/2 for antipodal pairs.
+        dimensionality: D_i of every feature.
+        norms: ‖W_i‖ of every feature.
+        width: The distance up to which D_i counts.
+
+    Returns:
+        A share; 0 where no feature is represented, nan for nan.
+    """
+    D, norms = np.asarray(dimensionality), np.asarray(norms)
+    held = norms > 0.5
+    share = ((np.abs(D - value) < width) & held).sum(axis=-1) / np.maximum(held.sum(axis=-1), 1)
+    return np.where(np.isnan(D).any(axis=-1) | np.isnan(norms).any(axis=-1), np.nan, share)
+
+
 def features(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer of a ToyModel.
 
