@@ -87,7 +87,7 @@ APART = {  # of which a part does not depend on the argument
     ("representation.collapse.neural_collapse", "b"), ("superposition.neurons.rescaled", "W_out"),
     ("attention.subcircuits.rank_one_losses", "lr"), ("transitions.grokking_phases", "sum_of_squares"),
 }  # fmt: skip
-NONE = {"probes.ranking": "the rank is d, of coordinates not taken up"}
+NONE = {"coordinates.ranking": "the rank is d, of coordinates not taken up"}
 
 
 @shaped

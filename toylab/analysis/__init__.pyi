@@ -1,5 +1,6 @@
 from . import (
     attention as attention,
+    coordinates as coordinates,
     eigenvalues as eigenvalues,
     groups as groups,
     llc as llc,
@@ -29,6 +30,7 @@ from .attention import (
     scrubbing as scrubbing,
     subcircuits as subcircuits,
     token_losses as token_losses,
+    trigrams as trigrams,
 )
 from .groups import cosets as cosets, irreps as irreps
 from .modular import analytic as analytic, circles as circles, fourier as fourier, progress as progress

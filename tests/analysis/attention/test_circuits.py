@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from golden import attention, checkpoint
 
-from toylab.analysis.attention import circuits
+from toylab.analysis.attention import circuits, trigrams
 from toylab.analysis.attention.paths import path_expansion
 from toylab.models import BiasedTransformer, Net, Transformer
 
@@ -97,7 +97,7 @@ def test_random_baseline():
 def test_skip_trigrams_are_the_best_of_all_triples():
     params = random_params(4, W_Q=(1, 2, 8, 4), W_K=(1, 2, 8, 4), W_V=(1, 2, 8, 4), W_O=(1, 2, 4, 8), W_U=(8, 5))
     with jax.enable_x64():
-        found = {name: np.asarray(x) for name, x in circuits.skip_trigrams(params, k=9).items()}
+        found = {name: np.asarray(x) for name, x in trigrams.skip_trigrams(params, k=9).items()}
         scores, effect = np.asarray(circuits.qk_circuit(params)) / 2, np.asarray(circuits.ov_circuit(params))
     share = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)  # [L, H, B, A]
     all_triples = np.einsum("lhba,lhac->lhabc", share, effect - effect.mean(-1, keepdims=True))
@@ -237,6 +237,6 @@ def test_biases_of_queries_and_keys_are_in_the_scores_of_skip_trigrams():
     """A key that the query's bias alone prefers."""
     params = {"W_E": np.eye(3), "W_Q": np.zeros((1, 1, 3, 3)), "W_K": np.eye(3)[None, None], "W_V": np.eye(3)[None, None],
               "W_O": np.eye(3)[None, None], "W_U": np.eye(3), "b_Q": np.array([[[0.0, 30.0, 0.0]]])}  # fmt: skip
-    found = circuits.skip_trigrams(params, k=3)
+    found = trigrams.skip_trigrams(params, k=3)
     np.testing.assert_array_equal(found["source"], [[[1, 1, 1]]])
     np.testing.assert_allclose(found["preference"], np.full((1, 1, 3), 30 / 3**0.5), rtol=1e-6)

@@ -13,4 +13,5 @@ from . import (
     scrubbing as scrubbing,
     subcircuits as subcircuits,
     token_losses as token_losses,
+    trigrams as trigrams,
 )

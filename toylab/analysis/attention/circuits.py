@@ -4,14 +4,13 @@ Elhage et al. 2021, A Mathematical Framework for Transformer Circuits (transform
 with TransformerLens' names and row vectors: W_E [V, D], W_pos [P, D], W_Q W_K W_V [L, H, D, dh], W_O [L, H, dh, D], W_U
 [D, C]. W_QK = W_Q W_Kᵀ (not divided by √dh) and W_OV = W_V W_O, both [D, D] of rank dh, are never formed: products go
 through the dh columns. These are products of weights and no more: LayerNorm, MLPs, positions and biases, where there are
-any, are left out (but b_Q and b_K are in the scores of `skip_trigrams`). Results have the dtype of W_E, also under jit.
+any, are left out. Results have the dtype of W_E, also under jit.
 Weights that are missing, and a W_U behind hidden read-out layers (W_R), are a ValueError. What a token's logits are made
-of, path by path, is in paths.py; `path_expansion` is public here.
+of, path by path, is in paths.py; `path_expansion` is public here. The tokens that a head joins are in trigrams.py.
 """
 
 from typing import Literal, get_args
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -27,7 +26,7 @@ from toylab.shapes import shaped
 __all__ = [
     "Kind", "Positions", "circuit_scores", "composed_qk", "composition", "copying_score", "diagonal_share", "direct_path",
     "eigenvalue_score", "matching_score", "ov_circuit", "ov_eigenvalues", "path_expansion", "positional_qk", "qk_circuit",
-    "random_composition", "skip_trigrams", "token_circuits", "virtual_ov",
+    "random_composition", "token_circuits", "virtual_ov",
 ]  # fmt: skip
 
 Kind = Literal["Q", "K", "V"]
@@ -257,52 +256,6 @@ def diagonal_share(circuit: Real[ArrayLike, "*batch n n"]) -> Float[Array, "*bat
     circuit = floating(circuit)
     own = circuit.argmax(-1) == jnp.arange(circuit.shape[-2])
     return nan_where(jnp.isnan(circuit).any(-1), own.astype(circuit.dtype)).mean(-1)
-
-
-@shaped
-def skip_trigrams(params: Weights, k: int = 10) -> dict[str, Real[Array, "n_layers n_heads k"]]:
-    """The skip-trigrams "source … destination → output" that each head raises most (Elhage et al. 2021).
-
-    They are ranked by contribution: the softmax of the scores of B over all tokens, at A, times the effect less its
-    mean over C. This is what the head adds to C at B, up to what does not depend on A or on C, with every token once in
-    the context. The ranking is ours; the paper's tables are chosen by hand. Positions are left out. In deeper layers
-    only what comes straight from the embedding counts.
-
-    Args:
-        params: The weights.
-        k: How many for each head.
-
-    Returns:
-        A dict of arrays [L, H, k].
-
-        - `source` A, `destination` B, `output` C: token ids.
-        - `preference`: the attention score QK[B, A]/√dh, b_Q and b_K included.
-        - `effect`: OV[A, C].
-        - `contribution`: what they are ranked by.
-    """
-    scores, effect = _scores(params), ov_circuit(params)
-    V, C = effect.shape[-2:]
-    few, outputs = min(k, V), min(k, C)
-    share = jax.nn.softmax(scores, axis=-1).mT  # [L, H, A, B]
-    top_share, destination = jax.lax.top_k(share, few)  # the k best of all lie among the k best of each source
-    top_effect, output = jax.lax.top_k(effect - effect.mean(-1, keepdims=True), outputs)
-    products = top_share[..., :, None] * top_effect[..., None, :]  # [L, H, A, few, outputs]
-    contribution, flat = jax.lax.top_k(products.reshape(*products.shape[:2], -1), min(k, V * few * outputs))
-    source, rest = jnp.divmod(flat, few * outputs)
-    pick = lambda x, i: jnp.take_along_axis(x.reshape(*x.shape[:2], -1), i, -1)  # noqa: E731
-    destination, output = (
-        pick(destination, source * few + rest // outputs),
-        pick(output, source * outputs + rest % outputs),
-    )
-    found = {"source": source, "destination": destination, "output": output, "contribution": contribution}
-    return found | {"preference": pick(scores, destination * V + source), "effect": pick(effect, source * C + output)}
-
-
-def _scores(params: Weights) -> Array:
-    """(W_E W_Q + b_Q) (W_E W_K + b_K)ᵀ/√dh [L, H, V, V]."""
-    W_E, W_Q, W_K = _arrays(params, "W_E", "W_Q", "W_K")
-    b_Q, b_K = (floating(params[name])[..., None, :] if name in params else 0 for name in ("b_Q", "b_K"))
-    return _dot(_dot(W_E, W_Q) + b_Q, (_dot(W_E, W_K) + b_K).mT) / W_Q.shape[-1] ** 0.5
 
 
 def _ratio_of_norms(V: Array, O: Array, A: Array, B: Array) -> Array:  # noqa: E741 O for output
