@@ -51,11 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def flags(selected: str) -> list[str]:
-    """How XLA compiles, before jax starts. Tests compile much and compute little. The fast ones are compiled unoptimised and
-    by XLA's older emitter of loops, in a third of the time. The slow ones are compiled almost as users' programs are."""
+    """How XLA compiles, before jax starts. Tests compile much and compute little. The fast ones are compiled unoptimised
+    and by XLA's older emitter of loops, in a third of the time. The slow ones are compiled almost as a user's are."""
     if selected != "not slow":
         return ["--xla_backend_optimization_level=1"]
-    emitter = ["--xla_cpu_use_fusion_emitters=false"] if version("jaxlib").startswith("0.10.") else []  # unknown: it aborts
+    known = version("jaxlib").startswith("0.10.")  # an XLA that does not know a flag aborts
+    emitter = ["--xla_cpu_use_fusion_emitters=false"] if known else []
     return ["--xla_backend_optimization_level=0", *emitter]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from sweeps_on_disk import names, outline, seeds, write_group
@@ -26,9 +27,15 @@ def a_group(sweep, number, n_runs, chunks=STEPS, **more):
 
 
 @pytest.fixture
-def sweep(tmp_path):
+def sweep(written, tmp_path):
+    """A copy, to change, of the sweep in all states."""
+    return Path(shutil.copytree(written, tmp_path / "grokking" / "runs"))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
     """A group finished, one ended early, one stopped, one failed, one damaged, one not begun."""
-    runs = tmp_path / "grokking" / "runs"
+    runs = tmp_path_factory.mktemp("written") / "grokking" / "runs"
     groups = [
         a_group(runs, 0, 3),
         a_group(runs, 1, 2, STEPS[:2], lengths=[1, 2], diverged=[0, None]),
