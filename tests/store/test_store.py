@@ -567,6 +567,29 @@ def test_arrays_come_back_as_they_were(tmp_path):
     assert same({"": store.read_arrays(tmp_path / "a.npz")}, {"": ARRAYS})
 
 
+def test_an_npz_is_small_the_same_twice_and_read_by_numpy(tmp_path):
+    """By LZMA with contexts for numbers of four bytes where that is smaller; what numpy wrote before is read as well."""
+    smooth = np.cumsum(np.random.default_rng(0).normal(size=(40, 500)), axis=1).astype(np.float32)
+    arrays = ARRAYS | {
+        "smooth": smooth,
+        "scalar": np.array(3),
+        "none": np.zeros((0, 2)),
+        "turned": np.asfortranarray(smooth),
+    }
+    for name in ("a.npz", "b.npz"):
+        store.write_arrays(tmp_path / name, arrays)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    np.savez_compressed(tmp_path / "old.npz", names=np.array(sorted(arrays)), **arrays)
+    with np.load(tmp_path / "a.npz") as loaded:
+        found = {name: loaded[name] for name in loaded.files if name != "names"}
+    assert same({"": found}, {"": arrays}) and same({"": store.read_arrays(tmp_path / "old.npz")}, {"": arrays})
+    assert (tmp_path / "a.npz").stat().st_size < 0.95 * (tmp_path / "old.npz").stat().st_size
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        methods = {info.filename: info.compress_type for info in archive.infolist()}
+        assert archive.testzip() is None
+    assert methods["smooth.npy"] == zipfile.ZIP_LZMA and methods["scalar.npy"] == zipfile.ZIP_DEFLATED
+
+
 def test_missing_arrays_name_the_stage_before(tmp_path):
     with pytest.raises(StoreError, match=r"a\.npz is not there: run the stage before"):
         store.read_arrays(tmp_path / "a.npz")

@@ -1,9 +1,14 @@
 """Small files: JSON (sealed with a digest), npz and text. Each is written completely or not at all."""
 
 import hashlib
+import io
 import json
+import lzma
 import os
 import stat
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +20,8 @@ from toylab.store.errors import Damaged, StoreError, Unread, first_line, is_unre
 
 NAMES = "names"  # in an npz: the names of its arrays, because a zip with a damaged directory may silently lack some
 ZIP = b"PK\x03\x04"
+LONGEST = 64 << 20  # bytes of an array that is packed by LZMA: 1 to 2 MB a second
+WORDS = {"id": lzma.FILTER_LZMA1, "lc": 2, "lp": 2, "pb": 2, "dict_size": 8 << 20}  # contexts for numbers of four bytes
 KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
 Arrays = dict[str, np.ndarray]
 
@@ -101,13 +108,44 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes a compressed npz, completely or not at all."""
+    """Writes a compressed npz, completely or not at all. `np.load` reads it. The same arrays give the same bytes."""
 
     def write(beside: Path) -> None:
-        with beside.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **{NAMES: np.array(sorted(arrays))}, **dict(arrays))
+        with zipfile.ZipFile(beside, "w") as archive:
+            for name, array in {NAMES: np.array(sorted(arrays)), **arrays}.items():
+                _add(archive, f"{name}.npy", array)
 
     replaced(path, write)
+
+
+def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    """Adds an array as .npy, by deflate or LZMA, whichever is smaller."""
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+    raw, info = file.getbuffer(), zipfile.ZipInfo(name)
+    info.compress_type, packed = zipfile.ZIP_DEFLATED, b""
+    if len(raw) <= LONGEST:
+        packed = lzma.compress(raw, lzma.FORMAT_RAW, filters=[WORDS])
+        if len(packed) < len(zlib.compress(raw)):
+            info.compress_type = zipfile.ZIP_LZMA
+    with archive.open(info, "w", force_zip64=len(raw) >= 1 << 30) as member:
+        if info.compress_type == zipfile.ZIP_LZMA:
+            member._compressor = _Packed(packed)  # type: ignore[attr-defined]  # zipfile has no argument for the contexts
+        member.write(raw)
+
+
+class _Packed:
+    """A compressor for zipfile that gives what has been packed before, behind the header of zip's LZMA."""
+
+    def __init__(self, packed: bytes) -> None:
+        properties = struct.pack("<BI", (WORDS["pb"] * 5 + WORDS["lp"]) * 9 + WORDS["lc"], WORDS["dict_size"])
+        self.stream = struct.pack("<BBH", 9, 4, len(properties)) + properties + packed
+
+    def compress(self, raw: bytes) -> bytes:
+        return b""
+
+    def flush(self) -> bytes:
+        return self.stream
 
 
 def read_arrays(path: Path) -> Arrays:
