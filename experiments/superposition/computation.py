@@ -37,7 +37,7 @@ from functools import partial
 
 import numpy as np
 
-from toylab.analysis import neurons
+from toylab.analysis import neurons, over_cells
 from toylab.base import Config
 from toylab.lab import Claim, Measures, Part, Scale
 from toylab.models import Net, ToyModel, UntiedToyModel
@@ -49,27 +49,20 @@ from toylab.tasks import SparseFeatures
 TIED_DENSITIES = (1.0, 0.5, 0.3, 0.2, 0.15, 0.12, 0.08, 0.05, 0.03, 0.01)
 DENSITIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 Configs = dict[Scale, list[Config]]
+Floats = Sequence[float]
 SMALL = 0.25  # init of 100 in 40: of 3, 1 and 1/4 the one with the least loss
 SETS = 3  # disjoint sets of models of a density; the best of each is judged
 
 
 def runs(
-    module: type,
-    n: int,
-    m: int,
-    decay: float,
-    densities: Sequence[float],
-    models: int,
-    steps: int,
-    batch: int,
-    init: float = 1.0,
+    kind: type, n: int, m: int, decay: float, densities: Floats, models: int, steps: int, batch: int, init: float = 1
 ) -> list[Config]:
     """`models` of each density; importance decay^i. Tied: identity. Untied: absolute value, features in [−1, 1].
 
     Weights begin at `init` times Glorot's standard deviation."""
-    target = "absolute" if module is UntiedToyModel else "identity"
+    target = "absolute" if kind is UntiedToyModel else "identity"
     importance = (decay ** np.arange(n)).astype(np.float32)
-    net = Net.of(module, n_features=n, n_hidden=m, hidden="relu", init_std=init * (2 / (n + m)) ** 0.5)
+    net = Net.of(kind, n_features=n, n_hidden=m, hidden="relu", init_std=init * (2 / (n + m)) ** 0.5)
     task = SparseFeatures(n_features=n, batch=batch, target=target, importance=importance, n_eval=8192)
     optimizer = Adam(lr=3e-3, schedule="cosine", steps=steps)
     return [
@@ -114,9 +107,7 @@ def densities(m: Measures) -> np.ndarray:
 def best(m: Measures, density: float, sets: int = SETS) -> np.ndarray:
     """[sets]: the run of least loss in each of some disjoint sets of the models of a density."""
     here = np.flatnonzero(np.isclose(m["config/task.density"], density, rtol=1e-3))
-    here = here[np.argsort(m["config/seed"][here])]
-    loss = m.last("loss")
-    return np.array([each[np.argmin(loss[each])] for each in np.array_split(here, sets)])
+    return over_cells.lowest_in_sets(m.last("loss"), here[np.argsort(m["config/seed"][here])], sets)
 
 
 # --- n = 10 features, m = 5 neurons, tied
@@ -146,8 +137,7 @@ def pattern(features: int, size: int, low: float, high: float) -> Claim:
 def own_pairs(m: Measures) -> np.ndarray:
     """Features of the best models at densities of at most 0.04 that excite two neurons, no other feature the same two."""
     chosen = np.concatenate([best(m, density) for density in densities(m) if density <= 0.04])
-    of_pairs = [rows[rows.sum(axis=1) == 2] for rows in census("excites", m)[chosen].astype(bool)]
-    return np.array([len(np.unique(rows, axis=0)) for rows in of_pairs])
+    return neurons.n_own_sets(census("excites", m)[chosen].astype(bool))
 
 
 PAPER = "Elhage et al. 2022"
@@ -197,8 +187,7 @@ def one_feature(m: Measures) -> np.ndarray:
 
 def pairs_of_signs(m: Measures) -> np.ndarray:
     """Features of the best models with exactly one neuron for values above 0 and one for those below."""
-    weights = census("W_in", m)[best(m, 1.0)]  # [sets, n, m]
-    return (((weights > 0.5).sum(axis=2) == 1) & ((weights < -0.5).sum(axis=2) == 1)).sum(axis=1)
+    return np.asarray(neurons.both_signs(census("W_in", m)[best(m, 1.0)])).sum(axis=1)
 
 
 def best_loss(m: Measures) -> np.ndarray:
@@ -283,12 +272,8 @@ def asymmetric_motif(m: Measures) -> object:
     inhibited = census("inhibited", m).astype(bool)
     run = int(inhibited.sum(axis=1).argmax())
     W_in, W_out = census("W_in", m)[run], census("W_out", m)[run]
-    through = np.where(inhibited[run], np.sort(np.abs(W_in) * W_out, axis=0)[-2], -np.inf)
-    neuron = int(through.argmax())  # that whose second feature passes best
-    two = np.argsort(-np.abs(W_in[:, neuron]) * W_out[:, neuron])[:2]
-    a, b = two[np.argsort(-np.abs(W_in[two, neuron]))]
-    held_down = np.maximum(np.sign(W_in[a, neuron]) * W_in[a], 0) * np.minimum(W_out[b], 0)
-    chosen = np.array([neuron, *np.argsort(held_down)[:3]])
+    (a, b), chosen = neurons.motif(W_in, W_out, inhibited[run])
+    neuron = chosen[0]
     size = np.sqrt(np.abs(W_out[b, neuron]) / max(np.abs(W_in[a, neuron]), 1e-12))  # as large in as out
     scale = np.array([size, 1, 1, 1])
     shown = np.stack([W_in[np.ix_([a, b], chosen)] * scale, W_out[np.ix_([a, b], chosen)] / scale])
@@ -305,7 +290,6 @@ FIGURES = {
     "absolute": {"absolute_neurons": absolute_neurons},
     "sparse": {"sparse_neurons": sparse_neurons, "sparse_shares": sparse_shares, "asymmetric_motif": asymmetric_motif},
 }
-
 
 FINAL = {"neurons": neurons.census}
 TIED = {"neurons": neurons.tied_census}

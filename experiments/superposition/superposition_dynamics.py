@@ -128,13 +128,10 @@ def at_the_end(measure: Any) -> Any:
     return lambda m: measure(m["arrangement/W"][:, -1], SETS)
 
 
-def forms(m: Measures, run: int, loss: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """W [T, n, m] of a run, the steps [T], and a loss of it [T]."""
+def forms(m: Measures, loss: str, run: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """W [T, n, m] of a run (None: of the lowest last loss), the steps [T], and its loss [T]."""
+    run = int(m.last(loss).argmin()) if run is None else run
     return m["arrangement/W"][run], m.steps, m[loss][run]
-
-
-def lowest(m: Measures) -> int:
-    return int(m.last("loss").argmin())
 
 
 REGIMES = Part(
@@ -151,8 +148,8 @@ REGIMES = Part(
               at_the_end(sets.largest_within), high=0.05, each="seed"),
     ],
     figures={
-        "regimes": lambda m: motion.strip(*forms(m, lowest(m), "loss"), at=(0, 100, 200, 600, 1600, 3000, 16_000), groups=SETS),
-        "octahedron": lambda m: motion.animation(*forms(m, lowest(m), "loss"), groups=SETS),
+        "regimes": lambda m: motion.strip(*forms(m, "loss"), at=(0, 100, 200, 600, 1600, 3000, 16_000), groups=SETS),
+        "octahedron": lambda m: motion.animation(*forms(m, "loss"), groups=SETS),
     },
 )  # fmt: skip
 
@@ -292,8 +289,10 @@ PATH = Part(
     ],
     figures={
         "path": path,
-        "polygon_forms": lambda m: motion.strip(*forms(m, busiest(m), "polygon/loss"), at=(0, 40, 300, 600, 800, 1000, 20_000)),
-        "polygon": lambda m: motion.animation(*forms(m, busiest(m), "polygon/loss")),
+        "polygon_forms": lambda m: motion.strip(
+            *forms(m, "polygon/loss", busiest(m)), at=(0, 40, 300, 600, 800, 1000, 20_000)
+        ),
+        "polygon": lambda m: motion.animation(*forms(m, "polygon/loss", busiest(m))),
     },
 )  # fmt: skip
 

@@ -121,3 +121,28 @@ def test_matrices_of_different_shapes_are_refused():
         ValueError, match=r"^W_out has shape \(2, 3\) .* with n_features = 3 and n_neurons = 2 as in W_in$"
     ):
         neurons.rescaled(np.ones((3, 2)), np.ones((2, 3)))
+
+
+def test_sets_of_neurons_of_their_own_are_counted_once():
+    """Features on neurons 01, 01, 12, 2 and none; and three features on one pair."""
+    excites = np.array(
+        [[[1, 1, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1], [0, 0, 0]], [[1, 0, 1]] * 3 + [[0, 0, 0]] * 2], bool
+    )
+    assert neurons.n_own_sets(excites).tolist() == [2, 1]
+    assert neurons.n_own_sets(excites[0], 1) == 1
+
+
+def test_an_absolute_value_has_a_neuron_of_either_sign():
+    assert np.asarray(neurons.both_signs(ABSOLUTE_IN)).all()
+    broken = ABSOLUTE_IN.copy()
+    broken[0, 1] = 1  # two neurons of one sign
+    assert np.asarray(neurons.both_signs(broken)).tolist() == [False, True, True]
+
+
+def test_the_motif_is_found_with_the_neuron_that_holds_it_down():
+    inhibited = np.asarray(neurons.asymmetric(jnp.asarray(MOTIF_IN), jnp.asarray(MOTIF_OUT))[1])
+    (a, b), (neuron, other) = neurons.motif(MOTIF_IN, MOTIF_OUT, inhibited, others=1)
+    assert (a, b, neuron, other) == (0, 1, 0, 1)
+    by = np.array([1, 0])  # other names of the features and neurons
+    (a, b), (neuron, other) = neurons.motif(MOTIF_IN[by][:, by], MOTIF_OUT[by][:, by], inhibited[by], others=1)
+    assert (a, b, neuron, other) == (1, 0, 1, 0)

@@ -8,6 +8,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Real
@@ -175,6 +176,65 @@ def asymmetric(
     excited = jax.nn.relu(jnp.sign(a_in)[:, None] * W_in[a])  # [m, m']: by each neuron's a, on its side
     taken = -(excited * jnp.minimum(W_out[b], 0)).sum(axis=1)  # [m]
     return motif, motif & (taken >= 0.5 * jnp.abs(a_in) * b_out)
+
+
+@shaped
+def n_own_sets(excites: Bool[ArrayLike, "*batch n_features n_neurons"], size: int = 2) -> Int[np.ndarray, "*batch"]:
+    """How many different sets of `size` neurons are those of a feature: each stands for features that nothing else tells.
+
+    Features that excite the same neurons cannot be told apart by them.
+
+    Args:
+        excites: Which features excite a neuron, [..., n, m].
+        size: The number of neurons of a feature, 2 for pairs. On the host.
+
+    Returns:
+        int [...].
+    """
+    excites = np.asarray(excites, bool)
+    models = excites.reshape(-1, *excites.shape[-2:])
+    found = [len(np.unique(rows[rows.sum(axis=1) == size], axis=0)) for rows in models]
+    return np.array(found, int).reshape(excites.shape[:-2])
+
+
+@shaped
+def both_signs(weights: Real[ArrayLike, "*batch n_features n_neurons"]) -> Bool[Array, "*batch n_features"]:
+    """Features with exactly one neuron for values above 0 and one for values below: |w| > `STRONG`, of either sign.
+
+    Args:
+        weights: Weights in, each neuron's largest at 1 as of `rescaled`, [..., n, m].
+
+    Returns:
+        A mask [..., n].
+
+    Raises:
+        ValueError: For nan.
+    """
+    check_finite("weights", weights)
+    weights = floating(weights)
+    return ((weights > STRONG).sum(-1) == 1) & ((weights < -STRONG).sum(-1) == 1)
+
+
+def motif(W_in: np.ndarray, W_out: np.ndarray, inhibited: np.ndarray, others: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """The clearest neuron of the asymmetric motif, its two features, and the neurons that hold the second one down.
+
+    Of the inhibited neurons (`asymmetric`) it is that whose second feature passes best. On the host.
+
+    Args:
+        W_in: Weights in, [n, m].
+        W_out: Weights out, [n, m].
+        inhibited: Which neurons are of the motif, [m]; where none is, what is returned says nothing.
+        others: How many neurons that hold down are returned, the strongest first.
+
+    Returns:
+        Indices of the two features, the strongly read one first, [2]; of the neuron and the others, [1 + others].
+    """
+    through = np.where(inhibited, np.sort(np.abs(W_in) * W_out, axis=0)[-2], -np.inf)
+    neuron = int(through.argmax())
+    two = np.argsort(-np.abs(W_in[:, neuron]) * W_out[:, neuron])[:2]
+    a, b = two[np.argsort(-np.abs(W_in[two, neuron]))]
+    held_down = np.maximum(np.sign(W_in[a, neuron]) * W_in[a], 0) * np.minimum(W_out[b], 0)
+    return np.array([a, b]), np.array([neuron, *np.argsort(held_down)[:others]])
 
 
 def census(params: Params, run: Run) -> dict[str, Array]:
