@@ -45,7 +45,7 @@ SUBSTITUTES, DISTANCES = ("zero", "resample"), ("squared", "KL")  # axes of what
 
 
 def at_threshold(value: float) -> int:
-    return int(np.argmin(np.abs(np.log(circuit_search.THRESHOLDS / value))))
+    return discovery.nearest(circuit_search.THRESHOLDS, value)
 
 
 def graph_of(module: type, n_layers: int) -> tuple[Graph, np.ndarray]:
@@ -101,21 +101,16 @@ def seen_on_the_way(m: Measures) -> np.ndarray:
 
 
 def best_f1(m: Measures, substitute: int) -> np.ndarray:
-    """[seeds]: of the machines with noise, 2PR / (P + R) at the best threshold, by squared distance."""
-    precision, recall = rates(noisy(m, "kept")[:, substitute, 0], TRUE)
-    return (2 * precision * recall / np.maximum(precision + recall, 1e-9)).max(axis=1)
+    """[seeds]: of the machines with noise, by squared distance."""
+    return np.asarray(discovery.best_f1(noisy(m, "kept")[:, substitute, 0], TRUE))
 
 
 def machine_circuits(m: Measures) -> Any:
     """At threshold 1 for ACDC, and at 1e-3 of the largest score for attribution."""
     kept, scores = exact(m, "kept")[:, 0, at_threshold(1)], np.abs(exact(m, "scores"))
     strong = scores > 1e-3 * scores.max(axis=(-2, -1), keepdims=True)
-    masks = {
-        "ACDC, zero": kept[0],
-        "ACDC, resample": kept[1],
-        "attribution": strong[0, 0],
-        "integrated attribution": strong[0, 1],
-    }
+    masks = {"ACDC, zero": kept[0], "ACDC, resample": kept[1]}
+    masks |= {"attribution": strong[0, 0], "integrated attribution": strong[0, 1]}
     return circuit_graph.circuits(MACHINE.senders, MACHINE.receivers, {t: Found(k, TRUE) for t, k in masks.items()})
 
 
@@ -125,11 +120,11 @@ def receiver_curves(m: Measures) -> Any:
     for at, substitute in enumerate(SUBSTITUTES):
         false_rate, true_rate, areas = discovery.threshold_roc(noisy(m, "kept")[:, at, 0], TRUE, MACHINE.edges)
         methods = {"ACDC": (false_rate, true_rate, float(np.median(areas)))}
-        for name, of in (("single edges", noisy(m, "effects")[:, at, 0]), ("attribution", noisy(m, "scores")[:, at, 0]),
-                         ("integrated attribution", noisy(m, "scores")[:, at, 1])):  # fmt: skip
+        effects, scores = noisy(m, "effects")[:, at, 0], np.moveaxis(noisy(m, "scores")[:, at], 1, 0)
+        for name, of in zip(("single edges", "attribution", "integrated attribution"), (effects, *scores), strict=True):
             found = [discovery.roc(np.abs(one), TRUE, MACHINE.edges) for one in of]
-            x, y = (np.stack([np.asarray(one[i]) for one in found]) for i in (0, 1))
-            methods[name] = x, y, float(np.median([one[2] for one in found]))
+            x, y, areas = (np.stack([np.asarray(each) for each in part]) for part in zip(*found, strict=True))
+            methods[name] = x, y, float(np.median(areas))
         panels[f"cut edges carry: {'nothing' if substitute == 'zero' else 'another input'}"] = methods
     return plots.roc_curves(panels)
 
@@ -163,20 +158,15 @@ PROGRAMS: dict[str, tuple[type, int, int, int]] = {  # module, d_vocab, n_ctx, l
     "hist": (Histogram, 4, 8, 1),
     "reverse": (Reverse, 5, 6, 3),
 }
-VARYING = {
-    "induction": 5,
-    "frac_prevs": 3,
-    "hist": 4,
-    "reverse": 6,
-}  # true edges that carry something which varies over inputs
+# true edges that carry something which varies over inputs
+VARYING = {"induction": 5, "frac_prevs": 3, "hist": 4, "reverse": 6}
 
 
 def programs() -> list[Config]:
-    found = []
-    for name, (module, d_vocab, n_ctx, _) in PROGRAMS.items():
-        net = Net.of(module, d_vocab=d_vocab, n_ctx=n_ctx)
-        found.append(Config(Program(name, d_vocab=d_vocab, n_ctx=n_ctx), net, AdamW()))
-    return found
+    sizes: dict[str, dict[str, Any]] = {
+        name: {"d_vocab": d_vocab, "n_ctx": n_ctx} for name, (_, d_vocab, n_ctx, _) in PROGRAMS.items()
+    }
+    return [Config(Program(name, **own), Net.of(PROGRAMS[name][0], **own), AdamW()) for name, own in sizes.items()]
 
 
 def program_rates(m: Measures, substitute: int, distance: int) -> tuple[np.ndarray, np.ndarray]:
@@ -291,8 +281,7 @@ def path_rank(m: Measures) -> np.ndarray:
 
 def between_heads(scores: np.ndarray) -> np.ndarray:
     """Scores [S, R] of edges from layer 0 to the inputs of layer 1; −inf elsewhere."""
-    mask = TRAINED.mask([(f"0.{a}", f"1.{b}.{part}") for a in range(2) for b in range(2) for part in "qkv"])
-    return np.where(mask, scores, -np.inf)
+    return np.where(TRAINED.between(0, 1), scores, -np.inf)
 
 
 def edge_rank(m: Measures, name: str, *at: int) -> np.ndarray:
@@ -307,13 +296,13 @@ def strongest_to_a_key(m: Measures) -> np.ndarray:
 
 
 def kept(m: Measures, substitute: int, tau: float) -> np.ndarray:
-    at = int(np.argmin(np.abs(np.log(circuit_search.TAUS / tau))))
+    at = discovery.nearest(circuit_search.TAUS, tau)
     return np.array([own[substitute, at][edge] for own, edge in zip(m["final/circuit/kept"], key_edge(m), strict=True)])
 
 
 def trained_circuits(m: Measures) -> Any:
     """ACDC with resampling at τ = 0.1; width: KL of the edge cut alone."""
-    at = int(np.argmin(np.abs(np.log(circuit_search.TAUS / 0.1))))
+    at = discovery.nearest(circuit_search.TAUS, 0.1)
     panels = {
         f"seed {seed}": Found(m["final/circuit/kept"][seed, 1, at], weight=m["edges/KL"][seed, -1, 1])
         for seed in range(min(3, len(m.valid)))
@@ -331,7 +320,7 @@ def maps(m: Measures) -> Any:
 
 def formation(m: Measures) -> Any:
     """Edges from the previous-token head to both keys: both heads of layer 1 become induction heads."""
-    mask = np.isfinite(between_heads(np.zeros(TRAINED.edges.shape)))
+    mask = TRAINED.between(0, 1)
     shown = slice(min(3, len(m.valid)))
     to_keys = [TRAINED.mask([(f"0.{a}", f"1.{b}.k") for b in range(2)]) for a in pair(m)[0]]
     chosen = np.stack([own[mask] for own in to_keys])[shown]

@@ -10,9 +10,11 @@ import pytest
 
 from toylab.analysis.attention.discovery import (
     acdc,
+    best_f1,
     edge_attribution,
     edge_effects,
     kl_divergence,
+    nearest,
     precision_recall,
     roc,
     squared_distance,
@@ -337,6 +339,22 @@ def test_the_curve_over_thresholds_runs_from_no_edge_to_all():
     np.testing.assert_array_equal(false_rate, [[0, 0, 0.5, 1]])
     np.testing.assert_array_equal(true_rate, [[0, 0.5, 1, 1]])
     np.testing.assert_array_equal(area, [0.75 / 2 + 0.5])
+
+
+def test_the_best_f1_is_over_thresholds():
+    true = np.array([[True, True, False]])
+    kept = np.array([[[[True, True, True]], [[True, False, False]]], [[[False] * 3]] * 2])  # [batch, thresholds, S, R]
+    np.testing.assert_allclose(best_f1(kept, true), [0.8, 0])  # P 2/3, R 1; and P 1, R 1/2 gives 2/3
+
+
+def test_the_nearest_level_is_so_by_ratio():
+    assert nearest(np.array([1.0, 10, 100]), 4) == 1 and nearest(np.array([1.0, 10, 100]), 0.01) == 0
+
+
+def test_edges_between_two_layers_go_from_heads_to_queries_keys_and_values():
+    graph = Graph(2, 2)
+    named = graph.named(graph.between(0, 1))
+    assert len(named) == 12 and ("0.0", "1.1.k") in named and {sender for sender, _ in named} == {"0.0", "0.1"}
 
 
 def test_an_edge_that_is_not_there():

@@ -226,6 +226,26 @@ def precision_recall(
 
 
 @shaped
+def best_f1(kept: Bool[ArrayLike, "*batch thresholds S R"], true: Bool[ArrayLike, "S R"]) -> Float[Array, "*batch"]:
+    """The harmonic mean of precision P and recall R, 2PR / (P + R), at the threshold where it is largest.
+
+    Args:
+        kept: Masks of the edges that are kept, by threshold.
+        true: Mask of the true edges.
+
+    Returns:
+        [...]; 0 where no true edge is ever kept.
+    """
+    precision, recall = precision_recall(kept, true)
+    return (2 * precision * recall / jnp.maximum(precision + recall, 1e-9)).max(axis=-1)
+
+
+def nearest(levels: np.ndarray, value: float) -> int:
+    """The index of the level [N] that is nearest to a value by their ratio, such as a threshold of `acdc`."""
+    return int(np.argmin(np.abs(np.log(levels / value))))
+
+
+@shaped
 def roc(
     scores: Real[ArrayLike, "S R"], true: Bool[ArrayLike, "S R"], edges: Bool[ArrayLike, "S R"]
 ) -> tuple[Float[Array, " n+1"], Float[Array, " n+1"], Float[Array, ""]]:

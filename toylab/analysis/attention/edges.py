@@ -121,6 +121,11 @@ class Graph:
             mask[self.at(sender, receiver)] = True
         return mask
 
+    def between(self, earlier: int, later: int) -> Bool[np.ndarray, "S R"]:
+        """The mask [S, R] of edges from the heads of a layer to the queries, keys and values of a later one."""
+        heads = range(self.n_heads)
+        return self.mask((f"{earlier}.{a}", f"{later}.{b}.{kind}") for a in heads for b in heads for kind in "qkv")
+
     @shaped
     def named(self, mask: Bool[ArrayLike, "S R"]) -> list[tuple[str, str]]:
         """The edges of a mask [S, R] by name."""
