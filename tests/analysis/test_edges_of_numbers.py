@@ -82,8 +82,9 @@ LEFT_OUT = {
     "attention.paths.frozen_pattern": "a part of path_expansion, of its arrays",
 }
 APART = {  # of which a part does not depend on the argument
-    ("superposition.geometry.adversarial_vulnerability", "W"), ("superposition.geometry.adversarial_vulnerability", "b"),
-    ("superposition.geometry.adversarial_vulnerability", "importance"), ("representation.collapse.neural_collapse", "W"),
+    ("superposition.robustness.adversarial_vulnerability", "W"),
+    ("superposition.robustness.adversarial_vulnerability", "b"),
+    ("superposition.robustness.adversarial_vulnerability", "importance"), ("representation.collapse.neural_collapse", "W"),
     ("representation.collapse.neural_collapse", "b"), ("superposition.neurons.rescaled", "W_out"),
     ("attention.subcircuits.rank_one_losses", "lr"), ("transitions.grokking_phases", "sum_of_squares"),
 }  # fmt: skip

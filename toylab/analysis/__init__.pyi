@@ -45,6 +45,7 @@ from .superposition import (
     polysemanticity as polysemanticity,
     polytopes as polytopes,
     population as population,
+    robustness as robustness,
     sets as sets,
     theory as theory,
 )

@@ -8,6 +8,7 @@ from . import (
     polysemanticity as polysemanticity,
     polytopes as polytopes,
     population as population,
+    robustness as robustness,
     sets as sets,
     theory as theory,
 )

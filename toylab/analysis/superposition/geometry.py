@@ -3,19 +3,19 @@
 Everywhere W is [..., n_features, n_hidden] with any batch axes in front: rows are features (the paper's W is the
 transpose), Ŵ_i = W_i/‖W_i‖. Inputs are numpy or jax arrays, the output has the floating dtype of the input, all works
 under jit and vmap; nan, inf or fewer than two axes raise ValueError where the numbers are known. What names the shapes
-is in polytopes.py, what theory predicts in theory.py; `polytope`, `describe`, `SHAPES` and `kgon_loss` are public here.
+is in polytopes.py, what theory predicts in theory.py, what attacks do in robustness.py; `polytope`, `describe`, `SHAPES`,
+`kgon_loss` and `adversarial_vulnerability` are public here.
 """
-
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Real, Shaped
+from jaxtyping import Float, Real
 
 from toylab.analysis.numbers import floating, kept, norm, ratio, scaled
 from toylab.analysis.superposition.polytopes import REPRESENTED, SHAPES, describe, polytope, rows
+from toylab.analysis.superposition.robustness import adversarial_vulnerability
 from toylab.analysis.superposition.theory import kgon_loss
 from toylab.base import Params, Run
 from toylab.shapes import shaped
@@ -186,72 +186,6 @@ def sample_dimensionality(h: Real[ArrayLike, "*batch n_samples n_hidden"]) -> Fl
     own = (h**2).sum(-1)  # ‖h_i‖²
     moment = jnp.matmul(h.mT, h, precision="highest")  # [..., m, m]
     return ratio(own**2, (jnp.matmul(h, moment, precision="highest") * h).sum(-1))
-
-
-@shaped
-def adversarial_vulnerability(
-    W: Real[ArrayLike, "*#batch n_features n_hidden"],
-    b: Real[ArrayLike, "*#batch n_features"],
-    x: Real[ArrayLike, "*#batch n_samples n_features"],
-    importance: Real[ArrayLike, "*#batch n_features"] | None = None,
-) -> dict[str, Shaped[Array, "*batch"]]:
-    """The worst analytic attack on x' = ReLU(x W Wᵀ + b) (Elhage et al. 2022).
-
-    The attack is x + ε·s·v_i, with v_i the unit vector along (W Wᵀ)_i, s = ±1, and ε a tenth of the mean ‖x‖ over the
-    batch. i and s are those of the largest batch-mean loss Σ_j I_j (x_j − x'_j)², with x clean in the target.
-    Deviation: the paper divides by its trained S = 0 model, whose ε is another; that ratio falls with sparsity. It
-        holds one [B, n] at a time.
-
-    Args:
-        W: Features, [..., n, m]. Leading axes of all arguments broadcast.
-        b: Biases, [..., n].
-        x: Inputs, [..., B, n].
-        importance: I, [..., n]; 1 where None.
-
-    Returns:
-        A dict of arrays [...], nan where ε is 0 (all of x is 0).
-
-        - `loss` and `attacked_loss`: summed over features.
-        - `eps`: ε.
-        - `feature` int: i, the first of a tie, −1 for nan; `sign`: s.
-        - `vulnerability`: the rise in loss over that of the solution without superposition, W = [I_m; 0], at the same ε,
-          which is exactly ε²·max I.
-
-    Raises:
-        ValueError: For shapes that do not fit, and an empty batch.
-    """
-    W, b, x = rows(W), floating(b), floating(x)
-    n = W.shape[-2]
-    importance = jnp.ones(n, W.dtype) if importance is None else floating(importance)
-    if not x.shape[-2]:
-        raise ValueError(f"x has shape {x.shape}, it must be [..., n_samples, n_features], with at least one sample")
-    found = _worst_attack(*(value.astype(W.dtype) for value in (W, b, x, importance)))
-    return dict(zip(("loss", "attacked_loss", "eps", "feature", "sign", "vulnerability"), found, strict=True))
-
-
-@jax.jit
-@partial(jnp.vectorize, signature="(n,m),(n),(b,n),(n)->(),(),(),(),(),()")
-def _worst_attack(W: Array, b: Array, x: Array, importance: Array) -> tuple[Array, ...]:
-    """One model's: a shift of x moves every output before the ReLU by one vector, whatever x, so 2n vectors do."""
-    G = gram(W)
-    x, powers = scaled(x)
-    power = powers[0, 0]
-    b = b / power  # the network is homogeneous in x and b
-    eps = 0.1 * jnp.linalg.norm(x, axis=1).mean()
-    before = jnp.matmul(x, G, precision="highest") + b  # [B, n], before the ReLU
-    shifts = eps * jnp.matmul(_unit(G, 0.0), G, precision="highest")  # [n, n]
-
-    def loss(shift: Array) -> Array:
-        return (importance * (x - jax.nn.relu(before + shift)) ** 2).sum(1).mean()
-
-    clean = loss(jnp.zeros_like(b))
-    attacked = jax.lax.map(lambda shift: jnp.stack([loss(shift), loss(-shift)]), shifts)  # [n, 2]
-    worst = jnp.argmax(attacked)
-    rise = attacked.max() - clean
-    sign = jnp.where(worst % 2 == 0, 1, -1)
-    unknown = jnp.isnan(rise)
-    feature, sign = (jnp.where(unknown, nothing, found) for nothing, found in ((-1, worst // 2), (0, sign)))
-    return clean * power**2, attacked.max() * power**2, eps * power, feature, sign, rise / (eps**2 * importance.max())
 
 
 def _unit(x: Array, epsilon: float) -> Array:
