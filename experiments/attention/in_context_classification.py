@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from toylab.analysis import nested_logits, pairs, transitions
+from toylab.analysis import nested_logits, pairs, transitions, without
 from toylab.base import Config
 from toylab.lab import Claim, Measures, Part
 from toylab.models import Net, Transformer
@@ -274,7 +274,7 @@ PHASES = Part(
         "paper": configs(3, SGD(lr=0.01), **TASKS),
     },
     saves={"smoke": (0, 5, 10), "cpu": np.arange(0, 4001, 50), "paper": log_then_linear(100, 200_000, 200)},
-    analyses={"known": pairs.known_classes},
+    analyses={"known": without(pairs.known_classes, "example")},
     claims=[
         Claim("tasks: steps with accuracy within .05 of 1/3", f"{MINEGISHI}: a first plateau (NCC); the bound is ours",
               lambda m: transitions.steps_near(m.steps, m["iwl_accuracy"], 1 / 3, 0.05), 100, unit="steps", each="seed"),

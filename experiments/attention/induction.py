@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from toylab.analysis import circuits, heads, induction, transitions
+from toylab.analysis import circuits, heads, induction, transitions, without
 from toylab.base import Config
 from toylab.lab import Claim, Measures
 from toylab.models import Net, Transformer
@@ -68,7 +68,7 @@ SAVES = {"smoke": (0, 10, 20), "cpu": SHORT, "paper": SHORT}
 STOP = dict.fromkeys(CONFIGS)
 MILESTONE = ("halfway", lambda measures: np.any(measures["second_half_loss"] < 0.5 * np.log(32), axis=-1))
 PROBES: dict = {}
-FINAL = {"fresh": induction.fresh_loss, "circuits": circuits.token_circuits}
+FINAL = {"fresh": induction.fresh_loss, "circuits": without(circuits.token_circuits, "QK")}
 ANALYSES = {
     "heads": heads.head_scores,
     "circuits": circuits.circuit_scores,

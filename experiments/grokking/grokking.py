@@ -23,7 +23,7 @@ from functools import partial
 
 import numpy as np
 
-from toylab.analysis import fourier, norms, progress, transitions
+from toylab.analysis import fourier, norms, progress, transitions, without
 from toylab.base import Config
 from toylab.lab import Claim, Measures
 from toylab.models import Net, Transformer
@@ -70,7 +70,7 @@ ANALYSES = {
     "embedding": fourier.embedding,
     "neuron_logit": fourier.neuron_logit,
     "neurons": fourier.neuron_census,
-    "logits": fourier.logits,
+    "logits": without(fourier.logits, "coefficients"),  # of the last point alone
     "loss": progress.losses,
     "gini": progress.ginis,
     "weights": norms.weights,

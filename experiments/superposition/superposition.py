@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from toylab.analysis import geometry
+from toylab.analysis import geometry, without
 from toylab.base import Config
 from toylab.lab import Claim, Measures, Part
 from toylab.models import Net, ToyModel
@@ -193,7 +193,7 @@ PENTAGON = Part(
         "paper": pentagons([0.2, 0.1, 0.05, 0.03, 0.01], 32, 4000),
     },
     saves={"smoke": (0, 10, 50, 100), "cpu": log_then_linear(10, 4000, 60), "paper": log_then_linear(10, 4000, 60)},
-    analyses={"arrangement": geometry.arrangement},
+    analyses={"arrangement": without(geometry.arrangement, "b")},
     final={"features": geometry.features, "arrangement": geometry.arrangement, "shapes": geometry.shapes},
     claims=[
         Claim("pentagon at S = 0.9: D_i farthest from 2/5", "2/5 exactly; the width is ours",

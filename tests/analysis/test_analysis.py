@@ -8,7 +8,7 @@ from handmade import HandTask, circuit, cosine_loss, hand_run, mask_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toylab.analysis import analyze, norms, together
+from toylab.analysis import analyze, norms, together, without
 from toylab.analysis.modular import fourier, progress
 from toylab.analysis.over_runs import _analyze_slab
 from toylab.base import Config, Run
@@ -85,6 +85,12 @@ def test_together_names_and_shares():
     assert {k for k in found if k.startswith("a/")} == {f"a/{k}" for k in alone}
     assert "b/norm/total" in found
     np.testing.assert_allclose(found["a/rows"], alone["rows"], rtol=1e-6)  # two programs, a few roundings
+
+
+def test_outputs_are_left_out_by_name():
+    params, run = random_runs(2, 3)
+    found, alone = analyze(without(moments, "rows"), params, run), analyze(moments, params, run)
+    assert set(found) == set(alone) - {"rows"} != set(alone)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="reads the program that XLA makes for the CPU")

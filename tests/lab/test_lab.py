@@ -13,6 +13,7 @@ from small_pages import part, small
 import run_sweep
 from toylab import lab, store, sweep
 from toylab.lab import Claim, Measures, pages, verdicts
+from toylab.records import notes
 
 
 def measures(**more):
@@ -188,8 +189,10 @@ def test_a_run_of_a_part_can_be_started_from(page, tmp_path):
 def test_a_field_is_set_in_the_chosen_parts(page, tmp_path):
     assert command(tmp_path, "--part", "narrow", "--set", "task.density=0.5,0.1", "--stage", "train") == 0
     record = json.loads((tmp_path / "two" / "manifest.json").read_text())["parts"]["narrow"]
-    assert sorted({run.get("task.density", 0.5) for run in record["runs"].values()}) == [0.1, 0.5]
+    assert sorted({run.get("task.density", 0.5) for run in notes.changes_of(record).values()}) == [0.1, 0.5]
     assert len(record["runs"]) == 4 and record["config"]["task"]["density"] == 0.5
+    changes = notes.changes_of(record)
+    assert notes.changes_of(notes.packed_changes(changes)) == changes == notes.changes_of({"runs": changes})
 
 
 def table(folder):

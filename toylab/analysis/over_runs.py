@@ -96,6 +96,20 @@ def together(**analyzers: Analyzer) -> Analyzer:
     return each
 
 
+def without(analyzer: Analyzer, *names: str) -> Analyzer:
+    """An analyzer that leaves out some outputs of another, as large ones that no claim or figure of a page reads.
+
+    Args:
+        analyzer: Make the result once, at module level, as that of `together`.
+        *names: Of the outputs that are not given.
+    """
+
+    def rest(params: Params, run: Run) -> dict[str, Array]:
+        return {name: value for name, value in analyzer(params, run).items() if name not in names}
+
+    return rest
+
+
 @partial(jax.jit, static_argnums=0)  # a function of the module, so that a second `analyze` compiles nothing
 def _analyze_slab(fn: Analyzer, slab: Any, one: Run) -> dict[str, Array]:
     """One point after the other: in a vmap every intermediate would be `batch_size` times as large."""

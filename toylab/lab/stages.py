@@ -42,7 +42,8 @@ def write_manifest(
     """Writes a page's manifest.json: what was run, at which commit and in which environment, so that it can be run again.
 
     It has one record, or one for each part of a page of several. `config` is that of the first run, `runs` has each run's
-    differences from it. The record of imported networks has the digests of their files, not their place.
+    differences from it, as numbers of `values` (`notes.changes_of`). The record of imported networks has the digests of
+    their files, not their place.
 
     Args:
         folder: of the page.
@@ -72,7 +73,7 @@ def _of_runs(runs: Path, members: Sequence[Config]) -> dict[str, Any]:
     groups = {group.name: group for group in sweep.load(runs, params=False)}
     return {
         "config": (first := cfg.canonical(members[0])),
-        "runs": {sweep.run_name(config): cfg.changes(first, cfg.canonical(config)) for config in members},
+        **notes.packed_changes({sweep.run_name(one): cfg.changes(first, cfg.canonical(one)) for one in members}),
         "groups": {
             name: {key: group.manifest[key] for key in ("plan", "environment", "saves", "stop", "started_from")}
             for name, group in groups.items()

@@ -1,6 +1,7 @@
 """Small files without a digest, checked before use: failed.json of a group, manifest.json of a page."""
 
 import contextlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,6 +48,41 @@ def page_record(folder: Path) -> dict[str, Any]:
             f"{error}. Put it back from a copy or delete it, and run the same again: no run depends on it."
         ) from error
     return found
+
+
+def packed_changes(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The differences of runs from one config, each value written once.
+
+    Args:
+        runs: by name of a run, its fields that differ and their values.
+
+    Returns:
+        `values`, by field the values that occur, and `runs`, by run a number for each field: which of its values, null for
+        that of the config.
+    """
+    values: dict[str, list[Any]] = {}
+    numbers: dict[str, dict[str, int]] = {}
+    for field in sorted({name for changes in runs.values() for name in changes}):
+        texts = {json.dumps(changes[field]): changes[field] for changes in runs.values() if field in changes}
+        values[field], numbers[field] = list(texts.values()), {text: at for at, text in enumerate(texts)}
+    return {
+        "values": values,
+        "runs": {
+            run: [numbers[field][json.dumps(changes[field])] if field in changes else None for field in values]
+            for run, changes in runs.items()
+        },
+    }
+
+
+def changes_of(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By run its fields that differ from the record's config, and their values. Reads records of before `values` too."""
+    if "values" not in record:
+        return dict(record["runs"])
+    fields = record["values"].items()
+    return {
+        run: {name: found[at] for (name, found), at in zip(fields, numbers, strict=True) if at is not None}
+        for run, numbers in record["runs"].items()
+    }
 
 
 def _nonsense(found: Mapping[str, Any]) -> str:
