@@ -147,6 +147,28 @@ def test_a_page_of_ones_own_is_trained_and_resumed(page, own, capfd):
     assert {path.name for path in files} >= {"parity_task.py", "perceptron.py", "parity_analysis.py"}
 
 
+def test_a_page_does_not_write_into_the_results_of_another_of_its_name(own, capfd):
+    assert main(["run", "parity/parity.py", *SMOKE, "--out", "out"]) == 0
+    (own / "other").mkdir()
+    for path in (own / "parity").glob("*.py"):
+        shutil.copy(path, own / "other")
+    (own / "other" / "__init__.py").touch()
+    for path in (own / "other").glob("*.py"):
+        path.write_text(path.read_text().replace("from p", "from .p"))
+    before = {path: path.read_bytes() for path in (own / "out").rglob("*") if path.is_file()}
+    capfd.readouterr()
+    assert main(["run", "other/parity.py", *SMOKE, "--out", "out"]) == 2
+    said = "out/parity is of the page parity, not of other.parity: give --out another folder, or rename the page."
+    assert capfd.readouterr().err.strip().endswith(said)
+    (own / "grokking.py").write_text((own / "parity" / "parity.py").read_text())
+    shutil.copytree(REPOSITORY / "results" / "grokking", own / "out" / "grokking")
+    sys.path.insert(0, str(own / "parity"))
+    assert main(["run", "./grokking.py", *SMOKE, "--out", "out"]) == 2
+    assert "is of the page toylab.experiments.grokking.grokking, not of grokking" in capfd.readouterr().err
+    after = {path: path.read_bytes() for path in (own / "out" / "parity").rglob("*") if path.is_file()}
+    assert after == before
+
+
 def python(own, *arguments):
     path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(

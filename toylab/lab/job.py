@@ -136,6 +136,7 @@ def job(
         weights=weights,
         imported=imported,
     )
+    stages.check_folder(made.folder, page)
     verdicts.check(page, scale, made.folder)
     for name, spec in made.specs().items():  # raises if --steps and --saves do not fit together
         if stage in (None, "train"):

@@ -63,9 +63,9 @@ def find(name: str) -> Place:
         if here.is_file() and here.resolve() != known[name].resolve():
             raise ValueError(
                 f"two pages are named {name}: the built-in one and the file {here}; say ./{here} or "
-                f"{_own_name(known[name])}."
+                f"{own_name(known[name])}."
             )
-        return Place(_own_name(known[name]), known[name], None)
+        return Place(own_name(known[name]), known[name], None)
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
     if name.isidentifier() and here.is_file():
@@ -113,14 +113,15 @@ def sources(page: ModuleType) -> dict[Path, list[Path]]:
     return {root: sorted(found)}
 
 
-def _own_name(file: Path) -> str:
+def own_name(file: Path) -> str:
+    """The module of a built-in page, by its file."""
     return f"{PACKAGE}.{file.parent.name}.{file.stem}"
 
 
 def _place(module: str, file: Path, root: Path) -> Place:
     """A built-in page, if the file is one of theirs."""
     if any(file.resolve() == known.resolve() for known in built_in().values()):
-        return Place(_own_name(file.resolve()), file, None)
+        return Place(own_name(file.resolve()), file, None)
     return Place(module, file, root)
 
 
@@ -144,7 +145,7 @@ def _of_module(name: str) -> Place:
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts):
         raise ValueError(f"experiment is {name!r}: give a name, the path of a file, or a module as my_package.my_page.")
-    if name.startswith(f"{PACKAGE}.") and parts[-1] in (known := built_in()) and _own_name(known[parts[-1]]) == name:
+    if name.startswith(f"{PACKAGE}.") and parts[-1] in (known := built_in()) and own_name(known[parts[-1]]) == name:
         return Place(name, known[parts[-1]], None)
     folders = [Path(folder, parts[0]) for folder in [os.getcwd(), *sys.path]]
     installed = util.find_spec(parts[0])  # as editable installs make it known; imports nothing

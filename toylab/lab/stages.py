@@ -17,7 +17,7 @@ import numpy as np
 from toylab import configs as cfg
 from toylab import lab, store, sweep
 from toylab.base import Config
-from toylab.lab import Measures, Page, Part, Scale, verdicts
+from toylab.lab import Measures, Page, Part, Scale, pages, verdicts
 from toylab.lab.measuring import measures_of
 from toylab.records import notes
 
@@ -61,12 +61,24 @@ def write_manifest(
         new = {**made, "command": _placeless(command), **_of_files(files)}
         again = all(old.get(key) == new[key] for key in new if key != "command")
         records[part] = {key: old[key] for key in new} if again else new  # measured again: made as it was
-    manifest: dict[str, Any] = {"experiment": lab.name_of(page)}
+    manifest: dict[str, Any] = {"experiment": lab.name_of(page), "page": page.__name__}
     if "" in records:
         manifest |= records[""]
     else:
         manifest["parts"] = before.get("parts", {}) | records
     store.write_json(path, manifest)
+
+
+def check_folder(folder: Path, page: Page) -> None:
+    """Raises ValueError where a page's folder is that of another page of the same name."""
+    record = notes.page_record(folder)
+    built_in = pages.built_in()
+    name = lab.name_of(page)
+    before = record.get("page") or (pages.own_name(built_in[name]) if record and name in built_in else page.__name__)
+    if before != page.__name__:
+        raise ValueError(
+            f"{folder} is of the page {before}, not of {page.__name__}: give --out another folder, or rename the page."
+        )
 
 
 def _of_runs(runs: Path, members: Sequence[Config]) -> dict[str, Any]:

@@ -48,22 +48,22 @@ def _nonsense(manifest: Mapping[str, Any]) -> str:
     """What is wrong with a manifest; "" if nothing."""
     configs, saves, plan = (manifest.get(name) for name in ("configs", "saves", "plan"))
     if not isinstance(configs, list) or not configs or not all(isinstance(config, dict) for config in configs):
-        return "its configs are none"
+        return "its configs are no list of configs"
     if (
         not isinstance(saves, list)
         or not all(type(step) is int for step in saves)
         or saves != sorted({*saves})
         or not saves
     ):
-        return "its saves are no ascending step numbers"
-    widths = {"lane", "segment", "chunk"}
+        return "its saves are not step numbers that ascend, as 0, 10, 100"
+    widths, bad = {"lane", "segment", "chunk"}, "its plan is no lane, segment and chunk of at least 1 each"
     if isinstance(plan, dict) and manifest.get("schema", 1) < 4:
         plan = binding.current_plan(plan)
     if not isinstance(manifest.get("environment", {}), dict):
-        return "its environment is none"
+        return "its environment is no object of names and versions"
     if not isinstance(plan, dict) or not widths <= set(plan) <= {*widths, "shards"}:
-        return "its plan is none"
-    return "" if all(type(n) is int and n > 0 for n in plan.values()) else "its plan is none"
+        return bad
+    return "" if all(type(n) is int and n > 0 for n in plan.values()) else bad
 
 
 def remedy(folder: Path) -> str:
