@@ -19,26 +19,19 @@ Changed   After a first run: claims are split by the number of points attacked. 
           points and are judged there; on 4,096 points r ≥ .95 and the paper's 3.
 """
 
-import math
-from typing import Any
-
-import jax
 import numpy as np
 from jax import Array
 
-from toylab.analysis import geometry
+from toylab.analysis import geometry, robustness
 from toylab.base import Config, Params, Run
 from toylab.lab import Claim, Measures, Part, Scale
 from toylab.models import Net, ToyModel
 from toylab.models.relu import joint_xavier_std
 from toylab.optim import AdamW
-from toylab.plots import robustness
+from toylab.plots import robustness as plots
 from toylab.tasks import SparseFeatures
-from toylab.tasks.sparse import EVALUATION
 
 STEPS = 8000
-POINTS = 4096  # of the sample that is attacked
-BATCHES, BATCH = 16, 128  # the small samples
 TORCH = AdamW(lr=1e-3, weight_decay=0.01, b2=0.999, warmup=0)  # torch's defaults, as in the notebook
 
 
@@ -69,19 +62,8 @@ def graded(batch: int, seeds: int = 3) -> list[Config]:
 
 def attacked(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: 1/D* and what the worst attack does to the model on points of its own density, the same for every run."""
-    found = _attack(params, run.config.task, (POINTS,))
+    found = robustness.attacked(params, run)
     return {**found, "features_per_dimension": 1 / geometry.dims_per_feature(params["W"])}
-
-
-def attacked_on_few(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the mean vulnerability over small samples, each under its own worst attack."""
-    return {"vulnerability": _attack(params, run.config.task, (BATCHES, BATCH))["vulnerability"].mean()}
-
-
-def _attack(params: Params, task: Any, shape: tuple[int, ...]) -> dict[str, Array]:
-    x = task.sample(jax.random.key(EVALUATION), math.prod(shape)).reshape(*shape, task.n_features)
-    importance = jax.numpy.broadcast_to(task.importance, task.n_features)
-    return geometry.adversarial_vulnerability(params["W"], params["b"], x, importance)
 
 
 def curves(m: Measures, name: str, of: str = "attacked") -> np.ndarray:
@@ -138,7 +120,7 @@ def drawn(m: Measures) -> object:
     few = curves(m, "vulnerability", "attacked_on_few") if "final/attacked_on_few/vulnerability" in m else None
     over = 1 / np.sort(np.unique(m["config/task.density"]))[::-1]
     fields = curves(m, "features_per_dimension"), curves(m, "vulnerability"), against_dense(m)
-    return robustness.vulnerability(over, *fields, few)
+    return plots.vulnerability(over, *fields, few)
 
 
 PAPER = "Elhage et al. 2022"
@@ -152,7 +134,7 @@ PARTS = {
             "paper": uniform(200, 20, 20, batch=1024),
         },
         saves=SAVES,
-        final={"attacked": attacked, "attacked_on_few": attacked_on_few},
+        final={"attacked": attacked, "attacked_on_few": robustness.attacked_on_few},
         claims=[
             Claim(
                 "vulnerability follows features per dimension, on 128 points: Pearson's r over levels",

@@ -11,7 +11,6 @@ from hypothesis.extra.numpy import arrays
 
 from toylab.analysis.superposition.geometry import (
     NOTEBOOK,
-    adversarial_vulnerability,
     arrangement,
     capacity,
     dimensionality,
@@ -147,47 +146,6 @@ def test_analyzers_name_their_measures():
     np.testing.assert_allclose(gram_matrix(params, None)["WWt"], polygon(5) @ polygon(5).T, atol=1e-6)
 
 
-def attack_by_hand(W, b, x, importance):
-    """Every direction and sign, one after the other."""
-    G, eps = W @ W.T, 0.1 * np.linalg.norm(x, axis=1).mean()
-
-    def loss(shift):
-        return (importance * (x - np.maximum((x + shift) @ G + b, 0)) ** 2).sum(1).mean()
-
-    found = {(i, s): loss(s * eps * G[i] / np.linalg.norm(G[i])) for i in range(len(W)) if G[i].any() for s in (1, -1)}
-    worst = max(found, key=lambda key: found[key])
-    return loss(0 * b), found[worst], eps, *worst
-
-
-def test_the_attack_is_the_worst_of_all():
-    rng = np.random.default_rng(2)
-    models = []
-    for _ in range(3):
-        W, b, x = rng.normal(size=(6, 3)), 0.1 * rng.normal(size=6), rng.random((50, 6)) * (rng.random((50, 6)) < 0.3)
-        W[4] = 0
-        models.append((W, b, x))
-    importance = 0.9 ** np.arange(6)
-    W, b, x = (np.stack(parts) for parts in zip(*models, strict=True))
-    found = exact(adversarial_vulnerability, W, b, x, importance)
-    for r, model in enumerate(models):
-        by_hand = attack_by_hand(*model, importance)
-        got = [found[name][r] for name in ("loss", "attacked_loss", "eps", "feature", "sign")]
-        np.testing.assert_allclose(got, by_hand, rtol=1e-12)
-        rise = (by_hand[1] - by_hand[0]) / by_hand[2] ** 2
-        np.testing.assert_allclose(found["vulnerability"][r], rise, rtol=1e-9)
-
-
-@pytest.mark.parametrize("weight", [1.0, 3.0])
-def test_without_superposition_vulnerability_is_one(weight):
-    """Pushing x along a represented feature adds exactly ε² of error, weighted by its importance."""
-    rng = np.random.default_rng(3)
-    x = rng.random((40, 5)) * (rng.random((40, 5)) < 0.5)
-    W = np.eye(5)[:, :3] @ rotation(3, rng)
-    found = exact(adversarial_vulnerability, W, np.zeros(5), x, np.array([weight, 1, 1, 1, 1]))
-    np.testing.assert_allclose(found["vulnerability"], 1, rtol=1e-9)
-    assert found["sign"] == 1 and (weight == 1 or found["feature"] == 0)
-
-
 @pytest.mark.parametrize("name", sorted(set(MEASURES) - {"norms"}))
 @pytest.mark.parametrize(("W", "match"), [
     (np.array([[1.0, np.nan]]), "W holds nan"),
@@ -204,10 +162,6 @@ def test_bad_weights(name, W, match):
     (lambda: net_interference(np.eye(2), np.array([0.5, 1.5])), "density runs from 0.5 to 1.5"),
     (lambda: net_interference(np.eye(2), np.full(3, 0.5)), r"density has shape \(3,\)"),
     (lambda: net_interference(np.eye(2), np.full((2, 2), 0.5)), r"density has shape \(2, 2\)"),
-    (lambda: adversarial_vulnerability(np.eye(2), np.zeros(3), np.ones((4, 2))), r"b has shape \(3,\)"),
-    (lambda: adversarial_vulnerability(np.eye(2), np.zeros(2), np.ones((0, 2))), r"x has shape \(0, 2\)"),
-    (lambda: adversarial_vulnerability(np.eye(2), np.zeros(2), np.ones((4, 3))), r"x has shape \(4, 3\)"),
-    (lambda: adversarial_vulnerability(np.eye(2), np.zeros(2), np.ones((4, 2)), np.ones(3)), "importance has shape"),
 ])  # fmt: skip
 def test_bad_input(call, match):
     with pytest.raises(ValueError, match=match):
@@ -289,23 +243,3 @@ def as_released(W: jax.Array, density: jax.Array) -> dict[str, jax.Array]:
         "dstar": dims_per_feature(W),
         "WtW": gram(W),
     }
-
-
-@pytest.mark.slow
-def test_reference_attacks(reference):
-    folder = reference / "superposition" / "trained"
-    published = json.loads((folder.parent / "phenomena" / "phenomena.json").read_text())["adversarial"]
-    for name in ("intro_n5_m2", "feat_n20_m5", "geom_n100_m10_L10"):
-        model, fixed = np.load(folder / f"{name}.npz"), np.load(folder / f"{name}.eval.npz")
-        args = [model["W"], model["b"], np.moveaxis(fixed["X"], 0, 1), model["importance"]]
-        found = exact(adversarial_vulnerability, *(x.astype(float) for x in args))
-        for key, theirs in {"loss": "clean_sumloss", "attacked_loss": "attacked_sumloss"}.items():
-            np.testing.assert_allclose(found[key], fixed[f"{theirs}_f64"], rtol=1e-6)
-        np.testing.assert_allclose(found["eps"], fixed["attack_eps"], rtol=1e-6)
-        np.testing.assert_array_equal(found["feature"], fixed["attack_feature"])  # none ties here
-        np.testing.assert_array_equal(found["sign"], fixed["attack_sign"])
-        theirs = published[name]["vuln_rel_to_orthogonal_same_S"]
-        np.testing.assert_allclose(found["vulnerability"], theirs, atol=1e-4)  # printed to four decimals
-    single = adversarial_vulnerability(*args)  # the last, n = 100
-    np.testing.assert_allclose(single["attacked_loss"], fixed["attacked_sumloss_f64"], rtol=1e-4)
-    np.testing.assert_array_equal(single["feature"], fixed["attack_feature"])

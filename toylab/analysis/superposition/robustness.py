@@ -3,7 +3,9 @@
 W is [..., n_features, n_hidden], rows are features.
 """
 
+import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,9 @@ from jaxtyping import Real, Shaped
 
 from toylab.analysis.numbers import floating, scaled, unit
 from toylab.analysis.superposition.polytopes import rows
+from toylab.base import Params, Run
 from toylab.shapes import shaped
+from toylab.tasks.sparse import EVALUATION
 
 
 @shaped
@@ -80,3 +84,48 @@ def _worst_attack(W: Array, b: Array, x: Array, importance: Array) -> tuple[Arra
     unknown = jnp.isnan(rise)
     feature, sign = (jnp.where(unknown, nothing, found) for nothing, found in ((-1, worst // 2), (0, sign)))
     return clean * power**2, attacked.max() * power**2, eps * power, feature, sign, rise / (eps**2 * importance.max())
+
+
+def attacked(params: Params, run: Run, n_points: int = 4096) -> dict[str, Array]:
+    """Analyzer of `ToyModel`: the worst attack on points of the task, the same for every run of that density.
+
+    The attack is judged on the points on which it was found. On few, the rise of the largest of 2n is partly chance, the
+    more so the sparser the features.
+
+    Args:
+        params: Weights: `W` [n, m] and `b` [n].
+        run: Its task has `sample` and `importance`, as `SparseFeatures`.
+        n_points: How many points.
+
+    Returns:
+        A dict of scalars, as of `adversarial_vulnerability`.
+
+    Raises:
+        ValueError: For no points.
+    """
+    return _attack(params, run, (n_points,))
+
+
+def attacked_on_few(params: Params, run: Run, n_samples: int = 16, n_points: int = 128) -> dict[str, Array]:
+    """Analyzer of `ToyModel`: as `attacked`, the mean over small samples, each under its own worst attack.
+
+    Args:
+        params: Weights: `W` [n, m] and `b` [n].
+        run: As of `attacked`.
+        n_samples: How many samples.
+        n_points: Points of each.
+
+    Returns:
+        A dict: `vulnerability` [].
+
+    Raises:
+        ValueError: For no points.
+    """
+    return {"vulnerability": _attack(params, run, (n_samples, n_points))["vulnerability"].mean()}
+
+
+def _attack(params: Params, run: Run, shape: tuple[int, ...]) -> dict[str, Array]:
+    task: Any = run.config.task
+    x = task.sample(jax.random.key(EVALUATION), math.prod(shape)).reshape(*shape, task.n_features)
+    importance = jnp.broadcast_to(task.importance, task.n_features)
+    return adversarial_vulnerability(params["W"], params["b"], x, importance)
