@@ -27,6 +27,7 @@ from .attention import (
     nested_logits as nested_logits,
     pairs as pairs,
     paths as paths,
+    recovery as recovery,
     scrubbing as scrubbing,
     subcircuits as subcircuits,
     token_losses as token_losses,

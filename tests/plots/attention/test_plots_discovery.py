@@ -1,5 +1,7 @@
 """The figures of circuit discovery: what is drawn where, legible at column width."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 from matplotlib.patches import PathPatch
@@ -79,3 +81,21 @@ def test_recall_of_every_method_is_a_line():
     zero, KL = (line.get_ydata() for line in ax.lines)
     np.testing.assert_allclose(zero, [1, 0.5], atol=0.02)
     np.testing.assert_allclose(KL, 0, atol=0.02)
+
+
+def test_methods_are_compared_with_the_known_circuit():
+    true, kept = mask(("0.0", "1.0.k"), ("1.0", "out")), mask(("1.0", "out"))
+    figure = circuit_graph.compared(SENDERS, RECEIVERS, {"one": true, "other": kept}, true)
+    assert [ax.get_title() for ax in figure.axes] == ["one", "other"]
+    styles = [[p.get_linestyle() for p in ax.patches if type(p) is PathPatch] for ax in figure.axes]
+    assert [sum(look != "solid" for look in looks) for looks in styles] == [0, 1]
+
+
+def test_patching_of_a_block_that_stands_twice_marks_where_its_last_token_first_stood():
+    residual, z, paths = RNG.uniform(0, 1, (2, 16)), RNG.uniform(0, 1, (2, 2, 16)), RNG.uniform(0, 1, (3, 2, 2))
+    found = discovery.induction_patching(residual, z, paths)
+    marked = discovery.patching_maps(residual, z, paths, {7: "same token", 8: "its successor", 15: "last token"})
+    drawn = [BytesIO(), BytesIO()]
+    for figure, file in zip((found, marked), drawn, strict=True):
+        figure.savefig(file, format="png")
+    assert drawn[0].getvalue() == drawn[1].getvalue()

@@ -10,6 +10,7 @@ from . import (
     nested_logits as nested_logits,
     pairs as pairs,
     paths as paths,
+    recovery as recovery,
     scrubbing as scrubbing,
     subcircuits as subcircuits,
     token_losses as token_losses,

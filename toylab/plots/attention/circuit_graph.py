@@ -141,3 +141,20 @@ def circuits(senders: Sequence[str], receivers: Sequence[str], panels: Mapping[s
         handlelength=1.6, columnspacing=1.2,
     )  # fmt: skip
     return figure
+
+
+def compared(
+    senders: Sequence[str], receivers: Sequence[str], masks: Mapping[str, np.ndarray], true: np.ndarray
+) -> Figure:
+    """What several methods find of one known circuit, a panel each (see `circuits`).
+
+    Args:
+        senders: Names.
+        receivers: Names.
+        masks: By method, the edges found, [S, R].
+        true: Mask [S, R] of the true edges.
+
+    Raises:
+        ValueError: For a mask of another shape than [S, R].
+    """
+    return circuits(senders, receivers, {title: Found(kept, true) for title, kept in masks.items()})

@@ -101,6 +101,22 @@ def patching_maps(residual: np.ndarray, z: np.ndarray, paths: np.ndarray, marks:
     return figure
 
 
+def induction_patching(residual: np.ndarray, z: np.ndarray, paths: np.ndarray) -> Figure:
+    """`patching_maps` of a random block that stands twice.
+
+    Marked are the last token, where it first stood, and its successor there.
+
+    Args:
+        residual: [L, P].
+        z: [L, H, P].
+        paths: [q k v, H, H].
+    """
+    last = residual.shape[-1] - 1
+    return patching_maps(
+        residual, z, paths, {last // 2: "same token", last // 2 + 1: "its successor", last: "last token"}
+    )
+
+
 @style.house
 def edges_through_training(
     steps: np.ndarray, loss: np.ndarray, effects: np.ndarray, chosen: np.ndarray, name: str
