@@ -5,7 +5,8 @@ import json
 import os
 import re
 import shutil
-from functools import partial
+from collections import defaultdict
+from functools import lru_cache, partial
 from pathlib import Path
 
 import jax
@@ -226,7 +227,16 @@ def rejudged(name, folder):
 RULED = ("estimate", "interval", "ratio", "share", "p", "details", "values", "reason")  # numbers, or words with numbers
 
 
-@pytest.fixture(params=COMMITTED or [pytest.param(None, marks=pytest.mark.skip("no results are committed yet"))])
+@lru_cache(maxsize=1)  # the tests of a page stand one after the other
+def committed_measures(name):
+    """Decompressed once a page."""
+    return measures_of(REPOSITORY / "results" / name)
+
+
+@pytest.fixture(
+    scope="module",
+    params=COMMITTED or [pytest.param(None, marks=pytest.mark.skip("no results are committed yet"))],
+)
 def committed(request):
     return request.param, REPOSITORY / "results" / request.param
 
@@ -249,27 +259,32 @@ def test_committed_verdicts_are_those_of_the_committed_measures(committed):
     """Judged anew on any machine: the same verdicts, and values as far apart as two roundings to the six digits that are
     kept (of 1.00000 one digit is 1e-5) and other processors' roundings on the way."""
     name, folder = committed
-    claims = [(claim, own) for _, part, own in lab.present(page_of(name), measures_of(folder)) for claim in part.claims]
-    judged = [(now, then) for now, then in zip(rejudged(name, folder), claims_of(folder), strict=True)]
+    measures = committed_measures(name)
+    judged = list(zip(verdicts.judge(page_of(name), measures, folder=folder), claims_of(folder), strict=True))
     assert all(now == then for now, then in judged if now.get("withdrawn"))
     judged = [(now, then) for now, then in judged if not now.get("withdrawn")]
+    claims = [(claim, own) for _, part, own in lab.present(page_of(name), measures) for claim in part.claims]
+    of_part = defaultdict(list)  # claims that have values to compare, by the part whose measures they are of
     for (claim, own), (now, then) in zip(claims, judged, strict=True):
         numbers = RULED if "ledger" in now else ("values",)
         assert {key: now[key] for key in now if key not in numbers} == {
             key: then[key] for key in then if key not in numbers
         }
-        if not then["values"]:  # more than are listed
-            continue
-        values, kept = (np.array(judged["values"], float) for judged in (now, then))
-        apart = slack(partial(values_of, claim), own, exact=lambda key: key.startswith("config/"))
-        np.testing.assert_array_equal(np.isnan(values), np.isnan(kept))
-        assert np.nanmax(np.abs(values - kept) - 1e-5 * np.abs(kept) - apart, initial=0) <= 0, claim.name
+        if then["values"]:  # else there are more than are listed
+            of_part[id(own)].append((claim, own, now, then))
+    for compared in of_part.values():
+        functions = [partial(values_of, claim) for claim, *_ in compared]
+        slacks = slack(functions, compared[0][1], exact=lambda key: key.startswith("config/"))
+        for (claim, _, now, then), apart in zip(compared, slacks, strict=True):
+            values, kept = (np.array(judged["values"], float) for judged in (now, then))
+            np.testing.assert_array_equal(np.isnan(values), np.isnan(kept))
+            assert np.nanmax(np.abs(values - kept) - 1e-5 * np.abs(kept) - apart, initial=0) <= 0, claim.name
     assert (folder / "claims.md").read_text() == verdicts.markdown(claims_of(folder))
 
 
 def test_committed_results_are_of_the_runs_that_the_page_states(committed):
     name, folder = committed
-    for part_name, part, measures in lab.present(page_of(name), measures_of(folder)):
+    for part_name, part, measures in lab.present(page_of(name), committed_measures(name)):
         record = records(folder)[part_name]
         assert record["scale"] in ("cpu", "paper")
         if part.imported:

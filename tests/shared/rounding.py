@@ -1,6 +1,6 @@
 """How far roundings may carry a number: those of another processor, or of another program that says the same."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -9,14 +9,20 @@ ROUNDINGS = 8  # a stable formula errs no more than if its inputs were moved by 
 DRAWS = 4
 
 
-def slack(values: Callable[[Arrays], np.ndarray], stored: Arrays, exact: Callable[[str], bool]) -> np.ndarray:
-    """The largest move of each of `values(stored)` when every stored float goes `ROUNDINGS` roundings up or down at random:
-    eps times the condition of the formula, measured. Whole numbers are exact, and so is what `exact(name)` says."""
-    at, rng = values(stored), np.random.default_rng(0)
-    moves = np.zeros(at.shape)
+def slack(
+    values: Sequence[Callable[[Arrays], np.ndarray]], stored: Arrays, exact: Callable[[str], bool]
+) -> list[np.ndarray]:
+    """For each function of `values` the largest move of each number of `function(stored)` when every stored float goes
+    `ROUNDINGS` roundings up or down at random: eps times the condition of the formula, measured. All functions see the same
+    moves, made once. Whole numbers are exact, and so is what `exact(name)` says."""
+    at, rng = [function(stored) for function in values], np.random.default_rng(0)
+    moves = [np.zeros(value.shape) for value in at]
     for _ in range(DRAWS):
-        moved = values({name: x if exact(name) else _moved(x, rng) for name, x in stored.items()})
-        moves = np.fmax(moves, np.abs(moved - at))
+        moved = {name: x if exact(name) else _moved(x, rng) for name, x in stored.items()}
+        moves = [
+            np.fmax(move, np.abs(function(moved) - value))
+            for move, function, value in zip(moves, values, at, strict=True)
+        ]
     return moves
 
 
