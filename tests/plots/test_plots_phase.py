@@ -9,9 +9,9 @@ import pytest
 from colours import lab
 from matplotlib.collections import PolyQuadMesh, QuadMesh
 from matplotlib.colors import to_rgb
-from printed import assert_printable, written
+from printed import assert_printable, pixels, written
 
-from toylab.plots import phase, style
+from toylab.plots import phase
 from toylab.plots.cells import commonest, median
 from toylab.plots.modular import delays
 
@@ -182,10 +182,10 @@ def test_delays_show_every_seed_and_those_that_never_got_there():
     )
 
 
-def test_a_redraw_gives_the_same_bytes(tmp_path):
-    first = style.save(drawn("both"), tmp_path / "first.png").read_bytes()
+def test_a_redraw_gives_the_same_picture():
+    first = pixels(drawn("both"))
     with mpl.rc_context({"font.size": 20, "axes.grid": True}):
-        assert first == style.save(DRAWINGS["both"](), tmp_path / "again.png").read_bytes()
+        assert first == pixels(DRAWINGS["both"]())
 
 
 BAD = {
