@@ -262,8 +262,7 @@ SAVES = (0, 100, 200, 300, 400, 500, 600, 700, 800, 1000, 1300, 1800, 2400, 3000
 INDUCTION = Part(
     configs={
         "smoke": trained(1, RepeatedBlocks(8, 8, 2, 4, batch_size=8, n_eval=16), 8),
-        "cpu": trained(3),
-        "paper": trained(8),
+        "cpu": trained(3), "paper": trained(8),
     },
     saves={"smoke": (0, 5), "cpu": SAVES, "paper": SAVES},
     final={
@@ -292,7 +291,8 @@ INDUCTION = Part(
               lambda m: recovery.ranks(m["final/patching/paths"], [(1, a, b) for a, b in zip(*pair(m), strict=True)]),
               high=1, each="seed"),
         Claim("causal scrubbing: share of second-half loss that the naive account explains",
-              "Chan et al. 2022: 35 % in a language model", lambda m: m["final/scrubbing/explained"][:, -1], 0.35, each="seed"),
+              "Chan et al. 2022: 35 % in a language model", lambda m: m["final/scrubbing/explained"][:, -1],
+              0.35, each="seed"),
     ],
     figures={"trained_circuits": trained_circuits, "patching": maps, "formation": formation, "scrubbing": shares},
 )  # fmt: skip
