@@ -1,20 +1,21 @@
 """The options of `toylab run`."""
 
 import argparse
+from collections.abc import Callable
 
 from toylab.cli.parser import Once, Parser, path, text
 
 
-def run_parser(program: str, epilog: str) -> Parser:
+def run_parser(program: str, ending: Callable[[], str]) -> Parser:
     """The parser of `run`.
 
     Args:
         program: what is typed before the page, as "toylab run".
-        epilog: the pages, for --help.
+        ending: gives the pages, for --help; reading them takes longer than all other options.
     """
     description = "Train, analyze and draw a lab page. Stopped or killed, the same command goes on."
     form = argparse.RawDescriptionHelpFormatter
-    parser = Parser(program, description=description, epilog=epilog, formatter_class=form)
+    parser = Parser(program, description=description, ending=ending, formatter_class=form)
     parser.register("action", None, Once)  # of every option that says no other
     add = parser.add_argument
     add(

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,8 +12,14 @@ from typing import Any, NoReturn
 class Parser(argparse.ArgumentParser):
     """Options by their whole names. What is wrong is one sentence, and exit status 2."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, ending: Callable[[], str] | None = None, **options: Any) -> None:
+        """`ending` makes the epilog, and is called for --help alone."""
         super().__init__(*arguments, **{**options, "allow_abbrev": False})
+        self.ending = ending
+
+    def format_help(self) -> str:
+        self.epilog = self.ending() if self.ending else self.epilog
+        return super().format_help()
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         options, rest = self.parse_known_args(args, namespace)

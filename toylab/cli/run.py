@@ -27,7 +27,7 @@ def run(arguments: list[str], program: str) -> int:
         arguments: what was typed after `program`.
         program: what was typed before it, for messages: "toylab run" or "python run_sweep.py".
     """
-    parser = run_parser(program, listing())
+    parser = run_parser(program, listing)
     options = parser.parse_args(arguments)
     if options.list and len(arguments) > 1:
         parser.error("--list stands alone")
