@@ -255,7 +255,7 @@ PAPER_SIZE: dict[str, Any] = {"lr": 1e-3, "d_model": 256, "paper_steps": 250_000
 EARLY = range(3)  # development seeds
 PARTS = {
     "s5": part("s5", "symmetric", 5, 0.4, 15_000, S5, EARLY, stop=settled, **PAPER_SIZE),
-    "a5": part("a5", "alternating", 5, 0.5, 10_000, A5, EARLY, stop=settled, **PAPER_SIZE),
+    "a5": part("a5", "alternating", 5, 0.5, 25_000, A5, SEEDS, **PAPER_SIZE),
     "s4": part("s4", "symmetric", 4, 0.6, 20_000, [*universal("S4"), varied("S4")], SEEDS),
     "d11": part("d11", "dihedral", 11, 0.7, 20_000, universal("D11"), SEEDS),
     "c31": part("c31", "cyclic", 31, 0.6, 20_000, [*universal("C31"), varied("C31")], SEEDS),
