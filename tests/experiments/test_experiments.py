@@ -17,6 +17,7 @@ from rounding import slack
 import run_sweep
 from toylab import lab, store
 from toylab.claims import VERDICTS, Claim
+from toylab.claims.counts import held
 from toylab.claims.page import wrong
 from toylab.lab import pages, verdicts
 from toylab.plots import forest
@@ -298,11 +299,11 @@ def test_committed_manifests_name_no_place_on_a_machine(committed):
     assert not [record for record in records(committed[1]).values() if "-dirty" in record["commit"]]
 
 
-def test_the_readme_tells_how_many_claims_hold(committed):
+def test_the_readme_tells_how_many_claims_agree_or_hold(committed):
     name, folder = committed
-    verdicts = [claim["verdict"] for claim in claims_of(folder)]
-    told = re.findall(rf"\[{name}\]\(results/{name}/claims\.md\) ([^,|]+)", (REPOSITORY / "README.md").read_text())
-    assert [text.strip() for text in told] == [f"{verdicts.count('holds')} of {len(verdicts)}"]
+    readme = (REPOSITORY / "README.md").read_text()
+    told = re.findall(rf"\[{name}\]\(results/{name}/claims\.md\) (?:\(([^)]+)\)|(\d+ of \d+))", readme)
+    assert [first or f"{second} hold" for first, second in told] == [held(claims_of(folder))]
 
 
 # --- other runs than the page's own

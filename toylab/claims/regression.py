@@ -1,7 +1,7 @@
-"""The slope of log y over x, by least squares, or by a log-normal model of censored times."""
+"""A line of log y over x, by least squares, or by a log-normal model of censored times."""
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import statsmodels.api as sm
@@ -23,8 +23,20 @@ class CensoredNormal(GenericLikelihoodModel):
         return np.where(self.seen, stats.norm.logpdf(z) - np.log(sigma), stats.norm.logsf(z))
 
 
-def slope(x: np.ndarray, y: np.ndarray, seen: np.ndarray, level: float) -> tuple[float, float, float]:
-    """The slope b of log y = a + b x + σ ε, and its interval.
+class Line(NamedTuple):
+    """log y = start + slope x, and the ends of the slope's interval; nan where the fit finds no maximum."""
+
+    start: float
+    slope: float
+    low: float
+    high: float
+
+
+NO_LINE = Line(np.nan, np.nan, np.nan, np.nan)
+
+
+def line(x: np.ndarray, y: np.ndarray, seen: np.ndarray, level: float = 0.95) -> Line:
+    """The line log y = a + b x + σ ε, and the interval of b.
 
     Where all events were seen: ordinary least squares, with errors that need no equal variances (HC3). Where some were
     not: the log-normal model of accelerated failure times, by maximum likelihood, with k − 3 degrees of freedom for k seen
@@ -37,26 +49,31 @@ def slope(x: np.ndarray, y: np.ndarray, seen: np.ndarray, level: float) -> tuple
         level: of the interval.
 
     Returns:
-        b, and the ends of its interval; nan where the fit finds no maximum.
+        The line.
     """
     z, right = np.log(y), sm.add_constant
     if seen.all():
         fitted = sm.OLS(z, right(x)).fit(cov_type="HC3", use_t=True)
         low, high = fitted.conf_int(alpha=1 - level)[1]
-        return float(fitted.params[1]), float(low), float(high)
+        return Line(*map(float, (*fitted.params, low, high)))
     free = int(seen.sum()) - 3
     if free < 1 or len(np.unique(x[seen])) < 2:
-        return np.nan, np.nan, np.nan
-    unit_x, unit_z = x.std(), z[seen].std() or 1.0  # the fit is well scaled where both vary by about 1
-    x, z = (x - x.mean()) / unit_x, (z - z[seen].mean()) / unit_z
+        return NO_LINE
+    middle_x, unit_x = x.mean(), x.std()  # the fit is well scaled where both vary by about 1
+    middle_z, unit_z = z[seen].mean(), z[seen].std() or 1.0
+    x, z = (x - middle_x) / unit_x, (z - middle_z) / unit_z
     of_seen = sm.OLS(z[seen], right(x[seen])).fit()
     start = [*of_seen.params, np.log(max(of_seen.resid.std(), LEAST_SPREAD))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its result says whether it converged
-        fitted = CensoredNormal(z, x, seen).fit(start_params=start, method="newton", disp=0, maxiter=200)
-    if not fitted.mle_retvals["converged"] or not np.isfinite(fitted.bse).all():
-        return np.nan, np.nan, np.nan
-    b, error = float(fitted.params[1]), float(fitted.bse[1]) * np.sqrt(seen.sum() / free)
+        for method in ("newton", "bfgs", "nm"):
+            fitted = CensoredNormal(z, x, seen).fit(start_params=start, method=method, disp=0, maxiter=2000)
+            if converged := fitted.mle_retvals["converged"] and np.isfinite(fitted.bse).all():
+                break
+    if not converged:
+        return NO_LINE
+    a, b = map(float, fitted.params[:2])
+    error = float(fitted.bse[1]) * np.sqrt(seen.sum() / free)
     reach = float(error * stats.t.ppf((1 + level) / 2, free))
     unit = float(unit_z / unit_x)
-    return b * unit, (b - reach) * unit, (b + reach) * unit
+    return Line(float(middle_z + unit_z * a - b * unit * middle_x), b * unit, (b - reach) * unit, (b + reach) * unit)

@@ -99,7 +99,9 @@ def _ratio_axis(axes: Axes, ends: Sequence[tuple[float, float, float]]) -> tuple
     values = values[np.isfinite(values) & (values > 0)]
     far = float(np.exp(np.abs(np.log(values)).max())) if values.size else 2.0
     span = next((one for one in SPANS if one >= far), SPANS[-1])
-    ticks = [value for value in (0.01, 0.1, 0.2, 0.5, 0.8, 1, 1.25, 2, 5, 10, 100) if 1 / span <= value <= span]
+    near, wide = (0.5, 0.8, 1, 1.25, 2), (0.001, 0.01, 0.1, 1, 10, 100, 1000)
+    marks = near if span <= 2 else (0.1, 0.2, 0.5, 1, 2, 5, 10) if span <= 10 else wide
+    ticks = [value for value in marks if 1 / span <= value <= span]
     axes.set_xscale("log")
     axes.set_xlim(1 / span, span)
     axes.xaxis.set_major_locator(FixedLocator(ticks))

@@ -37,15 +37,23 @@ def against(
     """An interval against a range: within agrees, outside differs, across undecided. `inner` decides for the first."""
     if margin[0] <= inner[0] and inner[1] <= margin[1]:
         return "agrees", "", None
+    low, high = map(shown, margin)
     wanted = (
-        f"{margin[0]:.4g} to {margin[1]:.4g}"
+        f"{low} to {high}"
         if np.isfinite(margin).all()
-        else (f"{margin[0]:.4g} or more" if np.isfinite(margin[0]) else f"{margin[1]:.4g} or less")
+        else f"{low} or more"
+        if np.isfinite(margin[0])
+        else f"{high} or less"
     )
     if outer[1] < margin[0] or outer[0] > margin[1]:
         return "differs", f"The interval is outside {wanted}.", None
     borders = [end for end in margin if np.isfinite(end)]
     return "undecided", f"The interval crosses an end of {wanted}.", seeds_needed(scale, n, found, outer, *borders)
+
+
+def shown(value: float) -> str:
+    """A number in a sentence, to four digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def of_median_with_gaps(values: np.ndarray, level: float) -> Interval:

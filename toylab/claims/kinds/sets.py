@@ -48,7 +48,7 @@ class Law:
     def rule(self, unit: str) -> str:
         low, high = self.prediction
         wanted = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-        what = "exponent" if self.per == "power" else f"factor a step of {self.step:g}"
+        what = "exponent" if self.per == "power" else f"factor for a change by {self.step:g}:"
         return f"{what} {wanted}, interval no wider than {self.widest:g}"
 
     def outcome(self, values: np.ndarray, level: float) -> Outcome:
@@ -59,11 +59,11 @@ class Law:
         positive = (rows[:, 1] > 0).all() and (self.per == "step" or (rows[:, 0] > 0).all())
         if not positive or len(np.unique(rows[:, 0])) < self.sizes:
             return undecided(f"a law needs positive values at {self.sizes} sizes.", n)
-        x = np.log(rows[:, 0]) if self.per == "power" else rows[:, 0] * self.step
+        x = np.log(rows[:, 0]) if self.per == "power" else rows[:, 0] / self.step
         seen = rows[:, 2].astype(bool) if rows.shape[1] == 3 else np.ones(n, bool)
-        slope, low, high = regression.slope(x, rows[:, 1], seen, level)
+        _, slope, low, high = regression.line(x, rows[:, 1], seen, level)
         if np.isnan(slope):
-            return undecided("too few events were seen for a fit.", n)
+            return undecided("the fit of the censored runs finds no maximum: too few events were seen.", n)
         found = (slope, low, high) if self.per == "power" else tuple(float(np.exp(b)) for b in (slope, low, high))
         interval = found[1], found[2]
         meets = interval[0] <= self.prediction[1] and interval[1] >= self.prediction[0]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
@@ -13,6 +14,8 @@ from matplotlib.ticker import PercentFormatter
 from toylab.plots import labels, style
 
 SHADES = "Blues"
+MANY, SMALLEST = 10, 5.0  # seeds above which a table is wider, its numbers smaller, points
+N_SHADES = 16  # of such a table: the file then needs no more colours than a palette has
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # lines beyond the colours
 
 
@@ -25,6 +28,7 @@ def learned(
     order: np.ndarray,
     names: Sequence[str],
     shown: int,
+    seeds: Sequence[int] | None = None,
 ) -> Figure:
     """Three panels, a page wide: accuracies of every seed, similarities of one seed through training, and the last of
     each seed.
@@ -36,8 +40,10 @@ def learned(
         final: The last similarity of each seed and irrep, [R, K].
         order: The place at which it was learned, [R, K]; 0 where it is not key.
         names: Of the irreps.
-        shown: The seed.
+        shown: The run, by its place among them.
+        seeds: Of the runs, [R]; None for 0, 1, 2, ….
     """
+    seeds = range(len(final)) if seeds is None else seeds
     if not order.shape == final.shape == (len(final), len(names)) or similarity.shape != (len(steps), len(names)):
         raise ValueError(
             f"similarity, final and order have shapes {similarity.shape}, {final.shape} and {order.shape}; with"
@@ -47,10 +53,14 @@ def learned(
     figure.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]  # labels of b beside those of c
     _accuracies(axes[0], steps, accuracy, shown)
     _similarities(axes[1], steps, similarity, order[shown], names)
-    _table(figure, axes[2], final, order, names)
+    if len(final) > MANY:
+        axes[0].get_gridspec().set_width_ratios([1, 1, 1.7])  # type: ignore[union-attr]
+    _table(figure, axes[2], final, order, names, seeds)
     for ax, mark in zip(axes, "abc", strict=True):
         style.letter(ax, mark, lift=4)
-    style.note(figure, f"strong lines in a, and b: seed {shown}; numbers in c: the order in which irreps are learned")
+    style.note(
+        figure, f"strong lines in a, and b: seed {seeds[shown]}; numbers in c: the order in which irreps are learned"
+    )
     return figure
 
 
@@ -83,13 +93,17 @@ def _similarities(ax: Axes, steps: np.ndarray, similarity: np.ndarray, order: np
     labels.MarginLabels(ax, "right", np.array(ends), texts, colors)
 
 
-def _table(figure: Figure, ax: Axes, final: np.ndarray, order: np.ndarray, names: Sequence[str]) -> None:
+def _table(
+    figure: Figure, ax: Axes, final: np.ndarray, order: np.ndarray, names: Sequence[str], seeds: Sequence[int]
+) -> None:
     most = float(np.nanmax(final, initial=0.1))
-    image = ax.imshow(np.clip(final, 0, None).T, cmap=SHADES, norm=PowerNorm(0.5, 0, most), aspect="auto")
+    every, size = (1, labels.SMALL) if len(final) <= MANY else (5, SMALLEST)
+    shades = SHADES if len(final) <= MANY else matplotlib.colormaps[SHADES].resampled(N_SHADES)
+    image = ax.imshow(np.clip(final, 0, None).T, cmap=shades, norm=PowerNorm(0.5, 0, most), aspect="auto")
     for run, k in zip(*np.nonzero(order), strict=True):
         ink = "white" if final[run, k] > 0.3 * most else "black"  # half of the shades: square roots
-        ax.text(run, k, f"{order[run, k]}", ha="center", va="center", fontsize=labels.SMALL, color=ink)
-    ax.set_xticks(range(len(final)), [str(run) for run in range(len(final))])
+        ax.text(run, k, f"{order[run, k]}", ha="center", va="center", fontsize=size, color=ink)
+    ax.set_xticks(range(0, len(final), every), [str(seed) for seed in seeds[::every]])
     ax.set_yticks(range(len(names)), [shortened(name) for name in names])
     ax.set_xlabel("seed")
     for spine in ax.spines.values():

@@ -1,0 +1,49 @@
+"""Forest plots: a line for each claim that has a ratio or a share."""
+
+import numpy as np
+import pytest
+
+from toylab.plots import forest, style
+
+RATIO = {"name": "groks", "verdict": "agrees", "n": 20, "ratio": [0.9, 0.5, 1.6], "share": None, "confirmed": True}
+SHARE = {
+    "name": "A before B",
+    "verdict": "undecided",
+    "n": 6,
+    "ratio": None,
+    "share": [0.6, 0.3, None],
+    "confirmed": False,
+}
+NEITHER = {"name": "a median", "verdict": "agrees", "n": 20, "ratio": None, "share": None}
+
+
+def lines(axes):
+    return [line for line in axes.lines if len(line.get_xdata()) == 2 and line.get_color() not in ("k", "#000000")]
+
+
+def test_ratios_and_shares_have_a_panel_each_and_others_none(tmp_path):
+    figure = forest.forest([RATIO, SHARE, NEITHER])
+    above, below = figure.axes
+    assert [text.get_text() for text in above.texts] == ["groks", "agrees, n = 20"]
+    np.testing.assert_allclose(lines(above)[0].get_xdata(), [0.5, 1.6])
+    assert [text.get_text() for text in below.texts] == ["A before B", "undecided, n = 6"]
+    assert style.save(figure, tmp_path / "forest.png").stat().st_size > 5000
+
+
+def test_a_mark_of_development_seeds_is_hollow_and_an_interval_without_end_goes_on():
+    (axes,) = forest.forest([SHARE]).axes
+    marks = {line.get_marker(): line for line in axes.lines}
+    assert marks["o"].get_markerfacecolor() == "white" and ">" in marks and "<" not in marks
+
+
+@pytest.mark.parametrize("ratio", [[1.01, 1, 1.02], [1.5, 0.4, 4], [20, 0.01, 400], [1e4, 1e3, 1e5]])
+def test_every_estimate_is_on_the_axis(ratio):
+    (axes,) = forest.forest([{**RATIO, "ratio": ratio}]).axes
+    low, high = axes.get_xlim()
+    assert low < 1 < high and low * high == pytest.approx(1) and len(axes.get_xticks()) >= 1
+
+
+def test_nothing_to_draw_is_refused_and_withdrawn_claims_are_not_drawn():
+    assert forest.drawable([NEITHER, {**RATIO, "withdrawn": True}]) == []
+    with pytest.raises(ValueError, match="no claim has a ratio"):
+        forest.forest([NEITHER])
