@@ -23,10 +23,9 @@ Changed   The judged seeds (above), and the bound of 3 on the growth of a featur
 """
 
 import numpy as np
-from jax import Array
 
 from toylab.analysis import geometry
-from toylab.base import Config, Params, Run
+from toylab.base import Config
 from toylab.lab import Claim, Measures, Part
 from toylab.models import Net, ToyModel
 from toylab.optim import AdamW
@@ -75,11 +74,6 @@ SMOKE = [henighan(n_points, seed, n=40, on=4, steps=60) for n_points in (5, 60) 
 JUDGED = range(4, 8)  # none of them had a part in the choice of the schedule
 CPU = [henighan(n_points, seed) for n_points in SIZES for seed in JUDGED] + [henighan(10_000, JUDGED[0])]
 PAPER = [large(n_points, seed) for n_points in (*SIZES, 5000, 10_000, 20_000, 50_000) for seed in range(4)]
-
-
-def features(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: the features and their D."""
-    return {"W": params["W"], "dimensionality": geometry.dimensionality(params["W"])}
 
 
 def size(m: Measures) -> np.ndarray:
@@ -208,7 +202,7 @@ PARTS = {
         saves={"smoke": saves(60), "cpu": saves(10_000), "paper": saves(50_000)},
         claims=CLAIMS,
         figures={"double_descent": double_descent, "dimensionalities": dimensionalities, "planes": planes},
-        final={"samples": geometry.samples, "features": features},
+        final={"samples": geometry.samples, "features": geometry.dimensionalities},
     ),
     "polygons": Part(
         configs={

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from toylab.analysis.superposition import geometry
 from toylab.analysis.superposition.geometry import (
     NOTEBOOK,
     arrangement,
@@ -142,6 +143,9 @@ def test_analyzers_name_their_measures():
     found = features(params, None)
     assert set(found) == {"norms", "polysemanticity", "dimensionality", "dims_per_feature"}
     np.testing.assert_allclose(found["dimensionality"], 0.4, atol=1e-6)
+    of_each = geometry.dimensionalities(params, None)
+    np.testing.assert_array_equal(of_each["W"], params["W"])
+    np.testing.assert_allclose(of_each["dimensionality"], 0.4, atol=1e-6)
     assert set(arrangement(params, None)) == {"W", "b"} and set(arrangement({"W": params["W"]}, None)) == {"W"}
     np.testing.assert_allclose(gram_matrix(params, None)["WWt"], polygon(5) @ polygon(5).T, atol=1e-6)
 

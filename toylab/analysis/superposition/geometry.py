@@ -22,8 +22,9 @@ from toylab.shapes import shaped
 
 __all__ = [
     "NOTEBOOK", "REPRESENTED", "SHAPES", "adversarial_vulnerability", "capacities", "capacity", "describe",
-    "dimensionality", "dims_per_feature", "feature_norms", "features", "gram", "gram_matrix", "kgon_loss",
-    "net_interference", "polysemanticity", "polytope", "sample_dimensionality", "samples", "shapes", "superposition",
+    "dimensionalities", "dimensionality", "dims_per_feature", "feature_norms", "features", "gram", "gram_matrix",
+    "kgon_loss", "net_interference", "polysemanticity", "polytope", "sample_dimensionality", "samples", "shapes",
+    "superposition",
 ]  # fmt: skip
 
 NOTEBOOK = 1e-5  # the paper's released notebook adds it to the norm in Ŵ, which darkens the bars of dead features
@@ -260,6 +261,15 @@ def arrangement(params: Params, run: Run) -> dict[str, Array]:
         A dict: `W` [n, m], and the biases `b` [n] where the model has them.
     """
     return {name: params[name] for name in ("W", "b") if name in params}
+
+
+def dimensionalities(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the features and the dimensions each has for itself.
+
+    Returns:
+        A dict: `W` [n, m], and `dimensionality` [n].
+    """
+    return {"W": params["W"], "dimensionality": dimensionality(params["W"])}
 
 
 def capacities(params: Params, run: Run) -> dict[str, Array]:
