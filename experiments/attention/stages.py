@@ -21,12 +21,10 @@ Changed   After a first run the claim on the turn from before to after was added
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
-from jax import Array
 
-from toylab.analysis import heads, llc
-from toylab.base import Config, Params, Run
+from toylab.analysis import heads, induction, llc
+from toylab.base import Config
 from toylab.lab import Claim, Measures
 from toylab.models import Net, Transformer
 from toylab.optim import AdamW
@@ -34,7 +32,6 @@ from toylab.plots import stages as plots
 from toylab.plots import turns
 from toylab.sweep import log_then_linear
 from toylab.tasks import RepeatedBlocks
-from toylab.tasks.sequence import repeated, token_losses
 
 HOOGLAND, WANG, OLSSON = "Hoogland et al. 2024", "Wang et al. 2024", "Olsson et al. 2022"
 
@@ -69,26 +66,9 @@ FINAL: dict = {}
 SAMPLER = llc.SGLD(nbeta=100.0, gamma=10.0, eps=1e-3, chains=2, burn_in=80, draws=120)
 
 
-def attention(params: Params, run: Run) -> dict[str, Array]:
-    """previous_token, induction [L, H] on random blocks, each twice."""
-    task: Any = run.config.task
-    tokens = repeated(jax.random.key(1), 64, task.d_vocab, task.n_ctx // 2)
-    pattern = run.config.net.apply(params, tokens)[1]["pattern"]  # [L, B, H, P, P]
-    scores = {
-        "previous_token": heads.previous_token_score(pattern),
-        "induction": heads.induction_score(pattern, task.n_ctx // 2),
-    }
-    return {name: score.mean(1) for name, score in scores.items()}
-
-
-def per_token(params: Params, run: Run) -> dict[str, Array]:
-    """loss [16, P] of single tokens, in nats."""
-    return {"loss": token_losses(run.config.net.apply, params, run.data["tokens"][:16])}
-
-
 ANALYSES = {
-    "attention": attention,
-    "per_token": per_token,
+    "attention": induction.head_scores,
+    "per_token": induction.token_losses,
     "llc": llc.analyzer(SAMPLER),
     "heads": llc.of_heads(SAMPLER),
 }

@@ -1,4 +1,5 @@
-"""Analyzers of models of repeated random blocks: which heads the loss needs, by which path, and how near it is to exact."""
+"""Analyzers of models of repeated random blocks: what heads attend to, which of them the loss needs, by which path, and
+how near the loss is to exact."""
 
 from functools import partial
 from typing import Any
@@ -10,6 +11,34 @@ from jax import Array
 
 from toylab.analysis.attention import heads, interventions
 from toylab.base import Params, Run
+from toylab.tasks import sequence
+
+
+def head_scores(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer of `RepeatedBlocks`: what each head attends to, on 64 random blocks of half the context, each twice.
+
+    The blocks are the same for every run.
+
+    Returns:
+        A dict of arrays [L, H], means over the blocks: `previous_token` and `induction`, as of `heads`.
+    """
+    task: Any = run.config.task
+    tokens = sequence.repeated(jax.random.key(1), 64, task.d_vocab, task.n_ctx // 2)
+    pattern = run.config.net.apply(params, tokens)[1]["pattern"]  # [L, B, H, P, P]
+    scores = {
+        "previous_token": heads.previous_token_score(pattern),
+        "induction": heads.induction_score(pattern, task.n_ctx // 2),
+    }
+    return {name: score.mean(1) for name, score in scores.items()}
+
+
+def token_losses(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer of next-token tasks: the losses whose components over checkpoints `heads.loss_pca` finds.
+
+    Returns:
+        A dict: `loss` [16, P] in nats, of the tokens of the first evaluation sequences, `run.data["tokens"]` [N, P + 1].
+    """
+    return {"loss": sequence.token_losses(run.config.net.apply, params, run.data["tokens"][:16])}
 
 
 def ablation(params: Params, run: Run) -> dict[str, Array]:
