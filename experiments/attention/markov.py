@@ -27,15 +27,12 @@ Changed   The measure with layer 1's keys alone, its claim and its figure were a
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from toylab.analysis import heads
-from toylab.base import Config, Params, Run
+from toylab.analysis import markov_chains
+from toylab.base import Config
 from toylab.lab import Claim, Measures, Part
 from toylab.models import Net, Transformer
 from toylab.optim import AdamW
@@ -43,12 +40,10 @@ from toylab.plots import stages
 from toylab.plots.attention import patterns as attention
 from toylab.sweep import log_then_linear
 from toylab.tasks import MarkovChains
-from toylab.tasks.markov import expected_loss
 
 PAPER = "Edelman et al. 2024"
 MEASURED = "bound from an independent run of this set-up"
 STRATEGIES = ("uniform", "unigram", "bigram")
-N_SEEN = 128  # sequences on which attention and clamps are measured
 AT = (0, 40, 120, 200, 300, 1500)  # steps that figures show
 
 
@@ -62,43 +57,6 @@ def chains(seeds: int, lr: float, n_ctx: int = 64, n_eval: int = 512, **sizes: A
     )  # but for lr as in the released code
     task = MarkovChains(k=3, n_ctx=n_ctx, first="stationary", n_eval=n_eval)
     return [Config(task, net, optimizer, seed=seed) for seed in range(seeds)]
-
-
-# --- what is measured
-
-
-def limits(params: Params, run: Run) -> dict[str, Array]:
-    """The strategies' own expected losses by position [P]: on the evaluation set, and on its first sequences (`_seen`)."""
-    tokens, task = run.data["tokens"][:, :-1], cast(MarkovChains, run.config.task)
-    by_sequence = {
-        name: expected_loss(law, tokens, run.data["transition"]) for name, law in task.strategies(tokens).items()
-    }
-    seen = {f"{name}_seen": losses[:N_SEEN].mean(0) for name, losses in by_sequence.items()}
-    return {name: losses.mean(0) for name, losses in by_sequence.items()} | seen
-
-
-def network(params: Params, run: Run) -> dict[str, Array]:
-    """On the first evaluation sequences: loss [P] by position; the same once layer 0 is made to attend to the token before,
-    whatever it learned (clamped), or where layer 1's keys alone are made of that (keys); attention [L] to the token before
-    (previous) and to all that followed earlier occurrences of the present token (followers: 0.4 of even attention);
-    pattern [L, 16, 16] on one of them."""
-    tokens, transition = run.data["tokens"][:N_SEEN, :-1], run.data["transition"][:N_SEEN]
-    before = jnp.eye(tokens.shape[1], k=-1).at[0, 0].set(1)
-    clamp = {"pattern": lambda found, layer: jnp.broadcast_to(before, found.shape) if layer == 0 else found}
-    logits, cache = run.config.net.apply(params, tokens)
-    clamped, after_clamp = run.config.net.apply(params, tokens, clamp)
-    seen = after_clamp["resid_pre"][1][:, None]  # [B, 1, P, d_model], by layer 1
-    keys = {"k_input": lambda found, layer: jnp.broadcast_to(seen, found.shape) if layer == 1 else found}
-    with_keys, _ = run.config.net.apply(params, tokens, keys)
-    return {
-        "loss": expected_loss(jax.nn.log_softmax(logits), tokens, transition).mean(0),
-        "clamped": expected_loss(jax.nn.log_softmax(clamped), tokens, transition).mean(0),
-        "keys": expected_loss(jax.nn.log_softmax(with_keys), tokens, transition).mean(0),
-        "previous": heads.previous_token_score(cache["pattern"]).mean((1, 2)),
-        "followers": heads.prefix_matching_score(cache["pattern"], tokens).mean(1),
-        "pattern": cache["pattern"][:, 0, 0, :16, :16].astype(jnp.float16),  # causal: as on the 16 alone
-        "tokens": tokens[0, :16],
-    }
 
 
 # --- what is claimed
@@ -238,8 +196,8 @@ def part(name: str, lr: float, **sizes: Any) -> Part:
             "cpu": log_then_linear(10, 1500, 76),
             "paper": log_then_linear(10, 4000, 200),
         },
-        final={"limits": limits},
-        analyses={"network": network},
+        final={"limits": markov_chains.strategy_losses},
+        analyses={"network": markov_chains.clamped_to_previous},
         claims=claims(name),
         figures=figures(name),
     )

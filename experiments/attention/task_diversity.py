@@ -24,9 +24,9 @@ Fails     The loss on new chains of one of three seeds with 512 chains is 0.023 
 from typing import Any
 
 import numpy as np
-from jax import Array
 
-from toylab.base import Config, Params, Run
+from toylab.analysis import markov_chains
+from toylab.base import Config
 from toylab.lab import Claim, Measures
 from toylab.models import Net, Transformer
 from toylab.optim import AdamW
@@ -77,14 +77,7 @@ STOP: dict = dict.fromkeys(SAVES)
 MILESTONE = ("beats unigrams", lambda m: m["kl_trained_bi_inference"][..., -1] < m["kl_trained_uni_inference"][..., -1])
 PROBES: dict = {}
 ANALYSES: dict = {}
-
-
-def exact(params: Params, run: Run) -> dict[str, Array]:
-    """Losses of the exact solutions on the sequences of the measures, nats: `trained_bi_retrieval`, …"""
-    return {f"{on}_{name}": loss for on, losses in run.data["losses"].items() for name, loss in losses.items()}
-
-
-FINAL = {"exact": exact}
+FINAL = {"exact": markov_chains.exact_losses}
 
 
 def of(m: Measures, which: int) -> Measures:

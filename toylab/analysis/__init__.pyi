@@ -24,6 +24,7 @@ from .attention import (
     heads as heads,
     induction as induction,
     interventions as interventions,
+    markov_chains as markov_chains,
     nested_logits as nested_logits,
     pairs as pairs,
     paths as paths,

@@ -7,6 +7,7 @@ from . import (
     heads as heads,
     induction as induction,
     interventions as interventions,
+    markov_chains as markov_chains,
     nested_logits as nested_logits,
     pairs as pairs,
     paths as paths,
