@@ -76,6 +76,7 @@ def test_a_median_against_a_margin(shift, verdict):
     assert Median(1.0, 1.1, "log").outcome(values, 0.95).verdict == verdict
 
 
+@pytest.mark.slow
 def test_two_medians_that_are_a_margin_apart_are_called_the_same_one_time_in_twenty():
     """At the margin's end the two one-sided tests err at most so often."""
 
@@ -136,6 +137,7 @@ def test_a_direction_without_the_amount_is_a_direction_only():
     assert Direction(null=1, amount=4.7, margin=1.2, scale="log").outcome(values, 0.95).verdict == "direction only"
 
 
+@pytest.mark.slow
 def test_no_effect_is_called_one_at_most_one_time_in_twenty():
     def make(rng, n):
         return rng.normal(size=n)

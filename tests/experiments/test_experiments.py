@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 from rounding import slack
+from small_pages import traced
 
 import run_sweep
 from toylab import lab, store
@@ -112,7 +113,7 @@ def test_the_docstring_opens_with_claim_source_cost_and_command(name):
     assert f"python run_sweep.py {name}" in text and len(text.splitlines()[0]) < 120
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", traced(PAGES))
 def test_every_part_stands_at_all_scales(name):
     for part in trained(name).values():
         assert tuple(part.configs) == tuple(part.saves) == tuple(part.stop) == SCALES
@@ -256,6 +257,7 @@ def test_committed_results_leave_room_for_more_pages():
     assert sum(path.stat().st_size for path in (REPOSITORY / "results").rglob("*") if path.is_file()) < 14e6
 
 
+@pytest.mark.slow
 def test_committed_verdicts_are_those_of_the_committed_measures(committed):
     """Judged anew on any machine: the same verdicts, and values as far apart as two roundings to the six digits that are
     kept (of 1.00000 one digit is 1e-5) and other processors' roundings on the way."""

@@ -453,6 +453,7 @@ def test_seeds_replace_those_of_the_page(scale, asked, tmp_path):
     assert options["lane"] is None and spec.saves[-1] > 10_000
 
 
+@pytest.mark.slow
 def test_a_field_that_is_set_takes_the_place_of_the_pages_own_values(asked, tmp_path):
     fields = ["--set", "task.n_train=40,50", "optimizer.weight_decay=1", "--seeds", "2"]
     arguments = ["grokking_phase", "--part", "plane", "--scale", "cpu", *fields, "--stage", "train"]
@@ -493,6 +494,7 @@ def test_saves_take_the_place_of_the_pages(arguments, saves, asked, tmp_path):
     assert asked[-1][1].saves == saves
 
 
+@pytest.mark.slow
 def test_a_sweep_is_trained_longer_from_where_it_was_finished(tmp_path, capfd):
     asked = [*SMOKE, "--steps", "20", "--stage", "train", "--out", str(tmp_path)]
     assert run_sweep.main(asked) == 0

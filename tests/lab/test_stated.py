@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_pages import part, small
+from small_pages import part, small, traced
 
 from toylab import lab
 from toylab.lab import Claim, Part, pages, stated
@@ -23,7 +23,7 @@ def page(**stated):
     return module
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", traced(PAGES))
 def test_every_page_of_the_lab_states_what_it_should(name):
     for scale in ("smoke", "cpu", "paper"):
         stated.check(pages.load(name), scale)

@@ -89,6 +89,7 @@ def test_golden_models_come_out_in_both_precisions_and_on_both_paths(name, refer
                     assert_close(cache[ours][layer], golden[f"{theirs}_{layer}"], tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_fast_path_is_the_plain_one_with_gradients_and_what_comes_later_changes_nothing(case):
     net = small(**case).check()

@@ -153,6 +153,7 @@ def test_a_phase_that_did_not_end_is_not_named():
     assert "cleanup" not in {text.get_text() for text in written(drawn("progress ragged"))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [learning, structure, through, final, lambda: circle(*FOUND)])
 def test_a_redraw_gives_the_same_bytes(draw, tmp_path):
     drawn = draw()

@@ -182,6 +182,7 @@ def test_delays_show_every_seed_and_those_that_never_got_there():
     )
 
 
+@pytest.mark.slow
 def test_a_redraw_gives_the_same_picture():
     first = pixels(drawn("both"))
     with mpl.rc_context({"font.size": 20, "axes.grid": True}):

@@ -53,6 +53,7 @@ def of_chunks(folder):
     return {name: held for name, held in contents(folder).items() if not name.endswith(("manifest.json", "sweep.json"))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_sweep", ["as it was", *GONE])
 @pytest.mark.parametrize("content", GONE.values(), ids=GONE)
 def test_a_lost_manifest_is_written_anew_and_training_goes_on(folder, straight, content, of_sweep):

@@ -1,6 +1,7 @@
 """A part of a page, and runs for it, as small as they can be."""
 
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 
 from toylab.base import Config
@@ -26,3 +27,9 @@ def part(name, configs):
     norm = {"norm": lambda params, run: {"W": (params["W"] ** 2).sum()}}
     figures = {f"{name}_figure": lambda m: Figure()}
     return Part(of_all_scales(configs), of_all_scales((0, 3)), [last], figures, final=weights, analyses=norm)
+
+
+def traced(names):
+    """Names of pages as parameters of a test that makes their configs. grokking_phase has 36 structures, each of which is
+    traced: it stands among the slow tests."""
+    return [pytest.param(name, marks=pytest.mark.slow if name == "grokking_phase" else ()) for name in names]

@@ -209,6 +209,7 @@ def drawn(net, scale=0.5):
     return params, jnp.asarray(x, jnp.int32 if kind == "tokens" else jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_the_circuit_of_all_edges_is_the_network(name):
     """What no sender writes (b_O, biases of other kinds) is there in every circuit, with no edge too."""

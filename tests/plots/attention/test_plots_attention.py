@@ -78,6 +78,7 @@ def test_text_is_inside_the_figure_apart_and_large_enough_to_print(name):
     assert_printable(drawn(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["circuits", "graph"])
 def test_a_redraw_gives_the_same_picture(name):
     found = [pixels(DRAWINGS[name]()) for _ in range(2)]

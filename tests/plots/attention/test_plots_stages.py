@@ -60,6 +60,7 @@ def test_text_is_inside_the_figure_apart_and_large_enough_to_print(name):
     assert_printable(drawn(name))
 
 
+@pytest.mark.slow
 def test_a_redraw_gives_the_same_picture():
     found = [pixels(DRAWINGS["stages"]()) for _ in range(2)]
     assert len(set(found)) == 1

@@ -102,6 +102,7 @@ def test_training_has_a_line_for_each_l1_and_the_two_levels():
     assert len({line.get_color() for line in left.lines}) == 9
 
 
+@pytest.mark.slow
 def test_a_redraw_gives_the_same_picture():
     one, other = (pixels(training()) for _ in range(2))
     assert one == other

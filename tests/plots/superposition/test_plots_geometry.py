@@ -189,6 +189,7 @@ def test_what_is_written(name):
     assert set(WORDS[name].split("|")) <= texts(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["arrangement in space", "gram", "dimensionality", "strip", "agreement", "phase"])
 def test_a_redraw_gives_the_same_picture(name):
     global DRAW

@@ -55,6 +55,7 @@ def test_text_is_inside_the_figure_apart_and_large_enough_to_print(name):
     assert_printable(drawn(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stacked", "widths", "maps"])
 def test_a_redraw_gives_the_same_picture(name):
     global DRAW
