@@ -127,11 +127,16 @@ def table(name: str) -> str:
 
 
 def shown(name: str) -> list[dict[str, Any]]:
-    """The claims of a page, with the formulas in their names."""
+    """The claims of a page, with the formulas in their names and sources."""
     return [{**claim, **{part: in_cell(claim[part]) for part in ("name", "source")}} for claim in judged(name)]
 
 
-def in_cell(text: str) -> str:
+def in_cell(text: Any) -> Any:
+    """A text with its formulas, or all texts of a source."""
+    if isinstance(text, dict):
+        return {name: in_cell(part) for name, part in text.items()}
+    if not isinstance(text, str):
+        return text
     return formulas(text).replace(r"\|", "|")  # the table itself sees to that
 
 
@@ -140,10 +145,11 @@ def claims_index() -> str:
         verdicts.summary(name, shown(name)).replace(f"results/{name}/claims.md", f"{name}.md") for name in committed()
     ]
     intro = (
-        "# Claims\n\nWhat papers found, as code: a quantity, a bound fixed before the run, and the value of every seed. "
-        "What fails stays, with what was tried on the page's own head.\n\n"
+        "# Claims\n\nWhat papers found, as code: a quantity and a [rule](../judging.md) that is fixed before the runs that "
+        "confirm it, or, on pages that were not revised yet, a bound that every value must keep. What fails stays, with "
+        "what was tried on the page's own head.\n\n"
         '<div class="told" markdown>\n\n'
-        "| page | claims that hold | and that do not, for each run, seed or level |\n|---|---|---|\n"
+        "| page | verdicts | what does not agree, or not hold for each run, seed or level |\n|---|---|---|\n"
     )
     return intro + "\n".join(rows) + "\n\n</div>\n"
 
