@@ -162,8 +162,8 @@ def unseen_by_resampling(m: Measures) -> np.ndarray:
 def recalls(m: Measures) -> Any:
     panels: dict[str, dict[str, np.ndarray]] = {str(name): {} for name in m["config/task.name"]}
     for i, j in np.ndindex(2, 2):
-        for curves, recall in zip(panels.values(), program_rates(m, i, j)[1], strict=True):
-            curves[f"{SUBSTITUTES[i]}, {DISTANCES[j]}"] = recall
+        for name, recall in zip(m["config/task.name"], program_rates(m, i, j)[1], strict=True):
+            panels[str(name)][f"{SUBSTITUTES[i]}, {DISTANCES[j]}"] = recall
     return plots.recall_curves(circuit_search.THRESHOLDS, panels)
 
 
