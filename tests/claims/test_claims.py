@@ -115,6 +115,8 @@ def test_a_claim_that_cannot_be_computed_is_not_applicable():
         ({"looks": ()}, "one to three"),
         ({"looks": (3,)}, "its kind needs 6"),
         ({"variants": {"a": 1}}, "the variant 'a'"),
+        ({"family": "lines"}, "no test that could be corrected"),
+        ({"family": "lines", "kind": Excess(2), "looks": (20,)}, ""),
         ({"ledger": "finding", "source": None}, ""),
     ],
 )

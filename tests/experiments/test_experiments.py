@@ -285,6 +285,12 @@ def test_committed_verdicts_are_those_of_the_committed_measures(committed):
     assert (folder / "claims.md").read_text() == verdicts.markdown(claims_of(folder))
 
 
+def test_committed_claims_are_those_that_were_fixed(committed):
+    name, folder = committed
+    for scale in {record["scale"] for record in records(folder).values()}:
+        verdicts.check(page_of(name), scale, folder)
+
+
 def test_committed_results_are_of_the_runs_that_the_page_states(committed):
     name, folder = committed
     for part_name, part, measures in lab.present(page_of(name), committed_measures(name)):

@@ -108,6 +108,21 @@ def test_a_changed_claim_of_another_name_leaves_the_old_one_struck_through(page,
     assert [claim["name"] for claim in kept(tmp_path)["claims"]] == list(claims)
 
 
+def test_a_claim_of_a_part_that_is_not_measured_is_not_withdrawn(page, tmp_path):
+    assert command(tmp_path) == 0
+    (tmp_path / "judged" / "measures.npz").unlink()
+    assert command(tmp_path, "--part", "developed") == 0
+    assert [claim["name"] for claim in kept(tmp_path)["claims"]] == ["it falls here too"]
+
+
+def test_a_record_of_what_was_fixed_is_of_the_scale_that_is_run(page, tmp_path):
+    assert command(tmp_path, "--stage", "train") == 0
+    seeds = {"confirmed": SEEDS}
+    verdicts.fix(page, "cpu", tmp_path / "judged", seeds, {"on": "2026-11-29"})
+    fixed = kept(tmp_path, verdicts.FILE)["the loss falls"]
+    assert fixed["scale"] == "cpu" and fixed["on"] == "2026-11-29" and fixed["seeds"] == "100-105"
+
+
 def test_a_claim_that_does_not_fit_other_values_is_not_applicable(page, tmp_path):
     def at_three(m):
         return np.ones(len(m.valid))[m["config/net.n_hidden"] == 1]

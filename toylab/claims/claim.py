@@ -71,7 +71,7 @@ class Claim:
     looks      numbers of values at which the claim is judged, the last of them the most. The error of 5 % is spent on them
     variants   other reasonable quantities by name (threshold, centring, selection, stop), judged by the same rule
     event      claims of one event share it and are counted once
-    family     claims tested together share it; the kind's tests are corrected for it (Holm)
+    family     claims tested together share it: their kind's tests (of `Excess`) are corrected for it (Holm)
     needs      what would test the claim, if this set-up cannot: the verdict is then "not at this scale", with this sentence
     """
 

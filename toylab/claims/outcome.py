@@ -23,7 +23,7 @@ class Outcome:
     shows              what estimate and interval are of: "median", "one more run", …
     ratio              estimate and interval over the paper's value, None where there is no such ratio
     share              estimate and interval of the share of runs with the paper's sign or property, None for none
-    p                  of the test by which the verdict was reached, where the rule has one
+    p                  of the test that the rule makes, where it makes one
     reason             why it does not agree, in one sentence; "" if it does
     seeds              how many values would decide, about; None where that is not known
     details            more of what was found, by name, for claims.json

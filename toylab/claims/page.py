@@ -32,6 +32,8 @@ def wrong(claim: Claim) -> str:
         return f"the looks of {claim.name!r} are {looks}: give one to three ascending numbers of values"
     if claim.sequential and looks[0] < claim.kind.least:
         return f"{claim.name!r} is judged from {looks[0]} values on, and its kind needs {claim.kind.least}"
+    if claim.family and not claim.kind.tests:
+        return f"{claim.name!r} is of the family {claim.family!r}, and its kind makes no test that could be corrected"
     for name, quantity in claim.variants.items():
         if not callable(quantity):
             return f"the variant {name!r} of {claim.name!r} is no function of measures"

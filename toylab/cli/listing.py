@@ -10,7 +10,7 @@ from toylab.lab import pages
 
 
 def listing() -> str:
-    """Each page with the first line of its docstring, how many of its claims hold, and its Cost."""
+    """Each page with the first line of its docstring, the verdicts of its claims, and its Cost."""
     lines, family = [], ""
     for name, path in pages.built_in().items():
         if path.parent.name != family:

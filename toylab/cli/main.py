@@ -15,7 +15,7 @@ from toylab.cli.status import status
 HELP = """toylab: the training dynamics of toy models.
 
   toylab run PAGE       train, analyze and draw a page; `toylab run --help` has its options
-  toylab list           the built-in pages by family, with what they cost and how many claims hold
+  toylab list           the built-in pages by family, with what they cost and the verdicts of their claims
   toylab status FOLDER  how far a sweep is, and what to type to go on
   toylab report FOLDER  the judged claims of a page, or of all pages of a folder"""
 

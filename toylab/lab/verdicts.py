@@ -34,12 +34,12 @@ def judge(page: Page, measures: Measures, under: str = "", folder: Path | None =
         The claims as claims.json has them, also those that were fixed and are on the page no more.
     """
     fixed = read(folder) if folder else {}
-    found, names = [], []
+    found = []
+    names = [claim.name for part in lab.parts(page).values() for claim in part.claims]
     for _, part, own in lab.present(page, measures):
         seeds = None if part.imported else np.unique(own.get("config/seed", [])).tolist()
         for claim in part.claims:
             judged = claim.judge(own, under)
-            names.append(claim.name)
             if isinstance(claim, stated.Claim):
                 judged["confirmed"] = seeds is None or frozen.confirmed(fixed.get(claim.name), seeds)
             found.append(judged)
@@ -74,6 +74,8 @@ def check(page: Page, scale: Scale, folder: Path) -> None:
 def fix(page: Page, scale: Scale, folder: Path, seeds: Mapping[str, Sequence[int]], made: Mapping[str, str]) -> None:
     """Writes what is fixed of the claims whose confirming seeds are about to be trained.
 
+    A record is of the scale that is run; one of another scale gives way.
+
     Args:
         page, scale: to be run.
         folder: of the page.
@@ -86,7 +88,7 @@ def fix(page: Page, scale: Scale, folder: Path, seeds: Mapping[str, Sequence[int
         if frozen.confirming(seeds.get(name, ())):
             here = {"scale": scale, "part": name, **made}
             own = {claim.name: {**now[claim.name], **here} for claim in part.claims if claim.name in now}
-            of_part = {claim: one for claim, one in before.items() if one.get("part") == name}
+            of_part = {claim: one for claim, one in before.items() if (one["part"], one["scale"]) == (name, scale)}
             after = after | frozen.added(own, of_part, seeds[name])
     if after != before:
         store.write_json(folder / FILE, after)

@@ -16,10 +16,12 @@ class Kind(Protocol):
 
     least     the fewest values that it can decide on, at the level 0.95
     per_run   whether each value is of another run, so that the first n of them are n independent ones
+    tests     whether its outcome agrees by a test, whose p is corrected within a family
     """
 
     least: ClassVar[int]
     per_run: ClassVar[bool]
+    tests: ClassVar[bool]
 
     def check(self) -> str:
         """What is wrong with the fields, in a few words; "" if nothing is."""

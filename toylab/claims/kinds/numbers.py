@@ -22,6 +22,7 @@ class Identity:
     slack: float = 0.0
     least: ClassVar[int] = 1
     per_run: ClassVar[bool] = True
+    tests: ClassVar[bool] = False
 
     def check(self) -> str:
         return "" if self.slack >= 0 else f"its slack is {self.slack:g}: give 0 or more"
@@ -60,6 +61,7 @@ class Number:
     null: float | None = None
     least: ClassVar[int] = 6
     per_run: ClassVar[bool] = True
+    tests: ClassVar[bool] = False
 
     def check(self) -> str:
         if what := off_scale(self.scale, paper=self.paper):
@@ -117,6 +119,7 @@ class Median:
     null: float | None = None
     least: ClassVar[int] = 6
     per_run: ClassVar[bool] = True
+    tests: ClassVar[bool] = False
 
     @property
     def value(self) -> float:
@@ -182,6 +185,7 @@ class Within:
     scale: ScaleName = "linear"
     least: ClassVar[int] = 6
     per_run: ClassVar[bool] = True
+    tests: ClassVar[bool] = False
 
     def check(self) -> str:
         finite = [end for end in (self.low, self.high) if np.isfinite(end)]

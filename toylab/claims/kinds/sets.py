@@ -36,6 +36,7 @@ class Law:
     step: float = 1.0
     least: ClassVar[int] = 10
     per_run: ClassVar[bool] = False
+    tests: ClassVar[bool] = False
     sizes: ClassVar[int] = 3  # fewest values of x
 
     def check(self) -> str:
@@ -112,6 +113,7 @@ class Existence:
     k: int
     least: ClassVar[int] = 2
     per_run: ClassVar[bool] = False
+    tests: ClassVar[bool] = False
 
     def check(self) -> str:
         return "" if self.k >= 1 else f"its paper has the best of {self.k}"
@@ -183,6 +185,7 @@ class Excess:
     least_excess: float
     least: ClassVar[int] = 1
     per_run: ClassVar[bool] = False
+    tests: ClassVar[bool] = True
 
     def check(self) -> str:
         return "" if self.least_excess > 1 else f"its least excess is {self.least_excess:g}: give more than 1"
@@ -217,6 +220,7 @@ class Cells:
     least_kappa: float
     least: ClassVar[int] = 10
     per_run: ClassVar[bool] = False
+    tests: ClassVar[bool] = False
 
     def check(self) -> str:
         return "" if 0 < self.least_kappa < 1 else f"its least κ is {self.least_kappa:g}: give between 0 and 1"

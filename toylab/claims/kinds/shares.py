@@ -35,6 +35,7 @@ class Direction:
     scale: ScaleName = "linear"
     least: ClassVar[int] = 6
     per_run: ClassVar[bool] = True
+    tests: ClassVar[bool] = False
     mostly: ClassVar[float] = 0.8  # the least share that "always" may mean
 
     def check(self) -> str:
@@ -98,6 +99,7 @@ class Proportion:
     least_share: float | None = None
     least: ClassVar[int] = 6
     per_run: ClassVar[bool] = True
+    tests: ClassVar[bool] = False
 
     def check(self) -> str:
         counted = self.k is not None and self.n is not None
