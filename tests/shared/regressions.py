@@ -2,8 +2,8 @@
 
 A regression compares this project with itself, so it is a test and no claim. A fresh development seed is trained with the
 page's own settings. Each of its quantities must lie within mean ± 3 sd of at least 20 committed runs with these settings.
-Were the program the same, a quantity would be outside with probability 0.7 % (Student's t with 19 degrees of freedom), once:
-the same seed gives nearly the same numbers again.
+Were nothing changed, one of these would be outside with probability 0.9 % (Student's t with 19 degrees of freedom). It is
+outside always or never, for the same seed gives nearly the same numbers again.
 
     def test_a_fresh_seed_of_PAGE(tmp_path):
         within_limits("PAGE", "PART", {"loss at the end": (lambda m: m.last("loss"), "log")}, tmp_path)
