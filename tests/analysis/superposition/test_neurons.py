@@ -48,6 +48,7 @@ def test_a_neuron_without_weights_is_dead_and_not_counted():
     assert np.isnan(neurons.polysemantic_share(np.zeros((2, 3), bool), np.zeros(3, bool)))
 
 
+@pytest.mark.usefixtures("float16")
 def test_of_a_tied_model_only_what_excites_a_neuron_counts():
     W = jnp.array([[1.0, -3.0], [0.8, 0.3], [-2.0, 1.0], [0.4, 0.0]])
     found = neurons.tied_census({"W": W}, None)

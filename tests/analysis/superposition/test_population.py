@@ -106,3 +106,57 @@ def test_the_minima_of_a_pair_of_features():
     np.testing.assert_allclose(norms[0, 0, 0], norms[0, 0, 1], rtol=1e-3)
     assert losses[1, 1] < losses[0, 1] and losses[1, 1] <= 0.9 / 3 - 0.9**2 / 4
     assert norms[1, 1].min() < 0.5 < norms[1, 1].max()
+
+
+# --- by strata
+
+
+def toy_run(n=4, m=2, hidden="linear", density=0.3, **task):
+    net = Net.of(ToyModel, n_features=n, n_hidden=m, init_std=0.8, hidden=hidden)
+    features = SparseFeatures(n_features=n, density=density, importance=0.7 ** np.arange(n), **task)
+    return net.init(jax.random.key(1)) | {"b": jnp.linspace(0.2, -0.1, n)}, Run(Config(features, net, AdamW()), {})
+
+
+@pytest.mark.parametrize("density", [1.0, 0.3, 0.01])
+def test_by_strata_it_is_that_over_a_lattice(density):
+    params, run = toy_run(density=density)
+    found = population.expected(params, run)
+    exact = population.population_loss(params["W"], params["b"], density, run.config.task.importance)
+    assert float(found["loss"]) == pytest.approx(float(exact), rel=5e-4)
+
+
+def test_by_strata_it_is_the_mean_over_samples_with_a_relu_between():
+    params, run = toy_run(6, 3, "relu", 0.2, high=2.0)
+    task = run.config.task
+    sample = task.sample(jax.random.key(0), 400_000)
+    measured = 6 * task.error(run.config.net.apply, params, sample)
+    found = population.expected(params, run)
+    assert float(measured) == pytest.approx(float(found["loss"]), rel=0.01)  # a sample's standard error is 0.3 %
+    assert 0 < float(found["error"]) < 1e-3 * float(found["loss"])
+
+
+def test_strata_have_every_pattern_and_probabilities_that_add_up():
+    x, on, share = population.strata(5)
+    assert x.shape == (population.REPLICATES, len(on), 5) and x.min() >= 0 and x.max() <= 1
+    assert ((x > 0).sum(-1) == on).mean() > 0.999  # a scrambled point may be 0
+    assert (0.3**on * 0.7 ** (5 - on) * share).sum() == pytest.approx(1)
+    assert len({tuple(row) for row in (x[0] > 0)}) == 32
+    assert np.abs(x[0] - x[1]).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("task", "sentence"),
+    [
+        ({"target": "absolute"}, "task.target is 'absolute'"),
+        ({"sets": "correlated", "set_size": 2}, "task.sets is 'correlated'"),
+        ({"density": np.full(4, 0.1)}, r"task.density has shape \(4,\)"),
+    ],
+)
+def test_strata_of_other_features_are_refused(task, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        population.expected(*toy_run(**{"density": 0.3} | task))
+
+
+def test_too_many_patterns_are_refused():
+    with pytest.raises(ValueError, match="there are 13 features"):
+        population.strata(13)

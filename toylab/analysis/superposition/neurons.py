@@ -270,7 +270,7 @@ def tied_census(params: Params, run: Run) -> dict[str, Array]:
     Returns:
         A dict.
 
-        - `W` and `excites` bool [n, m].
+        - `W` in half precision, `excites` bool [n, m].
         - `count` [m]: features of each neuron; `block_features`, `block_neurons` [m]: the size of its block.
         - `polysemantic` []: the share of the living neurons.
     """
@@ -278,7 +278,7 @@ def tied_census(params: Params, run: Run) -> dict[str, Array]:
     living, excites = alive(W, W), held(jax.nn.relu(W))
     of_features, of_neurons = blocks(excites & living)
     return {
-        "W": W,
+        "W": W.astype(jnp.float16),
         "excites": excites & living,
         "count": excites.sum(-2),
         "block_features": of_features,

