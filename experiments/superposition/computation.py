@@ -6,15 +6,16 @@ Claim     Neurons behind a ReLU have a privileged basis: of dense features each 
 Source    Elhage et al. 2022, Toy Models of Superposition (arXiv 2209.10652), sections on a privileged basis and on
           computation in superposition. n = 10, m = 5, I = 0.75^i; absolute value n = 3, m = 6 and n = 100, m = 40,
           I = 0.8^i. The paper takes the best of 1,000 models at each density and prints no optimiser. Here: Adam, lr 3e-3,
-          cosine to 0, no decay, Glorot-normal weights (a quarter of them for 100 in 40). Tied: the best of 1,000 where
-          patterns compete (0.15 to 0.05), else of 100 or 200. 100 in 40: the best of three, in six sets.
+          cosine to 0, no decay, Glorot-normal weights (a quarter of them for 100 in 40). Tied: the best of 1,000 at
+          0.15 and 0.12, where patterns compete most, of 500 at 0.08 and 0.05, else of 100. 100 in 40: the best of three, in
+          six sets.
 Expect    Best models at densities 1 − S: one feature a neuron for ≥ 0.5, then 3 in 2 neurons, 5 in 3 at 0.15, 6 in 4 at
           0.12, 8 in 5 at 0.05 to 0.08, and at ≤ 0.04 pairs, which is read as: each of the 10 features excites one of the
           10 pairs of the 5 neurons. Absolute value: a + and a − neuron for each feature; of 40 neurons none polysemantic
           for ≥ 0.3, few at 0.1, all at 0.001. A feature is a neuron's where its weight in is above half of the neuron's
           largest (in the tied model, where features are never negative, of its largest positive one: other weights only
           silence it).
-Cost      cpu: some 20 minutes of one core, 12 of them for the tied models. paper: 1,000 models a density and larger
+Cost      cpu: some 16 minutes of one core, 9 of them for the tied models. paper: 1,000 models a density and larger
           batches, on an accelerator.
 Command   python run_sweep.py computation [--scale smoke|cpu|paper] [--part privileged absolute sparse]
 Fails     100 in 40: training, not capacity, decides. At 0.001 a batch has half an example of a feature, and after 6,000
@@ -48,7 +49,7 @@ from toylab.plots import theory
 from toylab.tasks import SparseFeatures
 
 MODELS = {  # tied, by density
-    1.0: 100, 0.5: 100, 0.3: 200, 0.2: 200, 0.15: 1000, 0.12: 1000, 0.08: 1000, 0.05: 1000, 0.03: 200, 0.01: 200
+    1.0: 100, 0.5: 100, 0.3: 100, 0.2: 100, 0.15: 1000, 0.12: 1000, 0.08: 500, 0.05: 500, 0.03: 100, 0.01: 100
 }  # fmt: skip
 DENSITIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 Configs = dict[Scale, list[Config]]
