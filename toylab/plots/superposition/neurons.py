@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap, LogNorm, Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator
@@ -21,9 +21,9 @@ FEATURES = LinearSegmentedColormap.from_list("features", ["#1B1464", "#3F6BB5", 
 
 
 def by_first_feature(W: np.ndarray) -> np.ndarray:
-    """W [n, m] with its neurons in the order of the features of their largest weights."""
+    """W [n, m] with its neurons in the order of the features of their largest weights; those without weights come last."""
     size = np.nan_to_num(np.abs(W))
-    return W[:, np.lexsort((-size.max(axis=0), size.argmax(axis=0)))]
+    return W[:, np.lexsort((-size.max(axis=0), size.argmax(axis=0), ~size.any(axis=0)))]
 
 
 def _stack(ax: Axes, W: np.ndarray, colors: Sequence[Any]) -> None:
@@ -45,7 +45,7 @@ def _stack(ax: Axes, W: np.ndarray, colors: Sequence[Any]) -> None:
 
 def _scale(n: int) -> Normalize:
     """Of many features, of which the first matter most, those have most of the colours."""
-    return LogNorm(1, n) if n > 40 else Normalize(1, max(n, 2))
+    return LogNorm(1, n) if n > 40 else PowerNorm(0.5, 1, n) if n > 10 else Normalize(1, max(n, 2))
 
 
 def _key(figure: Figure, axes: list[Axes], n: int, names: Sequence[str] = (), beyond: bool = False) -> None:
