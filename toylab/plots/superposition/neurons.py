@@ -32,7 +32,7 @@ def _stack(ax: Axes, W: np.ndarray, colors: Sequence[Any]) -> None:
     for sign in (1, -1):
         size = np.maximum(sign * W, 0)
         base = np.cumsum(size, axis=0) - size
-        for i in np.flatnonzero(size.any(axis=1)):
+        for i in np.flatnonzero(size.any(axis=1)).tolist():
             at = np.flatnonzero(size[i])
             edge: dict[str, Any] = {"ec": "white", "lw": 0.3 if m <= 20 else 0.1}
             ax.bar(at, sign * size[i, at], bottom=sign * base[i, at], width=0.85, color=colors[i], **edge)
