@@ -84,7 +84,7 @@ def measure(folder: Path, names: Sequence[str]) -> Arrays:
     out |= {f"listed/{key}": np.array([row[key] for row in rows]) for key in release.LISTED}
     out |= {f"printed/{key}": value for key, value in printed(names).items()}
     out |= {f"table/{key}": value for key, value in release.circular_runs(table).items()}
-    out |= over_pairs(found[MODEL_B if MODEL_B in names else names[0]])
+    out |= over_pairs(found[of_pairs(names)])
     return out | of_groups(folder)
 
 
@@ -95,6 +95,11 @@ def loaded(path: Path) -> tuple[Any, Any, Any, Any]:
     separate = np.shape(params["W_E"])[0] >= 2 * P
     logits, cache = net.apply(params, jnp.asarray(np.stack([a, b + P * separate], axis=1)))
     return net, params, np.asarray(logits).reshape(P * P, -1, np.shape(params["W_U"])[-1])[:, -1], cache
+
+
+def of_pairs(names: Sequence[str]) -> str:
+    """The network of which pictures over all pairs are kept."""
+    return MODEL_B if MODEL_B in names else names[0]
 
 
 def over_pairs(path: Path) -> Arrays:
@@ -268,7 +273,9 @@ def portraits(m: Measures) -> Any:
 
 
 def pairs(m: Measures) -> Any:
-    return periodic.over_pairs(dict(zip(m["pairs/name"].tolist(), m["pairs/values"], strict=True)))
+    name = of_pairs(m["model"].tolist())
+    pictures = dict(zip(m["pairs/name"].tolist(), m["pairs/values"], strict=True))
+    return periodic.over_pairs(pictures, "model B" if name == MODEL_B else f"network {name}")
 
 
 IMPORTED = Imported(files, measure, compared)
