@@ -26,11 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from toylab import claims as rules
 from toylab.analysis import transitions
 from toylab.base import Config
-from toylab.claims import Law, Source, Within, analogue, regression
-from toylab.lab import Arrays, Claim, Measures, Part, Scale
+from toylab.claims import Claim, Direction, Law, Number, Source, Within, analogue, regression
+from toylab.lab import Arrays, Measures, Part, Scale
 from toylab.models import ModularMLP, Net, Transformer
 from toylab.optim import AdamW
 from toylab.plots import delays, phase
@@ -38,15 +37,18 @@ from toylab.sweep import log_then_linear
 from toylab.sweep.grids import grid
 from toylab.tasks import ModularArithmetic
 
+SEEDS = range(100, 120)  # none of them was trained before the claims were fixed
 FITTED = 0.9  # accuracy from which on pairs count as fitted (Liu et al. 2022)
 DELAY = 1000  # steps from fitted training to fitted test pairs, from which on it is grokking; ours
 LOW_LOSS = 0.1  # nats; the released runs of Nanda et al. 2023 are read at this loss
 AFTER = 500  # steps that are trained on after both
 FRACTIONS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-DECAYS = (0.03, 0.1, 0.3, 1, 3, 5, 10)
+DECAYS = (0.1, 0.3, 1, 3, 10)
+EASY = (0.5, 0.7, 0.9)  # fractions at which p = 113 takes few steps; of each there is a released run
 NEAR = [whole / 100 for whole in range(26, 33)]  # fractions near the threshold
 UNIT_DECAY = 1.0  # the weight decay of all laws over fractions
 RELEASED = {0.25: 21848, 0.3: 7930, 0.5: 956, 0.7: 222, 0.9: 222, 0.95: 157}  # Nanda et al. 2023, test loss < 0.1
+RELEASED_TRAIN = {0.25: 144, 0.3: 151, 0.5: 163, 0.7: 134, 0.9: 202, 0.95: 150}  # train loss < 0.1
 
 
 def mlp(p: int = 31, d_model: int = 32, d_mlp: int = 64) -> Config:
@@ -71,6 +73,12 @@ def generalised(measures: Arrays) -> bool:
     """AFTER steps on from the point at which test pairs are fitted and their loss is low."""
     reached = (measures["test_accuracy"] >= FITTED) & (measures["test_loss"] < LOW_LOSS)
     return bool(reached.any() and measures["step"][-1] >= measures["step"][reached.argmax()] + AFTER)
+
+
+def both_low(measures: Arrays) -> bool:
+    """Test accuracy is 99 %, and the losses are low."""
+    low = (measures["test_loss"] < LOW_LOSS) & (measures["train_loss"] < LOW_LOSS)
+    return bool((low & (measures["test_accuracy"] >= 0.99)).any())
 
 
 def fitted(measures: Arrays) -> np.ndarray:
@@ -135,29 +143,63 @@ def step_back(m: Measures) -> np.ndarray:
     return np.array(shares)
 
 
-def delay_ratio(*fractions: float) -> Callable[[Measures], np.ndarray]:
-    """Steps to a low test loss over steps to a low train loss, of every seed at these fractions."""
-    return lambda m: np.concatenate([by_seed(m, low_loss(m) / low_loss(m, "train"), x) for x in fractions])
+def at(m: Measures, value: np.ndarray, *fractions: float) -> np.ndarray:
+    """[S, F]: of value [R] those at fractions and weight decay 1."""
+    return np.stack([by_seed(m, value, x) for x in fractions], axis=1)
 
 
-def slowed(m: Measures) -> np.ndarray:
-    """[S]: the largest factor by which more data, up to a fraction of 0.5, delay a low test loss."""
-    xs, steps = over_fractions(m, np.nan_to_num(low_loss(m), nan=np.inf))
-    steps = steps[:, xs < 0.55]
-    with np.errstate(invalid="ignore"):
-        factor = steps[:, 1:] / steps[:, :-1]
-    return np.nanmax(np.where(np.isinf(steps[:, 1:]) & np.isinf(steps[:, :-1]), 0, factor), axis=1, initial=0)
+def last_step(m: Measures) -> np.ndarray:
+    return m.steps[m.valid.sum(axis=1) - 1]
+
+
+def at_the_latest(m: Measures) -> np.ndarray:
+    """[R]: steps to a low test loss; where it is not reached, the last step, which is less."""
+    steps = low_loss(m)
+    return np.where(np.isnan(steps), last_step(m), steps)
+
+
+def ratio(m: Measures) -> np.ndarray:
+    """[R]: steps to a low test loss over steps to a low train loss."""
+    return at_the_latest(m) / low_loss(m, "train")
+
+
+def delay(m: Measures) -> np.ndarray:
+    return at_the_latest(m) - low_loss(m, "train")
+
+
+def saved(m: Measures) -> np.ndarray:
+    """[S]: the least share of the steps to a low test loss that more data save, over neighbouring fractions 0.3 to 0.5."""
+    steps = at(m, at_the_latest(m), 0.3, 0.35, 0.4, 0.5)
+    return 1 - (steps[:, 1:] / steps[:, :-1]).max(axis=1)
+
+
+def ratio_at(m: Measures, x: float) -> np.ndarray:
+    return by_seed(m, ratio(m), x)
+
+
+def first_low(m: Measures, x: float) -> np.ndarray:
+    return by_seed(m, low_loss(m), x)
 
 
 def cost(m: Measures, less: float, more: float) -> np.ndarray:
     """[S]: the factor in steps to a low test loss of one fraction over another."""
-    return by_seed(m, low_loss(m), less) / by_seed(m, low_loss(m), more)
+    return first_low(m, less) / first_low(m, more)
 
 
-def decay_cost(m: Measures) -> np.ndarray:
-    """At fractions 0.5, 0.6, 0.7: median steps to a low test loss at weight decay 0.1 over those at 1."""
-    medians = [[delays.middle(by_seed(m, low_loss(m), x, d)[:, None])[0] for x in (0.5, 0.6, 0.7)] for d in (0.1, 1)]
-    return np.divide(*np.array(medians))
+def censored(m: Measures, x: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """[R, 3]: x, steps, and 1; or x, the last step, and 0 where the run ended before."""
+    return np.stack([x, np.where(np.isnan(steps), last_step(m), steps), ~np.isnan(steps)], axis=1)
+
+
+def less_data(m: Measures) -> np.ndarray:
+    """[n, 3]: fractions 0.3 to 0.5 at weight decay 1, and steps to a low test loss."""
+    x = fraction(m)
+    return censored(m, x, low_loss(m))[(decay(m) == UNIT_DECAY) & (x > 0.295) & (x < 0.505)]
+
+
+def less_decay(m: Measures, x: float = 0.5) -> np.ndarray:
+    """[n, 3]: decays up to 1 at a fraction, and steps to a low test loss."""
+    return censored(m, decay(m), low_loss(m))[(decay(m) <= UNIT_DECAY) & np.isclose(fraction(m), x)]
 
 
 def most_decayed(m: Measures) -> np.ndarray:
@@ -173,47 +215,68 @@ def least_fraction(m: Measures) -> np.ndarray:
 
 
 def waiting(m: Measures, accuracy: float = FITTED) -> np.ndarray:
-    """[R, 3]: fraction, steps to an accuracy on test pairs, and 1, or 0 where the run ended before it."""
-    steps, last = m.first_step(m["test_accuracy"] >= accuracy), m.steps[m.valid.sum(axis=1) - 1]
-    return np.stack([fraction(m), np.where(np.isnan(steps), last, steps), ~np.isnan(steps)], axis=1)
+    """[R, 3]: fraction, and steps to an accuracy on test pairs."""
+    return censored(m, fraction(m), m.first_step(m["test_accuracy"] >= accuracy))
 
 
-def within_2(factor: float) -> dict[str, Any]:
-    return {"low": factor / 2, "high": 2 * factor}
-
-
-LIU, NANDA, RUNS = "Liu et al. 2022", "Nanda et al. 2023", "released runs of p = 113"
-FOUR, ORDER = f"{LIU}: all (sizes chosen so)", f"{LIU}: memorisation, grokking, comprehension; the bound is ours"
-DELAYED, AT_ONCE = f"{NANDA}: grokking; {RUNS}: 956/202 at 0.5", f"{NANDA}: at once; {RUNS}: 222/134 at 0.7"
+LIU, NANDA = "Liu et al. 2022", "Nanda et al. 2023"
+WORDS = Source(NANDA, "set-up over data fractions", "none at 0.1 and 0.2, grokking at 0.3 to 0.5, at once from 0.6")
+RUNS = "released runs over data fractions"
+OTHER = analogue("a quadratic MLP of p = 31, not the paper's transformer of p = 113")
+OF_SEED: dict[str, Any] = {"each": "seed", "fidelity": OTHER, "looks": (8, 20)}
+SPREAD = 4  # widest prediction interval as a factor: five seeds of p = 113 at 0.3 have a standard deviation of e^0.37
+APART = 2.1  # factor within which the ratio of two runs is known: that deviation, at 95 %
 PLANE_CLAIMS = [
-    Claim("phases that exist, of four", FOUR,
-          lambda m: np.array([len(np.unique(phases(own))) for own in each(m, "config/seed")]), 4, 4, each="seed"),
-    Claim("more data lead back: share of neighbouring cells", ORDER, step_back, high=0.05, each="seed"),
-    Claim("fractions 0.1 and 0.2: last test accuracy", f"{NANDA}: no grokking",
-          lambda m: np.concatenate([by_seed(m, m.last("test_accuracy"), x) for x in (0.1, 0.2)]), high=FITTED),
-    Claim("fractions 0.3, 0.4, 0.5 grok: steps to test over train loss < 0.1", DELAYED,
-          delay_ratio(0.3, 0.4, 0.5), 4.7),
-    Claim("fractions 0.6 to 0.9 generalise at once: the same ratio", AT_ONCE,
-          delay_ratio(0.6, 0.7, 0.8, 0.9), high=1.66),
-    Claim("more data never slow it down: largest factor up to 0.5", f"{RUNS}: monotone", slowed, high=1, each="seed"),
-    Claim("fraction 0.3 over 0.5: steps to test loss < 0.1", f"{RUNS}: 7,930/956; factor 2",
-          lambda m: cost(m, 0.3, 0.5), **within_2(7930 / 956), each="seed"),
-    Claim("fraction 0.5 over 0.7: steps to test loss < 0.1", f"{RUNS}: 956/222; factor 2", lambda m: cost(m, 0.5, 0.7),
-          **within_2(956 / 222), each="seed"),
-    Claim("weight decay 0.1 over 1: steps to test loss < 0.1", f"{RUNS}: about 10; factor 2", decay_cost,
-          **within_2(10), each="fraction 0.5, 0.6, 0.7"),
-    Claim("too much weight decay: highest train accuracy", f"{LIU}: confusion", most_decayed, high=FITTED, each="seed"),
+    Claim("more data lead back: share of neighbouring cells", WORDS, step_back, Within(high=0.05), **OF_SEED),
+    Claim("fractions 0.1 and 0.2: last test accuracy, the higher", WORDS,
+          lambda m: at(m, m.last("test_accuracy"), 0.1, 0.2).max(axis=1), Within(high=FITTED), **OF_SEED),
+    Claim("fractions 0.3, 0.4, 0.5 grok: steps to test over train loss < 0.1, the least",
+          Source(NANDA, RUNS, "956 over 163 at 0.5", 1), lambda m: at(m, ratio(m), 0.3, 0.4, 0.5).min(axis=1),
+          Within(low=956 / 163, scale="log"), **OF_SEED),
+    Claim("fractions 0.6 to 0.9 generalise at once: the longest delay over that at 0.3", WORDS,
+          lambda m: at(m, delay(m), 0.6, 0.7, 0.8, 0.9).max(axis=1) / by_seed(m, delay(m), 0.3),
+          Within(high=0.1, scale="log"), **OF_SEED),
+    Claim("more data never slow it down: least share of steps saved, 0.3 to 0.5",
+          Source(NANDA, RUNS, "7,930 and 956 at 0.3 and 0.5", 2), saved, Direction(always=True), **OF_SEED),
+    Claim("from fraction 0.5 to 0.3: factor in steps to test loss < 0.1", Source(NANDA, RUNS, "7,930 over 956", 1),
+          less_data, Law((7930 / 956 / APART, 7930 / 956 * APART), widest=12, per="step", step=-0.2), fidelity=OTHER),
+    Claim("fraction 0.5 over 0.7: steps to test loss < 0.1", Source(NANDA, RUNS, "956 over 222", 1),
+          lambda m: cost(m, 0.5, 0.7), Number(956 / 222, SPREAD, "log", null=1), **OF_SEED),
+    Claim("less weight decay where it groks: exponent of the steps", Source(NANDA, "released runs of decay 1 and 0.1",
+          "a tenth of the decay delays grokking by about 10", 2), less_decay, Law((-1.1, -0.9), widest=0.3), fidelity=OTHER,
+          variants={f"at fraction {x}": partial(less_decay, x=x) for x in (0.4, 0.6)}),
+    Claim("too much weight decay: highest train accuracy", Source(LIU, "phase diagrams", "confusion at large decay"),
+          most_decayed, Within(high=FITTED), **OF_SEED),
+]  # fmt: skip
+
+
+def of_113(name: str, says: str, quantity: Callable[[Measures], np.ndarray], paper: float, x: float) -> Claim:
+    """A number of one released run, by the same network and fraction."""
+    return Claim(f"p = 113, fraction {x}{name}", Source(NANDA, RUNS, says, 1), quantity, Number(paper, SPREAD, "log"),
+                 each="seed", looks=(6, 20), event=f"p = 113 at {x}")  # fmt: skip
+
+
+P113_CLAIMS = [
+    *(of_113(": first step with test loss < 0.1", f"{step}", partial(first_low, x=x), step, x)
+      for x, step in RELEASED.items() if x in EASY),
+    *(of_113(": steps to test over train loss < 0.1", f"{step} over {RELEASED_TRAIN[x]}", partial(ratio_at, x=x),
+             step / RELEASED_TRAIN[x], x) for x, step in RELEASED.items() if x in EASY),
+    of_113(" over 0.7: steps to test loss < 0.1", "956 over 222", partial(cost, less=0.5, more=0.7), 956 / 222, 0.5),
+    Claim("p = 113: delay at 0.7 and 0.9, less than a tenth of the released run's at 0.3", WORDS,
+          lambda m: at(m, delay(m), 0.7, 0.9).ravel(), Within(high=(7930 - 151) / 10), unit="steps", looks=(12, 40)),
+    Claim("p = 113: first step with train loss < 0.1", Source(NANDA, RUNS, "134 to 202 over six fractions", 6),
+          lambda m: low_loss(m, "train"), Within(134, 202), unit="steps", looks=(18, 60)),
 ]  # fmt: skip
 POWER = Source(
     "Power et al. 2022", "learning time near the least fraction of S5", "1 % less data: 40 to 50 % more steps"
 )
 BETWEEN = Source(NANDA, "set-up over data fractions", "grokking at 0.3, none at 0.2")
-OTHER = analogue("a quadratic MLP of p = 31, not the paper's transformer")
 THRESHOLD_CLAIMS = [
-    rules.Claim("least fraction that generalises", BETWEEN, least_fraction, Within(0.2, 0.3), fidelity=OTHER),
-    rules.Claim("1 % less data near the threshold: factor in steps", POWER, waiting,
-                Law((1.4, 1.5), widest=0.3, per="step", step=-0.01), fidelity=OTHER,
-                variants={f"{x:.0%} accuracy": partial(waiting, accuracy=x) for x in (0.5, 0.8, 0.95)}),
+    Claim("least fraction that generalises", BETWEEN, least_fraction, Within(0.2, 0.3), fidelity=OTHER, each="seed"),
+    Claim("1 % less data near the threshold: factor in steps", POWER, waiting,
+          Law((1.4, 1.5), widest=0.3, per="step", step=-0.01),
+          fidelity=analogue("addition modulo 31 by a quadratic MLP, not S5 by a transformer"),
+          variants={f"{x:.0%} accuracy": partial(waiting, accuracy=x) for x in (0.5, 0.8, 0.95)}),
 ]  # fmt: skip
 
 # --- figures
@@ -264,10 +327,8 @@ def curves(m: Measures) -> object:
 
 def threshold(m: Measures) -> object:
     xs, test = over_fractions(m, steps_to_fit(m, "test"))
-    of, steps, seen = waiting(m).T
-    start, slope, *_ = regression.line(
-        100 * of, steps, seen.astype(bool)
-    )  # nan, and not drawn, where it cannot be fitted
+    of, steps, seen = waiting(m).T  # nan, and not drawn, where it cannot be fitted
+    start, slope, *_ = regression.line(100 * of, steps, seen.astype(bool))
     name = f"1 % of pairs less: {100 * np.exp(-slope) - 100:.0f} % more steps"
     guides = {name: (100 * xs, np.exp(start + slope * 100 * xs))}
     lines = {"train": over_fractions(m, steps_to_fit(m, "train"))[1], "test": test}
@@ -275,22 +336,42 @@ def threshold(m: Measures) -> object:
     return delays.delays(delays.Delays(100 * xs, lines, PAIRS, last, guides, ylabel=label))
 
 
+def at_113(m: Measures) -> object:
+    xs, test = over_fractions(m, low_loss(m))
+    both = {"train": over_fractions(m, low_loss(m, "train"))[1], "test": test}
+    released = [(100 * x, step) for of in (RELEASED, RELEASED_TRAIN) for x, step in of.items() if x >= min(xs)]
+    points = {"the paper's released runs": tuple(np.array(released).T)}
+    return delays.delays(delays.Delays(100 * xs, both, PAIRS, float(m.steps[-1]), points=points, ylabel=TO_LOW_LOSS))  # type: ignore[arg-type]
+
+
 SMALL = mlp(p=11, d_model=8, d_mlp=16)
 STOP: dict[Scale, Callable[[Arrays], bool] | None] = {"smoke": None, "cpu": generalised, "paper": generalised}
 GOING: dict[str, Any] = {"stop": STOP, "milestone": ("generalised", fitted), "keep": ()}
 FEW, SHORT = (0.3, 0.5), log_then_linear(5, 200, 10)
+EVEN = np.concatenate([np.arange(0, 300, 10), np.arange(300, 3001, 20)])  # steps
 PARTS = {
     "plane": Part(
-        configs={"smoke": plane(SMALL, FEW, (0.1, 1), range(2)), "cpu": plane(mlp(), FRACTIONS, DECAYS, range(3)),
-                 "paper": plane(transformer(), (*FRACTIONS, 0.95), (0.1, 0.3, 1, 3, 10), range(3))},
+        configs={"smoke": plane(SMALL, FEW, (0.1, 1), range(2)), "cpu": plane(mlp(), FRACTIONS, DECAYS, SEEDS[:8]),
+                 "paper": plane(transformer(), (*FRACTIONS, 0.95), DECAYS, SEEDS[:8])},
         saves={"smoke": SHORT, "cpu": log_then_linear(5, 10_000, 160), "paper": log_then_linear(10, 25_000, 220)},
         claims=PLANE_CLAIMS,
         figures={"phases": phase_diagram, "laws": laws, "examples": curves},
         **GOING,
     ),
+    "p113": Part(
+        configs={"smoke": plane(SMALL, (0.5, 0.7), (UNIT_DECAY,), range(2)),
+                 "cpu": plane(transformer(), EASY, (UNIT_DECAY,), SEEDS[:6]),
+                 "paper": plane(transformer(), (0.5, 0.6, 0.7, 0.8, 0.9, 0.95), (UNIT_DECAY,), SEEDS)},
+        saves={"smoke": SHORT, "cpu": EVEN, "paper": EVEN},
+        stop={"smoke": None, "cpu": both_low, "paper": both_low},
+        milestone=("generalised", fitted),
+        keep=(),
+        claims=P113_CLAIMS,
+        figures={"at_113": at_113},
+    ),
     "threshold": Part(
-        configs={"smoke": plane(SMALL, FEW, (UNIT_DECAY,), range(4)), "cpu": plane(mlp(), NEAR, (UNIT_DECAY,), range(15)),
-                 "paper": plane(transformer(), (0.22, 0.24, 0.26, 0.28, 0.32), (UNIT_DECAY,), range(9))},
+        configs={"smoke": plane(SMALL, FEW, (UNIT_DECAY,), range(4)), "cpu": plane(mlp(), NEAR, (UNIT_DECAY,), SEEDS),
+                 "paper": plane(transformer(), (0.22, 0.24, 0.26, 0.28, 0.32), (UNIT_DECAY,), SEEDS)},
         saves={"smoke": SHORT, "cpu": log_then_linear(5, 20_000, 160), "paper": log_then_linear(10, 40_000, 220)},
         claims=THRESHOLD_CLAIMS,
         figures={"threshold": threshold},
