@@ -347,7 +347,7 @@ def at_113(m: Measures) -> object:
     both = {"train": over_fractions(m, low_loss(m, "train"))[1], "test": test}
     released = [(100 * x, step) for of in (RELEASED, RELEASED_TRAIN) for x, step in of.items() if x >= min(xs)]
     points = {"the paper's released runs": tuple(np.array(released).T)}
-    return delays.delays(delays.Delays(100 * xs, both, PAIRS, float(m.steps[-1]), points=points, ylabel=TO_LOW_LOSS))  # type: ignore[arg-type]
+    return delays.delays(delays.Delays(100 * xs, both, PAIRS, float(m.steps[-1]), points=points, ylabel=TO_LOW_LOSS))
 
 
 SMALL = mlp(p=11, d_model=8, d_mlp=16)
