@@ -57,10 +57,3 @@ def test_less_decay_is_of_one_fraction_and_decays_up_to_1():
     at[:, 3] = [4, 3, 2]
     rows = page.less_decay(measures(at, decays=(0.1, 1.0, 3.0)))
     assert rows.tolist() == [[0.1, 10_000, 1], [1.0, 1000, 1]] * 2
-
-
-def test_a_number_of_other_fractions_is_not_there():
-    judged = {claim.name: claim.judge(M) for claim in page.P113_CLAIMS}
-    absent = judged["p = 113, fraction 0.9: first step with test loss < 0.1"]
-    assert absent["verdict"] == "not at this scale" and absent["values"] == [None]
-    assert judged["p = 113, fraction 0.5: first step with test loss < 0.1"]["values"] == [100, 1000]
