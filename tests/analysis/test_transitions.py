@@ -13,6 +13,7 @@ from toylab.analysis.transitions import (
     half_risen,
     halfway,
     learning_phases,
+    power_law_exponent,
     steps_near,
 )
 
@@ -110,3 +111,18 @@ def test_bad_arguments_are_named():
         grokking_phases(STEPS, LOSS, SQUARES, 1)
     with pytest.raises(ValueError, match="sum_of_squares has shape"):
         grokking_phases(STEPS, LOSS, SQUARES[1:], 113)
+
+
+def test_a_power_law_is_fitted_from_the_first_time_to_the_last_with_both():
+    time = np.array([0.0, 1, 2, 4, 8, 16])
+    values = np.stack([3 * np.maximum(time, 1) ** -2, [9, 9, 4, 1, 9, 9]])
+    np.testing.assert_allclose(power_law_exponent(time, values, 2, 4), [-2, -2])
+    np.testing.assert_allclose(power_law_exponent(time, values[0]), -2)
+    assert power_law_exponent(time, values[1], 2, 8) != pytest.approx(-2)
+    np.testing.assert_array_equal(power_law_exponent(time, values, 3, 7), [np.nan, np.nan])  # a single time
+
+
+def test_a_value_of_0_has_no_exponent_without_a_floor():
+    time, values = np.array([1.0, 10]), np.array([[1.0, 0], [1, 1e-9]])
+    np.testing.assert_allclose(power_law_exponent(time, values), [np.nan, -9])
+    np.testing.assert_allclose(power_law_exponent(time, values, floor=1e-9), [-9, -9])

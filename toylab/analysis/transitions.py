@@ -119,6 +119,36 @@ def steps_near(
 
 
 @shaped
+def power_law_exponent(
+    time: Real[np.ndarray, " T"],
+    values: Real[np.ndarray, "*runs T"],
+    first: float = 0.0,
+    last: float = np.inf,
+    floor: float = 0.0,
+) -> Float[np.ndarray, "*runs"]:
+    """The exponent b of values ∝ time^b: the slope of log value over log time, by least squares.
+
+    Args:
+        time: Of the saved points, [T]. Those that are not positive are left out.
+        values: Positive, [..., T].
+        first: The earliest time that is fitted, itself included.
+        last: The latest, itself included.
+        floor: What smaller values are taken as, where some are 0.
+
+    Returns:
+        [...]; nan where fewer than two times are fitted, and for values of 0 without a floor.
+    """
+    fitted = (time >= first) & (time <= last) & (time > 0)
+    if fitted.sum() < 2:
+        return np.full(values.shape[:-1], np.nan)
+    x = np.log(time[fitted].astype(np.float64))
+    x = x - x.mean()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = np.log(np.maximum(values[..., fitted].astype(np.float64), floor))
+        return np.where(np.isfinite(y).all(axis=-1), (y * x).sum(axis=-1) / (x**2).sum(), np.nan)
+
+
+@shaped
 def learning_phases(
     steps: Real[np.ndarray, " T"],
     train_accuracy: Real[np.ndarray, "*runs T"],
