@@ -1,0 +1,73 @@
+"""Control limits: what a training of today measures must lie among the committed runs of a page.
+
+A regression compares this project with itself, so it is a test and no claim. A fresh development seed is trained with the
+page's own settings. Each of its quantities must lie within mean ± 3 sd of at least 20 committed runs with these settings.
+Were nothing changed, one of these would be outside with probability 0.9 % (Student's t with 19 degrees of freedom). It is
+outside always or never, for the same seed gives nearly the same numbers again.
+
+    def test_a_fresh_seed_of_PAGE(tmp_path):
+        within_limits("PAGE", "PART", {"loss at the end": (lambda m: m.last("loss"), "log")}, tmp_path)
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from toylab import lab, sweep
+from toylab.base import Config
+from toylab.claims.scales import SCALES
+from toylab.lab import Measures, pages, stages
+from toylab.lab.measuring import measures_of
+from toylab.records import notes
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+LEAST, REACH = 20, 3.0  # runs; standard deviations
+
+
+def within_limits(
+    page: str,
+    part: str,
+    quantities: Mapping[str, tuple[Callable[[Measures], np.ndarray], str]],
+    folder: Path,
+    of: Callable[[Config], bool] = lambda config: True,
+    seed: int = 0,
+) -> None:
+    """Trains one fresh seed, and fails where a quantity is outside its control limits.
+
+    Args:
+        page, part: by name; "" is the only part of a page.
+        quantities: by name: a value a run of measures, [R], and the scale on which runs are taken as normal.
+        folder: for the fresh run.
+        of: chooses the committed runs to compare with; they must differ in their seed alone.
+        seed: of the fresh run, not among the committed ones.
+    """
+    module = pages.load(page)
+    own = lab.parts(module)[part]
+    record = notes.page_record(RESULTS / page)
+    scale = (record["parts"][part] if part else record)["scale"]
+    ordered = [config for members in sweep.groups(own.configs[scale]).values() for config in members]  # as measured
+    chosen = [i for i, config in enumerate(ordered) if of(config)]
+    fresh = {sweep.run_name(one): one for one in (ordered[i].replace(seed=seed) for i in chosen)}
+    assert len(chosen) >= LEAST, f"{page} has {len(chosen)} such runs: limits are of at least {LEAST}"
+    assert len(fresh) == 1, "the committed runs differ in more than their seed"
+    assert seed not in [int(ordered[i].seed) for i in chosen], "the fresh seed is a committed one"
+    committed = stages.read_measures(RESULTS / page).part(part).runs(np.array(chosen))
+    configs = list(fresh.values())
+    sweep.run(configs, stages.spec(own, scale), folder / "runs", report=None)
+    now = Measures(measures_of(own, configs, folder / "runs", lambda text: None, 16))
+    found = outside(quantities, committed, now)
+    assert not found, "; ".join(found)
+
+
+def outside(
+    quantities: Mapping[str, tuple[Callable[[Measures], np.ndarray], str]], committed: Measures, fresh: Measures
+) -> list[str]:
+    """The quantities of a fresh run that are outside the limits of the committed ones, in words."""
+    found = []
+    for name, (quantity, scale) in quantities.items():
+        before, here = (SCALES[scale].to(np.asarray(quantity(m), float)) for m in (committed, fresh))
+        mean, spread = before.mean(), before.std(ddof=1)
+        if not abs(here[0] - mean) <= REACH * spread:  # of a nan, too
+            found.append(f"{name}: {here[0]:.6g}, not {mean:.6g} ± {REACH:g} · {spread:.3g} ({scale})")
+    return found
