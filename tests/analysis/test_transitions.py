@@ -14,6 +14,7 @@ from toylab.analysis.transitions import (
     halfway,
     learning_phases,
     power_law_exponent,
+    share_near,
     steps_near,
 )
 
@@ -126,3 +127,14 @@ def test_a_value_of_0_has_no_exponent_without_a_floor():
     time, values = np.array([1.0, 10]), np.array([[1.0, 0], [1, 1e-9]])
     np.testing.assert_allclose(power_law_exponent(time, values), [np.nan, -9])
     np.testing.assert_allclose(power_law_exponent(time, values, floor=1e-9), [-9, -9])
+
+
+def test_a_share_near_a_level_is_of_the_steps_until_another():
+    steps = np.arange(0, 101, 10)
+    rise = steps / 100
+    waits = np.where(steps <= 80, np.minimum(rise, 0.3), 1.0)
+    never = np.full(11, 0.3)
+    found = share_near(steps, np.stack([rise, waits, never]), level=0.3, width=0.05, until=0.65)
+    np.testing.assert_allclose(found, [10 / 65, 60 / 85, np.nan])
+    with pytest.raises(ValueError, match=r"^until is 0.3, it must be at least level \+ width, 0.35$"):
+        share_near(steps, rise, 0.3, 0.05, 0.3)

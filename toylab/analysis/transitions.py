@@ -149,6 +149,30 @@ def power_law_exponent(
 
 
 @shaped
+def share_near(
+    steps: Real[np.ndarray, " T"], values: Real[np.ndarray, "*runs T"], level: float, width: float, until: float
+) -> Float[np.ndarray, "*runs"]:
+    """Of the steps until values first lie above a level, those that are spent near another: how much of a rise waits there.
+
+    A rise at constant speed from 0 spends 2 width / until of its time within `width` of a level.
+
+    Args:
+        steps: Of the saved points, [T].
+        values: [..., T].
+        level, width, until: In units of the values; `until` is at least level + width.
+
+    Returns:
+        0 to 1, [...]; nan where they never lie above `until`.
+
+    Raises:
+        ValueError: Where there are fewer than two steps, where they do not ascend, and for a lower `until`.
+    """
+    if not until >= level + width:
+        raise ValueError(f"until is {until:g}, it must be at least level + width, {level + width:g}")
+    return steps_near(steps, values, level, width) / first_below(steps, -values, -until)
+
+
+@shaped
 def learning_phases(
     steps: Real[np.ndarray, " T"],
     train_accuracy: Real[np.ndarray, "*runs T"],
