@@ -133,8 +133,11 @@ def test_a_share_near_a_level_is_of_the_steps_until_another():
     steps = np.arange(0, 101, 10)
     rise = steps / 100
     waits = np.where(steps <= 80, np.minimum(rise, 0.3), 1.0)
-    never = np.full(11, 0.3)
-    found = share_near(steps, np.stack([rise, waits, never]), level=0.3, width=0.05, until=0.65)
-    np.testing.assert_allclose(found, [10 / 65, 60 / 85, np.nan])
+    never, at_once = np.full(11, 0.3), np.full(11, 0.7)
+    back = np.where(steps == 50, 0.9, waits)
+    found = share_near(steps, np.stack([rise, waits, back, never, at_once]), level=0.3, width=0.05, until=0.65)
+    to_back = 40 + 10 * (0.65 - 0.3) / 0.6
+    np.testing.assert_allclose(found, [10 / 65, 60 / 85, 20 / to_back, np.nan, np.nan])
+    np.testing.assert_allclose(share_near(steps + 7, rise, 0.3, 0.05, 0.65), 10 / 65)
     with pytest.raises(ValueError, match=r"^until is 0.3, it must be at least level \+ width, 0.35$"):
         share_near(steps, rise, 0.3, 0.05, 0.3)

@@ -162,14 +162,17 @@ def share_near(
         level, width, until: In units of the values; `until` is at least level + width.
 
     Returns:
-        0 to 1, [...]; nan where they never lie above `until`.
+        0 to 1, [...]; nan where they never lie above `until`, or do from the start.
 
     Raises:
         ValueError: Where there are fewer than two steps, where they do not ascend, and for a lower `until`.
     """
     if not until >= level + width:
         raise ValueError(f"until is {until:g}, it must be at least level + width, {level + width:g}")
-    return steps_near(steps, values, level, width) / first_below(steps, -values, -until)
+    end = first_below(steps, -values, -until)
+    within = np.where(steps <= end[..., None], values, np.inf)  # what comes later does not count
+    with np.errstate(invalid="ignore"):
+        return np.where(end > steps[0], steps_near(steps, within, level, width) / (end - steps[0]), np.nan)
 
 
 @shaped
