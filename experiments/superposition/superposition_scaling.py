@@ -76,7 +76,7 @@ def sweep(
 
 CONFIGS = {
     "smoke": sweep((2, 4), (0.0, 1.0), (STRONG, WEAK), range(2), n=12, steps=20, batch=16),
-    "cpu": sweep((6, 12, 24, 48), (0.0, 0.5, 1.0), (-1.0, -0.5, 0.0, 0.5, 1.0), range(100, 108), n=300, steps=1500, batch=512),
+    "cpu": sweep((6, 12, 24, 48), (0.0, 0.5, 1.0), (-1.0, -0.5, 0.0, 0.5, 1.0), range(3), n=300, steps=1500, batch=512),
     "paper": sweep(
         np.geomspace(10, 100, 6).round().astype(int).tolist(),
         (0.0, 0.25, 0.5, 0.75, 1.0),
