@@ -52,12 +52,17 @@ def network(task: ItemLabelPairs) -> Net:
     )  # fmt: skip
 
 
-def stated(paper: str, other: str, says: str, name: str, quantity: Any, kind: Any, **more: Any) -> Claim:
-    return Claim(name, Source(paper, "", says), quantity, kind, fidelity=analogue(other), each="seed", **more)
+def stated(paper: str, where: str, other: str, says: str, name: str, quantity: Any, kind: Any, **more: Any) -> Claim:
+    return Claim(name, Source(paper, where, says), quantity, kind, fidelity=analogue(other), each="seed", **more)
 
 
-reddy = partial(stated, "Reddy 2023", "AdamW lr 1e-3, not SGD: hundreds of steps in place of tens of thousands")
-minegishi = partial(stated, "Minegishi et al. 2025", "64 classes, AdamW lr 1e-3, 4,000 steps; not 512, SGD, 200,000")
+reddy = partial(stated, "Reddy 2023", "abstract", "AdamW lr 1e-3, not SGD; hundreds of steps, not 10,000s")
+minegishi = partial(
+    stated,
+    "Minegishi et al. 2025",
+    "phases NCC, SCC, FCC",
+    "64 classes and AdamW, not 512 and SGD",
+)
 
 
 def configs(seeds: Any, optimizer: Any = ADAMW, **sizes: Any) -> list[Config]:

@@ -236,11 +236,11 @@ CLAIMS = [
             by_l1=False),
     sharkey("also of correlated features", "correlated features: recovered at the best l1",
             partial(recovered, which="correlated"), Within(low=0.9)),
-    stated(Source("Bricken et al. 2023", "toy data", "also untied, with a decoder bias"),
+    stated(Source("Bricken et al. 2023", "sparse autoencoder set-up", "also untied, with a decoder bias"),
            "untied: features recovered at the best l1", partial(recovered, which="untied"), Within(low=0.9), by_l1=True),
-    stated(Source("Gao et al. 2024", "", "no l1 to be searched for"), "top-k with the true k: features recovered",
-           topk_recovered, Within(low=0.9)),
-    stated(Source("Gao et al. 2024", "", "top-k is on a better frontier"),
+    stated(Source("Gao et al. 2024", "TopK activation", "no l1 to be searched for"),
+           "top-k with the true k: features recovered", topk_recovered, Within(low=0.9)),
+    stated(Source("Gao et al. 2024", "TopK activation", "top-k is on a better frontier"),
            "top-k with the true k: log FVU below that of L1 at the same L0", topk_lead, Direction()),
 ]  # fmt: skip
 

@@ -4,19 +4,22 @@ Claim     Where dimensions are short, features share them by fractional capaciti
           neurons abound, features still meet on one by chance of the start, n²/(4m) times, once an l1 term or noise
           of negative excess kurtosis has made each feature choose a neuron. And which minimum is found can be chosen: from
           negative biases, a network of the same loss has more neurons that answer to a single feature.
-Source    Scherlis et al. 2022 (arXiv 2210.01892): capacity, Σ C ≤ m. Lecomte et al. 2023 (arXiv 2312.03096), released code:
-          collisions, noise, the l1 dynamics dw/dt = (1 − ‖w‖²) w − λ. Jermyn, Schiefer & Hubinger 2022 (arXiv 2211.09169).
-Expect    Σ C = m within 1 %. n = 64 features: by chance 5.7 polysemantic neurons of 128, 1.8 of 512. Σw⁴ of a feature grows
-          under Bernoulli noise, not under Gaussian. ‖w‖₁ ~ t^−1 in the limit; at this m and these times the same formula
-          has t^−.925 for weights that start alike, t^−.908 for normal ones; weights left: twice these. From a bias of −1
-          more monosemantic neurons at no higher loss.
+Source    Scherlis et al. 2022 (arXiv 2210.01892): capacity. Lecomte et al. 2023 (arXiv 2312.03096), released code: chance,
+          noise, the l1 dynamics dw/dt = (1 − ‖w‖²) w − λ. Jermyn, Schiefer & Hubinger 2022 (arXiv 2211.09169).
+Expect    Σ C = m. n = 64 features: by chance 5.7 polysemantic neurons of 128, 1.8 of 512. Σw⁴ of a feature grows under
+          Bernoulli noise, not under Gaussian. ‖w‖₁ ~ t^−1 in the limit; at this m and these times the same formula has
+          t^−.925 for weights that start alike, t^−.908 for normal ones; weights left: twice these. From a bias of −1 more
+          monosemantic neurons at no higher loss.
 Cost      cpu: 8 minutes of one core, 5 of them for collisions.
-Command   python run_sweep.py polysemanticity [--scale smoke|cpu|paper]
-          [--part allocation|collisions|noise|l1|monosemantic|crowded]
-Changed   The part monosemantic was added when 16 dimensions (crowded) had failed. Until this page was judged by rules, each
-          width had to lie within two standard errors of chance, and each run within bounds of ours. The widths are one
-          test and are pooled; exponents are held against the formula at this m. Uniform importance, whose claims were
-          algebra, went.
+Command   python run_sweep.py polysemanticity [--scale smoke|cpu|paper] [--part allocation|…|crowded]
+Fails     Development seeds alone (0 to 2, and 0 to 15): what is judged by seeds is not decided. Collisions are .885 of
+          chance (.81 to .95), fewer at each width from 128 on; 48 more seeds at 512 neurons have 1.54 (.17) for 1.82. With
+          1.5 neurons a feature there are 1.28 times as many as by chance (1.08 to 1.51).
+          In 16 dimensions, of which 4 are on at a time, a bias of −1 makes neurons purer, but few pass .999. Tried there:
+          lr .01 and .03, slower decay, densities 1/8 to 1/64: no more than .09 neurons a feature are gained.
+Changed   Until this page was judged by rules, each width had to lie within two standard errors of chance, and each run within
+          bounds of ours. The widths are one test and are pooled; exponents are held against the formula at this m. Uniform
+          importance, whose claims were algebra, went.
 """
 
 from collections.abc import Iterable
@@ -259,44 +262,39 @@ DENSITIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 FALL = (0, *np.unique(np.geomspace(1, FITTED[1] / STEP, 45).round().astype(int)).tolist())
 END: dict[Scale, Any] = {"smoke": (0, 20), "cpu": (0, 10_000), "paper": (0, 10_000)}
 SMALL_DECODERS = decoders(8, 4, 16, 1 / 4, 32, 20, range(2))
-
-
-def doubling(steps: int) -> tuple[int, ...]:
-    return tuple(sorted({0, *(2**i for i in range(5, int(np.log2(steps)) + 1)), 3 * steps // 4, steps}))
-
-
+POWERS = (0, *(2**i for i in range(5, 18)))
 PARTS = {
     "allocation": Part(
-        {"smoke": sparse(6, 2, (1, 0.1), 64, range(1)), "cpu": sparse(20, 5, DENSITIES, 1024, FEWER),
+        {"smoke": sparse(6, 2, (1, 0.1), 64, range(1)), "cpu": sparse(20, 5, DENSITIES, 1024, EARLY),
          "paper": sparse(20, 5, DENSITIES, 1024, SEEDS)},
         END, ALLOCATED, {"capacity": shared_out}, final={"capacities": geometry.capacities},
     ),
     "collisions": Part(
-        {"smoke": colliding(4, (16,), range(2)), "cpu": colliding(64, (96, 128, 192, 256, 384, 512), SEEDS),
+        {"smoke": colliding(4, (16,), range(2)), "cpu": colliding(64, (96, 128, 192, 256, 384, 512), range(16)),
          "paper": colliding(256, tuple(range(256, 4097, 256)), SEEDS)},
         END | {"cpu": (0, 7500), "paper": (0, 7500)}, COLLIDED, {"collisions": collided},
         final={"collisions": neurons.collisions},
     ),
     "noise": Part(
-        {"smoke": noisy(4, 8, range(2)), "cpu": noisy(8, 16, MORE), "paper": noisy(8, 16, MORE)},
+        {"smoke": noisy(4, 8, range(2)), "cpu": noisy(8, 16, range(16)), "paper": noisy(8, 16, MORE)},
         END | {"cpu": tuple(range(0, 30_001, 1000)), "paper": tuple(range(0, 100_001, 2000))}, UNDER_NOISE,
         {"noise": under_noise}, analyses={"fourth": neurons.fourth_norms},
     ),
     "l1": Part(
-        {"smoke": alone(100, range(2)), "cpu": alone(10_000, MORE), "paper": alone(100_000, MORE)},
+        {"smoke": alone(100, range(2)), "cpu": alone(10_000, range(16)), "paper": alone(100_000, MORE)},
         {"smoke": (0, 10, 20), "cpu": FALL, "paper": FALL}, FALLING, {"l1": sparsifying},
         analyses={"sparsity": neurons.sparsity},
     ),
     "monosemantic": Part(
         {"smoke": SMALL_DECODERS, "cpu": decoders(64, 32, 128, 1 / 16, 512, 16_000, EARLY),
          "paper": decoders(512, 64, 1024, 1 / 64, 2**13, 2**17, SEEDS)},
-        {"smoke": (0, 10, 20), "cpu": doubling(16_000), "paper": doubling(2**17)}, ENGINEERED,
+        {"smoke": (0, 10, 20), "cpu": (*POWERS[:10], 12_000, 16_000), "paper": POWERS}, ENGINEERED,
         {"monosemantic": engineered}, analyses={"neurons": neurons.neurons},
     ),
     "crowded": Part(
         {"smoke": SMALL_DECODERS, "cpu": decoders(64, 16, 128, 1 / 16, 512, 8000, EARLY),
          "paper": decoders(64, 16, 128, 1 / 16, 512, 64_000, SEEDS)},
-        {"smoke": (0, 10, 20), "cpu": doubling(8000), "paper": doubling(64_000)}, CROWDED,
+        {"smoke": (0, 10, 20), "cpu": (*POWERS[:9], 6000, 8000), "paper": (*POWERS[:12], 48_000, 64_000)}, CROWDED,
         analyses={"neurons": neurons.neurons},
     ),
 }  # fmt: skip
