@@ -17,7 +17,7 @@ Fails     Development seeds alone (0 to 2, and 0 to 15): what is judged by seeds
           1.5 neurons a feature there are 1.28 times as many as by chance (1.08 to 1.51).
           In 16 dimensions, of which 4 are on at a time, a bias of −1 makes neurons purer, but few pass .999. Tried there:
           lr .01 and .03, slower decay, densities 1/8 to 1/64: no more than .09 neurons a feature are gained.
-Changed   Until this page was judged by rules, each width had to lie within two standard errors of chance, and each run within
+Changed   Until this page was judged by rules, each width had to lie within two standard errors of chance, each run within
           bounds of ours. The widths are one test and are pooled; exponents are held against the formula at this m. Uniform
           importance, whose claims were algebra, went.
 """
