@@ -164,7 +164,7 @@ def exponents(m: Measures, name: str) -> np.ndarray:
 
 def sparsifying(m: Measures) -> object:
     """The prediction is for ‖w‖₁, of weights that are alike at the start; its square for the weights left."""
-    norm = neurons.l1_decay(STEP * m.steps, m.only("config/net.n_hidden") ** 0.5, LAMBDA)
+    norm = neurons.l1_decay(STEP * m.steps, float(m.only("config/net.n_hidden")) ** 0.5, LAMBDA)
     measured = {"weights left": m["sparsity/left"].astype(float), "‖w‖₁": m["sparsity/l1_norm"]}
     return plots.decay(STEP * m.steps, measured, {"weights left": norm**2, "‖w‖₁": norm})
 
