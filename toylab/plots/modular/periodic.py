@@ -60,12 +60,14 @@ def single_frequency(
 
 
 @style.house
-def over_pairs(pictures: Mapping[str, np.ndarray], n_shown: int = 15) -> Figure:
+def over_pairs(pictures: Mapping[str, np.ndarray], network: str = "") -> Figure:
     """Heat maps over all pairs (a, b), with their energies in the two-dimensional Fourier basis below; a double column.
+
+    Pairs of frequencies with more than 5 % of the energy are named.
 
     Args:
         pictures: By name, [p, p], rows a and columns b.
-        n_shown: No more than the names of so many largest energies are told, those beyond 5 % of all.
+        network: Whose they are, for the note.
     """
     if not 1 <= len(pictures) <= 4:
         raise ValueError(f"pictures has {len(pictures)} entries; it has 1 to 4")
@@ -86,10 +88,11 @@ def over_pairs(pictures: Mapping[str, np.ndarray], n_shown: int = 15) -> Figure:
         below.set(xlabel="frequency along $a$", ylabel="along $b$" if not i else "")
         style.letter(top, "abcd"[i], name)
         found = sorted(((share[x, y], x, y) for x, y in np.argwhere(share > 0.05)), reverse=True)
-        listed = [f"({x}, {y}) {100 * part:.0f} %" for part, x, y in found[:n_shown]]
+        listed = [f"({x}, {y}) {100 * part:.0f} %" for part, x, y in found]
         below.text(0.98, 0.97, "\n".join(listed), transform=below.transAxes, ha="right", va="top", color="white",
                    fontsize=labels.SMALL)  # fmt: skip
-    style.note(figure, "above: value less its mean; below: root of the share of energy at a pair of frequencies")
+    told = "above: value less its mean; below: root of the share of energy at a pair of frequencies"
+    style.note(figure, f"{network}; {told}" if network else told)
     return figure
 
 
