@@ -26,6 +26,8 @@ PAIR_STARTS = (  # W and b of each minimum of `pair_minima`, nearby
     ((0.95, 0.4), (-0.1, 0.2)),
 )
 POINTS = 1021  # values of the features that are on, in each pattern
+SAMPLED = 104_729  # the key of the points of `sampled`
+SAMPLE = 256, 4096  # batches and points in each, of `sampled`: a million points
 
 
 def lattice(n: int) -> Float[np.ndarray, "n_points n"]:
@@ -177,3 +179,22 @@ def population(params: Params, run: Run) -> dict[str, Array]:
     W, high = params["W"], getattr(task, "high", 1.0)
     b = params["b"] if "b" in params else jnp.zeros(len(W), W.dtype)
     return {"loss": high**2 * population_loss(W, b / high, task.density, task.importance)}  # type: ignore[attr-defined]
+
+
+def sampled(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the task's loss on a million points, the same for every run but for its density.
+
+    For models with too many features, or features in sets, of which `population_loss` is not. The best of several fits is
+    chosen by this: on the few thousand points of a saved point fits that differ by some per cent change places.
+
+    Returns:
+        A dict: `loss` [] and its standard error, `error` [].
+    """
+    task, net = run.config.task, run.config.net
+    batches, points = SAMPLE
+
+    def of_batch(key: Array) -> Array:
+        return task.error(net.apply, params, task.sample(key, points))  # type: ignore[attr-defined]
+
+    losses = jax.lax.map(of_batch, jax.random.split(jax.random.key(SAMPLED), batches))
+    return {"loss": losses.mean(), "error": losses.std(ddof=1) / np.sqrt(batches)}
