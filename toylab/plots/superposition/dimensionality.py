@@ -21,7 +21,6 @@ LINES: dict[str, float] = {
     "1/2 digon": 1 / 2,
     "2/5 pentagon": 2 / 5,
     "3/8 square antiprism": 3 / 8,
-    "1/4 icosahedron": 1 / 4,
     "0 not learned": 0,
 }
 FAINT = 0.3  # features of a smaller norm are pale: not, or not yet, represented (our choice)
