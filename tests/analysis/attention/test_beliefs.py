@@ -107,4 +107,6 @@ def test_every_possible_sequence_is_there_once():
 
 
 def test_the_last_states_share_is_what_is_left():
-    np.testing.assert_allclose(beliefs.completed(np.float16([[0.25, 0.5], [1.5, 0]])), [[0.25, 0.5, 0.25], [1.5, 0, -0.5]])
+    np.testing.assert_allclose(
+        beliefs.completed(np.float16([[0.25, 0.5], [1.5, 0]])), [[0.25, 0.5, 0.25], [1.5, 0, -0.5]]
+    )
