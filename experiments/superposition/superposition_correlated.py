@@ -266,7 +266,7 @@ def of_sets(m: Measures, measure: Callable[[np.ndarray, np.ndarray], np.ndarray]
 def local_bases(m: Measures) -> Any:
     kinds = {"2 correlated sets of 10": "correlated", "20 independent features": "independent"}
     shown = [of(m, kind) for kind in kinds.values()]
-    shown = [own.runs(losses(own).argmin(keepdims=True)) for own in shown]
+    shown = [own.runs(np.array([losses(own).argmin()])) for own in shown]
     gram, b, norms, tint = (
         np.concatenate([own[f"final/{name}"] for own in shown])
         for name in ("gram/WWt", "arrangement/b", "features/norms", "features/polysemanticity")

@@ -151,7 +151,7 @@ def pair(
     below.set(ylabel="norms of the two features", ylim=(0, 1.1), xlabel="density $p$ = 1 − $S$")
     above.tick_params(labelbottom=False)
     for ax, mark in ((above, "a"), (below, "b")):
-        ax.set_xlim(edges(density)[[0, -1]])
+        ax.set_xlim(*map(float, edges(density)[[0, -1]]))
         style.letter(ax, mark, lift=2)
     handles = [Line2D([], [], color=color, marker="o", lw=0, ms=3.5, label=name) for name, color in KINDS.items()]
     handles += [
