@@ -135,6 +135,11 @@ def pair(
     variance = density / 3 - density**2 / 4
     figure, (above, below) = style.panels(style.COLUMN, 4.6, rows=2)
     of_kind = opposite & ~apart, opposite & apart, ~opposite
+    far = (
+        np.ptp(exact_norms, axis=-1) >= even
+    )  # where a descent from one kind ended in another, that kind is no minimum
+    stays = np.stack([~far[0], far[1], np.ones_like(far[2])])
+    exact_loss, exact_norms = np.where(stays, exact_loss, np.nan), np.where(stays[..., None], exact_norms, np.nan)
     for color, mine, curve, exact in zip(KINDS.values(), of_kind, exact_loss, exact_norms, strict=True):
         at = np.broadcast_to(density[:, None], loss.shape)[mine]
         dots: dict[str, Any] = {"color": color, "ms": 2, "mew": 0, "alpha": FAINT}
@@ -146,8 +151,9 @@ def pair(
             below.plot(density, -np.sort(-exact, axis=-1)[:, i], **dashed)
     above.axhline(1, color="#444444", lw=0.8, ls=(0, (5, 1, 1, 1)), zorder=1)
     shown = np.concatenate([exact_loss.ravel() / np.tile(variance, len(exact_loss)), [1.0]])
-    room = 0.1 * np.ptp(shown)
-    above.set(ylabel="expected loss / $V$", ylim=(shown.min() - room, shown.max() + room))
+    low, high = np.nanmin(shown), np.nanmax(shown)
+    room = 0.1 * (high - low)
+    above.set(ylabel="expected loss / $V$", ylim=(low - room, high + room))
     below.set(ylabel="norms of the two features", ylim=(0, 1.1), xlabel="density $p$ = 1 − $S$")
     above.tick_params(labelbottom=False)
     for ax, mark in ((above, "a"), (below, "b")):
