@@ -1,25 +1,30 @@
 """Published models: networks that others trained to add, measured here, with their authors' numbers beside ours.
 
-Claim     The measures of toylab.analysis.modular.circuits are those of the paper: on the paper's own networks they give the
-          paper's own numbers. Which networks are pizzas, which clocks, and which do not add at all, follows from them.
+Claim     The measures of toylab.analysis.modular.circuits are those of the paper: on the paper's own networks they give
+          the paper's own numbers. Which networks are pizzas, which clocks, and which do not add at all, follows from
+          them.
 Source    Zhong et al. 2023, The Clock and the Pizza (arXiv 2306.17844): released networks, their run tables and figures.
-          The authors' formulas were also evaluated in PyTorch on 10 of the 18 networks, by others than us. Chughtai et al.
-          2023, A toy model of universality (arXiv 2302.03025): the numbers of 33 runs.
+          The authors' formulas were also evaluated in PyTorch on 10 of the 18 networks, by others than us. Chughtai et
+          al. 2023, A toy model of universality (arXiv 2302.03025): the numbers of 33 runs.
 Expect    Model A (p99zdpze5l): gradient symmetricity 0.9937, distance irrelevance 0.1717, a pizza explains 98.3 % of a
           circle's logits, a clock 75.4 %. Model B (l8k1hzciux): 0.3336, 0.8483, a clock 76.6 %, a pizza 59.6 %.
 Cost      cpu and paper are the same, all networks: two minutes on one core, nearly all of it compiling. smoke: two.
 Command   python run_sweep.py published_models [--set weights=FOLDER] [--scale smoke|cpu|paper]
 Weights   They are no part of toylab, and come from the public repository fjzzq2002/pizza (MIT). FOLDER (by default
-          TOYLAB_REFERENCE, or ../shared/reference) holds, itself or in pizza/, model_NAME.pt with config_NAME.json as they
-          are released (needs torch), or converted, NAME.npz or NAME.safetensors with NAME.config.json beside it:
+          TOYLAB_REFERENCE, or ../shared/reference) holds, itself or in pizza/, model_NAME.pt with config_NAME.json as
+          they are released (needs torch), or converted, NAME.npz or NAME.safetensors with NAME.config.json beside it:
               net, params = importers.load("model_NAME.pt", layout="pizza")
               importers.save(params, "NAME.safetensors", layout="pizza", net=net)
-          golden.json (the evaluation in PyTorch) and 1l_fixedwidth_dev.npz (the authors' table of runs) are read where they
-          lie beside them; a claim with nothing to compare is shown as not held. The networks of Chughtai et al. have no
-          licence: of these published_numbers.json alone is read, from FOLDER itself.
+          golden.json (the evaluation in PyTorch) and 1l_fixedwidth_dev.npz (the authors' table of runs) are read where
+          they lie beside them; a claim with nothing to compare is not applicable. The networks of Chughtai et al. have
+          no licence: of these published_numbers.json alone is read, from FOLDER itself.
+Changed   That the authors' formulas in PyTorch give our numbers, that no circuit is told of a network that does not add,
+          and the sum of squared similarities of Chughtai et al.'s runs, were claims. They are checks of our code, and
+          tests now; the figure and models.md show them. Claims are what the paper and its table of runs state.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +35,19 @@ from toylab import importers
 from toylab.analysis.groups import composition as groups
 from toylab.analysis.modular.circles import components
 from toylab.analysis.modular.circuits import circuit_report
+from toylab.claims import Claim, Identity, Source
 from toylab.importers import pizza_release as release
 from toylab.importers.pizza_release import P
-from toylab.lab import Arrays, Claim, Imported, Measures, Scale
+from toylab.lab import Arrays, Imported, Measures, Scale
+from toylab.plots import periodic
 from toylab.plots import published as plots
 
-MODEL_A, MODEL_B, FAILED = "p99zdpze5l", "l8k1hzciux", "n9n7h3p965"
+MODEL_A, MODEL_B, MODEL_BETA, FAILED = "p99zdpze5l", "l8k1hzciux", "p71frej8t7", "n9n7h3p965"
 SMOKE = (MODEL_A, FAILED)  # the paper's pizza and a network that does not solve the task
 PRINTED: dict[str, dict[str, Any]] = {  # in the paper; circles 1 to 3
     MODEL_A: {"gradient_symmetricity": 0.993665, "distance_irrelevance": 0.171736, "circularity": 0.997818,
               "norm": 22.854, "clock": (0.7541, 0.7562, 0.7538), "pizza": (0.9831, 0.9831, 0.9841)},
-    "p71frej8t7": {"gradient_symmetricity": 1.0, "distance_irrelevance": 0.230205, "circularity": 0.995042,
+    MODEL_BETA: {"gradient_symmetricity": 1.0, "distance_irrelevance": 0.230205, "circularity": 0.995042,
                    "pizza": (0.9799, 0.9748, 0.9822)},
 }  # fmt: skip
 TOLERANCE = {  # relative for norm and loss
@@ -77,17 +84,39 @@ def measure(folder: Path, names: Sequence[str]) -> Arrays:
     out |= {f"listed/{key}": np.array([row[key] for row in rows]) for key in release.LISTED}
     out |= {f"printed/{key}": value for key, value in printed(names).items()}
     out |= {f"table/{key}": value for key, value in release.circular_runs(table).items()}
+    out |= over_pairs(found[of_pairs(names)])
     return out | of_groups(folder)
 
 
-def measured(path: Path) -> dict[str, Any]:
+def loaded(path: Path) -> tuple[Any, Any, Any, Any]:
+    """A network, its params, and logits and cache of all pairs, row by row."""
     net, params = importers.load(path, layout="pizza", config=release.beside(path))
-    report = circuit_report(net, params)
     a, b = np.divmod(np.arange(P * P), P)
-    tokens = np.stack([a, b + P * report["separate"]], axis=1)
-    logits = np.asarray(net.apply(params, jnp.asarray(tokens))[0]).reshape(P * P, -1, np.shape(params["W_U"])[-1])[
-        :, -1
-    ]
+    separate = np.shape(params["W_E"])[0] >= 2 * P
+    logits, cache = net.apply(params, jnp.asarray(np.stack([a, b + P * separate], axis=1)))
+    return net, params, np.asarray(logits).reshape(P * P, -1, np.shape(params["W_U"])[-1])[:, -1], cache
+
+
+def of_pairs(names: Sequence[str]) -> str:
+    """The network of which pictures over all pairs are kept."""
+    return MODEL_B if MODEL_B in names else names[0]
+
+
+def over_pairs(path: Path) -> Arrays:
+    """Of a network [P, P] over all pairs: what varies most of its attention to a and of its neurons, and one logit."""
+    _, _, logits, cache = loaded(path)
+    acts = np.asarray(cache["mlp_post"])[-1].reshape(P * P, -1, np.shape(cache["mlp_post"])[-1])[:, -1]
+    found = {"a neuron": acts[:, acts.var(axis=0).argmax()], "logit of class 0": logits[:, 0]}
+    if "pattern" in cache:
+        attention = np.asarray(cache["pattern"])[-1, :, :, -1, 0]  # from the last position to the first
+        found = {"attention to a": attention[:, attention.var(axis=0).argmax()]} | found
+    return {"pairs/name": np.array(list(found), "U16"),
+            "pairs/values": np.stack([one.reshape(P, P) for one in found.values()]).astype(np.float32)}  # fmt: skip
+
+
+def measured(path: Path) -> dict[str, Any]:
+    net, params, logits, _ = loaded(path)
+    report = circuit_report(net, params)
     n = np.arange(P)
     a, b = np.stack([n[:, None] + n, n[:, None] - n]) * (P + 1) // 2 % P  # of a + b (rows) and a − b (columns)
     circles = {key: _four([circle[key] for circle in report["circles"]]) for key in ("frequency", *release.CANDIDATES)}
@@ -142,90 +171,52 @@ def off(m: Measures, key: str, source: str = "theirs") -> np.ndarray:
     return found.reshape(len(found), -1).max(axis=1)
 
 
-def known(values: np.ndarray) -> np.ndarray:
-    """Those of models with a number to compare with; one nan where there are none."""
-    return values[~np.isnan(values)] if (~np.isnan(values)).any() else np.full(1, np.nan)
-
-
-def difference(*keys: str, times: float = 1) -> Callable[[Measures], np.ndarray]:
-    return lambda m: known(times * np.max([off(m, key) for key in keys], axis=0))
-
-
-def in_tolerances(source: str) -> Callable[[Measures], np.ndarray]:
-    """The largest difference of a model over its tolerance."""
-
-    def largest(m: Measures) -> np.ndarray:
-        keys = [key.removeprefix(f"{source}/") for key in m if key.startswith(f"{source}/")]
-        return known(np.fmax.reduce([off(m, key, source) / TOLERANCE[key] for key in keys]))
-
-    return largest
-
-
-def loss_off(m: Measures) -> np.ndarray:
-    """Over its tolerance, which is 0.001, and 0.05 where the loss is below 1e-5: there logits of 32 bits have no more."""
-    return known(off(m, "loss") / np.where(m["theirs/loss"] < 1e-5, 0.05, 1e-3))
-
-
-def frequencies_off(m: Measures) -> np.ndarray:
-    """Key frequencies of the embedding in one set alone, and circles of another frequency."""
-    sets = (m["ours/frequencies"] != m["theirs/frequencies"]).sum(1)
-    circles = (m["ours/circle_frequency"] != m["theirs/circle_frequency"]).sum(1)
-    return known(np.where(np.isnan(m["theirs/accuracy"]), np.nan, sets + circles))
-
-
 def solves(m: Measures) -> np.ndarray:
     return m["ours/accuracy"] >= 0.99
 
 
-def circuits_of_failed(m: Measures) -> np.ndarray:
-    """Of each network that does not solve the task: 1 if a circuit is reported of it."""
-    return known((m["ours/circuit"][~solves(m)] != "none").astype(float))
+def of_model(m: Measures, key: str, model: str) -> np.ndarray:
+    """What we find of a network: one value, or those of its first three circles; none where it is not there."""
+    found = m[f"ours/{key}"][m["model"] == model]
+    return found[:, :3].ravel() if found.ndim == 2 else found
 
 
-def least_lead(m: Measures) -> np.ndarray:
-    """Model A, its first three circles: by how much the pizza explains more than the clock, in percentage points."""
-    return 100 * (m["ours/pizza"] - m["ours/clock"])[m["model"] == MODEL_A, :3].min(axis=1)
+def off_printed(m: Measures, key: str, model: str) -> np.ndarray:
+    """[3]: circle by circle, ours less the paper's."""
+    return of_model(m, key, model) - np.array(PRINTED[model][key])
 
 
-def transition(m: Measures) -> np.ndarray:
-    """The attention rate at which the running median of 51 runs of the authors' table falls below 0.95."""
-    if "table/attention_rate" not in m:
-        return np.full(1, np.nan)
-    windows = np.lib.stride_tricks.sliding_window_view
-    middle = np.median(windows(m["table/gradient_symmetricity"], 51), axis=1)
-    return m["table/attention_rate"][25:-25][[(middle < 0.95).argmax()]]
+def off_listed(m: Measures, key: str) -> np.ndarray:
+    """Of each network in the authors' table, ours less theirs, for the norm relative to it."""
+    found = (m[f"ours/{key}"] - m[f"listed/{key}"]) / (m[f"listed/{key}"] if key in RELATIVE else 1)
+    return found[~np.isnan(found)]
 
 
-ZHONG, FORMULAS = "Zhong et al. 2023", "Zhong et al. 2023, formulas of the released code in PyTorch"
+ZHONG = "Zhong et al. 2023"
+LETTERS = {MODEL_A: "model A", MODEL_BETA: "model β"}
+TOLD = {"gradient_symmetricity": "gradient symmetricity", "distance_irrelevance": "distance irrelevance",
+        "distance_irrelevance_incorrect": "distance irrelevance, largest incorrect logit", "circularity": "circularity",
+        "norm": "norm of all parameters", "clock": "clock FVE", "pizza": "pizza FVE"}  # fmt: skip
+
+
+def of_printed(model: str, key: str) -> Claim:
+    """What the paper prints of a network, within roundings of 32 bits."""
+    value, name = PRINTED[model][key], f"{LETTERS[model]}: {TOLD[key]}"
+    event = f"{LETTERS[model]}, {'circles' if key in release.CANDIDATES else key}"
+    where = f"{LETTERS[model]}, printed"
+    if isinstance(value, tuple):
+        source = Source(ZHONG, where, f"{', '.join(f'{100 * one:.2f}' for one in value)} %", 1)
+        return Claim(f"{name} of circles 1 to 3, less the paper's", source, partial(off_printed, key=key, model=model),
+                     Identity(0, TOLERANCE[key]), each="circle", event=event)  # fmt: skip
+    slack = TOLERANCE[key] * (value if key in RELATIVE else 1) + (5e-4 if key == "norm" else 0)  # it prints two digits
+    return Claim(name, Source(ZHONG, where, f"{value}", 1), partial(of_model, key=key, model=model),
+                 Identity(value, slack), each="model", event=event)  # fmt: skip
+
+
 CLAIMS = [
-    Claim("gradient symmetricity, ours less theirs", FORMULAS, difference("gradient_symmetricity"), high=1e-4,
-          each="model"),
-    Claim("distance irrelevance (correct logit), ours less theirs", FORMULAS, difference("distance_irrelevance"),
-          high=1e-4, each="model"),
-    Claim("distance irrelevance (largest incorrect logit), ours less theirs", FORMULAS,
-          difference("distance_irrelevance_incorrect"), high=1e-4, each="model"),
-    Claim("circularity, ours less theirs", FORMULAS, difference("circularity"), high=5e-4, each="model"),
-    Claim("clock, pizza, appendix and accompanying FVE of four circles: largest difference", FORMULAS,
-          difference(*release.CANDIDATES, times=100), high=0.02, unit="percentage points", each="model"),
-    Claim("norm of all parameters, relative difference", FORMULAS, difference("norm"), high=1e-5, each="model"),
-    Claim("pairs answered wrongly, ours less theirs", FORMULAS, difference("errors"), high=0, unit="pairs", each="model"),
-    Claim("loss over all pairs: relative difference over its tolerance", f"{FORMULAS}; 0.05 below 1e-5, else 0.001",
-          loss_off, high=1, each="model"),
-    Claim("three logits of the forward pass: largest difference", FORMULAS, difference("logits"), high=1e-3, each="model"),
-    Claim("key frequencies of the embedding and of its circles that differ", FORMULAS, frequencies_off, high=0,
-          each="model"),
-    Claim("the authors' table of runs: largest difference over its tolerance", f"{ZHONG}, released table",
-          in_tolerances("listed"), high=1, each="model"),
-    Claim("models A and β as the paper prints them: largest difference over its tolerance", f"{ZHONG}",
-          in_tolerances("printed"), high=1, each="model"),
-    Claim("model A, circles 1 to 3: pizza less clock FVE, least", f"{ZHONG}: 98.3 and 75.4 %; the bound is ours",
-          least_lead, 20, unit="percentage points", each="model"),
-    Claim("networks that do not solve the task: circuits reported", "a circuit is one of a network that adds",
-          circuits_of_failed, high=0, each="model"),
-    Claim("authors' table: attention rate at which gradient symmetricity (median of 51) falls below 0.95",
-          f"{ZHONG}, released table: 0.543", transition, 0.5425, 0.5435, each="table"),
-    Claim("groups: logit FVE from the published similarities, less the published", "Chughtai et al. 2023, 33 runs",
-          lambda m: known(np.abs(m["groups/ours"] - m["groups/theirs"])), high=2e-4, each="run"),
+    *(of_printed(model, key) for model, printed in PRINTED.items() for key in printed),
+    *(Claim(f"{TOLD[key]}, less the table's", Source(ZHONG, "released table of runs", "a value a run", 4),
+            partial(off_listed, key=key), Identity(0, TOLERANCE[key]), each="model") for key in release.LISTED),
 ]  # fmt: skip
 
 
@@ -238,7 +229,7 @@ def plane(m: Measures) -> Any:
 
 
 def models_of(m: Measures) -> list[plots.Model]:
-    letters = {MODEL_A: "A", MODEL_B: "B", "p71frej8t7": "β"}
+    letters = {MODEL_A: "A", MODEL_B: "B", MODEL_BETA: "β"}
     ours, theirs = ([key for key in m if key.startswith(f"{source}/")] for source in ("ours", "theirs"))
     return [
         plots.Model(
@@ -281,5 +272,12 @@ def portraits(m: Measures) -> Any:
     )  # fmt: skip
 
 
+def pairs(m: Measures) -> Any:
+    name = of_pairs(m["model"].tolist())
+    pictures = dict(zip(m["pairs/name"].tolist(), m["pairs/values"], strict=True))
+    return periodic.over_pairs(pictures, "model B" if name == MODEL_B else f"network {name}")
+
+
 IMPORTED = Imported(files, measure, compared)
-FIGURES = {"plane": plane, "differences": differences, "explained": explained, "portraits": portraits}
+FIGURES = {"plane": plane, "differences": differences, "explained": explained, "portraits": portraits,
+           "pairs": pairs}  # fmt: skip

@@ -1,6 +1,7 @@
 """The command `toylab`: its words, what it lists and reports, and what it refuses."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import run_sweep
+from toylab.claims.counts import held
 from toylab.cli.main import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -42,11 +44,11 @@ def test_python_m_toylab_is_the_same_command():
 def test_the_listing_groups_pages_by_family_with_cost_and_claims(capfd):
     assert main(["list"]) == 0
     out = capfd.readouterr().out
-    families = [line for line in out.splitlines() if not line.startswith(" ")]
+    *families, total = [line for line in out.splitlines() if not line.startswith(" ")]
     assert families == ["attention:", "grokking:", "superposition:"]
+    assert re.match(r"Of \d+ findings that papers state \d+ agree", total)
     claims = json.loads((REPOSITORY / "results/grokking/claims.json").read_text())["claims"]
-    held = sum(claim["verdict"] == "holds" for claim in claims)
-    assert f"claims {held} of {len(claims)} hold · cost cpu: one seed, 2 to 5 minutes" in out
+    assert f"claims {held(claims)} · cost cpu: one seed, 2 to 5 minutes" in out
     assert run_sweep.main(["--list"]) == 0 and capfd.readouterr().out == out
 
 
@@ -58,6 +60,7 @@ def test_a_report_shows_a_pages_claims_and_those_of_all_pages(capfd):
     everything = capfd.readouterr().out
     pages = [path.parent.name for path in (REPOSITORY / "results").glob("*/claims.json")]
     assert len(pages) > 20 and all(f"{name}: " in everything for name in pages)
+    assert everything.splitlines()[-1].startswith("Of ")
 
 
 def test_a_report_says_what_is_missing(tmp_path, capfd):

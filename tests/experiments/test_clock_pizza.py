@@ -14,6 +14,7 @@ def measures():
     """Two seeds of four rates at two points; the second seed's pizza never falls, and one run does not solve the task."""
     gs = np.array([0.995, 0.97, 0.77, 0.4, 0.991, 0.99, 0.98, 0.96])
     solved = np.array([1, 1, 1, 1, 1, 1, 1, 0.5])
+    circular = np.array([1, 1, 1, 1, 0.97, 0.995, 0.995, 1])
     one = np.ones(8)
     circles = np.stack([0.2 * one, 0.7 * one, -one, -one], axis=1)
     return Measures(
@@ -26,6 +27,7 @@ def measures():
             "config/seed": np.repeat([0, 1], 4),
             "train_accuracy": np.stack([0 * one, one], axis=1),
             "test_accuracy": np.stack([0 * one, solved], axis=1),
+            "roundness/circularity": np.stack([0 * one, circular], axis=1),
             "symmetry/gradient_symmetricity": np.stack([0 * one, gs], axis=1),
             "distance/incorrect": np.stack([0 * one, 1 - gs], axis=1),
             "circles/clock": np.stack([circles, circles], axis=1),
@@ -45,11 +47,21 @@ def test_accuracy_is_over_all_pairs_and_failures_are_left_out(measures):
     assert values == [0.4]  # the other run at rate 1 does not add
 
 
+def test_runs_without_a_circle_do_not_count(measures):
+    low = judged(measures)["attention rate ≤ 0.4: gradient symmetricity"]
+    assert low["values"] == [0.995, 0.97, 0.99]  # without 0.991, of circularity 0.97
+    everything = page.at_rates(measures, page.symmetricity, high=page.LOW, least=0.0)
+    assert everything.tolist() == [0.995, 0.97, 0.991, 0.99]
+    assert np.isnan(page.at_rates(measures, page.symmetricity, least=1.01)).tolist() == [True]
+
+
 def test_the_transition_lies_between_the_runs_and_may_be_missing(measures):
-    found = page.by_seed(page.transition)(measures)
+    found = page.by_seed(measures, page.transition)
     assert found[0] == pytest.approx(0.4 + 0.2 * 0.02 / 0.2) and np.isnan(found[1])
-    assert page.correlation(measures) == pytest.approx(-1)
+    found = page.by_seed(measures, page.opposed)
+    assert found[0] == pytest.approx(1) and np.isnan(found[1])  # two of its runs count
 
 
 def test_the_clearest_circle_is_that_of_which_either_explains_most(measures):
     np.testing.assert_allclose(page.lead(measures), 60)  # 0.8 of the first, 0.75 of the second
+    assert np.isnan(page.clear_lead(measures)).all()  # below 0.9

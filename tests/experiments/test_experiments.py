@@ -18,7 +18,7 @@ from small_pages import traced
 import run_sweep
 from toylab import lab, store
 from toylab.claims import VERDICTS, Claim
-from toylab.claims.counts import held
+from toylab.claims.counts import headline, held
 from toylab.claims.page import wrong
 from toylab.lab import pages, verdicts
 from toylab.plots import forest
@@ -312,6 +312,11 @@ def test_the_readme_tells_how_many_claims_agree_or_hold(committed):
     readme = (REPOSITORY / "README.md").read_text()
     told = re.findall(rf"\[{name}\]\(results/{name}/claims\.md\) (?:\(([^)]+)\)|(\d+ of \d+))", readme)
     assert [first or f"{second} hold" for first, second in told] == [held(claims_of(folder))]
+
+
+def test_the_readme_adds_up_all_verdicts():
+    readme = " ".join((REPOSITORY / "README.md").read_text().split())
+    assert headline([claims_of(REPOSITORY / "results" / name) for name in COMMITTED]) in readme
 
 
 # --- other runs than the page's own

@@ -53,9 +53,8 @@ def test_networks_of_ones_own_are_measured_and_called_what_they_are(foreign, tmp
         m["model"].tolist() == ["own"] and m["kind"].tolist() == ["linear A"] and m["ours/circuit"].tolist() == ["none"]
     )
     assert m["ours/gradient_symmetricity"][0] == pytest.approx(1)  # the operands are added first
-    verdicts = {claim["name"]: claim["verdict"] for claim in json.loads((folder / "claims.json").read_text())["claims"]}
-    assert verdicts["gradient symmetricity, ours less theirs"] == "fails"  # there is nothing to compare with
-    assert verdicts["networks that do not solve the task: circuits reported"] == "holds"
+    verdicts = [claim["verdict"] for claim in json.loads((folder / "claims.json").read_text())["claims"]]
+    assert set(verdicts) == {"not applicable"}  # there is nothing to compare with
     assert "| own | linear A | – | none: does not solve the task | 1.00000 / – |" in (folder / "models.md").read_text()
     manifest = (folder / "manifest.json").read_text()
     assert str(foreign) not in manifest and "weights=FOLDER" in manifest
@@ -104,19 +103,60 @@ def test_a_damaged_file_beside_the_weights_is_told(foreign, tmp_path, command, c
         pizza_release.table(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def measured(reference):
+    """The paper's pizza, its linear model β, one of its table and a network that does not add, beside their numbers."""
+    return lab.Measures(page.measure(reference, [A, page.MODEL_BETA, "2k4ohj6bhd", page.FAILED]))
+
+
+def beyond(m):
+    """Measures in which ours lie further from the authors' formulas in PyTorch than roundings of 32 bits take them."""
+    tolerances = page.TOLERANCE | {"norm": 1e-5, "errors": 0}
+    return {key for key, tolerance in tolerances.items() if not (page.off(m, key) <= tolerance).all()}
+
+
 @pytest.mark.slow
-def test_a_number_that_is_not_theirs_fails_its_claim_alone(reference, tmp_path):
-    """Model A beside its authors' numbers with the symmetricity moved by twice the tolerance."""
-    (tmp_path / "pizza").mkdir()
-    for name in (f"{A}.npz", f"{A}.config.json"):
-        shutil.copy(reference / "pizza" / name, tmp_path / "pizza")
-    golden = json.loads((reference / "pizza" / "golden.json").read_text())
-    golden["models"][A]["gradient_symmetricity"] += 2e-4
-    (tmp_path / "pizza" / "golden.json").write_text(json.dumps(golden))
-    judged = verdicts.judge(page, lab.Measures(page.measure(tmp_path, [A])))
-    others = ("the authors' table", "networks that do not solve", "authors' table:", "groups:")  # nothing to compare
-    fails = {claim["name"] for claim in judged if claim["verdict"] != "holds" and not claim["name"].startswith(others)}
-    assert fails == {"gradient symmetricity, ours less theirs"}
+def test_the_authors_formulas_give_our_numbers(measured):
+    assert np.isfinite(measured["theirs/accuracy"]).all()
+    assert beyond(measured) == set()
+    loss = np.where(measured["theirs/loss"] < 1e-5, 0.05, 1e-3)  # below 1e-5 logits of 32 bits have no more digits
+    assert (page.off(measured, "loss") <= loss).all()
+    for key in ("frequencies", "circle_frequency"):
+        np.testing.assert_array_equal(measured[f"ours/{key}"], measured[f"theirs/{key}"])
+    assert measured["ours/circuit"].tolist() == ["pizza", "pizza", "other", "none"]  # the last does not add
+    moved = measured["theirs/gradient_symmetricity"] + 2e-4
+    assert beyond(lab.Measures({**measured, "theirs/gradient_symmetricity": moved})) == {"gradient_symmetricity"}
+
+
+@pytest.mark.slow
+def test_a_number_that_the_paper_does_not_print_is_told(measured):
+    judged = {claim["name"]: claim["verdict"] for claim in verdicts.judge(page, measured)}
+    assert set(judged.values()) == {"agrees"}
+    other = {**measured, "ours/gradient_symmetricity": measured["ours/gradient_symmetricity"] - 2e-4}
+    judged = {claim["name"]: claim["verdict"] for claim in verdicts.judge(page, lab.Measures(other))}
+    of_it = {name for name, verdict in judged.items() if verdict == "differs"}
+    assert of_it == {"model A: gradient symmetricity", "model β: gradient symmetricity",
+                     "gradient symmetricity, less the table's"}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_pairs_are_drawn_of_what_varies_over_them(measured):
+    assert measured["pairs/name"].tolist() == ["attention to a", "a neuron", "logit of class 0"]
+    assert np.ptp(measured["pairs/values"][0]) == 0  # without an attention rate the pattern is 1 everywhere
+    logit = measured["pairs/values"][2]
+    a, b = np.divmod(np.arange(page.P**2), page.P)
+    of_class = logit.ravel()[(a + b) % page.P == 0]
+    assert of_class.min() > logit.mean()
+
+
+def test_the_table_of_runs_and_the_published_similarities_give_their_authors_numbers(reference):
+    table = pizza_release.circular_runs(pizza_release.table(reference))
+    middle = np.median(np.lib.stride_tricks.sliding_window_view(table["gradient_symmetricity"], 51), axis=1)
+    falls = table["attention_rate"][25:-25][(middle < 0.95).argmax()]
+    assert falls == pytest.approx(0.543, abs=5e-4)  # what clock_pizza is judged by
+    groups = page.of_groups(reference)
+    assert len(groups["groups/ours"]) == 33
+    np.testing.assert_allclose(groups["groups/ours"], groups["groups/theirs"], atol=2e-4)
 
 
 def test_the_committed_table_is_that_of_the_committed_measures():

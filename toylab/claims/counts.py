@@ -44,3 +44,20 @@ def held(claims: Sequence[Mapping[str, Any]]) -> str:
     if old:
         words.append(f"{sum(claim['verdict'] == 'holds' for claim in old)} of {len(old)} hold")
     return "; ".join(words) or "no claims"
+
+
+def headline(pages: Iterable[Sequence[Mapping[str, Any]]]) -> str:
+    """All claims of several pages in a sentence: "Of 120 findings that papers state 90 agree, 20 undecided, 10 differ."
+
+    Our own findings follow, never added to the papers'. Bounds of `toylab.lab.Claim` are left out.
+    """
+    sums = {"replication": Counter[str](), "finding": Counter[str]()}
+    for claims in pages:
+        for ledger, found in sums.items():
+            found.update(counts([claim for claim in claims if "ledger" in claim], ledger))
+    sentences = []
+    for ledger, what in (("replication", "findings that papers state"), ("finding", "findings of our own")):
+        ordered = {one: sums[ledger][one] for one in (*VERDICTS, NOT_APPLICABLE) if sums[ledger][one]}
+        if ordered:
+            sentences.append(f"Of {sum(ordered.values())} {what} {counted(ordered)}.")
+    return " ".join(sentences)

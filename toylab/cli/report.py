@@ -16,7 +16,7 @@ def report(arguments: list[str], program: str) -> int:
     parser.add_argument("folder", type=path, help="results/grokking, or results for all its pages")
     options = parser.parse_args(arguments)
     from toylab import store
-    from toylab.claims.counts import held
+    from toylab.claims.counts import headline, held
 
     try:
         found = _claims(options.folder)
@@ -26,6 +26,8 @@ def report(arguments: list[str], program: str) -> int:
     for name, claims in found.items():
         print(f"{name}: {held(claims)}")
         print_claims(claims)
+    if len(found) > 1 and (total := headline(found.values())):
+        print(total)
     return 0
 
 

@@ -29,7 +29,14 @@ from .attention import (
     turns as turns,
 )
 from .groups import irreps as irreps
-from .modular import circles as circles, delays as delays, published as published, rates as rates, spectra as spectra
+from .modular import (
+    circles as circles,
+    delays as delays,
+    periodic as periodic,
+    published as published,
+    rates as rates,
+    spectra as spectra,
+)
 from .superposition import (
     branches as branches,
     collapse as collapse,

@@ -69,10 +69,11 @@ def _log_loss(ax: Axes) -> None:
     ax.set_ylabel("loss (nats)")
 
 
-def _note(figure: Figure, runs: int, shown: int) -> None:
-    if runs > 1:
-        others = "the other run" if runs == 2 else f"the {runs - 1} other runs"
-        style.note(figure, f"strong lines and phases: run {shown}; pale: {others}")
+def _note(figure: Figure, runs: int, shown: int, more: str = "") -> None:
+    others = "the other run" if runs == 2 else f"the {runs - 1} other runs"
+    told = [f"strong lines and phases: run {shown}; pale: {others}"] if runs > 1 else []
+    if told := [*told, *([more] if more else [])]:
+        style.note(figure, "\n".join(told))
 
 
 @style.house
@@ -126,6 +127,7 @@ def progress(
     shown: int = 0,
     *,
     xscale: XScale = "linear",
+    note: str = "",
 ) -> Figure:
     """The two progress measures beside the training and the test loss, in a single column.
 
@@ -138,6 +140,7 @@ def progress(
         phases: As of `learning`.
         shown: The run that is drawn strong.
         xscale: Of the steps.
+        note: A line below the figure.
     """
     _check(
         steps,
@@ -157,7 +160,7 @@ def progress(
         "excluded": Line(excluded_loss, style.EXCLUDED, (0, (4, 1.2, 1, 1.2))),
     }
     _panel(ax, steps, lines, phases, shown, xscale)
-    _note(figure, len(phases), shown)
+    _note(figure, len(phases), shown, note)
     return figure
 
 

@@ -332,3 +332,10 @@ def test_all_measures_of_a_published_model_take_two_seconds_or_thirty_forward_pa
         return time.perf_counter() - start
 
     assert seconds(mc.circuit_report, net, params) < max(2, 30 * seconds(forward, params, pairs))
+
+
+@pytest.mark.parametrize(("kind", "symmetric"), [("alpha", True), ("beta", True), ("delta", False)])
+def test_linear_models_that_add_their_embeddings_first_are_symmetric(kind, symmetric):
+    net = Net.of(PizzaLinear, d_vocab=P, d_vocab_out=P, d_model=6, d_mlp=8, kind=kind)
+    found = mc.gradient_symmetricity(net, net.init(jax.random.key(0)), p=P)
+    assert (found == pytest.approx(1, abs=1e-6)) is symmetric

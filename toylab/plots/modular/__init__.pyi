@@ -1,1 +1,8 @@
-from . import circles as circles, delays as delays, published as published, rates as rates, spectra as spectra
+from . import (
+    circles as circles,
+    delays as delays,
+    periodic as periodic,
+    published as published,
+    rates as rates,
+    spectra as spectra,
+)

@@ -13,6 +13,7 @@ from toylab.plots import labels, style
 
 COLOURS = {"pizza": "#D55E00", "clock": "#0072B2", "clock and pizza": "#009E73", "other": "#777777", "none": "#000000"}
 NAMES = {"none": "does not solve the task", "other": "neither by its circles"}
+PILE = (0.73, 0.79), (0.93, 1.0)  # clock and pizza FVE of nearly all circles that are pizzas
 LEAST = 1e-9  # of a difference over its tolerance: what is less is drawn here
 
 
@@ -135,20 +136,27 @@ def differences(found: Mapping[str, tuple[np.ndarray, float]], solves: np.ndarra
 def explained(models: Sequence[Model]) -> Figure:
     """Share of the logits of one circle alone that a pizza explains, over that which a clock does: four circles a model.
 
-    Shares below 0 are drawn at 0.
+    Shares below 0 are drawn at 0. Where a pizza explains nearly all, the circles lie close: an inset shows them larger.
 
     Args:
         models: Whose circles are drawn.
     """
     figure, (ax,) = style.panels(style.COLUMN, 4.2)
     ax.plot([0, 1], [0, 1], color="#BBBBBB", lw=0.6, ls=(0, (3, 2)), zorder=0)
+    inset = ax.inset_axes((0.42, 0.08, 0.36, 0.4), xlim=PILE[0], ylim=PILE[1])
+    style.ticks(inset)
+    inset.set(xticks=PILE[0], yticks=PILE[1])
+    inset.spines[:].set(visible=True, color="#888888")
     for model in models:
         ours, theirs = (np.maximum(np.stack([of["clock"], of["pizza"]]), 0) for of in (model.ours, model.theirs))
         ink = COLOURS[model.circuit]
         face: dict[str, Any] = {"mec": "white", "mew": 0.4} if model.solves else {"mew": 1.2}
-        ax.plot(*ours, _marker(model) if model.solves else "x", ms=4, color=ink, zorder=4, clip_on=False, **face)
-        ax.plot(*theirs, _marker(model), ms=8, mfc="none", mec="#222222", mew=0.5, zorder=3, clip_on=False)
-    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        for on in (ax, inset):
+            on.plot(*ours, _marker(model) if model.solves else "x", ms=4, ls="none", color=ink, zorder=4, **face)
+            on.plot(*theirs, _marker(model), ms=8, ls="none", mfc="none", mec="#222222", mew=0.5, zorder=3)
+    ax.indicate_inset_zoom(inset, edgecolor="#888888", lw=0.6)
+    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
+    ax.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), aspect="equal", xticks=ticks, yticks=ticks)
     ax.set_xlabel("clock: share of a circle's logits explained")
     ax.set_ylabel("pizza: share of a circle's logits explained")
     _legend(figure, _key(models), 2)

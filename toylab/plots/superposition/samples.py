@@ -18,11 +18,13 @@ ZERO = 1.0  # loss of the model whose output is 0, for points of length 1
 SAMPLE, FEATURE = "#0072B2", "#D55E00"
 CLOSE = (0.97, 1.12)  # the losses around that of the zero model, in the lower panel
 FLOOR = 1e-6  # a dimensionality below it is drawn there
+LOWEST = 1e-5  # the end of the axis
 
 
 @style.house
 def double_descent(sizes: np.ndarray, train: np.ndarray, test: np.ndarray) -> Figure:
-    """Train and test loss over the size of the sample; below them, the test loss near that of the zero model.
+    """Train and test loss over the size of the sample: up to that of the zero model, the bump of the test loss on a log
+    axis, and the test loss near that of the zero model.
 
     Points are seeds, lines medians.
 
@@ -34,22 +36,28 @@ def double_descent(sizes: np.ndarray, train: np.ndarray, test: np.ndarray) -> Fi
     for name, values in (("train", train), ("test", test)):
         if values.ndim != 2 or values.shape[1:] != sizes.shape:
             raise ValueError(f"{name} has shape {values.shape}; with {len(sizes)} sizes it is [seeds, {len(sizes)}]")
-    figure, (above, below) = style.panels(style.COLUMN, 4.0, rows=2)
-    _losses(above, sizes, {"train": train, "test": test})
-    above.set_yscale("symlog", linthresh=1, linscale=1.2)
+    figure, (both, bump, close) = style.panels(style.COLUMN, 5.4, rows=3)
+    _losses(both, sizes, {"train": train, "test": test})
+    both.set_ylim(-0.05, CLOSE[1])
+    both.yaxis.set_major_locator(MultipleLocator(0.25))
+    _losses(bump, sizes, {"test": test})
     top = float(np.nanmax(test, initial=1))
-    above.set_ylim(-0.05, max(1.3 * top, 1.5))
-    decades = [10.0**k for k in range(1, 1 + int(np.floor(np.log10(max(top, 1)))))]
-    above.yaxis.set_major_locator(FixedLocator([0, 0.5, 1, *decades]))
-    above.yaxis.set_minor_locator(FixedLocator([]))
-    above.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}"))
-    _losses(below, sizes, {"test": test})
-    below.set_ylim(*CLOSE)
-    below.yaxis.set_major_locator(MultipleLocator(0.05))
-    below.set_xlabel("points in the training sample $T$")
-    above.tick_params(labelbottom=False)
-    style.letter(above, "a", lift=2)
-    style.letter(below, "b", "near the zero model", lift=2)
+    bump.set_yscale("log")
+    bump.set_ylim(0.7, max(1.6 * top, 2))
+    labels.log_numbers(bump.yaxis)
+    _losses(close, sizes, {"test": test})
+    close.set_ylim(*CLOSE)
+    close.yaxis.set_major_locator(MultipleLocator(0.05))
+    close.set_xlabel("points in the training sample $T$")
+    for ax in (both, bump):
+        ax.tick_params(labelbottom=False)
+    titles = (
+        "up to the zero model",
+        "test loss, log axis: the longer one trains, the higher",
+        "test loss near the zero model",
+    )
+    for ax, mark, title in zip((both, bump, close), "abc", titles, strict=True):
+        style.letter(ax, mark, title, lift=2)
     seeds = int(np.isfinite(test).sum(axis=0).max())
     said = f"dots: {seeds} seeds; lines: medians; " if seeds > 1 else ""
     style.note(figure, f"{said}dashed: the zero model")
@@ -67,7 +75,9 @@ def _losses(ax: Axes, sizes: np.ndarray, named: dict[str, np.ndarray]) -> None:
     ends = np.array([np.nanmedian(values[:, 0]) for values in named.values()])
     if len(named) > 1:
         for name, end in zip(named, ends, strict=True):
-            put: dict[str, Any] = {"xytext": (3, 4), "textcoords": "offset points", "ha": "left", "va": "bottom"}
+            up = name == "train"  # the test loss has the title above it
+            put: dict[str, Any] = {"xytext": (3, 4 if up else -5), "va": "bottom" if up else "top"}
+            put |= {"textcoords": "offset points", "ha": "left"}
             ax.annotate(name, (sizes[0], end), color=inks[name], fontsize=labels.SMALL, **put)
 
 
@@ -103,7 +113,7 @@ def dimensionalities(sizes: np.ndarray, of_samples: np.ndarray, of_features: np.
             _cloud(ax, float(size), values[sizes == size], color)
         _size_axis(ax, sizes)
         ax.set_yscale("log")
-        ax.set_ylim(1e-5, 1.4)
+        ax.set_ylim(LOWEST, 1.4)
         ax.yaxis.set_major_locator(FixedLocator([10.0**k for k in range(-5, 1)]))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"$10^{{{np.log10(y):.0f}}}$"))
         ax.yaxis.set_minor_formatter(NullFormatter())
@@ -114,7 +124,7 @@ def dimensionalities(sizes: np.ndarray, of_samples: np.ndarray, of_features: np.
     axes[0].plot(ends, 2 / ends, color="#444444", lw=0.7, ls=(0, (4, 2)), zorder=4)
     put: dict[str, Any] = {"xytext": (-4, 9), "textcoords": "offset points", "ha": "right"}
     axes[0].annotate("2/$T$", (ends[1], 2 / ends[1]), fontsize=labels.SMALL, **put)
-    said = "single samples or features, of all seeds; black: quartiles and median; below $10^{-5}$ not shown"
+    said = "single samples or features, of all seeds; black: quartiles and median; triangles: median below $10^{-5}$"
     style.note(figure, f"dots: {said}")
     return figure
 
@@ -128,8 +138,18 @@ def _cloud(ax: Axes, size: float, values: np.ndarray, color: str) -> None:
     spread = (np.arange(len(few)) * (np.sqrt(5) - 1) / 2) % 1 - 0.5
     ax.scatter(size * np.exp(0.16 * spread), few, s=1.6, color=color, lw=0, alpha=0.5, zorder=2, rasterized=True)
     low, middle, high = np.quantile(held, (0.25, 0.5, 0.75))
-    ax.vlines(size, max(low, FLOOR), high, color="black", lw=1.0, zorder=3)
-    ax.plot(size, middle, "o", ms=3, color="black", mec="white", mew=0.4, zorder=4)
+    ax.vlines(size, max(low, FLOOR), max(high, FLOOR), color="black", lw=1.0, zorder=3)
+    below = middle < LOWEST
+    ax.plot(
+        size,
+        1.25 * LOWEST if below else middle,
+        "v" if below else "o",
+        ms=3.5 if below else 3,
+        color="black",
+        mec="white",
+        mew=0.4,
+        zorder=4,
+    )
 
 
 @style.house

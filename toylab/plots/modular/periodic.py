@@ -1,0 +1,113 @@
+"""What is periodic in a network that adds: its neurons, its logits, and what is lost without a frequency."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from toylab.plots import labels, style
+
+KEY, OTHER, GUIDE = "#D55E00", "#9A9A9A", "#555555"
+
+
+@style.house
+def single_frequency(
+    fractions: np.ndarray, excluded: np.ndarray, train_loss: np.ndarray, shown: int = 0, above: float = 0.85
+) -> Figure:
+    """How many neurons have a single frequency, and the training loss without each key frequency; a double column.
+
+    Args:
+        fractions: Of each neuron's variance, the share at its frequency, [R, n].
+        excluded: The training loss without a frequency, in nats, [R, p//2 + 1]; nan where it is not key.
+        train_loss: With all frequencies, [R].
+        shown: The run that is drawn strong.
+        above: The share from which on a neuron counts as having a single frequency.
+    """
+    if fractions.ndim != 2 or excluded.shape[:1] != fractions.shape[:1] or excluded.ndim != 2:
+        raise ValueError(f"fractions has shape {fractions.shape} and excluded {excluded.shape}: a row is a run")
+    if not 0 <= shown < len(fractions):
+        raise ValueError(f"shown is {shown}; the runs are 0 to {len(fractions) - 1}")
+    figure, (left, right) = style.panels(style.PAGE, 2.4, columns=2)
+    bins = np.linspace(0, 1, 41)
+    for run, own in enumerate(fractions):
+        counts = np.histogram(own, bins)[0] / max(len(own), 1)
+        if run == shown:
+            left.stairs(100 * counts, bins, fill=True, color=style.SERIES[0], alpha=0.75)
+        else:
+            left.stairs(100 * counts, bins, color=OTHER, lw=0.6)
+    left.axvline(above, color=GUIDE, lw=0.8, ls=(0, (4, 2)))
+    left.set(xlabel="share of a neuron's variance at its frequency", ylabel="neurons (%)", xlim=(0, 1))
+    shares = [f"{100 * np.mean(own > above):.0f}" for own in fractions]
+    others = f"; others {', '.join(shares[:shown] + shares[shown + 1 :])} %" if len(shares) > 1 else ""
+    told = f"beyond {100 * above:.0f} %:\n{shares[shown]} % of neurons{others}"
+    left.text(0.03, 0.95, told, transform=left.transAxes, va="top", fontsize=labels.SMALL, linespacing=1.4, wrap=True)
+    place = 0
+    ticks: list[tuple[float, str]] = []
+    for run, own in enumerate(excluded):
+        for k in np.flatnonzero(np.isfinite(own)):
+            right.bar(place, own[k], width=0.8, color=KEY if run == shown else OTHER)
+            right.hlines(train_loss[run], place - 0.5, place + 0.5, color=style.TRAIN, lw=1)
+            ticks.append((place, str(k)))
+            place += 1
+        place += 1
+    right.set(yscale="log", ylabel="training loss (nats)", xlabel="frequency that is left out, by run")
+    right.set_xticks([at for at, _ in ticks], [name for _, name in ticks])
+    right.tick_params(axis="x", labelsize=labels.SMALL, length=0, rotation=90)
+    style.letter(left, "a")
+    style.letter(right, "b")
+    style.note(figure, f"strong: run {shown}; blue lines: training loss with all frequencies")
+    return figure
+
+
+@style.house
+def over_pairs(pictures: Mapping[str, np.ndarray], network: str = "") -> Figure:
+    """Heat maps over all pairs (a, b), with their energies in the two-dimensional Fourier basis below; a double column.
+
+    Pairs of frequencies with more than 5 % of the energy are named.
+
+    Args:
+        pictures: By name, [p, p], rows a and columns b.
+        network: Whose they are, for the note.
+    """
+    if not 1 <= len(pictures) <= 4:
+        raise ValueError(f"pictures has {len(pictures)} entries; it has 1 to 4")
+    figure, axes = style.panels(style.PAGE, 4.1, columns=len(pictures), rows=2)
+    for i, (name, values) in enumerate(pictures.items()):
+        top, below = axes[i], axes[len(pictures) + i]
+        p = len(values)
+        if values.shape != (p, p):
+            raise ValueError(f"{name} has shape {values.shape}; it is [p, p]")
+        reach = float(np.abs(values - values.mean()).max()) or 1.0
+        top.imshow(
+            values.T - values.mean(), cmap="RdBu_r", vmin=-reach, vmax=reach, origin="lower", interpolation="none"
+        )
+        top.set(xlabel="$a$", ylabel="$b$" if not i else "")
+        energy = spectrum(values)
+        share = energy / (energy.sum() or 1.0)
+        below.imshow(np.sqrt(share).T, cmap="viridis", origin="lower", interpolation="none", vmin=0)
+        below.set(xlabel="frequency along $a$", ylabel="along $b$" if not i else "")
+        style.letter(top, "abcd"[i], name)
+        found = sorted(((share[x, y], x, y) for x, y in np.argwhere(share > 0.05)), reverse=True)
+        listed = [f"({x}, {y}) {100 * part:.0f} %" for part, x, y in found]
+        below.text(0.98, 0.97, "\n".join(listed), transform=below.transAxes, ha="right", va="top", color="white",
+                   fontsize=labels.SMALL)  # fmt: skip
+    told = "above: value less its mean; below: root of the share of energy at a pair of frequencies"
+    style.note(figure, f"{network}; {told}" if network else told)
+    return figure
+
+
+def spectrum(values: np.ndarray) -> np.ndarray:
+    """The energy of a picture at each pair of frequencies, sines and cosines together.
+
+    Args:
+        values: [p, p]; its mean is left out.
+
+    Returns:
+        [p//2 + 1, p//2 + 1], by frequency along a and along b.
+    """
+    p = len(values)
+    power = np.abs(np.fft.fft2(values - values.mean())) ** 2 / p**2
+    fold = np.minimum(np.arange(p), p - np.arange(p))
+    folded = np.zeros((p // 2 + 1, p // 2 + 1))
+    np.add.at(folded, (fold[:, None], fold[None, :]), power)
+    return folded
