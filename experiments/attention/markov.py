@@ -43,8 +43,7 @@ from toylab.tasks import MarkovChains
 PAPER = "Edelman et al. 2024"
 STRATEGIES = ("uniform", "unigram", "bigram")
 AT = (0, 40, 120, 200, 300, 1000)  # steps that figures show
-SEEDS = range(100, 120)
-FEWER = range(100, 106)  # of `absolute`, the first look
+SEEDS, FEWER = range(100, 120), range(100, 106)  # fewer of `absolute`: the first look
 
 
 def chains(
@@ -72,12 +71,14 @@ def without_pairs(m: Measures) -> np.ndarray:
     return np.minimum(m["final/limits/uniform"], m["final/limits/unigram"])
 
 
-def reached(m: Measures, share: float = 0.5, gain: str = "") -> np.ndarray:
-    """[R]: the step at which the loss, less a `gain` in it, has gone a share of the way from the best predictor without
-    pairs to the bigram predictor; between saved points by a straight line."""
+def reached(m: Measures, share: float = 0.5, of: str = "loss") -> np.ndarray:
+    """[R]: the step at which the loss has gone a share of the way from the best predictor without pairs to the bigram
+    predictor, between points by a straight line: that of the network, that with `keys` given, or of the `minimal` model."""
     level = without_pairs(m) + share * (m["final/limits/bigram"] - without_pairs(m))
-    loss = m["loss"] - (m[gain] if gain else 0)
-    return transitions.first_below(m.steps, loss - level[:, None], 0.0)
+    steps, loss = m.steps, m["loss"] - (m["network/keys_gain"] if of == "keys" else 0)
+    if of == "minimal":
+        steps, loss = m["final/minimal/steps"][0], m["final/minimal/loss"]
+    return transitions.first_below(steps, loss - level[:, None], 0.0)
 
 
 def closed(m: Measures) -> np.ndarray:
@@ -118,7 +119,7 @@ def above_even(m: Measures) -> np.ndarray:
 
 def layer_1_lead(m: Measures, share: float = 0.5) -> np.ndarray:
     """[R]: steps by which the loss is at a share of the way sooner when layer 1's keys are given the token before."""
-    return reached(m, share) - reached(m, share, "network/keys_gain")
+    return reached(m, share) - reached(m, share, "keys")
 
 
 def times_sooner(m: Measures, step: Quantity) -> np.ndarray:
@@ -126,10 +127,10 @@ def times_sooner(m: Measures, step: Quantity) -> np.ndarray:
     return step(on(m)) / step(on(m, doubly=True))
 
 
-def minimal(m: Measures, name: str) -> np.ndarray:
-    """[R]: the step at which a weight of the minimal model is halfway to its end."""
-    values = m[f"final/minimal/{name}"]
-    return transitions.halfway(m["final/minimal/steps"][0], values if values.ndim == 2 else values[..., 1])
+def minimal_lead(m: Measures) -> np.ndarray:
+    """[R]: steps by which W of the minimal model is halfway to its end sooner than the attention to the token before."""
+    match, attention = m["final/minimal/match"], m["final/minimal/attention"][..., 1]
+    return np.subtract(*(transitions.halfway(m["final/minimal/steps"][0], each) for each in (attention, match)))
 
 
 # --- claims
@@ -141,7 +142,8 @@ TIMES = {"quarter": 0.25, "three quarters": 0.75}
 
 def claims(part: str) -> list[Claim]:
     def claim(name: str, where: str, says: str, quantity: Quantity, kind: Kind, **more: Any) -> Claim:
-        settings = {"fidelity": SETUPS[part], "each": "seed", "looks": (6, 20) if part == "absolute" else (20,)} | more
+        looks = (6, 20) if part == "absolute" else (20,)
+        settings: dict[str, Any] = {"fidelity": SETUPS[part], "each": "seed", "looks": looks} | more
         return Claim(
             f"{part} positions: {name}", Source(PAPER, where, says), lambda m: quantity(on(m)), kind, **settings
         )
@@ -171,9 +173,7 @@ def claims(part: str) -> list[Claim]:
 
 
 def doubly_claims() -> list[Claim]:
-    def claim(
-        name: str, says: str, quantity: Quantity, kind: Kind, where: str = "doubly stochastic chains", **more: Any
-    ) -> Claim:
+    def claim(name: str, says: str, quantity: Quantity, kind: Kind, where: str = "other priors", **more: Any) -> Claim:
         return Claim(name, Source(PAPER, where, says), quantity, kind, fidelity=SMALLER, each="seed", **more)
 
     def sooner(step: Quantity) -> Quantity:
@@ -187,10 +187,10 @@ def doubly_claims() -> list[Claim]:
         claim("doubly stochastic: by how much shorter the unigram stage is", "no unigram stage",
               lambda m: unigram_stage(on(m)) - unigram_stage(on(m, doubly=True)), Direction(always=True)),
         claim("minimal model: layer 1 matches before layer 0 looks one back, steps", "the second layer is learned first",
-              lambda m: minimal(on(m), "attention") - minimal(on(m), "match"), Direction(always=True), "minimal model",
+              lambda m: minimal_lead(on(m)), Direction(always=True), "minimal model",
               unit="steps"),
-        claim("minimal model, doubly stochastic: layer 0 looks one back how many times sooner",
-              "unigrams may delay the bigram solution", sooner(partial(minimal, name="attention")), Direction(null=1),
+        claim("minimal model, doubly stochastic: bigrams are learned how many times sooner",
+              "unigrams may delay the bigram solution", sooner(partial(reached, of="minimal")), Direction(null=1),
               "minimal model"),
     ]  # fmt: skip
 

@@ -85,7 +85,7 @@ def plateau(m: Measures, width: float = 0.1) -> np.ndarray:
 
 
 def claim(name: str, where: str, says: str, quantity: Quantity, kind: Kind, n: int | None = 3, **more: Any) -> Claim:
-    settings = {"fidelity": OTHER_INPUTS, "each": "seed"} | more
+    settings: dict[str, Any] = {"fidelity": OTHER_INPUTS, "each": "seed"} | more
     return Claim(name, Source(PAPER, where, says, n), quantity, kind, **settings)
 
 
