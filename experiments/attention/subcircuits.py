@@ -217,7 +217,6 @@ TOY = Part(  # its analyzer reads nothing of the run but the seed
         "paper": [singh(seed, smoke=True) for seed in TOY_SEEDS],
     },
     saves=dict.fromkeys(("smoke", "cpu", "paper"), (0, 1)),
-    keep=(),
     final={"toy": subcircuits.toy},
     claims=[
         claim(f"toy: {more} true, learned how many times sooner than with {fewer}", "toy model", "sooner",
