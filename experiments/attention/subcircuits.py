@@ -13,13 +13,17 @@ Source    Singh et al. 2024, What needs to go right for an induction head? (arXi
           paper has one seed of the toy (a test holds its steps, 860 and 69); here are 60.
 Expect    Loss near ln 2 for thousands of steps; accuracy 0.9998 and more; a head's strength tells its accuracy alone
           (correlation 0.959 to 0.994 in the paper's three seeds). Toy: each true factor makes it learn sooner.
-Cost      COST
+Cost      cpu and paper: 20 minutes of one shared core for 20 seeds of the free runs; clamped runs 6, the toy seconds.
 Command   python run_sweep.py subcircuits [--scale smoke|cpu|paper] [--part plain|toy|clamps]
+Fails     Accuracy with the strongest head alone: 0.957 (0.933 to 0.969) of 20 seeds, not 0.98 as in the paper's three; with
+          other inputs (conjecture: the exemplars). Many-to-many and the parting of patterns and values fail in one seed of
+          20 each, so that "always" is not sure. Accuracies without some heads of layer 1 spread too far for one run of the
+          paper to be compared with two of them. Of the clamped runs there are development seeds alone.
 Changed   Until this page was judged by rules, bounds were those of one run: the loss within 0.06 of ln 2 at steps 6,000 to
           10,000, below 0.1 by step 25,000. How long the plateau is depends on the initial weights (0.4 ln 2 is reached at
-          9,000 to 13,300 in seeds 0 to 2), so it is now measured in shares of the time to 0.4 ln 2, against those of an
-          exponential decay. The share of the steps before 0.9 ln 2 is not asked any more: with layer 1 and matching clamped
-          it counts the fall from 1.9. The rules were fixed when seeds 0 to 2 were known; the clamped runs are still these.
+          9,000 to 13,300 in seeds 0 to 2), so it is now measured in shares of the time to 0.4 ln 2. The share before
+          0.9 ln 2 is not asked any more: with layer 1 and matching clamped it counts the fall from 1.9. The rules were
+          fixed when seeds 0 to 2 were known; the clamped runs are still these.
 """
 
 from collections.abc import Callable

@@ -182,7 +182,7 @@ def losses_by_position(
 ) -> Figure:
     """The loss at each position of the context, a panel for each of some steps, over exact limits (dashed).
 
-    The axis is that of the limits, so that a network which has learned nothing yet does not set it.
+    The axis is that of the limits: what lies above it, as before anything is learned, is cut off.
 
     Args:
         steps: [T].
@@ -202,7 +202,6 @@ def losses_by_position(
     axis = np.arange(1, loss.shape[2] + 1) if positions is None else positions
     shown = np.concatenate(list(limits.values()) or [loss[:, chosen].ravel()])
     low, high = np.nanmin(shown), np.nanmax(shown)
-    high = max(high, np.nanmax(loss[:, chosen[-1]]))  # and of what is learned
     cut = np.nanmax(loss[:, chosen]) > high + 0.15 * (high - low)
     for i, (ax, point) in enumerate(zip(axes, chosen, strict=True)):
         for name, values in limits.items():

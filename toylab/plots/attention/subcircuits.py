@@ -76,7 +76,13 @@ def redundancy(
     ax.axhline(chance, color=LIMIT, lw=0.7, ls=(0, (4, 2)), zorder=1)
     ax.annotate("either label at random", (1, chance), xytext=(0, -3), xycoords=("axes fraction", "data"),
                 textcoords="offset points", ha="right", va="top", fontsize=labels.SMALL, color=LIMIT)  # fmt: skip
-    ax.set(xlim=(0, 1), ylim=(0.2, 1), xlabel="induction strength", ylabel="accuracy with this head alone")
+    lowest = float(np.nanmin(strength))
+    ax.set(
+        xlim=(min(0.0, lowest - 0.02), 1),
+        ylim=(0.2, 1),
+        xlabel="induction strength",
+        ylabel="accuracy with this head alone",
+    )
     ax.legend(frameon=False, fontsize=labels.SMALL, handletextpad=0.1, labelspacing=0.25, loc="upper left", borderpad=0)
     return figure
 
