@@ -1,11 +1,9 @@
 """Superposition: whether an extra feature is ignored, superposed or given a dimension changes as in a phase diagram.
 
 Claim     With one dimension too few, what becomes of the extra feature changes by first-order transitions in its importance
-          and density, where closed forms of the losses say; a feature of a pentagon that becomes rare lets go of its
-          place in one jump.
-Source    Elhage et al. 2022, Toy Models of Superposition (arXiv 2209.10652): the phase diagrams of n = 2, m = 1 and
-          n = 3, m = 2 (importances 1 and I in [0.1, 10], density in [0.01, 1], 10 models a cell, the worst dropped), and
-          the perturbation of one feature of a pentagon (n = 5, m = 2, density 0.05).
+          and density, where closed forms of the losses say; a pentagon lets go of a feature that becomes rare in one jump.
+Source    Elhage et al. 2022, Toy Models of Superposition (arXiv 2209.10652): phase diagrams of n = 2, m = 1 and n = 3, m = 2
+          (10 models a cell, the worst dropped), and a pentagon of which one feature is made rare (n = 5, m = 2, p = 0.05).
 Expect    The least of the closed-form losses names the class of the best of ten trained models; the pentagon turns into two
           digons where the rare feature is about 1/2.5 times as dense as the others, and both are local minima there.
 Cost      cpu: 6 minutes on one busy core.
