@@ -12,6 +12,13 @@ Expect    Cosine 0 within correlated sets and −1 with a feature of another set
           principal components from 0.5 on.
 Cost      cpu: 5 minutes on one core.
 Command   python run_sweep.py superposition_correlated [--scale smoke|cpu|paper] [--part pairs|collapse|crowded|space|bases]
+Fails     All three collapsed at 1 − S = 0.354: so end 38 of 40 fits, and the other two have the lowest loss, with two pairs
+          collapsed. Conjecture: the paper's picture is of a usual fit, for it names no number of fits.
+          Three anticorrelated pairs in the plane: no fit of 40 has three antipodal pairs, and whether cosines within pairs
+          are the lower is undecided (21 of 40). Control: at m = 3 and with two pairs the best fits have them, at no loss.
+Changed   Bounds were of single runs and fits were chosen on 4,096 points; the loss is the exact expectation now. One claim
+          is withdrawn after its runs: it asked that cosines within a pair exceed all across pairs at 1 − S = 0.031. In 40
+          of 40 fits pairs are neighbours, as the paper says, but 0.42 within and 0.6 across. It asked for more.
 """
 
 from collections.abc import Callable
@@ -156,14 +163,6 @@ def collapsed(m: Measures, i: int, number: int, least: float = COLLAPSED) -> np.
     return np.stack([losses(m), (within(m) > least).sum(axis=1) == number], axis=1)
 
 
-def side_by_side(m: Measures) -> np.ndarray:
-    """The lowest cosine within a pair, less the highest of features of two pairs."""
-    m = at_middle(m, 0)
-    cosines = sets.cosines(m["final/arrangement/W"])
-    others = np.arange(6)[:, None] // 2 != np.arange(6) // 2
-    return within(m).min(axis=1) - cosines[:, others].max(axis=1)
-
-
 def collapse_figure(m: Measures) -> Any:
     runs = np.stack(over_cells.cells(m["config/task.density"][:, None]))
     best = np.array([over_cells.lowest_in_sets(losses(m), cell, max(min(3, len(cell) // 2), 1)) for cell in runs])
@@ -193,8 +192,6 @@ COLLAPSE = Part(
                     lambda m: collapsed(m, 3, 3)[:, 1], rules.Proportion(least_share=0.8), "finding", **EVERY),
         stated("3 correlated pairs, 1 − S = 0.707: singular values of W off 1", "PCA",
                lambda m: sets.off_frame(at_middle(m, 4)["final/arrangement/W"]), rules.Within(high=0.1), **EVERY),
-        stated("3 correlated pairs, 1 − S = 0.031: lowest cosine within a pair less highest across", "side by side",
-               side_by_side, rules.Direction(), **EVERY),
     ],
     figures={"collapse": collapse_figure},
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 Claim     With one dimension too few, what becomes of the extra feature changes by first-order transitions in its importance
           and density, where closed forms of the losses say; a pentagon lets go of a feature that becomes rare in one jump.
-Source    Elhage et al. 2022, Toy Models of Superposition (arXiv 2209.10652): phase diagrams of n = 2, m = 1 and n = 3, m = 2
+Source    Elhage et al. 2022, Toy Models of Superposition (arXiv 2209.10652): diagrams of n = 2, m = 1 and n = 3, m = 2
           (10 models a cell, the worst dropped), and a pentagon of which one feature is made rare (n = 5, m = 2, p = 0.05).
 Expect    The least of the closed-form losses names the class of the best of ten trained models; the pentagon turns into two
           digons where the rare feature is about 1/2.5 times as dense as the others, and both are local minima there.
