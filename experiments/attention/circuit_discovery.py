@@ -219,7 +219,7 @@ def lead_of_keys(m: Measures, summed: np.ndarray) -> np.ndarray:
 
 
 def by_edges(m: Measures, name: str = "edges/KL", at: tuple[int, ...] = (-1, 1)) -> np.ndarray:  # each cut alone
-    values = m[name][:, *at]
+    values = m[name][:, *at]  # type: ignore[arg-type]
     summed = [
         [sum(values[:, *TRAINED.at(f"0.{a}", f"1.{b}.{way}")] for b in range(2)) for way in "qkv"] for a in range(2)
     ]

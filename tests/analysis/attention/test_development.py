@@ -61,5 +61,5 @@ def test_the_bump_of_a_loss_is_in_steps_or_in_their_logarithms():
     m = {"steps": STEPS, "loss": np.array([[4.0, 3, 2, 1, 0]])}
     assert development.bump(m)[0] == pytest.approx(0)
     assert development.bump(m, log_steps=True)[0] == pytest.approx(0)
-    m["loss"] = np.array([[4.0, 4, 4, 0, 0]])  # at 200 the chord from 0 to 400 is at 2; from 100 to 400 in log steps too
+    m["loss"] = np.array([[4.0, 4, 4, 0, 0]])  # at 200 the chords from 0, and in log steps from 100, to 400 are at 2
     assert development.bump(m)[0] == pytest.approx(2) and development.bump(m, log_steps=True)[0] == pytest.approx(2)

@@ -191,9 +191,9 @@ def explained(
     _dots(left, shares, style.SERIES[0], 0)
     for level in (0, 1):
         left.axhline(level, color="#B0B0B0", lw=0.6, zorder=0)
-    for name, level in levels.items():
-        left.axhline(level, color=CHOSEN, lw=0.8, ls=(0, (4, 2)), zorder=1)
-        left.annotate(name, (1, level), (-2, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
+    for name, paper in levels.items():
+        left.axhline(paper, color=CHOSEN, lw=0.8, ls=(0, (4, 2)), zorder=1)
+        left.annotate(name, (1, paper), (-2, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
                       ha="right", va="bottom", fontsize=labels.SMALL, color=CHOSEN)  # fmt: skip
     left.set(ylabel="share of loss explained", ylim=(min(-0.05, float(shares.min()) - 0.05), 1.05))
     for i, values in enumerate(losses.values()):
