@@ -29,6 +29,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from toylab.analysis.modular import circuits as circuits
 from toylab.base import Config
@@ -158,8 +159,9 @@ def transition(m: Measures) -> float:
 
 def opposed(m: Measures) -> float:
     """Minus Spearman's correlation of GS and DI; nan for fewer than three runs."""
-    ranks = [values.argsort().argsort() for values in (symmetricity(m), irrelevance(m))]
-    return -float(np.corrcoef(*ranks)[0, 1]) if len(ranks[0]) > 2 else np.nan
+    if len(m.valid) < 3:
+        return np.nan
+    return -float(stats.spearmanr(symmetricity(m), irrelevance(m)).statistic)
 
 
 def rise(m: Measures) -> float:
@@ -177,7 +179,7 @@ UNFORMED = (
 )
 
 
-def of_table(name: str, says: str, n: int, quantity: Quantity, kind: Kind, **more: Any) -> Claim:
+def of_table(name: str, says: str, n: int, quantity: Callable[..., np.ndarray], kind: Kind, **more: Any) -> Claim:
     """A claim on the runs with a circular embedding; variants count others too. Margins are standard deviations of the
     authors' runs, errors those of their medians."""
     others = {"circularity ≥ 0.95": 0.95, "all that solve the task": 0.0}

@@ -289,8 +289,8 @@ def structure(m: Measures) -> object:
 
 def spectra_at_the_end(m: Measures) -> object:
     n = modulus(m)[shown(m)] // 2 + 1
-    energies = [m.last(f"{name}/spectrum")[shown(m), :n] for name in ("embedding", "neuron_logit")]
-    return spectra.final(*energies, key(m)[shown(m), :n])
+    embedding, neuron_logit = (m.last(f"{name}/spectrum")[shown(m), :n] for name in ("embedding", "neuron_logit"))
+    return spectra.final(embedding, neuron_logit, key(m)[shown(m), :n])
 
 
 def frequencies(m: Measures) -> object:

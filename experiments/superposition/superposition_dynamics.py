@@ -11,22 +11,27 @@ Expect    Jumps (n = 60, m = 10, S = 0.7): losers die one after another until mo
           in m = 3: two falls of the loss, then an octahedron with antipodes from different sets. One-hot features: plateaus
           at 0.0972, 0.0688, 0.0618 and 0.0482 (4⁺⁺, 5, 5⁺, 6: corners, and unused features with the better bias), and
           λ(4) < λ(5) < λ(6). Here a run rests on one level or two; none goes all the way from 4 to 6.
-Cost      cpu: 1 to 2 minutes on two cores. paper: more seeds, 5 minutes.
+Cost      cpu: 1 to 2 minutes on two cores. paper: more seeds.
 Command   python run_sweep.py superposition_dynamics [--scale smoke|cpu|paper] [--part jumps|regimes|polygons|path]
-Fails     (cpu) In one of four runs two losers die within the same 15 steps, as apart as saved points are there.
+Fails     Nothing but the losses of plateaus is decided: the others have development seeds alone, too few for their rules.
 Changed   After a first run: energy-level jumps are followed for 16,000 steps, not 8,000 (one run of four had had its jump).
           A plateau must be a regular polygon, flat to 0.5 % over a doubling of steps (before, one was 2.015 % off 4⁺⁺).
           γ and nβ of λ̂ were picked among seven settings: with γ = 100 only 4 < 5 < 6 is left. Paths were chosen by loss.
+          When claims got rules: "losers die one by one" is gone, for of no two events does continuous time make one; that
+          the loss falls with jumps was added. Until then a claim asked that each of four runs, or each of 160, keep a bound
+          of ours.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from toylab.analysis import formation, geometry, llc, sets, without
-from toylab.base import Config
-from toylab.lab import Claim, Measures, Part
+from toylab.analysis import formation, geometry, llc, over_cells, sets, without
+from toylab.base import Config, Params, Run
+from toylab.claims import Claim, Direction, Median, Proportion, Source, Within, analogue, scaled
+from toylab.lab import Measures, Part
 from toylab.models import Net, ToyModel
 from toylab.models.relu import joint_xavier_std
 from toylab.optim import SGD, AdamW
@@ -47,17 +52,21 @@ def log_spaced(last: int, n: int) -> np.ndarray:
 # --- energy-level jumps
 
 
-def uniform(seeds: int, **task: Any) -> list[Config]:
+def uniform(seeds: Iterable[int], **task: Any) -> list[Config]:
     """Sixty equally important features in ten dimensions at S = 0.7, where most end in antipodal pairs."""
     net = Net.of(ToyModel, n_features=60, n_hidden=10, init_std=joint_xavier_std(60, 10, 4))
     task = SparseFeatures(n_features=60, density=0.3, **{"batch": 256, "n_eval": 8192, **task})
-    return [Config(task, net, TORCH, seed=seed) for seed in range(seeds)]
+    return [Config(task, net, TORCH, seed=seed) for seed in seeds]
 
 
-def instances_in_pairs(m: Measures) -> np.ndarray:
-    """Runs that end with 90 % of their represented features at D = 1/2."""
-    share = formation.share_at(0.5, *(m.last(f"features/{name}") for name in ("dimensionality", "norms")))
-    return (share >= 0.9).sum(keepdims=True)
+def features(params: Params, run: Run) -> dict[str, Any]:
+    """Analyzer: `formation.features` in half precision."""
+    return {name: value.astype("float16") for name, value in formation.features(params, run).items()}
+
+
+def of_features(m: Measures) -> tuple[np.ndarray, np.ndarray]:
+    """D_i and norms [R, T, n]."""
+    return m["features/dimensionality"].astype(np.float32), m["features/norms"].astype(np.float32)
 
 
 LOSING = (1300, 3500)  # steps between which, in our reference training, the losers die
@@ -66,15 +75,39 @@ WATCHED = np.union1d(
 ).astype(int)
 
 
-def steps_down(m: Measures) -> np.ndarray:
-    """[R, points]: changes of the number of norm above 1/2 from one saved point to the next, while losers die."""
+def in_pairs(m: Measures, width: float = 0.02) -> np.ndarray:
+    """[R]: the share of represented features at D = 1/2 at the end."""
+    return formation.share_at(0.5, *(values[:, -1] for values in of_features(m)), width=width)
+
+
+def none_comes_back(m: Measures, least: float = 0.5) -> np.ndarray:
+    """[R]: whether the number of features of norm above `least` never rises while losers die; 1 or 0."""
     window = (m.steps >= LOSING[0]) & (m.steps <= LOSING[1])
-    return np.diff((m["features/norms"] > 0.5).sum(axis=2)[:, window], axis=1)
+    number = (of_features(m)[1] > least).sum(axis=2)[:, window]
+    return (np.diff(number, axis=1) <= 0).all(axis=1).astype(float)
 
 
 def jumps(m: Measures, least: float = 0.2) -> np.ndarray:
     """bool [R, T, n]: a feature jumps by `least` within a quarter of the steps so far, when the losers are dead."""
-    return formation.jumps(m.steps, m["features/dimensionality"], m["features/norms"], least, since=LOSING[1])
+    return formation.jumps(m.steps, *of_features(m), least, since=LOSING[1])
+
+
+def jumping(m: Measures, least: float = 0.2) -> np.ndarray:
+    """[R]: the features that jump."""
+    return jumps(m, least).any(axis=1).sum(axis=1)
+
+
+def fall_at_jumps(m: Measures, least: float = 0.2) -> np.ndarray:
+    """[R]: −Δ log L within a quarter of the steps so far, where a feature jumps meanwhile, less that at rest; nan: none."""
+    late = (m.steps >= LOSING[1]) & (1.25 * m.steps <= m.steps[-1])
+    later = np.minimum(np.searchsorted(m.steps, 1.25 * m.steps), len(m.steps) - 1)
+    fall = np.log(m["loss"]) - np.log(m["loss"][:, later])
+    moving = jumps(m, least).any(axis=2)
+    means = [
+        np.where(on, fall, 0).sum(axis=1) / np.where(on.any(axis=1), on.sum(axis=1), np.nan)
+        for on in (moving & late, ~moving & late)
+    ]
+    return means[0] - means[1]
 
 
 def energy_levels(m: Measures) -> Any:
@@ -84,26 +117,40 @@ def energy_levels(m: Measures) -> Any:
     run = int(moving.any(axis=1).sum(axis=1).argmax())
     names = [int(name) for name in np.flatnonzero(moving[run].any(axis=0))][:7]
     seen = m.steps >= min(1000, m.steps[-1] // 2)
-    D, norms = (m[f"features/{name}"][run, seen] for name in ("dimensionality", "norms"))
+    D, norms = (values[run, seen] for values in of_features(m))
     steps, settled = m.steps[seen], m.steps[seen][:-1] >= min(LOSING[1], m.steps[-2])
     speed = np.abs(np.diff(D, axis=0)).sum(axis=1) / np.diff(steps)
     at = [float(steps[np.where(settled, speed, -1).argmax()])]
     return dimensionality.trajectories(steps, D, m["loss"][run, seen], norms=norms, shown=names, jumps=at)
 
 
+DISCRETE = Source(
+    ELHAGE, "learning dynamics, energy-level jumps", "features jump between dimensionalities, the loss drops", 1
+)
+SIXTY = scaled("60 features in 10 dimensions; the paper gives no steps or learning rate")
+
+
+def seen_in_training(name: str, quantity: Any, kind: Any, **more: Any) -> Claim:
+    return Claim(name, Source(ELHAGE, "learning dynamics"), quantity, kind, ledger="finding", **more)
+
+
 JUMPS = Part(
-    configs={"smoke": uniform(2, batch=32, n_eval=64), "cpu": uniform(4), "paper": uniform(16)},
+    configs={"smoke": uniform(range(2), batch=32, n_eval=64), "cpu": uniform(range(4)), "paper": uniform(range(100, 150))},
     saves={"smoke": SMOKE, "cpu": WATCHED, "paper": WATCHED},
-    analyses={"features": formation.features},
+    analyses={"features": features},
     claims=[
-        Claim("n = 60, m = 10, S = 0.7: runs with 90 % of represented features at D = 1/2",
-              "our reference training: 3 of 4; the bound is ours", instances_in_pairs, 2, each="sweep"),
-        Claim("losers die one by one: largest fall of the number represented between saved points",
-              "our reference training: 1", lambda m: -steps_down(m).min(axis=1, initial=0), high=1),
-        Claim("and none comes back: largest rise", "our reference training: 0",
-              lambda m: steps_down(m).max(axis=1, initial=0), high=0),
-        Claim("energy-level jumps: features whose D changes by 0.2 within a quarter of the steps so far, late",
-              f"{ELHAGE}: discrete jumps; the bound is ours", lambda m: jumps(m).any(axis=1).sum(axis=1), 1),
+        Claim("energy-level jumps: features whose D changes by 0.2 within a quarter of the steps so far, late", DISCRETE,
+              jumping, Direction(), fidelity=SIXTY,
+              variants={f"by {least}": partial(jumping, least=least) for least in (0.1, 0.3)}),
+        Claim("the loss falls faster while a feature jumps: −Δ log L within a quarter of the steps, over that at rest",
+              DISCRETE, fall_at_jumps, Direction(), fidelity=SIXTY,
+              variants={f"jumps by {least}": partial(fall_at_jumps, least=least) for least in (0.1, 0.3)}),
+        seen_in_training("n = 60, m = 10, S = 0.7: share of represented features that end at D = 1/2", in_pairs,
+                         Within(low=0.9),
+                         variants={f"within {width}": partial(in_pairs, width=width) for width in (0.01, 0.05)}),
+        seen_in_training("no loser comes back: the number of represented features never rises from step 1,300 to 3,500",
+                         none_comes_back, Proportion(least_share=0.8),
+                         variants={f"norm above {least}": partial(none_comes_back, least=least) for least in (0.3, 0.7)}),
     ],
     figures={"jumps": energy_levels},
 )  # fmt: skip
@@ -112,12 +159,12 @@ JUMPS = Part(
 # --- loss regimes
 
 
-def two_sets(seeds: int, **task: Any) -> list[Config]:
+def two_sets(seeds: Iterable[int], **task: Any) -> list[Config]:
     """Two sets of three features that are on together, in three dimensions. The paper gives no steps or learning rate."""
     net = Net.of(ToyModel, n_features=6, n_hidden=3, init_std=0.1)
     sizes = {"batch": 512, "n_eval": 65_536, **task}
     features = SparseFeatures(n_features=6, sets="correlated", set_size=3, density=0.05, **sizes)
-    return [Config(features, net, TORCH, seed=seed) for seed in range(seeds)]
+    return [Config(features, net, TORCH, seed=seed) for seed in seeds]
 
 
 SETS = np.repeat([0, 1], 3)
@@ -134,18 +181,34 @@ def forms(m: Measures, loss: str, run: int | None = None) -> tuple[np.ndarray, n
     return m["arrangement/W"][run], m.steps, m[loss][run]
 
 
+def regimes(m: Measures, steep: float = 1.0, flat: float = 0.5) -> np.ndarray:
+    return formation.falls(m.steps, m["loss"], steep, flat)
+
+
+OURS = analogue("density, steps and learning rate are ours: the paper prints none")
+
+
+def geometric(name: str, says: str, quantity: Any, kind: Any, **more: Any) -> Claim:
+    where = "learning dynamics, geometric transformations: two sets of three correlated features, m = 3"
+    return Claim(name, Source(ELHAGE, where, says, 1), quantity, kind, fidelity=OURS, each="seed", **more)
+
+
 REGIMES = Part(
-    configs={"smoke": two_sets(2, batch=32, n_eval=64), "cpu": two_sets(8), "paper": two_sets(32)},
+    configs={
+        "smoke": two_sets(range(2), batch=32, n_eval=64),
+        "cpu": two_sets(range(8)),
+        "paper": two_sets(range(100, 150)),
+    },
     saves={"smoke": SMOKE, "cpu": log_spaced(16_000, 70), "paper": log_spaced(16_000, 70)},
     analyses={"arrangement": geometry.arrangement},
     claims=[
-        Claim("two sets of three, m = 3: falls of the loss between flat stretches",
-              f"{ELHAGE}: distinct regimes; the bound is ours",
-              lambda m: formation.falls(m.steps, m["loss"]), 2, each="seed"),
-        Claim("ends as an octahedron: cosine of a feature with its antipode in the other set, worst of six",
-              f"{ELHAGE}: opposite; the bound is ours", at_the_end(sets.worst_antipode), high=-0.95, each="seed"),
-        Claim("and each set orthogonal: cosine within a set, largest in size", f"{ELHAGE}: orthogonal; the bound is ours",
-              at_the_end(sets.largest_within), high=0.05, each="seed"),
+        geometric("two sets of three, m = 3: falls of the loss between flat stretches", "distinct regimes", regimes,
+                  Within(low=2), variants={"slopes 0.8 and 0.4": partial(regimes, steep=0.8, flat=0.4),
+                                           "slopes 1.5 and 0.5": partial(regimes, steep=1.5)}),
+        geometric("ends as an octahedron: cosine of a feature with its antipode in the other set, worst of six",
+                  "opposite features are of different sets", at_the_end(sets.worst_antipode), Within(high=-0.95)),
+        geometric("and each set orthogonal: cosine within a set, largest in size", "an orthogonal basis in each set",
+                  at_the_end(sets.largest_within), Within(high=0.05)),
     ],
     figures={
         "regimes": lambda m: motion.strip(*forms(m, "loss"), at=(0, 100, 200, 600, 1600, 3000, 16_000), groups=SETS),
@@ -185,22 +248,29 @@ def states(m: Measures) -> np.ndarray:
     return formation.polygon_states(*(m[f"polygon/{name}"] for name in ("k", "plus", "bend")))
 
 
-def plateaus(m: Measures, flat: float = 0.01) -> np.ndarray:
+def plateaus(m: Measures, flat: float = 0.01, factor: float = 2.0) -> np.ndarray:
     """[R, T]: the loss at which a run rests in one state while the step doubles; else nan."""
-    return formation.plateaus(m.steps, m["polygon/loss"], states(m), flat=flat)
+    return formation.plateaus(m.steps, m["polygon/loss"], states(m), factor, flat)
 
 
-def off_level(m: Measures) -> np.ndarray:
-    """[levels]: of all plateaus in a state, the largest relative distance of the loss from the exact one; nan: none."""
-    state = states(m)
-    off = formation.off_polygon(plateaus(m, flat=0.005), state, N_FEATURES)
-    there = [off[(state == LEVELS[name]) & np.isfinite(off)] for name in VISITED]
-    return np.array([values.max() if values.size else np.nan for values in there])
+def resting_loss(m: Measures, name: str, flat: float = 0.005, factor: float = 2.0) -> np.ndarray:
+    """[runs that rest there]: the median loss while they rest in a state."""
+    found = np.where(states(m) == LEVELS[name], plateaus(m, flat, factor), np.nan)
+    return np.array([np.nanmedian(own) for own in found if np.isfinite(own).any()])
 
 
-def off_at_the_end(m: Measures) -> np.ndarray:
-    """[R]: relative distance of the last loss from that of the state; nan where it is no polygon."""
-    return formation.off_polygon(m["polygon/loss"][:, -1], states(m)[:, -1], N_FEATURES)
+def rests_at_levels(m: Measures, within: float = 0.02) -> np.ndarray:
+    """[R]: whether there are flat stretches, found by the loss alone, and all are at the loss of a k-gon; 1 or 0."""
+    alone = formation.plateaus(m.steps, m["polygon/loss"], np.zeros_like(states(m)), flat=0.005)
+    three = [formation.polygon_level(N_FEATURES, k, plus) for k in range(1, 4) for plus in range(N_FEATURES - k + 1)]
+    distance = np.abs(alone[..., None] / np.array([*three, *map(level, LEVELS)]) - 1).min(axis=-1)
+    rests = np.isfinite(alone)
+    return (rests.any(axis=1) & np.where(rests, distance < within, True).all(axis=1)).astype(float)
+
+
+def ends_at_its_level(m: Measures, within: float = 0.02) -> np.ndarray:
+    """[R]: whether the last loss is that of the polygon that the run is; 1 or 0."""
+    return (formation.off_polygon(m["polygon/loss"][:, -1], states(m)[:, -1], N_FEATURES) < within).astype(float)
 
 
 def llc_of(m: Measures, name: str) -> np.ndarray:
@@ -208,9 +278,20 @@ def llc_of(m: Measures, name: str) -> np.ndarray:
     return m["final/llc/llc"][states(m)[:, -1] == LEVELS[name]]
 
 
-def llc_steps(*names: str) -> Any:
-    """Differences of the median λ̂ between states."""
-    return lambda m: np.diff([np.median(own) if (own := llc_of(m, name)).size else np.nan for name in names])
+def llc_tuples(m: Measures, names: Iterable[str]) -> np.ndarray:
+    """[n, states]: λ̂ of the first, second, … run that ends in each state, as many as all have."""
+    found = [llc_of(m, name) for name in names]
+    n = min(len(own) for own in found)
+    return np.stack([own[:n] for own in found], axis=1)
+
+
+def llc_rise(m: Measures, low: str, high: str) -> np.ndarray:
+    return np.diff(llc_tuples(m, (low, high)), axis=1)[:, 0]
+
+
+def llc_order(m: Measures) -> np.ndarray:
+    """[n]: Spearman's correlation of λ̂ with the place of the level, of six runs that end in the six of them."""
+    return over_cells.rank_correlation(llc_tuples(m, LEVELS))
 
 
 def busiest(m: Measures) -> int:
@@ -220,37 +301,56 @@ def busiest(m: Measures) -> int:
 
 
 def descent(m: Measures, estimate: plots.Estimate | None = None) -> Any:
-    """All runs from step 10 on, before which the losses fall from up to 2."""
+    """Runs from step 10 on, before which the losses fall from up to 2."""
     seen = m.steps >= 10
+    ends = states(m)[:, -1]
     exact = {"3": formation.polygon_level(N_FEATURES, 3)} | {name: level(name) for name in LEVELS}
-    return plots.levels(m.steps[seen], m["polygon/loss"][:, seen], exact, shown=busiest(m), llc=estimate)
+    if estimate is None:
+        exact = {f"{name}: {(ends == LEVELS.get(name, 30)).sum()} runs": at for name, at in exact.items()}
+    return plots.levels(m.steps[seen], m["polygon/loss"][:, seen], exact, shown=busiest(m), llc=estimate, most=20)
 
 
 def llc_of_polygons(m: Measures) -> Any:
-    found = {name: llc_of(m, name) for name in LEVELS}
+    found = {name: own for name in LEVELS if (own := llc_of(m, name)).size}
     series = {name: plots.Series(np.array([level(name)]), values[:, None]) for name, values in found.items()}
-    return plots.agreement(series, "exact loss of the polygon", "local learning coefficient")
+    return plots.agreement(series, "exact loss of the polygon", "local learning coefficient", beside=True)
 
+
+def of_chen(name: str, where: str, says: str, quantity: Any, kind: Any, **more: Any) -> Claim:
+    return Claim(name, Source(CHEN, where, says), quantity, kind, fidelity=NOTEBOOK, **more)
+
+
+NOTEBOOK = scaled("SGD of the devinterp notebook on fresh points, starts at random or near a square; 20,000 steps")
+N_RUNS = 128, 96  # at random and near a square
+AT_LEVELS: dict[str, Any] = {"event": "rests at k-gons", "looks": (sum(N_RUNS),)}
+FOUR_FIVE_SIX = "local learning coefficients of k-gons", "λ(4) < λ(5) < λ(6)"
 
 POLYGONS = Part(
     configs={
         "smoke": [*one_hot(range(2)), *one_hot(range(2), near_square=True)],
         "cpu": [*one_hot(range(64)), *one_hot(range(96), near_square=True)],
-        "paper": [*one_hot(range(256)), *one_hot(range(256), near_square=True)],
+        "paper": [*one_hot(range(100, 356)), *one_hot(range(100, 356), near_square=True)],
     },
-    saves={"smoke": SMOKE, "cpu": log_spaced(20_000, 60), "paper": log_spaced(20_000, 60)},
+    saves={"smoke": SMOKE, "cpu": log_spaced(20_000, 60), "paper": log_spaced(20_000, 40)},
     analyses={"polygon": formation.polygon},
     final={"llc": LLC},
     claims=[
-        Claim(f"plateaus of SGD at the losses of {', '.join(VISITED)}: largest relative distance",
-              f"{CHEN}: {', '.join(f'{level(name):.4f}' for name in VISITED)}; the width is ours",
-              off_level, high=0.02, each="level"),
-        Claim("every run ends at an exact level: relative distance", f"{CHEN}: k-gons determine SGD; the width is ours",
-              off_at_the_end, high=0.02),
-        Claim("λ̂ rises from the 4-gon to the 5-gon to the 6-gon: differences of medians",
-              f"{CHEN}: λ(4) < λ(5) < λ(6)", llc_steps("4", "5", "6"), 0, each="step"),
-        Claim(f"and by every step of {', '.join(LEVELS)}", f"{CHEN}: from high loss and low complexity to the opposite; "
-              "the bound is ours", llc_steps(*LEVELS), 0, each="step"),
+        *(of_chen(f"plateaus of SGD at {name}: the loss", "figure of losses of SGD", f"{level(name):.4f}",
+                  partial(resting_loss, name=name), Median(round(level(name), 4), 1.02, "log"), looks=(6, 20),
+                  each="run that rests there",
+                  variants={"flat to 1 %": partial(resting_loss, name=name, flat=0.01),
+                            "for a factor 3 of steps": partial(resting_loss, name=name, factor=3.0)})
+          for name in VISITED),
+        of_chen("all flat stretches, found by the loss alone, are at the loss of a k-gon", "figure of losses of SGD",
+                "k-gons determine SGD", rests_at_levels, Proportion(least_share=0.9),
+                variants={"within 1 %": partial(rests_at_levels, within=0.01)}, **AT_LEVELS),
+        of_chen("a run ends at the loss of the polygon that it is", "figure of losses of SGD", "k-gons determine SGD",
+                ends_at_its_level, Proportion(least_share=0.9),
+                variants={"within 1 %": partial(ends_at_its_level, within=0.01)}, **AT_LEVELS),
+        *(of_chen(f"λ̂ of a {high}-gon over that of a {low}-gon", *FOUR_FIVE_SIX, partial(llc_rise, low=low, high=high),
+                  Direction(), each="pair of runs", looks=(8,)) for low, high in ("45", "56")),
+        of_chen(f"λ̂ rises along {', '.join(LEVELS)}: rank correlation", "dynamics of SGD",
+                "from high loss and low complexity to the opposite", llc_order, Direction(), each="six runs", looks=(8,)),
     ],
     figures={"plateaus": descent, "llc": llc_of_polygons},
 )  # fmt: skip
@@ -259,11 +359,20 @@ POLYGONS = Part(
 # --- the local learning coefficient along paths
 
 PATHS = (37, 72, 15, 96)  # of the starts near the square, four that rest on two levels: chosen by their losses alone
+ALONG = log_spaced(20_000, 60)
 
 
 def rise(m: Measures) -> np.ndarray:
     """[R]: λ̂ on the last level minus that on the first, medians over the points of each; nan where they are the same."""
     return formation.rise(states(m), np.isfinite(plateaus(m)), m["llc/llc"])
+
+
+def last_over_first(m: Measures) -> np.ndarray:
+    """[R]: λ̂ at the last point of rest minus that at the first; nan where the run never rests."""
+    on = np.isfinite(plateaus(m))
+    ends = np.stack([on.argmax(axis=1), on.shape[1] - 1 - on[:, ::-1].argmax(axis=1)], axis=1)
+    first, last = np.take_along_axis(m["llc/llc"], ends, axis=1).T
+    return np.where(on.any(axis=1), last - first, np.nan)
 
 
 def path(m: Measures) -> Any:
@@ -279,11 +388,12 @@ PATH = Part(
         "cpu": one_hot(PATHS, near_square=True),
         "paper": one_hot(PATHS, near_square=True),
     },
-    saves={"smoke": SMOKE, "cpu": log_spaced(20_000, 60), "paper": log_spaced(20_000, 60)},
+    saves={"smoke": SMOKE, "cpu": ALONG, "paper": ALONG},
     analyses={"arrangement": geometry.arrangement, "polygon": formation.polygon, "llc": LLC},
     claims=[
-        Claim("along a path λ̂ rises: last level over first", f"{CHEN}: from high loss and low complexity to the "
-              "opposite", rise, 0),
+        of_chen("along a path λ̂ rises: last level over first", "dynamics of SGD",
+                "from high loss and low complexity to the opposite", rise, Direction(), looks=(14,),
+                variants={"last point over first": last_over_first}),
     ],
     figures={
         "path": path,

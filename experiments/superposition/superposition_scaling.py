@@ -6,29 +6,38 @@ Claim     With strong superposition (every feature has a row of length near 1) t
 Source    Liu et al. 2025, Superposition yields robust neural scaling, and its released code. p_i ∝ i^−(1+α) with Σp = 1,
           values in [0, 2], W ~ N(0, 1/m), b ~ N(0, 1), AdamW whose decay may be negative (a pull to unit rows) and spares
           the biases, warm-up over a tenth of the steps, then cosine to 5 %.
-Expect    −d log loss / d log m near 1 at both α for decay −1, clearly less at α = 0 for decay +1; all features
-          represented for −1, few for +1; mean squared overlap of the rows near 1/m.
-          The paper's trend is stated in words; all bounds here are ours and were set before the first run.
-Cost      cpu: n = 300, m = 6 … 48, 1,500 steps, 23 runs a width: 2 minutes on two cores.
-          paper: n = 1,000, m = 10 … 100, 20,000 steps, on an accelerator.
+Expect    Exponent of the loss in m: −1 with strong superposition at both α; with weak superposition that of the mass of the
+          features beyond the first m. All features represented for decay −1, at most m for +1. Mean squared overlap of the
+          rows: 1/m for random directions, (n − m)/(m (n − 1)) at least: exponent −1 to −1.07 here. The paper's trend is
+          stated in words; what stands for them was set before the first run.
+Cost      cpu: n = 300, m = 6 … 48, 1,500 steps, 43 runs a width: 11 minutes of one core.
+          paper: n = 1,000, m = 10 … 100, 20,000 steps, 20 to 30 minutes a run on a core; on an accelerator.
 Command   python run_sweep.py superposition_scaling [--scale smoke|cpu|paper]
-Fails     (cpu scale) Strong, α = 1: two of three seeds have exponent 0.67; the curve flattens at m = 48, where training is
-          not over. Tried: with 6,000 steps it is 1.5 to 1.7 (48 dimensions hold most of the mass of α = 1), with b = 0 at
-          the start 1.9, and at lr 3e-3 nothing is learned in 1,500 steps. At this n the exponent depends on the budget.
-          Weak, α = 1: two seeds have 0.5 where the mass beyond the first m features has 1.04. Few of m features are
-          represented (2 to 9 of 48): those whose bias starts far below 0 are never on, frequent ones among them, and
-          decay takes their rows. The loss follows the mass of the features that are left out (dashed in the figure); with
-          b = 0 at the start the exponents are 1.0 to 1.2.
+Fails     8 seeds; the set-up is scaled. Strong, α = 0: the loss has the exponent −.88 (−.97 to −.80) for −1 to −1.07.
+          Strong, α = 1: the mean squared overlap has −.84 (−.86 to −.82).
+          Weak: loss over the mass beyond the first m features rises as m^.12 (.07 to .16) at α = 0, m^.19 (.08 to .29) at
+          α = 1. There it is 1.30 (1.24 to 1.40) of the mass of what is not represented: not decided.
+          At α = 1 the exponent depends on the budget: −.7 after 1,500 steps, where the curve flattens at m = 48; −1.5 to
+          −1.7 after 6,000 (48 dimensions hold most of the mass of α = 1); −1.9 from b = 0. At lr 3e-3 nothing is learned
+          in 1,500 steps. So these claims need the paper's n and steps.
+          Weak: few features are represented (2 to 9 of 48 at α = 1), not the first m. Those whose bias starts far below 0
+          are never on, frequent ones among them, and decay takes their rows (conjecture; from b = 0 the exponents at α = 1
+          are 1.0 to 1.2).
+Changed   Until this page was judged by rules, each of three seeds had to have an exponent within .25 of 1, or of the mass.
+          Exponents are now fitted over widths and seeds, with intervals, and the mass is also that of the features a run
+          does not represent, as the paper has it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from toylab.analysis import overlap
+from toylab.analysis import over_cells, overlap
 from toylab.base import Config
-from toylab.lab import Claim, Measures
+from toylab.claims import Claim, Direction, Law, Median, Source, Within, scaled
+from toylab.lab import Measures
 from toylab.models import Net, ToyModel
 from toylab.optim import SignedDecayAdamW
 from toylab.plots import scaling
@@ -36,6 +45,7 @@ from toylab.tasks import SparseFeatures
 
 HIGH = 2.0  # values are uniform in [0, HIGH]
 STRONG, WEAK = -1.0, 1.0  # weight decay of the two regimes
+ALPHAS = 0.0, 1.0  # of which the claims speak
 
 
 def probabilities(n: int, alpha: float) -> np.ndarray:
@@ -52,11 +62,11 @@ def liu(n: int, m: int, alpha: float, decay: float, seed: int, steps: int, batch
 
 
 def sweep(
-    widths: Sequence[int], alphas: Sequence[float], decays: Sequence[float], seeds: int, **sizes: int
+    widths: Sequence[int], alphas: Sequence[float], decays: Sequence[float], seeds: Sequence[int], **sizes: int
 ) -> list[Config]:
-    """The map of (α, decay) with seed 0; its corners, of which the claims speak, with all seeds."""
-    cells = [(alpha, decay, 0) for alpha in alphas for decay in decays]
-    corners = [(alpha, decay, seed) for alpha in (0.0, 1.0) for decay in (STRONG, WEAK) for seed in range(1, seeds)]
+    """The map of (α, decay) with the first seed; its corners, of which the claims speak, with all seeds."""
+    cells = [(alpha, decay, seeds[0]) for alpha in alphas for decay in decays]
+    corners = [(alpha, decay, seed) for alpha in ALPHAS for decay in (STRONG, WEAK) for seed in seeds[1:]]
     return [
         liu(m=m, alpha=alpha, decay=decay, seed=seed, **sizes)
         for m in widths
@@ -65,13 +75,15 @@ def sweep(
 
 
 CONFIGS = {
-    "smoke": sweep((2, 4), (0.0, 1.0), (STRONG, WEAK), 2, n=12, steps=20, batch=16),
-    "cpu": sweep((6, 12, 24, 48), (0.0, 0.5, 1.0), (-1.0, -0.5, 0.0, 0.5, 1.0), 3, n=300, steps=1500, batch=512),
+    "smoke": sweep((2, 4), (0.0, 1.0), (STRONG, WEAK), range(2), n=12, steps=20, batch=16),
+    "cpu": sweep(
+        (6, 12, 24, 48), (0.0, 0.5, 1.0), (-1.0, -0.5, 0.0, 0.5, 1.0), range(100, 108), n=300, steps=1500, batch=512
+    ),
     "paper": sweep(
         np.geomspace(10, 100, 6).round().astype(int).tolist(),
         (0.0, 0.25, 0.5, 0.75, 1.0),
         np.linspace(-1, 1, 10).tolist(),
-        3,
+        range(100, 108),
         n=1000,
         steps=20_000,
         batch=2048,
@@ -97,11 +109,9 @@ def widths(m: Measures) -> np.ndarray:
 
 def by_width(m: Measures, values: np.ndarray, alpha: float, decay: float) -> np.ndarray:
     """[S, M]: values [R] of the runs of one α and decay, by seed and width."""
-    sizes, seeds = m["config/net.n_hidden"], m["config/seed"]
     chosen = np.isclose(alphas(m), alpha, atol=1e-3) & np.isclose(m["config/optimizer.weight_decay"], decay, atol=1e-6)
-    return np.array(
-        [[values[chosen & (seeds == s) & (sizes == w)].item() for w in widths(m)] for s in np.unique(seeds[chosen])]
-    )
+    own = m.runs(chosen)
+    return values[chosen][over_cells.table(own["config/seed"], own["config/net.n_hidden"])]
 
 
 def loss(m: Measures) -> np.ndarray:
@@ -137,96 +147,102 @@ def exponent(m: Measures, alpha: float, decay: float) -> np.ndarray:
     return slope(m, by_width(m, loss(m), alpha, decay))
 
 
-def weaker(m: Measures) -> np.ndarray:
-    """[S]: by how much the exponent of weak superposition falls short of that of strong at α = 0."""
-    return exponent(m, 0.0, STRONG) - exponent(m, 0.0, WEAK)
+def weaker(m: Measures, alpha: float = 0.0) -> np.ndarray:
+    """[S]: by how much the exponent of weak superposition falls short of that of strong."""
+    return exponent(m, alpha, STRONG) - exponent(m, alpha, WEAK)
 
 
-def off_theory(m: Measures) -> np.ndarray:
-    """[2 S]: exponent with weak superposition less that of the unlearned mass, at α = 0 and 1."""
-    return np.concatenate([exponent(m, alpha, WEAK) - slope(m, unlearned(m, alpha)) for alpha in (0.0, 1.0)])
+def rows(m: Measures, values: np.ndarray) -> np.ndarray:
+    """[S M, 2]: the width and the value, of values [S, M]."""
+    return np.stack([np.broadcast_to(widths(m), values.shape).ravel(), values.ravel()], axis=1)
 
 
-def of_regime(name: str, decay: float, times_width: bool = False) -> Callable[[Measures], np.ndarray]:
-    """[2 S M]: a measure of the last point at both α, every seed and width."""
-
-    def quantity(m: Measures) -> np.ndarray:
-        values = m[f"final/overlap/{name}"] * (m["config/net.n_hidden"] if times_width else 1)
-        return np.concatenate([by_width(m, values, alpha, decay).ravel() for alpha in (0.0, 1.0)])
-
-    return quantity
+def law(m: Measures, alpha: float, decay: float) -> np.ndarray:
+    """Rows of width and loss."""
+    return rows(m, by_width(m, loss(m), alpha, decay))
 
 
-SOURCE = "Liu et al. 2025"
+def law_of_overlap(m: Measures, alpha: float) -> np.ndarray:
+    return rows(m, by_width(m, m["final/overlap/mean_squared_overlap"], alpha, STRONG))
+
+
+def over_mass(m: Measures, alpha: float) -> np.ndarray:
+    """Rows of width and weak superposition's loss over the mass beyond the first m features."""
+    return rows(m, by_width(m, loss(m), alpha, WEAK) / unlearned(m, alpha))
+
+
+def over_left_out(m: Measures, alpha: float) -> np.ndarray:
+    """[S]: weak superposition's loss over the mass of the features not represented, geometric mean over widths."""
+    ratio = by_width(m, loss(m), alpha, WEAK) / by_width(m, left_out(m), alpha, WEAK)
+    return np.exp(np.log(ratio).mean(axis=1))
+
+
+def least_share(m: Measures, alpha: float) -> np.ndarray:
+    """[S]: of features represented, at the width where strong superposition has fewest."""
+    return by_width(m, m["final/overlap/share"], alpha, STRONG).min(axis=1)
+
+
+def most_of_m(m: Measures, alpha: float) -> np.ndarray:
+    """[S]: features represented over m, at the width where weak superposition has most."""
+    held = m["final/overlap/share"] * m["config/net.n_features"] / m["config/net.n_hidden"]
+    return by_width(m, held, alpha, WEAK).max(axis=1)
+
+
+PAPER = "Liu et al. 2025"
+SMALL = scaled("n = 300, m = 6 to 48, 1,500 steps; not n = 1,000, m = 10 to 100, 20,000 steps")
+NEEDS = (
+    "The budget sets its exponent here; to test it, on a GPU: python run_sweep.py superposition_scaling --scale paper."
+)
+OVER_M = Law((-1.07, -1.0), widest=0.2)  # of random directions and, at n = 300, of tight frames
+
+
+def of_both(name: str, says: str, quantity: Any, kind: Any, needs: str = "", **more: Any) -> list[Claim]:
+    """A claim at α = 0 and at α = 1, which may need another set-up."""
+    return [
+        Claim(
+            name.format(alpha=f"{alpha:g}"),
+            Source(PAPER, "toy model", says),
+            partial(quantity, alpha=alpha),
+            kind,
+            fidelity=SMALL,
+            needs=needs if alpha else "",
+            looks=(8, 20),
+            **more,
+        )
+        for alpha in ALPHAS
+    ]
+
+
 CLAIMS = [
-    Claim(
-        "strong superposition, α = 0: exponent of the loss in m",
-        f"{SOURCE}: near 1; the bound is ours",
-        partial(exponent, alpha=0.0, decay=STRONG),
-        0.75,
-        1.25,
-        each="seed",
-    ),
-    Claim(
-        "strong superposition, α = 1: exponent of the loss in m",
-        f"{SOURCE}: near 1; the bound is ours",
-        partial(exponent, alpha=1.0, decay=STRONG),
-        0.75,
-        1.25,
-        each="seed",
-    ),
-    Claim(
-        "α = 0: exponent of strong less that of weak superposition",
-        f"{SOURCE}: clearly lower when weak; the bound is ours",
-        weaker,
-        0.3,
-        each="seed",
-    ),
-    Claim(
-        "weak superposition: exponent less that of the unlearned mass",
-        f"{SOURCE}: the loss is the unlearned mass; the bound is ours",
-        off_theory,
-        -0.25,
-        0.25,
-        each="α and seed",
-    ),
-    Claim(
-        "strong superposition: share of features represented",
-        f"{SOURCE}: almost all have a norm above 0.5; the bound is ours",
-        of_regime("share", STRONG),
-        0.9,
-        each="α, seed and width",
-    ),
-    Claim(
-        "weak superposition: share of features represented",
-        f"{SOURCE}: few have a norm above 0.5; the bound is ours",
-        of_regime("share", WEAK),
-        0,
-        0.3,
-        each="α, seed and width",
-    ),
-    Claim(
-        "strong superposition: m × mean squared overlap",
-        "of order 1, as for random directions; the bound is ours",
-        of_regime("mean_squared_overlap", STRONG, times_width=True),
-        0.5,
-        2,
-        each="α, seed and width",
-    ),
-]
+    *of_both("strong, α = {alpha}: exponent of the loss in m", "the loss is inversely proportional to m",
+             partial(law, decay=STRONG), OVER_M, NEEDS),
+    *of_both("strong, α = {alpha}: exponent of the mean squared overlap", "squared overlaps scale as 1/m",
+             law_of_overlap, OVER_M),
+    *of_both("strong, α = {alpha}: least share of features represented", "all features are represented",
+             least_share, Within(low=0.9), each="seed"),
+    *of_both("weak, α = {alpha}: exponent of the loss over the mass beyond the first m",
+             "only the most frequent features are learned; a power law only if p is one", over_mass, Law((0.0, 0.0), 0.3),
+             NEEDS),
+    *of_both("weak, α = {alpha}: loss over the mass of the features not represented",
+             "the loss is the mass of what is not represented", over_left_out, Median(1.0, 1.25, "log"), each="seed"),
+    *of_both("weak, α = {alpha}: features represented over m", "without interference, so m at most",
+             most_of_m, Within(high=1.0), each="seed"),
+    Claim("α = 0: exponent of strong less that of weak superposition",
+          Source(PAPER, "abstract", "weak: a power law only if the frequencies are one; strong: 1/m generically"), weaker,
+          Direction(), fidelity=SMALL, each="seed", looks=(8, 20)),
+]  # fmt: skip
 REGIMES = {"strong": STRONG, "weak": WEAK}
+BEYOND, NOT_HELD = "mass beyond the first m features", "mass of the features not represented"
 
 
 def losses(m: Measures, alpha: float) -> scaling.Panel:
-    """Strong superposition with a line ∝ 1/m through its middle; weak with the mass of the features that it does not
-    represent, where nothing is fitted."""
-    sizes, strong = widths(m), by_width(m, loss(m), alpha, STRONG)
+    """Strong superposition beside ∝ 1/m, weak beside the mass that it should leave out and that it does."""
+    sizes, strong, weak = widths(m), by_width(m, loss(m), alpha, STRONG), by_width(m, loss(m), alpha, WEAK)
     through = np.exp(np.mean(np.log(np.median(strong, axis=0) * sizes))) / sizes
+    not_held = np.median(by_width(m, left_out(m), alpha, WEAK), axis=0)
     lines = {
-        f"strong, α = {alpha:g}": scaling.Line(strong, through),
-        f"weak, α = {alpha:g}": scaling.Line(
-            by_width(m, loss(m), alpha, WEAK), np.median(by_width(m, left_out(m), alpha, WEAK), axis=0)
-        ),
+        f"strong, α = {alpha:g}": scaling.Line(strong, {"∝ 1/m": through}),
+        f"weak, α = {alpha:g}": scaling.Line(weak, {BEYOND: unlearned(m, alpha), NOT_HELD: not_held}),
     }
     found = [np.median(exponent(m, alpha, decay)) for decay in REGIMES.values()]
     return scaling.Panel(
@@ -236,12 +252,11 @@ def losses(m: Measures, alpha: float) -> scaling.Panel:
 
 def scaling_lines(m: Measures) -> object:
     share, overlaps = m["final/overlap/share"], m["final/overlap/mean_squared_overlap"] * m["config/net.n_hidden"]
-    cells = [(name, decay, alpha) for alpha in (0.0, 1.0) for name, decay in REGIMES.items()]
+    cells = [(name, decay, alpha) for alpha in ALPHAS for name, decay in REGIMES.items()]
     held = {f"{name}, α = {alpha:g}": scaling.Line(by_width(m, share, alpha, decay)) for name, decay, alpha in cells}
     of = {
-        f"{name}, α = {alpha:g}": scaling.Line(by_width(m, overlaps, alpha, decay), np.ones(len(widths(m))))
-        for name, decay, alpha in cells
-        if decay == STRONG
+        f"strong, α = {alpha:g}": scaling.Line(by_width(m, overlaps, alpha, STRONG), {"∝ 1/m": np.ones(len(widths(m)))})
+        for alpha in ALPHAS
     }
     panels = [
         losses(m, 0.0),

@@ -56,7 +56,9 @@ GIVEN = {  # by parameter, or by function and parameter
     "restricted_loss.key": KEY, "excluded_loss.key": KEY, "fourier.logit_fve.key": KEY,
     "explained.logit_fve.key": np.array([False, True]), "order_learned.key": np.array([False, True]),
     "roc.true": np.eye(2, 3, dtype=bool), "roc.edges": np.ones((2, 3), bool),
-    "predicted_accuracy.train": np.ones(28, bool),
+    "predicted_accuracy.train": np.ones(28, bool), "table.rows": np.zeros(4, int), "table.columns": np.arange(4),
+    "share_near.steps": np.arange(7), "until": 0.8,
+    "collisions_of_many.n_neurons": np.float32(4.5), "l1_decay.start": 4.0, "l1_decay.rate": 0.5, "allocation.n_hidden": 2,
 }  # fmt: skip
 SEVERAL = {"*axes": (7, 5), "*inputs": (7, 7)}  # other axes that stand for several are none
 LEFT_OUT = {

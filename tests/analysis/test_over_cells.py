@@ -72,3 +72,11 @@ def test_the_rarer_kind_beside_a_switch():
     np.testing.assert_allclose(over_cells.rarer_share([1.0, 2, 4], first, second, [3.0, np.nan]), [0.5, 0.25])
     np.testing.assert_allclose(over_cells.rarer_share([1.0, 2, 4], first, second, [np.nan]), [0, 0.5])
     np.testing.assert_allclose(over_cells.rarer_share([1.0, 2, 4], first, second, [9.0]), [0.5, 0.25])
+
+
+def test_a_table_has_the_run_of_each_row_and_column():
+    rows, columns = np.array([1, 0, 1, 0, 0, 1]), np.array([0.5, 2, 2, 0.5, -1, -1])
+    np.testing.assert_array_equal(over_cells.table(rows, columns), [[4, 3, 1], [5, 0, 2]])
+    for runs, found in (([0, 1, 2], 0), ([0, 1, 2, 3, 4, 5, 5], 2)):
+        with pytest.raises(ValueError, match=rf"^a cell has {found} runs: it must have one$"):
+            over_cells.table(rows[runs], columns[runs])

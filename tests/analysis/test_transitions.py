@@ -15,6 +15,8 @@ from toylab.analysis.transitions import (
     halfway,
     largest_fall,
     learning_phases,
+    power_law_exponent,
+    share_near,
     steps_near,
 )
 
@@ -127,3 +129,32 @@ def test_a_bump_is_what_stands_above_every_chord():
     with_gap = np.array([8.0, np.nan, 8, 0, 0])
     np.testing.assert_allclose(bump(STEPS, np.stack([straight, convex, plateau, with_gap])), [0, 0, 4, 4], atol=1e-12)
     assert np.isnan(bump(STEPS, np.full(5, np.nan)))
+
+
+def test_a_power_law_is_fitted_from_the_first_time_to_the_last_with_both():
+    time = np.array([0.0, 1, 2, 4, 8, 16])
+    values = np.stack([3 * np.maximum(time, 1) ** -2, [9, 9, 4, 1, 9, 9]])
+    np.testing.assert_allclose(power_law_exponent(time, values, 2, 4), [-2, -2])
+    np.testing.assert_allclose(power_law_exponent(time, values[0]), -2)
+    assert power_law_exponent(time, values[1], 2, 8) != pytest.approx(-2)
+    np.testing.assert_array_equal(power_law_exponent(time, values, 3, 7), [np.nan, np.nan])  # a single time
+
+
+def test_a_value_of_0_has_no_exponent_without_a_floor():
+    time, values = np.array([1.0, 10]), np.array([[1.0, 0], [1, 1e-9]])
+    np.testing.assert_allclose(power_law_exponent(time, values), [np.nan, -9])
+    np.testing.assert_allclose(power_law_exponent(time, values, floor=1e-9), [-9, -9])
+
+
+def test_a_share_near_a_level_is_of_the_steps_until_another():
+    steps = np.arange(0, 101, 10)
+    rise = steps / 100
+    waits = np.where(steps <= 80, np.minimum(rise, 0.3), 1.0)
+    never, at_once = np.full(11, 0.3), np.full(11, 0.7)
+    back = np.where(steps == 50, 0.9, waits)
+    found = share_near(steps, np.stack([rise, waits, back, never, at_once]), level=0.3, width=0.05, until=0.65)
+    to_back = 40 + 10 * (0.65 - 0.3) / 0.6
+    np.testing.assert_allclose(found, [10 / 65, 60 / 85, 20 / to_back, np.nan, np.nan])
+    np.testing.assert_allclose(share_near(steps + 7, rise, 0.3, 0.05, 0.65), 10 / 65)
+    with pytest.raises(ValueError, match=r"^until is 0.3, it must be at least level \+ width, 0.35$"):
+        share_near(steps, rise, 0.3, 0.05, 0.3)

@@ -13,6 +13,7 @@ from toylab.claims import (
     Median,
     Number,
     Proportion,
+    Ratio,
     Within,
     intervals,
     regression,
@@ -245,11 +246,35 @@ def test_an_excess_over_a_density():
     assert Excess(2).outcome(np.array([[0.0, 0]]), 0.95).verdict == "undecided"
 
 
+def test_a_ratio_of_totals_is_pooled_and_within_its_margin_or_not():
+    expected = np.linspace(5.0, 25.0, 40)  # runs of different weight: the mean of their ratios is another
+    counts = expected * np.where(np.arange(40) % 2, 1.3, 0.7)
+    outcome = Ratio(1.5).outcome(np.stack([counts, expected], axis=1), 0.95)
+    assert outcome.verdict == "agrees" and outcome.estimate == pytest.approx(counts.sum() / expected.sum())
+    assert outcome.estimate != pytest.approx((counts / expected).mean(), rel=1e-3)
+    assert Ratio(1.5, paper=3).outcome(np.stack([counts, expected], axis=1), 0.95).verdict == "differs"
+    assert Ratio(1.01).outcome(np.stack([counts, expected], axis=1), 0.95).verdict == "undecided"
+    assert Ratio(1.5).outcome(np.stack([0 * counts, expected], axis=1), 0.95).verdict == "undecided"
+    assert Ratio(1.5).outcome(np.stack([counts, 0 * expected], axis=1), 0.95).verdict == "undecided"
+
+
+def test_a_ratio_at_the_margin_agrees_at_most_one_time_in_twenty():
+    def counted(rng, n):
+        return np.stack([rng.poisson(17.5 * 1.1, n), np.full(n, 17.5)], axis=1).astype(float)
+
+    samples = draws(100, 40, counted)
+    assert share_of(Ratio(1.1), "agrees", samples) < 0.05 + standard_errors(0.05, 100)
+    middle = draws(20, 40, lambda rng, n: counted(rng, n) / [1.1, 1])
+    assert share_of(Ratio(1.1), "agrees", middle) > 0.5
+
+
 def test_cells_that_agree_beyond_chance():
     ours = np.array([0, 1] * 50)
     assert Cells(0.6).outcome(np.stack([ours, ours], axis=1), 0.95).verdict == "agrees"
     assert Cells(0.6).outcome(np.stack([ours, 1 - ours], axis=1), 0.95).verdict == "differs"
     assert Cells(0.6).outcome(np.ones((20, 2)), 0.95).verdict == "undecided"
+    near = Cells(0.6).outcome(np.stack([ours, np.where(np.arange(len(ours)) == 0, 1 - ours, ours)], axis=1), 0.95)
+    assert near.verdict == "agrees" and near.interval[1] == 1  # no κ is above 1
 
 
 @pytest.mark.parametrize(("values", "verdict"), [([860, 860], "agrees"), ([860, 862], "differs")])
@@ -282,6 +307,8 @@ def test_seeds_that_would_decide_come_from_the_width():
         (Law((1, 2), 0), "widest"),
         (Existence(0), "best of 0"),
         (Excess(1), "more than 1"),
+        (Ratio(1), "factor above 1"),
+        (Ratio(2, paper=0), "more than 0"),
         (Cells(1), "between 0 and 1"),
         (Identity(1, -1), "slack"),
     ],

@@ -29,6 +29,30 @@ def cells(key: Real[ArrayLike, "R d"]) -> list[Int[np.ndarray, " K"]]:
 
 
 @shaped
+def table(rows: Real[ArrayLike, " R"], columns: Real[ArrayLike, " R"]) -> Int[np.ndarray, "K N"]:
+    """The run in each cell of a table, such as of seeds and widths.
+
+    Args:
+        rows: What the rows of the table are told by, a value a run.
+        columns: The same of its columns.
+
+    Returns:
+        Indices of runs, [K, N], in the order of rising values.
+
+    Raises:
+        ValueError: A cell has no run or several, or a value is nan or inf.
+    """
+    check_finite("rows", rows)
+    check_finite("columns", columns)
+    row, column = (np.unique(np.asarray(one), return_inverse=True)[1] for one in (rows, columns))
+    shape = row.max() + 1, column.max() + 1
+    runs = np.bincount(row * shape[1] + column, minlength=shape[0] * shape[1])
+    if (runs != 1).any():
+        raise ValueError(f"a cell has {runs.max() if runs.max() > 1 else 0} runs: it must have one")
+    return np.lexsort((column, row)).reshape(shape)
+
+
+@shaped
 def class_shares(classes: Integer[ArrayLike, "*batch K"], n_classes: int = 3) -> Float[np.ndarray, "*batch n_classes"]:
     """The share of each class 0, 1, … among the last axis of `classes`."""
     classes = np.asarray(classes)

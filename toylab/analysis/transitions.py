@@ -170,6 +170,63 @@ def bump(steps: Real[np.ndarray, " T"], values: Real[np.ndarray, "*runs T"]) -> 
 
 
 @shaped
+def power_law_exponent(
+    time: Real[np.ndarray, " T"],
+    values: Real[np.ndarray, "*runs T"],
+    first: float = 0.0,
+    last: float = np.inf,
+    floor: float = 0.0,
+) -> Float[np.ndarray, "*runs"]:
+    """The exponent b of values ∝ time^b: the slope of log value over log time, by least squares.
+
+    Args:
+        time: Of the saved points, [T]. Those that are not positive are left out.
+        values: Positive, [..., T].
+        first: The earliest time that is fitted, itself included.
+        last: The latest, itself included.
+        floor: What smaller values are taken as, where some are 0.
+
+    Returns:
+        [...]; nan where fewer than two times are fitted, and for values of 0 without a floor.
+    """
+    fitted = (time >= first) & (time <= last) & (time > 0)
+    if fitted.sum() < 2:
+        return np.full(values.shape[:-1], np.nan)
+    x = np.log(time[fitted].astype(np.float64))
+    x = x - x.mean()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = np.log(np.maximum(values[..., fitted].astype(np.float64), floor))
+        return np.where(np.isfinite(y).all(axis=-1), (y * x).sum(axis=-1) / (x**2).sum(), np.nan)
+
+
+@shaped
+def share_near(
+    steps: Real[np.ndarray, " T"], values: Real[np.ndarray, "*runs T"], level: float, width: float, until: float
+) -> Float[np.ndarray, "*runs"]:
+    """Of the steps until values first lie above a level, those that are spent near another: how much of a rise waits there.
+
+    A rise at constant speed from 0 spends 2 width / until of its time within `width` of a level.
+
+    Args:
+        steps: Of the saved points, [T].
+        values: [..., T].
+        level, width, until: In units of the values; `until` is at least level + width.
+
+    Returns:
+        0 to 1, [...]; nan where they never lie above `until`, or do from the start.
+
+    Raises:
+        ValueError: Where there are fewer than two steps, where they do not ascend, and for a lower `until`.
+    """
+    if not until >= level + width:
+        raise ValueError(f"until is {until:g}, it must be at least level + width, {level + width:g}")
+    end = first_below(steps, -values, -until)
+    within = np.where(steps <= end[..., None], values, np.inf)  # what comes later does not count
+    with np.errstate(invalid="ignore"):
+        return np.where(end > steps[0], steps_near(steps, within, level, width) / (end - steps[0]), np.nan)
+
+
+@shaped
 def learning_phases(
     steps: Real[np.ndarray, " T"],
     train_accuracy: Real[np.ndarray, "*runs T"],

@@ -30,6 +30,7 @@ from .kinds import (
     Median as Median,
     Number as Number,
     Proportion as Proportion,
+    Ratio as Ratio,
     Within as Within,
 )
 from .counts import VERDICTS as VERDICTS

@@ -55,3 +55,11 @@ def test_descent_waits_near_the_label_of_the_context_and_the_longer_the_smaller_
     assert (np.diff(fallen) > 30).all()
     before = found["loss"][2, fallen[2] // 2]
     assert found["contrast"][2, fallen[2] // 2] < 0.01 and np.log(2) < before < np.log(2) + 0.5
+
+
+def test_the_read_out_is_learned_before_the_first_layer():
+    """ξ has half of its last value when the contrast of the first layer is still far from half of its own."""
+    found = {name: np.asarray(x) for name, x in descent(N, B, L).items()}
+    half = {name: int((x > x[-1] / 2).argmax()) for name, x in found.items()}
+    assert half["xi"] + 50 < half["contrast"]
+    assert found["contrast"][half["xi"]] < 1e-3 * found["contrast"][-1]

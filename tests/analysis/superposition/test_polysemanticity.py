@@ -36,6 +36,8 @@ def test_expected_collisions_are_those_of_features_thrown_on_neurons():
     many = polysemanticity.expected_collisions(64, jnp.array([128, 512]))
     np.testing.assert_allclose(many, [5.73, 1.82], atol=0.005)
     assert polysemanticity.expected_collisions(20, 10**6) == pytest.approx(20 * 19 / 4e6, rel=1e-3)
+    of_many = polysemanticity.collisions_of_many(20, 10**6)  # n² where pairs are n (n − 1)
+    assert polysemanticity.expected_collisions(20, 10**6) / of_many == pytest.approx(19 / 20, rel=1e-3)
     assert polysemanticity.expected_collisions(1, 5) == pytest.approx(0, abs=1e-15)
 
 
@@ -59,6 +61,18 @@ def test_monosemanticity_is_the_share_of_the_strongest_feature():
     a = jnp.array([[2.0, 1.0, 0.0, 0.999], [0.0, 1.0, 0.0, 0.0005], [0.0, 2.0, 0.0, 0.0005]])
     np.testing.assert_allclose(polysemanticity.monosemanticity(a), [1, 0.5, 0, 0.999], rtol=1e-6)
     np.testing.assert_allclose(polysemanticity.monosemanticity(jnp.stack([a, 3 * a]))[1], [1, 0.5, 0, 0.999], rtol=1e-6)
+
+
+def test_an_allocation_is_told_in_a_few_numbers():
+    C = np.array([[1.0, 0.96, 0.02, 0.01], [1, 0.5, 0.49, 0], [0.6, 0.5, 0.4, 0.5]])
+    found = polysemanticity.allocation(C, 2)
+    for name, value in {"spent": 1.99 / 2, "kept": 0.96, "ignored": 0.02, "sharing": 1}.items():
+        assert found[name] == pytest.approx(value), name
+    assert found["ordered"] == pytest.approx((1 + 1 + 3 / 10**0.5 / 1.5) / 3)  # ranks 4, 2.5, 1, 2.5 beside 1 to 4
+    assert polysemanticity.allocation(C, 2, low=0.005)["sharing"] == pytest.approx(0.5)  # 3, 2 and 4 share
+    several = polysemanticity.allocation(np.stack([C, C[::-1]]), 2)
+    np.testing.assert_allclose(several["kept"], [0.96, 0.5])
+    np.testing.assert_allclose(several["sharing"], [1, -1])
 
 
 def by_hand(bias):
@@ -106,6 +120,14 @@ def test_a_lone_feature_follows_the_l1_dynamics():
     task = OneHotFeatures(n_features=1, values="one", over_points="sum", l1=4 * 0.01)
     slope = jax.grad(lambda w: task.loss(net.apply, {"W": w}, {}, KEY))(w)
     np.testing.assert_allclose(-slope, 4 * ((1 - (w**2).sum()) * w - 0.01 * jnp.sign(w)), rtol=1e-5)
+
+
+def test_the_l1_norm_falls_at_the_rate_of_its_square():
+    """d‖w‖₁/dt = −λ ‖w‖₁²: m weights alike of ‖w‖² = 1 are 1/√m each, and all of them lose λ."""
+    time = np.linspace(0, 50, 2001)
+    norm = polysemanticity.l1_decay(time, start=10.0, rate=0.02)
+    assert norm[0] == 10
+    np.testing.assert_allclose(np.gradient(norm, time)[1:-1], -0.02 * norm[1:-1] ** 2, rtol=1e-3)
 
 
 # --- the feature decoder

@@ -143,6 +143,7 @@ DRAWINGS = {
     "levels": levels,
     "levels of one run": lambda: levels(1, title="c = 6"),
     "levels with llc": lambda: levels(3, llc=LLC),
+    "levels of many": lambda: levels(30, most=5),
     "levels of nothing": lambda: levels(3, lost=(0, 1, 2)),
     "agreement": lambda: agreement(log=(True, True)),
     "agreement of one run": lambda: agreement(1, title="one seed"),

@@ -21,7 +21,10 @@ def stacked(panels=10, n=10, m=5, columns=5, lost=(), **options):
 
 
 def widths():
-    lines = {"strong, α = 0": scaling.Line(LINE, 1 / WIDTHS), "weak, α = 0": scaling.Line(LINE[:1] * 0 + 0.3)}
+    lines = {
+        "strong, α = 0": scaling.Line(LINE, {"∝ 1/m": 1 / WIDTHS, "mass left out": 2 / WIDTHS}),
+        "weak, α = 0": scaling.Line(LINE[:1] * 0 + 0.3, {"mass left out": 3 / WIDTHS}),
+    }
     nothing = {"strong, α = 0": scaling.Line(np.full((3, 4), np.nan))}
     losses = [scaling.Panel("loss ∝ $m^{-1}$", "loss", lines)] * 2
     return scaling.widths(WIDTHS, [*losses, scaling.Panel("share", "share", lines, log=False)][:3]), nothing
@@ -90,10 +93,26 @@ def test_neurons_are_ordered_by_their_first_feature():
 
 def test_lines_are_medians_and_a_name_keeps_its_colour():
     figure = drawn("widths")
-    theory_line, *_, median = figure.axes[0].get_lines()[:5]
-    np.testing.assert_allclose(theory_line.get_ydata(), 1 / WIDTHS)
+    over_m, _, *_, median = figure.axes[0].get_lines()[:6]
+    np.testing.assert_allclose(over_m.get_ydata(), 1 / WIDTHS)
     np.testing.assert_allclose(median.get_ydata(), np.median(LINE, axis=0))
-    assert median.get_color() == theory_line.get_color() == figure.axes[2].get_lines()[4].get_color()
+    assert median.get_color() == over_m.get_color() == figure.axes[2].get_lines()[5].get_color()
+
+
+def test_lines_to_hold_against_are_named_by_their_style():
+    figure = drawn("widths")
+    over_m, left_out, *_ = figure.axes[0].get_lines()
+    of_weak = figure.axes[0].get_lines()[6]
+    np.testing.assert_allclose(of_weak.get_ydata(), 3 / WIDTHS)
+    (key,) = figure.legends
+    named = {text.get_text(): line.get_linestyle() for text, line in zip(key.get_texts(), key.get_lines(), strict=True)}
+    assert named == {"∝ 1/m": over_m.get_linestyle(), "mass left out": left_out.get_linestyle()} and len(named) == 2
+    dashes = [line._dash_pattern for line in (over_m, left_out, of_weak)]
+    assert dashes[0] != dashes[1] == dashes[2]
+    assert [line._dash_pattern for line in key.get_lines()] == dashes[:2]
+    many = {"a": scaling.Line(LINE, {str(i): LINE[0] for i in range(4)})}
+    with pytest.raises(ValueError, match=r"^panels name 4 lines to hold against; at most 3 can be told apart$"):
+        scaling.widths(WIDTHS, [scaling.Panel("", "", many)])
 
 
 def test_a_map_has_its_values_in_its_cells():

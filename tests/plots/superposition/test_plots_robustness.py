@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from printed import assert_printable
 
 from toylab.plots.superposition import robustness
 
@@ -27,3 +28,9 @@ def test_vulnerability_is_drawn_for_every_run_and_the_median():
 def test_shapes_that_do_not_agree_are_refused(bad):
     with pytest.raises(ValueError, match=r"^relative has shape"):
         robustness.vulnerability(OVER, FEATURES, bad, FEATURES)
+
+
+def test_without_a_dense_model_there_are_two_panels():
+    figure = robustness.vulnerability(OVER, FEATURES, FEATURES * 0.9)
+    assert [ax.get_ylabel() for ax in figure.axes] == ["ratio to no superposition", "vulnerability"]
+    assert_printable(figure)

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int, Real
 
 from toylab.analysis.numbers import check_finite, floating, kept, nan_where, scaled
+from toylab.analysis.over_cells import rank_correlation
 from toylab.base import Params, Run
 from toylab.shapes import shaped
 
@@ -83,6 +84,37 @@ def expected_collisions(n_features: int, n_neurons: Real[ArrayLike, "*shape"]) -
 
 
 @shaped
+def collisions_of_many(n_features: int, n_neurons: Real[ArrayLike, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """n²/(4m): `expected_collisions` for many neurons, half of all pairs on one (Lecomte et al. 2023).
+
+    Args:
+        n_features: n.
+        n_neurons: m, of any shape.
+
+    Returns:
+        Of the shape of `n_neurons`, float64.
+    """
+    return n_features**2 / (4 * np.asarray(n_neurons, np.float64))
+
+
+@shaped
+def l1_decay(time: Real[ArrayLike, "*shape"], start: float, rate: float) -> Float[np.ndarray, "*shape"]:
+    """‖w‖₁ = 1/(1/‖w‖₁(0) + λt) of a unit feature under dw/dt = (1 − ‖w‖²) w − λ sign w (Lecomte et al. 2023).
+
+    It falls as the l1 term wins one weight after the other, as if those left were alike: their number is its square.
+
+    Args:
+        time: t, of any shape.
+        start: ‖w‖₁ at time 0: √m of m weights that are alike, √(2m/π) of normal ones.
+        rate: λ.
+
+    Returns:
+        Of the shape of `time`, float64.
+    """
+    return 1 / (1 / start + rate * np.asarray(time, np.float64))
+
+
+@shaped
 def fourth_norm(W: Real[ArrayLike, "*batch n_features n_neurons"]) -> Real[Array, "*batch n_features"]:
     """Σ_k w_ik⁴: 1 for a unit feature on one neuron, 3/m for a random one over m.
 
@@ -130,6 +162,37 @@ def decoder_activations(
         [n_features, d_mlp].
     """
     return jax.nn.relu(jnp.matmul(params["W_E"], params["W_in"], precision="highest") + params["b_in"])
+
+
+@shaped
+def allocation(
+    C: Real[np.ndarray, "*batch levels n_features"], n_hidden: int, low: float = 0.05
+) -> dict[str, Float[np.ndarray, "*batch"]]:
+    """How m dimensions are shared out at levels of sparsity, in a few numbers (after Scherlis et al. 2022).
+
+    Args:
+        C: Capacities, of features from the most important on, at levels from the densest on, [..., L, n].
+        n_hidden: m, less than n.
+        low: A feature with a capacity between `low` and 1 − `low` shares its dimensions.
+
+    Returns:
+        A dict of arrays [...]:
+
+            spent     Σ C over m, at the level where it is least
+            kept      at the densest level the least C among the m most important features
+            ignored   there the largest C among the others
+            sharing   Spearman's correlation of sparsity with the number of features that share
+            ordered   that of importance with C, mean over levels
+    """
+    C = C.astype(np.float64)
+    shared = np.where(np.isnan(C).any(axis=-1), np.nan, (np.abs(C - 0.5) < 0.5 - low).sum(axis=-1))
+    return {
+        "spent": (C.sum(axis=-1) / n_hidden).min(axis=-1),
+        "kept": C[..., 0, :n_hidden].min(axis=-1),
+        "ignored": C[..., 0, n_hidden:].max(axis=-1),
+        "sharing": rank_correlation(shared),
+        "ordered": -rank_correlation(C).mean(axis=-1),
+    }
 
 
 def collisions(params: Params, run: Run) -> dict[str, Array]:

@@ -2,7 +2,7 @@
 
 numbers   Identity, Number, Median, Within     of a typical run
 shares    Direction, Proportion                of how many runs have something
-sets      Law, Existence, Excess, Cells        of many runs together
+sets      Law, Existence, Excess, Ratio, Cells of many runs together
 
 A kind's fields are what is fixed before the confirming seeds are trained. A nan is a run without a value; it counts
 against the claim."""

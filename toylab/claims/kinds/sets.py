@@ -1,4 +1,5 @@
-"""Claims about many runs together: Law over sizes, Existence among the best of K, Excess over a density, Cells of a map."""
+"""Claims about many runs together: Law over sizes, Existence among the best of K, Excess over a density, Ratio of totals,
+Cells of a map."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -206,6 +207,52 @@ class Excess:
         elif interval[1] < self.least_excess:
             verdict = "differs"
         return Outcome(verdict, counted / expected, interval, n, "counted / expected", None, None, p, reason)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of totals over all runs, as of counts to what chance predicts: equivalence. Values are [n, 2] rows, one a
+    run, of numerator and denominator.
+
+    agrees      the bootstrap interval of the ratio, over runs, lies within a factor `margin` of the paper's (two one-sided
+                tests: the interval of level 2·level − 1)
+    differs     it lies outside
+    undecided   it crosses the margin's end
+
+    margin   the factor within which two ratios are one
+    paper    the ratio that the paper gives or predicts
+    """
+
+    margin: float
+    paper: float = 1.0
+    least: ClassVar[int] = 6
+    per_run: ClassVar[bool] = True
+    tests: ClassVar[bool] = False
+
+    def check(self) -> str:
+        if not self.paper > 0:
+            return f"its paper's ratio is {self.paper:g}: give more than 0"
+        return "" if self.margin > 1 else f"its margin is {self.margin:g}: give a factor above 1"
+
+    def rule(self, unit: str) -> str:
+        return f"ratio of totals within a factor {self.margin:g} of {self.paper:g}{unit}"
+
+    def outcome(self, values: np.ndarray, level: float) -> Outcome:
+        n = len(values)
+        if np.isnan(values).any() or not (values[:, 1] > 0).all() or not values[:, 0].sum() > 0:
+            return undecided("a run has no value or nothing to divide by, or all have nothing.", n)
+
+        def ratio(runs: np.ndarray, axis: int = -1) -> np.ndarray:
+            at = runs.astype(int)
+            return values[at, 0].sum(axis=axis) / values[at, 1].sum(axis=axis)
+
+        inner, outer = (intervals.bootstrapped([np.arange(n)], ratio, at) for at in (2 * level - 1, level))
+        found = float(values[:, 0].sum() / values[:, 1].sum())
+        scale = SCALES["log"]
+        verdict, reason, seeds = against(scale.around(self.paper, self.margin), inner, outer, scale, n, found)
+        return Outcome(
+            verdict, found, outer, n, "ratio", ratio_to(self.paper, found, outer), reason=reason, seeds=seeds
+        )
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def vulnerability(
     one_over_density: np.ndarray,
     features: np.ndarray,
     relative: np.ndarray,
-    against_dense: np.ndarray,
+    against_dense: np.ndarray | None = None,
     on_few: np.ndarray | None = None,
 ) -> Figure:
     """Vulnerability and features per dimension over sparsity, against each other, and the comparison that misleads.
@@ -36,15 +36,15 @@ def vulnerability(
         one_over_density: 1/(1 − S), from dense to sparse, [N].
         features: 1/D*, [R, N].
         relative: Rise in loss under attack over that of the orthogonal solution at the same ε, [R, N].
-        against_dense: The rise over that of the run's first level, at that level's own ε, [R, N].
+        against_dense: The rise over that of the run's first level, at that level's own ε, [R, N]; None: no third panel.
         on_few: As `relative`, where the attack is chosen on few points.
     """
     shape = (len(features), len(one_over_density))
-    given = {"features": features, "relative": relative, "against_dense": against_dense}
-    for name, value in (given | ({} if on_few is None else {"on_few": on_few})).items():
-        if value.shape != shape:
+    given = {"features": features, "relative": relative, "against_dense": against_dense, "on_few": on_few}
+    for name, value in given.items():
+        if value is not None and value.shape != shape:
             raise ValueError(f"{name} has shape {value.shape}; with features [R, N] it is {shape}")
-    figure, (over, scatter, dense) = style.panels(style.PAGE, 2.5, columns=3)
+    figure, (over, scatter, *last) = style.panels(style.PAGE, 2.5, columns=2 if against_dense is None else 3)
     lines = {"1/D*": (features, FEATURES), "vulnerability": (relative, ATTACK)}
     if on_few is not None:
         lines["on 128 points"] = (on_few, FEW)
@@ -53,14 +53,15 @@ def vulnerability(
     ends = np.array([np.median(values[:, -1]) for values, _ in lines.values()])
     labels.MarginLabels(over, "right", ends, list(lines), [color for _, color in lines.values()])
     _against(scatter, features, {color: values for values, color in list(lines.values())[:0:-1]})
-    _spread(dense, one_over_density, against_dense, "#777777")
     over.set(ylabel="ratio to no superposition")
     scatter.set(xlabel="features per dimension 1/D*", ylabel="vulnerability")
-    dense.set(ylabel="added loss over that at S = 0")
-    for ax in (over, dense):
+    for dense in last:
+        _spread(dense, one_over_density, np.asarray(against_dense), "#777777")
+        dense.set(ylabel="added loss over that at S = 0")
+    for ax in (over, *last):
         ax.set(xlabel="1/(1 − S)", ylim=(0, None))
         _log(ax, "x")
-    for ax, mark in zip((over, scatter, dense), "abc", strict=True):
+    for ax, mark in zip((over, scatter, *last), "abc", strict=False):
         style.letter(ax, mark)
     style.note(figure, f"strong: median of {len(features)} runs; pale: each run; dashed: one for one")
     return figure

@@ -4,21 +4,25 @@ After Liu et al. 2025 (Superposition yields robust neural scaling). Axes: M widt
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from toylab.plots import labels, style
 
+DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)))  # of lines that are not medians
+
 
 class Line(NamedTuple):
-    """One quantity at every width: measured [S, M], and theory [M] where there is one."""
+    """One quantity at every width: measured [S, M], and what it is held against [M], by name; one name has one style."""
 
     measured: np.ndarray
-    theory: np.ndarray | None = None
+    against: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 class Panel(NamedTuple):
@@ -39,14 +43,14 @@ class Map(NamedTuple):
     high: float
 
 
-def _panel(ax: Axes, m: np.ndarray, panel: Panel, colors: Mapping[str, str]) -> None:
+def _panel(ax: Axes, m: np.ndarray, panel: Panel, colors: Mapping[str, str], dashes: Mapping[str, Any]) -> None:
     ends = []
     for name, line in panel.lines.items():
         if line.measured.ndim != 2 or line.measured.shape[1] != len(m):
             raise ValueError(f"{name} has shape {line.measured.shape}; with {len(m)} widths it is [S, {len(m)}]")
         color = colors[name]
-        if line.theory is not None:
-            ax.plot(m, line.theory, color=color, lw=1, ls=(0, (4, 2)), zorder=2)
+        for other, values in line.against.items():
+            ax.plot(m, values, color=color, lw=1, ls=dashes[other], zorder=2)
         for each in line.measured:
             ax.plot(m, each, "o", color=color, ms=2.2, mew=0, alpha=0.5, zorder=3)
         held = np.isfinite(line.measured).any(axis=0)
@@ -71,7 +75,8 @@ def _panel(ax: Axes, m: np.ndarray, panel: Panel, colors: Mapping[str, str]) -> 
 
 @style.house
 def widths(m: np.ndarray, panels: Sequence[Panel]) -> Figure:
-    """Panels of quantities against the width (log axis): a dot a seed, a line through the medians, theory dashed.
+    """Panels of quantities against the width (log axis): a dot a seed, a line through the medians, and thin lines that they
+    are held against, named above.
 
     Args:
         m: [M].
@@ -82,17 +87,25 @@ def widths(m: np.ndarray, panels: Sequence[Panel]) -> Figure:
     names = list(dict.fromkeys(name for panel in panels for name in panel.lines))
     if len(names) > len(style.SERIES):
         raise ValueError(f"panels name {len(names)} lines; at most {len(style.SERIES)} colours can be told apart")
-    colors = dict(zip(names, style.SERIES, strict=False))
+    others = list(dict.fromkeys(name for panel in panels for line in panel.lines.values() for name in line.against))
+    if len(others) > len(DASHES):
+        raise ValueError(f"panels name {len(others)} lines to hold against; at most {len(DASHES)} can be told apart")
+    colors, dashes = (dict(zip(*pair, strict=False)) for pair in ((names, style.SERIES), (others, DASHES)))
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
     figure, axes = style.panels(style.PAGE if columns > 1 else style.COLUMN, 0.2 + 2.2 * rows, columns, rows)
     for i, (ax, panel) in enumerate(zip(axes, panels, strict=False)):
-        _panel(ax, m, panel, colors)
+        _panel(ax, m, panel, colors, dashes)
         if len(panels) > 1:
             style.letter(ax, "abcdefgh"[i], lift=4)
     for ax in axes[len(panels) :]:
         ax.remove()
-    style.note(figure, "dots: seeds; solid: their median; dashed: theory")
+    if dashes:
+        handles = [Line2D([], [], color="#444444", lw=1, ls=dash, label=name) for name, dash in dashes.items()]
+        figure.legend(
+            handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=labels.SMALL
+        )
+    style.note(figure, "dots: seeds; solid: their median")
     return figure
 
 

@@ -71,6 +71,7 @@ def agreement(
     *,
     log: tuple[bool, bool] = (False, False),
     title: str = "",
+    beside: bool = False,
 ) -> Figure:
     """Measured values with the spread of their runs on the exact curves, in a single column.
 
@@ -80,6 +81,7 @@ def agreement(
         ylabel: With its unit.
         log: Of the x axis and the y axis.
         title: Of the figure.
+        beside: Whether the name of a series stands beside its last point, where there is no other, not in the margin.
     """
     if not series or len(series) > len(style.SERIES):
         raise ValueError(f"series has {len(series)} entries; 1 to {len(style.SERIES)} can be told apart")
@@ -97,7 +99,14 @@ def agreement(
         labels.log_numbers(ax.yaxis)
     ends = {name: _end(each) for name, each in series.items() if name and np.isfinite(_end(each))}
     inks = dict(zip(series, style.SERIES, strict=False))
-    labels.MarginLabels(ax, "right", np.array(list(ends.values())), list(ends), [inks[name] for name in ends])
+    if beside:
+        ax.margins(x=0.12, y=0.08)
+        for name in ends:
+            put: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "ha": "left", "va": "center"}
+            at = float(np.max(series[name].x)), ends[name]
+            ax.annotate(name, at, color=inks[name], fontsize=labels.SMALL, **put)
+    else:
+        labels.MarginLabels(ax, "right", np.array(list(ends.values())), list(ends), [inks[name] for name in ends])
     style.note(figure, _key(list(series.values())))
     return figure
 
@@ -133,16 +142,18 @@ def levels(
     shown: int = 0,
     llc: Estimate | None = None,
     title: str = "",
+    most: int | None = None,
 ) -> Figure:
-    """The loss of every run on its way down the named levels, which theory gives, on two log axes.
+    """The loss of runs on its way down the named levels, which theory gives, on two log axes.
 
     Args:
         steps: [T].
         loss: [R, T], nan where a run has no value.
         named: Positive losses, such as those of the k-gons of Chen et al. 2023.
         shown: The run that is drawn strong.
-        llc: Its local learning coefficient, drawn in a panel below.
+        llc: Its local learning coefficient, drawn in a panel below; joined where it was estimated at all of `steps`.
         title: Of the figure.
+        most: How many of the other runs are drawn, evenly chosen by their last loss; None for all.
     """
     if loss.ndim != 2 or loss.shape[1:] != steps.shape:
         raise ValueError(f"loss has shape {loss.shape}; with {len(steps)} steps it is [R, {len(steps)}]")
@@ -151,9 +162,14 @@ def levels(
     if not all(value > 0 and np.isfinite(value) for value in named.values()):
         raise ValueError(f"named has levels {sorted(named.values())}; on a log axis all are finite and above 0")
     figure, (ax, *below) = style.panels(style.PAGE, 3.0 if llc is None else 4.4, rows=1 if llc is None else 2)
-    _levels(ax, steps, loss, named, shown)
+    ranked = np.argsort(loss[:, -1], kind="stable")
+    others = ranked[ranked != shown]
+    if most is not None and most < len(others):
+        others = others[np.linspace(0, len(others) - 1, most).round().astype(int)]
+    _levels(ax, steps, loss, named, shown, others)
     ax.set_title(title, fontsize=8)
-    said = [f"strong: run {shown}; pale: the other runs"] * (len(loss) > 1) + ["dashed: exact levels"]
+    rest = "the other runs" if len(others) == len(loss) - 1 else f"{len(others)} of {len(loss) - 1} other runs"
+    said = [f"strong: run {shown}; pale: {rest}"] * (len(loss) > 1) + ["dashed: exact levels"]
     if llc is not None:
         _estimate(below[0], steps, llc)
         ax.set_xlabel("")
@@ -169,15 +185,20 @@ def _estimate(ax: Axes, steps: np.ndarray, llc: Estimate) -> None:
     if not np.shape(llc.steps) == np.shape(llc.values) == np.shape(llc.errors):
         raise ValueError("llc has steps, values and errors of different lengths; they are [K] each")
     put: dict[str, Any] = {"ms": 3.5, "lw": 0.8, "elinewidth": 0.8, "capsize": 2, "clip_on": False}
-    ax.errorbar(llc.steps, llc.values, llc.errors, fmt="o-", color=style.SERIES[0], **put)
+    ax.errorbar(llc.steps, llc.values, llc.errors, fmt="o", color=style.SERIES[0], **put)
+    gaps = np.flatnonzero(np.diff(np.searchsorted(steps, llc.steps)) > 1) + 1
+    for x, y in zip(np.split(llc.steps, gaps), np.split(llc.values, gaps), strict=True):
+        ax.plot(x, y, color=style.SERIES[0], lw=0.8)
     style.step_axis(ax, steps, "log")
     ax.set_ylabel("local learning coefficient")
 
 
-def _levels(ax: Axes, steps: np.ndarray, loss: np.ndarray, named: Mapping[str, float], shown: int) -> None:
+def _levels(
+    ax: Axes, steps: np.ndarray, loss: np.ndarray, named: Mapping[str, float], shown: int, others: np.ndarray
+) -> None:
     for value in named.values():
         ax.axhline(value, color=LEVEL, lw=0.6, ls=(0, (4, 2)), zorder=1)
-    for run in (*(run for run in range(len(loss)) if run != shown), shown):
+    for run in (*others, shown):
         strong = run == shown
         ax.plot(steps, loss[run], color=style.SERIES[0], lw=1.3 if strong else 0.6, alpha=1 if strong else 0.35)
     style.step_axis(ax, steps, "log")
