@@ -144,7 +144,8 @@ def _row(
         margin = (0.03 if around is None else 0.1) * (high - low)
         for name, state in (around or {}).items():
             put: dict[str, Any] = {"ha": "center", "va": "center", "weight": "bold", "fontsize": labels.SMALL}
-            ax.text(*(1.1 * corners[state]), name, **put)
+            x, y = 1.1 * corners[state]
+            ax.text(x, y, name, **put)
         ax.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
     style.note(figure, note)
     return figure
