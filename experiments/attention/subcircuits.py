@@ -10,33 +10,34 @@ Source    Singh et al. 2024, What needs to go right for an induction head? (arXi
           heads, rotary positions, LayerNorm, Adam lr 1e-5, batch 32. Its 10⁶ iterations count sequences: 31,250 steps.
           Exemplars here are |N(0, 1)| in place of ResNet18 features of omniglot. As there, clamped runs have a single head
           of layer 2, the strongest of the unclamped run; they end at loss 0.03. Clamps: toylab/tasks/exemplars.py. The
-          toy's curves are computed with part plain: its first seed is the paper's, the others are ours.
-Expect    Loss near ln 2 for thousands of steps, below 0.1 by step 25,000; accuracy above 0.99; a head's strength tells its
-          accuracy alone (correlation above 0.9). Toy: loss below 1e-3 at step 860, with two factors true at 69.
-Cost      cpu and paper (three seeds): 8 minutes of one core, of which the clamped runs take 6.
-Command   python run_sweep.py subcircuits [--scale smoke|cpu|paper] [--part plain|clamps]
-Fails     Plateau at steps 6,000 to 10,000: the bound is of one run, whose loss falls below 0.4 ln 2 near step 18,500;
-          seeds 0 to 2 do at 9,000, 13,300 and 11,300. It is the initial weights: with seed 0's, and exemplars and label
-          pairs of other runs, the loss at step 12,000 is 0.09 to 0.21; with other weights, drawn alike, 0.67 to 0.70.
-          Of 8 more initial weights the losses at step 10,000 are 0.56 to 0.69. Loss and gradient follow another
-          implementation to 1e-6. Share of the steps before 0.9 ln 2, layer 1 and matching clamped: the loss begins at
-          1.9, and this measure counts the fall from there. Many-to-many: in seed 2 one head of strength 0.37 loses 0.21
-          with one head of layer 1, and less than 0.05 with any other. Toy, third seed, 75 steps against 74: with b and
-          c true the error in a shrinks at the fixed rate |b|²|c|²/d³, slow there; with c alone true, b may outgrow its
-          true length.
-Changed   The share of steps within 10 % of ln 2 was added after a first run, in which the share before 0.9 ln 2 had
-          failed as told above. The bounds on wiring and on many-to-many are ours and were set when the unclamped runs
-          had been seen.
+          paper has one seed of the toy (a test holds its steps, 860 and 69); here are 60.
+Expect    Loss near ln 2 for thousands of steps; accuracy 0.9998 and more; a head's strength tells its accuracy alone
+          (correlation 0.959 to 0.994 in the paper's three seeds). Toy: each true factor makes it learn sooner.
+Cost      cpu and paper: 20 minutes of one shared core for 20 seeds of the free runs; clamped runs 6, the toy seconds.
+Command   python run_sweep.py subcircuits [--scale smoke|cpu|paper] [--part plain|toy|clamps]
+Fails     Accuracy with the strongest head alone: 0.957 (0.933 to 0.969) of 20 seeds, not 0.98 as in the paper's three; with
+          other inputs (conjecture: the exemplars). Many-to-many and the parting of patterns and values fail in one seed of
+          20 each, so that "always" is not sure. Accuracies without some heads of layer 1 spread too far for one run of the
+          paper to be compared with two of them. Of the clamped runs there are development seeds alone.
+Changed   Until this page was judged by rules, bounds were those of one run: the loss within 0.06 of ln 2 at steps 6,000 to
+          10,000, below 0.1 by step 25,000. How long the plateau is depends on the initial weights (0.4 ln 2 is reached at
+          9,000 to 13,300 in seeds 0 to 2), so it is now measured in shares of the time to 0.4 ln 2. The share before
+          0.9 ln 2 is not asked any more: with layer 1 and matching clamped it counts the fall from 1.9. The rules were
+          fixed when seeds 0 to 2 were known; the clamped runs are still these.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from toylab.analysis import over_cells, subcircuits, transitions
 from toylab.base import Config
-from toylab.lab import Arrays, Claim, Measures, Part
+from toylab.claims import EXACT, Claim, Direction, Number, Proportion, Source, Within, analogue
+from toylab.claims.claim import Quantity
+from toylab.claims.kinds import Kind
+from toylab.lab import Arrays, Measures, Part
 from toylab.models import ExemplarTransformer, Net
 from toylab.optim import Adam
 from toylab.plots import stages
@@ -44,8 +45,11 @@ from toylab.plots import subcircuits as plots
 from toylab.tasks import RelabelledExemplars
 from toylab.tasks.exemplars import Clamp
 
-PAPER, REFERENCE = "Singh et al. 2024", "our reference training, one seed"
-SEEDS = 3
+PAPER = "Singh et al. 2024"
+OTHER_INPUTS = analogue("exemplars are |N(0, 1)|, not features of omniglot")
+SEEDS = range(100, 120)
+TOY_SEEDS = range(100, 160)
+EARLY = range(3)  # development seeds, of the clamped runs
 STRONGEST = (6, 4, 4)  # by seed, in the unclamped runs: the head of layer 2 with the greatest induction strength …
 PREVIOUS = (6, 7, 2)  # … and the head of layer 1 that attends most to the token before a label
 PUBLISHED = {  # the paper's seeds, from outputs in its released notebooks: induction strength, accuracy alone
@@ -77,22 +81,19 @@ def crossing(m: Measures, level: float) -> np.ndarray:
     return transitions.first_below(m.steps, m["loss"], level)
 
 
-def suddenness(m: Measures) -> np.ndarray:
-    """[R]: of the steps until the loss is below 0.4 ln 2, the share before it is below 0.9 ln 2. An exponential decay from
-    ln 2 has ln 0.9 / ln 0.4 = 0.11, a plateau followed by a jump 1."""
-    return crossing(m, 0.9 * GUESS) / crossing(m, THRESHOLD)
+def plateau(m: Measures, width: float = 0.1) -> np.ndarray:
+    """[R]: of the steps until the loss is below 0.4 ln 2, the share with a loss within `width` of ln 2, over the share that
+    an exponential decay from ln 2 has."""
+    above, below, end = (crossing(m, level * GUESS) for level in (1 + width, 1 - width, 0.4))
+    return (below - np.nan_to_num(above)) / end / (np.log(1 - width) / np.log(0.4))
+
+
+def claim(name: str, where: str, says: str, quantity: Quantity, kind: Kind, n: int | None = 3, **more: Any) -> Claim:
+    settings: dict[str, Any] = {"fidelity": OTHER_INPUTS, "each": "seed"} | more
+    return Claim(name, Source(PAPER, where, says, n), quantity, kind, **settings)
 
 
 # --- the unclamped network
-
-
-def off_the_plateau(m: Measures) -> np.ndarray:
-    """The greatest distance of the loss from ln 2 at steps 6,000 to 10,000."""
-    return np.abs(m["loss"][:, (m.steps >= 6000) & (m.steps <= 10_000)] - GUESS).max(axis=1, initial=0)
-
-
-def loss_at(step: int) -> Callable[[Measures], np.ndarray]:
-    return lambda m: m["loss"][:, m.steps.searchsorted(step, "right") - 1]
 
 
 def strength(m: Measures) -> np.ndarray:
@@ -109,31 +110,26 @@ def best(name: str) -> Callable[[Measures], np.ndarray]:
     return lambda m: m[f"heads/{name}"].max(axis=-1)
 
 
-def attention_rise(m: Measures) -> np.ndarray:
-    """How much more the best previous-token head attends to the token before a label at the end than on the plateau,
-    where the loss is nearest to ln 2 (before it falls below 0.9 ln 2)."""
-    attention = best("previous_at_labels")(m)
-    plateau = np.where(m.steps < crossing(m, 0.9 * GUESS)[:, None], np.abs(m["loss"] - GUESS), np.inf).argmin(axis=1)
-    return attention[:, -1] - attention[np.arange(len(attention)), plateau]
+def strong(m: Measures, least: float = 0.3) -> np.ndarray:
+    """[R]: how many heads of layer 2 have a strength above `least`."""
+    return (strength(m) > least).sum(axis=1)
 
 
-def sources(m: Measures) -> np.ndarray:
-    """Of the heads of layer 2 with strength above 0.3, the one that loses 0.05 or more with the fewest heads of layer 1:
-    how many these are."""
-    counts = (m["final/wires/lost"] >= 0.05).sum(axis=1)  # [R, layer-2 heads]
-    return np.where(strength(m) > 0.3, counts, counts.shape[1] + 1).min(axis=1)
+def many_sources(m: Measures, least: float = 0.05) -> np.ndarray:
+    """[R]: the share of strong heads of layer 2 that lose `least` or more with each of two or more heads of layer 1."""
+    many = (m["final/wires/lost"] >= least).sum(axis=1) >= 2  # [R, layer-2 heads]
+    return (many & (strength(m) > 0.3)).sum(axis=1) / strong(m)
 
 
-def without(group: int, keep: str) -> Callable[[Measures], np.ndarray]:
+def without(m: Measures, group: int | slice, keep: str) -> np.ndarray:
     """Accuracy without the previous-token heads (0) or without all others of layer 1 (1)."""
-    return lambda m: m[f"final/wires/keep_{keep}"][:, group]
+    return m[f"final/wires/keep_{keep}"][:, group]
 
 
-def toy_steps(m: Measures, clamp: str) -> np.ndarray:
-    """[R]: the step at which the toy's loss first lies below 1e-3; nan where it does not in 1,000. The first run has the
-    paper's seed."""
-    below = m[f"final/toy/{clamp}"] < TOY_LEARNED
-    return transitions.first_step(np.arange(below.shape[1]), below)
+def dissociation(m: Measures) -> np.ndarray:
+    """Layer 2 needs the values of one group and the patterns of the other: the smaller difference of accuracies."""
+    difference = without(m, slice(None), "patterns") - without(m, slice(None), "values")
+    return np.minimum(difference[:, 0], -difference[:, 1])
 
 
 def phase_change(m: Measures) -> Any:
@@ -147,74 +143,91 @@ def phase_change(m: Measures) -> Any:
     return stages.stages(m.steps, panels)
 
 
-def toy(m: Measures) -> Any:
-    names = {"bc": "b, c true", "c": "c true", "none": "none"}
-    return plots.toy({name: m[f"final/toy/{clamp}"][0] for clamp, name in names.items()}, TOY_LEARNED)
-
-
 PLAIN_SAVES = (*range(0, 31_001, 500), 31_250)
+NOTEBOOKS = "outputs of its released notebooks"
 PLAIN = Part(
     configs={
         "smoke": [singh(0, smoke=True)],
-        "cpu": [singh(seed) for seed in range(SEEDS)],
-        "paper": [singh(seed) for seed in range(SEEDS)],
+        "cpu": [singh(seed) for seed in SEEDS],
+        "paper": [singh(seed) for seed in SEEDS],
     },
     saves={"smoke": (0, 10, 20), "cpu": PLAIN_SAVES, "paper": PLAIN_SAVES},
     analyses={"heads": subcircuits.heads},
-    final={"alone": subcircuits.alone, "wires": subcircuits.wires, "toy": subcircuits.toy},
+    final={"alone": subcircuits.alone, "wires": subcircuits.wires},
     claims=[
-        Claim("plateau: loss farthest from ln 2 at steps 6,000 to 10,000", f"{REFERENCE}: within 0.06",
-              off_the_plateau, high=0.06, unit="nats", each="seed"),
-        Claim("phase change: share of the steps to 0.4 ln 2 before 0.9 ln 2", f"{PAPER}: a plateau; the bound is ours",
-              suddenness, 0.5, each="seed"),
-        Claim("loss at step 25,000", f"{REFERENCE}: below 0.1", loss_at(25_000), high=0.1, unit="nats", each="seed"),
-        Claim("accuracy", f"{PAPER}: 0.9998 and more; {REFERENCE}: above 0.99",
-              lambda m: m.last("accuracy"), 0.99, each="seed"),
-        Claim("accuracy on held-out label pairs", f"{REFERENCE}: 0.904; the bound is ours",
-              lambda m: m.last("held_out_accuracy"), 0.8, each="seed"),
-        Claim("correlation of induction strength with accuracy alone", f"{PAPER}: 0.959 to 0.994; {REFERENCE}: above 0.9",
-              lambda m: over_cells.correlation(strength(m), m["final/alone/solo"]), 0.9, each="seed"),
-        Claim("accuracy with the strongest head alone", f"{PAPER}: 0.980 to 0.999; {REFERENCE}: above 0.85",
-              strongest_alone, 0.85, each="seed"),
-        Claim("the strongest head is the most accurate alone: by how much less", f"{PAPER}: it is",
-              lambda m: m["final/alone/solo"].max(axis=1) - strongest_alone(m), high=0, each="seed"),
-        Claim("redundancy: heads with strength above 0.3", f"{PAPER}: 3 to 6; {REFERENCE}: at least 3",
-              lambda m: (strength(m) > 0.3).sum(axis=1), 3, each="seed"),
-        Claim("accuracy when layer 1 acts through layer 2 alone", f"{PAPER}: 0.9994 to 0.9999; the bound is ours",
-              lambda m: m["final/alone/no_direct_path"], 0.99, each="seed"),
-        Claim("previous-token attention and induction strength rise together: correlation over training",
-              f"{REFERENCE}: they do; the bound is ours",
-              lambda m: over_cells.correlation(best("previous_at_labels")(m), best("strength")(m)), 0.9, each="seed"),
-        Claim("previous-token attention: rise from plateau to end", f"{REFERENCE}: 0.49 to 0.93; the bound is ours",
-              attention_rise, 0.2, each="seed"),
-        Claim("many-to-many: heads of layer 1 that feed a strong head, fewest", f"{PAPER}: several; the bound is ours",
-              sources, 2, each="seed"),
-        Claim("without previous-token heads, layer 2 keeping patterns: accuracy", f"{PAPER}: 0.9985; the bound is ours",
-              without(0, "patterns"), 0.95, each="seed"),
-        Claim("without previous-token heads, layer 2 keeping values: accuracy", f"{PAPER}: 0.699; the bound is ours",
-              without(0, "values"), high=0.9, each="seed"),
-        Claim("without the other heads, layer 2 keeping patterns: accuracy", f"{PAPER}: 0.343; the bound is ours",
-              without(1, "patterns"), high=0.9, each="seed"),
-        Claim("without the other heads, layer 2 keeping values: accuracy", f"{PAPER}: 0.993; the bound is ours",
-              without(1, "values"), 0.95, each="seed"),
-        Claim("toy, nothing clamped: steps to a loss of 1e-3", f"{PAPER}, released code: 860 ± 3",
-              lambda m: toy_steps(m, "none")[:1], 857, 863, each="paper's seed"),
-        Claim("toy, b and c clamped: steps to a loss of 1e-3", f"{PAPER}, released code: 69 ± 3",
-              lambda m: toy_steps(m, "bc")[:1], 66, 72, each="paper's seed"),
-        Claim("toy, c clamped: steps to a loss of 1e-3", f"{PAPER}: between the other two",
-              lambda m: toy_steps(m, "c")[:1], 72, 857, each="paper's seed"),
-        Claim("toy: steps to 1e-3 with nothing over with c clamped", f"{PAPER}: later; the bound is ours",
-              lambda m: toy_steps(m, "none") / toy_steps(m, "c"), 1, each="seed"),
-        Claim("toy: steps to 1e-3 with c over with b and c clamped", f"{PAPER}: later; the bound is ours",
-              lambda m: toy_steps(m, "c") / toy_steps(m, "bc"), 1, each="seed"),
+        claim("plateau: share of the time near ln 2, over that of an exponential decay", "loss in training",
+              "a plateau, then a phase change", plateau, Direction(null=1, always=True), None,
+              variants={f"within {width:.0%}": partial(plateau, width=width) for width in (0.05, 0.2)}),
+        claim("accuracy", NOTEBOOKS, "0.9998 and more", lambda m: m.last("accuracy"), Within(low=0.9998)),
+        claim("correlation of induction strength with accuracy alone", NOTEBOOKS, "0.959 to 0.994",
+              lambda m: over_cells.correlation(strength(m), m["final/alone/solo"]), Within(low=0.959)),
+        claim("accuracy with the strongest head alone", NOTEBOOKS, "0.980 to 0.999", strongest_alone, Within(low=0.98)),
+        claim("the strongest head is the most accurate alone", NOTEBOOKS, "3 of 3",
+              lambda m: m["final/alone/solo"].max(axis=1) <= strongest_alone(m), Proportion(3, 3)),
+        claim("redundancy: heads with strength above 0.3", NOTEBOOKS, "3 to 6", strong, Within(3, 6),
+              variants={f"above {least}": partial(strong, least=least) for least in (0.35, 0.4)}),
+        claim("accuracy when layer 1 acts through layer 2 alone", NOTEBOOKS, "0.9994 to 0.9999",
+              lambda m: m["final/alone/no_direct_path"], Within(low=0.9994)),
+        claim("many-to-many: share of strong heads that two or more heads of layer 1 feed", "wiring of heads",
+              "many-to-many: several previous-token heads feed an induction head", many_sources,
+              Direction(null=0.5, always=True), None,
+              variants={f"loses {least}": partial(many_sources, least=least) for least in (0.03, 0.1)}),
+        claim("previous-token heads act by patterns, the others by values: the smaller difference", NOTEBOOKS,
+              "0.300 and 0.650", dissociation, Direction(always=True), 1, event="paths"),
+        *(claim(f"without {which}, layer 2 keeping {kept}: accuracy", NOTEBOOKS, f"{value}",
+                partial(without, group=group, keep=kept), Number(value, widest), 1, event="paths")
+          for which, group, kept, value, widest in (
+              ("previous-token heads", 0, "patterns", 0.9985, 0.1), ("previous-token heads", 0, "values", 0.6987, 0.5),
+              ("the other heads", 1, "patterns", 0.3427, 0.5), ("the other heads", 1, "values", 0.9932, 0.1))),
+        Claim("label pairs held out: accuracy above guessing", None, lambda m: m.last("held_out_accuracy") - 0.5,
+              Direction(always=True), ledger="finding", each="seed"),
+        Claim("previous-token attention and induction strength rise together: correlation over training", None,
+              lambda m: over_cells.correlation(best("previous_at_labels")(m), best("strength")(m)), Within(low=0.9),
+              ledger="finding", each="seed"),
     ],
     figures={
         "phase_change": phase_change,
         "heads": lambda m: plots.heads(m.steps, m["heads/previous_at_labels"][0], m["heads/strength"][0]),
         "redundancy": lambda m: plots.redundancy(strength(m), m["final/alone/solo"], PUBLISHED, chance=0.5),
-        "wiring": lambda m: plots.wiring(m["final/wires/lost"], m.last("heads/previous_at_labels"), strength(m)),
-        "toy": toy,
+        "wiring": lambda m: plots.wiring(m["final/wires/lost"][:3], m.last("heads/previous_at_labels")[:3],
+                                         strength(m)[:3], m["config/seed"][:3].tolist()),
     },
+)  # fmt: skip
+
+
+# --- the toy
+
+
+def toy_sooner(clamp: str, than: str) -> Quantity:
+    """[R]: ratio of the steps at which the toy's loss first lies below 1e-3, within 1,000."""
+
+    def ratio(m: Measures) -> np.ndarray:
+        steps = {name: m[f"final/toy/{name}"] for name in (clamp, than)}
+        at = {name: transitions.first_step(np.arange(x.shape[1]), x < TOY_LEARNED) for name, x in steps.items()}
+        return np.where(np.isnan(at[than]), 1000, at[than]) / at[clamp]
+
+    return ratio
+
+
+def toy(m: Measures) -> Any:
+    names = {"bc": "b, c true", "c": "c true", "none": "none"}
+    return plots.toy({name: m[f"final/toy/{clamp}"] for clamp, name in names.items()}, TOY_LEARNED)
+
+
+TOY = Part(  # its analyzer reads nothing of the run but the seed
+    configs={
+        "smoke": [singh(0, smoke=True)],
+        "cpu": [singh(seed, smoke=True) for seed in TOY_SEEDS],
+        "paper": [singh(seed, smoke=True) for seed in TOY_SEEDS],
+    },
+    saves=dict.fromkeys(("smoke", "cpu", "paper"), (0, 1)),
+    final={"toy": subcircuits.toy},
+    claims=[
+        claim(f"toy: {more} true, learned how many times sooner than with {fewer}", "toy model", "sooner",
+              toy_sooner(clamp, than), Direction(null=1, always=True), 1, looks=(60,), fidelity=EXACT)
+        for more, fewer, clamp, than in (("one factor", "none", "c", "none"), ("two factors", "one", "bc", "c"))
+    ],
+    figures={"toy": toy},
 )  # fmt: skip
 
 
@@ -235,66 +248,51 @@ def learned(measures: Arrays) -> bool:
     return bool(measures["loss"][-1] < 0.03)
 
 
-def steps_to(m: Measures, clamp: Clamp, level: float) -> np.ndarray:
-    """[R] as `crossing`, of the runs under a clamp in the order of seeds; nan where there are none."""
-    own = m["config/task.clamp"] == clamp
-    return crossing(m, level)[own] if own.any() else np.full(1, np.nan)
+def under(m: Measures, clamp: Clamp) -> Measures:
+    """The runs under a clamp, in the order of seeds."""
+    return m.runs(m["config/task.clamp"] == clamp)
 
 
-def sooner(clamp: Clamp, than: Clamp = CONTROL) -> Callable[[Measures], np.ndarray]:
+def sooner(clamp: Clamp, than: Clamp = CONTROL) -> Quantity:
     """Ratio of the steps to 0.4 ln 2, seed by seed."""
-    return lambda m: steps_to(m, than, THRESHOLD) / steps_to(m, clamp, THRESHOLD)
+    return lambda m: crossing(under(m, than), THRESHOLD) / crossing(under(m, clamp), THRESHOLD)
 
 
-def lingering(m: Measures, clamp: Clamp) -> np.ndarray:
-    """Of the steps until the loss is below 0.4 ln 2, the share with a loss within 10 % of ln 2."""
-    above, below, end = (steps_to(m, clamp, level * GUESS) for level in (1.1, 0.9, 0.4))
-    return (below - np.nan_to_num(above)) / end
-
-
-def shorter(clamp: Clamp) -> Callable[[Measures], np.ndarray]:
-    return lambda m: lingering(m, CONTROL) / lingering(m, clamp)
-
-
-def sudden(clamp: Clamp) -> Callable[[Measures], np.ndarray]:
-    return lambda m: steps_to(m, clamp, 0.9 * GUESS) / steps_to(m, clamp, THRESHOLD)
+def shorter(clamp: Clamp) -> Quantity:
+    return lambda m: plateau(under(m, CONTROL)) / plateau(under(m, clamp))
 
 
 def clamped(m: Measures) -> Any:
-    loss = {
-        name: np.where(m.valid, m["loss"], np.nan)[m["config/task.clamp"] == clamp] for clamp, name in NAMES.items()
-    }
-    crossed = {name: steps_to(m, clamp, THRESHOLD) for clamp, name in NAMES.items()}
+    runs = {name: under(m, clamp) for clamp, name in NAMES.items()}
+    loss = {name: np.where(own.valid, own["loss"], np.nan) for name, own in runs.items()}
+    crossed = {name: crossing(own, THRESHOLD) for name, own in runs.items()}
     return plots.clamps(m.steps, loss, crossed, {"ln 5": UNIFORM, "ln 2": GUESS, "0.4 ln 2": THRESHOLD})
 
 
+CLAMPED = "clamped training"
 CLAMP_SAVES = (0, *np.unique(np.geomspace(25, 1000, 14).round().astype(int)).tolist(), *PLAIN_SAVES[3:])
 CLAMPS = Part(
     configs={
         "smoke": [singh(0, "copy", smoke=True)],
-        "cpu": [singh(seed, clamp) for clamp in NAMES for seed in range(SEEDS)],
-        "paper": [singh(seed, clamp) for clamp in NAMES for seed in range(SEEDS)],
+        "cpu": [singh(seed, clamp) for clamp in NAMES for seed in EARLY],
+        "paper": [singh(seed, clamp) for clamp in NAMES for seed in EARLY],
     },
     saves={"smoke": (0, 10, 20), "cpu": CLAMP_SAVES, "paper": CLAMP_SAVES},
     stop={"smoke": None, "cpu": learned, "paper": learned},
     claims=[
-        Claim("one head, nothing clamped: share of the steps to 0.4 ln 2 before 0.9 ln 2",
-              f"{PAPER}: a plateau; the bound is ours", sudden(CONTROL), 0.5, each="seed"),
-        *(Claim(f"{NAMES[clamp]} clamped: share of the steps to 0.4 ln 2 before 0.9 ln 2",
-                f"{PAPER}: no phase change; the bound is ours", sudden(clamp), high=0.5, each="seed")
+        claim("one head, nothing clamped: share of the time near ln 2, over that of an exponential decay", CLAMPED,
+              "a plateau", lambda m: plateau(under(m, CONTROL)), Direction(null=1, always=True), None),
+        *(claim(f"{NAMES[clamp]} clamped: how many times smaller a share of the time near ln 2", CLAMPED,
+                "no phase change", shorter(clamp), Direction(null=1, always=True), None)
           for clamp in ("match", "first_layer_and_copy")),
-        *(Claim(f"{NAMES[clamp]} clamped: how many times smaller a share of the steps within 10 % of ln 2",
-                f"{PAPER}: no plateau; the bound is ours", shorter(clamp), 1, each="seed")
-          for clamp in ("match", "first_layer_and_copy")),
-        *(Claim(f"{NAMES[clamp]} clamped: learned how many times sooner", f"{PAPER}: sooner; the bound is ours",
-                sooner(clamp), 3, each="seed") for clamp in ("match", "first_layer_and_copy")),
-        *(Claim(f"{NAMES[clamp]} clamped: learned how many times sooner", f"{PAPER}: sooner; the bound is ours",
-                sooner(clamp), 1, each="seed") for clamp in ("previous_token", "first_layer", "copy")),
-        *(Claim(f"layer 1 and copying clamped: learned how many times sooner than with {NAMES[clamp]} alone",
-                f"{PAPER}: sooner; the bound is ours", sooner("first_layer_and_copy", clamp), 1, each="seed")
+        *(claim(f"{NAMES[clamp]} clamped: learned how many times sooner", CLAMPED, "sooner", sooner(clamp),
+                Direction(null=1, always=True), None)
+          for clamp in ("match", "first_layer_and_copy", "previous_token", "first_layer", "copy")),
+        *(claim(f"layer 1 and copying clamped: learned how many times sooner than with {NAMES[clamp]} alone", CLAMPED,
+                "sooner", sooner("first_layer_and_copy", clamp), Direction(null=1, always=True), None)
           for clamp in ("first_layer", "copy")),
     ],
     figures={"clamps": clamped},
 )  # fmt: skip
 
-PARTS = {"plain": PLAIN, "clamps": CLAMPS}
+PARTS = {"plain": PLAIN, "toy": TOY, "clamps": CLAMPS}

@@ -1,71 +1,72 @@
-"""Superposition: sparse features share dimensions, as antipodal pairs, as polygons, at 1/2 of a dimension each.
+"""Superposition: sparse features share dimensions, first the less important ones, as antipodal pairs and as polygons.
 
 Claim     A ReLU output model with fewer dimensions than features keeps only the most important ones while features are
           dense. As they become sparse it stores more of them than it has dimensions, in regular arrangements: antipodal
-          pairs, then pentagons; the dimensions taken by a feature stick at 1 and at 1/2.
-Source    Elhage et al. 2022, Toy Models of Superposition (arXiv 2209.10652): the introductory figure (n = 5, m = 2), the
-          feature plots (n = 20, m = 5) and the geometry of uniform superposition, with the settings of the released
-          notebook: AdamW lr 1e-3, weight decay 0.01, batch 1024, W from the joint Xavier normal of all instances.
-Expect    n = 5, m = 2: 2 features at S = 0, 5 in a pentagon at S = 0.95. n = 20, m = 5: W Wᵀ the identity on the first 5
-          at S = 0, at S = 0.97 D* near 1/2, and 11 or more features at S = 0.99. Uniform: D* sticks at 1/2.
-Cost      cpu (n = 100, m = 10): 1 to 2 minutes on two cores. paper (n = 200, m = 20): 5 minutes on two cores.
-Command   python run_sweep.py superposition [--scale smoke|cpu|paper] [--part intro|pentagon|features|linear|uniform]
-Fails     (cpu scale) Pentagon: none of the first eight seeds gets there at S = 0.9, so the best of them keeps two pairs
-          and a dead feature. It is the initial W that decides: of 96 seeds 44 get there (0, 7, 5, 5, 2, 5, 5, 3, 4, 3, 2,
-          3 of each eight), and with other batches (data_seed 1) the first eight stay out again.
-          Feature plots, S = 0.97: seed 0 ends with 11 features and D* = 0.41; seeds differ, the paper takes the best fit.
-          Uniform: of the paper's lines only 1/2 stands out at n = 100, m = 10. Features lie near 2/5 and 3/8 at the end of
-          the plateau, but in a band, and too few (under 10 within 0.005, or as many beside it); nothing is at 2/3 or 3/4.
-          At paper scale (n = 200, m = 20, three seeds) four levels lie on the plateau and 1/2 stands out as clearly; near
-          2/5 there are 1.2 to 1.8 times as many features as beside it, and no line at 3/8, 2/3 or 3/4. A third party's
-          count on the authors' saved n = 200 run found lines at 1/2 and 2/5 alone.
+          pairs, then pentagons. A linear model never does.
+Source    Elhage et al. 2022, Toy Models of Superposition (arXiv 2209.10652): the introductory figure (n = 5, m = 2) and the
+          feature plots (n = 20, m = 5), with the settings of the released notebook: AdamW lr 1e-3, weight decay 0.01,
+          batch 1024, W from the joint Xavier normal of all instances.
+Expect    n = 5, m = 2: 2 features at S = 0, two antipodal pairs at S = 0.8, a pentagon at S = 0.9. n = 20, m = 5: W Wᵀ the
+          identity on the first 5 at S = 0, more than 5 features from then on, the less important ones first.
+Cost      cpu: 9 minutes on one busy core, half of that on a quiet one.
+Command   python run_sweep.py superposition [--scale smoke|cpu|paper] [--part intro|pentagon|forms|features]
+Fails     Of 64 fits at S = 0.9 with equal importance 28 are pentagons, and the best is. They are not as near the exact
+          minimum as was claimed of them: the largest of four errors, is 1.7 % (1.6 to 1.9, 20 pentagons), not 1 %. It
+          was 0.6 % on seeds 0 to 31. All seeds have the same batches, so that the last of these move every bias
+          alike (conjecture): seeds vary the start alone.
+          The best of 20 fits at S = 0.97 has ten features, 8 % below the best of the three that have eleven. On 4,096
+          points it had been one of eleven, of seeds 0 to 23; on a million points it is not.
+Changed   Until claims were judged by rules, the best of each 8 fits counted, chosen on 16,384 points or fewer, and norms
+          and biases were held to single trainings of ours. Now all fits count, by the exact or a million points' loss.
+          Confirming seeds have other batches than development seeds. Uniform superposition is the page
+          superposition_uniform. Bounds around one training of ours (D* at S = 0.97, 12 features at
+          S = 0.99) are claims no more.
 """
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from toylab.analysis import geometry, without
+from toylab import claims as rules
+from toylab.analysis import geometry, over_cells
+from toylab.analysis.superposition import polytopes, population, ranked
 from toylab.base import Config
-from toylab.lab import Claim, Measures, Part
+from toylab.claims.claim import Quantity
+from toylab.claims.kinds import Kind
+from toylab.lab import Measures, Part, Scale
 from toylab.models import Net, ToyModel
 from toylab.models.relu import joint_xavier_std
 from toylab.optim import AdamW
-from toylab.plots import dimensionality, motion
 from toylab.plots import geometry as plots
+from toylab.plots import motion
 from toylab.sweep import log_then_linear
 from toylab.tasks import SparseFeatures
 
-PAPER = "Elhage et al. 2022"
-BEST = 8  # fits of which the one with the lowest loss counts; the paper says "multiple"
+SEEDS, MANY = range(100, 120), range(100, 164)
+NOTEBOOK = AdamW(lr=1e-3, weight_decay=0.01, b2=0.999, warmup=0)
+FALLING = AdamW(lr=3e-3, weight_decay=0, b2=0.999, warmup=0, schedule="quarter_cosine", steps=4000)
 
 
-def notebook(n: int, m: int, densities: np.ndarray, seeds: int, importance: float = 1.0, **task: Any) -> list[Config]:
-    """The released notebook's models: every density with every seed, W spread as if one seed's were one stack."""
-    std = joint_xavier_std(n, m, len(densities))
-    net = Net.of(ToyModel, n_features=n, n_hidden=m, init_std=std, output=task.pop("output", "relu"))
-    curve = importance ** np.arange(n)
+def notebook(
+    n: int, m: int, densities: Sequence[float] | np.ndarray, seeds: range, importance: float = 1.0,
+    optimizer: AdamW = NOTEBOOK, stack: int | None = None, output: str = "relu", **task: Any,
+) -> list[Config]:  # fmt: skip
+    """The released notebook's models: every density with every seed, W spread as if the models of one seed, or `stack` of
+    them, were one array. Batches are the same for all seeds, others for development than for confirmation."""
+    std = joint_xavier_std(n, m, stack or len(densities))
+    net = Net.of(ToyModel, n_features=n, n_hidden=m, init_std=std, output=output)
+    task = {"n_features": n, "importance": importance ** np.arange(n), **task}
     return [
-        Config(
-            task=SparseFeatures(n_features=n, density=float(density), importance=curve, **task),
-            net=net,
-            optimizer=AdamW(lr=1e-3, weight_decay=0.01, b2=0.999, warmup=0),
-            seed=seed,
-        )
+        Config(SparseFeatures(density=float(density), **task), net, optimizer, seed, data_seed=seeds[0])
         for density in densities
-        for seed in range(seeds)
+        for seed in seeds
     ]
 
 
-def pentagons(densities: list[float], seeds: int, steps: int) -> list[Config]:
-    """Five equally important features in the plane, without weight decay, so that theory is exact."""
-    optimizer = AdamW(lr=3e-3, weight_decay=0, b2=0.999, warmup=0, schedule="quarter_cosine", steps=steps)
-    net = Net.of(ToyModel, n_features=5, n_hidden=2, init_std=joint_xavier_std(5, 2, 32))
-    return [
-        Config(SparseFeatures(n_features=5, batch=512, n_eval=16_384, density=density), net, optimizer, seed=seed)
-        for density in densities
-        for seed in range(seeds)
-    ]
+# equally important features, without weight decay, so that theory is exact
+equal = partial(notebook, optimizer=FALLING, stack=32, batch=512, n_eval=16_384)
 
 
 def levels(n: int) -> np.ndarray:
@@ -73,142 +74,124 @@ def levels(n: int) -> np.ndarray:
     return 20.0 ** -np.linspace(0, 1, n)
 
 
-SPARSITIES = np.array([1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001])  # densities of the feature plots
-LINEAR = np.array([1, 0.1, 0.01])
+def at(m: Measures, density: float, n: int, n_hidden: int, output: str = "relu") -> Measures:
+    """The runs of n features of one density in n_hidden dimensions."""
+    sized = (m["config/net.n_features"] == n) & (m["config/net.n_hidden"] == n_hidden)
+    return m.runs(sized & (m["config/net.output"] == output) & np.isclose(m["config/task.density"], density, rtol=1e-3))
 
 
-def sized(m: Measures, n: int, n_hidden: int) -> Measures:
-    """The runs of n features in n_hidden dimensions."""
-    return m.runs((m["config/net.n_features"] == n) & (m["config/net.n_hidden"] == n_hidden))
+INTRODUCTION, BASICS = "introduction, figure", "feature plots"
 
 
-# --- the introductory figure
+def stated(name: str, where: str, says: str, quantity: Quantity, kind: Kind, **more: Any) -> rules.Claim:
+    return rules.Claim(name, rules.Source("Elhage et al. 2022", where, says), quantity, kind, **more)
 
 
-def learned(m: Measures, n: int) -> np.ndarray:
-    """[R]: features of norm above 1/2."""
-    return (m["final/features/norms"][:, :n] > 0.5).sum(axis=1)
+def seen(name: str, quantity: Quantity, kind: Kind, **more: Any) -> rules.Claim:
+    return rules.Claim(name, None, quantity, kind, ledger="finding", **more)
 
 
-def n_learned_at(density: float) -> Any:
-    """Of the best fits at a density: how many features are represented."""
-
-    def count(m: Measures) -> np.ndarray:
-        m = sized(m, 5, 2)
-        densities, best = m.best_of(BEST)
-        return learned(m, 5)[best[np.isclose(densities, density)].ravel()]
-
-    return count
+def of_all_scales(smoke: Any, full: Any) -> dict[Scale, Any]:
+    return {"smoke": smoke, "cpu": full, "paper": full}
 
 
-def levels_of_pairs(m: Measures) -> np.ndarray:
-    """In each set of best fits: at how many sparsities four features lie in two antipodal pairs."""
-    m = sized(m, 5, 2)
-    _, best = m.best_of(BEST)
-    shape, size = m["final/shapes/shape"], m["final/shapes/size"]
-    paired = ((shape == geometry.SHAPES.index("digon")) & (size == 2)).sum(axis=1) == 4
-    return paired[best].sum(axis=0)
+def best(m: Measures, loss: str, *key: np.ndarray) -> Measures:
+    """The run of the lowest loss of each cell of runs of equal keys, in the order of rising keys."""
+    cells = over_cells.cells(np.stack(key, axis=1))
+    return m.runs(np.concatenate([over_cells.lowest_in_sets(m[loss], cell) for cell in cells]))
+
+
+# --- few features: the introductory figure, the pentagon, polytopes
+
+MULTIPLE = rules.Existence(2)  # fits of which the best counts: the paper says "multiple"
+PENTAGONAL = {"pentagon": 5}
+FEW = {"features": geometry.features, "arrangement": geometry.arrangement, "shapes": geometry.shapes}
+FEW |= {"population": population.population}
+
+
+def best_is(m: Measures, density: float, counts: Mapping[str, int]) -> np.ndarray:
+    """[K, 2]: the exact expected loss of every fit, and whether it is of those shapes."""
+    m = at(m, density, 5, 2)
+    return np.stack([m["final/population/loss"], polytopes.consists_of(m["final/shapes/shape"], counts)], axis=1)
 
 
 def introductory(m: Measures) -> Any:
-    densities, best = m.best_of(BEST)
-    titles = [f"S = {1 - density:.3f}" for density in densities]
-    return plots.arrangement(m["final/arrangement/W"][best[:, 0]], titles, importance=m.only("config/task.importance"))
+    m = best(m, "final/population/loss", -m["config/task.density"])
+    titles = [f"S = {1 - density:.3f}" for density in m["config/task.density"]]
+    return plots.arrangement(m["final/arrangement/W"], titles, importance=m.only("config/task.importance"))
 
 
 INTRO = Part(
-    configs={
-        "smoke": notebook(5, 2, levels(2), 8, 0.9, batch=64, n_eval=256),
-        "cpu": notebook(5, 2, levels(10), 3 * BEST, 0.9, n_eval=16_384),
-        "paper": notebook(5, 2, levels(10), 3 * BEST, 0.9, n_eval=16_384),
-    },
-    saves={"smoke": (0, 100), "cpu": (0, 10_000), "paper": (0, 10_000)},
-    final={"features": geometry.features, "arrangement": geometry.arrangement, "shapes": geometry.shapes},
+    configs=of_all_scales(
+        notebook(5, 2, levels(2), range(8), 0.9, batch=64, n_eval=256),
+        notebook(5, 2, levels(10), range(100, 132), 0.9, n_eval=16_384),
+    ),
+    saves=of_all_scales((0, 100), (0, 10_000)),
+    final=FEW,
     claims=[
-        Claim("n = 5, m = 2, S = 0: features represented", f"{PAPER}: 2 dedicated",
-              n_learned_at(1), 2, 2, each="best of 8"),
-        Claim("sparsities with four features in two antipodal pairs", f"{PAPER}: there are some; the bound is ours",
-              levels_of_pairs, 1, each="best of 8"),
-        Claim("S = 0.95: features represented", f"{PAPER}: 5, a pentagon", n_learned_at(0.05), 5, 5, each="best of 8"),
+        stated(f"n = 5, m = 2, S = {1 - density:.2g}: the best fit has {words}", INTRODUCTION, says,
+               partial(best_is, density=float(density), counts=counts), MULTIPLE, event=event)
+        for density, words, says, counts, event in (
+            (levels(10)[0], "two features, a dimension each", "0 %: two dedicated dimensions", {"dedicated": 2}, ""),
+            (levels(10)[5], "two antipodal pairs", "80 %: four features as antipodal pairs", {"digon": 4}, ""),
+            (levels(10)[7], "a pentagon", "90 %: five features as a pentagon", PENTAGONAL, "pentagon"),
+        )
     ],
     figures={"introduction": introductory},
 )  # fmt: skip
 
-
-# --- the pentagon
-
-
-def best_pentagons(m: Measures) -> Measures:
-    """The best of each 8 seeds at S = 0.9."""
-    densities, best = sized(m, 5, 2).best_of(BEST)
-    return sized(m, 5, 2).runs(best[np.isclose(densities, 0.1)].ravel())
+EXACT_AT_90 = {"features/dimensionality": 0.4, "cosine": np.cos(2 * np.pi / 5)}  # of the pentagon of the least loss
+EXACT_AT_90 |= {"features/norms": 1.1003, "arrangement/b": -0.2096}
 
 
-def farthest(name: str, target: float) -> Any:
-    """Of the best fits at S = 0.9: the value of a feature that lies farthest from the target."""
-
-    def value(m: Measures) -> np.ndarray:
-        values = best_pentagons(m)[f"final/{name}"]
-        return np.take_along_axis(values, np.abs(values - target).argmax(axis=1)[:, None], axis=1)[:, 0]
-
-    return value
+def pentagons(m: Measures, density: float) -> np.ndarray:
+    """[R]: whether a seed ends in a pentagon, 1 or 0."""
+    return polytopes.consists_of(at(m, density, 5, 2)["final/shapes/shape"], PENTAGONAL).astype(float)
 
 
-def adjacent_cosine(m: Measures) -> np.ndarray:
-    """Mean cosine between neighbours on the pentagon, of the best fits at S = 0.9."""
-    W = best_pentagons(m)["final/arrangement/W"]
-    angle = np.sort(np.arctan2(W[..., 1], W[..., 0]), axis=1)
-    return np.cos(np.diff(angle, axis=1, append=angle[:, :1] + 2 * np.pi)).mean(axis=1)
+def off_exact(m: Measures) -> np.ndarray:
+    """Of each pentagon at S = 0.9: the largest of four relative errors, of any feature."""
+    m = at(m, 0.1, 5, 2)
+    m = m.runs(polytopes.consists_of(m["final/shapes/shape"], PENTAGONAL))
+    found = {name: m[f"final/{name}"] for name in EXACT_AT_90 if "/" in name}
+    found["cosine"] = np.asarray(geometry.neighbours(m["final/arrangement/W"]))
+    return np.max([np.abs(found[name] / exact - 1) for name, exact in EXACT_AT_90.items()], axis=(0, 2))
 
 
-def share_of_pentagons(m: Measures) -> np.ndarray:
-    """[levels], from dense to sparse: seeds whose five features form a pentagon."""
-    m = sized(m, 5, 2)
-    pentagon = (m["final/shapes/shape"] == geometry.SHAPES.index("pentagon")).all(axis=1)
-    densities = m["config/task.density"]
-    return np.array([pentagon[densities == density].mean() for density in np.unique(densities)[::-1]])
-
-
-def share_of_pentagons_at(density: float) -> Any:
-    return lambda m: share_of_pentagons(m)[np.isclose(np.unique(m["config/task.density"])[::-1], density)]
-
-
-def steepest_fall(m: Measures) -> np.ndarray:
-    return np.diff(share_of_pentagons(m)).min(keepdims=True)
+EQUALLY = rules.analogue("equal importance, no weight decay, lr 3e-3 that falls to 0")
+EVERY: dict[str, Any] = {"each": "seed", "looks": (len(MANY),), "fidelity": EQUALLY}
+PENTAGON = Part(
+    configs=of_all_scales(equal(5, 2, [0.1, 0.03], range(8)), equal(5, 2, [0.2, 0.1, 0.05, 0.03, 0.01], MANY)),
+    saves=of_all_scales((0, 100), (0, 4000)),
+    final=FEW,
+    claims=[
+        stated("equal features, S = 0.9: the best fit is a pentagon", INTRODUCTION, "90 %: a pentagon",
+               partial(best_is, density=0.1, counts=PENTAGONAL), MULTIPLE, fidelity=EQUALLY, event="pentagon"),
+        seen("given a pentagon, S = 0.9: largest error of D_i = 2/5, cos 72°, norm and bias of the exact minimum",
+             off_exact, rules.Within(high=0.01), each="pentagon", event="pentagon"),
+        stated("S = 0.9: a fit misses the pentagon in at least a tenth of runs", "on fitting",
+               "clean results required fitting each model multiple times",
+               lambda m: 1 - pentagons(m, 0.1), rules.Proportion(least_share=0.1), **EVERY),
+        seen("S = 0.97: a fit is a pentagon in nearly every run", partial(pentagons, density=0.03),
+             rules.Proportion(least_share=0.8), **EVERY),
+        stated("a seed that is no pentagon at S = 0.8 is one at S = 0.97", INTRODUCTION, "sparser, more superposition",
+               lambda m: pentagons(m, 0.03) - pentagons(m, 0.2), rules.Direction(), **EVERY),
+    ],
+)  # fmt: skip
 
 
 def pentagon_forms(m: Measures) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """W [T, 5, 2] of the best fit of all at S = 0.9, the steps, and its loss [T]."""
-    fits = best_pentagons(m)
-    best = fits.last("loss").argmin()
-    return fits["arrangement/W"][best], m.steps, fits["loss"][best]
+    """W [T, 5, 2] of the best fit, the steps, and its loss [T]."""
+    best = m["final/population/loss"].argmin()
+    return m["arrangement/W"][best], m.steps, m["loss"][best]
 
 
 STILLS = (0, 30, 100, 200, 400, 800, 4000)
-
-PENTAGON = Part(
-    configs={
-        "smoke": pentagons([0.1, 0.03], 8, 100),
-        "cpu": pentagons([0.2, 0.1, 0.05, 0.03, 0.01], 32, 4000),
-        "paper": pentagons([0.2, 0.1, 0.05, 0.03, 0.01], 32, 4000),
-    },
-    saves={"smoke": (0, 10, 50, 100), "cpu": log_then_linear(10, 4000, 60), "paper": log_then_linear(10, 4000, 60)},
-    analyses={"arrangement": without(geometry.arrangement, "b")},
-    final={"features": geometry.features, "arrangement": geometry.arrangement, "shapes": geometry.shapes},
-    claims=[
-        Claim("pentagon at S = 0.9: D_i farthest from 2/5", "2/5 exactly; the width is ours",
-              farthest("features/dimensionality", 0.4), 0.395, 0.405, each="best of 8"),
-        Claim("pentagon at S = 0.9: ‖W_i‖ farthest from 1.10", "our reference training: 1.10 ± 0.02",
-              farthest("features/norms", 1.10), 1.08, 1.12, each="best of 8"),
-        Claim("pentagon at S = 0.9: b_i farthest from −0.21", "our reference training: −0.21 ± 0.02",
-              farthest("arrangement/b", -0.21), -0.23, -0.19, each="best of 8"),
-        Claim("pentagon at S = 0.9: cosine between neighbours", "cos 72° = 0.309; the width is ours",
-              adjacent_cosine, 0.289, 0.329, each="best of 8"),
-        Claim("share of seeds that end in a pentagon at S = 0.97", "our reference training: all of 32",
-              share_of_pentagons_at(0.03), 0.9, each="level"),
-        Claim("that share rises with sparsity: steepest fall", f"{PAPER}: sparser, more superposition; the bound is ours",
-              steepest_fall, 0, each="level"),
-    ],
+FORMS = Part(  # of development seeds, to be seen
+    configs=of_all_scales(equal(5, 2, [0.1], range(2)), equal(5, 2, [0.1], range(10))),
+    saves=of_all_scales((0, 10, 50, 100), log_then_linear(10, 4000, 60)),
+    analyses={"arrangement": geometry.arrangement},
+    final={"population": population.population},
     figures={
         "pentagon_forms": lambda m: motion.strip(*pentagon_forms(m), at=STILLS),
         "pentagon": lambda m: motion.animation(*pentagon_forms(m)),
@@ -216,144 +199,79 @@ PENTAGON = Part(
 )  # fmt: skip
 
 
-# --- the feature plots
+# --- the feature plots, and the same of a linear model
+
+SPARSITIES = np.array([1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001])  # densities of the feature plots
+LINEAR = np.array([1, 0.1, 0.01])
+M = 5
+plotted = partial(at, n=20, n_hidden=M)
 
 
-def at_density(m: Measures, density: float) -> Measures:
-    m = sized(m, 20, 5)
-    return m.runs(np.isclose(m["config/task.density"], density))
+def ignored_bias(m: Measures) -> np.ndarray:
+    return ranked.farthest(plotted(m, 1)["final/arrangement/b"][:, M:], 0.5)
 
 
-def off_identity(m: Measures) -> np.ndarray:
-    """Dense features: how far W Wᵀ is from the identity on the five most important features, and 0 elsewhere."""
-    target = np.diag((np.arange(20) < 5).astype(float))
-    return np.abs(at_density(m, 1)["final/gram/WWt"] - target).max(axis=(1, 2))
+def more_than_dimensions(m: Measures, density: float, of: str = "dimensionality", least: float = 0.1) -> np.ndarray:
+    return (plotted(m, density)[f"final/features/{of}"] > least).sum(axis=1) - M
 
 
-def bias_of_the_unlearned(m: Measures) -> np.ndarray:
-    """Dense features: the bias of an ignored one that is farthest from its mean, 1/2."""
-    b = at_density(m, 1)["final/arrangement/b"][:, 5:20]
-    return np.take_along_axis(b, np.abs(b - 0.5).argmax(axis=1)[:, None], axis=1)[:, 0]
+def less_important(m: Measures, shared: float = 0.5) -> np.ndarray:
+    m = plotted(m, 0.3)
+    return ranked.places_apart(m["final/features/norms"], m["final/features/polysemanticity"], shared)
 
 
-def n_represented(density: float) -> Any:
-    return lambda m: (at_density(m, density)["final/features/dimensionality"] > 0.1).sum(axis=1)
+def eleventh(m: Measures) -> np.ndarray:
+    """S = 0.97, [K, 3]: the loss of a million points, whether eleven features are represented, and the loss's error."""
+    m = plotted(m, 0.03)
+    eleven = (m["final/features/norms"] > 0.5).sum(axis=1) == 11
+    return np.stack([m["final/sampled/loss"], eleven, m["final/sampled/error"]], axis=1)
+
+
+def off_the_top(m: Measures) -> np.ndarray:
+    """Of each seed of the linear model, at all S: how far norms are from 1 for the top five features and 0 for others."""
+    return np.max([ranked.off_top(plotted(m, p, output="linear")["final/features/norms"], M) for p in LINEAR], axis=0)
 
 
 def feature_plots(m: Measures) -> Any:
-    densities, best = m.best_of(int((m["config/task.density"] == m["config/task.density"][0]).sum()))
-    m = m.runs(best[:, 0])
-    titles = [f"1 − S = {density:g}" for density in densities]
+    """The best fits, those of the linear model last."""
+    linear = m["config/net.output"] == "linear"
+    m = best(m, "final/sampled/loss", linear, -m["config/task.density"])
+    kinds, densities = m["config/net.output"], m["config/task.density"]
+    titles = [f"{'linear, ' * (kind == 'linear')}1 − S = {p:g}" for kind, p in zip(kinds, densities, strict=True)]
     norms, color = m["final/features/norms"], m["final/features/polysemanticity"]
     return plots.gram_and_norms(m["final/gram/WWt"], m["final/arrangement/b"], norms, color, titles)
 
 
-ANALYZED = {"features": geometry.features, "gram": geometry.gram_matrix, "arrangement": geometry.arrangement}
+SMALL: dict[str, Any] = {"importance": 0.7, "batch": 64, "n_eval": 256}
 FEATURES = Part(
-    configs={
-        "smoke": notebook(20, 5, SPARSITIES[[0, 3, 4]], 1, 0.7, batch=64, n_eval=256),
-        "cpu": notebook(20, 5, SPARSITIES, 3, 0.7),
-        "paper": notebook(20, 5, SPARSITIES, 3, 0.7),
-    },
-    saves={"smoke": (0, 100), "cpu": (0, 10_000), "paper": (0, 10_000)},
-    final=ANALYZED,
+    configs=of_all_scales(
+        notebook(20, M, SPARSITIES[[0, 3]], range(2), **SMALL)
+        + notebook(20, M, LINEAR[:1], range(1), output="linear", **SMALL),
+        notebook(20, M, SPARSITIES, SEEDS, 0.7) + notebook(20, M, LINEAR, SEEDS, 0.7, output="linear"),
+    ),
+    saves=of_all_scales((0, 100), (0, 10_000)),
+    final={name: FEW[name] for name in ("features", "arrangement")}
+    | {"gram": geometry.gram_matrix, "sampled": population.sampled},
     claims=[
-        Claim("n = 20, m = 5, S = 0: W Wᵀ off the identity on the top 5", f"{PAPER}: none; the width is ours",
-              off_identity, high=0.05, each="seed"),
-        Claim("S = 0: bias of ignored features, farthest", f"{PAPER}: E[x] = 1/2; the width is ours",
-              bias_of_the_unlearned, 0.48, 0.52, each="seed"),
-        Claim("S = 0.97: dimensions per feature D*", "our reference training: 0.498",
-              lambda m: at_density(m, 0.03)["final/features/dims_per_feature"], 0.47, 0.53, each="seed"),
-        Claim("S = 0.97: features with D > 0.1", f"{PAPER}: more than m = 5; our reference training: 10",
-              n_represented(0.03), 9, each="seed"),
-        Claim("S = 0.99: features with D > 0.1", "our reference training: 12", n_represented(0.01), 11, each="seed"),
+        stated("n = 20, m = 5, S = 0: W Wᵀ off the identity on the top 5", BASICS, "the identity on the top m, 0 elsewhere",
+               lambda m: ranked.off_identity(plotted(m, 1)["final/gram/WWt"], M), rules.Within(high=0.05), each="seed"),
+        stated("S = 0: bias of ignored features, farthest", BASICS, "E[x]", ignored_bias, rules.Median(0.5, 0.02),
+               each="seed"),
+        stated("S = 0.97: features with D > 0.1, less dimensions", BASICS, "more features than dimensions",
+               partial(more_than_dimensions, density=0.03), rules.Direction(always=True), each="seed",
+               variants={"D > 0.2": partial(more_than_dimensions, density=0.03, least=0.2),
+                         "norms > 1/2": partial(more_than_dimensions, density=0.03, of="norms", least=0.5)}),
+        stated("S = 0.7: features that share a dimension are less important: places apart", BASICS,
+               "the less important features are in superposition first", less_important, rules.Direction(), each="seed",
+               variants={"shared from a polysemanticity of 0.3": partial(less_important, shared=0.3)}),
+        stated("linear model: norms off those of PCA (top 5) at any S", BASICS, "never superposition", off_the_top,
+               rules.Within(high=0.05), each="seed"),
+        seen("S = 0.97: most fits have ten features, D* of 0.47 to 0.53",
+             lambda m: (np.abs(plotted(m, 0.03)["final/features/dims_per_feature"] - 0.5) < 0.03).astype(float),
+             rules.Proportion(least_share=0.5), each="seed"),
+        seen("S = 0.97: the best fit has an eleventh feature", eleventh, rules.Existence(len(SEEDS))),
     ],
     figures={"features": feature_plots},
 )  # fmt: skip
 
-
-def off_the_top(m: Measures) -> np.ndarray:
-    """How far the norms are from 1 for the five most important features and 0 for the others."""
-    return np.abs(sized(m, 20, 5)["final/features/norms"] - (np.arange(20) < 5)).max(axis=1)
-
-
-LINEAR_PART = Part(
-    configs={
-        "smoke": notebook(20, 5, LINEAR[:1], 1, 0.7, batch=64, n_eval=256, output="linear"),
-        "cpu": notebook(20, 5, LINEAR, 3, 0.7, output="linear"),
-        "paper": notebook(20, 5, LINEAR, 3, 0.7, output="linear"),
-    },
-    saves={"smoke": (0, 100), "cpu": (0, 10_000), "paper": (0, 10_000)},
-    final=ANALYZED,
-    claims=[
-        Claim("linear model: norms off those of PCA (top 5) at any S", f"{PAPER}: never superposition; the width is ours",
-              off_the_top, high=0.05)
-    ],
-    figures={"linear": feature_plots},
-)  # fmt: skip
-
-
-# --- uniform superposition
-
-
-def level_means(m: Measures) -> tuple[np.ndarray, np.ndarray]:
-    """densities [L], descending, and D* [L, seeds]."""
-    densities = np.unique(m["config/task.density"])[::-1]
-    dstar = m["final/features/dims_per_feature"]
-    return densities, np.stack([dstar[m["config/task.density"] == density] for density in densities])
-
-
-def dense_dstar(m: Measures) -> np.ndarray:
-    densities, dstar = level_means(m)
-    return dstar[densities == 1].ravel()
-
-
-def levels_on_the_plateau(m: Measures) -> np.ndarray:
-    """In each seed: levels with D* within 0.05 of 1/2."""
-    return (np.abs(level_means(m)[1] - 0.5) < 0.05).sum(axis=0)
-
-
-def line(value: float) -> Any:
-    """In each seed: features (of all levels with D* < 0.95) within 0.005 of the line, over the more of its two flanks, as
-    wide and 0.0125 away; nan if they are fewer than 10."""
-
-    def contrast(m: Measures) -> np.ndarray:
-        counts = []
-        for seed in np.unique(m["config/seed"]):
-            own = m.runs((m["config/seed"] == seed) & (m["final/features/dims_per_feature"] < 0.95))
-            D = own["final/features/dimensionality"]
-            near = [(np.abs(D - at) < 0.005).sum() for at in (value, value - 0.0125, value + 0.0125)]
-            counts.append(near[0] / max(*near[1:], 1) if near[0] >= 10 else np.nan)
-        return np.array(counts)
-
-    return contrast
-
-
-def plateau_and_lines(m: Measures) -> Any:
-    names = "dimensionality", "norms", "dims_per_feature"
-    D, norms, dstar = (m[f"final/features/{name}"] for name in names)
-    return dimensionality.dimensionality(1 / m["config/task.density"], D, norms, dstar)
-
-
-UNIFORM = Part(
-    configs={
-        "smoke": notebook(20, 4, levels(2), 1, batch=64, n_eval=256),
-        "cpu": notebook(100, 10, levels(10), 3, batch=512),
-        "paper": notebook(200, 20, levels(20), 3),
-    },
-    saves={"smoke": (0, 100), "cpu": (0, 8000), "paper": (0, 10_000)},
-    final={"features": geometry.features},
-    claims=[
-        Claim("uniform, S = 0: D*", f"{PAPER}: sticks at 1; the width is ours", dense_dstar, 0.97, 1.03, each="seed"),
-        Claim("uniform: levels with D* within 0.05 of 1/2", f"{PAPER}: sticks at 1/2; the bound is ours",
-              levels_on_the_plateau, 2, each="seed"),
-        *(
-            Claim(f"uniform: features on the line D = {name}, over its flanks", f"{PAPER}: a line; the bound is ours",
-                  line(value), 2, each="seed")
-            for name, value in {"3/4": 3 / 4, "2/3": 2 / 3, "1/2": 1 / 2, "2/5": 2 / 5, "3/8": 3 / 8}.items()
-        ),
-    ],
-    figures={"dimensionality": plateau_and_lines},
-)  # fmt: skip
-
-PARTS = {"intro": INTRO, "pentagon": PENTAGON, "features": FEATURES, "linear": LINEAR_PART, "uniform": UNIFORM}
+PARTS = {"intro": INTRO, "pentagon": PENTAGON, "forms": FORMS, "features": FEATURES}

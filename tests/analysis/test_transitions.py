@@ -7,11 +7,13 @@ import pytest
 
 from toylab.analysis.transitions import (
     LEARNING_PHASES,
+    bump,
     first_below,
     first_step,
     grokking_phases,
     half_risen,
     halfway,
+    largest_fall,
     learning_phases,
     power_law_exponent,
     share_near,
@@ -112,6 +114,21 @@ def test_bad_arguments_are_named():
         grokking_phases(STEPS, LOSS, SQUARES, 1)
     with pytest.raises(ValueError, match="sum_of_squares has shape"):
         grokking_phases(STEPS, LOSS, SQUARES[1:], 113)
+
+
+def test_the_largest_fall_is_of_points_within_the_factor():
+    values = np.array([[9.0, 8, 3, 2, 1], [9, 8, np.nan, 2, 1], [1, 2, 3, 4, 5], [9, np.nan, np.nan, np.nan, 1]])
+    np.testing.assert_array_equal(largest_fall(STEPS, values), [5, 1, 0, np.nan])  # 10 → 20; 40 → 80; none
+    assert largest_fall(STEPS, values[0], 4) == 6  # 10 → 40
+    assert np.isnan(largest_fall(STEPS, values[0], 1.5))  # no two points are within it
+
+
+def test_a_bump_is_what_stands_above_every_chord():
+    straight, convex = 8 - STEPS / 10, np.array([8.0, 5, 3, 1, 0])
+    plateau = np.array([8.0, 8, 8, 0, 0])  # 8 at step 20, where the chord from 0 to 40 is at 4
+    with_gap = np.array([8.0, np.nan, 8, 0, 0])
+    np.testing.assert_allclose(bump(STEPS, np.stack([straight, convex, plateau, with_gap])), [0, 0, 4, 4], atol=1e-12)
+    assert np.isnan(bump(STEPS, np.full(5, np.nan)))
 
 
 def test_a_power_law_is_fitted_from_the_first_time_to_the_last_with_both():

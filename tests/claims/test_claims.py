@@ -1,6 +1,9 @@
 """Claims as stated and judged: looks, set-ups, variants, families, what is fixed, tables."""
 
 import functools
+import os
+import subprocess
+import sys
 import textwrap
 from dataclasses import replace
 
@@ -207,6 +210,21 @@ def test_a_digest_is_of_what_is_computed(tmp_path):
     assert [code.digest(other[name]) != before[name] for name in names] == [True, True, True, False]
     other = module(tmp_path, bound=2)  # a constant that a function that it calls uses
     assert [code.digest(other[name]) != before[name] for name in names] == [True, False, False, True]
+
+
+def test_a_digest_is_the_same_in_each_process():
+    """An array function that checks its arguments keeps sets, whose order hangs on the seed of hashes."""
+    ask = (
+        "from functools import partial; import numpy as np; from toylab.analysis import geometry; "
+        "from toylab.claims import code; print(code.digest(partial(np.median, a=geometry.dimensionality)))"
+    )
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", ask], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True
+        )
+        for seed in ("1", "2")
+    ]
+    assert told[0].stdout == told[1].stdout != "", told[0].stderr
 
 
 def test_a_digest_of_partial_functions_and_plain_values():

@@ -273,6 +273,8 @@ def test_cells_that_agree_beyond_chance():
     assert Cells(0.6).outcome(np.stack([ours, ours], axis=1), 0.95).verdict == "agrees"
     assert Cells(0.6).outcome(np.stack([ours, 1 - ours], axis=1), 0.95).verdict == "differs"
     assert Cells(0.6).outcome(np.ones((20, 2)), 0.95).verdict == "undecided"
+    near = Cells(0.6).outcome(np.stack([ours, np.where(np.arange(len(ours)) == 0, 1 - ours, ours)], axis=1), 0.95)
+    assert near.verdict == "agrees" and near.interval[1] == 1  # no κ is above 1
 
 
 @pytest.mark.parametrize(("values", "verdict"), [([860, 860], "agrees"), ([860, 862], "differs")])

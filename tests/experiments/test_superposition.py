@@ -6,6 +6,7 @@ import pytest
 from toylab import configs as cfg
 from toylab.analysis.superposition import geometry
 from toylab.experiments.superposition import superposition as page
+from toylab.experiments.superposition import superposition_uniform
 from toylab.sweep.lanes import Lane, first_state, stacked
 
 pytestmark = pytest.mark.slow
@@ -21,7 +22,7 @@ def trained(configs, n_steps):
 
 
 def levels_of_the_notebook(*which):
-    every = page.notebook(200, 20, page.levels(20), 1)
+    every = superposition_uniform.models(200, 20, 20, range(1))
     return [every[level] for level in which]
 
 
@@ -41,7 +42,7 @@ def test_capacities_of_trained_models_fill_the_hidden_dimensions():
 
 def test_five_equal_features_in_the_plane_become_a_pentagon():
     """S = 0.97: every seed, with the norm and the bias of the reference, on the way to 1.170 and −0.282 at S → 1."""
-    params, loss = trained(page.pentagons([0.03], 16, 4000), 4000)
+    params, loss = trained(page.equal(5, 2, [0.03], range(16)), 4000)
     D, norms = geometry.dimensionality(params["W"]), geometry.feature_norms(params["W"])
     np.testing.assert_allclose(D, 0.4, atol=0.01)
     np.testing.assert_allclose(norms, 1.149, atol=0.02)
@@ -50,7 +51,7 @@ def test_five_equal_features_in_the_plane_become_a_pentagon():
 
 
 def test_dense_features_are_the_identity_on_the_top_five():
-    params, _ = trained(page.notebook(20, 5, page.SPARSITIES[:1], 2, 0.7), 10_000)
+    params, _ = trained(page.notebook(20, 5, page.SPARSITIES[:1], range(2), 0.7), 10_000)
     norms = np.asarray(geometry.feature_norms(params["W"]))
     assert np.abs(norms[:, :5] - 1).max() < 0.02 and norms[:, 5:].max() < 0.05
     np.testing.assert_allclose(params["b"][:, 5:], 0.5, atol=0.02)

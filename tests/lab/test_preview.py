@@ -80,7 +80,7 @@ def test_a_dry_run_creates_nothing_and_compiles_no_step(form, tmp_path, capsys, 
 
 
 def test_a_sweep_that_exists_shows_its_width_and_how_far_it_is(tmp_path, capfd):
-    page = ["superposition", "--scale", "smoke", "--part", "linear"]
+    page = ["superposition", "--scale", "smoke", "--part", "forms"]
     arguments = [*page, "--lane", "1", "--stage", "train", "--out", str(tmp_path)]
     assert run_sweep.main(arguments) == 0
     before = tree(tmp_path)
@@ -88,8 +88,8 @@ def test_a_sweep_that_exists_shows_its_width_and_how_far_it_is(tmp_path, capfd):
     assert run_sweep.main([*(text for text in arguments if text not in ("--lane", "1")), "--dry-run"]) == 0
     output = capfd.readouterr().out
     assert "1 wide, as the sweep was begun" in output
-    assert "done      1 run finished\n" in output
-    assert "optimizer.lr: 0.001 → 0.5" in refused([*arguments, "--set", "optimizer.lr=0.5", "--dry-run"], capfd)
+    assert "done      2 runs finished\n" in output
+    assert "optimizer.lr: 0.003 → 0.5" in refused([*arguments, "--set", "optimizer.lr=0.5", "--dry-run"], capfd)
     assert tree(tmp_path) == before
 
 

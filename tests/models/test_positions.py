@@ -18,6 +18,7 @@ GOLDEN = {"g1_abs_noln": "abs", "g3_shortformer": "shortformer", "g4_rotary": "r
 CASES = [  # every positions with both read-outs or LayerNorm, every kind of input, hidden read-out layers, one head
     {"positions": "abs", "inputs": "vectors", "readout": "last"},
     {"positions": "shortformer", "layer_norm": True},
+    {"positions": "shortformer", "readout": "last"},
     {"positions": "rotary", "readout": "last", "inputs": "residual"},
     {"positions": "relative", "layer_norm": True, "readout_layers": 2},
     {"positions": "relative", "readout": "last"},

@@ -61,6 +61,19 @@ def test_rows_have_the_moments_of_their_dirichlet_law(alpha):
     assert entropy == pytest.approx(markov.mean_row_entropy(3, alpha), abs=0.01)
 
 
+def test_doubly_stochastic_chains_have_a_uniform_stationary_law():
+    task = MarkovChains(k=3, doubly_stochastic=True).check()
+    chains = np.asarray(task.chains(KEY, 5000), float)
+    np.testing.assert_allclose(chains.sum(axis=2), 1, atol=1e-5)
+    off = abs(chains.sum(axis=1) - 1).max(axis=1)
+    assert np.quantile(off, 0.99) < 1e-3 and off.max() < 0.05 and (chains > 0).all()
+    np.testing.assert_allclose(markov.stationary(chains[off < 1e-5]), 1 / 3, atol=1e-4)
+    drawn = np.asarray(task.replace(doubly_stochastic=False).chains(KEY, 5000), float)
+    ratios = chains / drawn  # Sinkhorn's scaling is a factor for each row times one for each column
+    cross = ratios[:, 0, 0] * ratios[:, 1, 1] / (ratios[:, 0, 1] * ratios[:, 1, 0])
+    np.testing.assert_allclose(cross, 1, rtol=1e-3)
+
+
 def counted(sequence, k, alpha):
     """Unigram and bigram probabilities [T, k] by going through the sequence."""
     single, double = [], []
@@ -175,6 +188,10 @@ def test_a_model_that_is_a_strategy_measures_no_distance_from_it():
         ({"n_ctx": 0}, r"task\.n_ctx is 0: it must be at least 1"),
         ({"first": "zero"}, r"task\.first is 'zero': it must be one of stationary, uniform"),
         ({"alpha": 0.0}, r"task\.alpha is 0\.0: it must be above 0"),
+        (
+            {"transition": CHAIN, "doubly_stochastic": True},
+            r"task\.doubly_stochastic is true: it is of chains that are drawn",
+        ),
         ({"transition": np.eye(2)}, r"task\.transition has shape \(2, 2\)"),
         (
             {"transition": CHAIN + np.eye(3) * 0.1},

@@ -19,6 +19,8 @@ from .attention import (
     beliefs as beliefs,
     circuit_search as circuit_search,
     circuits as circuits,
+    composed as composed,
+    development as development,
     discovery as discovery,
     edges as edges,
     heads as heads,

@@ -1,6 +1,8 @@
 """When things happen in a training: the step at which a level is crossed, the phases of grokking. They are asked of
 measures along saved points, so that a single one is refused. numpy in, numpy out; nan where something was not reached."""
 
+from itertools import combinations
+
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 
@@ -116,6 +118,55 @@ def steps_near(
     """
     _ascending(steps)
     return ((np.abs(values[..., 1:] - level) < width) * np.diff(steps)).sum(axis=-1)
+
+
+@shaped
+def largest_fall(
+    steps: Real[np.ndarray, " T"], values: Real[np.ndarray, "*runs T"], factor: float = 2.0
+) -> Float[np.ndarray, "*runs"]:
+    """The largest fall of values within a factor of steps: how much of a curve comes at once.
+
+    Args:
+        steps: Of the saved points, [T].
+        values: [..., T]; points that are nan are left out.
+        factor: Between the steps at which a fall ends and begins, at most.
+
+    Returns:
+        [...] in units of the values; 0 where they never fall, nan where no two points are near enough.
+
+    Raises:
+        ValueError: Where there are fewer than two steps, or where they do not ascend.
+    """
+    _ascending(steps)
+    first, last = np.triu_indices(len(steps), 1)
+    near = steps[last] <= factor * steps[first]
+    falls = values[..., first[near]] - values[..., last[near]]
+    known = ~np.isnan(falls)
+    most = np.where(known, falls, 0).max(axis=-1, initial=0)
+    return np.where(known.any(axis=-1), most, np.nan)
+
+
+@shaped
+def bump(steps: Real[np.ndarray, " T"], values: Real[np.ndarray, "*runs T"]) -> Float[np.ndarray, "*runs"]:
+    """The height of a curve above its convex hull from below: 0 of a curve that falls ever more slowly.
+
+    Args:
+        steps: Of the saved points, [T].
+        values: [..., T]; points that are nan are left out.
+
+    Returns:
+        [...] in units of the values; nan where all are nan.
+
+    Raises:
+        ValueError: Where there are fewer than two steps, or where they do not ascend.
+    """
+    _ascending(steps)
+    height = np.where(np.isnan(values).all(axis=-1), np.nan, 0)
+    for i, j, k in combinations(range(len(steps)), 3):
+        share = (steps[j] - steps[i]) / (steps[k] - steps[i])
+        chord = (1 - share) * values[..., i] + share * values[..., k]
+        height = np.fmax(height, values[..., j] - chord)
+    return height
 
 
 @shaped

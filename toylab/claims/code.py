@@ -22,7 +22,8 @@ SIZE = 12  # hexadecimal digits of a digest
 
 
 def digest(value: Any) -> str:
-    """Of a function with the functions and constants of its own module that it uses; those of other modules by name alone.
+    """Of a function with the functions and constants of its own module that it uses; those of other modules by name alone,
+    and so those that a decorator wraps, for what it keeps may differ between processes.
 
     Args:
         value: a function, a partial one, a method, or a plain value.
@@ -47,7 +48,7 @@ def _described(value: Any, seen: set[str]) -> Any:
         return [_described(one, seen) for one in value]
     if isinstance(value, Mapping):
         return {repr(name): _described(one, seen) for name, one in value.items()}
-    if isinstance(value, FunctionType):
+    if isinstance(value, FunctionType) and not hasattr(value, "__wrapped__"):
         return _function(value, seen)
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"

@@ -97,10 +97,10 @@ def poisson_ratio(count: float, expected: float, level: float) -> Interval:
 
 
 def kappa(table: np.ndarray, level: float) -> tuple[float, float, float]:
-    """Cohen's κ of a table of counts [c, c], with its interval: agreement beyond chance."""
+    """Cohen's κ of a table of counts [c, c], with its interval, which ends at 1: agreement beyond chance."""
     found = cohens_kappa(table, return_results=True)
     reach = normal_reach(level) * found.std_kappa
-    return float(found.kappa), float(found.kappa - reach), float(found.kappa + reach)
+    return float(found.kappa), float(found.kappa - reach), min(float(found.kappa + reach), 1.0)
 
 
 def normal_reach(level: float) -> float:

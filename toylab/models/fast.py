@@ -48,7 +48,7 @@ def _attention(net: Any, layer: int, resid: Array, at: slice) -> Array:
         k = net.reads("k", layer, resid)[:, None]  # [B, 1, P, d_model]
         q = times(k, net.W_Q[layer, 0] @ net.W_K[layer, 0].T)
     else:
-        q, k = _heads(net, "q", layer, resid[:, at]), _heads(net, "k", layer, resid)
+        q, k = _heads(net, "q", layer, resid, at), _heads(net, "k", layer, resid)
     v = _heads(net, "v", layer, resid)
     if q.shape[2] > 1 and 4 * k.shape[2] < q.shape[3]:  # turning q, k, v about costs more
         return jnp.swapaxes(net.pattern(net.scores(layer, q, k)) @ v, 1, 2)
@@ -63,11 +63,12 @@ def _attention(net: Any, layer: int, resid: Array, at: slice) -> Array:
     return net.blend(jnp.transpose(z, (0, 3, 1, 2)), jnp.transpose(v, (0, 3, 1, 2)))
 
 
-def _heads(net: Any, name: str, layer: int, resid: Array) -> Array:
-    """q, k or v [B, H, Q, d_head], as one product for all heads, from the last Q positions' residual."""
+def _heads(net: Any, name: str, layer: int, resid: Array, at: slice = slice(None)) -> Array:
+    """q, k or v [B, H, Q, d_head] at Q positions, as one product for all heads, from the residual of all positions."""
     W = getattr(net, f"W_{name.upper()}")[layer]
     n_heads, d_model, d_head = W.shape
-    flat = times(net.reads(name, layer, resid), jnp.swapaxes(W, 0, 1).reshape(d_model, n_heads * d_head))
+    read = net.reads(name, layer, resid)[:, at]  # sliced last: what is read may depend on the position
+    flat = times(read, jnp.swapaxes(W, 0, 1).reshape(d_model, n_heads * d_head))
     return jnp.swapaxes(flat.reshape(*flat.shape[:2], n_heads, d_head), 1, 2)
 
 

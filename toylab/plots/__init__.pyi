@@ -20,12 +20,14 @@ from .attention import (
     composition as composition,
     discovery as discovery,
     diversity as diversity,
+    eigenvalues as eigenvalues,
     order as order,
     patterns as patterns,
     simplex as simplex,
     stages as stages,
     subcircuits as subcircuits,
     trends as trends,
+    trigrams as trigrams,
     turns as turns,
 )
 from .groups import irreps as irreps

@@ -73,7 +73,7 @@ class Arrows:
         ax.add_patch(Circle((0, 0), 1, fill=False, ec="#999999", lw=0.5, ls=(0, (1, 2)), zorder=0))
         self.shafts = LineCollection([], lw=1.2 if self.few else 0.6, zorder=2)
         ax.add_collection(self.shafts, autolim=False)
-        self.tips: PathCollection = ax.scatter([], [], lw=0, zorder=3)
+        self.tips: PathCollection = ax.scatter([], [], lw=0, zorder=3, clip_on=False)  # dots have a size of their own
         self.show(W, turn)
 
     def show(self, W: np.ndarray, turn: float = TURN) -> None:

@@ -20,6 +20,7 @@ from toylab.tasks.sparse import EVALUATION
 
 First = Literal["stationary", "uniform"]
 CHUNK = 2000  # chains at a time in `limits`
+SINKHORN = 30  # iterations
 
 
 class MarkovChains(struct.PyTreeNode):
@@ -29,12 +30,17 @@ class MarkovChains(struct.PyTreeNode):
     stationary but averages over the wrong axis for k < 5, and so starts uniformly. If the first token is uniform, the
     bigram predictor with pseudocount α is exactly Bayes. If it is stationary it tells a little about the chain: then the
     loss of Bayes is below that of the bigram predictor by at most (ln k − E H(π)) / n_ctx.
+
+    With `doubly_stochastic` the columns sum to 1 too (Edelman et al. 2024): every chain has the uniform stationary law, so
+    counts of single tokens tell nothing. The rows drawn are scaled to such a matrix by Sinkhorn's iteration, which is our
+    choice of a law; the bigram predictor is then not quite Bayes.
     """
 
     k: int = static(default=3)  # Edelman et al. 2024
     n_ctx: int = static(default=100)  # Edelman et al. 2024
     first: First = static(default="stationary")
     alpha: float = static(default=1.0)  # uniform on the simplex (Edelman et al. 2024)
+    doubly_stochastic: bool = static(default=False)
     batch_size: int = static(default=64)  # Edelman et al. 2024
     n_eval: int = static(default=512)
     transition: Array | None = None
@@ -47,6 +53,10 @@ class MarkovChains(struct.PyTreeNode):
             raise ValueError(f"task.first is {self.first!r}: it must be one of {', '.join(get_args(First))}.")
         if not 0 < self.alpha < math.inf:
             raise ValueError(f"task.alpha is {self.alpha}: it must be above 0, the parameter of a Dirichlet law.")
+        if self.transition is not None and self.doubly_stochastic:
+            raise ValueError(
+                "task.doubly_stochastic is true: it is of chains that are drawn, and task.transition is given."
+            )
         if self.transition is not None:
             check_transition("task.transition", np.asarray(self.transition), self.k, self.first)
         return self
@@ -60,8 +70,10 @@ class MarkovChains(struct.PyTreeNode):
             return jnp.broadcast_to(self.transition, (n, self.k, self.k))
         if self.alpha == 1:
             drawn = jax.random.exponential(key, (n, self.k, self.k))
-            return drawn / jnp.sum(drawn, axis=-1, keepdims=True)
-        return jax.random.dirichlet(key, jnp.full(self.k, self.alpha), (n, self.k))
+            rows = drawn / jnp.sum(drawn, axis=-1, keepdims=True)
+        else:
+            rows = jax.random.dirichlet(key, jnp.full(self.k, self.alpha), (n, self.k))
+        return doubly_stochastic(rows) if self.doubly_stochastic else rows
 
     def sample(self, key: Array, n: int) -> Array:
         """tokens int32 [n, n_ctx + 1]."""
@@ -205,6 +217,23 @@ def walk(key: Array, transition: Array, first: Array, n_tokens: int) -> Array:
     first = first.astype(jnp.int32)
     _, rest = jax.lax.scan(step, first, drawn)
     return jnp.concatenate([first[:, None], rest.T], axis=1)
+
+
+def doubly_stochastic(rows: Array) -> Array:
+    """Matrices of which rows and columns sum to 1, by Sinkhorn's iteration: both are divided by their sums in turn.
+
+    Args:
+        rows: [..., k, k], above 0.
+
+    Returns:
+        [..., k, k]; rows sum to 1, columns nearly so.
+    """
+
+    def scaled(_: Array, matrix: Array) -> Array:
+        matrix = matrix / jnp.sum(matrix, axis=-2, keepdims=True)
+        return matrix / jnp.sum(matrix, axis=-1, keepdims=True)
+
+    return jax.lax.fori_loop(0, SINKHORN, scaled, rows)
 
 
 def pick(law: Array, drawn: Array) -> Array:

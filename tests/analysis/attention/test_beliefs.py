@@ -91,3 +91,22 @@ def test_images_and_probes_have_the_shapes_they_say():
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"^beliefs has shape \(81, 2, 3\) .* with N = 81 and P = 4 as in residuals$"):
         beliefs.regression(RESIDUALS, DATA["beliefs"][:, :2], DATA["weight"])
+
+
+def test_every_possible_sequence_is_there_once():
+    """Of Random-Random-XOR: sequences of up to 4 bits that it can emit, with probabilities of 1 for each length."""
+    T = hmm.rrxor()
+    rows, position, belief, weight = beliefs.prefixes(T, 4)
+    tokens = hmm.every_sequence(2, 4)
+    told = {tuple(tokens[row, : last + 1]) for row, last in zip(rows, position, strict=True)}
+    assert len(told) == len(rows) == len(belief)
+    np.testing.assert_allclose([weight[position == p].sum() for p in range(4)], 1)
+    np.testing.assert_allclose(belief.sum(axis=1), 1)
+    of_row = hmm.belief_states(T, tokens)[rows, position + 1]
+    np.testing.assert_allclose(belief, of_row)
+
+
+def test_the_last_states_share_is_what_is_left():
+    np.testing.assert_allclose(
+        beliefs.completed(np.float16([[0.25, 0.5], [1.5, 0]])), [[0.25, 0.5, 0.25], [1.5, 0, -0.5]]
+    )

@@ -1,4 +1,6 @@
-"""Counting predictors and clamped layers: losses by loops in float64, and heads clamped to the token before by hand."""
+"""Counting predictors, keys of the token before and the minimal model: by loops in float64, and by hand."""
+
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -37,14 +39,22 @@ def test_counting_predictors_lose_what_their_counts_say(run):
     found = markov_chains.strategy_losses({}, run)
     for name, rows in {"uniform": np.ones((8, 16, 3)), "unigram": counts, "bigram": follows}.items():
         by_hand = losses_by_hand(rows / rows.sum(-1, keepdims=True), tokens, transition)
-        np.testing.assert_allclose(found[name], by_hand, atol=1e-5)
-        np.testing.assert_array_equal(found[f"{name}_seen"], found[name])  # fewer sequences than N_SEEN
+        assert found[name] == pytest.approx(by_hand.mean(), abs=1e-5)
 
 
-def test_layer_0_clamped_attends_to_the_token_before(run):
+@pytest.mark.parametrize("n", [1, 2, 7, 16, 64, 100])
+def test_bins_hold_every_position_once(n):
+    edges = markov_chains.position_bins(n)
+    assert edges[0] == 0 and edges[-1] == n and (np.diff(edges) > 0).all() and len(edges) <= markov_chains.BINS + 1
+    values = np.random.default_rng(n).normal(size=(2, n))
+    by_hand = [values[:, start:end].mean(1) for start, end in itertools.pairwise(edges)]
+    np.testing.assert_allclose(markov_chains.binned(jnp.asarray(values)), np.transpose(by_hand), atol=1e-6)
+
+
+def test_layer_1_gets_keys_of_the_token_before(run):
     """By shifting what layer 0 attends to: its output is that of the token before, the first's that of itself."""
     params = NET.init(jax.random.key(1))
-    found = jax.jit(markov_chains.clamped_to_previous)(params, run)
+    found = jax.jit(markov_chains.statistical_induction)(params, run)
     tokens, transition = run.data["tokens"][:, :-1], np.asarray(run.data["transition"], float)
     _, cache = NET.apply(params, tokens)
     assert found["pattern"].shape == (2, 16, 16) and found["previous"].shape == found["followers"].shape == (2,)
@@ -59,16 +69,43 @@ def test_layer_0_clamped_attends_to_the_token_before(run):
 
     earlier = jnp.maximum(jnp.arange(16) - 1, 0)
     z = {"z": lambda z, layer: v_of_first(cache)[..., earlier, :] if layer == 0 else z}
-    np.testing.assert_allclose(found["loss"], loss(None), atol=1e-5)
-    np.testing.assert_allclose(found["clamped"], loss(z), atol=1e-5)
+    np.testing.assert_allclose(found["loss"], markov_chains.binned(jnp.asarray(loss(None))), atol=1e-5)
     by_layer_1 = NET.apply(params, tokens, z)[1]["resid_pre"][1][:, None]
     keys = {"k_input": lambda k, layer: jnp.broadcast_to(by_layer_1, k.shape) if layer == 1 else k}
-    np.testing.assert_allclose(found["keys"], loss(keys), atol=1e-5)
-    assert np.abs(found["keys"] - found["clamped"]).max() > 1e-4 and np.abs(found["keys"] - found["loss"]).max() > 1e-4
+    assert found["keys_gain"] == pytest.approx(loss(None).mean() - loss(keys).mean(), abs=1e-5)
+    assert abs(loss(keys).mean() - loss(z).mean()) > 1e-4 and abs(loss(keys).mean() - loss(None).mean()) > 1e-4
+
+
+def test_patterns_are_kept_of_some_seeds_alone(run):
+    params = NET.init(jax.random.key(1))
+    for seed, kept in ((100, True), (101, False)):
+        found = markov_chains.statistical_induction(params, run.replace(config=run.config.replace(seed=seed)))
+        assert bool(np.any(found["pattern"])) is kept
 
 
 def v_of_first(cache):
     return cache["v"][0]
+
+
+def test_the_minimal_model_by_loops():
+    rng = np.random.default_rng(0)
+    v, W, tokens = rng.normal(size=5), rng.normal(size=(3, 3)), rng.integers(0, 3, (2, 5))
+    by_hand = np.zeros((2, 5, 3))
+    for n, t in np.ndindex(2, 5):
+        for s in range(t + 1):
+            weights = np.exp([v[s - r] for r in range(s + 1)])
+            read = sum(weight * np.eye(3)[tokens[n, r]] for r, weight in enumerate(weights / weights.sum()))
+            by_hand[n, t, tokens[n, s]] += W[tokens[n, t]] @ read
+    found = markov_chains.minimal_logits(jnp.asarray(v), jnp.asarray(W), jnp.asarray(tokens))
+    np.testing.assert_allclose(found, by_hand, atol=1e-5)
+
+
+def test_the_minimal_model_learns_to_match_and_to_look_one_back(run):
+    found = jax.jit(markov_chains.minimal_model)({}, run)
+    assert found["loss"].shape == found["match"].shape == (markov_chains.MINIMAL_POINTS,)
+    assert found["attention"][0] == pytest.approx(1 / 16, abs=0.01)  # even at the start
+    assert found["loss"][0] > 1.05 and found["loss"][-10:].mean() < found["loss"][:10].mean() - 0.05
+    assert found["match"][-1] > 0.05 and found["attention"][-1].argmax() == 1
 
 
 def test_exact_losses_are_named_by_set_and_solution():

@@ -8,6 +8,7 @@ from handmade import padded, polygon, rotation, simplex, solid, together_orthogo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toylab.analysis.superposition import polytopes
 from toylab.analysis.superposition.geometry import SHAPES, describe, polytope, shapes
 
 SOLIDS = {
@@ -113,6 +114,22 @@ def test_components_reach_along_a_chain():
 
 
 @pytest.mark.slow
+def test_what_an_arrangement_consists_of():
+    shape = [
+        [SHAPES.index(name) for name in row] for row in (["digon"] * 4 + ["absent"], ["digon"] * 5, ["pentagon"] * 5)
+    ]
+    assert polytopes.consists_of(shape, {"digon": 4}).tolist() == [True, False, False]
+    assert polytopes.consists_of(shape, {"pentagon": 5}).tolist() == [False, False, True]
+
+
+def test_neighbours_of_a_polygon():
+    angle = 2 * np.pi * np.array([0, 2, 4, 1, 3]) / 5 + 1
+    W = np.stack([np.cos(angle), np.sin(angle)], axis=1) * np.array([[1], [2], [1], [1], [0.5]])
+    np.testing.assert_allclose(polytopes.neighbours(W), np.cos(2 * np.pi / 5), atol=1e-6)
+    np.testing.assert_allclose(polytopes.neighbours(np.eye(2)), 0, atol=1e-6)
+    assert np.isnan(polytopes.neighbours(np.array([[1, np.nan], [0, 1]]))).all()
+
+
 def test_a_batch_axis_jit_and_vmap_change_nothing():
     batch = np.stack([polygon(6), together_orthogonal(simplex(2), simplex(2))[:, [0, 2]], np.zeros((6, 2))])
     alone = [polytope(W, 0.1) for W in batch]

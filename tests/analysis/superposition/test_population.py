@@ -90,7 +90,6 @@ def test_the_analyzer_takes_values_up_to_high_and_refuses_what_the_formula_is_no
             r"^net\.hidden is 'relu': the population loss is that of 'linear' only\.$",
         ),
         ({"net": net.with_fields(output="linear")}, r"^net\.output is 'linear'"),
-        ({"task": task.replace(sets="correlated", set_size=2)}, r"^task\.sets is 'correlated'"),
         ({"task": task.replace(target="absolute")}, r"^task\.target is 'absolute'"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -106,6 +105,45 @@ def test_the_minima_of_a_pair_of_features():
     np.testing.assert_allclose(norms[0, 0, 0], norms[0, 0, 1], rtol=1e-3)
     assert losses[1, 1] < losses[0, 1] and losses[1, 1] <= 0.9 / 3 - 0.9**2 / 4
     assert norms[1, 1].min() < 0.5 < norms[1, 1].max()
+
+
+def test_a_million_points_give_the_expected_loss_within_its_error():
+    """Of a model whose exact loss is known: the mean over features, and one of two samples is within two errors or so."""
+    task = SparseFeatures(n_features=4, density=0.2, importance=np.array([1.0, 2, 3, 4]))
+    net = Net.of(ToyModel, n_features=4, n_hidden=2, init_std=0.8)
+    params = net.init(jax.random.key(1)) | {"b": jnp.array([0.2, -0.1, 0.0, 0.1])}
+    found = population.sampled(params, Run(Config(task, net, AdamW()), {}))
+    exact = population.population_loss(params["W"], params["b"], task.density, task.importance) / 4
+    assert abs(float(found["loss"]) - float(exact)) < 4 * float(found["error"]) < 0.01 * float(exact)
+
+
+def test_the_pentagon_of_the_least_loss_at_a_density_of_a_tenth():
+    """Norm and bias with which the page superposition compares its pentagons."""
+    W, b = theory.kgon_weights(5, 5)
+    _, W, b = population.descended(W[None], b[None], np.array([0.1]), np.ones((1, 5)))
+    np.testing.assert_allclose(
+        geometry.feature_norms(W), 1.1003, atol=1e-3
+    )  # the lattice is not alike in all directions
+    np.testing.assert_allclose(b, -0.2096, atol=1e-3)
+
+
+@pytest.mark.parametrize("sets", ["correlated", "anticorrelated"])
+def test_the_loss_of_features_in_sets_is_the_mean_over_samples(sets):
+    task = SparseFeatures(n_features=6, sets=sets, set_size=2, density=0.3, importance=np.arange(1.0, 7))
+    net = Net.of(ToyModel, n_features=6, n_hidden=2, init_std=0.8)
+    params = net.init(jax.random.key(1)) | {"b": jnp.array([0.2, -0.1, 0.0, 0.1, 0.0, 0.05])}
+    measured = 6 * task.error(net.apply, params, task.sample(jax.random.key(0), 400_000))
+    exact = population.population(params, Run(Config(task, net, AdamW()), {}))["loss"]
+    assert float(measured) == pytest.approx(float(exact), rel=0.005)
+
+
+def test_sets_that_there_are_not():
+    with pytest.raises(ValueError, match="correlated and anticorrelated ones that divide 3"):
+        population.set_loss(np.eye(3), np.zeros(3), 0.1, "correlated", 2)
+    with pytest.raises(ValueError, match="'independent'"):
+        population.set_loss(np.eye(4), np.zeros(4), 0.1, "independent", 2)
+    with pytest.raises(ValueError, match="9 features"):
+        population.set_loss(np.eye(9), np.zeros(9), 0.1, "correlated", 3)
 
 
 # --- by strata

@@ -67,7 +67,9 @@ def formation():
 
 
 def shares():
-    return discovery.explained(RNG.random((3, 3)), ("query:\nthis token", "key:\nprevious token", "all\nthree"))
+    losses = {name: RNG.random((3, 3)) for name in ("the network", "scrubbed", "no dependence")}
+    names = ("query:\nthis token", "key:\nprevious token", "all\nthree")
+    return discovery.explained(RNG.random((3, 3)), losses, names, {"language model: 0.35": 0.35})
 
 
 @pytest.mark.parametrize("figure", [recall_of_four_methods, rates_in_two_panels, maps, formation, shares])
@@ -78,9 +80,10 @@ def test_the_other_figures_are_printable(figure):
 def test_recall_of_every_method_is_a_line():
     figure = discovery.recall_curves(np.array([0.1, 1.0]), {"p": {"zero": np.array([1.0, 0.5]), "KL": np.zeros(2)}})
     (ax,) = figure.axes
-    zero, KL = (line.get_ydata() for line in ax.lines)
-    np.testing.assert_allclose(zero, [1, 0.5], atol=0.02)
-    np.testing.assert_allclose(KL, 0, atol=0.02)
+    zero, KL = ax.lines
+    np.testing.assert_array_equal(zero.get_ydata(), [1, 0.5])
+    np.testing.assert_array_equal(KL.get_ydata(), 0)
+    assert (zero.get_xdata() < KL.get_xdata()).all()  # side by side
 
 
 def test_methods_are_compared_with_the_known_circuit():

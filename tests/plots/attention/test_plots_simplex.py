@@ -22,6 +22,9 @@ DRAWINGS = {
         THREE, {"untrained, $R^2$ = 0.957": NEAR[1], "trained, $R^2$ = 0.995": NEAR[-1]}
     ),
     "five states": lambda: simplex.pictures(FIVE, {"last residual": FIVE + 0.02, "all": FIVE}, DRAW.random(60)),
+    "named states": lambda: simplex.pictures(
+        FIVE, {"last residual": FIVE + 0.02}, DRAW.random(60), around={"S": 0, "1": 2, "F": 4, "T": 3, "0": 1}
+    ),
     "one image": lambda: simplex.pictures(THREE, {"residuals": NEAR[2]}, palette="rgb"),
     "strip": lambda: simplex.strip(THREE, NEAR, STEPS, R2, at=(0, 10, 100, 1000, 2000, 4000)),
     "layers": lambda: layers.by_layer({"trained": LAYERS, "untrained": LAYERS / 2}),
@@ -78,6 +81,7 @@ def test_every_panel_draws_each_belief_once_in_its_own_colour():
     ("draw", "message"),
     [
         (lambda: simplex.pictures(THREE, {}), "there are 0 images"),
+        (lambda: simplex.polygon({"a": 0, "b": 2}), "each of 0 to 1 has one corner"),
         (lambda: simplex.pictures(THREE, {"a": NEAR}), "an image has shape"),
         (lambda: simplex.pictures(2 * THREE, {"a": THREE}), "each row summing to 1"),
         (lambda: simplex.pictures(THREE, {"a": THREE}, np.ones(3)), "weight has shape"),
@@ -91,3 +95,10 @@ def test_every_panel_draws_each_belief_once_in_its_own_colour():
 def test_shapes_that_do_not_fit_are_refused(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+def test_states_stand_round_a_polygon_in_their_order():
+    corners = simplex.polygon({"S": 0, "1": 2, "F": 4, "T": 3, "0": 1})
+    np.testing.assert_allclose(corners[0], [0, 1], atol=1e-12)
+    assert corners[2][0] > 0 > corners[1][0]  # clockwise: the second state is on the right
+    np.testing.assert_allclose(np.linalg.norm(corners, axis=1), 1)

@@ -47,12 +47,24 @@ DRAWINGS = {
     "losses of nothing": lambda: stages.losses_with_limits(STEPS, {"loss": np.full((2, 7), np.nan)}, LIMITS),
     "by position": by_position,
     "by position at two": lambda: by_position(at=(0, 3000)),
+    "by position, on a log axis": lambda: by_position(positions=np.geomspace(1, 100, 32)),
 }
 
 
 @cache
 def drawn(name):
     return DRAWINGS[name]()
+
+
+def test_the_axis_of_positions_is_that_of_the_limits():
+    """A network that has learned nothing yet is cut off, and it is said so."""
+    loss = np.concatenate([np.full((1, 1, 4), 9.0), np.full((1, len(STEPS) - 1, 4), 1.0)], axis=1)
+    figure = stages.losses_by_position(STEPS, loss, {"limit": np.array([1.1, 1.0, 0.9, 0.8])})
+    assert all(ax.get_ylim()[1] < 2 for ax in figure.axes)
+    assert "cut off" in "".join(text.get_text() for text in figure.texts)
+    loss[:, 0] = 1.0
+    figure = stages.losses_by_position(STEPS, loss, {"limit": np.array([1.1, 1.0, 0.9, 0.8])})
+    assert "cut off" not in "".join(text.get_text() for text in figure.texts)
 
 
 @pytest.mark.parametrize("name", DRAWINGS)

@@ -26,7 +26,10 @@ LOSS = {name: np.tile(np.linspace(1.9, 0.01 * i, len(STEPS)), (3, 1)) for i, nam
 CROSSED = {name: np.array([900.0, 4000, 15000]) / (i + 1) for i, name in enumerate(NAMES)}
 CROSSED["copying"] = np.array([500.0, np.nan, 700])
 LIMITS = {"ln 5": np.log(5), "ln 2": np.log(2), "0.4 ln 2": 0.4 * np.log(2)}
-TOY = {"none": np.geomspace(1, 5e-4, 900), "c": np.geomspace(1, 1e-9, 900), "b, c": np.geomspace(1, 1e-20, 900)}
+TOY = {
+    name: np.geomspace([1, 1], [end, end / 2], 900, axis=1)
+    for name, end in {"none": 5e-4, "c": 1e-9, "b, c": 1e-20}.items()
+}
 NEVER = {name: np.full(3, np.nan) for name in NAMES}
 PUBLISHED = {f"paper, seed {seed}": (STRENGTH[0], SOLO[0] - 0.1) for seed in (5, 6)}
 DRAWINGS = {
@@ -50,8 +53,8 @@ def test_text_is_inside_the_figure_apart_and_large_enough_to_print(name):
 
 def test_each_head_of_each_run_is_a_point():
     points = [group.get_offsets() for group in drawn("redundancy").axes[0].collections]
-    assert [len(group) for group in points] == [8] * 5
-    np.testing.assert_allclose(points[1], np.stack([STRENGTH[1], SOLO[1]], axis=1))
+    assert [len(group) for group in points] == [24, 8, 8]
+    np.testing.assert_allclose(points[0][8:16], np.stack([STRENGTH[1], SOLO[1]], axis=1))
 
 
 def test_the_wiring_is_sorted_by_attention_and_strength():

@@ -36,8 +36,9 @@ def drawn_branches(pictures=True, **options):
 
 def drawn_pair():
     density = np.geomspace(0.45, 0.8, 5)
-    loss = density**2 / 3 * DRAW.uniform(0.9, 1.1, (8, 5))
-    return branches.pair(density, loss, DRAW.random((8, 5)) < 0.5, np.stack([density**2 / 3] * 3), switch=0.6)
+    loss = density[:, None] ** 2 / 3 * DRAW.uniform(0.9, 1.1, (5, 8))
+    exact = np.stack([density**2 / 3] * 3)
+    return branches.pair(density, DRAW.uniform(-1, 1, (5, 8, 2)), loss, exact, np.ones((3, 5, 2)), even=0.2)
 
 
 def drawn_collapse(cosines=COSINES):

@@ -2,6 +2,8 @@ from . import (
     beliefs as beliefs,
     circuit_search as circuit_search,
     circuits as circuits,
+    composed as composed,
+    development as development,
     discovery as discovery,
     edges as edges,
     heads as heads,

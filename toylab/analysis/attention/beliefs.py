@@ -16,6 +16,7 @@ from jaxtyping import Float, Real
 from toylab.analysis.probes import r2, residual_streams, ridge
 from toylab.base import Params, Run
 from toylab.shapes import shaped
+from toylab.tasks import hmm
 
 
 @shaped
@@ -130,3 +131,65 @@ def image(params: Params, run: Run) -> dict[str, Array]:
     streams = residual_streams(run.config.net.apply(params, run.data["tokens"])[1])
     sides = {"final": streams[-1], "concat": concatenated(streams)}
     return {name: regression(x, run.data["beliefs"], run.data["weight"])[0] for name, x in sides.items()}
+
+
+@shaped
+def completed(image: Real[ArrayLike, "*batch states"]) -> Float[np.ndarray, "*batch all_states"]:
+    """An image with the last state's share, which is what the others leave of 1.
+
+    Args:
+        image: [..., states − 1].
+
+    Returns:
+        [..., states].
+    """
+    image = np.asarray(image, np.float64)
+    return np.concatenate([image, 1 - image.sum(axis=-1, keepdims=True)], axis=-1)
+
+
+def prefixes(T: np.ndarray, n_ctx: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Every possible sequence of 1 to n_ctx symbols of a process, once.
+
+    Args:
+        T: Of the process, [symbols, states, states].
+        n_ctx: The longest.
+
+    Returns:
+        Of each the first of all n_ctx-symbol sequences that begins with it, its last position, its belief [n, states] and
+        its probability [n].
+    """
+    every = hmm.belief_states(T, hmm.every_sequence(len(T), n_ctx))[:, 1:]
+    law = hmm.probability(T, hmm.every_sequence(len(T), n_ctx))
+    blocks = [len(T) ** (n_ctx - 1 - p) for p in range(n_ctx)]
+    rows = np.concatenate([np.arange(0, len(every), block) for block in blocks])
+    position = np.repeat(np.arange(n_ctx), [len(every) // block for block in blocks])
+    weight = np.concatenate([law.reshape(-1, block).sum(axis=1) for block in blocks])
+    possible = weight > 0
+    rows, position = rows[possible], position[possible]
+    return rows, position, every[rows, position], weight[possible]
+
+
+def last_images(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: where the last residual lies in the simplex after each sequence of n_ctx − 1 symbols, in lexicographic
+    order.
+
+    Returns:
+        A dict: `final` [sequences, states − 1], see `completed`, in half precision.
+    """
+    found = image(params, run)["final"][:: len(run.config.task.T), -2, :-1]  # type: ignore[attr-defined]
+    return {"final": found.astype("float16")}
+
+
+def images_of_all(params: Params, run: Run, T: np.ndarray) -> dict[str, Array]:
+    """The images of every possible sequence of a process, from the last residual and from all. An analyzer once T is given.
+
+    Args:
+        params: Of the network.
+        run: Of the process.
+        T: The process, [symbols, states, states], as a constant: which sequences are possible decides the shapes.
+
+    Returns:
+        A dict of arrays [n, states − 1], of the sequences of `prefixes`, in half precision.
+    """
+    rows, position, _, _ = prefixes(T, run.config.task.n_ctx)  # type: ignore[attr-defined]
+    return {name: value[rows, position, :-1].astype("float16") for name, value in image(params, run).items()}

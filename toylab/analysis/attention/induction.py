@@ -41,6 +41,16 @@ def token_losses(params: Params, run: Run) -> dict[str, Array]:
     return {"loss": sequence.token_losses(run.config.net.apply, params, run.data["tokens"][:16])}
 
 
+def in_context(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer of next-token tasks.
+
+    Returns:
+        A dict: `score` in nats, as of `heads.in_context_learning_score` on the evaluation set, scaled to its context.
+    """
+    loss = heads.position_losses(params, run)["loss"]
+    return {"score": heads.in_context_learning_score(loss, "scaled")}
+
+
 def ablation(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: what each head's removal adds to the loss on random blocks, each twice.
 

@@ -3,14 +3,17 @@
 `params` are as in circuits.py. The biases b_Q and b_K, where there are any, are in the scores.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Real
 
-from toylab.analysis.attention.circuits import _arrays, _dot, ov_circuit
+from toylab.analysis.attention.circuits import _arrays, _dot, direct_path, ov_circuit
 from toylab.analysis.attention.paths import Weights
 from toylab.analysis.numbers import floating
+from toylab.base import Params, Run
 from toylab.shapes import shaped
 
 
@@ -58,3 +61,58 @@ def _scores(params: Weights) -> Array:
     W_E, W_Q, W_K = _arrays(params, "W_E", "W_Q", "W_K")
     b_Q, b_K = (floating(params[name])[..., None, :] if name in params else 0 for name in ("b_Q", "b_K"))
     return _dot(_dot(W_E, W_Q) + b_Q, (_dot(W_E, W_K) + b_K).mT) / W_Q.shape[-1] ** 0.5
+
+
+def table(params: Params, run: Run, k: int = 10) -> dict[str, Array]:
+    """Analyzer of `SkipTrigrams`, for one layer: the strongest skip-trigrams of each head, and how far tables alone answer
+    as the law.
+
+    A head's table is what it adds to the logit of C at destination B with source A in the context: its attention to A,
+    times the effect less its mean over C. Attention is over the source, the destination itself at the end, and fillers
+    by their mean at all other places; it is the mean over the source's places. Positions enter queries and keys alone.
+
+    Args:
+        params: Weights.
+        run: Its task says which tokens are sources and destinations.
+        k: Skip-trigrams of each head.
+
+    Returns:
+        A dict.
+
+        - `source`, `destination`, `output` [H, k]: counted among sources, destinations and answers.
+        - `contribution` [H, k]: by which they are ranked.
+        - `law` [H, k]: the law's probability of the output.
+        - `answered`: share of pairs (source, destination) whose most probable answer is the largest entry of the bigram
+          and skip-trigram tables together.
+    """
+    task: Any = run.config.task
+    answers = task.answers()
+    share, effect, rest = _tables(params, task.n_sources, task.n_destinations, task.n_ctx - 2)
+    given = share[..., None] * effect[:, :, None]  # [H, A, B, C]
+    said = (given.sum(0) + rest).argmax(-1)
+    centred = given - given.mean(-1, keepdims=True)
+    contribution, flat = jax.lax.top_k(centred.reshape(len(given), -1), min(k, given[0].size))
+    source, pair = jnp.divmod(flat, given.shape[2] * given.shape[3])
+    destination, output = jnp.divmod(pair, given.shape[3])
+    found = {"source": source, "destination": destination, "output": output, "contribution": contribution}
+    answered = (said == answers.argmax(-1)).mean()
+    return found | {"law": answers[source, destination, output], "answered": answered}
+
+
+def _tables(params: Weights, n_sources: int, n_destinations: int, n_fillers: int) -> tuple[Array, Array, Array]:
+    """Attention to the source [H, A, B], its effect [H, A, C], and what else is in the logits [A, B, C]."""
+    W_E, W_Q, W_K = _arrays(params, "W_E", "W_Q", "W_K")
+    W_pos = floating(params["W_pos"]) if "W_pos" in params else jnp.zeros((n_fillers + 2, W_E.shape[1]))
+    first = n_sources + n_destinations  # of the fillers
+    B, last = slice(n_sources, first), W_pos[n_fillers + 1]
+    queries = _dot(W_E[B] + last, W_Q[0]) / W_Q.shape[-1] ** 0.5  # [H, B, dh]
+    of_token = _dot(_dot(W_E, W_K[0]), queries.mT)[:, None]  # [H, 1, V, B]
+    of_place = _dot(_dot(W_pos[: n_fillers + 1], W_K[0]), queries.mT)[:, :, None]  # [H, S, 1, B]
+    weight, effect = jnp.exp(of_token + of_place), ov_circuit(params)[0]  # [H, S, V, B], [H, V, C]
+    own = jnp.exp((queries * _dot(W_E[B] + last, W_K[0])).sum(-1))  # [H, B]
+    filler = weight[:, :, first:] / len(W_E[first:])
+    filler = filler.sum(1, keepdims=True) - filler  # at all places but the source's
+    total = weight[:, :, :n_sources] + filler.sum(2, keepdims=True) + own[:, None, None]  # [H, S, A, B]
+    others = own[:, None, :, None] * effect[:, None, B] + _dot(filler.mT, effect[:, None, first:])  # [H, S, B, C]
+    rest = (others[:, :, None] / total[..., None]).mean(1).sum(0) + direct_path(params)[B]
+    return (weight[:, :, :n_sources] / total).mean(1), effect[:, :n_sources], rest

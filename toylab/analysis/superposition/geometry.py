@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Real
 
 from toylab.analysis.numbers import floating, kept, norm, ratio, scaled
-from toylab.analysis.superposition.polytopes import REPRESENTED, SHAPES, describe, polytope, rows
+from toylab.analysis.superposition.polytopes import REPRESENTED, SHAPES, describe, neighbours, polytope, rows
 from toylab.analysis.superposition.robustness import adversarial_vulnerability
 from toylab.analysis.superposition.theory import kgon_loss
 from toylab.base import Params, Run
@@ -23,10 +23,11 @@ from toylab.shapes import shaped
 __all__ = [
     "NOTEBOOK", "REPRESENTED", "SHAPES", "adversarial_vulnerability", "capacities", "capacity", "describe",
     "dimensionalities", "dimensionality", "dims_per_feature", "feature_norms", "features", "gram", "gram_matrix",
-    "kgon_loss", "net_interference", "polysemanticity", "polytope", "sample_dimensionality", "samples", "shapes",
-    "superposition",
+    "kgon_loss", "neighbours", "net_interference", "polysemanticity", "polytope", "represented", "sample_dimensionality",
+    "samples", "shapes", "superposition",
 ]  # fmt: skip
 
+PRESENT = 0.3  # the norm from which on a feature counts in pictures and lines of D_i (ours)
 NOTEBOOK = 1e-5  # the paper's released notebook adds it to the norm in Ŵ, which darkens the bars of dead features
 
 
@@ -279,3 +280,14 @@ def capacities(params: Params, run: Run) -> dict[str, Array]:
         A dict: `C`, the `capacity` of each feature [n], and `D`, its `dimensionality` [n].
     """
     return {"C": capacity(params["W"]), "D": dimensionality(params["W"])}
+
+
+def represented(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the dimensionalities of the features that are there, with norms of at least `PRESENT`.
+
+    Returns:
+        A dict: `dimensionality` [n], nan for the others, and `dims_per_feature` [].
+    """
+    W = params["W"]
+    there = feature_norms(W) >= PRESENT
+    return {"dimensionality": jnp.where(there, dimensionality(W), jnp.nan), "dims_per_feature": dims_per_feature(W)}

@@ -8,6 +8,7 @@ blocks are its factors: `polytope` finds two digons in a square. `describe` puts
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
 
 import jax
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Int, Real
+from jaxtyping import Bool, Float, Int, Integer, Real
 
 from toylab.analysis.numbers import floating
 from toylab.shapes import shaped
@@ -76,6 +77,38 @@ def polytope(
             raise ValueError(f"{name} is {value}, it must lie between 0 and 1")
     block, shape, size = _blocks(rows(W), atol, min_norm)
     return {"block": block, "shape": shape, "size": size}
+
+
+@shaped
+def consists_of(
+    shape: Integer[ArrayLike, "*batch n_features"], counts: Mapping[str, int]
+) -> Bool[np.ndarray, "*batch"]:
+    """Whether an arrangement has so many features of each shape, and the others are absent.
+
+    Args:
+        shape: Indices into `SHAPES`, as of `polytope`.
+        counts: Features by the shape's name, as four in digons.
+    """
+    shape = np.asarray(shape)
+    found = {name: (shape == SHAPES.index(name)).sum(axis=-1) for name in ("absent", *counts)}
+    right = [found[name] == count for name, count in counts.items()]
+    return np.all(right, axis=0) & (found["absent"] == shape.shape[-1] - sum(counts.values()))
+
+
+@shaped
+def neighbours(W: Real[ArrayLike, "*batch n_features 2"]) -> Float[Array, "*batch n_features"]:
+    """The cosine of every feature in the plane with the next one round the circle: cos(2π/k) in a regular k-gon.
+
+    Args:
+        W: Features, [..., n, 2].
+
+    Returns:
+        [..., n], in the order of their angles.
+    """
+    W = floating(W)
+    angle = jnp.sort(jnp.arctan2(W[..., 1], W[..., 0]), axis=-1)
+    gap = jnp.diff(angle, axis=-1, append=angle[..., :1] + 2 * np.pi)
+    return jnp.where(jnp.isnan(W).any((-2, -1))[..., None], jnp.nan, jnp.cos(gap))
 
 
 @shaped

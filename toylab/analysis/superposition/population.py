@@ -28,6 +28,8 @@ PAIR_STARTS = (  # W and b of each minimum of `pair_minima`, nearby
     ((0.95, 0.4), (-0.1, 0.2)),
 )
 POINTS = 1021  # values of the features that are on, in each pattern
+SAMPLED = 104_729  # the key of the points of `sampled`
+SAMPLE = 256, 4096  # batches and points in each, of `sampled`: a million points
 
 
 def lattice(n: int) -> Float[np.ndarray, "n_points n"]:
@@ -66,13 +68,63 @@ def population_loss(
         ValueError: For more than 8 features.
     """
     W, b = floating(W), floating(b)
+    n = _checked(W)
+    on = (np.arange(2**n)[:, None] >> np.arange(n)) & 1  # [patterns, n]
+    p = jnp.broadcast_to(jnp.asarray(density, W.dtype), (n,))
+    weight = jnp.prod(jnp.where(on, p, 1 - p), axis=1)  # [patterns]
+    return _over_patterns(W, b, on, weight, importance)
+
+
+@shaped
+def set_loss(
+    W: Real[ArrayLike, "n m"],
+    b: Real[ArrayLike, " n"],
+    density: Real[ArrayLike, ""],
+    sets: str,
+    size: int,
+    importance: Real[ArrayLike, ""] | Real[ArrayLike, " n"] = 1.0,
+) -> Float[Array, ""]:
+    """`population_loss` of features in sets, each on with probability p: all its features, or one of them.
+
+    Args:
+        W: Features, [n, m].
+        b: Biases, [n].
+        density: p of every set.
+        sets: "correlated" or "anticorrelated", as of `tasks.SparseFeatures`.
+        size: Features in a set.
+        importance: I, one number or [n].
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: For more than 8 features, other sets, and a size that does not divide them.
+    """
+    W, b = floating(W), floating(b)
+    n = _checked(W)
+    if sets not in ("correlated", "anticorrelated") or n % size:
+        raise ValueError(
+            f"sets is {sets!r} of size {size}; there are correlated and anticorrelated ones that divide {n}"
+        )
+    choices = 2 if sets == "correlated" else size + 1  # of each set: none, then all or one of its features
+    chosen = np.stack(np.meshgrid(*[np.arange(choices)] * (n // size), indexing="ij"), -1).reshape(-1, n // size)
+    of_feature = np.repeat(chosen, size, axis=1)  # [patterns, n]
+    on = of_feature == (1 if sets == "correlated" else 1 + np.arange(n) % size)
+    p = jnp.asarray(density, W.dtype)
+    weight = jnp.prod(jnp.where(chosen > 0, p / (choices - 1), 1 - p), axis=1)
+    return _over_patterns(W, b, on, weight, importance)
+
+
+def _checked(W: Array) -> int:
     n = W.shape[0]
     if n > MOST_FEATURES:
         raise ValueError(f"W has {n} features, all on/off patterns are summed for at most {MOST_FEATURES}")
-    on = (np.arange(2**n)[:, None] >> np.arange(n)) & 1  # [patterns, n]
-    x = on[:, None] * lattice(n).astype(W.dtype)  # [patterns, POINTS, n]
-    p = jnp.broadcast_to(jnp.asarray(density, W.dtype), (n,))
-    weight = jnp.prod(jnp.where(on, p, 1 - p), axis=1)  # [patterns]
+    return n
+
+
+def _over_patterns(W: Array, b: Array, on: np.ndarray, weight: Array, importance: ArrayLike) -> Array:
+    """The loss over patterns of what is on [patterns, n] and their probabilities [patterns]."""
+    x = on[:, None] * lattice(len(W)).astype(W.dtype)  # [patterns, POINTS, n]
     hidden = jnp.matmul(x, W, precision="highest")
     output = jax.nn.relu(jnp.matmul(hidden, W.T, precision="highest") + b)
     return weight @ (jnp.asarray(importance) * (x - output) ** 2).sum(-1).mean(-1)
@@ -160,7 +212,7 @@ def pair_boundary(
 
 
 def population(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: `population_loss` under the run's own density and importance.
+    """Analyzer: `population_loss`, or `set_loss`, under the run's own density and importance.
 
     Values up to `high` have the loss of those up to 1 of a model with b/high, times high².
 
@@ -171,14 +223,37 @@ def population(params: Params, run: Run) -> dict[str, Array]:
         ValueError: For nets and features that the formula is not of.
     """
     task, net = run.config.task, run.config.net
-    formula = {"hidden": "linear", "output": "relu", "sets": "independent", "target": "identity"}
+    formula = {"hidden": "linear", "output": "relu", "target": "identity"}
     for part, owner in (("net", net), ("task", task)):
         for name, only in formula.items():
             if (found := getattr(owner, name, only)) != only:
                 raise ValueError(f"{part}.{name} is {found!r}: the population loss is that of {only!r} only.")
     W, high = params["W"], getattr(task, "high", 1.0)
-    b = params["b"] if "b" in params else jnp.zeros(len(W), W.dtype)
-    return {"loss": high**2 * population_loss(W, b / high, task.density, task.importance)}  # type: ignore[attr-defined]
+    b = (params["b"] if "b" in params else jnp.zeros(len(W), W.dtype)) / high
+    density, importance = task.density, task.importance  # type: ignore[attr-defined]
+    if (sets := getattr(task, "sets", "independent")) == "independent":
+        return {"loss": high**2 * population_loss(W, b, density, importance)}
+    size = task.set_size  # type: ignore[attr-defined]
+    return {"loss": high**2 * set_loss(W, b, density, sets, size, importance)}
+
+
+def sampled(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the task's loss on a million points, the same for every run but for its density.
+
+    For models with too many features for `population_loss`. The best of several fits is
+    chosen by this: on the few thousand points of a saved point fits that differ by some per cent change places.
+
+    Returns:
+        A dict: `loss` [] and its standard error, `error` [].
+    """
+    task, net = run.config.task, run.config.net
+    batches, points = SAMPLE
+
+    def of_batch(key: Array) -> Array:
+        return task.error(net.apply, params, task.sample(key, points))  # type: ignore[attr-defined]
+
+    losses = jax.lax.map(of_batch, jax.random.split(jax.random.key(SAMPLED), batches))
+    return {"loss": losses.mean(), "error": losses.std(ddof=1) / np.sqrt(batches)}
 
 
 @cache

@@ -15,49 +15,64 @@ CHOSEN, OTHERS = style.SERIES[1], "#9A9A9A"
 
 @style.house
 def recall_curves(thresholds: np.ndarray, panels: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """Recall of several methods over thresholds, a panel for each circuit; drawn slightly apart, where they coincide too.
+    """Recall of several methods over thresholds, a panel for each circuit. Each method is drawn a little aside along the
+    thresholds, so that those that coincide are seen; recalls are as they are.
 
     Args:
         thresholds: [N].
         panels: By circuit and method, [N].
     """
-    figure, axes = style.panels(style.PAGE, 2.1, len(panels))
+    figure, axes = style.panels(style.PAGE, 2.3, len(panels))
     names = list(next(iter(panels.values())))
     for ax, (title, curves) in zip(axes, panels.items(), strict=True):
         for i, name in enumerate(names):
-            lift = 0.012 * (i - (len(names) - 1) / 2)
-            ax.plot(thresholds, curves[name] + lift, "o-", ms=2.4, mew=0, color=style.SERIES[i], lw=1.1, label=name)
-        ax.set(xscale="log", ylim=(-0.06, 1.06), xlabel="threshold", title=title)
+            aside = 10 ** (0.11 * (i - (len(names) - 1) / 2))
+            ax.plot(
+                thresholds * aside, curves[name], "o-", ms=2.4, mew=0, color=style.SERIES[i], lw=1.1, label=name,
+                clip_on=False,
+            )  # fmt: skip
+        ax.set(xscale="log", ylim=(0, 1), xlabel="threshold", title=title)
         ax.title.set_fontsize(8)
         labels.log_numbers(ax.xaxis)
     axes[0].set_ylabel("recall of true edges")
     figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names), frameon=False,
+        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(names), frameon=False,
         fontsize=labels.SMALL,
     )  # fmt: skip
+    style.note(figure, "thresholds are the same for all methods; points are drawn side by side")
     return figure
 
 
 @style.house
 def roc_curves(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, float]]]) -> Figure:
-    """Receiver operating curves.
+    """Receiver operating curves, a row of small panels for each condition, a column for each method.
 
     Args:
-        panels: By panel and method: false and true positive rates [seeds, points], and the median area under them.
+        panels: By condition and method: false and true positive rates [seeds, points], and the median area under them.
     """
-    figure, axes = style.panels(style.PAGE, 2.6, len(panels))
-    for ax, (title, methods) in zip(axes, panels.items(), strict=True):
-        ax.plot([0, 1], [0, 1], color="#B0B0B0", lw=0.6, ls=(0, (4, 2)), zorder=1)
-        for i, (name, (false_rate, true_rate, area)) in enumerate(methods.items()):
+    methods = list(next(iter(panels.values())))
+    figure, axes = style.panels(style.PAGE, 0.55 + 1.6 * len(panels), len(methods), len(panels))
+    for row, (condition, curves) in enumerate(panels.items()):
+        for column, name in enumerate(methods):
+            ax, (false_rate, true_rate, area) = axes[row * len(methods) + column], curves[name]
+            ax.plot([0, 1], [0, 1], color="#B0B0B0", lw=0.6, ls=(0, (4, 2)), zorder=1)
             for x, y in zip(false_rate, true_rate, strict=True):
-                ax.plot(x, y, color=style.SERIES[i], lw=2.6 - 0.6 * i, alpha=0.8)  # thinner above: none hides another
-            ax.plot([], [], color=style.SERIES[i], lw=1.4, label=f"{name}: {area:.2f}")
-        ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.06), xlabel="false positive rate", title=title)
-        ax.title.set_fontsize(8)
-        ax.legend(
-            loc="lower right", frameon=False, fontsize=labels.SMALL, title="area, median", title_fontsize=labels.SMALL
-        )
-    axes[0].set_ylabel("true positive rate")
+                ax.plot(x, y, color=style.SERIES[0], lw=0.9, alpha=0.5)
+            ax.text(
+                0.97, 0.05, f"area {area:.2f}", ha="right", va="bottom", fontsize=labels.SMALL, transform=ax.transAxes
+            )
+            ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.06), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+            if row == 0:
+                ax.set_title(name, fontsize=8)
+            if row + 1 == len(panels):
+                ax.set_xlabel("false positive rate")
+            else:
+                ax.set_xticklabels([])
+            if column:
+                ax.set_yticklabels([])
+            else:
+                ax.set_ylabel(f"{condition}\ntrue positive rate")
+    style.note(figure, "a line for each seed; area: median over seeds")
     return figure
 
 
@@ -119,9 +134,9 @@ def induction_patching(residual: np.ndarray, z: np.ndarray, paths: np.ndarray) -
 
 @style.house
 def edges_through_training(
-    steps: np.ndarray, loss: np.ndarray, effects: np.ndarray, chosen: np.ndarray, name: str
+    steps: np.ndarray, loss: np.ndarray, effects: np.ndarray, chosen: np.ndarray, name: str, titles: Sequence[str] = ()
 ) -> Figure:
-    """How much each edge matters as training goes on, a panel a run.
+    """How much each edge matters as training goes on: a column for each run, its loss above its edges.
 
     Args:
         steps: [T].
@@ -129,53 +144,77 @@ def edges_through_training(
         effects: Of edges cut alone, [R, T, E].
         chosen: Which edges stand out, [R, E].
         name: Of those.
+        titles: Of the runs.
     """
-    figure, axes = style.panels(style.PAGE, 2.2, len(loss))
-    top = float(effects.max()) * 1.08 or 1.0
-    for run, (ax, at) in enumerate(zip(axes, chosen, strict=True)):
+    n = len(loss)
+    figure = Figure(figsize=(style.PAGE, 3.4), dpi=style.HOUSE["savefig.dpi"], layout="constrained")
+    rows = figure.subplots(2, n, squeeze=False, gridspec_kw={"height_ratios": (1, 1.6)})
+    top, highest = float(effects.max()) * 1.08 or 1.0, float(loss.max()) * 1.05
+    for run, at in enumerate(chosen):
+        above, ax = rows[0, run], rows[1, run]
+        above.plot(steps, loss[run], color="black", lw=1.0)
         ax.plot(steps, effects[run][:, ~at], color=OTHERS, lw=0.8)
         ax.plot(steps, effects[run][:, at], "o-", ms=2.2, color=CHOSEN)
-        second: Any = ax.twinx()
-        second.plot(steps, loss[run], color=style.TRAIN, lw=1.0, ls=(0, (4, 1.5)))
-        second.set(ylim=(0, float(loss.max()) * 1.05))
-        second.spines["right"].set_visible(True)
-        style.ticks(second)
-        style.step_axis(ax, steps, "linear")
-        ax.set(ylim=(0, top), title=f"seed {run}")
-        ax.title.set_fontsize(8)
-        if run + 1 < len(loss):
-            second.set_yticklabels([])
-        else:
-            second.set_ylabel("second-half loss (nats)", color=style.TRAIN)
+        for each in (above, ax):
+            style.ticks(each)
+            style.step_axis(each, steps, "linear")
+        above.set(ylim=(0, highest), xlabel="")
+        above.tick_params(labelbottom=False)
+        above.set_title(titles[run] if titles else f"run {run}", fontsize=8)
+        ax.set(ylim=(0, top))
         if run:
+            above.set_yticklabels([])
             ax.set_yticklabels([])
-    axes[0].set_ylabel("KL when cut (nats)")
+    rows[0, 0].set_ylabel("second-half\nloss (nats)")
+    rows[1, 0].set_ylabel("KL when cut (nats)")
     handles = [
         Line2D([], [], color=CHOSEN, marker="o", ms=2.4, label=name),
         Line2D([], [], color=OTHERS, lw=0.8, label="other edges between heads"),
-        Line2D([], [], color=style.TRAIN, lw=1.0, ls=(0, (4, 1.5)), label="loss"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=labels.SMALL)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=labels.SMALL)
     return figure
 
 
 @style.house
-def explained(shares: np.ndarray, names: Sequence[str]) -> Figure:
-    """Shares of loss explained: a dot a run, a bar at the median.
+def explained(
+    shares: np.ndarray, losses: Mapping[str, np.ndarray], names: Sequence[str], levels: Mapping[str, float]
+) -> Figure:
+    """What hypotheses explain of a loss: the share, and the losses that it is made of.
 
     Args:
         shares: [R, hypotheses].
+        losses: By name [R, hypotheses], nats; such as of the network, scrubbed, and where nothing may depend on anything.
         names: Of the hypotheses.
+        levels: Shares to compare with, by name, drawn as dashed lines.
     """
-    figure, (ax,) = style.panels(style.COLUMN, 2.1)
-    for i, values in enumerate(shares.T):
-        ax.plot([i - 0.25, i + 0.25], [np.median(values)] * 2, color="black", lw=1.2)
-        ax.plot(
-            i + 0.1 * (np.arange(len(values)) - (len(values) - 1) / 2), values, "o", ms=4, color=style.SERIES[0], mew=0
-        )
+    figure, (left, right) = style.panels(style.PAGE, 2.4, 2)
+    _dots(left, shares, style.SERIES[0], 0)
     for level in (0, 1):
-        ax.axhline(level, color="#B0B0B0", lw=0.6, zorder=0)
-    ax.set_xticks(range(len(names)), names)
-    ax.set(ylabel="share of loss explained", ylim=(min(-0.05, float(shares.min()) - 0.05), 1.05))
-    ax.tick_params(axis="x", length=0)
+        left.axhline(level, color="#B0B0B0", lw=0.6, zorder=0)
+    for name, paper in levels.items():
+        left.axhline(paper, color=CHOSEN, lw=0.8, ls=(0, (4, 2)), zorder=1)
+        left.annotate(name, (1, paper), (-2, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
+                      ha="right", va="bottom", fontsize=labels.SMALL, color=CHOSEN)  # fmt: skip
+    left.set(ylabel="share of loss explained", ylim=(min(-0.05, float(shares.min()) - 0.05), 1.05))
+    for i, values in enumerate(losses.values()):
+        _dots(right, values, style.SERIES[i], 0.24 * (i - (len(losses) - 1) / 2))
+    right.set(ylabel="second-half loss (nats)", ylim=(0, None))
+    for ax in (left, right):
+        ax.set_xticks(range(len(names)), names)
+        ax.tick_params(axis="x", length=0)
+    handles = [
+        Line2D([], [], color=style.SERIES[i], marker="o", ls="", ms=4, mew=0, label=k) for i, k in enumerate(losses)
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=labels.SMALL)
+    style.letter(left, "a")
+    style.letter(right, "b")
+    style.note(figure, f"a dot for each of {len(shares)} runs; bar: median")
     return figure
+
+
+def _dots(ax: Axes, values: np.ndarray, color: str, aside: float) -> None:
+    """A dot for each run [R, N], those of one place side by side, and a bar at the median."""
+    spread = np.linspace(-0.08, 0.08, len(values)) if len(values) > 1 else np.zeros(1)
+    for i, own in enumerate(values.T):
+        ax.plot(i + aside + spread, own, "o", ms=2.6, mew=0, color=color, alpha=0.7)
+        ax.plot([i + aside - 0.1, i + aside + 0.1], [np.median(own)] * 2, color="black", lw=1.0)

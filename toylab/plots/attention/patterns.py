@@ -24,9 +24,9 @@ AXES: dict[Kind, tuple[str, str]] = {  # rows from top to bottom, columns from l
 }
 UNITS: dict[Kind, str] = {
     "pattern": "attention",
-    "QK": "score × √d",
+    "QK": "attention score × √d_head",
     "OV": "logit",
-    "positional QK": "score × √d",
+    "positional QK": "attention score × √d_head",
 }
 UNSEEN = "#E9E9E9"  # keys after the query
 MOST_COLUMNS = 12

@@ -6,7 +6,7 @@ it is drawn: a mixture of its states' colours, which are told apart in colour bl
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -75,6 +75,23 @@ def plane(beliefs: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
     return (np.eye(beliefs.shape[1]) - mean) @ (axes * signs[:, None]).T
 
 
+def polygon(around: Mapping[str, int]) -> np.ndarray:
+    """Corners of a regular polygon for the states, the first at the top, then clockwise.
+
+    Args:
+        around: States by name, in the order of the corners.
+
+    Returns:
+        [states, 2].
+    """
+    if sorted(around.values()) != list(range(len(around))):
+        raise ValueError(
+            f"around has the states {list(around.values())}; each of 0 to {len(around) - 1} has one corner"
+        )
+    angle = np.pi / 2 - 2 * np.pi * np.argsort(list(around.values())) / len(around)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
 def _check(beliefs: np.ndarray, images: Sequence[np.ndarray], weight: np.ndarray | None) -> None:
     if beliefs.ndim != 2 or beliefs.shape[1] < 3 or not np.allclose(beliefs.sum(axis=1), 1, atol=1e-3):
         raise ValueError(f"beliefs have shape {beliefs.shape}; they are [n, 3 or more states], each row summing to 1")
@@ -102,10 +119,16 @@ def _draw(ax: Axes, corners: np.ndarray, points: np.ndarray, inks: np.ndarray, a
 
 
 def _row(
-    beliefs: np.ndarray, images: Mapping[str, np.ndarray], weight: np.ndarray | None, palette: Palette, note: str
+    beliefs: np.ndarray,
+    images: Mapping[str, np.ndarray],
+    weight: np.ndarray | None,
+    palette: Palette,
+    note: str,
+    around: Mapping[str, int] | None = None,
 ) -> Figure:
     _check(beliefs, list(images.values()), weight)
-    corners, inks = plane(beliefs, weight), colors(beliefs, palette)
+    corners = plane(beliefs, weight) if around is None else polygon(around)
+    inks = colors(beliefs, palette)
     areas = np.full(len(beliefs), SMALLEST if len(beliefs) > 1000 else 3 * SMALLEST)
     if weight is not None:
         areas = SMALLEST + (LARGEST - SMALLEST) * np.sqrt(weight / weight.max())
@@ -118,7 +141,11 @@ def _row(
     figure, axes = style.panels(width, height, len(images) + 1)
     for ax, (title, points) in zip(axes, {"beliefs": beliefs, **images}.items(), strict=True):
         _draw(ax, corners, points, inks, areas, title)
-        margin = 0.03 * (high - low)
+        margin = (0.03 if around is None else 0.1) * (high - low)
+        for name, state in (around or {}).items():
+            put: dict[str, Any] = {"ha": "center", "va": "center", "weight": "bold", "fontsize": labels.SMALL}
+            x, y = 1.1 * corners[state]
+            ax.text(x, y, name, **put)
         ax.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
     style.note(figure, note)
     return figure
@@ -131,6 +158,7 @@ def pictures(
     weight: np.ndarray | None = None,
     *,
     palette: Palette = "safe",
+    around: Mapping[str, int] | None = None,
 ) -> Figure:
     """The beliefs beside images of them, all on one scale.
 
@@ -141,8 +169,13 @@ def pictures(
         images: By title, [n, states].
         weight: The probability of each gives the points their area; else all are alike.
         palette: Of the states.
+        around: States by name in the order in which they stand round a regular polygon; their names are written there.
+            None for `plane`, in which different beliefs over more than three states may have one place.
     """
-    return _row(beliefs, images, weight, palette, "a point has the colour of its true belief in every panel")
+    note = "a point has the colour of its true belief in every panel"
+    if around is not None:
+        note = "corners: certain of a state; colour: the true belief"
+    return _row(beliefs, images, weight, palette, note, around)
 
 
 @style.house

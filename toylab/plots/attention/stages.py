@@ -177,14 +177,18 @@ def losses_by_position(
     limits: Mapping[str, np.ndarray],
     *,
     at: Sequence[float] = (),
+    positions: np.ndarray | None = None,
     ylabel: str = "loss (nats)",
 ) -> Figure:
     """The loss at each position of the context, a panel for each of some steps, over exact limits (dashed).
+
+    The axis is that of the limits: what lies above it, as before anything is learned, is cut off.
 
     Args:
         steps: [T].
         loss: [R, T, P].
         limits: By name, [P].
+        positions: From 1, [P], where not all have a value; their axis is then logarithmic.
         at: Panels are the saved points nearest to these steps (at most eight), else six evenly spaced over those saved.
         ylabel: Of the axis.
     """
@@ -195,23 +199,29 @@ def losses_by_position(
             raise ValueError(f"{name} has shape {values.shape}; with {loss.shape[2]} positions it is [{loss.shape[2]}]")
     chosen = motion.stills(steps, at)
     figure, axes = style.panels(style.PAGE, 2.1, len(chosen))
-    positions = np.arange(1, loss.shape[2] + 1)
-    shown = np.concatenate([loss[:, chosen].ravel(), *limits.values()])
+    axis = np.arange(1, loss.shape[2] + 1) if positions is None else positions
+    shown = np.concatenate(list(limits.values()) or [loss[:, chosen].ravel()])
     low, high = np.nanmin(shown), np.nanmax(shown)
+    cut = np.nanmax(loss[:, chosen]) > high + 0.15 * (high - low)
     for i, (ax, point) in enumerate(zip(axes, chosen, strict=True)):
         for name, values in limits.items():
-            ax.plot(positions, values, color=_limit_ink(limits, name), lw=0.8, ls=(0, (4, 2)), zorder=3)
+            ax.plot(axis, values, color=_limit_ink(limits, name), lw=0.8, ls=(0, (4, 2)), zorder=3)
         for each in loss[:, point]:
-            ax.plot(positions, each, color="black", lw=0.6, alpha=0.6, zorder=2)
+            ax.plot(axis, each, color="black", lw=0.6, alpha=max(0.15, 0.6 / len(loss) ** 0.4), zorder=2)
         ax.set_title(motion.title(steps[point]), fontsize=labels.SMALL, pad=2)
-        margin = 0.05 * (high - low) or 0.05
-        ax.set(ylim=(low - margin, high + margin), xlim=(1, max(len(positions), 2)), ylabel=ylabel if i == 0 else "")
-        ax.set_xticks(sorted({1, len(positions)}))
+        margin = 0.15 * (high - low) or 0.05
+        ax.set(ylim=(low - margin, high + margin), xlim=(1, max(axis[-1], 2)), ylabel=ylabel if i == 0 else "")
+        if positions is not None:
+            ax.set_xscale("log")
+        ticks = sorted({1, round(axis[-1])})
+        ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        ax.set_xticks([], minor=True)
         ax.tick_params(labelleft=i == 0)
         ax.set_xlabel("position")
     inks = [_limit_ink(limits, name) for name in limits]
     labels.MarginLabels(axes[-1], "right", np.array([values[-1] for values in limits.values()]), list(limits), inks)
-    style.note(figure, f"black: {len(loss)} seed{'s' * (len(loss) > 1)}; dashed: exact limits")
+    above = "; losses above the axis are cut off" if cut else ""
+    style.note(figure, f"black: {len(loss)} seed{'s' * (len(loss) > 1)}; dashed: exact limits{above}")
     return figure
 
 

@@ -3,6 +3,7 @@
 Arrays are [R, H] (seed, head), [R, T] (seed, saved point); nan where a run has no value, such as after its end.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,21 +17,21 @@ MARKERS = ("o", "s", "^")
 PUBLISHED, LIMIT = "#777777", "#444444"
 
 
-def _scatter(ax: Axes, strength: np.ndarray, solo: np.ndarray, names: Sequence[str], fill: bool) -> None:
-    for run, name in enumerate(names):
-        color = style.SERIES[run] if fill else PUBLISHED
-        ax.scatter(
-            strength[run],
-            solo[run],
-            s=13,
-            marker=MARKERS[run % len(MARKERS)],
-            facecolors=color if fill else "none",
-            edgecolors="white" if fill else color,
-            linewidths=0.4 if fill else 0.8,
-            label=name,
-            zorder=3 if fill else 2,
-            clip_on=False,
-        )
+def _scatter(ax: Axes, strength: np.ndarray, solo: np.ndarray, name: str, marker: str, ours: bool) -> None:
+    color = style.SERIES[0] if ours else PUBLISHED
+    ax.scatter(
+        strength,
+        solo,
+        s=9 if ours else 15,
+        marker=marker,
+        facecolors=color if ours else "none",
+        edgecolors="none" if ours else color,
+        linewidths=0.9,
+        alpha=0.55 if ours else 1,
+        label=name,
+        zorder=2 if ours else 3,
+        clip_on=False,
+    )
 
 
 def heads(steps: np.ndarray, previous: np.ndarray, strength: np.ndarray) -> Figure:
@@ -67,19 +68,27 @@ def redundancy(
     if strength.shape != solo.shape or strength.ndim != 2:
         raise ValueError(f"strength has shape {strength.shape} and solo {solo.shape}; both are [R, H]")
     figure, (ax,) = style.panels(style.COLUMN, 2.7)
-    _scatter(ax, strength, solo, [f"seed {run}" for run in range(len(strength))], fill=True)
-    x, y = (np.array([values[i] for values in published.values()]) for i in (0, 1))
-    _scatter(ax, x, y, list(published), fill=False)
+    _scatter(
+        ax, strength.ravel(), solo.ravel(), f"ours, {len(strength)} seed{'s' * (len(strength) > 1)}", "o", ours=True
+    )
+    for (name, (x, y)), marker in zip(published.items(), itertools.cycle(MARKERS)):
+        _scatter(ax, np.array(x), np.array(y), name, marker, ours=False)
     ax.axhline(chance, color=LIMIT, lw=0.7, ls=(0, (4, 2)), zorder=1)
     ax.annotate("either label at random", (1, chance), xytext=(0, -3), xycoords=("axes fraction", "data"),
                 textcoords="offset points", ha="right", va="top", fontsize=labels.SMALL, color=LIMIT)  # fmt: skip
-    ax.set(xlim=(0, 1), ylim=(0.2, 1), xlabel="induction strength", ylabel="accuracy with this head alone")
+    lowest = float(np.nanmin(strength))
+    ax.set(
+        xlim=(min(0.0, lowest - 0.02), 1),
+        ylim=(0.2, 1),
+        xlabel="induction strength",
+        ylabel="accuracy with this head alone",
+    )
     ax.legend(frameon=False, fontsize=labels.SMALL, handletextpad=0.1, labelspacing=0.25, loc="upper left", borderpad=0)
     return figure
 
 
 @style.house
-def wiring(lost: np.ndarray, previous: np.ndarray, strength: np.ndarray) -> Figure:
+def wiring(lost: np.ndarray, previous: np.ndarray, strength: np.ndarray, seeds: Sequence[int] = ()) -> Figure:
     """Induction strength that a head of layer 2 loses with one of layer 1, a panel a seed.
 
     Rows are sorted by `previous`, columns by `strength`; both are written beside them.
@@ -88,6 +97,7 @@ def wiring(lost: np.ndarray, previous: np.ndarray, strength: np.ndarray) -> Figu
         lost: [R, H0, H1].
         previous: Attention to the previous token at labels, [R, H0].
         strength: [R, H1].
+        seeds: Of the runs, [R]; from 0 where none are given.
     """
     if lost.shape != (*previous.shape, strength.shape[-1]):
         raise ValueError(
@@ -102,7 +112,7 @@ def wiring(lost: np.ndarray, previous: np.ndarray, strength: np.ndarray) -> Figu
         ax.set_xticks(range(len(columns)), [f"H{head}  {strength[run, head]:.2f}" for head in columns], rotation=90)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
-        ax.set_title(f"seed {run}", fontsize=8, pad=3)
+        ax.set_title(f"seed {seeds[run] if len(seeds) else run}", fontsize=8, pad=3)
         ax.set_xlabel("head of layer 2, strength")
         ax.set_ylabel("head of layer 1, attention\nto the previous token at labels" if run == 0 else "")
     bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=25, label="induction strength lost")
@@ -164,24 +174,30 @@ def clamps(
 
 @style.house
 def toy(loss: Mapping[str, np.ndarray], threshold: float) -> Figure:
-    """Losses of the toy before each step, down to a threshold; the step of that is written above it.
+    """Losses of the toy before each step, down to a threshold: each seed thin, their median strong, and its step there.
 
     Args:
-        loss: By name, [T].
+        loss: By name, [R, T].
         threshold: The lowest loss drawn.
     """
     figure, (ax,) = style.panels(style.COLUMN, 2.4)
     ends, names, colors = [], [], []
     for color, (name, values) in zip(("#000000", *style.SERIES[1:]), loss.items(), strict=False):
-        ax.plot(values, color=color, zorder=3)
-        below = values < threshold
+        for each in values if len(values) > 1 else ():
+            ax.plot(each, color=color, lw=0.4, alpha=0.2, zorder=2)
+        middle = np.median(values, axis=0)
+        ax.plot(middle, color=color, zorder=3)
+        below = middle < threshold
         if below.any():
             ends.append(below.argmax())
             names.append(f"{name}\n{below.argmax()}")
             colors.append(color)
-    style.step_axis(ax, np.arange(len(next(iter(loss.values())))), "linear")
+    style.step_axis(ax, np.arange(next(iter(loss.values())).shape[1]), "linear")
     ax.set_yscale("log")
     ax.set(ylim=(threshold, 2), ylabel="loss of the toy")
     labels.log_numbers(ax.yaxis)
     labels.MarginLabels(ax, "top", np.array(ends, float), names, colors)
+    runs = max(len(values) for values in loss.values())
+    if runs > 1:
+        style.note(figure, f"thin: {runs} seeds; strong: their median")
     return figure

@@ -7,6 +7,7 @@ from . import (
     geometry as geometry,
     neurons as neurons,
     polysemanticity as polysemanticity,
+    polytopes as polytopes,
     robustness as robustness,
     samples as samples,
     scaling as scaling,

@@ -1,7 +1,7 @@
 """First-order changes: the losses of two or more kinds of solutions over a parameter, and where the winner switches."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -103,29 +103,67 @@ def branches(
     return figure
 
 
-def pair(density: np.ndarray, loss: np.ndarray, both: np.ndarray, exact: np.ndarray, switch: float) -> Figure:
-    """The `branches` of two equally important features in one dimension: both as antipodes, or one of them alone.
+KINDS = {  # of two features in one dimension
+    "even antipodes": style.SERIES[0],
+    "uneven antipodes": style.SERIES[1],
+    "both on one side": style.SERIES[2],
+}
+
+
+@style.house
+def pair(
+    density: np.ndarray, W: np.ndarray, loss: np.ndarray, exact_loss: np.ndarray, exact_norms: np.ndarray, even: float
+) -> Figure:
+    """Two equally important features in one dimension: losses of the kinds of pairs, and below the norms of the two.
 
     Losses are divided by V = p/3 − p²/4, the variance of a feature, which is the loss of W = (1, 0).
 
     Args:
-        density: p, rising, [N].
-        loss: Of the runs at each density, [R, N].
-        both: Whether a run represents both features, [R, N].
-        exact: Losses of the exact minima, the first that with both features, [M, N].
-        switch: The density at which the winner changes.
+        density: p, rising, [P].
+        W: Of the runs at each density, [P, R, 2].
+        loss: Their expected losses, [P, R].
+        exact_loss: Of the exact minima below an even, an uneven and a one-sided pair, [3, P].
+        exact_norms: Of both features there, [3, P, 2].
+        even: The difference of norms from which on a pair is uneven.
     """
+    if W.shape != (*loss.shape, 2) or loss.shape[:1] != density.shape or exact_norms.shape != (*exact_loss.shape, 2):
+        raise ValueError(
+            f"W has shape {W.shape} and loss {loss.shape}; with {len(density)} densities they are [P, R, …]"
+        )
+    norms = -np.sort(-np.abs(W), axis=-1)
+    opposite, apart = W.prod(axis=-1) < 0, np.ptp(norms, axis=-1) >= even
     variance = density / 3 - density**2 / 4
-    kinds = {
-        "both features, antipodal": (both, exact[:1]),
-        "one feature, the other below 1/2": (~both, exact[1:]),
-    }
-    found = {
-        name: Branch(np.where(kind, loss, np.nan) / variance, [(density, curve / variance) for curve in curves])
-        for name, (kind, curves) in kinds.items()
-    }
-    closed = {
-        "$p^2/3$: $W$ = (1, −1)": (density, density**2 / 3 / variance),
-        "$V$: $W$ = (1, 0)": (density, variance / variance),
-    }
-    return branches(density, found, "density $p$ = 1 − $S$", "expected loss / $V$", switch=switch, closed=closed)
+    figure, (above, below) = style.panels(style.COLUMN, 4.6, rows=2)
+    of_kind = opposite & ~apart, opposite & apart, ~opposite
+    far = (
+        np.ptp(exact_norms, axis=-1) >= even
+    )  # where a descent from one kind ended in another, that kind is no minimum
+    stays = np.stack([~far[0], far[1], np.ones_like(far[2])])
+    exact_loss, exact_norms = np.where(stays, exact_loss, np.nan), np.where(stays[..., None], exact_norms, np.nan)
+    for color, mine, curve, exact in zip(KINDS.values(), of_kind, exact_loss, exact_norms, strict=True):
+        at = np.broadcast_to(density[:, None], loss.shape)[mine]
+        dots: dict[str, Any] = {"color": color, "ms": 2, "mew": 0, "alpha": FAINT}
+        dashed: dict[str, Any] = {"color": color, "lw": 1, "ls": (0, (3, 2))}
+        above.plot(at, (loss / variance[:, None])[mine], "o", **dots)
+        above.plot(density, curve / variance, **dashed)
+        for i in range(2):
+            below.plot(at, norms[mine][:, i], "o", **dots)
+            below.plot(density, -np.sort(-exact, axis=-1)[:, i], **dashed)
+    above.axhline(1, color="#444444", lw=0.8, ls=(0, (5, 1, 1, 1)), zorder=1)
+    shown = np.concatenate([exact_loss.ravel() / np.tile(variance, len(exact_loss)), [1.0]])
+    low, high = np.nanmin(shown), np.nanmax(shown)
+    room = 0.1 * (high - low)
+    above.set(ylabel="expected loss / $V$", ylim=(low - room, high + room))
+    below.set(ylabel="norms of the two features", ylim=(0, 1.1), xlabel="density $p$ = 1 − $S$")
+    above.tick_params(labelbottom=False)
+    for ax, mark in ((above, "a"), (below, "b")):
+        ax.set_xlim(*map(float, edges(density)[[0, -1]]))
+        style.letter(ax, mark, lift=2)
+    handles = [Line2D([], [], color=color, marker="o", lw=0, ms=3.5, label=name) for name, color in KINDS.items()]
+    handles += [
+        Line2D([], [], color="#555555", lw=1, ls=(0, (3, 2)), label="exact minimum"),
+        Line2D([], [], color="#444444", lw=0.8, ls=(0, (5, 1, 1, 1)), label="$V$: $W$ = (1, 0)"),
+    ]
+    put: dict[str, Any] = {"loc": "outside lower center", "ncols": 2, "frameon": False, "handlelength": 1.6}
+    figure.legend(handles=handles, fontsize=labels.SMALL, columnspacing=1.2, **put)
+    return figure

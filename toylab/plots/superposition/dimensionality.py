@@ -63,7 +63,7 @@ def _beside(one_over: np.ndarray, D: np.ndarray, spacing: float) -> np.ndarray:
 def dimensionality(
     one_over: np.ndarray,
     D: np.ndarray,
-    norms: np.ndarray,
+    norms: np.ndarray | None,
     dstar: np.ndarray,
     lines: Mapping[str, float] = LINES,
 ) -> Figure:
@@ -75,10 +75,11 @@ def dimensionality(
     Args:
         one_over: 1/(1−S), at least 1, in any order, [R].
         D: [R, n]; nan where there is no value.
-        norms: [R, n].
+        norms: [R, n]; None if D has only the features that are to be shown.
         dstar: [R].
         lines: Values of D by name.
     """
+    norms = np.ones_like(D) if norms is None else norms
     runs = len(one_over)
     if one_over.shape != (runs,) or not (np.isfinite(one_over).all() and (one_over >= 1).all() and runs):
         raise ValueError("one_over must be finite numbers 1/(1−S) of at least 1 [R]")
@@ -95,7 +96,7 @@ def dimensionality(
     _named(above, {"1 dedicated": 1, "1/2 digons": 0.5})
     above.set(ylabel="$D$* = $m$ / ‖$W$‖$_F^2$", ylim=(0, max(1.08, 1.05 * float(np.nanmax(dstar, initial=0)))))
     places = _beside(one_over, D, spacing)
-    size = float(np.clip(5000 / max(D.size, 1), 0.8, 8))
+    size = float(np.clip(5000 / max(np.isfinite(D).sum(), 1), 0.5, 8))
     strong = norms >= FAINT
     for chosen, color, order in ((~strong, PALE, 2), (strong, POINT, 3)):
         below.scatter(places[chosen], D[chosen], s=size, color=color, lw=0, zorder=order, rasterized=True)
