@@ -20,7 +20,7 @@ COLOURS = {  # told apart in deuteranopia and in grey
 }
 ROW = 0.27  # inches a claim
 NAME_WIDTH = 3.0  # inches for names
-LONGEST = 62  # letters of a name
+LONGEST = 48  # letters of a name
 SPANS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)  # factors at which the axis of ratios may end
 Claim = Mapping[str, Any]
 
