@@ -111,6 +111,11 @@ def test_a_claim_of_params_that_are_not_kept_is_refused():
         tried(lambda m: m.last("loss"), keep=("b",))
 
 
+def test_analyses_of_a_part_that_keeps_no_params_are_refused():
+    with pytest.raises(ValueError, match=r"keeps \[\] of the params, none of the net's"):
+        tried(lambda m: m.last("loss"), keep=())
+
+
 def test_made_up_measures_take_no_memory():
     big = {"big": lambda params, run: {"x": np.zeros(1) + np.zeros((1000, 1000), np.float32)}}
     tried(lambda m: m["big/x"], analyses=big)

@@ -60,6 +60,10 @@ def _analyzed(part: Part, config: Config) -> Analyzed:
     params = jax.eval_shape(config.net.init, jax.random.key(0))
     if part.keep is not None:
         params = {name: leaf for name, leaf in params.items() if name in part.keep}
+        if not params and (part.final or part.analyses):
+            raise ValueError(
+                f"the page keeps {list(part.keep)} of the params, none of the net's: its analyses have none."
+            )
     run = Run(config=config, data=jax.eval_shape(train.data, config))
     try:
         final = jax.eval_shape(composed(part.final), params, run) if part.final else {}
