@@ -48,7 +48,7 @@ def test_bins_hold_every_position_once(n):
     assert edges[0] == 0 and edges[-1] == n and (np.diff(edges) > 0).all() and len(edges) <= markov_chains.BINS + 1
     values = np.random.default_rng(n).normal(size=(2, n))
     by_hand = [values[:, start:end].mean(1) for start, end in itertools.pairwise(edges)]
-    np.testing.assert_allclose(markov_chains.binned(jnp.asarray(values)), np.transpose(by_hand), atol=1e-6)
+    np.testing.assert_allclose(markov_chains._binned(jnp.asarray(values)), np.transpose(by_hand), atol=1e-6)
 
 
 def test_layer_1_gets_keys_of_the_token_before(run):
@@ -69,7 +69,7 @@ def test_layer_1_gets_keys_of_the_token_before(run):
 
     earlier = jnp.maximum(jnp.arange(16) - 1, 0)
     z = {"z": lambda z, layer: v_of_first(cache)[..., earlier, :] if layer == 0 else z}
-    np.testing.assert_allclose(found["loss"], markov_chains.binned(jnp.asarray(loss(None))), atol=1e-5)
+    np.testing.assert_allclose(found["loss"], markov_chains._binned(jnp.asarray(loss(None))), atol=1e-5)
     by_layer_1 = NET.apply(params, tokens, z)[1]["resid_pre"][1][:, None]
     keys = {"k_input": lambda k, layer: jnp.broadcast_to(by_layer_1, k.shape) if layer == 1 else k}
     assert found["keys_gain"] == pytest.approx(loss(None).mean() - loss(keys).mean(), abs=1e-5)
@@ -96,7 +96,7 @@ def test_the_minimal_model_by_loops():
             weights = np.exp([v[s - r] for r in range(s + 1)])
             read = sum(weight * np.eye(3)[tokens[n, r]] for r, weight in enumerate(weights / weights.sum()))
             by_hand[n, t, tokens[n, s]] += W[tokens[n, t]] @ read
-    found = markov_chains.minimal_logits(jnp.asarray(v), jnp.asarray(W), jnp.asarray(tokens))
+    found = markov_chains._minimal_logits(jnp.asarray(v), jnp.asarray(W), jnp.asarray(tokens))
     np.testing.assert_allclose(found, by_hand, atol=1e-5)
 
 

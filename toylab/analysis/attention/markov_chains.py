@@ -32,7 +32,7 @@ def position_bins(n: int) -> np.ndarray:
     return np.unique(np.geomspace(1, n + 1, BINS + 1).round().astype(int)) - 1
 
 
-def binned(by_position: Array) -> Array:
+def _binned(by_position: Array) -> Array:
     """Means [..., bins] over the bins of positions of an array [..., P]."""
     edges = position_bins(by_position.shape[-1])
     sums = jnp.add.reduceat(by_position, edges[:-1], axis=-1)
@@ -102,7 +102,7 @@ def statistical_induction(params: Params, run: Run) -> dict[str, Array]:
     pattern = cache["pattern"]
     shown = run.config.seed % SHOWN == 0
     return {
-        "loss": binned(losses(apply(params, tokens, full=False)[0]).mean(0)),
+        "loss": _binned(losses(apply(params, tokens, full=False)[0]).mean(0)),
         "keys_gain": (losses(logits) - losses(with_keys)).mean(),
         "previous": heads.previous_token_score(pattern).mean((1, 2)),
         "followers": heads.prefix_matching_score(pattern, few).mean(1),
@@ -131,7 +131,7 @@ def minimal_model(params: Params, run: Run) -> dict[str, Array]:
             zip(jax.random.split(start_key), ((task.n_ctx,), (task.k, task.k)), strict=True))  # fmt: skip
 
     def loss(weights: tuple[Array, Array], tokens: Array) -> Array:
-        found = jax.nn.log_softmax(minimal_logits(*weights, tokens[:, :-1]))
+        found = jax.nn.log_softmax(_minimal_logits(*weights, tokens[:, :-1]))
         return -jnp.mean(jnp.take_along_axis(found, tokens[:, 1:, None], axis=-1))
 
     def step(weights: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], Array]:
@@ -150,7 +150,7 @@ def minimal_model(params: Params, run: Run) -> dict[str, Array]:
     return {"steps": steps, **jax.lax.scan(point, (v, W), keys)[1]}
 
 
-def minimal_logits(v: Array, W: Array, tokens: Array) -> Array:
+def _minimal_logits(v: Array, W: Array, tokens: Array) -> Array:
     """Logits [N, T, k] of the minimal model.
 
     Args:

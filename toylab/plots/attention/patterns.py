@@ -24,9 +24,9 @@ AXES: dict[Kind, tuple[str, str]] = {  # rows from top to bottom, columns from l
 }
 UNITS: dict[Kind, str] = {
     "pattern": "attention",
-    "QK": "attention score × √d_head",
+    "QK": "score\n× √d_head",
     "OV": "logit",
-    "positional QK": "attention score × √d_head",
+    "positional QK": "score\n× √d_head",
 }
 UNSEEN = "#E9E9E9"  # keys after the query
 MOST_COLUMNS = 12
