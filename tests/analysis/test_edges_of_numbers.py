@@ -57,7 +57,10 @@ GIVEN = {  # by parameter, or by function and parameter
     "explained.logit_fve.key": np.array([False, True]), "order_learned.key": np.array([False, True]),
     "roc.true": np.eye(2, 3, dtype=bool), "roc.edges": np.ones((2, 3), bool),
     "predicted_accuracy.train": np.ones(28, bool), "table.rows": np.zeros(4, int), "table.columns": np.arange(4),
-    "share_near.steps": np.arange(7), "until": 0.8,
+    "share_near.steps": np.arange(7), "until": 0.8, "line_counts.line": 0.5, "off_identity.m": 2, "off_top.m": 2,
+    "farthest.target": 0.5, "set_loss.sets": "correlated", "set_loss.size": 2, "set_loss.density": np.float32(0.5),
+    "set_loss.W": np.float32([[0.5, 0.1], [0.2, 0.3], [0.4, 0.6], [0.3, 0.2]]), "set_loss.b": np.float32([0.1] * 4),
+    "set_loss.importance": np.float32(0.5),
     "collisions_of_many.n_neurons": np.float32(4.5), "l1_decay.start": 4.0, "l1_decay.rate": 0.5, "allocation.n_hidden": 2,
 }  # fmt: skip
 SEVERAL = {"*axes": (7, 5), "*inputs": (7, 7)}  # other axes that stand for several are none
