@@ -9,7 +9,7 @@ Expect    Jumps (n = 60, m = 10, S = 0.7): losers die one after another until mo
           lone feature rises, or a pentagon dissolves into pairs while the loss drops (after 8,000 steps, as long as our
           reference training, one run of four has had its jump, after 16,000 all). Two sets of three correlated features
           in m = 3: two falls of the loss, then an octahedron with antipodes from different sets. One-hot features: plateaus
-          at 0.0972, 0.0688, 0.0618 and 0.0482 (4⁺⁺, 5, 5⁺, 6: corners, and unused features with the better bias), and
+          at 0.0972, 0.0687, 0.0618 and 0.0482 (4⁺⁺, 5, 5⁺, 6: corners, and unused features with the better bias), and
           λ(4) < λ(5) < λ(6). Here a run rests on one level or two; none goes all the way from 4 to 6.
 Cost      cpu: some 7 minutes of one core. paper: more seeds.
 Command   python run_sweep.py superposition_dynamics [--scale smoke|cpu|paper] [--part jumps|regimes|polygons|path]
@@ -218,7 +218,7 @@ REGIMES = Part(
 
 N_FEATURES = 6
 LEVELS = {f"{k}{'⁺' * plus}": 10 * k + plus for k in (4, 5, 6) for plus in range(N_FEATURES - k + 1)}  # `states`
-VISITED = ("4⁺⁺", "5", "5⁺", "6")  # the plateaus of SGD in Chen et al. 2023
+VISITED = {"4⁺⁺": 0.0972, "5": 0.0687, "5⁺": 0.0618, "6": 0.0482}  # plateaus of SGD and their losses in Chen et al. 2023
 
 
 def one_hot(seeds: Iterable[int], near_square: bool = False) -> list[Config]:
@@ -332,12 +332,12 @@ POLYGONS = Part(
     analyses={"polygon": formation.polygon},
     final={"llc": LLC},
     claims=[
-        *(of_chen(f"plateaus of SGD at {name}: the loss", "figure of losses of SGD", f"{level(name):.4f}",
-                  partial(resting_loss, name=name), Median(round(level(name), 4), 1.02, "log"), looks=(6, 20),
-                  each="run that rests there",
+        *(of_chen(f"plateaus of SGD at {name}: the loss", "figure of losses of SGD", f"{loss:.4f}",
+                  partial(resting_loss, name=name), Median(loss, 1.02, "log"), looks=(6, 20),
+                  each="run that rests there", event=AT_LEVELS["event"],
                   variants={"flat to 1 %": partial(resting_loss, name=name, flat=0.01),
                             "for a factor 3 of steps": partial(resting_loss, name=name, factor=3.0)})
-          for name in VISITED),
+          for name, loss in VISITED.items()),
         of_chen("all flat stretches, found by the loss alone, are at the loss of a k-gon", "figure of losses of SGD",
                 "k-gons determine SGD", rests_at_levels, Proportion(least_share=0.9),
                 variants={"within 1 %": partial(rests_at_levels, within=0.01)}, **AT_LEVELS),

@@ -102,13 +102,13 @@ class Existence:
     """The best of all K fits has a pattern. Values are [K, 2] rows (loss, pattern), or [K, 3] with the loss's error.
 
     agrees      the fit of the lowest loss has it, and is below the best fit without it by two standard errors
-    differs     it has not, of at least the paper's K fits, and the gap is as clear
+    differs     it has not, of at least `k` fits, and the gap is as clear
     undecided   otherwise
 
     `details` has the gap to the best fit of the other sort, relative to the loss, and the probability that the best
     of 1, 2, 4, … of our fits has the pattern, over all subsets of that size.
 
-    k   fits of which the paper took the best
+    k   fits from which on the absence counts: of as many the paper took the best, where it says so
     """
 
     k: int
@@ -117,10 +117,10 @@ class Existence:
     tests: ClassVar[bool] = False
 
     def check(self) -> str:
-        return "" if self.k >= 1 else f"its paper has the best of {self.k}"
+        return "" if self.k >= 1 else f"it is of the best of {self.k}"
 
     def rule(self, unit: str) -> str:
-        return f"in the best of all fits (paper: of {self.k:,})"
+        return f"in the best of all fits; from {self.k:,} on its absence counts"
 
     def outcome(self, values: np.ndarray, level: float) -> Outcome:
         rows = values[~np.isnan(values).any(axis=1)]  # a fit that diverged is not the best
@@ -140,7 +140,7 @@ class Existence:
         elif clear and n >= self.k:
             verdict, reason = "differs", f"The best of {n:,} fits does not have it."
         elif clear:
-            reason = f"Not seen in the best of {n:,} fits; the paper took the best of {self.k:,}."
+            reason = f"Not seen in the best of {n:,} fits; from {self.k:,} on its absence counts."
         sizes = np.unique([*(2 ** np.arange(int(np.log2(n)) + 1)), n])
         curve = {str(size): best_has(has, int(size)) for size in sizes}
         details = {"gap": None if gap is None else gap / abs(rows[0, 0] or 1), "best_of": curve}
