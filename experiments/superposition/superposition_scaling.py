@@ -20,9 +20,9 @@ Fails     8 seeds; the set-up is scaled. Strong, α = 0: the loss has the expone
           At α = 1 the exponent depends on the budget: −.9 after 1,500 steps, where the curve flattens at m = 48; −1.5 to
           −1.7 after 6,000 (48 dimensions hold most of the mass of α = 1); −1.9 from b = 0. At lr 3e-3 nothing is learned
           in 1,500 steps. So these claims need the paper's n and steps.
-          Weak: few features are represented (6 to 11 at α = 1, m = 48), not the first m. Those whose bias starts far below 0
-          are never on, frequent ones among them, and decay takes their rows (conjecture; from b = 0 the exponents at α = 1
-          are 1.0 to 1.2).
+          Weak: few features are represented (6 to 11 at α = 1, m = 48), not the first m. Those of a bias far below 0 at
+          the start are never on, frequent ones among them, and decay takes their rows (conjecture; from b = 0 the exponents
+          at α = 1 are 1.0 to 1.2).
 Changed   Until this page was judged by rules, each of three seeds had to have an exponent within .25 of 1, or of the mass.
           Exponents are now fitted over widths and seeds, with intervals, and the mass is also that of the features a run
           does not represent, as the paper has it.
