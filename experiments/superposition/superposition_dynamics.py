@@ -218,7 +218,8 @@ REGIMES = Part(
 
 N_FEATURES = 6
 LEVELS = {f"{k}{'⁺' * plus}": 10 * k + plus for k in (4, 5, 6) for plus in range(N_FEATURES - k + 1)}  # `states`
-VISITED = {"4⁺⁺": 0.0972, "5": 0.0687, "5⁺": 0.0618, "6": 0.0482}  # plateaus of SGD and their losses in Chen et al. 2023
+# plateaus of SGD and their losses in Chen et al. 2023
+VISITED = {"4⁺⁺": 0.0972, "5": 0.0687, "5⁺": 0.0618, "6": 0.0482}
 
 
 def one_hot(seeds: Iterable[int], near_square: bool = False) -> list[Config]:
