@@ -20,6 +20,7 @@ from .attention import (
     circuit_search as circuit_search,
     circuits as circuits,
     composed as composed,
+    development as development,
     discovery as discovery,
     edges as edges,
     heads as heads,

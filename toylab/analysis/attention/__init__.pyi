@@ -3,6 +3,7 @@ from . import (
     circuit_search as circuit_search,
     circuits as circuits,
     composed as composed,
+    development as development,
     discovery as discovery,
     edges as edges,
     heads as heads,
