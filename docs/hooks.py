@@ -23,6 +23,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from PIL import Image
 
+from toylab.claims import table as claims_table
 from toylab.claims.counts import headline
 from toylab.cli.listing import listing
 from toylab.cli.main import main
@@ -124,7 +125,7 @@ def judged(name: str) -> list[dict[str, Any]]:
 
 
 def table(name: str) -> str:
-    return verdicts.markdown(shown(name))
+    return claims_table.markdown(shown(name))
 
 
 def shown(name: str) -> list[dict[str, Any]]:
@@ -147,10 +148,10 @@ def claims_index() -> str:
     ]
     intro = (
         "# Claims\n\nWhat papers found, as code: a quantity and a [rule](../judging.md) that is fixed before the runs that "
-        "confirm it, or, on pages that were not revised yet, a bound that every value must keep. What fails stays, with "
+        "confirm it. What fails stays, with "
         f"what was tried on the page's own head.\n\n{headline([shown(name) for name in committed()])}\n\n"
         '<div class="told" markdown>\n\n'
-        "| page | verdicts | what does not agree, or not hold for each run, seed or level |\n|---|---|---|\n"
+        "| page | verdicts | what does not agree |\n|---|---|---|\n"
     )
     return intro + "\n".join(rows) + "\n\n</div>\n"
 

@@ -163,7 +163,7 @@ def test_a_forbidden_import_is_found(path, source):
         ("toylab/sweep/runner.py", "from toylab.sweep import lanes\nfrom . import grids"),
         (
             "experiments/grokking/grokking.py",
-            "import matplotlib\nfrom toylab.experiments import superposition\nfrom toylab.lab import Claim",
+            "import matplotlib\nfrom toylab.experiments import superposition\nfrom toylab.lab import Part",
         ),
         ("toylab/cli/run.py", "import argparse\nfrom toylab import lab"),
     ],

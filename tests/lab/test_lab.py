@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pyarrow import parquet
-from small_pages import part, small
+from small_pages import finding, part, small
 
 import run_sweep
-from toylab import lab, store, sweep
-from toylab.lab import Claim, Measures, pages, verdicts
+from toylab import store, sweep
+from toylab.lab import Measures, pages, verdicts
 from toylab.records import notes
 
 
@@ -69,35 +69,12 @@ def test_a_part_has_its_own_measures_and_the_empty_name_all():
     assert both.part("").keys() == both.keys()
 
 
-@pytest.mark.parametrize(
-    ("values", "verdict"),
-    [
-        ([1, 2], "holds"),
-        ([0, 2, 3], "holds for 2 of 3"),
-        ([0, -1], "fails"),
-        ([np.nan, 2], "holds for 1 of 2"),
-        ([], "not judged (no run has it)"),
-        (1.5, "holds"),
-    ],
-)
-def test_a_claim_holds_if_it_holds_for_each_and_not_of_nothing(values, verdict):
-    assert Claim("c", "s", lambda m: np.array(values), low=1).judge(measures())["verdict"] == verdict
-
-
-def test_many_values_are_shown_by_their_range():
-    few = Claim("c", "s", lambda m: np.arange(3), low=0, each="seed").judge(measures())
-    many = Claim("c", "s", lambda m: np.array([np.nan, *range(11)]), low=0, each="seed").judge(measures())
-    assert lab.values_text(few) == "0, 1, 2 (each seed)"
-    assert lab.values_text(many) == "0 to 10, median 5, 1 without (12, each seed)"
-    assert "| holds for 11 of 12 |" in lab.claims_table([many])
-
-
-def test_the_summary_names_what_does_not_hold():
-    judged = [
-        Claim(name, "s", lambda m: np.array([1]), low=low).judge(measures()) for name, low in [("a", 0), ("b", 2)]
-    ]
-    assert verdicts.summary("page", judged) == "| [page](results/page/claims.md) | 1 of 2 hold | b (fails) |"
-    assert verdicts.summary("page", judged[:1]).endswith("| 1 of 1 hold | – |")
+def test_the_summary_names_what_does_not_agree():
+    sizes = {"a": lambda m: np.ones(20), "b": lambda m: np.full(20, 20)}
+    judged = [finding(name, size).judge(measures()) for name, size in sizes.items()]
+    row = "| [page](results/page/claims.md) | of our own findings 1 agrees, 1 differs | b (differs) |"
+    assert verdicts.summary("page", judged) == row
+    assert verdicts.summary("page", judged[:1]).endswith("| of our own findings 1 agrees | – |")
 
 
 # --- a page of two parts
@@ -240,17 +217,18 @@ def test_claims_and_figures_that_the_runs_do_not_have_are_reported_and_the_rest_
         m["final/weights/Q"]
 
     narrow = page.PARTS["narrow"]
-    more = [Claim("dense", "s", dense, 0), Claim("first", "s", first_dense, 0)]
+    more = [finding("dense", dense), finding("first", first_dense)]
     part = replace(narrow, claims=[*narrow.claims, *more], figures={"gone": drawn, **narrow.figures})
     monkeypatch.setitem(page.PARTS, "narrow", part)
     (tmp_path / "two" / "figures").mkdir(parents=True)
     (tmp_path / "two" / "figures" / "gone.png").write_text("of earlier runs")
     assert command(tmp_path, "--part", "narrow", "--set", "task.density=0.5,0.25") == 0
     claims = {claim["name"]: claim for claim in json.loads((tmp_path / "two" / "claims.json").read_text())["claims"]}
-    assert claims["narrow learns"]["verdict"] == "holds"
-    under = "not judged under task.density = 0.5, 0.25"
-    assert claims["dense"]["verdict"] == f"{under} (no run has it)" and claims["dense"]["values"] == []
-    assert claims["first"]["verdict"].startswith(f"{under} (IndexError: index 0 is out of bounds")
+    assert claims["narrow learns"]["verdict"] == "undecided"  # four of twenty planned runs
+    under = "Not applicable under task.density = 0.5, 0.25"
+    assert claims["dense"]["verdict"] == claims["first"]["verdict"] == "not applicable"
+    assert claims["dense"]["reason"] == f"{under} (no run has it)."
+    assert claims["first"]["reason"].startswith(f"{under} (IndexError: index 0 is out of bounds")
     assert "| – |" in (tmp_path / "two" / "claims.md").read_text()
     output = capsys.readouterr()
     assert output.err == (

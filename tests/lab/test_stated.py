@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_pages import part, small, traced
+from small_pages import finding, part, small, traced
 
 from toylab import lab
-from toylab.lab import Claim, Part, pages, stated
+from toylab.lab import Part, pages, stated
 from toylab.lab.rehearsal import rehearse
 
 PAGES = sorted(pages.built_in())
@@ -47,11 +47,9 @@ def test_every_page_of_the_lab_states_what_it_should(name):
         ({"SAVES": {"smoke": (0, 0.5)}}, "give ascending step numbers"),
         ({"SAVES": {"smoke": ()}}, "give ascending step numbers"),
         ({"SAVES": {"smoke": (-1, 5)}}, "give ascending step numbers"),
-        ({"CLAIMS": [Claim("a", "s", 3, 0)]}, "the quantity of 'a' is no function"),
-        ({"CLAIMS": [Claim("a", "s", np.mean)]}, "the bounds of 'a' are -inf and inf"),
-        ({"CLAIMS": [Claim("a", "s", np.mean, 2, 1)]}, "the bounds of 'a' are 2 and 1"),
-        ({"CLAIMS": [Claim("a", "s", np.mean, 2)] * 2}, "two claims are named 'a'"),
-        ({"CLAIMS": {"a": 1}}, "CLAIMS is {'a': 1}: give a list of Claims"),
+        ({"CLAIMS": [finding("a", 3)]}, "the quantity of 'a' is no function"),
+        ({"CLAIMS": [finding("a", np.mean)] * 2}, "two claims are named 'a'"),
+        ({"CLAIMS": {"a": 1}}, "CLAIMS is {'a': 1}: give a list of toylab.claims.Claim"),
         ({"FIGURES": [np.mean]}, "give functions of measures by name"),
         ({"FIGURES": {"a b": np.mean}}, "each name a word"),
         ({"FIGURES": {"a": 3}}, "FIGURES is {'a': 3}: give functions"),
@@ -81,7 +79,7 @@ def test_own_names_are_left_alone():
 
 def tried(quantity, **changes):
     whole = part("mine", small(2))
-    rehearse(replace(whole, claims=[Claim("mine", "s", quantity, 0)], **changes), whole.configs["smoke"], [0, 3])
+    rehearse(replace(whole, claims=[finding("mine", quantity)], **changes), whole.configs["smoke"], [0, 3])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from toylab.base import Config
-from toylab.lab import Claim, Part
+from toylab.claims import Claim, Within
+from toylab.lab import Part
 from toylab.models import Net, ToyModel
 from toylab.optim import AdamW
 from toylab.tasks import SparseFeatures
@@ -21,8 +22,12 @@ def of_all_scales(value):
     return dict.fromkeys(("smoke", "cpu", "paper"), value)
 
 
+def finding(name, quantity):
+    return Claim(name, None, quantity, Within(high=10), ledger="finding")
+
+
 def part(name, configs):
-    last = Claim(f"{name} learns", "a test", lambda m: m.last("loss"), high=10)
+    last = finding(f"{name} learns", lambda m: m.last("loss"))
     weights = {"weights": lambda params, run: {"W": params["W"]}}
     norm = {"norm": lambda params, run: {"W": (params["W"] ** 2).sum()}}
     figures = {f"{name}_figure": lambda m: Figure()}

@@ -289,7 +289,7 @@ def test_a_full_disk_costs_the_chunk_in_hand_and_the_same_command_goes_on(killed
     _, err = process.communicate(timeout=200)
     assert process.returncode == 1
     last = n_chunks(tmp_path / "runs")
-    assert "make room and run the same command again: it goes on from there" in err.splitlines()[-1] and last > 3
+    assert "make room and run the same command again: it goes on from there" in err and last > 3  # Orbax may add lines
     assert f"All points up to step {max(chunk_files(tmp_path / 'runs'))} are safe" in err
     assert pinned(tmp_path / "train.py", tmp_path / "runs", stdout=subprocess.DEVNULL).wait(300) == 0
     assert same(everything(tmp_path / "runs"), everything(killed.straight))

@@ -35,26 +35,22 @@ def counted(found: Mapping[str, int]) -> str:
 
 
 def held(claims: Sequence[Mapping[str, Any]]) -> str:
-    """All claims of a page in words: "7 agree, 2 undecided"; of bounds that every value must keep "8 of 11 hold"."""
-    new = [claim for claim in claims if "ledger" in claim]
-    old = [claim for claim in claims if "ledger" not in claim]
-    words = [counted(counts(new))] if counts(new) else []
-    if findings := counts(new, "finding"):
+    """All claims of a page in words: "7 agree, 2 undecided; of our own findings 1 agrees"."""
+    words = [counted(counts(claims))] if counts(claims) else []
+    if findings := counts(claims, "finding"):
         words.append(f"of our own findings {counted(findings)}")
-    if old:
-        words.append(f"{sum(claim['verdict'] == 'holds' for claim in old)} of {len(old)} hold")
     return "; ".join(words) or "no claims"
 
 
 def headline(pages: Iterable[Sequence[Mapping[str, Any]]]) -> str:
     """All claims of several pages in a sentence: "Of 120 findings that papers state 90 agree, 20 undecided, 10 differ."
 
-    Our own findings follow, never added to the papers'. Bounds of `toylab.lab.Claim` are left out.
+    Our own findings follow, never added to the papers'.
     """
     sums = {"replication": Counter[str](), "finding": Counter[str]()}
     for claims in pages:
         for ledger, found in sums.items():
-            found.update(counts([claim for claim in claims if "ledger" in claim], ledger))
+            found.update(counts(claims, ledger))
     sentences = []
     for ledger, what in (("replication", "findings that papers state"), ("finding", "findings of our own")):
         ordered = {one: sums[ledger][one] for one in (*VERDICTS, NOT_APPLICABLE) if sums[ledger][one]}

@@ -7,7 +7,7 @@ from typing import Any
 
 from toylab.cli.parser import Parser, path
 
-KEYS = {"name", "source", "values", "verdict"}  # of a claim in claims.json
+KEYS = {"ledger", "name", "source", "verdict"}  # of a claim in claims.json
 
 
 def report(arguments: list[str], program: str) -> int:
@@ -53,22 +53,15 @@ def _claims(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def print_claims(claims: Sequence[dict[str, Any]]) -> None:
-    """A plain table for each sort of claims: a rule with its interval, or a bound."""
+    """A plain table of the claims."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from toylab import lab
     from toylab.claims import table
 
-    by_rule, by_bound = Table(*table.HEAD), Table("claim", "source", "bound", "values", "verdict")
+    shown = Table(*table.HEAD)
     for claim in claims:
-        if "ledger" in claim:
-            by_rule.add_row(*map(Text, table.cells(claim)))
-        else:
-            cells = claim["name"], claim["source"], claim["bound"], lab.values_text(claim), claim["verdict"]
-            by_bound.add_row(*map(Text, cells))  # not markup: E[x] is no tag
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    for one in (by_rule, by_bound):
-        if one.row_count:
-            console.print(one)
+        shown.add_row(*map(Text, table.cells(claim)))  # not markup: E[x] is no tag
+    if shown.row_count:
+        Console(width=None if sys.stdout.isatty() else 160).print(shown)

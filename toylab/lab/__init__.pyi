@@ -13,7 +13,6 @@ from . import (
 )
 from .page import (
     Arrays as Arrays,
-    Claim as Claim,
     Imported as Imported,
     Measures as Measures,
     NoMeasure as NoMeasure,
@@ -22,11 +21,9 @@ from .page import (
     Part as Part,
     Scale as Scale,
     cell as cell,
-    claims_table as claims_table,
     name_of as name_of,
     near as near,
     parts as parts,
     present as present,
     sentence as sentence,
-    values_text as values_text,
 )

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Arrays = dict[str, np.ndarray]
 Scale = Literal["smoke", "cpu", "paper"]
 PER_RUN = ("final/", "config/")  # measures without an axis of saved points
-SHOWN_VALUES = 8  # a claim with more values is shown by their range
 NAMES_SHOWN = 12  # of measures that a message lists
 
 
@@ -143,69 +142,6 @@ class Measures(dict[str, np.ndarray]):
         raise ValueError(f"the measures have no steps of all runs: {hint}")
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A finding of a paper as code: a quantity for each run (or seed, or level), and the bounds within which it holds."""
-
-    name: str
-    source: str  # paper, section or figure, and the number it gives
-    quantity: Callable[[Measures], np.ndarray]  # → one value each
-    low: float = -np.inf
-    high: float = np.inf
-    unit: str = ""
-    each: str = "run"  # what a value belongs to
-
-    def judge(self, measures: Measures, under: str = "") -> dict[str, Any]:
-        """Judges the claim: it holds if every value is within the bounds. A nan is not.
-
-        If the quantity cannot be computed for these runs, as with too few seeds, the claim is not judged.
-
-        Args:
-            measures: of the claim's part.
-            under: the fields that were set to other values than the page's, for the verdict.
-
-        Returns:
-            name, source, bound, each, values, holds and verdict, as claims.json has them.
-        """
-        values, lacks = np.zeros(0), "no run has it"
-        try:
-            values = np.atleast_1d(np.asarray(self.quantity(measures), float))
-        except Exception as error:  # it exists for the page's own runs, not for all others
-            lacks = sentence(error)
-        holds = (values >= self.low) & (values <= self.high)
-        return {
-            "name": self.name,
-            "source": self.source,
-            "bound": self.bound,
-            "each": self.each,
-            "values": [float(f"{value:.6g}") if np.isfinite(value) else None for value in values],
-            "holds": holds.tolist(),
-            "verdict": f"not judged{under and f' under {under}'} ({lacks})"
-            if not holds.size
-            else "holds"
-            if holds.all()
-            else f"holds for {holds.sum()} of {len(holds)}"
-            if holds.any()
-            else "fails",
-        }
-
-    @property
-    def bound(self) -> str:
-        unit = f" {self.unit}" if self.unit else ""
-        if np.isneginf(self.low):
-            return f"≤ {self.high:g}{unit}"
-        return f"≥ {self.low:g}{unit}" if np.isposinf(self.high) else f"{self.low:g} to {self.high:g}{unit}"
-
-
-def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
-    """The judged claims in Markdown, as claims.md and the docs show them."""
-    rows = ["| claim | source | bound | values | verdict |", "|---|---|---|---|---|"]
-    for claim in claims:
-        cells = claim["name"], claim["source"], claim["bound"], values_text(claim), claim["verdict"]
-        rows.append(f"| {' | '.join(map(cell, cells))} |")
-    return "\n".join(rows) + "\n"
-
-
 def cell(text: str) -> str:
     """A text as a cell of a Markdown table, with | escaped."""
     return text.replace("|", "\\|")
@@ -223,22 +159,6 @@ def sentence(error: BaseException) -> str:
     """An error of a page's own function in one line: its type and message."""
     lines = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-
-
-def values_text(claim: Mapping[str, Any]) -> str:
-    """The values of a judged claim in a few words: each, or their range and median."""
-    values = claim["values"]
-    if not values:
-        return "–"
-    each = "" if len(values) == 1 else f" (each {claim['each']})"
-    if len(values) <= SHOWN_VALUES:
-        return ", ".join("–" if value is None else f"{value:.4g}" for value in values) + each
-    known = np.array([value for value in values if value is not None])
-    if not known.size:
-        return f"none of {len(values)}{each}"
-    missing = f", {len(values) - len(known)} without" if len(known) < len(values) else ""
-    middle = f"{known.min():.4g} to {known.max():.4g}, median {np.median(known):.4g}"
-    return f"{middle}{missing} ({len(values)}, each {claim['each']})"
 
 
 def _trained(measures: Arrays) -> np.ndarray:
@@ -268,7 +188,7 @@ class Part:
 
     configs: Mapping[Scale, Sequence[Config]] = field(default_factory=dict)
     saves: Mapping[Scale, Sequence[int] | np.ndarray] = field(default_factory=dict)
-    claims: Sequence["stated.Claim | Claim"] = ()
+    claims: Sequence["stated.Claim"] = ()
     figures: Mapping[str, Callable[[Measures], Any]] = field(default_factory=dict)  # → Figure, or Animation
     stop: Mapping[Scale, Callable[[Arrays], bool] | None] = field(
         default_factory=lambda: dict.fromkeys(("smoke", "cpu", "paper"))

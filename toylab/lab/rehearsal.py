@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from toylab import claims, lab, sweep, train
 from toylab import configs as cfg
+from toylab import lab, sweep, train
 from toylab.base import Config, Run
+from toylab.claims import Claim
 from toylab.lab import Measures, Part
 from toylab.lab.measuring import composed
 
@@ -45,7 +46,7 @@ def rehearse(part: Part, configs: Sequence[Config], saves: Sequence[int], change
             _try(claim, measures)
 
 
-def _try(claim: lab.Claim | claims.Claim, measures: Measures) -> None:
+def _try(claim: Claim, measures: Measures) -> None:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:

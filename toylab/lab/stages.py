@@ -17,6 +17,7 @@ import numpy as np
 from toylab import configs as cfg
 from toylab import lab, store, sweep
 from toylab.base import Config
+from toylab.claims import table
 from toylab.lab import Measures, Page, Part, Scale, pages, verdicts
 from toylab.lab.measuring import measures_of
 from toylab.records import notes
@@ -156,7 +157,7 @@ def analyze(
         write_table(page, folder, measures)
     claims = verdicts.judge(page, measures, _under(configs, named), folder)
     store.write_json(folder / "claims.json", {"experiment": lab.name_of(page), "claims": claims})
-    store.write_text(folder / "claims.md", verdicts.markdown(claims))
+    store.write_text(folder / "claims.md", table.markdown(claims))
     return claims
 
 

@@ -1,8 +1,4 @@
-"""The verdicts of a page: its claims judged, and what was fixed of them before confirming seeds were trained.
-
-A page's claims are `toylab.claims.Claim`. Pages that were not revised yet have `toylab.lab.Claim`, a bound that every value
-must keep; these are judged and shown apart.
-"""
+"""The verdicts of a page: its claims judged, and what was fixed of them before confirming seeds were trained."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from toylab import claims as stated
 from toylab import lab, store
-from toylab.claims import frozen, table
+from toylab.claims import frozen
 from toylab.claims.counts import held
 from toylab.claims.page import corrected
 from toylab.lab import Measures, Page, Part, Scale
@@ -39,13 +34,9 @@ def judge(page: Page, measures: Measures, under: str = "", folder: Path | None =
     for _, part, own in lab.present(page, measures):
         seeds = None if part.imported else np.unique(own.get("config/seed", [])).tolist()
         for claim in part.claims:
-            judged = claim.judge(own, under)
-            if isinstance(claim, stated.Claim):
-                judged["confirmed"] = seeds is None or frozen.confirmed(fixed.get(claim.name), seeds)
-            found.append(judged)
-    new = corrected([one for one in found if "ledger" in one])
-    found = [new.pop(0) if "ledger" in one else one for one in found]
-    return [*found, *frozen.withdrawn(names, fixed, _before(folder))]
+            confirmed = seeds is None or frozen.confirmed(fixed.get(claim.name), seeds)
+            found.append({**claim.judge(own, under), "confirmed": confirmed})
+    return [*corrected(found), *frozen.withdrawn(names, fixed, _before(folder))]
 
 
 def fixed_of(page: Page, scale: Scale) -> dict[str, dict[str, str]]:
@@ -54,7 +45,6 @@ def fixed_of(page: Page, scale: Scale) -> dict[str, dict[str, str]]:
         claim.name: frozen.fixed(claim, _training(part, scale))
         for part in lab.parts(page).values()
         for claim in part.claims
-        if isinstance(claim, stated.Claim)
     }
 
 
@@ -87,7 +77,7 @@ def fix(page: Page, scale: Scale, folder: Path, seeds: Mapping[str, Sequence[int
     for name, part in lab.parts(page).items():
         if frozen.confirming(seeds.get(name, ())):
             here = {"scale": scale, "part": name, **made}
-            own = {claim.name: {**now[claim.name], **here} for claim in part.claims if claim.name in now}
+            own = {claim.name: {**now[claim.name], **here} for claim in part.claims}
             of_part = {claim: one for claim, one in before.items() if (one["part"], one["scale"]) == (name, scale)}
             after = after | frozen.added(own, of_part, seeds[name])
     if after != before:
@@ -105,20 +95,7 @@ def _before(folder: Path | None) -> Judged:
     return list(store.read_json(path)["claims"]) if path and path.is_file() else []
 
 
-def markdown(claims: Sequence[Mapping[str, Any]]) -> str:
-    """The judged claims as claims.md and the docs show them."""
-    new, old = _apart(claims)
-    parts = [table.markdown(new)] if new else []
-    if old:
-        parts += [*(["## Bounds that every value must keep\n"] if new else []), lab.claims_table(old)]
-    return "\n".join(parts)
-
-
 def summary(name: str, claims: Sequence[Mapping[str, Any]]) -> str:
-    """A page's row in the list of claims: its verdicts, and the claims that do not agree or hold."""
-    rest = [f"{claim['name']} ({claim['verdict']})" for claim in claims if claim["verdict"] not in ("holds", "agrees")]
+    """A page's row in the list of claims: its verdicts, and the claims that do not agree."""
+    rest = [f"{claim['name']} ({claim['verdict']})" for claim in claims if claim["verdict"] != "agrees"]
     return f"| [{name}](results/{name}/claims.md) | {held(claims)} | {lab.cell('; '.join(rest) or '–')} |"
-
-
-def _apart(claims: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    return [one for one in claims if "ledger" in one], [one for one in claims if "ledger" not in one]
