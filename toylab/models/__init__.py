@@ -28,6 +28,7 @@ from toylab.models.mlp import ModularMLP
 from toylab.models.pizza import PizzaLinear, PizzaTransformer
 from toylab.models.relu import ToyModel, UntiedToyModel
 from toylab.models.sae import SparseAutoencoder
+from toylab.models.summed import SumDecoder
 from toylab.models.transformer import Transformer
 from toylab.protocol import check_pair
 
@@ -44,6 +45,7 @@ __all__ = [
     "PizzaTransformer",
     "Reverse",
     "SparseAutoencoder",
+    "SumDecoder",
     "ToyModel",
     "Transformer",
     "UntiedToyModel",

@@ -37,6 +37,7 @@ from .modular import (
     periodic as periodic,
     published as published,
     rates as rates,
+    representations as representations,
     spectra as spectra,
 )
 from .superposition import (

@@ -1,5 +1,6 @@
 """Tasks: one family of data a file."""
 
+from toylab.tasks.addition import Addition
 from toylab.tasks.classification import ItemLabelPairs
 from toylab.tasks.dictionary import MixedFeatures
 from toylab.tasks.exemplars import RelabelledExemplars
@@ -16,6 +17,7 @@ from toylab.tasks.triggers import TriggerBigrams
 from toylab.tasks.trigrams import SkipTrigrams
 
 __all__ = [
+    "Addition",
     "ChainMixture",
     "FixedSample",
     "GroupComposition",

@@ -141,6 +141,27 @@ def degrees_of_freedom(p: int, train: Bool[ArrayLike, " p*(p+1)//2"]) -> int:
 
 
 @shaped
+def parallelogram_eigenvalues(p: int, train: Bool[ArrayLike, " p*(p+1)//2"]) -> Float[Array, " p"]:
+    """Eigenvalues of AᵀA, ascending, with a row of A for each parallelogram of two training pairs.
+
+    The first two are 0: shift and scale of E. The third is the rate at which the effective dynamics come to equal
+    distances, 2λ₃/Z0; where it is 0 as well, the training set does not determine the representation. May be traced.
+
+    Args:
+        p: The number of numbers.
+        train: Mask of the training pairs.
+
+    Returns:
+        [p], with a rounding error of some 1e-6 of the last.
+    """
+    every = pairs(p)
+    given = jnp.asarray(train)
+    _check_mask(every, given, p)
+    rows = jnp.where(given[every.joined].all(axis=1)[:, None], jnp.asarray(every.equations, float), 0)
+    return jnp.linalg.eigvalsh(jnp.matmul(rows.T, rows, precision="highest"))
+
+
+@shaped
 def effective_loss(
     E: Real[ArrayLike, " p *d"], train: Bool[ArrayLike, " p*(p+1)//2"] | None = None
 ) -> Float[Array, ""]:
@@ -195,10 +216,14 @@ def _by_dimension(E: ArrayLike) -> Array:
 def _trained(every: Pairs, train: ArrayLike, p: int) -> np.ndarray:
     """bool [Q]: parallelograms of two training pairs."""
     given = np.asarray(train)
+    _check_mask(every, given, p)
+    return np.asarray(given[every.joined].all(axis=1))
+
+
+def _check_mask(every: Pairs, given: Array | np.ndarray, p: int) -> None:
     if len(given) != len(every.pairs):  # of p alone: where there is E, its length has been compared already
         wanted = f"booleans [{len(every.pairs)}], the pairs i ≤ j < {p}"
         raise ValueError(f"train has shape {given.shape}, it must be {wanted}.")
-    return np.asarray(given[every.joined].all(axis=1))
 
 
 def _reached(learned: Array, train: Array, p: int) -> Array:

@@ -4,5 +4,6 @@ from . import (
     periodic as periodic,
     published as published,
     rates as rates,
+    representations as representations,
     spectra as spectra,
 )

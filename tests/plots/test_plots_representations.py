@@ -1,0 +1,30 @@
+"""Figures of numbers that come to lie on a line."""
+
+import numpy as np
+import pytest
+from printed import assert_printable, written
+
+from toylab.plots import representations
+
+STEPS = np.arange(0, 500, 20)
+LINES = np.linspace(-1.5, 1.5, 10) * (1 - np.exp(-STEPS / 100))[:, None] + 0.01
+
+
+def test_each_number_is_a_line_with_its_name():
+    panels = {"network": (STEPS, LINES), "effective theory": (STEPS / 100, LINES)}
+    figure = representations.through_training(panels, ["optimiser step", "time"])
+    assert_printable(figure)
+    assert [len(ax.lines) >= 10 for ax in figure.axes[:2]] == [True, True]
+    told = [text.get_text() for text in written(figure)]
+    assert {"network", "effective theory", *map(str, range(10))} <= set(told)
+    with pytest.raises(ValueError, match=r"network has positions \(25, 10\); with 24 steps"):
+        representations.through_training({"network": (STEPS[1:], LINES)}, ["optimiser step"])
+
+
+def test_accuracies_are_drawn_over_shares_and_against_each_other():
+    share = np.repeat(np.array([0.1, 0.5, 0.9]), 4)
+    figure = representations.predicted(share, np.minimum(share + 0.05, 1), share)
+    assert_printable(figure)
+    assert [ax.get_ylabel() for ax in figure.axes] == ["accuracy", "predicted accuracy", "accuracy"]
+    with pytest.raises(ValueError, match=r"share, accuracy and foreseen have the shapes"):
+        representations.predicted(share, share[:3], share)
