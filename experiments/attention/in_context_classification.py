@@ -32,7 +32,7 @@ from toylab.claims import Claim, Direction, Source, Within, analogue
 from toylab.lab import Measures, Part
 from toylab.models import Net, Transformer
 from toylab.optim import SGD, AdamW
-from toylab.plots import stages, trends
+from toylab.plots import phase, stages, trends
 from toylab.plots.attention import patterns as attention
 from toylab.sweep import log_then_linear
 from toylab.tasks import ItemLabelPairs
@@ -162,10 +162,7 @@ CLASSES, BURSTS = (128, 512, 1024), (1, 2, 4)
 
 
 def settings(seeds: Any) -> list[Config]:
-    return [
-        *(config for K in CLASSES[:-1] for config in configs(seeds, n_classes=K)),
-        *(config for B in BURSTS for config in configs(seeds, burst=B)),
-    ]
+    return [config for K in CLASSES for B in BURSTS for config in configs(seeds, n_classes=K, burst=B)]
 
 
 def at(m: Measures, name: str, field: str, level: int) -> np.ndarray:
@@ -206,6 +203,16 @@ def by_setting(m: Measures) -> Any:
     return trends.trends(panels, f"accuracy at step {m.steps[-1]:,}")
 
 
+def over_both(m: Measures) -> Any:
+    """Learning in context and in weights over the plane of classes and bursts."""
+    x, y = phase.Axis("classes, K", "even"), phase.Axis("pairs of a class in the context, B", "even")
+    names = {"accuracy on new classes": "icl_accuracy", "accuracy without support": "iwl_accuracy"}
+    fields = "config/task.n_classes", "config/task.burst"
+    return phase.diagram(
+        *(phase.Panel(phase.of_columns(m, *fields, m.last(name)), x, y, label) for label, name in names.items())
+    )
+
+
 TRENDS = Part(
     configs={
         "smoke": [*configs(range(2), n_classes=8, burst=1, **SMALL), *configs(range(2), n_classes=16, burst=2, **SMALL)],
@@ -221,7 +228,7 @@ TRENDS = Part(
             ("so do many classes", "no support", "K = 128 less that at K = 1,024", "iwl_accuracy", "n_classes", -1),
         )
     ],
-    figures={"trends": by_setting},
+    figures={"trends": by_setting, "maps": over_both},
 )  # fmt: skip
 
 
