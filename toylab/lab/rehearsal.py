@@ -46,6 +46,20 @@ def rehearse(part: Part, configs: Sequence[Config], saves: Sequence[int], change
             _try(claim, measures)
 
 
+def made_up(part: Part, configs: Sequence[Config], saves: Sequence[int]) -> Measures:
+    """Measures of these runs with made-up values, in the shapes of the first.
+
+    Args:
+        part: whose analyses.
+        configs: of its runs.
+        saves: their saved steps, of which some are taken.
+
+    Raises:
+        ValueError: where an analyzer does not fit the first config.
+    """
+    return _measures(_recorded(part, configs[0]), *_analyzed(part, configs[0]), configs, saves)
+
+
 def _try(claim: Claim, measures: Measures) -> None:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -82,9 +96,9 @@ def _measures(recorded: Any, final: Any, own: Any, configs: Sequence[Config], sa
     of_points = {**recorded.measures, **probes}
     steps = np.array([*saves[: POINTS - 1], saves[-1]] if len(saves) > POINTS else list(saves))
     shape = len(configs), len(steps)
-    made_up = {name: _made_up((*shape, *value.shape[1:]), value.dtype) for name, value in of_points.items()}
-    made_up |= {name: _made_up((*shape, *value.shape), value.dtype) for name, value in own.items()}
-    made_up |= {f"final/{name}": _made_up((shape[0], *value.shape), value.dtype) for name, value in final.items()}
+    made_up = {name: _filled((*shape, *value.shape[1:]), value.dtype) for name, value in of_points.items()}
+    made_up |= {name: _filled((*shape, *value.shape), value.dtype) for name, value in own.items()}
+    made_up |= {f"final/{name}": _filled((shape[0], *value.shape), value.dtype) for name, value in final.items()}
     of_configs = cfg.columns([cfg.canonical(config) for config in configs])
     made_up |= {f"config/{name}": value for name, value in of_configs.items()}
     return Measures({"steps": steps, "valid": np.ones(shape, bool), **made_up})
@@ -96,6 +110,6 @@ def _recorded(part: Part, config: Config) -> Any:
     return recorded
 
 
-def _made_up(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def _filled(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An array of one repeated value, without memory for it."""
     return np.broadcast_to(np.array(MADE_UP.get(np.dtype(dtype).kind, 0)).astype(dtype), shape)
