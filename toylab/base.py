@@ -31,9 +31,15 @@ Analyzer = Callable[[Params, "Run"], dict[str, Array]]
 """One point in training → named arrays of fixed shape. `analyze` and the trainer's probes map it over runs and points."""
 
 
-def static(**kwargs: Any) -> Any:
-    """A field that is part of the tree structure: hashable, equal for all runs of a family. A new value compiles anew."""
-    return field(metadata={"pytree_node": False}, **kwargs)
+def static(*, later: bool = False, **kwargs: Any) -> Any:
+    """A field that is part of the tree structure: hashable, equal for all runs of a family. A new value compiles anew.
+
+    Args:
+        later: the field came after runs of its class were trained. At its default it is not written, so that their names
+            and manifests stay.
+        **kwargs: of `dataclasses.field`, as default.
+    """
+    return field(metadata={"pytree_node": False, "later": later}, **kwargs)
 
 
 class Apply(Protocol):
@@ -84,7 +90,8 @@ class Optimizer(Protocol):
     """Hyperparameters as a pytree: a `flax.struct.PyTreeNode` with annotated fields, as `toylab.optim.SGD`.
 
     `check` gives the optimizer itself, or raises ValueError. `transform` makes an `optax.GradientTransformation` from the
-    hyperparameters, inside the traced function.
+    hyperparameters, inside the traced function. Two more methods are called where there are such, and may raise ValueError:
+    `check_params(params)` with the shapes of the net's params, `check_start(params)` with their values at the start.
     """
 
     def check(self) -> "Optimizer": ...

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from toylab import protocol
-from toylab.base import Config
+from toylab.base import Config, Network, Optimizer, Task
 
 
 def check(config: Config) -> Config:
@@ -62,7 +62,9 @@ def takes(config: Config, path: str) -> Any:
 def canonical(value: Any) -> Any:
     """The config as JSON values: types and functions as qualified names, arrays as lists, floats as float32 prints them."""
     if is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: canonical(getattr(value, field.name)) for field in fields(value)}
+        own = {field.name: getattr(value, field.name) for field in fields(value)}
+        unset = unwritten(type(value))
+        parts = {name: canonical(inner) for name, inner in own.items() if not (name in unset and inner == unset[name])}
         return {"type": qualified(type(value)), **parts}
     if isinstance(value, type) or callable(value):
         return qualified(value)
@@ -172,8 +174,24 @@ def qualified(value: Any) -> str:
     return f"{module}.{value.__qualname__}"
 
 
+@lru_cache(maxsize=256)
+def unwritten(kind: type) -> dict[str, Any]:
+    """The fields of a dataclass that came later than runs of it (`static(later=True)`), and the defaults at which they are
+    left out of a canonical config."""
+    return {field.name: field.default for field in fields(kind) if field.metadata.get("later")}
+
+
+def _has_parts(value: Any) -> bool:
+    """Whether a value has fields of its own: a part of a config, or a tuple of such, whose fields are their numbers."""
+    if isinstance(value, tuple):
+        return bool(value) and all(is_dataclass(one) and not isinstance(one, type) for one in value)
+    return is_dataclass(value) and not isinstance(value, type)
+
+
 def _own_fields(value: Any) -> dict[str, tuple[Any, Any]]:
     """name → (annotation, value) of a dataclass; of a net, its module's fields instead."""
+    if isinstance(value, tuple):
+        return {str(i): (type(one), one) for i, one in enumerate(value)}
     if hasattr(value, "module_fields"):
         return value.module_fields()
     kind: Any = type(value)
@@ -192,20 +210,22 @@ def _static_fields(kind: type) -> frozenset[str]:
 
 
 def _set(value: Any, **changes: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(changes.get(str(i), one) for i, one in enumerate(value))
     return value.with_fields(**changes) if hasattr(value, "module_fields") else value.replace(**changes)
 
 
 def _typed(part: Any, prefix: str) -> Any:
     changes = {}
     for name, (hint, value) in _own_fields(part).items():
-        nested = is_dataclass(value) and not isinstance(value, type)
-        changes[name] = _typed(value, f"{prefix}{name}.") if nested else _cast(value, hint, prefix + name, part)
+        inner = _typed(value, f"{prefix}{name}.") if _has_parts(value) else _cast(value, hint, prefix + name, part)
+        changes[name] = inner
     return _set(part, **changes)
 
 
 def _cast(value: Any, hint: Any, path: str, part: Any) -> Any:
     static = _is_static(part, path.rsplit(".", 1)[-1])
-    if isinstance(value, list | tuple) and not static:
+    if isinstance(value, list | tuple) and not static and not _is_of_parts(hint):
         value = _array_of(value, path)
     if hint == float | Array and np.ndim(value) == 0:
         hint = float  # one number for all, or one each
@@ -225,6 +245,12 @@ def _cast(value: Any, hint: Any, path: str, part: Any) -> Any:
     if hasattr(value, "dtype") and np.ndim(value):
         return np.asarray(value, np.float32 if np.asarray(value).dtype.kind == "f" else np.int32)
     return value
+
+
+def _is_of_parts(hint: Any) -> bool:
+    """Whether an annotation is that of a part within a part, as Optimizer, or of a tuple of such, as tuple[Piece, ...]."""
+    one = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
+    return one in (Task, Network, Optimizer) or is_dataclass(one)
 
 
 def _array_of(value: Any, path: str) -> np.ndarray:
@@ -266,15 +292,17 @@ def _field(part: Any, names: list[str], path: str) -> tuple[Any, Any]:
     known = _own_fields(part)
     if names[0] not in known:
         before, rest = path[: len(path) - len(".".join(names))], names[1:]
+        if isinstance(part, tuple):
+            raise ValueError(f"{path} is no field: {before[:-1]} has the parts {', '.join(known)}.")
         paths = [".".join([before + name, *rest]) for name in known]
         near = difflib.get_close_matches(path, paths, 1, cutoff=0.5)
         raise ValueError(
             f"{path} is no field: {f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(paths) + '.'}"
         )
     hint, value = known[names[0]]
-    if len(names) > 1 and not is_dataclass(value):
+    if len(names) > 1 and not _has_parts(value):
         raise ValueError(f"{path} is no field: {names[0]} has no parts.")
-    if len(names) == 1 and is_dataclass(value):
+    if len(names) == 1 and _has_parts(value):
         raise ValueError(
             f"{path} is no single value: set one of its parts, {', '.join(f'{path}.{n}' for n in _own_fields(value))}."
         )

@@ -3,7 +3,7 @@
 import inspect
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cached_property, lru_cache, partial
 from typing import Any
@@ -45,10 +45,22 @@ def check_parts(config: Config) -> None:
             raise ValueError(f"{role} is {given}: it must be {MADE[role]}.")
         if missing := [name for name in methods if not callable(getattr(part, name, None))]:
             raise ValueError(f"{role} {kind.__name__} has no {' and no '.join(missing)}: it must be {MADE[role]}.")
-        if bare := _without_annotation(kind):
-            raise ValueError(
-                f"{role}.{bare} has no annotation, and so is no field of {kind.__name__}: write {bare}: int = …"
-            )
+        for path, one in _kinds(role, part):
+            if bare := _without_annotation(one):
+                raise ValueError(
+                    f"{path}.{bare} has no annotation, and so is no field of {one.__name__}: write {bare}: int = …"
+                )
+
+
+def _kinds(path: str, part: Any) -> Iterator[tuple[str, type]]:
+    """The class of a part and of the parts within it, by path."""
+    yield path, type(part)
+    for field in fields(part):
+        value = getattr(part, field.name)
+        inner = [(f".{i}", one) for i, one in enumerate(value)] if isinstance(value, tuple) else [("", value)]
+        for number, one in inner:
+            if is_dataclass(one) and not isinstance(one, type):
+                yield from _kinds(f"{path}.{field.name}{number}", one)
 
 
 @lru_cache(maxsize=256)  # read for every config of a sweep
@@ -80,7 +92,7 @@ def check_fit(config: Config) -> None:
     """Traces data, loss and measures as training will, once for each structure. Nothing is computed.
 
     Raises:
-        ValueError: where net and task do not fit, in one sentence.
+        ValueError: where net and task do not fit, or the optimizer names what is no param of the net, in one sentence.
     """
     leaves, structure = jax.tree.flatten(config)
     key = structure, tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves)
@@ -103,6 +115,8 @@ def check_fit(config: Config) -> None:
         raise ValueError(f"task.measure gives a {type(measures).__name__}: it must give scalars by name.")
     if not all(hasattr(config.optimizer.transform(), name) for name in ("init", "update")):
         raise ValueError("optimizer.transform() gives no optax transform: it must have init and update.")
+    if hasattr(config.optimizer, "check_params"):
+        config.optimizer.check_params(jax.eval_shape(lambda: config.net.init(jax.random.key(0))))
     _fitting.add(key)
 
 

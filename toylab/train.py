@@ -19,7 +19,16 @@ def init(config: Config, params: Params | None = None) -> State:
     """The state at step 0, with the net's own params or given ones (to go on from a saved point, or to fine-tune)."""
     init_key, _ = jax.random.split(jax.random.key(config.seed))
     params = config.net.init(init_key) if params is None else params
+    check_start(config, params)
     return State(params=params, opt_state=config.optimizer.transform().init(params), step=jax.numpy.int32(0))
+
+
+def check_start(config: Config, params: Params) -> None:
+    """Raises ValueError where the optimizer cannot start from these params. Under jit and vmap their values are not known,
+    and nothing is checked."""
+    check = getattr(config.optimizer, "check_start", None)
+    if check and not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params)):
+        check(params)
 
 
 def data(config: Config) -> Data:

@@ -115,7 +115,7 @@ def _part(written: Mapping[str, Any], path: str) -> Any:
         raise ValueError(f"{where} is {written['type']}, which is no class of a config's part.")
     hints = typing.get_type_hints(kind)
     given = {name: value for name, value in written.items() if name != "type"}
-    if other := sorted(set(given) ^ {field.name for field in fields(kind)}):
+    if other := sorted({field.name for field in fields(kind)} ^ ({*cfg.unwritten(kind), *given})):
         raise ValueError(f"{where} was written with other fields than {written['type']} has now: {', '.join(other)}.")
     prefix = f"{path}." if path else ""
     return kind(**{name: _value(value, hints[name], prefix + name) for name, value in given.items()})

@@ -78,8 +78,10 @@ def mesh(shards: int) -> Mesh:
 
 
 def first_state(config: Config, params: Params | None) -> State:
-    """A run's initial state, with the net's own or the given params."""
-    return _init(config) if params is None else _init(config, params)
+    """A run's initial state, with the net's own or the given params. Raises ValueError where the optimizer cannot start."""
+    state = _init(config) if params is None else _init(config, params)
+    train.check_start(config, state.params)
+    return state
 
 
 _init = jax.jit(train.init)

@@ -1,8 +1,12 @@
 """Optimizers as pytrees. Learning rate and weight decay are leaves; `transform` makes the optax transform from them.
 
+chain   pieces around an optimizer · pieces   ⊥Grad, slow gradients, clipping, factors by name, a norm that stays
+names   of params, checked
+
 `optax.inject_hyperparams` is not used: it casts b1, b2 and eps to float32 arrays, which changes results.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import jax
@@ -12,6 +16,14 @@ from flax import struct
 from jax import Array
 
 from toylab.base import static
+from toylab.optim.chain import Chain
+from toylab.optim.names import check_known, check_names
+from toylab.optim.pieces import Clip, KeepNorm, Orthogonal, Piece, Scale, SlowGradients
+
+__all__ = [
+    "LAMB", "SGD", "Adam", "AdamW", "Chain", "Clip", "KeepNorm", "Orthogonal", "Piece", "Scale", "Schedule", "Scheduled",
+    "SignedDecayAdamW", "SlowGradients",
+]  # fmt: skip
 
 Schedule = Literal["constant", "linear", "cosine", "quarter_cosine"]
 
@@ -74,8 +86,8 @@ class Scheduled(struct.PyTreeNode, kw_only=True):  # type: ignore[call-arg]
 
 
 class AdamW(Scheduled):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019) on every parameter, biases and positions too:
-    `w ← w − lr_t (m̂ / (√v̂ + eps) + weight_decay · w)`, as torch and optax have it."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019) on every parameter, biases and positions too, but not on
+    those that `undecayed` names: `w ← w − lr_t (m̂ / (√v̂ + eps) + weight_decay · w)`, as torch and optax have it."""
 
     lr: float = 1e-3  # Nanda et al. 2023, as all defaults here
     weight_decay: float = 1.0
@@ -86,16 +98,27 @@ class AdamW(Scheduled):
     clip: float = static(
         default=0.0
     )  # the most that the norm of the gradient of all parameters may be, else it is scaled; 0 for no limit
+    undecayed: tuple[str, ...] = static(default=(), later=True)  # names of params that do not decay
 
     def check(self) -> "AdamW":
         _check(self)
         if not 0 <= self.clip < float("inf"):
             raise ValueError(f"optimizer.clip is {self.clip}: it must be a finite length, 0 for none.")
+        check_names("optimizer.undecayed", self.undecayed)
         return self
 
+    def check_params(self, params: Mapping[str, Any]) -> None:
+        """Raises ValueError where `undecayed` names what is no param of the net."""
+        check_known("optimizer.undecayed", self.undecayed, params)
+
     def transform(self) -> optax.GradientTransformation:
-        adamw = optax.adamw(_scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
+        mask = self._decays if self.undecayed else None
+        adamw = optax.adamw(_scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay, mask=mask)
         return optax.chain(optax.clip_by_global_norm(self.clip), adamw) if self.clip else adamw
+
+    def _decays(self, params: Mapping[str, Any]) -> dict[str, bool]:
+        self.check_params(params)
+        return {name: name not in self.undecayed for name in params}
 
 
 class SignedDecayAdamW(Scheduled):
