@@ -89,8 +89,9 @@ def above(m: Measures, method: str, other: str, at: int = 0) -> np.ndarray:
 
 
 def machine_circuits(m: Measures) -> Any:
-    """Of the machine without noise, at threshold 1 for ACDC, and at 1e-3 of the largest score for attribution."""
-    kept, scores = (m[f"final/edges/{name}"][m["config/net.noise"] == 0][0] for name in ("kept", "scores"))
+    """Of the machine without noise, or with the least, at threshold 1 for ACDC, and at 1e-3 of the largest score for
+    attribution."""
+    kept, scores = (m[f"final/edges/{name}"][m["config/net.noise"].argmin()] for name in ("kept", "scores"))
     found = *kept[:, 0, at_threshold(1)], *recovery.strong(scores[0], 1e-3)
     names = "ACDC, zero", "ACDC, resample", "attribution", "integrated attribution"
     return circuit_graph.compared(MACHINE.senders, MACHINE.receivers, dict(zip(names, found, strict=True)), TRUE)

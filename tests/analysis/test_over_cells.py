@@ -80,3 +80,9 @@ def test_a_table_has_the_run_of_each_row_and_column():
     for runs, found in (([0, 1, 2], 0), ([0, 1, 2, 3, 4, 5, 5], 2)):
         with pytest.raises(ValueError, match=rf"^a cell has {found} runs: it must have one$"):
             over_cells.table(rows[runs], columns[runs])
+
+
+def test_no_runs_make_no_table_and_no_cells():
+    with pytest.raises(ValueError, match="0 runs"):
+        over_cells.table(np.zeros(0), np.zeros(0))
+    assert over_cells.cells(np.zeros((0, 2))) == []

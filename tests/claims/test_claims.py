@@ -151,11 +151,10 @@ def test_claims_of_one_event_count_once_and_ledgers_are_apart():
     assert counts.counts(judged) == {"agrees": 1, "differs": 1}
     assert counts.counts(judged, "finding") == {"agrees": 1}
     assert counts.counted(counts.counts(judged)) == "1 agrees, 1 differs"
-    old = [{"name": "a bound", "verdict": "holds"}]
-    assert counts.headline([judged, old, judged]) == (
+    assert counts.headline([judged, [], judged]) == (
         "Of 4 findings that papers state 2 agree, 2 differ. Of 2 findings of our own 2 agree."
     )
-    assert counts.headline([old, []]) == ""
+    assert counts.headline([[], []]) == ""
     text = table.markdown(judged)
     assert "## What papers state: 1 agrees, 1 differs" in text and "## What we found" in text and "~~e" in text
 

@@ -25,7 +25,7 @@ def cells(key: Real[ArrayLike, "R d"]) -> list[Int[np.ndarray, " K"]]:
     check_finite("key", key)
     _, cell = np.unique(np.asarray(key), axis=0, return_inverse=True)
     cell = cell.ravel()
-    return [np.flatnonzero(cell == i) for i in range(cell.max() + 1)]
+    return [np.flatnonzero(cell == i) for i in range(cell.max(initial=-1) + 1)]
 
 
 @shaped
@@ -40,8 +40,10 @@ def table(rows: Real[ArrayLike, " R"], columns: Real[ArrayLike, " R"]) -> Int[np
         Indices of runs, [K, N], in the order of rising values.
 
     Raises:
-        ValueError: A cell has no run or several, or a value is nan or inf.
+        ValueError: A cell has no run or several, there is no run, or a value is nan or inf.
     """
+    if not np.size(rows):
+        raise ValueError("rows and columns have 0 runs: a table has at least one")
     check_finite("rows", rows)
     check_finite("columns", columns)
     row, column = (np.unique(np.asarray(one), return_inverse=True)[1] for one in (rows, columns))
