@@ -28,3 +28,12 @@ def test_accuracies_are_drawn_over_shares_and_against_each_other():
     assert [ax.get_ylabel() for ax in figure.axes] == ["accuracy", "predicted accuracy", "accuracy"]
     with pytest.raises(ValueError, match=r"share, accuracy and foreseen have the shapes"):
         representations.predicted(share, share[:3], share)
+
+
+def test_shares_of_runs_stand_over_a_quantity_and_are_named():
+    n = np.array([5, 20, 40, 54])
+    figure = representations.shares(n, {"determined": n / 54, "found": n / 60}, "training pairs")
+    assert_printable(figure)
+    assert {"determined", "found"} <= {text.get_text() for text in written(figure)}
+    with pytest.raises(ValueError, match=r"found has shape \(3,\); with 4 values of x it is \[4\]"):
+        representations.shares(n, {"found": n[:3] / 54}, "training pairs")

@@ -34,6 +34,28 @@ def through_training(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel
 
 
 @style.house
+def shares(x: np.ndarray, lines: Mapping[str, np.ndarray], xlabel: str, ylabel: str = "share of runs") -> Figure:
+    """Shares of runs over a quantity of the sweep, by name.
+
+    Args:
+        x: [N].
+        lines: Name → shares [N].
+        xlabel: Of x.
+        ylabel: Of the shares.
+    """
+    figure, (ax,) = style.panels(style.COLUMN, 2.4)
+    for (name, values), color in zip(lines.items(), style.SERIES, strict=False):
+        if values.shape != x.shape:
+            raise ValueError(f"{name} has shape {values.shape}; with {len(x)} values of x it is [{len(x)}]")
+        ax.plot(x, values, "-o", color=color, lw=1.2, ms=3)
+    ax.set(ylim=(-0.03, 1.03), xlabel=xlabel, ylabel=ylabel)
+    labels.MarginLabels(
+        ax, "right", np.array([values[-1] for values in lines.values()]), list(lines), style.SERIES[: len(lines)]
+    )
+    return figure
+
+
+@style.house
 def predicted(share: np.ndarray, accuracy: np.ndarray, foreseen: np.ndarray) -> Figure:
     """Accuracy over the share of training pairs, measured and predicted by the representation, and one over the other.
 

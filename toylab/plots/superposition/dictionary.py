@@ -121,7 +121,9 @@ def frontier(sweeps: Mapping[str, Sweep], others: Mapping[str, Points], true_l0:
         raise ValueError(f"others has {len(others)} entries; {len(MARKERS)} can be told apart")
     l0 = np.concatenate([sweep.l0.ravel() for sweep in sweeps.values()] + [points.l0 for points in others.values()])
     if not (l0 >= LEAST_L0).any():
-        raise ValueError(f"L0 is at most {np.max(l0, initial=0):.3g}: no dictionary has {LEAST_L0:g} latent on in the mean")
+        raise ValueError(
+            f"L0 is at most {np.max(l0, initial=0):.3g}: no dictionary has {LEAST_L0:g} latent on in the mean"
+        )
     figure, axes = style.panels(style.PAGE, 2.7, columns=2)
     for ax, field, mark in zip(axes, ("fvu", "mmcs"), "ab", strict=True):
         for sweep, color in zip(sweeps.values(), style.SERIES, strict=False):
