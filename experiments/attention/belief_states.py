@@ -62,7 +62,7 @@ def with_mlp(
 def trained(T: np.ndarray, net: Net, n_ctx: int, steps: int, batch: int, warmup: int = 0) -> list[Config]:
     task = HiddenMarkov(T, n_ctx=n_ctx, batch_size=batch)
     optimizer = Adam(lr=3e-3, b2=0.999, schedule="cosine", steps=steps, warmup=warmup)
-    return [Config(task, net, optimizer, seed=seed) for seed in SEEDS]
+    return [Config(task, net, optimizer, seed, data_seed=seed) for seed in SEEDS]
 
 
 # --- measures

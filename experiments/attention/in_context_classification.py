@@ -66,7 +66,7 @@ minegishi = partial(
 
 def configs(seeds: Any, optimizer: Any = ADAMW, **sizes: Any) -> list[Config]:
     task = ItemLabelPairs(**sizes)
-    return [Config(task=task, net=network(task), optimizer=optimizer, seed=seed) for seed in seeds]
+    return [Config(task, network(task), optimizer, seed, data_seed=seed) for seed in seeds]
 
 
 def context_label(m: Measures) -> float:
