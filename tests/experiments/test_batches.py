@@ -1,0 +1,51 @@
+"""Runs whose batches are drawn afresh: those that confirm a claim each have a stream of batches of their own.
+
+With one `data_seed` all see the same batches, and are independent in their weights alone."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import pytest
+from small_pages import traced
+
+from toylab import lab, sweep, train
+from toylab.claims import frozen
+from toylab.lab import pages
+
+SHARED = {  # pages whose committed runs share a stream: their intervals are of initial weights, given these batches
+    "circuit_discovery", "computation", "dictionary", "markov", "polysemanticity", "skip_trigrams", "subcircuits",
+    "superposition", "superposition_adversarial", "superposition_correlated", "superposition_dynamics",
+    "superposition_phase", "superposition_scaling", "superposition_uniform",
+}  # fmt: skip
+
+
+def draws(config):
+    """Whether the loss depends on its key."""
+    params, data = sweep.shapes(config).params, jax.eval_shape(train.data, config)
+    apply = partial(config.net.apply, full=False)
+    loss = jax.make_jaxpr(lambda key, params, data: config.task.loss(apply, params, data, key))
+    traced = loss(jax.eval_shape(jax.random.key, 0), params, data).jaxpr
+    return any(traced.invars[0] is used for equation in traced.eqns for used in equation.invars)
+
+
+def shared(part):
+    """Whether confirming runs of a part draw batches, and do not each have a stream of their own."""
+    configs = [] if part.imported else part.configs["cpu"]
+    if not frozen.confirming([config.seed for config in configs]) or not part.saves["cpu"][-1]:
+        return False
+    seeds, streams = ({getattr(config, name) for config in configs} for name in ("seed", "data_seed"))
+    return draws(configs[0]) and len(streams) < len(seeds)
+
+
+@pytest.mark.parametrize("name", traced(sorted(pages.built_in())))
+def test_confirming_runs_see_batches_of_their_own(name):
+    parts = lab.parts(pages.load(name))
+    assert bool([part_name for part_name, part in parts.items() if shared(part)]) == (name in SHARED)
+
+
+def test_what_draws_batches_is_seen():
+    induction, grokking = pages.load("induction"), pages.load("grokking")
+    assert draws(induction.NETWORKS.configs["smoke"][0]) and not draws(grokking.CONFIGS["smoke"][0])
+    one_stream = [config.replace(data_seed=0) for config in induction.NETWORKS.configs["cpu"]]
+    assert shared(replace(induction.NETWORKS, configs={"cpu": one_stream})) and not shared(induction.NETWORKS)
