@@ -29,16 +29,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from jax import Array
 from scipy import stats
 
 from toylab.analysis.modular import circuits as circuits
-from toylab.base import Config
+from toylab.base import Config, Params, Run
 from toylab.claims import Claim, Direction, Median, Number, Source, scaled
 from toylab.claims.claim import Quantity
 from toylab.claims.kinds import Kind
 from toylab.lab import Measures, Part
 from toylab.models import Net, PizzaLinear, PizzaTransformer
 from toylab.optim import AdamW
+from toylab.plots import circles, periodic
 from toylab.plots import rates as plots
 from toylab.sweep import log_then_linear
 from toylab.sweep.grids import grid
@@ -269,8 +271,41 @@ def linear_kinds(m: Measures) -> Any:
     return plots.kinds(of, shown, solves(m), {"FVE, clearest circle": ("below: no circle", EXPLAINS)})
 
 
+# --- two networks in pictures: the first without attention, the last with all of it
+
+STILLS = (0, 500, 1000, 2000, 4000, 20_000)
+
+
+def embedding(params: Params, run: Run) -> dict[str, Array]:
+    return {"W_E": params["W_E"]}
+
+
+def over_pairs(params: Params, run: Run) -> dict[str, Array]:
+    """[p, p] over all pairs: what varies most of the attention to a and of the neurons, and one logit."""
+    logits, cache = run.config.net.apply(params, run.data["tokens"])
+    attention, neurons = (
+        cache["pattern"][-1, :, :, -1, 0],
+        cache["mlp_post"][-1, :, -1],
+    )  # [pairs, heads], [pairs, d_mlp]
+    picked = {"attention": attention, "neuron": neurons, "logit": logits.reshape(len(attention), -1)[:, :1]}
+    p = run.config.task.p  # type: ignore[attr-defined]
+    return {name: one[:, one.var(axis=0).argmax()].reshape(p, p) for name, one in picked.items()}
+
+
+def ring(m: Measures, run: int) -> Any:
+    return circles.through_training(m["embedding/W_E"][run], m.steps)
+
+
+def pairs(m: Measures, run: int) -> Any:
+    titles = {"attention": "attention to a", "neuron": "a neuron", "logit": "logit of class 0"}
+    shown = {title: m[f"final/pairs/{name}"][run] for name, title in titles.items()}
+    shown = {title: own for title, own in shown.items() if np.ptp(own) > 0}  # without attention all patterns are 1
+    return periodic.over_pairs(shown, f"attention rate {rate(m)[run]:g}")
+
+
 TINY = {"p": 7, "d_model": 8}
 SHORT = (0, 20, 40)
+TWO = over_rates(transformer(), (0.0, 1.0), range(1))
 PARTS = {
     "sweep": Part(
         configs={
@@ -297,5 +332,17 @@ PARTS = {
         milestone=("solve it", lambda measures: measures["test_accuracy"][..., -1] >= SOLVED),
         probes=PROBES,
         keep=(),
+    ),
+    "pictures": Part(
+        configs={"smoke": over_rates(transformer(**TINY), (0.0, 1.0), range(1)), "cpu": TWO, "paper": TWO},
+        saves={"smoke": SHORT, "cpu": STILLS, "paper": STILLS},
+        analyses={"embedding": embedding},
+        final={"pairs": over_pairs},
+        figures={
+            "ring_pizza": partial(ring, run=0),
+            "ring_clock": partial(ring, run=-1),
+            "pairs_pizza": partial(pairs, run=0),
+            "pairs_clock": partial(pairs, run=-1),
+        },
     ),
 }

@@ -117,3 +117,40 @@ def embedding_circles(W_E: np.ndarray, key: np.ndarray) -> Figure:
     bar.set_label("$k$ · token mod $p$ (turns)")
     bar.ax.tick_params(**style.TICKS)
     return figure
+
+
+@style.house
+def through_training(W_E: np.ndarray, steps: np.ndarray) -> Figure:
+    """Tokens on the two main principal components of the last embedding, at each step; one scale for all panels.
+
+    Colours are k·token mod p, with k the frequency that has most energy in that plane at the end. The numbers above are the
+    shares of the variance, about the mean token, that lie in the plane.
+
+    Args:
+        W_E: [T, p, d_model], without the row of "=".
+        steps: [T], at most eight.
+    """
+    if W_E.ndim != 3 or steps.shape != W_E.shape[:1] or not 1 <= len(steps) <= 8:
+        raise ValueError(f"W_E {W_E.shape} and steps {steps.shape} have wrong shapes; [T, p, d_model] and [T], T to 8")
+    centred = W_E - W_E.mean(axis=1, keepdims=True)
+    if not np.isfinite(centred).all() or not centred[-1].any():
+        return _nothing("the last embedding is constant or not finite: no plane to draw")
+    p, axes_of = W_E.shape[1], np.linalg.svd(centred[-1], full_matrices=False)[2][:2]
+    points = centred @ axes_of.T  # [T, p, 2]
+    total = (centred**2).sum(axis=(1, 2))
+    shares = (points**2).sum(axis=(1, 2)) / np.where(total > 0, total, 1)
+    k = 1 + int((np.abs(np.fft.rfft(points[-1], axis=0)[1:]) ** 2).sum(axis=1).argmax())
+    figure, axes, columns = _frames(len(steps))
+    radius = float(np.hypot(*points.reshape(-1, 2).T).max())
+    for i, (ax, step) in enumerate(zip(axes, steps, strict=True)):
+        ax.scatter(*points[i].T, c=(k * np.arange(p) % p) / p, cmap=CYCLIC, vmin=0, vmax=1, s=9, lw=0.3, ec="#444444")
+        ax.set(xlim=(-1.1 * radius, 1.1 * radius), ylim=(-1.1 * radius, 1.1 * radius), aspect="equal")
+        ax.set_title(f"step {step:,}\n{100 * shares[i]:.0f} %", fontsize=labels.SMALL)
+        ax.locator_params(nbins=3)
+        ax.tick_params(labelleft=i % columns == 0, labelbottom=i + columns >= len(steps))
+    figure.supxlabel("first principal component (weight units)", fontsize=8)
+    figure.supylabel("second", fontsize=8)
+    bar = figure.colorbar(axes[0].collections[0], ax=axes, aspect=25, pad=0.02, ticks=[0, 0.5, 1])
+    bar.set_label(f"{k} · token mod {p} (turns)")
+    bar.ax.tick_params(**style.TICKS)
+    return figure
