@@ -9,9 +9,9 @@ Source    Zhong et al. 2023, The Clock and the Pizza (arXiv 2306.17844): p = 59,
           paper's.
 Expect    Of the authors' table of 684 runs: GS at least 0.9886 for α ≤ 0.4, below 0.95 (median of 51) from α = 0.543 on,
           0.46 for α ≥ 0.9; Spearman's correlation of GS and DI −0.80. Linear model δ: GS −0.003, clock 92 %, pizza 72 %.
-Cost      cpu: 21 transformers and 9 linear models, 6 minutes on one core. paper: 200 and 60, for an accelerator; not
-          run.
-Command   python run_sweep.py clock_pizza [--scale smoke|cpu|paper] [--part sweep|linear]
+Cost      cpu: 21 transformers and 9 linear models, 6 minutes on one core; part pictures, two transformers of the paper's
+          own size, 45 minutes of one busy core. paper: 200 and 60, for an accelerator; not run.
+Command   python run_sweep.py clock_pizza [--scale smoke|cpu|paper] [--part sweep|linear|pictures]
 Fails     All runs are of development seeds (0 to 2), so that nothing is decided. Of the 21 transformers 11 have a
           circularity of 0.99, as the authors' runs have: at 2,000 steps and width 64 embeddings are still becoming
           circles. In these GS falls earlier (0.456 and 0.517 in two seeds) and is a little lower up to α = 0.4 (0.987);

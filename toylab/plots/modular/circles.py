@@ -29,12 +29,17 @@ def plane(W_E: np.ndarray, k: int) -> tuple[np.ndarray, float]:
     Returns:
         [p, 2] in weight units, and the share (0 … 1) of ‖W_E‖² in that frequency.
     """
+    axes, energy = _axes(W_E, k)
+    return W_E @ axes, energy / float((W_E**2).sum())
+
+
+def _axes(W_E: np.ndarray, k: int) -> tuple[np.ndarray, float]:
+    """The axes [d_model, 2] of `plane`, and the energy in that frequency."""
     p = len(W_E)
     angle = 2 * np.pi * k * np.arange(p) / p
     directions = np.stack([np.cos(angle), np.sin(angle)]) * np.sqrt(2 / p) @ W_E  # [2, d_model]
     basis = np.linalg.qr(directions.T)
-    axes = basis.Q * np.where(np.diag(basis.R) < 0, -1, 1)  # [d_model, 2]
-    return W_E @ axes, float((directions**2).sum() / (W_E**2).sum())
+    return basis.Q * np.where(np.diag(basis.R) < 0, -1, 1), float((directions**2).sum())
 
 
 def _number_tokens(ax: Axes, points: np.ndarray, k: int, ring: float) -> None:
@@ -121,10 +126,10 @@ def embedding_circles(W_E: np.ndarray, key: np.ndarray) -> Figure:
 
 @style.house
 def through_training(W_E: np.ndarray, steps: np.ndarray) -> Figure:
-    """Tokens on the two main principal components of the last embedding, at each step; one scale for all panels.
+    """Tokens, at each step, on the plane of the frequency k that has most energy in the last embedding; one scale for all.
 
-    Colours are k·token mod p, with k the frequency that has most energy in that plane at the end. The numbers above are the
-    shares of the variance, about the mean token, that lie in the plane.
+    The plane is that of the last embedding. Colours are k·token mod p. The numbers above are the shares of the variance,
+    about the mean token, that lie in the plane.
 
     Args:
         W_E: [T, p, d_model], without the row of "=".
@@ -135,11 +140,11 @@ def through_training(W_E: np.ndarray, steps: np.ndarray) -> Figure:
     centred = W_E - W_E.mean(axis=1, keepdims=True)
     if not np.isfinite(centred).all() or not centred[-1].any():
         return _nothing("the last embedding is constant or not finite: no plane to draw")
-    p, axes_of = W_E.shape[1], np.linalg.svd(centred[-1], full_matrices=False)[2][:2]
-    points = centred @ axes_of.T  # [T, p, 2]
+    p = W_E.shape[1]
+    k = 1 + int(np.argmax([_axes(centred[-1], k)[1] for k in range(1, (p + 1) // 2)]))
+    points = centred @ _axes(centred[-1], k)[0]  # [T, p, 2]
     total = (centred**2).sum(axis=(1, 2))
     shares = (points**2).sum(axis=(1, 2)) / np.where(total > 0, total, 1)
-    k = 1 + int((np.abs(np.fft.rfft(points[-1], axis=0)[1:]) ** 2).sum(axis=1).argmax())
     figure, axes, columns = _frames(len(steps))
     radius = float(np.hypot(*points.reshape(-1, 2).T).max())
     for i, (ax, step) in enumerate(zip(axes, steps, strict=True)):
@@ -148,8 +153,8 @@ def through_training(W_E: np.ndarray, steps: np.ndarray) -> Figure:
         ax.set_title(f"step {step:,}\n{100 * shares[i]:.0f} %", fontsize=labels.SMALL)
         ax.locator_params(nbins=3)
         ax.tick_params(labelleft=i % columns == 0, labelbottom=i + columns >= len(steps))
-    figure.supxlabel("first principal component (weight units)", fontsize=8)
-    figure.supylabel("second", fontsize=8)
+    figure.supxlabel(f"along cos {k} (weight units)", fontsize=8)
+    figure.supylabel(f"along sin {k}", fontsize=8)
     bar = figure.colorbar(axes[0].collections[0], ax=axes, aspect=25, pad=0.02, ticks=[0, 0.5, 1])
     bar.set_label(f"{k} · token mod {p} (turns)")
     bar.ax.tick_params(**style.TICKS)
