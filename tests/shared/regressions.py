@@ -39,7 +39,7 @@ def within_limits(
         page, part: by name; "" is the only part of a page.
         quantities: by name: a value a run of measures, [R], and the scale on which runs are taken as normal.
         folder: for the fresh run.
-        of: chooses the committed runs to compare with; they must differ in their seed alone.
+        of: chooses the committed runs to compare with; they must differ in their seeds alone.
         seed: of the fresh run, not among the committed ones.
     """
     module = pages.load(page)
@@ -48,7 +48,7 @@ def within_limits(
     scale = (record["parts"][part] if part else record)["scale"]
     ordered = [config for members in sweep.groups(own.configs[scale]).values() for config in members]  # as measured
     chosen = [i for i, config in enumerate(ordered) if of(config)]
-    fresh = {sweep.run_name(one): one for one in (ordered[i].replace(seed=seed) for i in chosen)}
+    fresh = {sweep.run_name(one): one for one in (_with_seed(ordered[i], seed) for i in chosen)}
     assert len(chosen) >= LEAST, f"{page} has {len(chosen)} such runs: limits are of at least {LEAST}"
     assert len(fresh) == 1, "the committed runs differ in more than their seed"
     assert seed not in [int(ordered[i].seed) for i in chosen], "the fresh seed is a committed one"
@@ -58,6 +58,11 @@ def within_limits(
     now = Measures(measures_of(own, configs, folder / "runs", lambda text: None, 16))
     found = outside(quantities, committed, now)
     assert not found, "; ".join(found)
+
+
+def _with_seed(config: Config, seed: int) -> Config:
+    """With batches of its own where the committed runs have such."""
+    return config.replace(seed=seed, data_seed=seed if config.data_seed == config.seed else config.data_seed)
 
 
 def outside(
