@@ -148,7 +148,17 @@ def through_training(W_E: np.ndarray, steps: np.ndarray) -> Figure:
     figure, axes, columns = _frames(len(steps))
     radius = float(np.hypot(*points.reshape(-1, 2).T).max())
     for i, (ax, step) in enumerate(zip(axes, steps, strict=True)):
-        ax.scatter(*points[i].T, c=(k * np.arange(p) % p) / p, cmap=CYCLIC, vmin=0, vmax=1, s=9, lw=0.3, ec="#444444")
+        ax.scatter(
+            points[i, :, 0],
+            points[i, :, 1],
+            c=(k * np.arange(p) % p) / p,
+            cmap=CYCLIC,
+            vmin=0,
+            vmax=1,
+            s=9,
+            lw=0.3,
+            ec="#444444",
+        )
         ax.set(xlim=(-1.1 * radius, 1.1 * radius), ylim=(-1.1 * radius, 1.1 * radius), aspect="equal")
         ax.set_title(f"step {step:,}\n{100 * shares[i]:.0f} %", fontsize=labels.SMALL)
         ax.locator_params(nbins=3)
