@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from steps_of import params_after
 
 from toylab.optim import LAMB, SGD, Adam, AdamW, SignedDecayAdamW
 
@@ -15,19 +16,8 @@ START = {"W": rng.normal(size=(4, 3)).astype(np.float32), "b": rng.normal(size=3
 GRADIENTS = {name: rng.normal(size=(STEPS, *w.shape)).astype(np.float32) for name, w in START.items()}
 
 
-@jax.jit
 def path(optimizer, gradients=GRADIENTS):
-    """The params after each step, leaves [STEPS, …]."""
-    transform = optimizer.transform()
-
-    def step(carry, gradient):
-        params, state = carry
-        updates, state = transform.update(gradient, state, params)
-        params = optax.apply_updates(params, updates)
-        return (params, state), params
-
-    params = jax.tree.map(jnp.asarray, START)
-    return jax.lax.scan(step, (params, transform.init(params)), gradients)[1]
+    return params_after(optimizer, gradients, START)
 
 
 def adamw(w, gradients, lr, decay, b1, b2, eps, warmup):

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from rounding import same_training
+from steps_of import params_after
 from tiny_sweeps import bits, only
 
 from toylab import configs as cfg
@@ -26,19 +27,8 @@ START = {name: rng.normal(size=s).astype(np.float32) for name, s in {"W": (4, 3)
 GRADIENTS = {name: rng.normal(size=(STEPS, *w.shape)).astype(np.float32) for name, w in START.items()}
 
 
-@jax.jit
 def path(optimizer, gradients=GRADIENTS, start=START):
-    """The params after each step, leaves [STEPS, …]."""
-    transform = optimizer.transform()
-
-    def step(carry, gradient):
-        params, state = carry
-        updates, state = transform.update(gradient, state, params)
-        params = optax.apply_updates(params, updates)
-        return (params, state), params
-
-    params = jax.tree.map(jnp.asarray, start)
-    return jax.lax.scan(step, (params, transform.init(params)), gradients)[1]
+    return params_after(optimizer, gradients, start)
 
 
 def reference(before=None, after=None, decay=0.1, undecayed=(), lr=0.03, b1=0.9, b2=0.98):

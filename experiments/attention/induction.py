@@ -14,15 +14,17 @@ Cost      cpu: 56 networks (20 seeds of two layers and of one, 8 of three and of
 Command   python run_sweep.py induction [--scale smoke|cpu|paper] [--part networks|pictures]
 Fails     Hoogland et al. see previous-token heads before induction heads; here the induction score is halfway 81 steps
           before the previous-token score (20 of 20 seeds; 152 with positions in the residual, 8 of 8), as Bietti et al.
-          say. By ablation the order is the other one: the choice decides. In theirs bigrams can be learned before anything
-          repeats, here nothing can (conjecture). That keys alone matter by ablation holds in 18 of 20 seeds, not surely in
-          nearly every one; in 2 as much is lost through queries or values.
-Changed   A first run, seeds 100 to 119, drew the same batches for every seed. With batches of their own, seeds 120 to 139
-          spread up to 1.6 times as far (a standard deviation of 102 steps, not 64, of the lead above), and 5 of 30 verdicts
-          are others: two directions are no longer sure in nearly every seed, a finding is undecided, two are decided.
-          Until this page was judged by rules it asked 16 bounds, most of them of one to four trainings of ours. These are
-          tests now. One layer had positions in the residual; now it has them as the others, for queries and keys only.
-          Three layers, the in-context score and the eigenvalues are new.
+          say. By ablation the order is the other one, with positions in the residual undecided: the choice decides. In
+          theirs bigrams can be learned before anything repeats, here nothing can (conjecture). That keys alone matter
+          by ablation holds in 18 of 20 seeds, not surely in nearly every one; in 2 as much is lost through queries or
+          values.
+Changed   A first run, seeds 100 to 119, drew the same batches for every seed; its results are in the history. With
+          batches of their own, seeds 120 to 139 spread up to 1.6 times as far (a standard deviation of 102 steps, not
+          64, of the lead above), and 5 of 30 verdicts are others: two directions are no longer sure in nearly every
+          seed, a finding is undecided, two are decided. Until this page was judged by rules it asked 16 bounds, most of
+          them of one to four trainings of ours. These are tests now. One layer had positions in the residual; now it
+          has them as the others, for queries and keys only. Three layers, the in-context score and the eigenvalues are
+          new.
 """
 
 from collections.abc import Callable, Mapping, Sequence

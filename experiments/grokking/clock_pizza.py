@@ -283,10 +283,8 @@ def embedding(params: Params, run: Run) -> dict[str, Array]:
 def over_pairs(params: Params, run: Run) -> dict[str, Array]:
     """[p, p] over all pairs: what varies most of the attention to a and of the neurons, and one logit."""
     logits, cache = run.config.net.apply(params, run.data["tokens"])
-    attention, neurons = (
-        cache["pattern"][-1, :, :, -1, 0],
-        cache["mlp_post"][-1, :, -1],
-    )  # [pairs, heads], [pairs, d_mlp]
+    attention = cache["pattern"][-1, :, :, -1, 0]  # [pairs, heads], from the last position to the first
+    neurons = cache["mlp_post"][-1, :, -1]  # [pairs, d_mlp]
     picked = {"attention": attention, "neuron": neurons, "logit": logits.reshape(len(attention), -1)[:, :1]}
     p = run.config.task.p  # type: ignore[attr-defined]
     return {name: one[:, one.var(axis=0).argmax()].reshape(p, p) for name, one in picked.items()}
