@@ -42,7 +42,7 @@ from toylab.plots import discovery as plots
 from toylab.tasks import Program, RepeatedBlocks
 
 CONMY, SYED, ELHAGE, CHAN = "Conmy et al. 2023", "Syed et al. 2023", "Elhage et al. 2021", "Chan et al. 2022"
-SEEDS, FEW = range(100, 120), range(100, 108)  # none of them has been trained
+SEEDS, FEW = range(100, 120), range(2000, 2008)  # none of them has been trained
 BY_HAND = analogue("a network of 19 edges written by hand, noise of 0.03 on every weight; not GPT-2")
 SUBSTITUTES, DISTANCES = ("zero", "resample"), ("squared distance", "KL")  # axes of what is found
 
@@ -196,7 +196,10 @@ def trained(seeds: Sequence[int], task: RepeatedBlocks = RepeatedBlocks(), d_mod
         Transformer, d_vocab=task.d_vocab, d_vocab_out=task.d_vocab, n_ctx=task.n_ctx, n_layers=2, n_heads=2,
         d_model=d_model, d_mlp=0, readout="all",
     )  # fmt: skip
-    return [Config(task, net, AdamW(lr=3e-3, weight_decay=0.01, warmup=20, clip=1.0), seed=seed) for seed in seeds]
+    return [
+        Config(task, net, AdamW(lr=3e-3, weight_decay=0.01, warmup=20, clip=1.0), seed, data_seed=seed)
+        for seed in seeds
+    ]
 
 
 SMALL = RepeatedBlocks(8, 8, 2, 4, batch_size=8, n_eval=16)

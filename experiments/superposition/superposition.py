@@ -44,7 +44,7 @@ from toylab.plots import motion
 from toylab.sweep import log_then_linear
 from toylab.tasks import SparseFeatures
 
-SEEDS, MANY = range(100, 120), range(100, 164)
+SEEDS, MANY = range(2000, 2020), range(2000, 2064)
 NOTEBOOK = AdamW(lr=1e-3, weight_decay=0.01, b2=0.999, warmup=0)
 FALLING = AdamW(lr=3e-3, weight_decay=0, b2=0.999, warmup=0, schedule="quarter_cosine", steps=4000)
 
@@ -54,12 +54,12 @@ def notebook(
     optimizer: AdamW = NOTEBOOK, stack: int | None = None, output: str = "relu", **task: Any,
 ) -> list[Config]:  # fmt: skip
     """The released notebook's models: every density with every seed, W spread as if the models of one seed, or `stack` of
-    them, were one array. Batches are the same for all seeds, others for development than for confirmation."""
+    them, were one array. The models of a seed draw the same batches."""
     std = joint_xavier_std(n, m, stack or len(densities))
     net = Net.of(ToyModel, n_features=n, n_hidden=m, init_std=std, output=output)
     task = {"n_features": n, "importance": importance ** np.arange(n), **task}
     return [
-        Config(SparseFeatures(density=float(density), **task), net, optimizer, seed, data_seed=seeds[0])
+        Config(SparseFeatures(density=float(density), **task), net, optimizer, seed, data_seed=seed)
         for density in densities
         for seed in seeds
     ]
@@ -124,7 +124,7 @@ def introductory(m: Measures) -> Any:
 INTRO = Part(
     configs=of_all_scales(
         notebook(5, 2, levels(2), range(8), 0.9, batch=64, n_eval=256),
-        notebook(5, 2, levels(10), range(100, 132), 0.9, n_eval=16_384),
+        notebook(5, 2, levels(10), range(2000, 2032), 0.9, n_eval=16_384),
     ),
     saves=of_all_scales((0, 100), (0, 10_000)),
     final=FEW,

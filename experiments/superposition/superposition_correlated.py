@@ -40,7 +40,7 @@ from toylab.plots import collapse
 from toylab.plots import geometry as plots
 from toylab.tasks import SparseFeatures
 
-FITS, FEW = range(100, 140), range(100, 108)
+FITS, FEW = range(2000, 2040), range(2000, 2008)
 COLLAPSED = 0.95  # cosine from which on a pair counts as one direction
 AT_RIGHT_ANGLES, ANTIPODES = 0.1, -0.95  # |cosines| up to this; cosines down to this
 STEPS = 4000
@@ -51,14 +51,14 @@ SPARSE = 0.05
 def models(kind: str, n_sets: int, size: int, m: int, density: float, seeds: range, steps: int = STEPS) -> list[Config]:
     """`n_sets` sets of `size` features in m dimensions."""
     n = n_sets * size
-    task: dict[str, Any] = {"sets": kind, "set_size": size if kind != "independent" else 1}
+    task: dict[str, Any] = {"sets": kind, "set_size": size if kind != "independent" else 1, "streams": "own"}
     return [
         Config(
             task=SparseFeatures(n_features=n, batch=512, density=density, n_eval=16_384, **task),
             net=Net.of(ToyModel, n_features=n, n_hidden=m, init_std=0.1),
             optimizer=AdamW(lr=3e-3, weight_decay=0.0, b2=0.999, warmup=0, schedule="cosine", steps=steps),
             seed=seed,
-            data_seed=seeds[0],
+            data_seed=seed,
         )
         for seed in seeds
     ]

@@ -41,7 +41,7 @@ from toylab.tasks import OneHotFeatures, SparseFeatures
 
 ELHAGE, CHEN = "Elhage et al. 2022", "Chen et al. 2023"
 SMOKE = (0, 20, 40, 60)
-SEEDS = range(100, 120)  # none of them was trained before the claims were fixed
+SEEDS, FIFTY = range(2000, 2020), range(2000, 2050)  # none of them was trained before the claims were fixed
 TORCH = AdamW(lr=1e-3, weight_decay=0.01, b2=0.999, warmup=0)  # torch's defaults, as in the notebook of Elhage et al.
 
 
@@ -56,8 +56,8 @@ def log_spaced(last: int, n: int) -> np.ndarray:
 def uniform(seeds: Iterable[int], **task: Any) -> list[Config]:
     """Sixty equally important features in ten dimensions at S = 0.7, where most end in antipodal pairs."""
     net = Net.of(ToyModel, n_features=60, n_hidden=10, init_std=joint_xavier_std(60, 10, 4))
-    task = SparseFeatures(n_features=60, density=0.3, **{"batch": 256, "n_eval": 8192, **task})
-    return [Config(task, net, TORCH, seed=seed) for seed in seeds]
+    task = SparseFeatures(n_features=60, density=0.3, **{"batch": 256, "n_eval": 8192, "streams": "own", **task})
+    return [Config(task, net, TORCH, seed, data_seed=seed) for seed in seeds]
 
 
 def features(params: Params, run: Run) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def seen_in_training(name: str, quantity: Any, kind: Any, **more: Any) -> Claim:
 
 
 JUMPS = Part(
-    configs={"smoke": uniform(range(2), batch=32, n_eval=64), "cpu": uniform(SEEDS), "paper": uniform(range(100, 150))},
+    configs={"smoke": uniform(range(2), batch=32, n_eval=64), "cpu": uniform(SEEDS), "paper": uniform(FIFTY)},
     saves={"smoke": SMOKE, "cpu": WATCHED, "paper": WATCHED},
     analyses={"features": features},
     claims=[
@@ -163,9 +163,9 @@ JUMPS = Part(
 def two_sets(seeds: Iterable[int], **task: Any) -> list[Config]:
     """Two sets of three features that are on together, in three dimensions. The paper gives no steps or learning rate."""
     net = Net.of(ToyModel, n_features=6, n_hidden=3, init_std=0.1)
-    sizes = {"batch": 512, "n_eval": 65_536, **task}
+    sizes = {"batch": 512, "n_eval": 65_536, "streams": "own", **task}
     features = SparseFeatures(n_features=6, sets="correlated", set_size=3, density=0.05, **sizes)
-    return [Config(features, net, TORCH, seed=seed) for seed in seeds]
+    return [Config(features, net, TORCH, seed, data_seed=seed) for seed in seeds]
 
 
 SETS = np.repeat([0, 1], 3)
@@ -195,7 +195,7 @@ def geometric(name: str, says: str, quantity: Any, kind: Any, **more: Any) -> Cl
 
 
 REGIMES = Part(
-    configs={"smoke": two_sets(range(2), batch=32, n_eval=64), "cpu": two_sets(SEEDS), "paper": two_sets(range(100, 150))},
+    configs={"smoke": two_sets(range(2), batch=32, n_eval=64), "cpu": two_sets(SEEDS), "paper": two_sets(FIFTY)},
     saves={"smoke": SMOKE, "cpu": log_spaced(16_000, 70), "paper": log_spaced(16_000, 70)},
     analyses={"arrangement": geometry.arrangement},
     claims=[
@@ -226,8 +226,8 @@ def one_hot(seeds: Iterable[int], near_square: bool = False) -> list[Config]:
     """Chen et al. 2023 with the optimizer and batches of the devinterp notebook, at random or near a square."""
     corners, spread = (4, 0.2) if near_square else (0, 0.7)
     net = Net.of(ToyModel, n_features=N_FEATURES, n_hidden=2, init_kgon=corners, init_std=spread, bias_std=0.1)
-    task, sgd = OneHotFeatures(n_features=N_FEATURES, batch=100), SGD(lr=0.01, momentum=0.9)
-    return [Config(task, net, sgd, seed=seed) for seed in seeds]
+    task, sgd = OneHotFeatures(n_features=N_FEATURES, batch=100, streams="own"), SGD(lr=0.01, momentum=0.9)
+    return [Config(task, net, sgd, seed, data_seed=seed) for seed in seeds]
 
 
 # Chen et al. have n = 1000 samples. γ is ours: with γ = 100 all values are lower, and 4, 5, 6 keep their order though not
@@ -326,8 +326,8 @@ FOUR_FIVE_SIX = "local learning coefficients of k-gons", "λ(4) < λ(5) < λ(6)"
 POLYGONS = Part(
     configs={
         "smoke": [*one_hot(range(2)), *one_hot(range(2), near_square=True)],
-        "cpu": [*one_hot(range(100, 100 + N_RUNS[0])), *one_hot(range(100, 100 + N_RUNS[1]), near_square=True)],
-        "paper": [*one_hot(range(100, 356)), *one_hot(range(100, 356), near_square=True)],
+        "cpu": [*one_hot(range(2000, 2000 + N_RUNS[0])), *one_hot(range(2000, 2000 + N_RUNS[1]), near_square=True)],
+        "paper": [*one_hot(range(2000, 2256)), *one_hot(range(2000, 2256), near_square=True)],
     },
     saves={"smoke": SMOKE, "cpu": log_spaced(20_000, 40), "paper": log_spaced(20_000, 40)},
     analyses={"polygon": formation.polygon},

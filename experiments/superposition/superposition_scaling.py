@@ -58,7 +58,9 @@ def liu(n: int, m: int, alpha: float, decay: float, seed: int, steps: int, batch
     task = SparseFeatures(n_features=n, batch=batch, density=probabilities(n, alpha), high=HIGH, n_eval=16 * batch)
     net = Net.of(ToyModel, n_features=n, n_hidden=m, init_std=m**-0.5, bias_std=1.0)
     rate = {"warmup": steps // 10, "schedule": "cosine", "steps": steps, "floor": 0.05}
-    return Config(task=task, net=net, optimizer=SignedDecayAdamW(lr=1e-2, weight_decay=decay, **rate), seed=seed)
+    return Config(
+        task=task, net=net, optimizer=SignedDecayAdamW(lr=1e-2, weight_decay=decay, **rate), seed=seed, data_seed=seed
+    )
 
 
 def sweep(
@@ -77,13 +79,13 @@ def sweep(
 CONFIGS = {
     "smoke": sweep((2, 4), (0.0, 1.0), (STRONG, WEAK), range(2), n=12, steps=20, batch=16),
     "cpu": sweep(
-        (6, 12, 24, 48), (0.0, 0.5, 1.0), (-1.0, -0.5, 0.0, 0.5, 1.0), range(100, 108), n=300, steps=1500, batch=512
+        (6, 12, 24, 48), (0.0, 0.5, 1.0), (-1.0, -0.5, 0.0, 0.5, 1.0), range(2000, 2008), n=300, steps=1500, batch=512
     ),
     "paper": sweep(
         np.geomspace(10, 100, 6).round().astype(int).tolist(),
         (0.0, 0.25, 0.5, 0.75, 1.0),
         np.linspace(-1, 1, 10).tolist(),
-        range(100, 108),
+        range(2000, 2008),
         n=1000,
         steps=20_000,
         batch=2048,

@@ -41,17 +41,17 @@ from toylab.plots import dimensionality
 from toylab.plots.superposition import polytopes as drawn
 from toylab.tasks import SparseFeatures
 
-TEN = range(100, 110)
+TEN = range(2000, 2010)
 NOTEBOOK = AdamW(lr=1e-3, weight_decay=0.01, b2=0.999, warmup=0)
 SETTLING = AdamW(lr=3e-3, weight_decay=0.01, b2=0.999, warmup=0, schedule="cosine", steps=4000)  # lines are sharper
 
 
 def models(n: int, m: int, n_levels: int, seeds: range, optimizer: AdamW = NOTEBOOK, **task: Any) -> list[Config]:
     """The released notebook's: densities from 1 to 1/20 in constant ratio, with every seed, W spread as if the levels of a
-    seed were one array. Batches are the same for all seeds, others for development than for confirmation."""
+    seed were one array. The models of a seed draw the same batches."""
     net = Net.of(ToyModel, n_features=n, n_hidden=m, init_std=joint_xavier_std(n, m, n_levels))
     return [
-        Config(SparseFeatures(n_features=n, density=float(p), **task), net, optimizer, seed, data_seed=seeds[0])
+        Config(SparseFeatures(n_features=n, density=float(p), **task), net, optimizer, seed, data_seed=seed)
         for p in 20.0 ** -np.linspace(0, 1, n_levels)
         for seed in seeds
     ]
@@ -128,11 +128,11 @@ def alone(seeds: range, spaces: Mapping[tuple[int, int], float], **task: Any) ->
     """A few equally important features in a few dimensions, without weight decay."""
     return [
         Config(
-            SparseFeatures(n_features=n, density=p, batch=512, **task),
+            SparseFeatures(n_features=n, density=p, batch=512, streams="own", **task),
             Net.of(ToyModel, n_features=n, n_hidden=m, init_std=0.3),
             FALLING,
             seed,
-            data_seed=seeds[0],
+            data_seed=seed,
         )
         for (n, m), p in spaces.items()
         for seed in seeds
@@ -182,7 +182,7 @@ def arranged(words: str, n: int, m: int, counts: Mapping[str, int]) -> dict[str,
 POLYTOPES = Part(
     configs={
         "smoke": alone(range(2), {(3, 2): 0.1, (8, 3): 0.03}, n_eval=256),
-        "cpu": alone(range(10), SPACES, n_eval=1024),
+        "cpu": alone(TEN, SPACES, n_eval=1024),
         "paper": alone(TEN, SPACES, n_eval=1024),
     },
     saves={"smoke": (0, 100), "cpu": (0, 4000), "paper": (0, 4000)},
