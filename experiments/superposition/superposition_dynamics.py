@@ -356,7 +356,7 @@ POLYGONS = Part(
 
 # --- the local learning coefficient along paths
 
-# The first 14 starts near the square, of seeds from 2200 on, with which SGD rests first on one level, then on another: those
+# The first 14 starts near the square, of seeds from 2200 on, with which SGD rests on one level, then on another: those
 # whose `rise` is a number, chosen by the loss alone, before any λ̂ of them was computed.
 PATHS = (2205, 2223, 2268, 2311, 2369, 2377, 2457, 2464, 2467, 2471, 2508, 2516, 2552, 2554)
 ALONG = log_spaced(20_000, 30)
