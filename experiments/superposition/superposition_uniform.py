@@ -8,7 +8,7 @@ Source    Elhage et al. 2022, Toy Models of Superposition (arXiv 2209.10652), ge
 Expect    D* sticks at 1 and 1/2; lines of D_i at 3/4, 2/3, 1/2, 2/5 and 3/8.
 Cost      cpu (n = 200, m = 20, 40 levels, 10 seeds): 35 minutes on one busy core, half of that on a quiet one. paper:
           n = 400, m = 30 in 100 levels, for a GPU; not run.
-Command   python run_sweep.py superposition_uniform [--scale smoke|cpu|paper] [--part levels|polytopes]
+Command   python run_sweep.py superposition_uniform [--scale smoke|cpu|paper] [--part levels|graphs|polytopes]
 Fails     n = 200, m = 20, 10 seeds: no line is at 3/4 (0 polytopes, 0.2 expected) or at 2/3 (1, 4.7 expected). At
           the density at which D* falls from 1 to 1/2 features lie in a band from 0.5 to 0.67. At 3/8 there are 52 of 59
           expected: features pass it in a band. The lines at 1/2 (3.6 times the smoothed density) and 2/5 (1.4 times, Holm's
@@ -21,7 +21,7 @@ Changed   Until claims were judged by rules, a line had to have ten features wit
           steps, not 1e-3 over 10,000: on seeds 0 to 2 lines were sharper so (114 of 114 features within 0.005 of 1/2).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,7 @@ import numpy as np
 from toylab import claims as rules
 from toylab.analysis import geometry, without
 from toylab.analysis.superposition import lines, polytopes, population
-from toylab.base import Config
+from toylab.base import Config, Params, Run
 from toylab.claims.claim import Quantity
 from toylab.claims.kinds import Kind
 from toylab.lab import Measures, Part
@@ -38,6 +38,7 @@ from toylab.models import Net, ToyModel
 from toylab.models.relu import joint_xavier_std
 from toylab.optim import AdamW
 from toylab.plots import dimensionality
+from toylab.plots.superposition import feature_graphs
 from toylab.plots.superposition import polytopes as drawn
 from toylab.tasks import SparseFeatures
 
@@ -46,13 +47,18 @@ NOTEBOOK = AdamW(lr=1e-3, weight_decay=0.01, b2=0.999, warmup=0)
 SETTLING = AdamW(lr=3e-3, weight_decay=0.01, b2=0.999, warmup=0, schedule="cosine", steps=4000)  # lines are sharper
 
 
+def levels(n: int) -> np.ndarray:
+    """Densities from 1 to 1/20 in constant ratio."""
+    return 20.0 ** -np.linspace(0, 1, n)
+
+
 def models(n: int, m: int, n_levels: int, seeds: range, optimizer: AdamW = NOTEBOOK, **task: Any) -> list[Config]:
     """The released notebook's: densities from 1 to 1/20 in constant ratio, with every seed, W spread as if the levels of a
     seed were one array. The models of a seed draw the same batches."""
     net = Net.of(ToyModel, n_features=n, n_hidden=m, init_std=joint_xavier_std(n, m, n_levels))
     return [
         Config(SparseFeatures(n_features=n, density=float(p), **task), net, optimizer, seed, data_seed=seed)
-        for p in 20.0 ** -np.linspace(0, 1, n_levels)
+        for p in levels(n_levels)
         for seed in seeds
     ]
 
@@ -116,6 +122,42 @@ UNIFORM = Part(
     ],
     figures={"dimensionality": plateau_and_lines},
 )  # fmt: skip
+
+# --- which features interfere, in one model of some of the levels
+
+SHOWN = 6, 9, 15, 18, 20, 23  # of 40 levels: before the plateau, on it, and where its digons become larger polytopes
+JOINED = 0.2  # |cos| of two features that interfere
+
+
+def of_levels(configs: list[Config], chosen: Sequence[int]) -> list[Config]:
+    return [configs[i] for i in chosen]
+
+
+def interference(params: Params, run: Run) -> dict[str, Any]:
+    """Analyzer: features in half precision, the component of each in the graph of what interferes, and its D_i."""
+    W = params["W"]
+    block = polytopes.polytope(W, atol=JOINED, min_norm=geometry.REPRESENTED)["block"]
+    return {"W": W.astype("float16"), "block": block.astype("int16"), "D": geometry.dimensionality(W)}
+
+
+def graphs(m: Measures) -> Any:
+    m = m.runs(np.argsort(-m["config/task.density"]))
+    titles = [f"1/(1 − $S$) = {1 / p:.2f}" for p in m["config/task.density"]]
+    W, block, D = (m[f"final/interference/{name}"] for name in ("W", "block", "D"))
+    return feature_graphs.feature_graphs(W.astype(np.float32), block, D, titles, JOINED)
+
+
+GRAPHS = Part(
+    configs={
+        "smoke": models(20, 4, 3, range(1), batch=64, n_eval=256),
+        "cpu": of_levels(models(200, 20, 40, TEN[:1], SETTLING, batch=512, n_eval=1024), SHOWN),
+        "paper": of_levels(models(400, 30, 100, TEN[:1]), [round(99 / 39 * i) for i in SHOWN]),
+    },
+    saves={"smoke": (0, 100), "cpu": (0, 4000), "paper": (0, 10_000)},
+    final={"interference": interference},
+    keep=("W",),
+    figures={"feature_graphs": graphs},
+)
 
 # --- polytopes of a few features, alone in their space
 
@@ -207,4 +249,4 @@ POLYTOPES = Part(
     figures={"polytopes": gallery},
 )
 
-PARTS = {"levels": UNIFORM, "polytopes": POLYTOPES}
+PARTS = {"levels": UNIFORM, "graphs": GRAPHS, "polytopes": POLYTOPES}
