@@ -152,19 +152,45 @@ def family(config: Config) -> Any:
     return (
         structure,
         tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves),
-        None if own_streams(config) else int(config.data_seed),
+        None if streams(config) == "own" else int(config.data_seed),
     )
+
+
+def families(configs: Sequence[Config], together: bool = True) -> dict[Any, list[Config]]:
+    """Checked configs that can train in one group, in order of first appearance.
+
+    Runs with one data_seed are a family, whose batches are drawn once. Of one program, the runs whose data_seed no other
+    has are a family too, in which each run draws its own batches.
+
+    Args:
+        configs: of a sweep.
+        together: False for sweeps of before, in which such runs trained each in a group of its own.
+    """
+    found: dict[Any, list[Config]] = {}
+    for config in configs:
+        found.setdefault(family(config), []).append(config)
+    if not together:
+        return found
+    merged: dict[Any, list[Config]] = {}
+    for (*program, data_seed), members in found.items():
+        merged.setdefault((*program, None if len(members) == 1 else data_seed), []).extend(members)
+    return merged
 
 
 def stack(configs: Sequence[Config]) -> Config:
     """Configs of one family as one config with leaves [R, …]; a data_seed that they share stays a scalar."""
     stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *configs)
-    return stacked if own_streams(configs[0]) else stacked.replace(data_seed=configs[0].data_seed)
+    return stacked if own_draws(configs) else stacked.replace(data_seed=configs[0].data_seed)
 
 
-def own_streams(config: Config) -> bool:
-    """Whether each run draws its batches from its own data_seed, rather than all runs of a group from one."""
-    return getattr(config.task, "streams", "shared") == "own"
+def own_draws(configs: Sequence[Config]) -> bool:
+    """Whether each run of a family draws its own batches, rather than all the same."""
+    return streams(configs[0]) == "own" or len({int(config.data_seed) for config in configs}) > 1
+
+
+def streams(config: Config) -> str:
+    """ "own" where the task wants own draws even for runs with one data_seed."""
+    return getattr(config.task, "streams", "shared")
 
 
 def qualified(value: Any) -> str:
