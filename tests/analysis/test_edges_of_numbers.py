@@ -79,6 +79,7 @@ LEFT_OUT = {
     "attention.interventions.inserting": "makes a patch",
     "groups.irreps.check_axis": "looks at shapes alone",
     "modular.measures.first_circles": "looks at shapes alone",
+    "modular.measures.most_varying": "picks a quantity",
     "groups.composition.tables": "picks weights",
     "modular.networks.in_own_dtype": "converts",
     "modular.networks.in_float64": "converts",
