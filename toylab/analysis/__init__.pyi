@@ -10,6 +10,7 @@ from . import (
     numbers as numbers,
     over_cells as over_cells,
     over_runs as over_runs,
+    precision as precision,
     probes as probes,
     representation as representation,
     superposition as superposition,
