@@ -232,22 +232,22 @@ def test_squared_errors_to_one_hot():
     assert np.isnan(jax.jit(losses.squared_error_to_one_hot)(logits, np.array([0, 3])))[1]
 
 
-@pytest.mark.parametrize("objective", losses.OBJECTIVES)
-def test_each_objective_names_a_loss_that_a_step_down_its_gradient_lowers(objective):
-    n = 2 if objective in ("hinge", "logistic") else 5
+@pytest.mark.parametrize("loss_kind", losses.KINDS)
+def test_each_kind_names_a_loss_that_a_step_down_its_gradient_lowers(loss_kind):
+    n = 2 if loss_kind in ("hinge", "logistic") else 5
     logits = np.random.default_rng(0).normal(size=(8, n)).astype(np.float32)
     labels = np.arange(8) % n
-    losses.check_objective(objective, n)
+    losses.check_kind(loss_kind, n)
 
     def total(z):
-        return losses.OBJECTIVES[objective](z, labels).sum()
+        return losses.KINDS[loss_kind](z, labels).sum()
 
     assert total(logits - 1e-2 * jax.grad(total)(logits)) < total(logits)
-    assert losses.measured(objective)(logits, labels).shape == (8,)
+    assert losses.measured(loss_kind)(logits, labels).shape == (8,)
 
 
 def test_an_objective_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"task\.objective is 'hinge': it is of two classes, and the task has 3"):
-        losses.check_objective("hinge", 3)
-    with pytest.raises(ValueError, match=r"task\.objective is 'mse': it must be one of cross_entropy, naive"):
-        losses.check_objective("mse", 3)
+    with pytest.raises(ValueError, match=r"task\.loss_kind is 'hinge': it is of two classes, and the task has 3"):
+        losses.check_kind("hinge", 3)
+    with pytest.raises(ValueError, match=r"task\.loss_kind is 'mse': it must be one of cross_entropy, naive"):
+        losses.check_kind("mse", 3)

@@ -176,8 +176,8 @@ def squared_error_to_one_hot(
     return nan_outside(squared_error(logits, targets), labels, logits.shape[-1])
 
 
-Objective = Literal["cross_entropy", "naive_cross_entropy", "stablemax", "squared_error", "hinge", "logistic"]
-OBJECTIVES: dict[Objective, Callable[[Array, Array], Array]] = {
+LossKind = Literal["cross_entropy", "naive_cross_entropy", "stablemax", "squared_error", "hinge", "logistic"]
+KINDS: dict[LossKind, Callable[[Array, Array], Array]] = {
     "cross_entropy": cross_entropy,
     "naive_cross_entropy": naive_cross_entropy,
     "stablemax": stablemax,
@@ -187,14 +187,14 @@ OBJECTIVES: dict[Objective, Callable[[Array, Array], Array]] = {
 }
 
 
-def measured(objective: Objective) -> Callable[[Array, Array], Array]:
-    """The loss that is measured of networks trained by an objective: the same, without naive rounding."""
-    return OBJECTIVES["cross_entropy" if objective == "naive_cross_entropy" else objective]
+def measured(loss_kind: LossKind) -> Callable[[Array, Array], Array]:
+    """The loss that is measured of networks trained by a kind of loss: the same, without naive rounding."""
+    return KINDS["cross_entropy" if loss_kind == "naive_cross_entropy" else loss_kind]
 
 
-def check_objective(objective: str, n_classes: int) -> None:
-    """ValueError for an objective that is unknown or does not fit the number of classes."""
-    if objective not in OBJECTIVES:
-        raise ValueError(f"task.objective is {objective!r}: it must be one of {', '.join(OBJECTIVES)}.")
-    if objective in ("hinge", "logistic") and n_classes != 2:
-        raise ValueError(f"task.objective is {objective!r}: it is of two classes, and the task has {n_classes}.")
+def check_kind(loss_kind: str, n_classes: int) -> None:
+    """ValueError for a kind of loss that is unknown or does not fit the number of classes."""
+    if loss_kind not in KINDS:
+        raise ValueError(f"task.loss_kind is {loss_kind!r}: it must be one of {', '.join(KINDS)}.")
+    if loss_kind in ("hinge", "logistic") and n_classes != 2:
+        raise ValueError(f"task.loss_kind is {loss_kind!r}: it is of two classes, and the task has {n_classes}.")

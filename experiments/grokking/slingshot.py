@@ -29,7 +29,7 @@ from toylab.claims import Claim, Direction, Proportion, Source, Within, scaled
 from toylab.claims.claim import Quantity
 from toylab.claims.kinds import Kind
 from toylab.lab import Measures, Part
-from toylab.losses import Objective
+from toylab.losses import LossKind
 from toylab.models import ModularMLP, Net
 from toylab.optim import Adam, AdamW, Chain, Orthogonal
 from toylab.plots import stages, trends
@@ -50,14 +50,14 @@ class Centred(ModularArithmetic):
         return super().loss(centred, params, data, key)
 
 
-NAIVE, EXACT = ({"kind": ModularArithmetic, "objective": f"{name}cross_entropy"} for name in ("naive_", ""))
-CENTRED = {"kind": Centred, "objective": "naive_cross_entropy"}
+NAIVE, EXACT = ({"kind": ModularArithmetic, "loss_kind": f"{name}cross_entropy"} for name in ("naive_", ""))
+CENTRED = {"kind": Centred, "loss_kind": "naive_cross_entropy"}
 
 
-def adds(kind: type, objective: Objective, seed: int, eps: float = 1e-8, p: int = 23, n_train: int = 264) -> Config:
+def adds(kind: type, loss_kind: LossKind, seed: int, eps: float = 1e-8, p: int = 23, n_train: int = 264) -> Config:
     """A ReLU network that adds, under Adam without decay."""
     net = Net.of(ModularMLP, d_vocab=p + 1, d_vocab_out=p)
-    return Config(kind(p=p, n_train=n_train, objective=objective), net, Adam(lr=1e-2, b2=0.98, eps=eps), seed)
+    return Config(kind(p=p, n_train=n_train, loss_kind=loss_kind), net, Adam(lr=1e-2, b2=0.98, eps=eps), seed)
 
 
 def causes(seeds: Sequence[int], **sizes: Any) -> list[Config]:
@@ -78,7 +78,7 @@ def rounding(params: Params, run: Run) -> dict[str, Array]:
 
 def of(m: Measures, how: dict[str, Any], eps: float | None = None) -> Measures:
     """The runs of one loss, and one ε."""
-    ours = m["config/task.objective"] == how["objective"]
+    ours = m["config/task.loss_kind"] == how["loss_kind"]
     ours &= np.char.endswith(m["config/task.type"].astype(str), how["kind"].__name__)
     if eps is not None:
         ours &= np.isclose(m["config/optimizer.eps"], eps, rtol=1e-3)
@@ -220,7 +220,7 @@ def by_epsilon(m: Measures) -> Any:
 
 P31: dict[str, Any] = {"p": 31, "n_train": 384}
 RESTLESS: dict[str, Any] = {"lr": 1e-2, "b2": 0.98}
-WAYS: dict[str, tuple[Objective, Any]] = {
+WAYS: dict[str, tuple[LossKind, Any]] = {
     "Adam": ("cross_entropy", Adam(**RESTLESS)),
     "⊥Grad": ("cross_entropy", Chain(Adam(**RESTLESS), before=(Orthogonal(),))),
     "StableMax": ("stablemax", Adam(**RESTLESS)),
@@ -234,8 +234,8 @@ def ways(seeds: Sequence[int], p: int = 31, n_train: int = 384) -> list[Config]:
         ModularMLP, d_vocab=p + 1, d_vocab_out=p, d_model=32, d_mlp=64, embedding="shared", activation="quadratic"
     )
     return [
-        Config(ModularArithmetic(p=p, n_train=n_train, objective=objective), net, optimizer, seed)
-        for objective, optimizer in WAYS.values()
+        Config(ModularArithmetic(p=p, n_train=n_train, loss_kind=loss_kind), net, optimizer, seed)
+        for loss_kind, optimizer in WAYS.values()
         for seed in seeds
     ]
 
@@ -244,7 +244,7 @@ def by_way(m: Measures) -> dict[str, Measures]:
     """The runs of each of WAYS, in the order of seeds."""
     chained = np.char.find(m["config/optimizer.type"].astype(str), "Chain") >= 0
     decays = np.nan_to_num(m["config/optimizer.weight_decay"]) > 0
-    stable = m["config/task.objective"] == "stablemax"
+    stable = m["config/task.loss_kind"] == "stablemax"
     chosen = (~chained & ~decays & ~stable, chained, stable, decays)
     return {name: m.runs(which) for name, which in zip(WAYS, chosen, strict=True)}
 

@@ -32,9 +32,9 @@ def test_a_gradient_without_the_labels_part_violates_the_zero_sum_by_the_root_of
     assert precision.zero_sum_violation(np.zeros((2, 3), np.float32)) == 0
 
 
-@pytest.mark.parametrize("objective", ["cross_entropy", "naive_cross_entropy"])
-def test_only_the_naive_loss_of_collapsed_samples_violates_it(objective):
-    task = ModularArithmetic(p=7, n_train=30, objective=objective).check()
+@pytest.mark.parametrize("loss_kind", ["cross_entropy", "naive_cross_entropy"])
+def test_only_the_naive_loss_of_collapsed_samples_violates_it(loss_kind):
+    task = ModularArithmetic(p=7, n_train=30, loss_kind=loss_kind).check()
     net = Net.of(ModularMLP, d_vocab=8, d_vocab_out=7, d_model=16, d_mlp=64)
     config = Config(task, net, Adam(lr=1e-2))
     state, _ = train.advance(config, train.init(config), jnp.array([300]))
@@ -44,8 +44,8 @@ def test_only_the_naive_loss_of_collapsed_samples_violates_it(objective):
     }  # the margins of a fitted network, so large that all collapse
     found = precision.last_layer(large, run)
     assert found["collapse"] == 1 and precision.last_layer(state.params, run)["collapse"] < 1
-    assert (found["violation"] > 1) == (objective == "naive_cross_entropy")
-    assert (found["violation"] < 1e-5) == (objective == "cross_entropy")
+    assert (found["violation"] > 1) == (loss_kind == "naive_cross_entropy")
+    assert (found["violation"] < 1e-5) == (loss_kind == "cross_entropy")
     assert precision.last_layer(state.params, run)["violation"] < 1e-2
     W_U = np.asarray(large["W_U"], np.float64)
     np.testing.assert_allclose(found["norm"], np.linalg.norm(W_U), rtol=1e-6)
