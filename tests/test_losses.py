@@ -246,7 +246,7 @@ def test_each_kind_names_a_loss_that_a_step_down_its_gradient_lowers(loss_kind):
     assert losses.measured(loss_kind)(logits, labels).shape == (8,)
 
 
-def test_an_objective_that_does_not_fit_is_refused():
+def test_a_kind_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"task\.loss_kind is 'hinge': it is of two classes, and the task has 3"):
         losses.check_kind("hinge", 3)
     with pytest.raises(ValueError, match=r"task\.loss_kind is 'mse': it must be one of cross_entropy, naive"):

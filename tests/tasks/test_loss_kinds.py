@@ -1,4 +1,4 @@
-"""What a supervised task minimises: the loss of its kind trains, its exact form is measured, and older runs keep their names."""
+"""Kinds of loss of a supervised task: each is minimised and measured exactly, and older runs keep their names."""
 
 from functools import partial
 
@@ -31,7 +31,7 @@ def test_the_loss_is_minimised_and_measured_without_naive_rounding(loss_kind):
     np.testing.assert_allclose(one.task.measure(apply, params, data)["train_loss"], exact.mean(), rtol=1e-6)
 
 
-def test_objectives_that_do_not_fit_are_refused():
+def test_kinds_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"task\.loss_kind is 'logistic': it is of two classes, and the task has 7"):
         cfg.check(config("logistic"))
     with pytest.raises(ValueError, match=r"task\.loss_kind"):
