@@ -12,6 +12,7 @@ from small_pages import traced
 from toylab import lab, sweep, train
 from toylab.claims import frozen
 from toylab.lab import pages
+from toylab.protocol import batch_key
 
 SHARED = {  # pages whose committed runs share a stream: their intervals are of initial weights, given these batches
     "circuit_discovery", "computation", "dictionary", "markov", "polysemanticity", "skip_trigrams", "subcircuits",
@@ -24,7 +25,9 @@ def draws(config):
     """Whether the loss depends on its key."""
     params, data = sweep.shapes(config).params, jax.eval_shape(train.data, config)
     apply = partial(config.net.apply, full=False)
-    loss = jax.make_jaxpr(lambda key, params, data: config.task.loss(apply, params, data, key))
+    loss = jax.make_jaxpr(
+        lambda key, params, data: config.task.loss(apply, params, data, batch_key(config.task, key, 0))
+    )
     traced = loss(jax.eval_shape(jax.random.key, 0), params, data).jaxpr
     return any(traced.invars[0] is used for equation in traced.eqns for used in equation.invars)
 

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Real
 
 from toylab.analysis.numbers import floating, norm, ratio
 from toylab.base import Params, Run
+from toylab.protocol import batch_key
 from toylab.shapes import shaped
 
 
@@ -92,7 +93,8 @@ def last_layer(params: Params, run: Run) -> dict[str, Array]:
         - `norm`: ‖W_U‖.
     """
     apply = partial(run.config.net.apply, full=False)
-    gradient = jax.grad(lambda W_U: run.config.task.loss(apply, params | {"W_U": W_U}, run.data, jax.random.key(0)))
+    drawn = batch_key(run.config.task, jax.random.key(0), jnp.int32(0))
+    gradient = jax.grad(lambda W_U: run.config.task.loss(apply, params | {"W_U": W_U}, run.data, drawn))
     logits, cache = run.config.net.apply(params, run.data["tokens"][run.data["train"]])
     features = cache["mlp_post"][-1].reshape(len(logits), -1)
     return {

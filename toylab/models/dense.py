@@ -17,7 +17,7 @@ class Dense(nnx.Module):
     """x [B, d_in] → outputs [B, d_out]: `h ← φ(h W_i + b_i)` for each width, then `output_scale · (h W_out + b_out)`.
 
     `W_0 [d_in, widths[0]]`, `b_0 [widths[0]]`, …, `W_out [widths[−1], d_out]`, `b_out [d_out]`. φ: relu, tanh, quadratic
-    h², linear h, bent h + bend h²/2. Start "torch": all even in ±init_scale/√fan_in, biases too, as torch's Linear; "normal":
+    h², linear h, bent h + bend h²/2. Start "torch": even in ±init_scale/√fan_in, biases too, as torch's Linear; "normal":
     W ~ N(0, init_scale²/fan_in), biases 0. readout "mean" has no W_out: the output is the mean over the last layer (Kumar
     et al. 2023, arXiv 2310.06110). The cache has pre_i and post_i [1, B, widths[i]], and they can be patched.
     """
