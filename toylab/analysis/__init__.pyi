@@ -3,6 +3,7 @@ from . import (
     coordinates as coordinates,
     eigenvalues as eigenvalues,
     groups as groups,
+    linear_regression as linear_regression,
     llc as llc,
     margins as margins,
     minibatch_noise as minibatch_noise,
