@@ -3,15 +3,18 @@
 Claim     A network that has memorised a sparse parity needs most of its neurons for it and is at chance on new examples.
           With weight decay a few neurons grow, all others fade, and when these few alone are faithful to the network it
           generalises: grokking as competition of a dense and a sparse subnetwork.
-Source    Merrill, Tsilivis & Shukla 2023, A Tale of Two Circuits (arXiv 2303.11873), and its released code: 40 bits of ±1,
-          the product of the first 3, 1,000 examples; 1,000 ReLU neurons, one output without a bias, torch's start; hinge
-          loss, SGD lr 0.1 with L2 0.01 on all weights, batches of 32 by epochs, 300 epochs. The least subnetwork: the
-          neurons of largest norm (rows of the first layer, without bias) with exactly the accuracy of all. Here 1,000 test
-          examples, not 100.
-Expect    Train accuracy 98 % by epoch 25, test then at chance; test 98 % four to eight times later. Some 600 neurons at the
-          fit, 6 to 8 at the end.
-Cost      cpu: 20 runs of 9,600 steps, some 8 minutes of one busy core. paper: the same.
+Source    Merrill, Tsilivis & Shukla 2023, A Tale of Two Circuits (arXiv 2303.11873), and its released code: 40 bits of
+          ±1, the product of the first 3, 1,000 examples; 1,000 ReLU neurons, one output without a bias, torch's start;
+          hinge loss, SGD lr 0.1 with L2 0.01 on all weights, batches of 32 by epochs, 300 epochs. The least subnetwork:
+          the neurons of largest norm (rows of the first layer, without bias) with exactly the accuracy of all. Here 1,000
+          test examples, not 100.
+Expect    Train accuracy 98 % by epoch 25, test then at chance; test 98 % four to eight times later. Some 600 neurons at
+          the fit, 6 to 8 at the end.
+Cost      cpu: 20 runs of 9,600 steps, 4 minutes of one busy core. paper: the same.
 Command   python run_sweep.py two_circuits [--scale smoke|cpu|paper]
+Fails     Whether the network is sparse before it generalises is undecided: fewer than half of the neurons at the fit are
+          left 656 steps (0 to 992) before 98 % of the test set, in 15 of 20 runs. The least number is noisy: it asks for
+          exactly the train accuracy of all.
 """
 
 from collections.abc import Sequence
