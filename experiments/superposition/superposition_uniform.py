@@ -1,24 +1,26 @@
 """Uniform superposition: equally important features have one dimension each, then half of one, and lie on lines.
 
-Claim     As n equally important features become sparse, the dimensions D* = m/‖W‖² that each represented one has fall from
-          1, stick at 1/2, and fall on. The dimensionalities D_i of single features lie on lines, those of polytopes:
+Claim     As n equally important features become sparse, the dimensions D* = m/‖W‖² that each represented one has fall
+          from 1, stick at 1/2, and fall on. The dimensionalities D_i of single features lie on lines, those of polytopes:
           tetrahedra, triangles, digons, pentagons and square antiprisms in spaces of their own.
 Source    Elhage et al. 2022, Toy Models of Superposition (arXiv 2209.10652), geometry of uniform superposition: n = 400,
           m = 30. The released notebook has n = 200, m = 20 in 20 levels, AdamW lr 1e-3, weight decay 0.01, batch 1024.
 Expect    D* sticks at 1 and 1/2; lines of D_i at 3/4, 2/3, 1/2, 2/5 and 3/8.
-Cost      cpu (n = 200, m = 20, 40 levels, 10 seeds): 35 minutes on one busy core, half of that on a quiet one. paper:
+Cost      cpu (n = 200, m = 20, 40 levels, 10 seeds): 13 minutes on one core. paper:
           n = 400, m = 30 in 100 levels, for a GPU; not run.
 Command   python run_sweep.py superposition_uniform [--scale smoke|cpu|paper] [--part levels|graphs|polytopes]
-Fails     n = 200, m = 20, 10 seeds: no line is at 3/4 (0 polytopes, 0.2 expected) or at 2/3 (1, 4.7 expected). At
-          the density at which D* falls from 1 to 1/2 features lie in a band from 0.5 to 0.67. At 3/8 there are 52 of 59
-          expected: features pass it in a band. The lines at 1/2 (3.6 times the smoothed density) and 2/5 (1.4 times, Holm's
-          p 0.006) are there. Alone in their space, three features in two dimensions and four in three become a digon
-          beside features with a dimension each, in every fit; triangles and tetrahedra have a higher loss (conjecture: so
-          their lines are missing). The part polytopes is of development seeds. Whether n = 400, m = 30 has more lines was
-          not tried. A third party's count on the authors' saved n = 200 run found lines at 1/2 and 2/5 alone.
-Changed   Until claims were judged by rules, a line had to have ten features within 0.005 in each seed and twice as many as
-          beside it, at n = 100, m = 10 in 10 levels (on the page superposition). The rate falls from 3e-3 to 0 over 4,000
-          steps, not 1e-3 over 10,000: on seeds 0 to 2 lines were sharper so (114 of 114 features within 0.005 of 1/2).
+Fails     n = 200, m = 20, 10 seeds: no line is at 3/4 (0 polytopes, 0.1 expected) or at 2/3 (3, 5.5 expected: undecided).
+          At the density at which D* falls from 1 to 1/2 features lie in a band from 0.5 to 0.67. At 3/8 there are 58 of
+          61 expected: features pass it in a band. The lines at 1/2 (3.5 times the smoothed density) and 2/5 (1.4 times)
+          are there. Alone in their space, three features in two dimensions and four in three become a digon beside
+          features with a dimension each, in every fit; triangles and tetrahedra have a higher loss (conjecture: so their
+          lines are missing). Whether n = 400, m = 30 has more lines was not tried. A third party's count on the authors'
+          saved n = 200 run found lines at 1/2 and 2/5 alone.
+Changed   Until claims were judged by rules, a line had to have ten features within 0.005 in each seed and twice as many
+          as beside it, at n = 100, m = 10 in 10 levels (on the page superposition). The rate falls from 3e-3 to 0 over
+          4,000 steps, not 1e-3 over 10,000: on seeds 0 to 2 lines were sharper so (114 of 114 features within 0.005 of
+          1/2). Levels of seeds 100 to 109 saw the same batches; those from 2000 on have their own, and the polytopes,
+          which had development seeds, have them too. One verdict changed: the line at 2/3, from "not at this scale".
 """
 
 from collections.abc import Mapping, Sequence
