@@ -14,11 +14,7 @@ from toylab.claims import frozen
 from toylab.lab import pages
 from toylab.protocol import batch_key
 
-SHARED = {  # pages whose committed runs share a stream: their intervals are of initial weights, given these batches
-    "circuit_discovery", "computation", "dictionary", "markov", "polysemanticity", "skip_trigrams", "subcircuits",
-    "superposition", "superposition_adversarial", "superposition_correlated", "superposition_dynamics",
-    "superposition_phase", "superposition_scaling", "superposition_uniform",
-}  # fmt: skip
+SHARED = {"dictionary", "subcircuits"}  # pages whose committed runs share a stream: intervals are given these batches
 
 
 def draws(config):
