@@ -50,8 +50,9 @@ class Centred(ModularArithmetic):
         return super().loss(centred, params, data, key)
 
 
-NAIVE, EXACT = ({"kind": ModularArithmetic, "loss_kind": f"{name}cross_entropy"} for name in ("naive_", ""))
-CENTRED = {"kind": Centred, "loss_kind": "naive_cross_entropy"}
+NAIVE: dict[str, Any] = {"kind": ModularArithmetic, "loss_kind": "naive_cross_entropy"}
+EXACT: dict[str, Any] = {"kind": ModularArithmetic, "loss_kind": "cross_entropy"}
+CENTRED: dict[str, Any] = {"kind": Centred, "loss_kind": "naive_cross_entropy"}
 
 
 def adds(kind: type, loss_kind: LossKind, seed: int, eps: float = 1e-8, p: int = 23, n_train: int = 264) -> Config:
@@ -268,21 +269,23 @@ def curves(m: Measures) -> Any:
 
 
 EDGE = scaled("a quadratic network of one hidden layer that adds mod 31, 2,000 steps")
-prieto = partial(stated, PRIETO)
+
+
+def prieto(where: str, says: str, name: str, quantity: Quantity, kind: Kind, **more: Any) -> Claim:
+    return Claim(name, Source(PRIETO, where, says), quantity, kind, fidelity=EDGE, each="seed", looks=(8, 20), **more)
+
+
 WITHOUT_DECAY = [
-    Claim(name, Source(PRIETO, where, says), quantity, kind, fidelity=EDGE, each="seed", looks=(8, 20), **more)
-    for name, where, says, quantity, kind, more in (
-        ("Adam without decay: 95 % of the test pairs are never reached", "abstract", "no grokking without regularisation",
-         lambda m: 1 - generalises(m, "Adam"), Proportion(least_share=0.8), {}),
-        ("⊥Grad without decay: 95 % of the test pairs are reached", "⊥Grad", "generalises without weight decay",
-         partial(generalises, way="⊥Grad"), Proportion(least_share=0.8),
-         {"variants": {"90 %": partial(generalises, way="⊥Grad", least=0.9)}}),
-        ("steps to 95 % with decay 1 over those with ⊥Grad", "⊥Grad", "sooner than weight decay", later, Direction(null=1),
-         {"variants": {"90 %": partial(later, least=0.9)}}),
-        ("StableMax without decay: 95 % of the test pairs are reached", "StableMax", "grokking without regularisation",
-         partial(generalises, way="StableMax"), Proportion(least_share=0.8),
-         {"variants": {"90 %": partial(generalises, way="StableMax", least=0.9)}}),
-    )
+    prieto("abstract", "no grokking without regularisation", "Adam without decay: 95 % of the test pairs are never reached",
+           lambda m: 1 - generalises(m, "Adam"), Proportion(least_share=0.8)),
+    prieto("⊥Grad", "generalises without weight decay", "⊥Grad without decay: 95 % of the test pairs are reached",
+           partial(generalises, way="⊥Grad"), Proportion(least_share=0.8),
+           variants={"90 %": partial(generalises, way="⊥Grad", least=0.9)}),
+    prieto("⊥Grad", "sooner than weight decay", "steps to 95 % with decay 1 over those with ⊥Grad", later,
+           Direction(null=1), variants={"90 %": partial(later, least=0.9)}),
+    prieto("StableMax", "grokking without regularisation",
+           "StableMax without decay: 95 % of the test pairs are reached", partial(generalises, way="StableMax"),
+           Proportion(least_share=0.8), variants={"90 %": partial(generalises, way="StableMax", least=0.9)}),
 ]  # fmt: skip
 
 LONG, SHORT = np.arange(0, 6001, 20), np.arange(0, 2001, 25)

@@ -145,8 +145,8 @@ def interference(params: Params, run: Run) -> dict[str, Any]:
 def graphs(m: Measures) -> Any:
     m = m.runs(np.argsort(-m["config/task.density"]))
     titles = [f"1/(1 − $S$) = {1 / p:.2f}" for p in m["config/task.density"]]
-    W, block, D = (m[f"final/interference/{name}"] for name in ("W", "block", "D"))
-    return feature_graphs.feature_graphs(W.astype(np.float32), block, D, titles, JOINED)
+    W, block, D = (list(m[f"final/interference/{name}"]) for name in ("W", "block", "D"))
+    return feature_graphs.feature_graphs([one.astype(np.float32) for one in W], block, D, titles, JOINED)
 
 
 GRAPHS = Part(

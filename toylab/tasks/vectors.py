@@ -111,7 +111,7 @@ class TeacherStudent(Supervised):
     def teacher(self, key: Array) -> Params:
         """The weights, named as those of a `Dense` of widths (width, width)."""
         sizes = {"0": (self.d_in, self.width), "1": (self.width, self.width), "out": (self.width, self.d_out)}
-        params = {}
+        params: Params = {}
         for one, (name, (n_in, n_out)) in zip(jax.random.split(key, 3), sizes.items(), strict=True):
             even = jax.random.uniform(one, (n_in + 1, n_out), minval=-1, maxval=1) / n_in**0.5
             params |= {f"W_{name}": even[:-1], f"b_{name}": even[-1]}

@@ -59,7 +59,8 @@ def _graph(
     lines = LineCollection(places[pairs].tolist(), colors=[(grey,) * 3 for grey in shade], lw=0.5, zorder=1)
     ax.add_collection(lines)
     size = float(np.clip(800 / max(there.sum(), 1), 3, 20))
-    dots = ax.scatter(*places[there].T, c=D[there], cmap=SHADES, vmin=span[0], vmax=span[1], s=size, lw=0, zorder=2)
+    x, y = places[there].T
+    dots = ax.scatter(x, y, c=D[there], cmap=SHADES, vmin=span[0], vmax=span[1], s=size, lw=0, zorder=2)
     ax.set_aspect("equal", adjustable="datalim")
     ax.set(xticks=[], yticks=[])
     ax.margins(0.06)
