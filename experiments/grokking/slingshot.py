@@ -15,8 +15,8 @@ Expect    Naive: 3 to 5 spikes in 6,000 steps at ε up to 1e-7, none from 1e-6 o
 Cost      cpu: 7 minutes of one core. paper: the same.
 Command   python run_sweep.py slingshot [--scale smoke|cpu|paper] [--part causes|epsilon|without_decay]
 Fails     No slingshot generalises here: test accuracy stays where it was, in 20 of 20 runs. Thilak et al. have grokking
-          at the onset of slingshots in transformers; tried on development seeds in other programs: 75 % of the data, half
-          the start, a quadratic network. StableMax alone reaches 95 % in none of 8 runs within 2,000 steps; Prieto et al.
+          at the onset of slingshots in transformers; tried in a prototype, without effect: 75 % of the data with half the
+          start, and a quadratic network. StableMax alone reaches 95 % in none of 8 runs within 2,000 steps; Prieto et al.
           train 80,000 epochs.
 """
 
