@@ -14,7 +14,7 @@ from toylab.claims import frozen
 from toylab.lab import pages
 from toylab.protocol import batch_key
 
-SHARED = {"dictionary", "subcircuits"}  # pages whose committed runs share a stream: intervals are given these batches
+SHARED = {"subcircuits"}  # pages whose committed runs share a stream: intervals are given these batches
 
 
 def draws(config):
