@@ -71,13 +71,19 @@ class Supervised(struct.PyTreeNode):
         return {"x": x[:n], "y": y[:n], "x_test": x[n:], "y_test": y[n:]}
 
     def batch_key(self, key: Array, step: Array) -> tuple[Array, Array]:
-        """What draws the batch of a step: the key of its epoch, and its place there."""
-        per_epoch = -(-self.n_train // self.batch_size) if self.batch_size else 1
+        """What draws the batch of a step: the key of its epoch, and its place there. Where a batch is all, nothing does."""
+        if not self._has_batches:
+            return key, step
+        per_epoch = -(-self.n_train // self.batch_size)
         return jax.random.fold_in(key, step // per_epoch), step % per_epoch
+
+    @property
+    def _has_batches(self) -> bool:
+        return 0 < self.batch_size < self.n_train
 
     def loss(self, apply: Apply, params: Params, data: dict[str, Array], key: tuple[Array, Array]) -> Array:
         """The mean loss of the batch. `key` is what `batch_key` gives."""
-        if not 0 < self.batch_size < self.n_train:
+        if not self._has_batches:
             return self._losses(apply, params, data["x"], data["y"]).mean()
         epoch, place = key
         at = place * self.batch_size + jnp.arange(self.batch_size)
