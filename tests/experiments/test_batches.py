@@ -25,8 +25,11 @@ def draws(config):
     drawn = jax.eval_shape(lambda key: batch_key(config.task, key, jnp.int32(0)), jax.eval_shape(jax.random.key, 0))
     loss = jax.make_jaxpr(lambda drawn, params, data: config.task.loss(apply, params, data, drawn))
     traced = loss(drawn, params, data).jaxpr
-    own = traced.invars[: len(jax.tree.leaves(drawn))]
-    return any(used is one for equation in traced.eqns for used in equation.invars for one in own)
+    needed = set(map(id, traced.outvars))
+    for equation in reversed(traced.eqns):  # a key that is split for nothing draws nothing
+        if needed & set(map(id, equation.outvars)):
+            needed |= set(map(id, equation.invars))
+    return any(id(one) in needed for one in traced.invars[: len(jax.tree.leaves(drawn))])
 
 
 def shared(part):
