@@ -38,7 +38,6 @@ def flow_losses(times: Real[np.ndarray, " T"], ratio: float) -> tuple[Float[np.n
     return left @ (weight * value), left @ weight + max(1 - 1 / ratio, 0)
 
 
-@shaped
 def time_below(level: float, ratio: float, test: bool = True, most: float = 1e7) -> float:
     """The time at which a loss of `flow_losses` falls to a level.
 
