@@ -247,6 +247,21 @@ def test_leaves_leave_the_family_and_structure_does_not():
     assert family(task__order=python_order(7, 0)) == family(task__order=python_order(7, 1))
 
 
+def test_runs_whose_data_seed_no_other_has_are_a_family():
+    def runs(*data_seeds, **other):
+        return [cfg.check(changed(seed=i, data_seed=s, **other)) for i, s in enumerate(data_seeds)]
+
+    def sizes(configs, **rule):
+        return [len(members) for members in cfg.families(configs, **rule).values()]
+
+    assert sizes(runs(1, 2, 3)) == [3] and sizes(runs(1, 2, 3), together=False) == [1, 1, 1]
+    assert sizes(runs(1, 1, 2, 2, 2)) == [2, 3]  # those of one data_seed draw their batches once
+    assert sizes(runs(1, 7, 7, 2)) == [2, 2] and sizes(runs(0, 0, 0)) == [3]
+    assert sizes([*runs(1, 2), *runs(1, 2, net__d_model=16)]) == [2, 2]
+    assert [config.data_seed for config in next(iter(cfg.families(runs(1, 7, 7, 2)).values()))] == [1, 2]
+    assert cfg.stack(runs(1, 2)).data_seed.tolist() == [1, 2]
+
+
 def test_stack_puts_the_runs_first_and_keeps_one_data_seed():
     runs = [
         cfg.check(changed(optimizer__lr=lr, seed=i, data_seed=7, task__order=python_order(7, i)))

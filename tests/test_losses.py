@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from toylab import losses
 from toylab.losses import cross_entropy, naive_cross_entropy, right, squared_error
 
 CLASSES = (2, 5, 114, 1000)
@@ -177,3 +178,76 @@ def test_losses_of_half_precision_are_float32_and_so_are_their_gradients_sums():
         assert gradient.dtype == jnp.bfloat16
         wanted = jax.grad(lambda z: loss(z, labels).sum())(wide)  # noqa: B023
         np.testing.assert_allclose(gradient.astype(np.float32), wanted, rtol=0.02)
+
+
+def stablemax_by_hand(logits, labels):
+    z = np.asarray(logits, np.longdouble)
+    heights = np.where(z >= 0, z + 1, 1 / (1 - np.minimum(z, 0)))
+    is_label = np.arange(z.shape[1]) == labels[:, None]
+    return np.log1p(np.where(is_label, 0, heights).sum(axis=1) / heights[is_label])
+
+
+def test_stablemax_keeps_its_relative_precision():
+    rng = np.random.default_rng(3)
+    logits = np.float32(rng.normal(size=(400, 24)) * 10.0 ** rng.uniform(-3, 6, (400, 1)))
+    labels = rng.integers(0, 24, 400)
+    logits[np.arange(200), labels[:200]] = 1e9  # the loss is 1e-5 and less
+    loss, gradient = jax.vmap(jax.value_and_grad(losses.stablemax))(logits, labels)
+    np.testing.assert_allclose(loss, stablemax_by_hand(logits, labels), rtol=2e-6)
+    assert np.isfinite(gradient).all() and (np.asarray(gradient)[np.arange(400), labels] < 0).all()
+    z, rows = np.longdouble(logits[200:]), np.arange(200)
+    below = 1 / (1 - np.minimum(z, 0))
+    heights, slopes = np.where(z >= 0, z + 1, below), np.where(z >= 0, 1, below**2)
+    by_hand = slopes / heights.sum(axis=1, keepdims=True)
+    by_hand[rows, labels[200:]] -= (slopes / heights)[rows, labels[200:]]
+    off = np.abs(np.asarray(gradient[200:]) - by_hand).max(axis=1) / np.abs(by_hand).max(axis=1)
+    assert off.max() < 1e-5
+    at_zero = jax.grad(losses.stablemax)(jnp.zeros(3), jnp.int32(0))
+    np.testing.assert_allclose(at_zero, [-2 / 3, 1 / 3, 1 / 3], rtol=1e-6)
+    extreme = np.float32([[-3e38, 3e38, 0], [3e38, -3e38, 0], [0, 0, 0]])
+    found, gradient = jax.vmap(jax.value_and_grad(losses.stablemax))(extreme, np.zeros(3, int))
+    assert np.isfinite(found).all() and np.isfinite(gradient).all()
+    np.testing.assert_allclose(found[2], np.log(3), rtol=1e-6)
+
+
+def test_losses_of_two_classes_by_their_margin():
+    margins = np.float32([-2, 0, 0.5, 1, 3, 40])
+    one, labels = margins[:, None], np.ones(6, int)
+    np.testing.assert_array_equal(losses.hinge(one, labels), np.float32([3, 1, 0.5, 0, 0, 0]))
+    np.testing.assert_array_equal(losses.hinge(-one, 0 * labels), losses.hinge(one, labels))
+    two = np.stack([-margins / 2, margins / 2], axis=1)
+    np.testing.assert_array_equal(losses.hinge(two, labels), losses.hinge(one, labels))
+    np.testing.assert_allclose(losses.logistic(one, labels), np.log1p(np.exp(-np.float64(margins))), rtol=1e-6)
+    gradient = jax.vmap(jax.grad(losses.hinge))(one, labels)[:, 0]
+    np.testing.assert_array_equal(gradient, [-1, -1, -1, 0, 0, 0])  # exactly 0 from 1 on
+    with pytest.raises(ValueError, match=r"logits has shape \(2, 3\): a margin is of one output, or of two"):
+        losses.logistic(np.ones((2, 3), np.float32), np.zeros(2, int))
+    with pytest.raises(ValueError, match="labels has 2: logits has 2 classes"):
+        losses.hinge(one, 2 * labels)
+
+
+def test_squared_errors_to_one_hot():
+    logits, labels = np.float32([[1, 0, 0], [0, 0, 2]]), np.array([0, 1])
+    np.testing.assert_allclose(losses.squared_error_to_one_hot(logits, labels), [0, 5 / 3], rtol=1e-6)
+    assert np.isnan(jax.jit(losses.squared_error_to_one_hot)(logits, np.array([0, 3])))[1]
+
+
+@pytest.mark.parametrize("loss_kind", losses.KINDS)
+def test_each_kind_names_a_loss_that_a_step_down_its_gradient_lowers(loss_kind):
+    n = 2 if loss_kind in ("hinge", "logistic") else 5
+    logits = np.random.default_rng(0).normal(size=(8, n)).astype(np.float32)
+    labels = np.arange(8) % n
+    losses.check_kind(loss_kind, n)
+
+    def total(z):
+        return losses.KINDS[loss_kind](z, labels).sum()
+
+    assert total(logits - 1e-2 * jax.grad(total)(logits)) < total(logits)
+    assert losses.measured(loss_kind)(logits, labels).shape == (8,)
+
+
+def test_a_kind_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"task\.loss_kind is 'hinge': it is of two classes, and the task has 3"):
+        losses.check_kind("hinge", 3)
+    with pytest.raises(ValueError, match=r"task\.loss_kind is 'mse': it must be one of cross_entropy, naive"):
+        losses.check_kind("mse", 3)

@@ -55,7 +55,11 @@ class Apply(Protocol):
 
 @runtime_checkable
 class Task(Protocol):
-    """One family of data. Implementations are pytrees; `check` returns the task or raises one sentence."""
+    """One family of data. Implementations are pytrees; `check` returns the task or raises one sentence.
+
+    Two more methods are called where there are such: `check_net(net)` raises ValueError where the net does not fit, and
+    `batch_key(key, step)` makes from the stream's key and the step what `loss` gets as its key.
+    """
 
     def check(self) -> "Task": ...
 

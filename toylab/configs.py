@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -59,19 +59,24 @@ def takes(config: Config, path: str) -> Any:
     return float if hint == float | Array else hint
 
 
-def canonical(value: Any) -> Any:
-    """The config as JSON values: types and functions as qualified names, arrays as lists, floats as float32 prints them."""
+def canonical(value: Any, also: Collection[str] = ()) -> Any:
+    """The config as JSON values: types and functions as qualified names, arrays as lists, floats as float32 prints them.
+
+    Args:
+        value: A config, or a part of one.
+        also: Names of fields that are written at their default too, though they came later (`static(later=True)`).
+    """
     if is_dataclass(value) and not isinstance(value, type):
         own = {field.name: getattr(value, field.name) for field in fields(value)}
-        unset = unwritten(type(value))
-        parts = {name: canonical(inner) for name, inner in own.items() if not (name in unset and inner == unset[name])}
-        return {"type": qualified(type(value)), **parts}
+        unset = {name: default for name, default in unwritten(type(value)).items() if name not in also}
+        written = {name: inner for name, inner in own.items() if not (name in unset and inner == unset[name])}
+        return {"type": qualified(type(value)), **{name: canonical(inner, also) for name, inner in written.items()}}
     if isinstance(value, type) or callable(value):
         return qualified(value)
     if isinstance(value, dict):
-        return {str(name): canonical(inner) for name, inner in value.items()}
+        return {str(name): canonical(inner, also) for name, inner in value.items()}
     if isinstance(value, tuple | list):
-        return [canonical(inner) for inner in value]
+        return [canonical(inner, also) for inner in value]
     if value is None or isinstance(value, str | bool):
         return value
     array = np.asarray(value)
@@ -127,11 +132,40 @@ def changes(old: Any, new: Any) -> dict[str, Any]:
     return {name: b.get(name) for name in sorted(a | b) if a.get(name) != b.get(name)}
 
 
+def set_later(configs: Sequence[Config]) -> set[str]:
+    """Names of the fields that came later (`static(later=True)`) and that some of the configs set."""
+    found: set[str] = set()
+
+    def look(value: Any) -> None:
+        if is_dataclass(value) and not isinstance(value, type):
+            found.update(name for name, default in unwritten(type(value)).items() if getattr(value, name) != default)
+            for field in fields(value):
+                look(getattr(value, field.name))
+        for inner in value if isinstance(value, tuple | list) else ():
+            look(inner)
+
+    for config in configs:
+        look(config)
+    return found
+
+
 def columns(configs: Sequence[Any]) -> dict[str, np.ndarray]:
-    """The fields of canonical configs as arrays with one row for each config: numbers, words, and curves of numbers."""
+    """The fields of canonical configs as arrays with one row for each config: numbers, words, and curves of numbers. Where
+    a config lacks a field it has nan, or ""."""
     rows = [flat(config) for config in configs]
-    found = {name: np.array([row.get(name) for row in rows]) for name, value in rows[0].items() if _is_column(value)}
+    names = dict.fromkeys(name for row in rows for name, value in row.items() if _is_column(value))
+    found = {name: _column([row.get(name) for row in rows]) for name in names}
     return {name: column for name, column in found.items() if column.dtype.kind in "biufU"}
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    """Values as an array with a row each; of objects where they are of several kinds."""
+    if None in (known := [None if value is None else type(value) for value in values]):
+        if list in known:
+            return np.array([None])
+        fill = "" if str in known else np.nan
+        values = [fill if value is None else value for value in values]
+    return np.array(values)
 
 
 def _is_column(value: Any) -> bool:
@@ -152,19 +186,45 @@ def family(config: Config) -> Any:
     return (
         structure,
         tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves),
-        None if own_streams(config) else int(config.data_seed),
+        None if streams(config) == "own" else int(config.data_seed),
     )
+
+
+def families(configs: Sequence[Config], together: bool = True) -> dict[Any, list[Config]]:
+    """Checked configs that can train in one group, in order of first appearance.
+
+    Runs with one data_seed are a family, whose batches are drawn once. Of one program, the runs whose data_seed no other
+    has are a family too, in which each run draws its own batches.
+
+    Args:
+        configs: of a sweep.
+        together: False for sweeps of before, in which such runs trained each in a group of its own.
+    """
+    found: dict[Any, list[Config]] = {}
+    for config in configs:
+        found.setdefault(family(config), []).append(config)
+    if not together:
+        return found
+    merged: dict[Any, list[Config]] = {}
+    for (*program, data_seed), members in found.items():
+        merged.setdefault((*program, None if len(members) == 1 else data_seed), []).extend(members)
+    return merged
 
 
 def stack(configs: Sequence[Config]) -> Config:
     """Configs of one family as one config with leaves [R, …]; a data_seed that they share stays a scalar."""
     stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *configs)
-    return stacked if own_streams(configs[0]) else stacked.replace(data_seed=configs[0].data_seed)
+    return stacked if own_draws(configs) else stacked.replace(data_seed=configs[0].data_seed)
 
 
-def own_streams(config: Config) -> bool:
-    """Whether each run draws its batches from its own data_seed, rather than all runs of a group from one."""
-    return getattr(config.task, "streams", "shared") == "own"
+def own_draws(configs: Sequence[Config]) -> bool:
+    """Whether each run of a family draws its own batches, rather than all the same."""
+    return streams(configs[0]) == "own" or len({int(config.data_seed) for config in configs}) > 1
+
+
+def streams(config: Config) -> str:
+    """ "own" where the task wants own draws even for runs with one data_seed."""
+    return getattr(config.task, "streams", "shared")
 
 
 def qualified(value: Any) -> str:

@@ -1,5 +1,8 @@
 """Losses per example, in the precision that the phenomena need."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,6 +95,62 @@ def naive_cross_entropy(
 
 
 @shaped
+def stablemax(logits: Float[Array, "*batch n_classes"], labels: Integer[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """`−log(s(z_y) / Σ_j s(z_j))` with `s(z) = z + 1` from 0 on and `1 / (1 − z)` below (StableMax, Prieto et al. 2025).
+
+    Where the label leads it is written as `log1p(Σ_{j≠y} s(z_j) / s(z_y))`, whose smallness is not lost in float32: the
+    authors compute it in float64. Shapes and labels as in `cross_entropy`.
+    """
+    check_labels(logits, labels)
+    up, down = _sides(logits)
+    heights = jnp.where(logits >= 0, up + 1, 1 / (1 - down))
+    is_label = jnp.arange(logits.shape[-1]) == labels[..., None]
+    others, own = jnp.sum(jnp.where(is_label, 0, heights), axis=-1), _at_label(heights, labels)
+    leads, (up, down) = others < own, _sides(_at_label(logits, labels))
+    log_own = jnp.log1p(up) - jnp.log1p(-down)  # the height itself may be below the dtype, and the ratio beyond it
+    loss = jnp.where(leads, jnp.log1p(others / jnp.where(leads, own, 1)), jnp.log(others + own) - log_own)
+    return nan_outside(loss, labels, logits.shape[-1])
+
+
+def _sides(z: Array) -> tuple[Array, Array]:
+    """z where it is from 0 on, and where it is below, else 0; at 0 the derivative is that of the first."""
+    return jnp.where(z >= 0, z, 0), jnp.where(z >= 0, 0, z)
+
+
+@shaped
+def hinge(logits: Float[Array, "*batch n"], labels: Integer[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """`max(0, 1 − margin)`; the gradient is exactly 0 from a margin of 1 on. Shapes as in `margin`."""
+    return jax.nn.relu(1 - margin(logits, labels))
+
+
+@shaped
+def logistic(logits: Float[Array, "*batch n"], labels: Integer[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """`log(1 + exp(−margin))` in nats, to float32's relative precision. Shapes as in `margin`."""
+    return jax.nn.softplus(-margin(logits, labels))
+
+
+@shaped
+def margin(logits: Float[Array, "*batch n"], labels: Integer[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """How far a classifier of two classes is on the right side.
+
+    Args:
+        logits: One output f, whose sign is the class: [..., 1]; or one for each class: [..., 2].
+        labels: [...], 0 or 1.
+
+    Returns:
+        (2 · label − 1) f; of two outputs f is the second less the first.
+
+    Raises:
+        ValueError: For another number of outputs, and for another label where its value is known; under jit that gives nan.
+    """
+    if logits.shape[-1] not in (1, 2):
+        raise ValueError(f"logits has shape {logits.shape}: a margin is of one output, or of two, a class each.")
+    check_range("labels", labels, 2, "logits", "classes")
+    output = logits[..., 0] if logits.shape[-1] == 1 else logits[..., 1] - logits[..., 0]
+    return nan_outside(output * (2 * labels - 1).astype(logits.dtype), labels, 2)
+
+
+@shaped
 def right(logits: Float[ArrayLike, "*batch n_classes"], labels: Integer[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
     """1 where the label has the largest logit (of equal ones the first counts), else 0, nan where a logit is nan: the mean
     is the accuracy, and that of a network that diverged is not 1 / n_classes. Shapes and labels as in `cross_entropy`."""
@@ -105,3 +164,37 @@ def right(logits: Float[ArrayLike, "*batch n_classes"], labels: Integer[ArrayLik
 def squared_error(outputs: Float[Array, "*#batch #n"], targets: Float[Array, "*#batch #n"]) -> Float[Array, "*batch"]:
     """`mean_j (f_j − y_j)²` over the last axis: [..., n] and [..., n] → [...]."""
     return jnp.mean((outputs - targets) ** 2, axis=-1)
+
+
+@shaped
+def squared_error_to_one_hot(
+    logits: Float[Array, "*batch n_classes"], labels: Integer[Array, "*batch"]
+) -> Float[Array, "*batch"]:
+    """The squared error to 1 at the label and 0 elsewhere. Shapes and labels as in `cross_entropy`."""
+    check_labels(logits, labels)
+    targets = (jnp.arange(logits.shape[-1]) == labels[..., None]).astype(logits.dtype)
+    return nan_outside(squared_error(logits, targets), labels, logits.shape[-1])
+
+
+LossKind = Literal["cross_entropy", "naive_cross_entropy", "stablemax", "squared_error", "hinge", "logistic"]
+KINDS: dict[LossKind, Callable[[Array, Array], Array]] = {
+    "cross_entropy": cross_entropy,
+    "naive_cross_entropy": naive_cross_entropy,
+    "stablemax": stablemax,
+    "squared_error": squared_error_to_one_hot,
+    "hinge": hinge,
+    "logistic": logistic,
+}
+
+
+def measured(loss_kind: LossKind) -> Callable[[Array, Array], Array]:
+    """The loss that is measured of networks trained by a kind of loss: the same, without naive rounding."""
+    return KINDS["cross_entropy" if loss_kind == "naive_cross_entropy" else loss_kind]
+
+
+def check_kind(loss_kind: str, n_classes: int) -> None:
+    """ValueError for a kind of loss that is unknown or does not fit the number of classes."""
+    if loss_kind not in KINDS:
+        raise ValueError(f"task.loss_kind is {loss_kind!r}: it must be one of {', '.join(KINDS)}.")
+    if loss_kind in ("hinge", "logistic") and n_classes != 2:
+        raise ValueError(f"task.loss_kind is {loss_kind!r}: it is of two classes, and the task has {n_classes}.")

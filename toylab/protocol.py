@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from toylab.base import Cache, Config, Params, Patch
+from toylab.base import Cache, Config, Params, Patch, Task
 
 METHODS = {
     "task": ("check", "data", "loss", "measure"),
@@ -120,6 +120,13 @@ def check_fit(config: Config) -> None:
     _fitting.add(key)
 
 
+def batch_key(task: Task, key: Array, step: Array) -> Any:
+    """What a task's loss draws the batch of a step from: the key with the step folded in, or what its own `batch_key`
+    makes, as where batches follow each other in epochs."""
+    own = getattr(task, "batch_key", None)
+    return jax.random.fold_in(key, step) if own is None else own(key, step)
+
+
 def _check_size(role: str, part: Any, made: Any) -> None:
     """Raises ValueError, naming the largest field, where a part's arrays are larger than the machine's memory. Tracing what
     is done with them might take very long."""
@@ -152,7 +159,8 @@ def _traced(config: Config, called: list[str]) -> Any:
         check_pair(found, "net.apply")
         return found
 
-    return config.task.loss(apply, params, data, key), config.task.measure(apply, params, data)
+    drawn = batch_key(config.task, key, jnp.int32(0))
+    return config.task.loss(apply, params, data, drawn), config.task.measure(apply, params, data)
 
 
 def check_pair(found: Any, whose: str) -> None:

@@ -13,6 +13,7 @@ import optax
 from jax import Array
 
 from toylab.base import Analyzer, Config, Data, Params, Run, State, Trajectory
+from toylab.protocol import batch_key
 
 
 def init(config: Config, params: Params | None = None) -> State:
@@ -38,10 +39,10 @@ def data(config: Config) -> Data:
 
 
 def step(config: Config, data: Data, key: Array, state: State) -> State:
-    """One update. `key` is made from the run's `data_seed`; the step is folded into it to draw the batch."""
-    batch_key = jax.random.fold_in(key, state.step)
+    """One update. `key` is made from the run's `data_seed`, and with the step draws the batch."""
+    drawn = batch_key(config.task, key, state.step)
     apply = partial(config.net.apply, full=False)
-    gradient = jax.grad(lambda params: config.task.loss(apply, params, data, batch_key))(state.params)
+    gradient = jax.grad(lambda params: config.task.loss(apply, params, data, drawn))(state.params)
     updates, opt_state = config.optimizer.transform().update(gradient, state.opt_state, state.params)
     return State(params=optax.apply_updates(state.params, updates), opt_state=opt_state, step=state.step + 1)
 

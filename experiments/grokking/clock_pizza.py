@@ -33,6 +33,7 @@ from jax import Array
 from scipy import stats
 
 from toylab.analysis.modular import circuits as circuits
+from toylab.analysis.modular.measures import most_varying
 from toylab.base import Config, Params, Run
 from toylab.claims import Claim, Direction, Median, Number, Source, scaled
 from toylab.claims.claim import Quantity
@@ -285,9 +286,8 @@ def over_pairs(params: Params, run: Run) -> dict[str, Array]:
     logits, cache = run.config.net.apply(params, run.data["tokens"])
     attention = cache["pattern"][-1, :, :, -1, 0]  # [pairs, heads], from the last position to the first
     neurons = cache["mlp_post"][-1, :, -1]  # [pairs, d_mlp]
-    picked = {"attention": attention, "neuron": neurons, "logit": logits.reshape(len(attention), -1)[:, :1]}
-    p = run.config.task.p  # type: ignore[attr-defined]
-    return {name: one[:, one.var(axis=0).argmax()].reshape(p, p) for name, one in picked.items()}
+    found = {"attention": attention, "neuron": neurons, "logit": logits.reshape(len(attention), -1)[:, :1]}
+    return {name: most_varying(values) for name, values in found.items()}
 
 
 def ring(m: Measures, run: int) -> Any:

@@ -35,6 +35,7 @@ from toylab import importers
 from toylab.analysis.groups import composition as groups
 from toylab.analysis.modular.circles import components
 from toylab.analysis.modular.circuits import circuit_report
+from toylab.analysis.modular.measures import most_varying
 from toylab.claims import Claim, Identity, Source
 from toylab.importers import pizza_release as release
 from toylab.importers.pizza_release import P
@@ -106,12 +107,11 @@ def over_pairs(path: Path) -> Arrays:
     """Of a network [P, P] over all pairs: what varies most of its attention to a and of its neurons, and one logit."""
     _, _, logits, cache = loaded(path)
     acts = np.asarray(cache["mlp_post"])[-1].reshape(P * P, -1, np.shape(cache["mlp_post"])[-1])[:, -1]
-    found = {"a neuron": acts[:, acts.var(axis=0).argmax()], "logit of class 0": logits[:, 0]}
-    if "pattern" in cache:
-        attention = np.asarray(cache["pattern"])[-1, :, :, -1, 0]  # from the last position to the first
-        found = {"attention to a": attention[:, attention.var(axis=0).argmax()]} | found
+    found = {"a neuron": acts, "logit of class 0": logits[:, :1]}
+    if "pattern" in cache:  # from the last position to the first
+        found = {"attention to a": np.asarray(cache["pattern"])[-1, :, :, -1, 0]} | found
     return {"pairs/name": np.array(list(found), "U16"),
-            "pairs/values": np.stack([one.reshape(P, P) for one in found.values()]).astype(np.float32)}  # fmt: skip
+            "pairs/values": np.stack([most_varying(values) for values in found.values()])}  # fmt: skip
 
 
 def measured(path: Path) -> dict[str, Any]:

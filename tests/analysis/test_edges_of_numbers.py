@@ -60,7 +60,9 @@ GIVEN = {  # by parameter, or by function and parameter
     "share_near.steps": np.arange(7), "until": 0.8, "line_counts.line": 0.5, "off_identity.m": 2, "off_top.m": 2,
     "farthest.target": 0.5, "set_loss.sets": "correlated", "set_loss.size": 2, "set_loss.density": np.float32(0.5),
     "set_loss.W": np.float32([[0.5, 0.1], [0.2, 0.3], [0.4, 0.6], [0.3, 0.2]]), "set_loss.b": np.float32([0.1] * 4),
-    "set_loss.importance": np.float32(0.5),
+    "set_loss.importance": np.float32(0.5), "linear_margin.labels": np.arange(9) % 2, "homogeneous_margin.degree": 2.0,
+    "flow_losses.ratio": 0.5,
+    "kept_accuracy.order": np.arange(5),
     "collisions_of_many.n_neurons": np.float32(4.5), "l1_decay.start": 4.0, "l1_decay.rate": 0.5, "allocation.n_hidden": 2,
 }  # fmt: skip
 SEVERAL = {"*axes": (7, 5), "*inputs": (7, 7)}  # other axes that stand for several are none
@@ -79,16 +81,20 @@ LEFT_OUT = {
     "attention.interventions.inserting": "makes a patch",
     "groups.irreps.check_axis": "looks at shapes alone",
     "modular.measures.first_circles": "looks at shapes alone",
+    "modular.measures.most_varying": "picks a quantity",
     "groups.composition.tables": "picks weights",
+    "margins.best_margin": "a program, on the host",
     "modular.networks.in_own_dtype": "converts",
     "modular.networks.in_float64": "converts",
+    "precision.softmax_collapse": "is about rounding",
     "over_cells.lowest_in_sets": "picks runs; a loss of nan is left out",
     "over_cells.switch": "nan stands for a run that found another kind of solution",
     "over_cells.rarer_share": "nan stands for a run that found another kind of solution",
     "attention.paths.frozen_pattern": "a part of path_expansion, of its arrays",
 }
 APART = {  # of which a part does not depend on the argument
-    ("superposition.robustness.adversarial_vulnerability", "W"),
+    ("superposition.robustness.adversarial_vulnerability", "W"), ("pruning.kept_accuracy", "neurons"),
+    ("pruning.kept_accuracy", "W_out"),
     ("superposition.robustness.adversarial_vulnerability", "b"),
     ("superposition.robustness.adversarial_vulnerability", "importance"), ("representation.collapse.neural_collapse", "W"),
     ("representation.collapse.neural_collapse", "b"), ("superposition.neurons.rescaled", "W_out"),

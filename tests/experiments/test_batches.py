@@ -6,27 +6,30 @@ from dataclasses import replace
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import pytest
 from small_pages import traced
 
 from toylab import lab, sweep, train
 from toylab.claims import frozen
 from toylab.lab import pages
+from toylab.protocol import batch_key
 
-SHARED = {  # pages whose committed runs share a stream: their intervals are of initial weights, given these batches
-    "circuit_discovery", "computation", "dictionary", "markov", "polysemanticity", "skip_trigrams", "subcircuits",
-    "superposition", "superposition_adversarial", "superposition_correlated", "superposition_dynamics",
-    "superposition_phase", "superposition_scaling", "superposition_uniform",
-}  # fmt: skip
+SHARED = {"subcircuits"}  # pages whose committed runs share a stream: intervals are given these batches
 
 
 def draws(config):
-    """Whether the loss depends on its key."""
+    """Whether the loss depends on what draws the batch of a step."""
     params, data = sweep.shapes(config).params, jax.eval_shape(train.data, config)
     apply = partial(config.net.apply, full=False)
-    loss = jax.make_jaxpr(lambda key, params, data: config.task.loss(apply, params, data, key))
-    traced = loss(jax.eval_shape(jax.random.key, 0), params, data).jaxpr
-    return any(traced.invars[0] is used for equation in traced.eqns for used in equation.invars)
+    drawn = jax.eval_shape(lambda key: batch_key(config.task, key, jnp.int32(0)), jax.eval_shape(jax.random.key, 0))
+    loss = jax.make_jaxpr(lambda drawn, params, data: config.task.loss(apply, params, data, drawn))
+    traced = loss(drawn, params, data).jaxpr
+    needed = set(map(id, traced.outvars))
+    for equation in reversed(traced.eqns):  # a key that is split for nothing draws nothing
+        if needed & set(map(id, equation.outvars)):
+            needed |= set(map(id, equation.invars))
+    return any(id(one) in needed for one in traced.invars[: len(jax.tree.leaves(drawn))])
 
 
 def shared(part):
@@ -47,5 +50,7 @@ def test_confirming_runs_see_batches_of_their_own(name):
 def test_what_draws_batches_is_seen():
     induction, grokking = pages.load("induction"), pages.load("grokking")
     assert draws(induction.NETWORKS.configs["smoke"][0]) and not draws(grokking.CONFIGS["smoke"][0])
+    parity = pages.load("two_circuits").CONFIGS["smoke"][0]
+    assert draws(parity) and not draws(parity.replace(task=parity.task.replace(batch_size=0)))
     one_stream = [config.replace(data_seed=0) for config in induction.NETWORKS.configs["cpu"]]
     assert shared(replace(induction.NETWORKS, configs={"cpu": one_stream})) and not shared(induction.NETWORKS)

@@ -31,7 +31,7 @@ def test_runs_programs_groups_points_and_what_is_kept_are_counted(tmp_path):
     assert "320 in 4 groups of at most 100, 2 programs" in preview_text(
         asked(grokking, *texts, seeds=40, out=tmp_path, group=100)
     )
-    assert "2 in 2 groups of at most 1, 1 program to compile" in preview_text(
+    assert "2 in 1 group of at most 2, 1 program to compile" in preview_text(
         asked(grokking, "data_seed=0,1", out=tmp_path)
     )
     assert "12 saved of each run, steps 0 to 200" in output

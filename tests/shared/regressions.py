@@ -9,11 +9,12 @@ outside always or never, for the same seed gives nearly the same numbers again.
         within_limits("PAGE", "PART", {"loss at the end": (lambda m: m.last("loss"), "log")}, tmp_path)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from toylab import configs as cfg
 from toylab import lab, sweep
 from toylab.base import Config
 from toylab.claims.scales import SCALES
@@ -46,18 +47,38 @@ def within_limits(
     own = lab.parts(module)[part]
     record = notes.page_record(RESULTS / page)
     scale = (record["parts"][part] if part else record)["scale"]
-    ordered = [config for members in sweep.groups(own.configs[scale]).values() for config in members]  # as measured
-    chosen = [i for i, config in enumerate(ordered) if of(config)]
-    fresh = {sweep.run_name(one): one for one in (_with_seed(ordered[i], seed) for i in chosen)}
+    chosen = [config for config in own.configs[scale] if of(config)]
+    fresh = {sweep.run_name(one): one for one in (_with_seed(config, seed) for config in chosen)}
     assert len(chosen) >= LEAST, f"{page} has {len(chosen)} such runs: limits are of at least {LEAST}"
     assert len(fresh) == 1, "the committed runs differ in more than their seed"
-    assert seed not in [int(ordered[i].seed) for i in chosen], "the fresh seed is a committed one"
-    committed = stages.read_measures(RESULTS / page).part(part).runs(np.array(chosen))
+    assert seed not in [int(config.seed) for config in chosen], "the fresh seed is a committed one"
+    committed = stages.read_measures(RESULTS / page).part(part)
+    committed = committed.runs(rows(committed, chosen))
     configs = list(fresh.values())
     sweep.run(configs, stages.spec(own, scale), folder / "runs", report=None)
     now = Measures(measures_of(own, configs, folder / "runs", lambda text: None, 16))
     found = outside(quantities, committed, now)
     assert not found, "; ".join(found)
+
+
+def rows(measures: Measures, configs: Sequence[Config]) -> np.ndarray:
+    """The row of each config in measures, by the columns of its fields: rows have the order of groups, not of configs."""
+    columns = cfg.columns([cfg.canonical(config, cfg.set_later(configs)) for config in configs])
+    known = {name: column for name, column in columns.items() if f"config/{name}" in measures}
+    found = []
+    for i in range(len(configs)):
+        same = [_equal(measures[f"config/{name}"], column[i]) for name, column in known.items()]
+        (row,) = np.flatnonzero(np.all(same, axis=0))
+        found.append(row)
+    return np.array(found)
+
+
+def _equal(column: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """[R]: whether a column has a value or, of curves, all of its values."""
+    if column.dtype.kind in "SU":
+        return column.astype(str) == str(value)
+    near = np.isclose(column.astype(float), np.asarray(value, float), rtol=1e-6, atol=0, equal_nan=True)
+    return near.reshape(len(column), -1).all(axis=1)
 
 
 def _with_seed(config: Config, seed: int) -> Config:

@@ -6,6 +6,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from sweeps_on_disk import outline
 
 from toylab import configs as cfg
 from toylab import store, sweep
@@ -223,6 +224,20 @@ def test_a_lost_outline_is_cut_as_asked_again(tmp_path):
     (tmp_path / "sweep.json").unlink()
     sweep.begin(configs, tmp_path, 2)
     assert (tmp_path / "sweep.json").read_bytes() == about
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_sweep_begun_when_runs_with_a_data_seed_each_had_a_group_each_goes_on_so(tmp_path, lost):
+    configs = [tiny(seed).replace(data_seed=seed) for seed in range(3)]
+    named = sweep.groups(configs, together=False)
+    outline(tmp_path, {name: len(members) for name, members in named.items()})
+    sweep.run_group(configs[:1], Spec(saves=SAVES[:3]), tmp_path / next(iter(named)), plan=PAIRS)
+    if lost:
+        (tmp_path / "sweep.json").unlink()
+    sweep.run(configs, Spec(saves=SAVES[:3]), tmp_path, plan=PAIRS)
+    assert [group.name for group in sweep.load(tmp_path)] == list(named) and len(named) == 3
+    sweep.run(configs, Spec(saves=SAVES[:3]), tmp_path / "new", plan=PAIRS)
+    assert len(list(sweep.load(tmp_path / "new"))) == 1
 
 
 def test_what_a_sweep_never_began_gives_way_to_what_is_asked_next(tmp_path):

@@ -182,14 +182,16 @@ def trained(configs, folder, lane):
 
 
 @pytest.mark.slow
-def test_runs_with_streams_of_their_own_share_a_group_and_train_as_if_alone(tmp_path):
-    own = [cfg.check(config(data_seed=s, streams="own")) for s in range(3)]
-    shared = [cfg.check(config(data_seed=s)) for s in range(3)]
-    assert len(sweep.groups(own)) == 1 and len(sweep.groups(shared)) == 3
-    together = trained(own, tmp_path / "own", 3)
-    apart = trained(shared, tmp_path / "shared", 1)
-    for a, b in zip(own, shared, strict=True):
-        np.testing.assert_allclose(together[sweep.run_name(a)], apart[sweep.run_name(b)], atol=1e-6)
-    same, other = (together[sweep.run_name(run)][0, 0] for run in own[:2])
+@pytest.mark.parametrize("streams", ["own", "shared"])
+def test_runs_with_a_data_seed_each_share_a_group_and_train_as_if_alone(tmp_path, streams):
+    runs = [cfg.check(config(data_seed=s, streams=streams)) for s in range(3)]
+    assert len(sweep.groups(runs)) == 1
+    together = trained(runs, tmp_path / "together", 3)
+    apart = {}
+    for s, run in enumerate(runs):
+        apart |= trained([run], tmp_path / str(s), 1)
+    for run in runs:
+        np.testing.assert_allclose(together[sweep.run_name(run)], apart[sweep.run_name(run)], atol=1e-6)
+    same, other = (together[sweep.run_name(run)][0, 0] for run in runs[:2])
     np.testing.assert_array_equal(same, other)  # one seed: one init, then different batches
-    assert np.abs(together[sweep.run_name(own[0])] - together[sweep.run_name(own[1])])[:, 1:].max() > 1e-4
+    assert np.abs(together[sweep.run_name(runs[0])] - together[sweep.run_name(runs[1])])[:, 1:].max() > 1e-4

@@ -22,7 +22,7 @@ def measures_of(
     named = sweep.groups_in(runs, configs)
     if absent := set(named) - set(sweep.same_sweep(runs, named)):
         raise store.StoreError(f"{runs} lacks {len(absent)} of the {len(named)} groups: run the stage train first.")
-    blocks = []
+    blocks, later = [], cfg.set_later(configs)
     for group in sweep.load(runs):
         for message in group.messages:
             report(message)
@@ -35,7 +35,11 @@ def measures_of(
             report(
                 f"{group.name} is trained to step {at:,} of {last:,} so far: what follows is measured and judged there."
             )
-        blocks.append(_analyzed(part, named[group.name], group, batch_size))
+        fields = cfg.columns([cfg.canonical(config, later) for config in named[group.name]])
+        blocks.append(
+            _analyzed(part, named[group.name], group, batch_size)
+            | {f"config/{name}": value for name, value in fields.items()}
+        )
     return _padded(blocks)
 
 
@@ -61,7 +65,6 @@ def _analyzed(part: Part, configs: Sequence[Config], group: sweep.Group, batch_s
         **group.probes,
         **out,
         **{f"final/{name}": _blanked(value, np.isnan(group.diverged)) for name, value in final.items()},
-        **{f"config/{name}": value for name, value in cfg.columns(group.configs).items()},
     }
 
 

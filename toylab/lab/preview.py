@@ -72,18 +72,18 @@ def _part(
     named = sweep.groups_in(folder, configs, group)
     begun, notes = _begun(folder, named, spec, lane)
     saves = sorted({step for manifest in begun.values() for step in manifest["saves"]} if begun else spec.saves)
-    families = {cfg.family(members[0]): members[0] for members in named.values()}
+    families = {cfg.family(members[0]): members for members in named.values()}
     programs = {
         (structure, leaves) for structure, leaves, _ in families
     }  # families that differ in their random streams share a program
-    largest = max(families.values(), key=_bytes_a_run)
+    largest = max(families.values(), key=lambda members: _bytes_a_run(members[0]))
     in_group = max(len(members) for members in named.values())
     widths = {manifest["plan"]["lane"] for manifest in begun.values()}
     width = lane or max(widths, default=min(in_group, WIDTHS[-1] * jax.local_device_count()))
     each = -(-width // jax.local_device_count())
     segment = min(MAX_SEGMENT, len(saves))
     try:
-        takes, recorded = memory.traced(largest, each, segment, spec.probes, spec.keep)
+        takes, recorded = memory.traced(largest[0], each, segment, spec.probes, spec.keep, cfg.own_draws(largest))
         recording = [*_kept(recorded), f"  memory    {_memory(takes, each)}"]
     except Exception as error:  # its group will fail when it is trained, the others will not
         recording = [f"  memory    unknown: a run cannot be traced ({store.first_line(error)})"]

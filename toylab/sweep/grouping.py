@@ -16,17 +16,20 @@ from toylab.store import durable
 MAX_RUNS = 256  # a group is the unit of folder, lock and resume
 
 
-def groups(configs: Sequence[Config], group_size: int = MAX_RUNS) -> dict[str, list[Config]]:
+def groups(configs: Sequence[Config], group_size: int = MAX_RUNS, together: bool = True) -> dict[str, list[Config]]:
     """Divides checked configs into groups, by name, in order of first appearance.
+
+    Args:
+        configs: of the sweep.
+        group_size: the most runs in a group.
+        together: as of `configs.families`.
 
     Raises:
         ValueError: where there are no configs, or one occurs twice.
     """
     cfg.distinct(configs)
-    families: dict[Any, list[Config]] = {}
-    for config in configs:
-        families.setdefault(cfg.family(config), []).append(config)
-    cut = [members[i : i + group_size] for members in families.values() for i in range(0, len(members), group_size)]
+    families = cfg.families(configs, together).values()
+    cut = [members[i : i + group_size] for members in families for i in range(0, len(members), group_size)]
     return {f"{i:03d}-{run_name(members[0])}": members for i, members in enumerate(cut)}
 
 
@@ -70,9 +73,11 @@ def begin(
             if store.is_locked(folder / name):
                 raise store.InUse(f"{folder / name} is in use by {store.owner(folder / name)}: choose another --out.")
         durable.make(folder)
+        size, together = _rule(folder, configs, group_size or otherwise or MAX_RUNS)
         record = {
             "schema": store.SCHEMA,
-            "group_size": _size(folder, configs, group_size or otherwise or MAX_RUNS),
+            "group_size": size,
+            "own_draws_together": together,
             "command": command,
             "n_runs": len(configs),
             "groups": sizes,
@@ -89,24 +94,27 @@ def groups_in(
     Raises:
         Refused: where the sweep was begun with a size that gives other groups than `group_size`.
     """
-    size = _size(folder, configs, group_size or otherwise or MAX_RUNS)
-    named = groups(configs, size)
-    if group_size and list(map(len, named.values())) != list(map(len, groups(configs, group_size).values())):
+    rule = _rule(folder, configs, group_size or otherwise or MAX_RUNS)
+    named = groups(configs, *rule)
+    if group_size and list(map(len, named.values())) != list(map(len, groups(configs, group_size, rule[1]).values())):
         raise store.Refused(
-            f"--group is {group_size}, and {folder} was begun in groups of {size}: leave it out or choose another --out."
+            f"--group is {group_size}, and {folder} was begun in groups of {rule[0]}: leave it out or choose another --out."
         )
     return named
 
 
-def _size(folder: Path, configs: Sequence[Config], asked: int) -> int:
-    """The size of groups: from sweep.json. If that is lost, the requested one if it gives the groups that exist, else the
-    size of the largest that exists."""
+def _rule(folder: Path, configs: Sequence[Config], asked: int) -> tuple[int, bool]:
+    """The size of groups, and whether runs whose data_seed no other has share one: from sweep.json, where sweeps begun
+    before they did have no such entry. If that is lost, what gives the groups that exist, the requested size first."""
     if outlined := _outline(folder):
-        return int(outlined["group_size"])
+        return int(outlined["group_size"]), bool(outlined.get("own_draws_together", False))
     there = {path.name: n_runs for path in begun_in(folder) if (n_runs := _n_runs(path))}
-    named = groups(configs, asked)
-    fits = all(len(named.get(name, ())) == n_runs for name, n_runs in there.items())
-    return asked if fits else max(there.values())
+    largest = max(there.values(), default=asked)
+    for rule in ((asked, True), (asked, False), (largest, True), (largest, False)):
+        named = groups(configs, *rule)
+        if all(len(named.get(name, ())) == n_runs for name, n_runs in there.items()):
+            return rule
+    return largest, True
 
 
 def _outline(folder: Path) -> dict[str, Any]:

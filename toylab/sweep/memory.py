@@ -16,7 +16,6 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from toylab import train
 from toylab.base import Analyzer, Config, Trajectory
-from toylab.configs import own_streams
 from toylab.sweep.lanes import compiled
 
 MARGIN = 1.25  # for copies that XLA makes: programs of our pages need up to 1.2 times the bare estimate
@@ -39,15 +38,17 @@ def lane_bytes(
 
 
 def traced(
-    config: Config, width: int, segment: int, probes: Mapping[str, Analyzer] | None = None, keep: Any = None
-) -> tuple[int, Trajectory]:
-    """The same number, and the shapes of what a segment records, from one trace."""
+    config: Config, width: int, segment: int, probes: Mapping[str, Analyzer] | None = None, keep: Any = None,
+    own_draws: bool = False,
+) -> tuple[int, Trajectory]:  # fmt: skip
+    """The same number, and the shapes of what a segment records, from one trace; with `own_draws` of runs that each draw
+    their batches."""
     state = jax.eval_shape(train.init, config)
     config = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), np.asarray(leaf).dtype), config)
     if width > 1:
         shared, step = config.data_seed, state.step
         config, state = _wider(config, width), _wider(state, width).replace(step=step)
-        config = config if own_streams(config) else config.replace(data_seed=shared)
+        config = config if own_draws else config.replace(data_seed=shared)
     gaps = jax.ShapeDtypeStruct((segment,), np.int32)
     function = compiled(width, tuple((probes or {}).items()), keep)
     jaxpr, (_, trajectory) = jax.make_jaxpr(function, return_shape=True)(config, state, gaps)

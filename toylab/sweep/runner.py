@@ -5,7 +5,6 @@ group is in group.py. Configs are divided into groups in grouping.py, and runs i
 """
 
 import traceback
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -162,15 +161,14 @@ def bytes_needed(configs: Sequence[Config], spec: Spec, group_size: int | None =
 
     Slow runs make a chunk of every saved point, and about every eighth chunk keeps its resume point.
     """
-    families = Counter(cfg.family(config) for config in configs)
-    first = {cfg.family(config): config for config in reversed(configs)}
-    states = {family: shapes(config) for family, config in first.items()}
+    families = cfg.families(configs)
+    states = {family: shapes(members[0]) for family, members in families.items()}
     largest = max(families, key=lambda family: _n_bytes(states[family]))
-    measured = _bytes_measured(first[largest], spec)
+    measured = _bytes_measured(families[largest][0], spec)
     n_points, total = len(spec.saves), 0
     n_states = min(n_points // store.EVERY + store.NEWEST + 2, n_points)
-    for family, n_runs in families.items():
-        state = states[family]
+    for family, members in families.items():
+        state, n_runs = states[family], len(members)
         kept = {name: leaf for name, leaf in state.params.items() if spec.keep is None or name in spec.keep}
         total += n_runs * (n_points * (_n_bytes(kept) + measured) + n_states * _n_bytes(state))
         total += -(-n_runs // (group_size or MAX_RUNS)) * n_points * store.AROUND

@@ -13,8 +13,17 @@ from toylab.tasks.programs import Program
 from toylab.tasks.sample import FixedSample
 from toylab.tasks.sequence import RepeatedBlocks
 from toylab.tasks.sparse import OneHotFeatures, SparseFeatures
+from toylab.tasks.supervised import Supervised
 from toylab.tasks.triggers import TriggerBigrams
 from toylab.tasks.trigrams import SkipTrigrams
+from toylab.tasks.vectors import (
+    LinearTeacher,
+    RandomLabels,
+    SeparatedLinear,
+    SparseLinear,
+    SparseParity,
+    TeacherStudent,
+)
 
 __all__ = [
     "Addition",
@@ -23,15 +32,22 @@ __all__ = [
     "GroupComposition",
     "HiddenMarkov",
     "ItemLabelPairs",
+    "LinearTeacher",
     "MarkovChains",
     "MixedFeatures",
     "ModularArithmetic",
     "ModularPairs",
     "OneHotFeatures",
     "Program",
+    "RandomLabels",
     "RelabelledExemplars",
     "RepeatedBlocks",
+    "SeparatedLinear",
     "SkipTrigrams",
     "SparseFeatures",
+    "SparseLinear",
+    "SparseParity",
+    "Supervised",
+    "TeacherStudent",
     "TriggerBigrams",
 ]

@@ -11,7 +11,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Apply, Params, static
-from toylab.losses import cross_entropy, right
+from toylab.losses import KINDS, LossKind, check_kind, measured, right
 
 Operation = Literal[
     "add", "subtract", "multiply", "divide", "x2+y2", "x2+xy+y2", "x2+xy+y2+x", "x3+xy", "x3+xy2", "x3+xy2+y",
@@ -44,6 +44,9 @@ class ModularArithmetic(struct.PyTreeNode):
     n_train: int = static(default=3830)  # int(0.3 · 113²)
     op: Operation = static(default="add")
     pairs: Literal["ordered", "unordered"] = static(default="ordered")  # unordered: one of (a, b), (b, a)
+    loss_kind: LossKind = static(
+        default="cross_entropy", later=True
+    )  # what is minimised; measures have no naive rounding
     corruption: float = 0.0  # share of training labels redrawn uniformly from all p (Doshi et al. 2023)
     order: Array | None = None
 
@@ -62,6 +65,7 @@ class ModularArithmetic(struct.PyTreeNode):
             raise ValueError(
                 f"task.n_train is {self.n_train}: it must lie between 1 and {self.n_pairs}, the number of pairs."
             )
+        check_kind(self.loss_kind, self.p)
         if not 0 <= self.corruption <= 1:
             raise ValueError(f"task.corruption is {self.corruption!s}: it must lie in [0, 1].")
         if self.order is not None and not is_order(self.order, self.p**2):
@@ -114,16 +118,16 @@ class ModularArithmetic(struct.PyTreeNode):
         return jnp.where(b % 2 == 1, quotient, (a - b) % self.p)  # Power et al. 2022: x/y if y is odd, else x − y
 
     def loss(self, apply: Apply, params: Params, data: dict[str, Array], key: Array) -> Array:
-        return train_loss(apply, params, data)
+        return train_loss(apply, params, data, self.loss_kind)
 
     def measure(self, apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
         """What is measured at a saved point.
 
         Returns:
-            A dict of scalars: train and test loss (mean nats) and accuracy (share of 1). Test is nan where no pair is
-            left for it.
+            A dict of scalars: train and test loss (means, of cross-entropies in nats) and accuracy (share of 1). Test is
+            nan where no pair is left for it.
         """
-        return both_sets(apply, params, data)
+        return both_sets(apply, params, data, self.loss_kind)
 
 
 class ModularPairs(ModularArithmetic):
@@ -160,20 +164,22 @@ def all_pairs(labels: Array, train: Array, test: Array, train_labels: Array) -> 
     }
 
 
-def train_loss(apply: Apply, params: Params, data: dict[str, Array]) -> Array:
-    """Mean cross-entropy of all training pairs: full batch."""
+def train_loss(apply: Apply, params: Params, data: dict[str, Array], loss_kind: LossKind = "cross_entropy") -> Array:
+    """Mean loss of all training pairs: full batch."""
     logits, _ = apply(params, data["tokens"][data["train"]])
-    return jnp.mean(cross_entropy(logits, data["train_labels"]))
+    return jnp.mean(KINDS[loss_kind](logits, data["train_labels"]))
 
 
-def both_sets(apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
+def both_sets(
+    apply: Apply, params: Params, data: dict[str, Array], loss_kind: LossKind = "cross_entropy"
+) -> dict[str, Array]:
     """train_loss, train_accuracy, test_loss, test_accuracy."""
     clean = data["labels"].reshape(-1)
     sets = {"train": (data["train"], data["train_labels"]), "test": (data["test"], clean[data["test"]])}
     measures = {}
     for name, (index, labels) in sets.items():
         logits, _ = apply(params, data["tokens"][index])
-        measures[f"{name}_loss"] = jnp.mean(cross_entropy(logits, labels))
+        measures[f"{name}_loss"] = jnp.mean(measured(loss_kind)(logits, labels))
         measures[f"{name}_accuracy"] = jnp.mean(right(logits, labels))
     return measures
 

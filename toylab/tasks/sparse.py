@@ -28,8 +28,8 @@ class SparseFeatures(struct.PyTreeNode):
       "anticorrelated", where a set is on with probability `density`, and then exactly one of its features, chosen evenly.
     - `target`: "identity", features in [0, high]; or "absolute", features in [−high, high].
     - `density`, `importance`: one number for all features, or [n_features].
-    - `streams`: "shared", where all runs of a group threshold the same uniform draws, each with its own density; or "own",
-      where each run draws from its own `data_seed` (slower).
+    - `streams`: "shared", where runs with one `data_seed` threshold the same uniform draws, each with its own density; or
+      "own", where each draws them for itself (slower, the same numbers).
     """
 
     n_features: int = static(default=20)

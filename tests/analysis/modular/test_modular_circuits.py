@@ -17,7 +17,7 @@ from toylab.analysis import analyze, together
 from toylab.analysis.modular import circuits as mc
 from toylab.analysis.modular.circles import alone, circularities, components, explained
 from toylab.analysis.modular.inputs import inputs_of, published_triples
-from toylab.analysis.modular.measures import input_gradients
+from toylab.analysis.modular.measures import input_gradients, most_varying
 from toylab.analysis.modular.networks import passable
 from toylab.analysis.modular.report import kind, verdict
 from toylab.models import ModularMLP, Net, PizzaLinear
@@ -339,3 +339,16 @@ def test_linear_models_that_add_their_embeddings_first_are_symmetric(kind, symme
     net = Net.of(PizzaLinear, d_vocab=P, d_vocab_out=P, d_model=6, d_mlp=8, kind=kind)
     found = mc.gradient_symmetricity(net, net.init(jax.random.key(0)), p=P)
     assert (found == pytest.approx(1, abs=1e-6)) is symmetric
+
+
+def test_what_varies_most_is_a_picture_over_pairs():
+    a, b = np.divmod(np.arange(P**2), P)
+    values = np.stack(
+        [np.full(P**2, 1e3), np.cos(2 * np.pi * (a + b) / P), 3 * np.cos(2 * np.pi * (a - b) / P)], axis=1
+    )
+    picture = most_varying(values)
+    np.testing.assert_array_equal(picture, np.reshape(values[:, 2], (P, P)).astype(picture.dtype))
+    assert picture[1, 1] == picture[2, 2] != picture[1, 2]
+    np.testing.assert_array_equal(most_varying(values[:, :1]), np.full((P, P), 1e3))
+    with pytest.raises(ValueError, match=r"values has shape \(48, 3\): it must be \[p², n\]"):
+        most_varying(values[:48])

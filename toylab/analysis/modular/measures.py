@@ -196,6 +196,26 @@ def first_circles(W_E: Real[ArrayLike, "*operands d_vocab d_model"]) -> tuple[in
 
 
 @shaped
+def most_varying(values: Real[ArrayLike, "n_pairs n"]) -> Float[Array, "p p"]:
+    """What varies most over all pairs (a, b) of several quantities, such as neurons, as a picture over the pairs.
+
+    Args:
+        values: Of pair a·p + b, [p², n].
+
+    Returns:
+        The column of the largest variance, [p, p]; of equal ones the first.
+
+    Raises:
+        ValueError: If the number of pairs is no square, or there is no quantity.
+    """
+    values = floating(values)
+    p = round(len(values) ** 0.5)
+    if p * p != len(values) or not values.size:
+        raise ValueError(f"values has shape {values.shape}: it must be [p², n] with at least one quantity")
+    return values[:, scaled(values)[0].var(axis=0).argmax()].reshape(p, p)
+
+
+@shaped
 def symmetricity(
     net: Any,
     params: Params,

@@ -4,6 +4,7 @@ from . import (
     dictionary as dictionary,
     dimensionality as dimensionality,
     extra_feature as extra_feature,
+    feature_graphs as feature_graphs,
     geometry as geometry,
     neurons as neurons,
     polysemanticity as polysemanticity,

@@ -1,0 +1,178 @@
+"""Supervised tasks of vectors whose answer follows from a rule: parities, signs, teachers, and labels without any rule."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from toylab.base import Params, static
+from toylab.losses import LossKind
+from toylab.tasks.supervised import Supervised
+
+
+class SparseParity(Supervised):
+    """x in {−1, 1}^n_bits; label 1 where the product of the first k bits is 1, else 0 (Merrill et al. 2023,
+    arXiv 2303.11873: 40 bits, k = 3, 1,000 examples in batches of 32, hinge)."""
+
+    n_train: int = static(default=1000)
+    batch_size: int = static(default=32)
+    loss_kind: LossKind = static(default="hinge")
+    n_bits: int = static(default=40)
+    k: int = static(default=3)
+
+    def check(self) -> "SparseParity":
+        if not 1 <= self.k <= self.n_bits:
+            raise ValueError(f"task.k is {self.k}: it must lie between 1 and {self.n_bits}, the number of bits.")
+        super().check()
+        return self
+
+    @property
+    def n_inputs(self) -> int:
+        return self.n_bits
+
+    def draw(self, key: Array, n: int) -> tuple[Array, Array]:
+        x = jax.random.rademacher(key, (n, self.n_bits), jnp.float32)
+        return x, (x[:, : self.k].prod(axis=1) > 0).astype(jnp.int32)
+
+
+class SparseLinear(Supervised):
+    """x in {−1, 1}^d; label 1 where Σ_{i<s} σ_i x_i > 0, signs σ drawn once (Lyu et al. 2023, arXiv 2311.18817). s is odd:
+    the sum is never 0."""
+
+    loss_kind: LossKind = static(default="logistic")
+    d: int = static(default=2000)
+    s: int = static(default=3)
+
+    def check(self) -> "SparseLinear":
+        if not 1 <= self.s <= self.d or self.s % 2 == 0:
+            raise ValueError(f"task.s is {self.s}: it must be an odd number between 1 and {self.d}.")
+        super().check()
+        return self
+
+    @property
+    def n_inputs(self) -> int:
+        return self.d
+
+    def draw(self, key: Array, n: int) -> tuple[Array, Array]:
+        signs, inputs = jax.random.split(key)
+        x = jax.random.rademacher(inputs, (n, self.d), jnp.float32)
+        side = x[:, : self.s] @ jax.random.rademacher(signs, (self.s,), jnp.float32)
+        return x, (side > 0).astype(jnp.int32)
+
+
+class SeparatedLinear(Supervised):
+    """x ~ N(0, I) ± (gap/2) w with w of length 1 in a dense direction drawn once; label 1 where the sign is + (Lyu et al.
+    2023, the opposite example)."""
+
+    loss_kind: LossKind = static(default="logistic")
+    d: int = static(default=2000)
+    gap: float = 8.0
+
+    def check(self) -> "SeparatedLinear":
+        if self.d < 1 or not 0 <= self.gap < float("inf"):
+            raise ValueError(
+                f"task.d is {self.d} and task.gap {self.gap!s}: at least 1, and a finite length from 0 on."
+            )
+        super().check()
+        return self
+
+    @property
+    def n_inputs(self) -> int:
+        return self.d
+
+    def draw(self, key: Array, n: int) -> tuple[Array, Array]:
+        direction, noise, side = jax.random.split(key, 3)
+        w = jax.random.rademacher(direction, (self.d,), jnp.float32) / self.d**0.5
+        y = jax.random.bernoulli(side, 0.5, (n,)).astype(jnp.int32)
+        return jax.random.normal(noise, (n, self.d)) + (2 * y[:, None] - 1) * self.gap / 2 * w, y
+
+
+class TeacherStudent(Supervised):
+    """x ~ N(0, I); the answer is the output of a tanh network of two layers, started as torch's (Liu et al. 2022, Omnigrok,
+    arXiv 2210.01117: 5 → 100 → 100 → 5, 100 examples)."""
+
+    n_test: int = static(default=100)
+    loss_kind: LossKind = static(default="squared_error")
+    d_in: int = static(default=5)
+    d_out: int = static(default=5)
+    width: int = static(default=100)
+
+    @property
+    def n_classes(self) -> int:
+        return 0
+
+    @property
+    def n_inputs(self) -> int:
+        return self.d_in
+
+    @property
+    def n_outputs(self) -> int:
+        return self.d_out
+
+    def teacher(self, key: Array) -> Params:
+        """The weights, named as those of a `Dense` of widths (width, width)."""
+        sizes = {"0": (self.d_in, self.width), "1": (self.width, self.width), "out": (self.width, self.d_out)}
+        params: Params = {}
+        for one, (name, (n_in, n_out)) in zip(jax.random.split(key, 3), sizes.items(), strict=True):
+            even = jax.random.uniform(one, (n_in + 1, n_out), minval=-1, maxval=1) / n_in**0.5
+            params |= {f"W_{name}": even[:-1], f"b_{name}": even[-1]}
+        return params
+
+    def draw(self, key: Array, n: int) -> tuple[Array, Array]:
+        inputs, weights = jax.random.split(key)
+        x, params = jax.random.normal(inputs, (n, self.d_in)), self.teacher(weights)
+        h = jnp.tanh(jnp.tanh(x @ params["W_0"] + params["b_0"]) @ params["W_1"] + params["b_1"])
+        return x, h @ params["W_out"] + params["b_out"]
+
+
+class LinearTeacher(Supervised):
+    """x ~ N(0, I); the answer is x · w, w of length 1 drawn once (Levi et al. 2023, arXiv 2310.16441). With `quadratic` it
+    is (x · w)²/2, and the network sees x/√d (Kumar et al. 2023, arXiv 2310.06110)."""
+
+    loss_kind: LossKind = static(default="squared_error")
+    d: int = static(default=100)
+    quadratic: bool = static(default=False)
+
+    @property
+    def n_classes(self) -> int:
+        return 0
+
+    @property
+    def n_inputs(self) -> int:
+        return self.d
+
+    @property
+    def n_outputs(self) -> int:
+        return 1
+
+    def draw(self, key: Array, n: int) -> tuple[Array, Array]:
+        inputs, weights = jax.random.split(key)
+        x, w = jax.random.normal(inputs, (n, self.d)), jax.random.normal(weights, (self.d,))
+        w = w / jnp.linalg.norm(w)  # so that all seeds have answers of one size
+        if not self.quadratic:
+            return x, (x @ w)[:, None]
+        return x / self.d**0.5, (x @ w)[:, None] ** 2 / 2
+
+
+class RandomLabels(Supervised):
+    """x ~ N(0, I), and classes drawn evenly without regard to it: what a network can memorise."""
+
+    d: int = static(default=20)
+    classes: int = static(default=2)
+
+    def check(self) -> "RandomLabels":
+        if self.classes < 2:
+            raise ValueError(f"task.classes is {self.classes}: it must be at least 2.")
+        super().check()
+        return self
+
+    @property
+    def n_classes(self) -> int:
+        return self.classes
+
+    @property
+    def n_inputs(self) -> int:
+        return self.d
+
+    def draw(self, key: Array, n: int) -> tuple[Array, Array]:
+        inputs, labels = jax.random.split(key)
+        return jax.random.normal(inputs, (n, self.d)), jax.random.randint(labels, (n,), 0, self.classes)
