@@ -131,10 +131,12 @@ def curves(m: Measures) -> Any:
 
 
 def times(m: Measures) -> Any:
-    ratios = np.array(RATIOS)
-    found = {of: np.stack([np.log10(time(m, ratio, of)) for ratio in RATIOS]) for of in ("train", "test")}
-    limits = {f"exact, {of}": np.log10([exact.time_below(LOSS, r, of == "test") for r in RATIOS]) for of in found}
-    shown = [trends.Trend("1 − d/n", 1 - ratios, found, limits)]
+    """Of the ratios that have as many runs as any."""
+    known, runs = np.unique(m["config/task.d"] / m["config/task.n_train"], return_counts=True)
+    ratios = [ratio for ratio in known[runs == runs.max()].tolist() if ratio < 1]
+    found = {of: np.stack([np.log10(time(m, ratio, of)) for ratio in ratios]) for of in ("train", "test")}
+    limits = {f"exact, {of}": np.log10([exact.time_below(LOSS, r, of == "test") for r in ratios]) for of in found}
+    shown = [trends.Trend("1 − d/n", np.round(1 - np.array(ratios), 2), found, limits)]
     return trends.trends(shown, "log$_{10}$ time (steps × rate)", ylim=(0.5, 3.7))
 
 

@@ -473,9 +473,9 @@ def test_given_params_are_where_training_starts(tmp_path, straight):
 @pytest.mark.slow
 def test_families_and_streams_train_side_by_side_in_one_sweep(tmp_path, straight):
     other = tiny(0, d_model=12)
-    sweep.run([A, other, tiny(1, data_seed=3)], Spec(saves=(0, 5)), tmp_path, plan=PAIRS)
+    sweep.run([A, other, tiny(1, data_seed=3), B], Spec(saves=(0, 5)), tmp_path, plan=PAIRS)
     groups = list(sweep.load(tmp_path))
-    assert [group.params["W_E"].shape for group in groups] == [(1, 2, 2, 11, 8), (1, 2, 2, 11, 12), (1, 2, 2, 11, 8)]
+    assert [group.params["W_E"].shape for group in groups] == [(2, 2, 2, 11, 8), (1, 2, 2, 11, 12), (1, 2, 2, 11, 8)]
     assert [group.name for group in groups] == sorted(group.name for group in groups)
     assert groups[0].params["W_E"][0, 1].tobytes() == straight.params["W_E"][0, SAVES.index(5)].tobytes()
 
