@@ -63,7 +63,8 @@ def within_limits(
 
 def rows(measures: Measures, configs: Sequence[Config]) -> np.ndarray:
     """The row of each config in measures, by the columns of its fields: rows have the order of groups, not of configs."""
-    columns = cfg.columns([cfg.canonical(config, cfg.set_later(configs)) for config in configs])
+    later = cfg.set_later(configs)
+    columns = cfg.columns([cfg.canonical(config, later) for config in configs])
     known = {name: column for name, column in columns.items() if f"config/{name}" in measures}
     found = []
     for i in range(len(configs)):

@@ -99,7 +99,8 @@ def _measures(recorded: Any, final: Any, own: Any, configs: Sequence[Config], sa
     made_up = {name: _filled((*shape, *value.shape[1:]), value.dtype) for name, value in of_points.items()}
     made_up |= {name: _filled((*shape, *value.shape), value.dtype) for name, value in own.items()}
     made_up |= {f"final/{name}": _filled((shape[0], *value.shape), value.dtype) for name, value in final.items()}
-    of_configs = cfg.columns([cfg.canonical(config, cfg.set_later(configs)) for config in configs])
+    later = cfg.set_later(configs)
+    of_configs = cfg.columns([cfg.canonical(config, later) for config in configs])
     made_up |= {f"config/{name}": value for name, value in of_configs.items()}
     return Measures({"steps": steps, "valid": np.ones(shape, bool), **made_up})
 
