@@ -159,13 +159,12 @@ def columns(configs: Sequence[Any]) -> dict[str, np.ndarray]:
 
 
 def _column(values: list[Any]) -> np.ndarray:
-    """Values as an array with a row each; of objects where they are of several kinds."""
-    if None in (known := [None if value is None else type(value) for value in values]):
-        if list in known:
-            return np.array([None])
-        fill = "" if str in known else np.nan
-        values = [fill if value is None else value for value in values]
-    return np.array(values)
+    """Values as an array with a row each; an array of None where curves are of several lengths, or some rows have none."""
+    kinds = {type(value) for value in values}
+    if list in kinds and (len(kinds) > 1 or len({len(value) for value in values}) > 1):
+        return np.array([None])
+    fill = "" if str in kinds else np.nan
+    return np.array([fill if value is None else value for value in values])
 
 
 def _is_column(value: Any) -> bool:

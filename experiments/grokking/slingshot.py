@@ -224,7 +224,6 @@ def by_epsilon(m: Measures) -> Any:
 
 # --- without decay
 
-P31: dict[str, Any] = {"p": 31, "n_train": 384}
 RESTLESS: dict[str, Any] = {"lr": 1e-2, "b2": 0.98}
 WAYS: dict[str, tuple[LossKind, Any]] = {
     "Adam": ("cross_entropy", Adam(**RESTLESS)),

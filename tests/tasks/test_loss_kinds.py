@@ -53,3 +53,5 @@ def test_what_some_runs_lack_is_nan_or_empty_in_their_columns():
     np.testing.assert_array_equal(found["optimizer.lr"], np.float64([0.01, np.nan]))
     np.testing.assert_array_equal(found["optimizer.base.lr"], [np.nan, 0.5])
     assert found["optimizer.base.type"].tolist() == ["", "toylab.optim.Adam"]
+    curves = cfg.columns([{"even": [1.0, 2.0], "long": [1.0]}, {"even": [3.0, 4.0], "long": [1.0, 2.0], "one": [1.0]}])
+    assert curves.keys() == {"even"} and curves["even"].tolist() == [[1, 2], [3, 4]]

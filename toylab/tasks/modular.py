@@ -44,9 +44,7 @@ class ModularArithmetic(struct.PyTreeNode):
     n_train: int = static(default=3830)  # int(0.3 · 113²)
     op: Operation = static(default="add")
     pairs: Literal["ordered", "unordered"] = static(default="ordered")  # unordered: one of (a, b), (b, a)
-    loss_kind: LossKind = static(
-        default="cross_entropy", later=True
-    )  # what is minimised; measures have no naive rounding
+    loss_kind: LossKind = static(default="cross_entropy", later=True)  # minimised; measured without naive rounding
     corruption: float = 0.0  # share of training labels redrawn uniformly from all p (Doshi et al. 2023)
     order: Array | None = None
 

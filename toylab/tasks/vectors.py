@@ -86,19 +86,24 @@ class SeparatedLinear(Supervised):
         return jax.random.normal(noise, (n, self.d)) + (2 * y[:, None] - 1) * self.gap / 2 * w, y
 
 
-class TeacherStudent(Supervised):
-    """x ~ N(0, I); the answer is the output of a tanh network of two layers, started as torch's (Liu et al. 2022, Omnigrok,
-    arXiv 2210.01117: 5 → 100 → 100 → 5, 100 examples)."""
+class _OfNumbers(Supervised):
+    """The answers are numbers."""
 
-    n_test: int = static(default=100)
     loss_kind: LossKind = static(default="squared_error")
-    d_in: int = static(default=5)
-    d_out: int = static(default=5)
-    width: int = static(default=100)
 
     @property
     def n_classes(self) -> int:
         return 0
+
+
+class TeacherStudent(_OfNumbers):
+    """x ~ N(0, I); the answer is the output of a tanh network of two layers, started as torch's (Liu et al. 2022, Omnigrok,
+    arXiv 2210.01117: 5 → 100 → 100 → 5, 100 examples)."""
+
+    n_test: int = static(default=100)
+    d_in: int = static(default=5)
+    d_out: int = static(default=5)
+    width: int = static(default=100)
 
     @property
     def n_inputs(self) -> int:
@@ -124,17 +129,12 @@ class TeacherStudent(Supervised):
         return x, h @ params["W_out"] + params["b_out"]
 
 
-class LinearTeacher(Supervised):
+class LinearTeacher(_OfNumbers):
     """x ~ N(0, I); the answer is x · w, w of length 1 drawn once (Levi et al. 2023, arXiv 2310.16441). With `quadratic` it
     is (x · w)²/2, and the network sees x/√d (Kumar et al. 2023, arXiv 2310.06110)."""
 
-    loss_kind: LossKind = static(default="squared_error")
     d: int = static(default=100)
     quadratic: bool = static(default=False)
-
-    @property
-    def n_classes(self) -> int:
-        return 0
 
     @property
     def n_inputs(self) -> int:
