@@ -47,8 +47,8 @@ from toylab.tasks.exemplars import Clamp
 
 PAPER = "Singh et al. 2024"
 OTHER_INPUTS = analogue("exemplars are |N(0, 1)|, not features of omniglot")
-SEEDS = range(100, 120)
-TOY_SEEDS = range(100, 160)
+SEEDS = range(2000, 2020)  # none was trained before the claims were fixed
+TOY_SEEDS = range(2000, 2060)
 EARLY = range(3)  # development seeds, of the clamped runs
 STRONGEST = (6, 4, 4)  # by seed, in the unclamped runs: the head of layer 2 with the greatest induction strength …
 PREVIOUS = (6, 7, 2)  # … and the head of layer 1 that attends most to the token before a label
@@ -73,7 +73,7 @@ def singh(seed: int, clamp: Clamp = "none", smoke: bool = False) -> Config:
     if smoke:
         task = task.replace(n_classes=8, d_features=16, n_eval=64)
         net = net.with_fields(d_features=16, d_model=16)
-    return Config(task=task, net=net, optimizer=Adam(lr=1e-5), seed=seed)
+    return Config(task, net, Adam(lr=1e-5), seed, data_seed=seed)
 
 
 def crossing(m: Measures, level: float) -> np.ndarray:
