@@ -1,0 +1,353 @@
+"""Effective theory: addition follows from where a network puts its numbers, and learning rates decide whether it groks.
+
+Claim     A network that adds two numbers on a line generalises by its representation: what pairs it answers right can be
+          told from the parallelograms E_i + E_j = E_m + E_n that its embeddings have learned. Where too few pairs are
+          trained on, they do not determine these. Whether it memorises, groks, generalises at once or learns nothing
+          depends on the learning rates of embeddings and decoder, and on the decoder's weight decay.
+Source    Liu et al. 2022, Towards Understanding Grokking: An Effective Theory of Representation Learning (arXiv
+          2205.10343), and its released code and results: numbers 0 to 9, 55 pairs, embeddings of one dimension, a decoder
+          1-200-200-30 with tanh towards a random vector for each sum, AdamW with rate 1e-3 for embeddings and 1e-4 for
+          the decoder, 45 pairs a step. RQI is the share of parallelograms that are learned.
+Expect    Predicted and real accuracy correlate with .998 and differ by .016 in the mean over 22 released runs. RQI > .95
+          by step 833 to 1,272 with 45 pairs and more; never with 35 and fewer. Of 100 pairs of learning rates 64
+          memorise, 14 comprehend, 12 are confused, 10 grok (by thresholds of ours).
+Cost      cpu: 1,960 runs, two hours of one core. paper: the same.
+Command   python run_sweep.py effective_theory [--scale smoke|cpu|paper] [--part numbers|flow|rates|decay]
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from toylab.analysis import over_cells, transitions
+from toylab.analysis import representation as rep
+from toylab.base import Config, Params, Run
+from toylab.claims import Cells, Claim, Direction, Law, Median, Number, Proportion, Source, Within
+from toylab.claims.claim import Quantity
+from toylab.claims.kinds import Kind
+from toylab.lab import Arrays, Measures, Part, Scale
+from toylab.models import Net, SumDecoder
+from toylab.optim import AdamW, Chain
+from toylab.optim import Scale as Factor
+from toylab.plots import phase, representations
+from toylab.tasks import Addition
+
+PAPER = "Liu et al. 2022"
+SEEDS = range(2000, 2020)  # none of them was trained before the claims were fixed
+DECODER = ("W_in", "b_in", "W_mid", "b_mid", "W_U", "b_U")
+COUNTS = (5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 54)  # training pairs
+LEARNED = 0.95  # RQI from which on the representation counts as learned
+FITTED, DELAY, LAST = 0.9, 1000, 10_000  # accuracy; steps from which on it is grokking, ours; steps of a run
+RATES = np.geomspace(1e-5, 1e-2, 10).tolist()
+DECAYS = [float(decay) for decay in range(11)]
+
+
+def adder(
+    seed: int, n_train: int = 45, rate: float = 1e-3, decoder: float = 1e-4, decay: float = 0.0, width: int = 200
+) -> Config:
+    """The released toy: `rate` of the embeddings, `decoder` and `decay` of the decoder alone."""
+    task = Addition(n_train=n_train)
+    net = Net.of(SumDecoder, d_vocab=task.p, d_vocab_out=task.n_outputs, d_mlp=width)
+    adam = AdamW(lr=float(rate), weight_decay=float(decay), b2=0.999, warmup=0, undecayed=("W_E",))
+    return Config(task, net, Chain(adam, after=(Factor(DECODER, float(decoder / rate)),)), seed, data_seed=seed)
+
+
+def counted(counts: Sequence[int], seeds: Sequence[int], **fields: Any) -> list[Config]:
+    return [adder(seed, n, **fields) for n in counts for seed in seeds]
+
+
+def over_rates(rates: Sequence[float], seeds: Sequence[int], **fields: Any) -> list[Config]:
+    """Full batches: what draws them does not matter, and one stream is one program."""
+    runs = [adder(seed, rate=x, decoder=y, **fields) for seed in seeds for x in rates for y in rates]
+    return [run.replace(data_seed=0) for run in runs]
+
+
+def over_decays(rates: Sequence[float], decays: Sequence[float], seeds: Sequence[int], **fields: Any) -> list[Config]:
+    runs = [adder(seed, decoder=x, decay=y, **fields) for seed in seeds for x in rates for y in decays]
+    return [run.replace(data_seed=0) for run in runs]
+
+
+# --- measures
+
+
+def quality(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: RQI, and the accuracy that the representation predicts."""
+    E = params["W_E"]
+    return {"rqi": rep.rqi(E), "predicted": rep.predicted_accuracy(E, run.data["train_mask"])}
+
+
+def numbers(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: where the numbers are, z-scored [p]; for a figure alone."""
+    return {"z": rep.z_scored(params["W_E"])[:, 0].astype(jnp.float16)}
+
+
+TIMES = np.geomspace(1e-2, 1e3, 1200)  # of the flow, in units of Z0/2
+
+
+def flow(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: λ₃ of the training set's parallelograms, and when the effective flow from these embeddings has RQI > .95.
+
+    Up to its length, which does not count in RQI, the flow is E(t) = e^{−AᵀA t} E(0), t in units of Z0/2."""
+    equations = jnp.asarray(rep.pairs(run.config.task.p).equations, float)  # type: ignore[attr-defined]
+    given = run.data["train_mask"][rep.pairs(run.config.task.p).joined].all(axis=1)  # type: ignore[attr-defined]
+    A = jnp.where(given[:, None], equations, 0)
+    values, vectors = jnp.linalg.eigh(jnp.matmul(A.T, A, precision="highest"))
+    start = vectors.T @ params["W_E"][:, 0]
+    path = (jnp.exp(-jnp.maximum(values, 0) * jnp.asarray(TIMES)[:, None]) * start) @ vectors.T  # [T, p]
+    learned = jax.vmap(rep.rqi)(path) > LEARNED
+    time = jnp.where(learned.any(), jnp.asarray(TIMES)[learned.argmax()], jnp.nan)
+    return {"third": values[2], "time": time}
+
+
+# --- quantities
+
+
+def column(m: Measures, name: str) -> np.ndarray:
+    return m[f"config/{name}"]
+
+
+def by_seed(m: Measures, value: np.ndarray) -> np.ndarray:
+    """[seed, number of pairs]"""
+    return value[over_cells.table(column(m, "seed"), column(m, "task.n_train"))]
+
+
+def at_step(m: Measures, name: str, step: int = 5000) -> np.ndarray:
+    """[R]: a measure at the last saved step up to this."""
+    return m[name][:, max(int(np.searchsorted(m.steps, step, side="right")) - 1, 0)]
+
+
+def correlation(m: Measures, step: int = 5000) -> np.ndarray:
+    """[seed]: of predicted and real accuracy over the numbers of training pairs."""
+    return over_cells.correlation(
+        by_seed(m, at_step(m, "quality/predicted", step)), by_seed(m, at_step(m, "accuracy", step))
+    )
+
+
+def off(m: Measures, step: int = 5000) -> np.ndarray:
+    """[seed]: mean distance of predicted and real accuracy over the numbers of training pairs."""
+    return np.abs(by_seed(m, at_step(m, "quality/predicted", step) - at_step(m, "accuracy", step))).mean(axis=1)
+
+
+def learned_at(m: Measures, least: float = LEARNED) -> np.ndarray:
+    """[R]: first saved step with RQI above this."""
+    return m.first_step(m["quality/rqi"] > least)
+
+
+def with_pairs(m: Measures, low: int, high: int) -> Measures:
+    n = column(m, "task.n_train")
+    return m.runs((n >= low) & (n <= high))
+
+
+def ever(m: Measures, low: int, high: int, least: float = LEARNED) -> np.ndarray:
+    """[R]: whether a run with so many training pairs learns the representation."""
+    return np.isfinite(learned_at(with_pairs(m, low, high), least))
+
+
+def most_free(m: Measures) -> np.ndarray:
+    """[n, 2]: 1/λ₃ of a training set that determines the representation, and the time of the flow."""
+    third, time = m["flow/third"][:, 0], m["flow/time"][:, 0]
+    known = (third > 1e-3) & np.isfinite(time)
+    return np.stack([1 / third[known], time[known]], axis=1)
+
+
+def phases(m: Measures, delay: float = DELAY) -> np.ndarray:
+    """[R]: index into transitions.LEARNING_PHASES."""
+    return transitions.learning_phases(m.steps, m["train_accuracy"], m["test_accuracy"], FITTED, delay)
+
+
+def decoder_rate(m: Measures) -> np.ndarray:
+    return column(m, "optimizer.base.lr") * column(m, "optimizer.after.0.factor")
+
+
+# The released runs of figures 5a and 5b, one seed, by these thresholds: c comprehension, g grokking, m memorisation, f
+# confusion. A row is a rate of the embeddings (5a) or of the decoder (5b); a column one of the decoder, or a decay.
+ORDER = "cgmf"  # of transitions.LEARNING_PHASES
+RELEASED_RATES = (
+    "fffmmmmmmm", "fffmmmmmmm", "ffmmmmmmmm", "ffmmmmmmmm", "mgmmmmmmmm",
+    "mgcmmmmmmm", "mggcmmmmmm", "mggcccmmmm", "fggccccmmm", "fggcccccmm",
+)  # fmt: skip
+RELEASED_DECAYS = (
+    "mmmffffffff", "ggggggmmmmm", "gggggggmmmf", "cccccggmmmm", "mmcccccggmm",
+    "mmmmmfffgmm", "mmmmmmffffm", "mmmmmmfffff", "mmmmmffffmf", "mmmffccmfff",
+)  # fmt: skip
+
+
+def beside_released(m: Measures, released: Sequence[str], rows: Any, columns: Any, delay: float = DELAY) -> np.ndarray:
+    """[cells, 2]: the commonest phase of our seeds, and that of the released run."""
+    cells = []
+    found, x, y = phases(m, delay), rows(m).round(9), columns(m).round(9)
+    values = np.unique(x), np.unique(y)
+    if tuple(map(len, values)) != (len(released), len(released[0])):
+        raise ValueError(f"the released map has {len(released)} × {len(released[0])} cells")
+    for i, row in enumerate(values[0]):
+        for j, one in enumerate(values[1]):
+            own = found[(x == row) & (y == one)]
+            cells.append([np.bincount(own[own >= 0], minlength=4).argmax(), ORDER.index(released[i][j])])
+    return np.array(cells, float)
+
+
+def share(m: Measures, index: int, delay: float = DELAY) -> np.ndarray:
+    """[seed]: the share of cells with a phase."""
+    return np.array([np.mean(phases(own, delay) == index) for own in each(m)])
+
+
+def each(m: Measures) -> list[Measures]:
+    return [m.runs(column(m, "seed") == seed) for seed in np.unique(column(m, "seed"))]
+
+
+def faster(m: Measures) -> np.ndarray:
+    """[seed]: median log10 of the rate of embeddings over that of the decoder, where a seed comprehends less where it
+    memorises."""
+    ratio = -np.log10(column(m, "optimizer.after.0.factor"))
+    found = phases(m)
+    seeds = column(m, "seed")
+    pick = [[np.median(ratio[(seeds == seed) & (found == i)]) if ((seeds == seed) & (found == i)).any() else np.nan
+             for i in (0, 2)] for seed in np.unique(seeds)]  # fmt: skip
+    return np.array(pick)[:, 0] - np.array(pick)[:, 1]
+
+
+def regularised(m: Measures, least: float = 2.0) -> np.ndarray:
+    """[seed]: the share of decoder rates below 1e-3 that generalise, at the best decay from `least` on less at none."""
+    shares = []
+    for own in each(m):
+        slow = own.runs(decoder_rate(own) < 0.9e-3)
+        good, decay = phases(slow) < 2, column(slow, "optimizer.base.weight_decay")
+        rates = [good[decay == one].mean() for one in np.unique(decay[decay >= least])]
+        shares.append(max(rates) - good[decay == 0].mean() if rates and (decay == 0).any() else np.nan)
+    return np.array(shares)
+
+
+# --- claims
+
+
+def stated(
+    where: str, says: str, name: str, quantity: Quantity, kind: Kind, n: int | None = None, **more: Any
+) -> Claim:
+    return Claim(name, Source(PAPER, where, says, n), quantity, kind, **({"each": "seed", "looks": (8, 20)} | more))
+
+
+RESULTS = "released results of figure"
+NUMBERS = [
+    stated(f"{RESULTS} 3", "r = .9983 over 22 runs", "correlation of predicted and real accuracy over numbers of pairs",
+           correlation, Within(low=0.98), 2, variants={"at step 10,000": partial(correlation, step=LAST)}),
+    stated(f"{RESULTS} 3", "mean difference .016 over 22 runs", "mean distance of predicted and real accuracy", off,
+           Within(high=0.032), 2, variants={"at step 10,000": partial(off, step=LAST)}),
+    stated(f"{RESULTS} 4", "833, 1011, 1033; 1071, 1272, 1086", "45 to 54 pairs: median step with RQI > .95",
+           lambda m: np.nanmedian(by_seed(with_pairs(m, 45, 54), learned_at(with_pairs(m, 45, 54))), axis=1),
+           Median((1011, 1086), 1.25, "log"), 2, unit="steps"),
+    stated(f"{RESULTS} 4", "never with 35 pairs and fewer, 14 of 14 runs", "5 to 35 pairs: share of runs with RQI > .95",
+           partial(ever, low=5, high=35), Proportion(0, 14), 2, each="run", looks=(140,),
+           variants={"RQI > .9": partial(ever, low=5, high=35, least=0.9)}),
+    stated(f"{RESULTS} 4", "6 of 6 runs", "45 to 54 pairs: share of runs with RQI > .95", partial(ever, low=45, high=54),
+           Proportion(6, 6), 2, each="run", looks=(60,), variants={"RQI > .9": partial(ever, low=45, high=54, least=0.9)}),
+]  # fmt: skip
+FLOW = [
+    stated("effective theory", "the time of learning goes as 1/λ₃", "effective flow: time to RQI > .95, exponent of 1/λ₃",
+           most_free, Law((0.9, 1.1), widest=0.3), each="run", looks=(20,)),
+]  # fmt: skip
+RATES_CLAIMS = [
+    stated(f"{RESULTS} 5a", "phases of 100 pairs of rates, one seed", "phases over learning rates, commonest of our seeds",
+           partial(beside_released, released=RELEASED_RATES, rows=lambda m: column(m, "optimizer.base.lr"),
+                   columns=decoder_rate), Cells(0.6), 1, each="cell", looks=(20,),
+           variants={f"grokking from {delay} steps on": partial(
+               beside_released, released=RELEASED_RATES, rows=lambda m: column(m, "optimizer.base.lr"),
+               columns=decoder_rate, delay=delay) for delay in (500, 2000)}),
+    *(stated(f"{RESULTS} 5a", f"{count} of 100", f"share of learning rates with {name}", partial(share, index=i),
+             Number(count / 100, widest), 1)
+      for i, (name, count, widest) in enumerate((("comprehension", 14, 0.3), ("grokking", 10, 0.3),
+                                                  ("memorisation", 64, 0.4), ("confusion", 12, 0.3)))),
+    stated("phase diagrams", "comprehension wants a representation that learns faster than the decoder",
+           "log10 of the ratio of rates, comprehension less memorisation", faster, Direction()),
+]  # fmt: skip
+DECAY_CLAIMS = [
+    stated(f"{RESULTS} 5b", "phases of 110 rates and decays, one seed", "phases over rate and decay of the decoder",
+           partial(beside_released, released=RELEASED_DECAYS, rows=decoder_rate,
+                   columns=lambda m: column(m, "optimizer.base.weight_decay")), Cells(0.6), 1, each="cell", looks=(20,)),
+    stated("phase diagrams", "weight decay of the decoder takes memorisation to generalisation",
+           "decoder rates below 1e-3 that generalise: share at the best decay less at none", regularised, Direction(),
+           variants={f"from decay {least:g} on": partial(regularised, least=least) for least in (1, 4)}),
+]  # fmt: skip
+
+# --- figures
+
+
+def accuracies(m: Measures) -> Any:
+    share = column(m, "task.n_train") / (column(m, "task.p") * (column(m, "task.p") + 1) / 2)
+    return representations.predicted(share, at_step(m, "accuracy"), at_step(m, "quality/predicted"))
+
+
+def lines(m: Measures) -> Any:
+    """The median seed by its RQI at the end, with few training pairs and with many."""
+    shown = {}
+    known = np.unique(column(m, "task.n_train"))
+    for n in (known[len(known) // 3], known[-3] if len(known) > 2 else known[-1]):
+        own = m.runs(column(m, "task.n_train") == n)
+        run = int(np.argsort(own.last("quality/rqi"))[len(own.valid) // 2])
+        title = f"{n} training pairs, RQI {own.last('quality/rqi')[run]:.2f}"
+        shown[title] = (m.steps[m.steps <= 3000], own["numbers/z"][run][m.steps <= 3000])
+    return representations.through_training(shown, ["step"] * len(shown))
+
+
+def reached(m: Measures) -> Any:
+    n = np.unique(column(m, "task.n_train"))
+    found = {f"RQI > {least:g}": np.array([np.mean(ever(m, k, k, least)) for k in n]) for least in (0.95, 0.9)}
+    return representations.shares(n.astype(float), found, "training pairs of 55")
+
+
+def diagram(m: Measures, x: str, xlabel: phase.Axis, y: str, ylabel: phase.Axis) -> Any:
+    columns = dict(m) | {"decoder": decoder_rate(m).round(9)}
+    cells = phase.of_columns(columns, x, y, phases(m))
+    return phase.diagram(phase.Panel(cells, xlabel, ylabel, categories=transitions.LEARNING_PHASES))
+
+
+def rates(m: Measures) -> Any:
+    names = phase.Axis("learning rate of the decoder", "log"), phase.Axis("learning rate of the embeddings", "log")
+    return diagram(m, "decoder", names[0], "config/optimizer.base.lr", names[1])
+
+
+def decays(m: Measures) -> Any:
+    names = phase.Axis("learning rate of the decoder", "log"), phase.Axis("weight decay of the decoder", "even")
+    return diagram(m, "decoder", names[0], "config/optimizer.base.weight_decay", names[1])
+
+
+def fitted(measures: Arrays) -> bool:
+    return bool((measures["train_accuracy"] >= FITTED).any() and (measures["test_accuracy"] >= FITTED).any())
+
+
+SMALL: dict[str, Any] = {"width": 8}
+TIGHT = np.union1d(np.arange(0, 2001, 25), np.arange(2000, LAST + 1, 500))
+LOOSE = np.union1d([50, 100, 150, 300], np.arange(0, LAST + 1, 200))
+STOP: dict[Scale, Any] = {"smoke": None, "cpu": fitted, "paper": fitted}
+PLANE: dict[str, Any] = {
+    "keep": (),
+    "stop": STOP,
+    "milestone": ("generalise", lambda m: np.any(m["test_accuracy"] >= FITTED, axis=-1)),
+}
+PARTS = {
+    "numbers": Part(
+        {"smoke": counted((25, 45, 50), range(1), **SMALL), "cpu": counted(COUNTS, SEEDS), "paper": counted(COUNTS, SEEDS)},
+        {"smoke": (0, 10, 20), "cpu": TIGHT, "paper": TIGHT}, NUMBERS,
+        {"accuracies": accuracies, "numbers": lines, "reached": reached},
+        analyses={"quality": quality, "numbers": numbers}, keep=("W_E",),
+    ),
+    "flow": Part(
+        {"smoke": counted((45,), range(2), **SMALL), "cpu": counted((30, 35, 40, 45, 50), SEEDS, **SMALL),
+         "paper": counted((30, 35, 40, 45, 50), SEEDS, **SMALL)},
+        dict.fromkeys(("smoke", "cpu", "paper"), (0, 1)), FLOW, analyses={"flow": flow}, keep=("W_E",),
+    ),
+    "rates": Part(
+        {"smoke": over_rates(RATES[::9], range(1), **SMALL), "cpu": over_rates(RATES, SEEDS[:8]),
+         "paper": over_rates(RATES, SEEDS[:8])},
+        {"smoke": (0, 10, 20), "cpu": LOOSE, "paper": LOOSE}, RATES_CLAIMS, {"rates": rates}, **PLANE,
+    ),
+    "decay": Part(
+        {"smoke": over_decays(RATES[::9], DECAYS[::5], range(1), **SMALL),
+         "cpu": over_decays(RATES, DECAYS, SEEDS[:8]), "paper": over_decays(RATES, DECAYS, SEEDS[:8])},
+        {"smoke": (0, 10, 20), "cpu": LOOSE, "paper": LOOSE}, DECAY_CLAIMS, {"decays": decays}, **PLANE,
+    ),
+}  # fmt: skip
