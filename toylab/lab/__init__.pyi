@@ -20,6 +20,7 @@ from .page import (
     Page as Page,
     Part as Part,
     Scale as Scale,
+    Start as Start,
     cell as cell,
     name_of as name_of,
     near as near,

@@ -26,7 +26,7 @@ class Job:
     page: Page
     scale: Scale
     configs: Mapping[str, Sequence[Config]]  # by part that is trained
-    start: Mapping[str, Any]  # the fields of a Spec that say where the runs start
+    start: Mapping[str, Mapping[str, Any]]  # by part, the fields of a Spec that say where its runs start
     folder: Path
     stages: Sequence[Stage]
     parts: Sequence[str]  # the requested ones, trained or imported
@@ -40,7 +40,7 @@ class Job:
 
     def specs(self) -> dict[str, sweep.Spec]:
         parts = lab.parts(self.page)
-        specs = {name: stages.spec(parts[name], self.scale, **self.start) for name in self.configs}
+        specs = {name: stages.spec(parts[name], self.scale, **self.start[name]) for name in self.configs}
         return {
             name: replace(spec, saves=saves_until(spec.saves, self.steps, self.saves)) for name, spec in specs.items()
         }
@@ -119,13 +119,27 @@ def job(
         if asked.changes:  # tests ensure that the page's own configs can be trained
             _try_training(chosen[name], members, asked.named)
     out = out or (Path("results") if scale == "paper" else Path("results") / scale)
-    store.check_name(out / lab.name_of(page) / "runs")
+    folder = out / lab.name_of(page)
+    store.check_name(folder / "runs")
+    given_start = _start(start, out, [config for members in configs.values() for config in members])
+    after = {name: part.start for name, part in chosen.items() if part.start}
+    if start and after:
+        name, own = next(iter(after.items()))
+        raise ValueError(f"--from is {start}: the part {name} starts from {own.part}; give other parts.")
+    starts = {
+        name: _after(page, name, own, members=configs, asked=asked, scale=scale, folder=folder)
+        for name, own in after.items()
+    }
+    if stage in (None, "train"):
+        for name, own in after.items():
+            if own.part not in configs:
+                starts[name].check()
     made = Job(
         page,
         scale,
         configs,
-        start=_start(start, out, [config for members in configs.values() for config in members]),
-        folder=out / lab.name_of(page),
+        start={name: {"start": starts[name]} if name in starts else given_start for name in configs},
+        folder=folder,
         stages=[stage] if stage else list(get_args(Stage)),
         parts=tuple(chosen),
         lane=lane,
@@ -236,6 +250,27 @@ def _start(start: str | None, out: Path, configs: Sequence[Config]) -> dict[str,
         if differ := sorted(key for key in wanted | given if wanted.get(key) != given.get(key)):
             raise ValueError(f"--from is {start}: its params do not fit this net ({', '.join(differ)} differ).")
     return {"start": params, "started_from": f"{place_of(found[0])}/{name}@{step}"}
+
+
+def _after(
+    page: Page,
+    name: str,
+    start: lab.Start,
+    *,
+    members: Mapping[str, Sequence[Config]],
+    asked: Description,
+    scale: Scale,
+    folder: Path,
+) -> sweep.Starts:
+    """Where the runs of a part start that begins where another ends, with the same fields set there."""
+    others = members.get(start.part)
+    try:
+        others = others or asked.configs(lab.parts(page)[start.part].configs[scale])
+        return sweep.Starts.matched(
+            folder.absolute() / "runs" / start.part, start.part, members[name], others, start.by
+        )
+    except ValueError as error:
+        raise ValueError(f"the part {name} starts from {start.part}: {error}") from None
 
 
 def place_of(sweep_folder: Path) -> str:

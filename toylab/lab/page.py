@@ -179,6 +179,15 @@ class Imported:
 
 
 @dataclass(frozen=True)
+class Start:
+    """Runs start with the params at the end of another part's runs: each of the one run there that has the same values of
+    the fields `by`. The optimizer starts anew, at step 0."""
+
+    part: str  # one that stands before, and records all params
+    by: tuple[str, ...] = ("seed",)
+
+
+@dataclass(frozen=True)
 class Part:
     """Runs that are trained and measured alike, their claims and figures.
 
@@ -201,6 +210,7 @@ class Part:
     keep: tuple[str, ...] | None = None  # names of the params to record, None for all; analyses get only these
     final: Mapping[str, Analyzer] = field(default_factory=dict)  # at each run's last point; for analyses `run.final`
     analyses: Mapping[str, Analyzer] = field(default_factory=dict)  # at every saved point
+    start: Start | None = None  # for ungrokking, transplants, fine-tuning
     imported: Imported | None = None
 
 

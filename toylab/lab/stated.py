@@ -10,7 +10,7 @@ import numpy as np
 from toylab.base import Config
 from toylab.claims import Claim
 from toylab.claims.page import wrong
-from toylab.lab import Imported, Page, Part, Scale, name_of, parts
+from toylab.lab import Imported, Page, Part, Scale, Start, name_of, parts
 
 STATED = {field.name.upper(): field.name for field in fields(Part)}
 NEAR = 0.85  # such that ANALYSIS is near ANALYSES and CLAIM near CLAIMS, but STEPS not near STOP
@@ -28,6 +28,7 @@ def check(page: Page, scale: Scale) -> None:
         stated = parts(page)
         for name, part in stated.items():
             _part(f"PARTS[{name!r}]." if name else "", part, scale, upper=not name)
+            _start(name, part, stated)
         for what in ("claims", "figures"):
             listed = [getattr(one, "name", one) for part in stated.values() for one in getattr(part, what)]
             if twice := [name for i, name in enumerate(listed) if name in listed[:i]]:
@@ -63,6 +64,19 @@ def _part(where: str, part: Part, scale: Scale, upper: bool) -> None:
             continue
         if what := CHECKS[field.name](value, scale):
             raise ValueError(f"{name} is {_repr(value)}: {what}")
+
+
+def _start(name: str, part: Part, stated: Mapping[str, Part]) -> None:
+    """Checks that a part starts from one that is trained before it and keeps what is needed."""
+    if part.start is None:
+        return
+    before = list(stated)[: list(stated).index(name)]
+    if part.start.part not in before:
+        raise ValueError(f"PARTS[{name!r}] starts from {part.start.part!r}: give a part that stands before it")
+    if stated[part.start.part].imported or stated[part.start.part].keep is not None:
+        raise ValueError(
+            f"PARTS[{name!r}] starts from {part.start.part!r}, which does not record all params: leave out its keep"
+        )
 
 
 def _by_scale(check: Callable[[Any], str]) -> Callable[[Any, Scale], str]:
@@ -121,6 +135,11 @@ def _keep(value: Any, _: Scale) -> str:
     return "" if right else "give a tuple of names, or None for all"
 
 
+def _started(value: Any, _: Scale) -> str:
+    right = value is None or (isinstance(value, Start) and isinstance(value.by, tuple) and value.by)
+    return "" if right else "give a Start, with a tuple of fields"
+
+
 def _repr(value: Any) -> str:
     text = repr(value)
     return text if len(text) < 60 else f"a {type(value).__name__}"
@@ -137,5 +156,6 @@ CHECKS: dict[str, Callable[[Any, Scale], str]] = {
     "keep": _keep,
     "final": _analyzers,
     "analyses": _analyzers,
+    "start": _started,
     "imported": lambda value, _: "" if value is None or isinstance(value, Imported) else "give an Imported",
 }

@@ -30,6 +30,7 @@ class Group:
     probes: Arrays
     messages: list[str]
     manifest: dict[str, Any]
+    ended: np.ndarray  # [R]: whether its stop, or a divergence, has ended a run
     diverged: np.ndarray  # [R]: the step at which a run's params were no longer finite, or nan
     recorded: dict[str, tuple[tuple[int, ...], np.dtype]]  # the params on disk: shape after [R, T], dtype
 
@@ -43,6 +44,7 @@ class Group:
             params={name: value[rows] for name, value in self.params.items()},
             measures={name: value[rows] for name, value in self.measures.items()},
             probes={name: value[rows] for name, value in self.probes.items()},
+            ended=self.ended[rows],
             diverged=self.diverged[rows],
         )
 
@@ -69,6 +71,7 @@ def read_group(folder: Path, params: bool = True) -> Group:
         probes=masked(joined([items.get("probes", {}) for items, _ in read]), finite),
         messages=messages,
         manifest=about,
+        ended=np.array(info.get("ended", [False] * len(runs)), bool),
         diverged=diverged,
         recorded={name: (tuple(one["shape"][2:]), np.dtype(one["dtype"])) for name, one in described.items()},
     )

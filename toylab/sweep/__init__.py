@@ -4,6 +4,7 @@ runner    `run`, which trains every group of a sweep · grouping  configs → gr
 grids     grids, zips and unions of configs · describe  the same from texts and TOML files
 plan      a group's width and lengths, measured once · lanes  how runs share the devices
 group     one group to completion · manifest  what it is, written down before its first step
+starts    runs that start where runs of another sweep ended
 progress  bars of a sweep that Python trains
 memory    a lane's bytes on the device, estimated · sizes  whether a run can be trained and saved"""
 

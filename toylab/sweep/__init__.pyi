@@ -10,6 +10,7 @@ from . import (
     progress as progress,
     runner as runner,
     sizes as sizes,
+    starts as starts,
 )
 from .grids import chain as chain, grid as grid, zipped as zipped
 from .grouping import MAX_RUNS as MAX_RUNS
@@ -43,3 +44,4 @@ from .runner import (
     shapes as shapes,
     write_table as write_table,
 )
+from .starts import Starts as Starts

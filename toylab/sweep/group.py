@@ -18,6 +18,7 @@ from toylab.sweep.lanes import Lane, first_state, stacked
 from toylab.sweep.manifest import Spec, read_or_decide, record_narrowing
 from toylab.sweep.plan import Plan, is_out_of_memory
 from toylab.sweep.sizes import param_shapes
+from toylab.sweep.starts import Starts
 
 
 class Interrupted(Exception):
@@ -108,7 +109,9 @@ class _Group:
         self.committed: int | None = info.get("step")
         self.measures: Arrays = {}
         if state is None:
-            self.state = stacked([first_state(config, spec.start) for config in self.configs])
+            start = spec.start
+            given = start.params(configs) if isinstance(start, Starts) else [start] * len(configs)
+            self.state = stacked([first_state(*both) for both in zip(self.configs, given, strict=True)])
         else:
             past, damaged = read_chunks(folder, manifest, ("measures",))
             self.measures = joined([items["measures"] for items, _ in past])

@@ -12,6 +12,7 @@ from toylab.records import binding
 from toylab.records.manifest import read
 from toylab.sweep.lanes import Arrays
 from toylab.sweep.plan import Plan, choose_plan, environment
+from toylab.sweep.starts import Starts
 
 Stop = Callable[[Arrays], bool]
 
@@ -24,7 +25,7 @@ class Spec:
     stop: Stop | None = None  # of the measures so far and "step"; a run ends at the first saved point where it is true
     probes: Mapping[str, Analyzer] = field(default_factory=dict)
     keep: tuple[str, ...] | None = None  # names of the params to record; None for all
-    start: Params | None = None  # initial params, in place of those that the net makes
+    start: Params | Starts | None = None  # initial params of all runs, or of each, in place of those that the net makes
     started_from: str | None = None  # RUN@STEP of these params, for the manifest
 
     def __post_init__(self) -> None:
@@ -63,7 +64,7 @@ def _requested(configs: Sequence[Config], spec: Spec) -> dict[str, Any]:
         "configs": [cfg.canonical(config) for config in configs],
         "keep": list(spec.keep) if spec.keep is not None else None,
         "probes": sorted(spec.probes),
-        "started_from": spec.started_from,
+        "started_from": spec.start.recorded(configs) if isinstance(spec.start, Starts) else spec.started_from,
         "stop": cfg.qualified(spec.stop) if spec.stop else None,
     }
 

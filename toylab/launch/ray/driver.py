@@ -67,7 +67,7 @@ def run(
             remote = ray.remote(worker.work).options(
                 **resources.options(cores), max_retries=0, runtime_env={"env_vars": environment}
             )
-            bare = replace(spec, start=None)
+            bare = spec if isinstance(spec.start, sweep.Starts) else replace(spec, start=None)
             tasks = {
                 name: Task(token, folder, name, members, bare, plan, lane, cores) for name, members in named.items()
             }

@@ -62,7 +62,7 @@ def message_folder(folder: Path, spec: sweep.Spec, groups: Iterable[str]) -> Ite
     with store.locked(place) as mine:
         try:
             _remove(place, ours)  # what a killed driver has left
-            if spec.start is not None:
+            if spec.start is not None and not isinstance(spec.start, sweep.Starts):
                 store.write_arrays(place / START, {name: np.asarray(x) for name, x in spec.start.items()})
             with (place / CONTROL).open("x", encoding="utf-8") as file:
                 file.write(token)

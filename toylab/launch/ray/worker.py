@@ -34,7 +34,7 @@ class Task:
     folder: Path  # of the sweep
     name: str
     configs: Sequence[Config]
-    spec: sweep.Spec  # without params to start from
+    spec: sweep.Spec  # without params that all runs start from
     plan: sweep.Plan | None
     lane: int | None
     cores: int | None  # None: all cores of the machine
@@ -92,7 +92,7 @@ def _trained(task: Task) -> Outcome:
 def _spec(task: Task) -> sweep.Spec:
     if task.token not in _SPECS:
         start = task.folder / FOLDER / START
-        params: Any = store.read_arrays(start) if start.exists() else None
+        params: Any = store.read_arrays(start) if start.exists() else task.spec.start
         _SPECS[task.token] = replace(task.spec, start=params)
     return _SPECS[task.token]
 
