@@ -299,6 +299,13 @@ def reached(m: Measures) -> Any:
     return representations.shares(n.astype(float), found, "training pairs of 55")
 
 
+def times(m: Measures) -> Any:
+    """Of the flow, with the law of exponent 1 through the median."""
+    third, time = m["flow/third"][:, 0], m["flow/time"][:, 0]
+    known = np.where(third > 1e-3, time, np.nan)
+    return representations.rates(third, known, (1.0, float(np.nanmedian(known * third))))
+
+
 def diagram(m: Measures, x: str, xlabel: phase.Axis, y: str, ylabel: phase.Axis) -> Any:
     columns = dict(m) | {"decoder": decoder_rate(m).round(9)}
     cells = phase.of_columns(columns, x, y, phases(m))
@@ -338,7 +345,7 @@ PARTS = {
     "flow": Part(
         {"smoke": counted((45,), range(2), **SMALL), "cpu": counted((30, 35, 40, 45, 50), SEEDS, **SMALL),
          "paper": counted((30, 35, 40, 45, 50), SEEDS, **SMALL)},
-        dict.fromkeys(("smoke", "cpu", "paper"), (0, 1)), FLOW, analyses={"flow": flow}, keep=("W_E",),
+        dict.fromkeys(("smoke", "cpu", "paper"), (0, 1)), FLOW, {"times": times}, analyses={"flow": flow}, keep=("W_E",),
     ),
     "rates": Part(
         {"smoke": over_rates(RATES[::9], range(1), **SMALL), "cpu": over_rates(RATES, SEEDS[:8]),
