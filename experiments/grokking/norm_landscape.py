@@ -9,8 +9,8 @@ Source    Liu, Michaud & Tegmark 2022, Omnigrok (arXiv 2210.01117), and its rele
           at 3e-4. Addition: mod 31, half of the pairs, a quadratic network of one hidden layer; theirs is a transformer
           that adds mod 113.
 Expect    Least test loss at α = 0.63 of the teacher's norm, a factor 550 below that at four times this norm. Steps times
-          rate and decay are ln(α/1.6), for each decay. Addition: least test loss at norm 23 of 9 to 45; with decay 95 % of
-          the test pairs at norm 22 to 24 from all starts.
+          rate and decay are ln(α/1.6), for each decay. Addition: least test loss at norm 23 of 9 to 45; with decay 95 %
+          of the test pairs at norm 22 to 24 from all starts.
 Cost      cpu: 400 seconds of one core, 4 minutes of two quiet ones. paper: the same.
 Command   python run_sweep.py norm_landscape [--scale smoke|cpu|paper] [--part teacher|addition|decay]
 Fails     At α = 0.25 the losses are above the printed ones: the test loss a factor 6.7 (1.7 to 27), the train loss 9.0
@@ -20,10 +20,10 @@ Fails     At α = 0.25 the losses are above the printed ones: the test loss a fa
           It falls in 20 of 20.
           Addition at norm 19: the test pairs are right 2.5 (1.8 to 4.0) times as late as the training pairs, undecided
           against 3; 2 of 20 runs are not there in 1,000 steps. At norm 23, of the least test loss, it is 6.5 to 12 times.
-          Addition with decay does not wait for its norm. The norm is 20 to 26 from step 200 on (from α = 8: 500), the test
-          pairs are right at step 900 to 1,250. Of ln(w₀/w) = steps × rate × decay the left side is 0.23 of the right from
-          α = 8; the slope in ln α is 1.2 in the median, 0.2 to 3.1. Both claims are undecided, not "differs", for 1 and 2
-          of 20 runs are not right by step 2,400.
+          Addition with decay does not wait for its norm. The norm is 20 to 26 from step 200 on (from α = 8: 500), the
+          test pairs are right at step 900 to 1,250. Of ln(w₀/w) = steps × rate × decay the left side is 0.23 of the
+          right from α = 8; the slope in ln α is 1.2 in the median, 0.2 to 3.1. Both claims are undecided, not "differs",
+          for 1 and 2 of 20 runs are not right by step 2,400.
 """
 
 from collections.abc import Callable, Sequence
