@@ -16,8 +16,6 @@ Command   python run_sweep.py norm_landscape [--scale smoke|cpu|paper] [--part t
 Fails     At α = 0.25 the losses are above the printed ones: the test loss a factor 6.7 (1.7 to 27), the train loss 9.0
           (2.6 to 31), n = 8. With W_0 counted twice, as in the code, four development seeds came a factor 2.3 nearer: W_0
           shrinks there, and the other weights may grow.
-          That the train loss falls from norm to norm is judged at 8 runs, too few for "nearly every run": direction only.
-          It falls in 20 of 20.
           Addition at norm 19: the test pairs are right 2.5 (1.8 to 4.0) times as late as the training pairs, undecided
           against 3; 2 of 20 runs are not there in 1,000 steps. At norm 23, of the least test loss, it is 6.5 to 12 times.
           Addition with decay does not wait for its norm. The norm is 20 to 26 from step 200 on (from α = 8: 500), the
