@@ -215,7 +215,8 @@ DEEP = [
       for depth in DEPTHS),
     stated(FAN, "feature rank", "a better marker than the weight norm",
            "12 layers: correlation of norm with test accuracy less that of rank",
-           lambda m: together(m, "size/norm", 12) - together(m, "size/rank", 12), Direction(), fidelity=NARROW, needs=AT_ONCE),
+           lambda m: together(m, "size/norm", 12) - together(m, "size/rank", 12), Direction(), fidelity=NARROW,
+           needs=AT_ONCE),
 ]  # fmt: skip
 
 # --- figures
