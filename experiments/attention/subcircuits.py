@@ -1,29 +1,32 @@
 """Subcircuits: an induction head needs several parts that must all be right, which is why it appears late and at once.
 
-Claim     A two-layer attention-only transformer that must read labels from its context guesses between the two labels there
-          for thousands of steps, then learns to match. Several heads of layer 2 match, each reading from several
+Claim     A two-layer attention-only transformer that must read labels from its context guesses between the two labels
+          there for thousands of steps, then learns to match. Several heads of layer 2 match, each reading from several
           previous-token heads of layer 1. Three subcircuits interact: layer 1 (attend to the token before, copy it),
           matching, copying. With two of them right from the start the plateau is gone; with one it is left sooner. A toy,
           a tensor fitted by the product of three vectors, does the same.
 Source    Singh et al. 2024, What needs to go right for an induction head? (arXiv 2404.07129), and its released code: 50
           classes with an exemplar each, 5 labels, two pairs and a query, 8 of 10 label pairs trained on, d_model 64, 8
           heads, rotary positions, LayerNorm, Adam lr 1e-5, batch 32. Its 10⁶ iterations count sequences: 31,250 steps.
-          Exemplars here are |N(0, 1)| in place of ResNet18 features of omniglot. As there, clamped runs have a single head
-          of layer 2, the strongest of the unclamped run; they end at loss 0.03. Clamps: toylab/tasks/exemplars.py. The
-          paper has one seed of the toy (a test holds its steps, 860 and 69); here are 60.
+          Exemplars here are |N(0, 1)| in place of ResNet18 features of omniglot. As there, clamped runs have a single
+          head of layer 2, the strongest of the unclamped run; they end at loss 0.03. Clamps: toylab/tasks/exemplars.py.
+          The paper has one seed of the toy (a test holds its steps, 860 and 69); here are 60.
 Expect    Loss near ln 2 for thousands of steps; accuracy 0.9998 and more; a head's strength tells its accuracy alone
           (correlation 0.959 to 0.994 in the paper's three seeds). Toy: each true factor makes it learn sooner.
-Cost      cpu and paper: 20 minutes of one shared core for 20 seeds of the free runs; clamped runs 6, the toy seconds.
+Cost      cpu and paper: 20 minutes of one core for 20 seeds of the free runs, 45 for six clamps of each, the toy seconds.
 Command   python run_sweep.py subcircuits [--scale smoke|cpu|paper] [--part plain|toy|clamps]
-Fails     Accuracy with the strongest head alone: 0.957 (0.933 to 0.969) of 20 seeds, not 0.98 as in the paper's three; with
-          other inputs (conjecture: the exemplars). Many-to-many and the parting of patterns and values fail in one seed of
-          20 each, so that "always" is not sure. Accuracies without some heads of layer 1 spread too far for one run of the
-          paper to be compared with two of them. Of the clamped runs there are development seeds alone.
-Changed   Until this page was judged by rules, bounds were those of one run: the loss within 0.06 of ln 2 at steps 6,000 to
-          10,000, below 0.1 by step 25,000. How long the plateau is depends on the initial weights (0.4 ln 2 is reached at
-          9,000 to 13,300 in seeds 0 to 2), so it is now measured in shares of the time to 0.4 ln 2. The share before
+Fails     Many-to-many fails in one seed of 20, so that "always" is not sure; a feed that loses 0.03 or 0.1 decides
+          otherwise than 0.05. Accuracies without some heads of layer 1 spread too far (prediction intervals 0.14 and 0.87
+          wide) for one run of the paper to be compared with two of them. Accuracy with the strongest head alone is 0.994
+          (0.973 to 0.998): whether its median is 0.98 takes about 47 seeds.
+Changed   Until this page was judged by rules, bounds were those of one run: the loss within 0.06 of ln 2 at steps 6,000
+          to 10,000, below 0.1 by step 25,000. How long the plateau is depends on the initial weights (0.4 ln 2 is reached
+          at 9,000 to 13,300 in seeds 0 to 2), so it is now measured in shares of the time to 0.4 ln 2. The share before
           0.9 ln 2 is not asked any more: with layer 1 and matching clamped it counts the fall from 1.9. The rules were
-          fixed when seeds 0 to 2 were known; the clamped runs are still these.
+          fixed when seeds 0 to 2 were known. Seeds 100 to 119 of the free runs saw the same batches; 2000 to 2019 have
+          their own. Two of 17 verdicts changed: accuracy with the strongest head alone was 0.957 (0.933 to 0.969), and is
+          undecided now; that previous-token heads act by patterns and others by values agrees, which one seed of 20 had
+          left open.
 """
 
 from collections.abc import Callable
@@ -47,11 +50,12 @@ from toylab.tasks.exemplars import Clamp
 
 PAPER = "Singh et al. 2024"
 OTHER_INPUTS = analogue("exemplars are |N(0, 1)|, not features of omniglot")
-SEEDS = range(100, 120)
-TOY_SEEDS = range(100, 160)
-EARLY = range(3)  # development seeds, of the clamped runs
-STRONGEST = (6, 4, 4)  # by seed, in the unclamped runs: the head of layer 2 with the greatest induction strength …
-PREVIOUS = (6, 7, 2)  # … and the head of layer 1 that attends most to the token before a label
+SEEDS = range(2000, 2020)  # none was trained before the claims were fixed
+TOY_SEEDS = range(2000, 2060)
+# By seed, read off the unclamped runs before the clamped ones were trained: the head of layer 2 with the greatest induction
+# strength at the end, and the head of layer 1 that attends most to the token before a label
+STRONGEST = dict(zip(SEEDS, (6, 2, 5, 5, 0, 3, 5, 7, 2, 7, 2, 5, 2, 1, 4, 4, 6, 0, 4, 6), strict=True))
+PREVIOUS = dict(zip(SEEDS, (5, 5, 4, 4, 2, 4, 6, 5, 1, 1, 2, 2, 3, 0, 0, 2, 0, 2, 7, 7), strict=True))
 PUBLISHED = {  # the paper's seeds, from outputs in its released notebooks: induction strength, accuracy alone
     "paper, seed 5": ((0.418, 0.736, 0.708, 0.845, 0.289, 0.553, 0.104, 0.570),
                       (0.403, 0.765, 0.752, 0.980, 0.428, 0.646, 0.292, 0.588)),
@@ -67,13 +71,13 @@ THRESHOLD = 0.4 * GUESS  # below it the paper's code counts the head as formed
 
 def singh(seed: int, clamp: Clamp = "none", smoke: bool = False) -> Config:
     """The paper's set-up; every default not given here stands, with its source, where it belongs."""
-    head, previous_head = (0, 0) if clamp == "none" else (STRONGEST[seed], PREVIOUS[seed])
+    head, previous_head = (0, 0) if clamp == "none" or smoke else (STRONGEST[seed], PREVIOUS[seed])
     task = RelabelledExemplars(clamp=clamp, head=head, previous_head=previous_head)
     net = Net.of(ExemplarTransformer)
     if smoke:
         task = task.replace(n_classes=8, d_features=16, n_eval=64)
         net = net.with_fields(d_features=16, d_model=16)
-    return Config(task=task, net=net, optimizer=Adam(lr=1e-5), seed=seed)
+    return Config(task, net, Adam(lr=1e-5), seed, data_seed=seed)
 
 
 def crossing(m: Measures, level: float) -> np.ndarray:
@@ -274,8 +278,8 @@ CLAMP_SAVES = (0, *np.unique(np.geomspace(25, 1000, 14).round().astype(int)).tol
 CLAMPS = Part(
     configs={
         "smoke": [singh(0, "copy", smoke=True)],
-        "cpu": [singh(seed, clamp) for clamp in NAMES for seed in EARLY],
-        "paper": [singh(seed, clamp) for clamp in NAMES for seed in EARLY],
+        "cpu": [singh(seed, clamp) for clamp in NAMES for seed in SEEDS],
+        "paper": [singh(seed, clamp) for clamp in NAMES for seed in SEEDS],
     },
     saves={"smoke": (0, 10, 20), "cpu": CLAMP_SAVES, "paper": CLAMP_SAVES},
     stop={"smoke": None, "cpu": learned, "paper": learned},

@@ -64,6 +64,20 @@ def test_looks_spend_the_error_and_stop_where_decided(n, verdict, level):
     assert (outcome.verdict, at) == (verdict, level) and outcome.n == min(n, 20)
 
 
+@pytest.mark.parametrize(("n", "verdict", "level"), [(8, "direction only", 0.98), (20, "agrees", 0.97)])
+def test_a_direction_that_lacks_values_goes_on_to_the_next_look(n, verdict, level):
+    """Wilson's interval of 8 of 8 does not lie above 0.8, that of 20 of 20 does."""
+    claim = replace(CLAIM, kind=Direction(always=True), looks=(8, 20))
+    outcome, at = claim.outcome(np.linspace(1, 2, n))
+    assert (outcome.verdict, at, outcome.n) == (verdict, level, n)
+
+
+def test_a_direction_whose_amount_is_another_is_decided():
+    claim = replace(CLAIM, kind=Direction(amount=9, margin=2), looks=(8, 20))
+    outcome, at = claim.outcome(np.linspace(1, 2, 20))
+    assert (outcome.verdict, at, outcome.n) == ("direction only", 0.98, 8)
+
+
 def test_values_before_the_first_look_decide_nothing_and_are_shown():
     judged = replace(CLAIM, looks=(20,)).judge(UP)
     assert judged["verdict"] == "undecided" and judged["reason"] == "6 of 20 planned values."

@@ -204,7 +204,7 @@ def test_committed_measures_are_read_and_drawn_as_written(place, capsys):
 
 def test_a_sweep_in_python_has_the_runs_that_the_page_prints(place, capsys):
     execute("sweeps")
-    assert capsys.readouterr().out == "26\n"
+    assert capsys.readouterr().out.split() == ["26", "True"]
 
 
 def test_a_claim_is_judged_as_the_page_prints(place, capsys):

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from toylab.lab import pages
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 CODE = re.findall(r"```python\n(.*?)```", README, re.S)
@@ -13,6 +15,10 @@ CODE = re.findall(r"```python\n(.*?)```", README, re.S)
 
 def test_it_is_read_in_five_minutes():
     assert len(README.splitlines()) <= 160
+
+
+def test_it_says_how_many_pages_there_are():
+    assert f"The results of {len(pages.built_in())} pages" in README
 
 
 def test_every_block_of_python_is_run_here():

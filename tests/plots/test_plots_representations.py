@@ -37,3 +37,14 @@ def test_shares_of_runs_stand_over_a_quantity_and_are_named():
     assert {"determined", "found"} <= {text.get_text() for text in written(figure)}
     with pytest.raises(ValueError, match=r"found has shape \(3,\); with 4 values of x it is \[4\]"):
         representations.shares(n, {"found": n[:3] / 54}, "training pairs")
+
+
+def test_times_are_drawn_over_rates_with_their_law():
+    slowest = np.array([0.5, 1, 2, 4, 8, 0])
+    figure = representations.rates(slowest, np.array([4, 2, 1, 0.5, np.nan, 3]), (1.0, 2.0))
+    assert_printable(figure)
+    points, law = figure.axes[0].lines
+    assert points.get_xdata().tolist() == [0.5, 1, 2, 4]
+    assert law.get_ydata().tolist() == [4, 0.5]
+    with pytest.raises(ValueError, match=r"slowest and time have the shapes \(6,\) and \(2,\)"):
+        representations.rates(slowest, slowest[:2], (1.0, 2.0))

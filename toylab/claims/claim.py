@@ -123,8 +123,9 @@ class Claim:
     def outcome(self, values: np.ndarray) -> tuple[Outcome, float]:
         """What the rule finds of values [n, …], and the level of its interval.
 
-        At each number of `looks` in turn, until it decides. With fewer values than the first, what is found is shown at
-        0.95 and stays undecided; values beyond the last are not looked at.
+        At each number of `looks` in turn, until it decides: a direction alone does not where more values would decide the
+        rest of the rule. With fewer values than the first, what is found is shown at 0.95 and stays undecided; values
+        beyond the last are not looked at.
         """
         if not self.sequential:
             return self._at(values, 0.95), 0.95
@@ -135,7 +136,7 @@ class Claim:
                 break
             level = 1 - error
             found = self._at(values[:look], level)
-            if found.verdict != "undecided":
+            if found.verdict != "undecided" and not (found.verdict == "direction only" and found.seeds):
                 return found, level
         if found is not None:
             return found, level

@@ -6,6 +6,7 @@ from . import (
     forest as forest,
     groups as groups,
     labels as labels,
+    landscape as landscape,
     modular as modular,
     motion as motion,
     palette as palette,

@@ -33,3 +33,10 @@ def test_curves_of_another_size_are_refused():
         trends([Trend("B", np.array([1, 2]), CURVES)], "accuracy")
     with pytest.raises(ValueError, match=r"^settings is empty"):
         trends([], "accuracy")
+
+
+def test_seeds_without_a_value_are_left_out_of_the_median():
+    gaps = np.array([[0.1, 0.2, np.nan], [0.5, np.nan, np.nan], [np.nan, np.nan, np.nan]])
+    (ax,) = trends([Trend("B", np.array([1, 2, 4]), {"new": gaps, "none": gaps * np.nan})], "accuracy").axes
+    middle = np.array([0.15, 0.5, np.nan])
+    assert any(np.allclose(np.asarray(line.get_ydata()), middle, equal_nan=True) for line in ax.lines)

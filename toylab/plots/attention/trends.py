@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from toylab.plots import labels, style
+from toylab.plots.attention.stages import median
 
 
 class Trend(NamedTuple):
-    """A setting's name, its levels [N], curves [N, seeds] by name, and limits [N] by name."""
+    """A setting's name, its levels [N], curves [N, seeds] by name, nan where a seed has none, and limits [N] by name."""
 
     setting: str
     levels: np.ndarray
@@ -40,10 +41,10 @@ def trends(settings: Sequence[Trend], ylabel: str, *, ylim: tuple[float, float] 
         ends, inks = [], []
         for name, values in setting.curves.items():
             inks.append(style.SERIES[names.index(name) % len(style.SERIES)])
-            middle = np.median(values, axis=1)
+            middle = median(values.T)
             ax.plot(setting.levels, middle, color=inks[-1], zorder=3)
             ax.plot(setting.levels, values, "o", ms=2.5, color=inks[-1], zorder=4, clip_on=False)
-            ends.append(middle[-1])
+            ends.append(middle[np.isfinite(middle)][-1] if np.isfinite(middle).any() else ylim[0])
         for values in setting.limits.values():
             ax.plot(setting.levels, values, color="#444444", lw=0.7, ls=(0, (4, 2)), zorder=2)
             ends.append(values[-1])

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from toylab.plots import labels, style
 
@@ -78,4 +79,31 @@ def predicted(share: np.ndarray, accuracy: np.ndarray, foreseen: np.ndarray) -> 
     for letter, ax in zip("abc", axes, strict=True):
         ax.set(xlim=(0, 1.03), ylim=(0, 1.03), aspect="equal")
         style.letter(ax, letter, lift=4)
+    return figure
+
+
+@style.house
+def rates(slowest: np.ndarray, time: np.ndarray, law: tuple[float, float]) -> Figure:
+    """When the representation is learned, over the slowest rate of its dynamics, with a law time = factor · rate^−exponent.
+
+    Args:
+        slowest: λ₃ of each training set, [R].
+        time: To the representation, [R]; nan where it does not come.
+        law: Exponent and factor.
+    """
+    if np.shape(slowest) != np.shape(time) or np.ndim(time) != 1:
+        raise ValueError(f"slowest and time have the shapes {np.shape(slowest)} and {np.shape(time)}: they are [R]")
+    figure, (ax,) = style.panels(style.COLUMN, 2.6)
+    known = np.isfinite(time) & (slowest > 0)
+    ax.plot(slowest[known], time[known], "o", ms=3.5, mew=0, alpha=0.6, color=style.SERIES[0])
+    if known.any():
+        ends = np.array([slowest[known].min(), slowest[known].max()])
+        ax.plot(ends, law[1] * ends ** -law[0], color="#444444", lw=0.9, ls=(0, (4, 2)))
+        name = f"time ∝ λ$_3$ to the power −{law[0]:g}"
+        ax.annotate(name, (ends[0], law[1] * ends[0] ** -law[0]), (6, 4), textcoords="offset points", fontsize=7)
+    ax.set(xscale="log", yscale="log", xlabel="λ$_3$ of the training set", ylabel="time to RQI > 0.95")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
     return figure
