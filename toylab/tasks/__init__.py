@@ -6,6 +6,7 @@ from toylab.tasks.dictionary import MixedFeatures
 from toylab.tasks.exemplars import RelabelledExemplars
 from toylab.tasks.groups import GroupComposition
 from toylab.tasks.hmm import HiddenMarkov
+from toylab.tasks.images import Images
 from toylab.tasks.markov import MarkovChains
 from toylab.tasks.mixture import ChainMixture
 from toylab.tasks.modular import ModularArithmetic, ModularPairs
@@ -31,6 +32,7 @@ __all__ = [
     "FixedSample",
     "GroupComposition",
     "HiddenMarkov",
+    "Images",
     "ItemLabelPairs",
     "LinearTeacher",
     "MarkovChains",
