@@ -18,6 +18,7 @@ from toylab.tasks.triggers import TriggerBigrams
 from toylab.tasks.trigrams import SkipTrigrams
 from toylab.tasks.vectors import (
     LinearTeacher,
+    MatrixCompletion,
     RandomLabels,
     SeparatedLinear,
     SparseLinear,
@@ -34,6 +35,7 @@ __all__ = [
     "ItemLabelPairs",
     "LinearTeacher",
     "MarkovChains",
+    "MatrixCompletion",
     "MixedFeatures",
     "ModularArithmetic",
     "ModularPairs",
