@@ -31,8 +31,8 @@ def elapsed(
     lr, rate, most = (np.asarray(given, np.float64)[..., None] for given in (lr, rate, most))
     growth = np.log1p(rate)
     with np.errstate(divide="ignore", invalid="ignore"):
-        grows = np.where(growth > 0, np.ceil(np.log(most) / growth), np.inf)
+        grows = np.where(growth == 0, np.inf, np.ceil(np.log(most) / growth))
         growing = np.minimum(steps, grows)
-        summed = np.where(growth > 0, np.expm1(growing * growth) / rate, growing)
+        summed = np.where(growth == 0, growing, np.expm1(growing * growth) / rate)
     rest = np.maximum(steps - grows, 0)
     return lr * (summed + np.where(rest > 0, most * rest, 0))

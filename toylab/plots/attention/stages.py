@@ -149,6 +149,8 @@ def stages(
 def beside(panels: Sequence[tuple[str, np.ndarray, Panel]]) -> Figure:
     """Panels beside each other, two in a row of a page, each over a linear axis of its own, such as two measures of time.
 
+    Where curves are of one run each they are the thicker the earlier they stand, so that none hides another.
+
     Args:
         panels: The name of the axis, places on it [T], and curves [R, T] there.
     """
@@ -159,8 +161,11 @@ def beside(panels: Sequence[tuple[str, np.ndarray, Panel]]) -> Figure:
     looks = _looks([panel for *_, panel in panels])
     for i, (ax, (xlabel, places, panel)) in enumerate(zip(axes, panels, strict=False)):
         _panel(ax, places, panel, looks, "linear")
+        if all(len(values) == 1 for values in panel.curves.values()):
+            for before, line in enumerate(ax.get_lines()[len(panel.curves) - 1 :: -1]):
+                line.set_linewidth(line.get_linewidth() + before)
         ax.set_xlabel(xlabel)
-        style.letter(ax, "abcdefgh"[i], lift=2)
+        style.letter(ax, "abcdefgh"[i], lift=6)
     for ax in axes[len(panels) :]:
         ax.remove()
     _note(figure, [panel for *_, panel in panels])
