@@ -1,4 +1,4 @@
-"""Dichotomy: a large start fits as a kernel does, and at t = (ln α + const)/λ weight decay turns it to a sparse predictor.
+"""Dichotomy: a large start fits as a kernel does; at t = (ln α + const)/λ weight decay turns it to a sparse predictor.
 
 Claim     From a start of norm α a homogeneous network first fits as a kernel: a diagonal network comes to the largest L2
           margin. Weight decay λ shrinks what the data do not hold, as α exp(−λt). When that is of order 1, at λt = ln α
