@@ -61,7 +61,7 @@ GIVEN = {  # by parameter, or by function and parameter
     "farthest.target": 0.5, "set_loss.sets": "correlated", "set_loss.size": 2, "set_loss.density": np.float32(0.5),
     "set_loss.W": np.float32([[0.5, 0.1], [0.2, 0.3], [0.4, 0.6], [0.3, 0.2]]), "set_loss.b": np.float32([0.1] * 4),
     "set_loss.importance": np.float32(0.5), "linear_margin.labels": np.arange(9) % 2, "homogeneous_margin.degree": 2.0,
-    "flow_losses.ratio": 0.5,
+    "flow_losses.ratio": 0.5, "elapsed.steps": np.arange(7), "elapsed.most": np.float64(4.0),
     "kept_accuracy.order": np.arange(5),
     "collisions_of_many.n_neurons": np.float32(4.5), "l1_decay.start": 4.0, "l1_decay.rate": 0.5, "allocation.n_hidden": 2,
 }  # fmt: skip
@@ -84,6 +84,7 @@ LEFT_OUT = {
     "modular.measures.most_varying": "picks a quantity",
     "groups.composition.tables": "picks weights",
     "margins.best_margin": "a program, on the host",
+    "completion.least_nuclear_norm": "a program, on the host",
     "modular.networks.in_own_dtype": "converts",
     "modular.networks.in_float64": "converts",
     "precision.softmax_collapse": "is about rounding",

@@ -1,5 +1,6 @@
 """Margins against predictors known by hand, and the largest against many others and against scipy's own programs."""
 
+import jax
 import numpy as np
 import pytest
 from scipy import optimize
@@ -63,9 +64,18 @@ def test_a_homogeneous_margin_is_free_of_the_scale_of_the_weights():
     np.testing.assert_allclose(margins.homogeneous_margin(4 * np.float32([50, 100]), twice, 2), value, rtol=1e-6)
 
 
+def test_margins_are_taken_while_training():
+    """Within jit, where labels are not known: the same, and nan for a label that is none."""
+    x, labels = separable()
+    w = np.float32(np.random.default_rng(1).normal(size=(3, 40)))
+    traced = jax.jit(margins.linear_margin, static_argnums=3)
+    np.testing.assert_allclose(traced(x, labels, w, 1), margins.linear_margin(x, labels, w, 1), rtol=1e-5)
+    assert np.isnan(traced(x, labels - 1, w, 1)).all()
+
+
 def test_what_does_not_fit_is_refused():
     x, labels = separable()
     with pytest.raises(ValueError, match="order is 3: the norm is of order 1 or 2"):
         margins.best_margin(x, labels, 3)
-    with pytest.raises(ValueError, match="labels has -1 to 1: they must be 0 or 1"):
+    with pytest.raises(ValueError, match="labels has -1: a margin has 2 classes, so it must lie between 0 and 1"):
         margins.best_margin(x, 2 * labels - 1)

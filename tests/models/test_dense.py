@@ -1,10 +1,10 @@
-"""Dense and diagonal networks: formulas written out, starts, what does not fit."""
+"""Dense and diagonal networks, and factors of a matrix: formulas written out, starts, what does not fit."""
 
 import jax
 import numpy as np
 import pytest
 
-from toylab.models import Dense, DiagonalNet, Net
+from toylab.models import Dense, DiagonalNet, FactoredMatrix, Net
 
 X = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
 PHI = {
@@ -76,3 +76,28 @@ def test_a_diagonal_network_is_linear_in_its_input(depth):
     np.testing.assert_allclose(net.apply(params, X)[0], X @ w[:, None], rtol=1e-5)
     with pytest.raises(ValueError, match="a diagonal network has no activations"):
         net.apply(params, X, patch={"pre_0": lambda h, layer: h})
+
+
+def test_entries_of_a_matrix_of_factors():
+    net = Net.of(FactoredMatrix, d=4, alpha=3.0).check()
+    params = net.init(jax.random.key(0))
+    np.testing.assert_array_equal(params["U"], 3 * np.eye(4))
+    places = np.array([[0, 3], [3, 0], [2, 2]])
+    assert not net.apply(params, places)[0].any()
+    params = {name: np.random.default_rng(i).normal(size=(4, 4)).astype(np.float32) for i, name in enumerate("UV")}
+    matrix = params["U"] @ params["U"].T - params["V"] @ params["V"].T
+    np.testing.assert_allclose(net.apply(params, places)[0][:, 0], matrix[places[:, 0], places[:, 1]], rtol=1e-5)
+
+
+def test_places_outside_a_matrix_are_none():
+    net = Net.of(FactoredMatrix, d=4)
+    params = net.init(jax.random.key(0))
+    with pytest.raises(ValueError, match="places has 4: the matrix has 4 rows, so it must lie between 0 and 3"):
+        net.apply(params, np.array([[0, 4]]))
+    np.testing.assert_array_equal(
+        np.isnan(jax.jit(net.apply)(params, np.array([[0, 4], [0, 1]]))[0][:, 0]), [True, False]
+    )
+    with pytest.raises(ValueError, match=r"net\.d is 0: it must be at least 1"):
+        Net.of(FactoredMatrix, d=0).check()
+    with pytest.raises(ValueError, match="a matrix of factors has no activations"):
+        net.apply(params, np.array([[0, 1]]), patch={"pre": lambda h, layer: h})

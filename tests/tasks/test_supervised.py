@@ -10,11 +10,12 @@ import pytest
 from toylab import configs as cfg
 from toylab import train
 from toylab.base import Config
-from toylab.models import Dense, DiagonalNet, Net
+from toylab.models import Dense, DiagonalNet, FactoredMatrix, Net
 from toylab.optim import SGD, Adam
 from toylab.protocol import batch_key
 from toylab.tasks import (
     LinearTeacher,
+    MatrixCompletion,
     RandomLabels,
     SeparatedLinear,
     SparseLinear,
@@ -118,8 +119,23 @@ def test_a_diagonal_network_fits_a_task_of_one_output():
     assert trajectory.measures["train_loss"][-1] < 0.7 * trajectory.measures["train_loss"][0]
 
 
+def test_entries_of_a_matrix_are_completed():
+    task = MatrixCompletion(d=6, n_train=20, n_test=16)
+    found = drawn(task)
+    places = np.concatenate([found["x"], found["x_test"]])
+    assert sorted(map(tuple, places.tolist())) == [(i, j) for i in range(6) for j in range(6)]  # each once
+    np.testing.assert_allclose(np.concatenate([found["y"], found["y_test"]])[:, 0], places.prod(axis=1) / 36, rtol=1e-6)
+    one = cfg.check(Config(task, Net.of(FactoredMatrix, d=6, alpha=0.5), SGD(lr=0.2, weight_decay=1e-3)))
+    _, trajectory = train.advance(one, train.init(one), jnp.array([0, 3000]))
+    assert trajectory.measures["train_loss"][-1] < 1e-3 and trajectory.measures["test_loss"][-1] < 0.1
+
+
 def test_what_does_not_fit_is_refused():
     for task, sentence in (
+        (
+            MatrixCompletion(n_test=321),
+            r"task\.n_train is 80 and task\.n_test 321: a matrix with task\.d = 20 has 400 entries",
+        ),
         (SparseParity(k=0), r"task\.k is 0: it must lie between 1 and 40"),
         (SparseParity(loss_kind="squared_errors"), r"task\.loss_kind is 'squared_errors'"),
         (SparseLinear(s=4), r"task\.s is 4: it must be an odd number"),
@@ -130,5 +146,8 @@ def test_what_does_not_fit_is_refused():
     ):
         with pytest.raises(ValueError, match=sentence):
             task.check()
+    for net in (Net.of(FactoredMatrix, d=19), Net.of(Dense, d_in=2, d_out=1)):
+        with pytest.raises(ValueError, match=r"net\.d is (19|0): it must be task\.d, which is 20"):
+            cfg.check(Config(MatrixCompletion(), net, SGD()))
     with pytest.raises(ValueError, match=r"net\.d_out is 2: it must be the task's n_outputs, which is 1"):
         cfg.check(Config(SparseParity(), Net.of(Dense, d_in=40, d_out=2), SGD()))

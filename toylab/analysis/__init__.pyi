@@ -1,7 +1,9 @@
 from . import (
     attention as attention,
+    completion as completion,
     coordinates as coordinates,
     eigenvalues as eigenvalues,
+    flow as flow,
     groups as groups,
     linear_regression as linear_regression,
     llc as llc,

@@ -16,6 +16,7 @@ from jaxtyping import Float, Integer, Num, Real
 from toylab.analysis.norms import weight_norms
 from toylab.analysis.numbers import floating, norm, ratio
 from toylab.shapes import shaped
+from toylab.shapes.indices import check_range, nan_outside
 
 Order = Literal[1, 2]
 
@@ -36,7 +37,7 @@ def linear_margin(
         [...]; 0 for w = 0.
 
     Raises:
-        ValueError: For another order or label.
+        ValueError: For another order, and for another label where its value is known; under jit that gives nan.
     """
     _check_order(order)
     w = floating(w)
@@ -108,10 +109,9 @@ def homogeneous_margin(
 
 def _signed(x: ArrayLike, labels: ArrayLike) -> Array:
     """y_i x_i [n, d]."""
-    known = np.asarray(labels)
-    if known.size and (known.min() < 0 or known.max() > 1):
-        raise ValueError(f"labels has {known.min()} to {known.max()}: they must be 0 or 1.")
-    return floating(x) * (2 * jnp.asarray(labels) - 1)[:, None]
+    check_range("labels", labels, 2, "a margin", "classes")
+    labels = jnp.asarray(labels)
+    return nan_outside(floating(x) * (2 * labels - 1)[:, None], labels, 2)
 
 
 def _check_order(order: int) -> None:

@@ -24,6 +24,7 @@ from toylab.models.biased import BiasedTransformer
 from toylab.models.decoder import FeatureDecoder
 from toylab.models.dense import Dense, DiagonalNet
 from toylab.models.exemplars import ExemplarTransformer
+from toylab.models.factors import FactoredMatrix
 from toylab.models.handbuilt import FractionOfPrevious, Histogram, InductionMachine, Reverse
 from toylab.models.mlp import ModularMLP
 from toylab.models.pizza import PizzaLinear, PizzaTransformer
@@ -38,6 +39,7 @@ __all__ = [
     "Dense",
     "DiagonalNet",
     "ExemplarTransformer",
+    "FactoredMatrix",
     "FeatureDecoder",
     "FractionOfPrevious",
     "Histogram",

@@ -21,7 +21,7 @@ class Chain(struct.PyTreeNode):
     Args:
         base: an optimizer, as AdamW.
         before: pieces that change the gradient: Orthogonal, SlowGradients, Clip, in this order.
-        after: pieces that change the step: Scale, KeepNorm; KeepNorm last, else the norm would not stay.
+        after: pieces that change the step: Scale, Grow, KeepNorm; KeepNorm last, else the norm would not stay.
     """
 
     base: Optimizer

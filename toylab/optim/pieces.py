@@ -144,6 +144,33 @@ class Scale(Piece):
         return optax.GradientTransformation(init, update)
 
 
+class Grow(Piece):
+    """The step times `min((1 + rate)^k, most)` in step k: with SGD a learning rate in proportion to the time gone by.
+
+    Gradient flow from a large start is stiff at first, and slow when it has fitted. Steps that grow from lr up to `most`
+    lr, each a share `rate` of the time until then, follow it in a number of steps that is the logarithm of the time. The
+    time after n steps is `analysis.flow.elapsed`. Weight decay is part of the step.
+    """
+
+    PLACE = "after"
+
+    rate: float = 0.01
+    most: float = 100.0
+
+    def check(self) -> "Grow":
+        if not 0 <= self.rate < float("inf"):
+            raise ValueError(f"rate is {self.rate!s}: it must be a finite number, at least 0.")
+        if not 1 <= self.most < float("inf"):
+            raise ValueError(f"most is {self.most!s}: it must be a finite factor, at least 1.")
+        return self
+
+    def transform(self) -> optax.GradientTransformation:
+        def factor(step: Array) -> Array:  # as an exponential, since 1 + rate would lose digits of a small rate
+            return jnp.exp(jnp.minimum(step * jnp.log1p(self.rate), jnp.log(self.most)))
+
+        return optax.scale_by_schedule(factor)
+
+
 class KeepNorm(Piece):
     """After each step the params are rescaled to their norm n₀ at the start (Liu et al. 2022, arXiv 2210.01117).
 

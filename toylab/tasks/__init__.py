@@ -19,6 +19,7 @@ from toylab.tasks.triggers import TriggerBigrams
 from toylab.tasks.trigrams import SkipTrigrams
 from toylab.tasks.vectors import (
     LinearTeacher,
+    MatrixCompletion,
     RandomLabels,
     SeparatedLinear,
     SparseLinear,
@@ -36,6 +37,7 @@ __all__ = [
     "ItemLabelPairs",
     "LinearTeacher",
     "MarkovChains",
+    "MatrixCompletion",
     "MixedFeatures",
     "ModularArithmetic",
     "ModularPairs",

@@ -42,6 +42,9 @@ SPANS = {"unigrams": (10, 100), "induction": (100, 1000), "cleanup": (1000, 1000
 DRAWINGS = {
     "stages": lambda: stages.stages(STEPS, panels(), spans=SPANS, xscale="log"),
     "stages without spans": lambda: stages.stages(STEPS, panels()[:1]),
+    "stages over another axis": lambda: stages.stages(STEPS, panels()[:2], xlabel="λt"),
+    "beside": lambda: stages.beside([("λt", STEPS, panels()[0]), ("λt − ln α", STEPS - 5, panels()[1])]),
+    "beside, in two rows": lambda: stages.beside([("λt", STEPS, panel) for panel in panels()]),
     "losses with limits": lambda: stages.losses_with_limits(STEPS, curves("abs", "rotary"), LIMITS),
     "losses on a log axis": lambda: stages.losses_with_limits(STEPS, curves("loss", runs=1), LIMITS, log=True),
     "losses of nothing": lambda: stages.losses_with_limits(STEPS, {"loss": np.full((2, 7), np.nan)}, LIMITS),
@@ -108,7 +111,25 @@ def test_panels_share_the_step_axis_and_its_bands_and_one_name_has_one_look():
     assert not above.get_xlabel() and below.get_xlabel() == "optimiser step"
 
 
+def test_panels_beside_each_other_have_axes_of_their_own():
+    places = STEPS / 100, STEPS / 100 - 3
+    panels = [(name, x, stages.Panel("a", curves("x"))) for name, x in zip(("λt", "shifted"), places, strict=True)]
+    figure = stages.beside(panels)
+    assert [ax.get_xlabel() for ax in figure.axes] == ["λt", "shifted"]
+    assert [ax.get_xlim() for ax in figure.axes] == [(0, 30), (-3, 27)]
+    assert len({ax.get_lines()[-1].get_color() for ax in figure.axes}) == 1
+    one = stages.Panel("a", curves("x", "y", "z", runs=1), {"least": 0.5})
+    (ax,) = stages.beside([("λt", STEPS, one)]).axes
+    x, y, z, least = (line.get_linewidth() for line in ax.get_lines())
+    assert x > y > z > least
+    above, below = stages.stages(STEPS, [stages.Panel("a", curves("x"))] * 2, xlabel="λt").axes
+    assert not above.get_xlabel() and below.get_xlabel() == "λt"
+
+
 BAD = {
+    r"x has shape \(1, 7\); with 3 steps": lambda: stages.beside(
+        [("λt", STEPS[:3], stages.Panel("a", {"x": np.ones((1, 7))}))]
+    ),
     "steps must be finite increasing": lambda: stages.stages(STEPS[::-1], panels()),
     "panels is empty": lambda: stages.stages(STEPS, []),
     r"x has shape \(7,\); with 7 steps it is \[R, 7\]": lambda: stages.losses_with_limits(STEPS, {"x": STEPS}, {}),

@@ -118,20 +118,23 @@ def stages(
     *,
     spans: Mapping[str, tuple[float, float]] | None = None,
     xscale: XScale = "linear",
+    xlabel: str = "",
 ) -> Figure:
     """Panels below each other over one step axis, such as the loss above the scores of the heads, a page wide.
 
     Args:
-        steps: [T].
+        steps: [T], or other places on an axis that `xlabel` names.
         panels: From top to bottom.
         spans: First and last step of each stage by name, drawn as a band, or as a line where both are the same.
         xscale: Of the axis.
+        xlabel: Of the axis, where it is not of steps.
     """
     _check(steps, panels)
     figure, axes = style.panels(style.PAGE, 0.5 + 1.55 * len(panels), rows=len(panels))
     looks = _looks(panels)
     for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
         _panel(ax, steps, panel, looks, xscale)
+        ax.set_xlabel(xlabel or ax.get_xlabel())
         if i + 1 < len(panels):
             ax.tick_params(labelbottom=False)
             ax.set_xlabel("")
@@ -139,6 +142,33 @@ def stages(
             style.letter(ax, "abcdefgh"[i], lift=14 if i == 0 and spans else 2)
     _mark(axes, spans or {})
     _note(figure, panels)
+    return figure
+
+
+@style.house
+def beside(panels: Sequence[tuple[str, np.ndarray, Panel]]) -> Figure:
+    """Panels beside each other, two in a row of a page, each over a linear axis of its own, such as two measures of time.
+
+    Where curves are of one run each they are the thicker the earlier they stand, so that none hides another.
+
+    Args:
+        panels: The name of the axis, places on it [T], and curves [R, T] there.
+    """
+    for _, places, panel in panels:
+        _check(places, [panel])
+    rows = -(-len(panels) // 2)
+    figure, axes = style.panels(style.PAGE, 0.35 + 2.1 * rows, 2, rows)
+    looks = _looks([panel for *_, panel in panels])
+    for i, (ax, (xlabel, places, panel)) in enumerate(zip(axes, panels, strict=False)):
+        _panel(ax, places, panel, looks, "linear")
+        if all(len(values) == 1 for values in panel.curves.values()):
+            for before, line in enumerate(ax.get_lines()[len(panel.curves) - 1 :: -1]):
+                line.set_linewidth(line.get_linewidth() + before)
+        ax.set_xlabel(xlabel)
+        style.letter(ax, "abcdefgh"[i], lift=6)
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    _note(figure, [panel for *_, panel in panels])
     return figure
 
 
