@@ -22,7 +22,7 @@ from jax import Array
 from toylab.base import Cache, Params, Patch, static
 from toylab.models.biased import BiasedTransformer
 from toylab.models.decoder import FeatureDecoder
-from toylab.models.dense import Dense, DiagonalNet
+from toylab.models.dense import CentredDense, Dense, DiagonalNet
 from toylab.models.exemplars import ExemplarTransformer
 from toylab.models.handbuilt import FractionOfPrevious, Histogram, InductionMachine, Reverse
 from toylab.models.mlp import ModularMLP
@@ -35,6 +35,7 @@ from toylab.protocol import check_pair
 
 __all__ = [
     "BiasedTransformer",
+    "CentredDense",
     "Dense",
     "DiagonalNet",
     "ExemplarTransformer",
