@@ -2,6 +2,7 @@ from . import (
     attention as attention,
     coordinates as coordinates,
     eigenvalues as eigenvalues,
+    feature_machines as feature_machines,
     groups as groups,
     linear_regression as linear_regression,
     llc as llc,

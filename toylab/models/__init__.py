@@ -30,6 +30,7 @@ from toylab.models.pizza import PizzaLinear, PizzaTransformer
 from toylab.models.relu import ToyModel, UntiedToyModel
 from toylab.models.sae import SparseAutoencoder
 from toylab.models.summed import SumDecoder
+from toylab.models.tied import TiedMLP
 from toylab.models.transformer import Transformer
 from toylab.protocol import check_pair
 
@@ -50,6 +51,7 @@ __all__ = [
     "Reverse",
     "SparseAutoencoder",
     "SumDecoder",
+    "TiedMLP",
     "ToyModel",
     "Transformer",
     "UntiedToyModel",
