@@ -11,11 +11,16 @@ Source    Prieto et al. 2025 (arXiv 2501.04697): ⊥Grad. Lee et al. 2024 (arXiv
           pairs, AdamW lr 2e-3, decay 0.01, plus 0.01 times the mean RMS of the embedding's columns. Here all pairs in one
           batch.
           Mallinar et al. 2024 (2407.20199): a feature machine, for a figure.
-Expect    At decay 1 AdamW reaches 95 % of the test pairs at some 1,000 steps, Grokfast at 2,000, ⊥Grad without decay at
-          400. Harmonic loss: train and test within 50 steps of each other, and the same with cross-entropy; the embeddings'
-          variance in two components is 1.00.
-Cost      cpu: 140 runs, 3 minutes of one core. paper: the same.
+Expect    Median steps to 95 % of the test pairs: AdamW with decay 1 1,070, Grokfast with it 1,560, half the start 1,020,
+          ⊥Grad without decay 300, Grokfast without decay never. Harmonic loss: test 1.03 times after train, all test pairs
+          right, 0.999 of the embeddings' variance in two components; cross-entropy: 1.15 times after train, and 0.88.
+Cost      cpu: 140 runs, 4 minutes of one core. paper: the same.
 Command   python run_sweep.py accelerators [--scale smoke|cpu|paper] [--part decay|harmonic]
+Fails     At equal decay Grokfast is slower: AdamW's steps over its own are 0.61 (0.53 to 0.80), below 1 in 20 of 20 runs.
+          Adam divides a gradient's scale out, so that the filter is left with more momentum. Without decay it reaches 95 %
+          in none of 20 runs. Lee et al. train a transformer in batches; their factor of 50 is over a run without decay.
+          Whether half the start is sooner is undecided: 0.92 (0.74 to 1.16) of the steps, sooner in 9 of 20 runs. Liu et
+          al. begin far above the standard start.
 """
 
 from collections.abc import Sequence
