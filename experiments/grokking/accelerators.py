@@ -19,7 +19,7 @@ Command   python run_sweep.py accelerators [--scale smoke|cpu|paper] [--part dec
 Fails     At equal decay Grokfast is slower: AdamW's steps over its own are 0.61 (0.53 to 0.80), below 1 in 20 of 20 runs.
           Adam divides a gradient's scale out, so that the filter is left with more momentum. Without decay it reaches 95 %
           in none of 20 runs. Lee et al. train a transformer in batches; their factor of 50 is over a run without decay.
-          Whether half the start is sooner is undecided: 0.92 (0.74 to 1.16) of the steps, sooner in 9 of 20 runs. Liu et
+          Whether half the start is sooner is undecided: the whole one takes 0.92 (0.74 to 1.16) of its steps. Liu et
           al. begin far above the standard start.
 """
 
