@@ -1,7 +1,7 @@
 """Losses per example, in the precision that the phenomena need."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -176,7 +176,19 @@ def squared_error_to_one_hot(
     return nan_outside(squared_error(logits, targets), labels, logits.shape[-1])
 
 
-LossKind = Literal["cross_entropy", "naive_cross_entropy", "stablemax", "squared_error", "hinge", "logistic"]
+@shaped
+def harmonic(outputs: Float[Array, "*batch n_classes"], labels: Integer[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """`−log p_y` with `p_j = (1/D_j) / Σ_k (1/D_k)` of outputs −D below 0, as minus powers of distances (harmonic loss,
+    Baek et al. 2025, arXiv 2502.01628): the nearest class is the likeliest, and the scale does not matter.
+
+    It is the `cross_entropy` of −log D, and so as precise. nan where an output is not below 0. Shapes and labels as there.
+    """
+    return cross_entropy(-jnp.log(-outputs), labels)
+
+
+LossKind = Literal[
+    "cross_entropy", "naive_cross_entropy", "stablemax", "squared_error", "hinge", "logistic", "harmonic"
+]
 KINDS: dict[LossKind, Callable[[Array, Array], Array]] = {
     "cross_entropy": cross_entropy,
     "naive_cross_entropy": naive_cross_entropy,
@@ -184,6 +196,7 @@ KINDS: dict[LossKind, Callable[[Array, Array], Array]] = {
     "squared_error": squared_error_to_one_hot,
     "hinge": hinge,
     "logistic": logistic,
+    "harmonic": harmonic,
 }
 
 
@@ -198,3 +211,14 @@ def check_kind(loss_kind: str, n_classes: int) -> None:
         raise ValueError(f"task.loss_kind is {loss_kind!r}: it must be one of {', '.join(KINDS)}.")
     if loss_kind in ("hinge", "logistic") and n_classes != 2:
         raise ValueError(f"task.loss_kind is {loss_kind!r}: it is of two classes, and the task has {n_classes}.")
+
+
+def check_outputs(loss_kind: str, net: Any) -> None:
+    """ValueError where one of loss and net is of distances and the other is not."""
+    of_net = getattr(net, "unembedding", "products") == "distances"
+    if of_net and loss_kind != "harmonic":
+        raise ValueError(f"task.loss_kind is {loss_kind!r}: the net gives distances, so 'harmonic'.")
+    if loss_kind == "harmonic" and not of_net:
+        raise ValueError(
+            "task.loss_kind is 'harmonic': the net must give distances, as TiedMLP's unembedding 'distances'."
+        )

@@ -62,6 +62,7 @@ GIVEN = {  # by parameter, or by function and parameter
     "set_loss.W": np.float32([[0.5, 0.1], [0.2, 0.3], [0.4, 0.6], [0.3, 0.2]]), "set_loss.b": np.float32([0.1] * 4),
     "set_loss.importance": np.float32(0.5), "linear_margin.labels": np.arange(9) % 2, "homogeneous_margin.degree": 2.0,
     "flow_losses.ratio": 0.5, "elapsed.steps": np.arange(7), "elapsed.most": np.float64(4.0),
+    "kernel_descent.steps": np.arange(7), "kernel_descent.rate": np.float32(0.5),
     "kept_accuracy.order": np.arange(5),
     "collisions_of_many.n_neurons": np.float32(4.5), "l1_decay.start": 4.0, "l1_decay.rate": 0.5, "allocation.n_hidden": 2,
 }  # fmt: skip
@@ -95,7 +96,8 @@ LEFT_OUT = {
 }
 APART = {  # of which a part does not depend on the argument
     ("superposition.robustness.adversarial_vulnerability", "W"), ("pruning.kept_accuracy", "neurons"),
-    ("pruning.kept_accuracy", "W_out"),
+    ("pruning.kept_accuracy", "W_out"), ("representation.kernels.kernel_descent", "K_test"),
+    ("representation.kernels.kernel_descent", "missing_test"), ("feature_machines.recursive_features", "x_test"),
     ("superposition.robustness.adversarial_vulnerability", "b"),
     ("superposition.robustness.adversarial_vulnerability", "importance"), ("representation.collapse.neural_collapse", "W"),
     ("representation.collapse.neural_collapse", "b"), ("superposition.neurons.rescaled", "W_out"),

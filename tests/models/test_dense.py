@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from toylab.models import Dense, DiagonalNet, FactoredMatrix, Net
+from toylab.models import CentredDense, Dense, DiagonalNet, FactoredMatrix, Net
 
 X = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
 PHI = {
@@ -55,6 +55,24 @@ def test_a_mean_readout_is_not_trained():
 def test_scales_are_leaves_of_one_family():
     a, b = made(init_scale=1.0)[0], made(init_scale=2.0, output_scale=3.0)[0]
     assert jax.tree.structure(a) == jax.tree.structure(b)
+
+
+def test_a_centred_network_is_a_dense_one_less_its_start():
+    plain, start = made(activation="tanh", output_scale=2.0)
+    net = Net.of(CentredDense, d_in=5, d_out=3, widths=(4, 7), activation="tanh", output_scale=2.0).check()
+    params = net.init(jax.random.key(0))
+    assert set(params) == {*start, *(f"start_{name}" for name in start)}
+    for name, value in start.items():  # both draw alike
+        np.testing.assert_array_equal(params[name], value)
+        np.testing.assert_array_equal(params[f"start_{name}"], value)
+    assert not net.apply(params, X)[0].any()
+    moved = {name: value if name.startswith("start_") else value + 0.1 for name, value in params.items()}
+    now = {name: moved[name] for name in start}
+    found, cache = net.apply(moved, X)
+    np.testing.assert_array_equal(found, plain.apply(now, X)[0] - plain.apply(start, X)[0])
+    np.testing.assert_array_equal(cache["post_1"], plain.apply(now, X)[1]["post_1"])
+    gradient = jax.grad(lambda p: net.apply(p, X)[0].sum())(moved)
+    assert all(bool(value.any()) != name.startswith("start_") for name, value in gradient.items())
 
 
 def test_what_does_not_fit_is_refused():

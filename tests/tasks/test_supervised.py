@@ -50,6 +50,7 @@ def test_labels_follow_the_rules():
     plain, squared = (drawn(LinearTeacher(n_train=500, d=8, quadratic=q)) for q in (False, True))
     w = np.linalg.lstsq(plain["x"], plain["y"], rcond=None)[0]
     np.testing.assert_allclose(np.linalg.norm(w), 1, rtol=1e-5)
+    np.testing.assert_allclose(plain["teacher"], w[:, 0], atol=1e-5)
     np.testing.assert_allclose(squared["y"], (squared["x"] * 8**0.5 @ w) ** 2 / 2, rtol=1e-4, atol=1e-5)
     labels = drawn(RandomLabels(n_train=4000, classes=4))["y"]
     assert np.abs(np.bincount(labels) / 4000 - 0.25).max() < 5 * (3 / 16 / 4000) ** 0.5

@@ -3,6 +3,7 @@ from . import (
     completion as completion,
     coordinates as coordinates,
     eigenvalues as eigenvalues,
+    feature_machines as feature_machines,
     flow as flow,
     groups as groups,
     linear_regression as linear_regression,

@@ -22,7 +22,7 @@ from jax import Array
 from toylab.base import Cache, Params, Patch, static
 from toylab.models.biased import BiasedTransformer
 from toylab.models.decoder import FeatureDecoder
-from toylab.models.dense import Dense, DiagonalNet
+from toylab.models.dense import CentredDense, Dense, DiagonalNet
 from toylab.models.exemplars import ExemplarTransformer
 from toylab.models.factors import FactoredMatrix
 from toylab.models.handbuilt import FractionOfPrevious, Histogram, InductionMachine, Reverse
@@ -31,11 +31,13 @@ from toylab.models.pizza import PizzaLinear, PizzaTransformer
 from toylab.models.relu import ToyModel, UntiedToyModel
 from toylab.models.sae import SparseAutoencoder
 from toylab.models.summed import SumDecoder
+from toylab.models.tied import TiedMLP
 from toylab.models.transformer import Transformer
 from toylab.protocol import check_pair
 
 __all__ = [
     "BiasedTransformer",
+    "CentredDense",
     "Dense",
     "DiagonalNet",
     "ExemplarTransformer",
@@ -51,6 +53,7 @@ __all__ = [
     "Reverse",
     "SparseAutoencoder",
     "SumDecoder",
+    "TiedMLP",
     "ToyModel",
     "Transformer",
     "UntiedToyModel",

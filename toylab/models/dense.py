@@ -1,5 +1,6 @@
 """Networks on vectors: fully connected layers, and diagonal networks, whose products are a linear predictor."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal
 
@@ -68,13 +69,19 @@ class Dense(nnx.Module):
             )
 
     def __call__(self, x: Array, patch: Patch | None = None, full: bool = True) -> tuple[Array, Cache]:
-        patch, cache = patch or {}, {}
+        patch = patch or {}
         known = [f"{name}_{i}" for i in range(len(self.widths)) for name in ("pre", "post")]
         if unknown := set(patch) - set(known):
             raise ValueError(f"patch names {sorted(unknown)}: the activations are {', '.join(known)}.")
+        output, cache = self._through(x, patch, lambda name: getattr(self, name)[...])
+        return output, cache if full else {}
+
+    def _through(self, x: Array, patch: Patch, array: Callable[[str], Array]) -> tuple[Array, Cache]:
+        """The output and all activations; `array` gives the weights by name."""
+        cache = {}
         for i in range(len(self.widths)):
-            x = x @ getattr(self, f"W_{i}")[...]
-            x = x + getattr(self, f"b_{i}")[...] if hasattr(self, f"b_{i}") else x
+            x = x @ array(f"W_{i}")
+            x = x + array(f"b_{i}") if hasattr(self, f"b_{i}") else x
             for name in ("pre", "post"):
                 x = self._activated(x) if name == "post" else x
                 x = patch[f"{name}_{i}"](x, 0) if f"{name}_{i}" in patch else x
@@ -82,9 +89,9 @@ class Dense(nnx.Module):
         if self.readout == "mean":
             x = jnp.mean(x, axis=-1, keepdims=True)
         else:
-            x = x @ self.W_out[...]
-            x = x + self.b_out[...] if hasattr(self, "b_out") else x
-        return self.output_scale * x, cache if full else {}
+            x = x @ array("W_out")
+            x = x + array("b_out") if hasattr(self, "b_out") else x
+        return self.output_scale * x, cache
 
     def _activated(self, h: Array) -> Array:
         match self.activation:
@@ -97,6 +104,43 @@ class Dense(nnx.Module):
             case "bent":
                 return h + self.bend * h**2 / 2
         return h
+
+
+class CentredDense(Dense):
+    """A `Dense` less what it said at the start, `f(x) = Dense(x) − Dense₀(x)`, so that it starts as 0 (Chizat et al. 2019,
+    arXiv 1812.07956; Kumar et al. 2023, arXiv 2310.06110).
+
+    The weights of the start are params too, `start_W_0` and so on. They have no gradient: nothing but weight decay moves
+    them. Cache and patches are those of the first term.
+    """
+
+    def __init__(
+        self,
+        *,
+        d_in: int,
+        d_out: int,
+        widths: tuple[int, ...] = (100,),
+        activation: Activation = "relu",
+        bias: bool = True,
+        output_bias: bool = True,
+        init: Literal["torch", "normal"] = "torch",
+        readout: Literal["trained", "mean"] = "trained",
+        init_scale: float = 1.0,
+        output_scale: float = 1.0,
+        bend: float = 0.25,
+        rngs: nnx.Rngs,
+    ) -> None:
+        super().__init__(
+            d_in=d_in, d_out=d_out, widths=widths, activation=activation, bias=bias, output_bias=output_bias, init=init,
+            readout=readout, init_scale=init_scale, output_scale=output_scale, bend=bend, rngs=rngs,
+        )  # fmt: skip
+        for name, param in [item for item in vars(self).items() if isinstance(item[1], nnx.Param)]:
+            setattr(self, f"start_{name}", nnx.Param(param[...]))
+
+    def __call__(self, x: Array, patch: Patch | None = None, full: bool = True) -> tuple[Array, Cache]:
+        output, cache = super().__call__(x, patch, full)
+        start, _ = self._through(x, {}, lambda name: jax.lax.stop_gradient(getattr(self, f"start_{name}")[...]))
+        return output - start, cache
 
 
 class DiagonalNet(nnx.Module):

@@ -11,7 +11,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Apply, Params, static
-from toylab.losses import KINDS, LossKind, check_kind, measured, right
+from toylab.losses import KINDS, LossKind, check_kind, check_outputs, measured, right
 
 Operation = Literal[
     "add", "subtract", "multiply", "divide", "x2+y2", "x2+xy+y2", "x2+xy+y2+x", "x3+xy", "x3+xy2", "x3+xy2+y",
@@ -74,6 +74,7 @@ class ModularArithmetic(struct.PyTreeNode):
 
     def check_net(self, net: Any) -> None:
         check_net(net, self.p, "task.p")
+        check_outputs(self.loss_kind, net)
 
     @property
     def n_pairs(self) -> int:
@@ -133,6 +134,7 @@ class ModularPairs(ModularArithmetic):
 
     def check_net(self, net: Any) -> None:
         check_net(net, self.p, "task.p", equals=False)
+        check_outputs(self.loss_kind, net)
 
     def data(self, key: Array) -> dict[str, Array]:
         data = super().data(key)

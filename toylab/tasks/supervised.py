@@ -8,7 +8,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Apply, Params, static
-from toylab.losses import KINDS, LossKind, check_kind, margin, measured, right, squared_error
+from toylab.losses import KINDS, LossKind, check_kind, check_outputs, margin, measured, right, squared_error
 
 
 class Supervised(struct.PyTreeNode):
@@ -59,6 +59,7 @@ class Supervised(struct.PyTreeNode):
         for name, own, wanted in (("d_in", "n_inputs", self.n_inputs), ("d_out", "n_outputs", self.n_outputs)):
             if (found := getattr(net, name, 1)) != wanted:
                 raise ValueError(f"net.{name} is {found}: it must be the task's {own}, which is {wanted}.")
+        check_outputs(self.loss_kind, net)
 
     def data(self, key: Array) -> dict[str, Array]:
         """The examples.

@@ -151,13 +151,20 @@ class LinearTeacher(_OfNumbers):
     def n_outputs(self) -> int:
         return 1
 
+    def teacher(self, key: Array) -> Array:
+        """w [d], of length 1, so that all seeds have answers of one size."""
+        w = jax.random.normal(jax.random.split(key)[1], (self.d,))
+        return w / jnp.linalg.norm(w)
+
     def draw(self, key: Array, n: int) -> tuple[Array, Array]:
-        inputs, weights = jax.random.split(key)
-        x, w = jax.random.normal(inputs, (n, self.d)), jax.random.normal(weights, (self.d,))
-        w = w / jnp.linalg.norm(w)  # so that all seeds have answers of one size
+        x, w = jax.random.normal(jax.random.split(key)[0], (n, self.d)), self.teacher(key)
         if not self.quadratic:
             return x, (x @ w)[:, None]
         return x / self.d**0.5, (x @ w)[:, None] ** 2 / 2
+
+    def data(self, key: Array) -> dict[str, Array]:
+        """The examples, and the `teacher` w [d]."""
+        return super().data(key) | {"teacher": self.teacher(key)}
 
 
 class MatrixCompletion(_OfNumbers):

@@ -28,6 +28,13 @@ def test_one_name_has_one_colour_in_all_panels():
     assert colours[0] == colours[1] and len(colours[0]) == 1
 
 
+def test_values_may_be_on_a_log_axis():
+    ax = trends([Trend("B", np.array([1, 2, 4]), CURVES)], "time", ylim=(0.01, 10), log=True).axes[0]
+    assert ax.get_yscale() == "log" and ax.get_ylim() == (0.01, 10)
+    with pytest.raises(ValueError, match=r"^ylim begins at 0; on a log axis it begins above 0"):
+        trends([Trend("B", np.array([1, 2, 4]), CURVES)], "time", log=True)
+
+
 def test_curves_of_another_size_are_refused():
     with pytest.raises(ValueError, match=r"^new has shape \(3, 2\); with 2 levels it is \[N, seeds\]"):
         trends([Trend("B", np.array([1, 2]), CURVES)], "accuracy")

@@ -21,13 +21,16 @@ class Trend(NamedTuple):
 
 
 @style.house
-def trends(settings: Sequence[Trend], ylabel: str, *, ylim: tuple[float, float] = (0, 1.02)) -> Figure:
+def trends(
+    settings: Sequence[Trend], ylabel: str, *, ylim: tuple[float, float] = (0, 1.02), log: bool = False
+) -> Figure:
     """Panels side by side, a page wide: levels on a log axis, the median of the seeds as a line, limits dashed.
 
     Args:
         settings: A panel each.
         ylabel: Of all.
-        ylim: Of all.
+        ylim: Of all; above 0 on a log axis.
+        log: Whether the values are on a log axis.
     """
     if not settings:
         raise ValueError("settings is empty; it has at least one")
@@ -35,6 +38,8 @@ def trends(settings: Sequence[Trend], ylabel: str, *, ylim: tuple[float, float] 
         for name, values in setting.curves.items():
             if values.ndim != 2 or len(values) != len(setting.levels):
                 raise ValueError(f"{name} has shape {values.shape}; with {len(setting.levels)} levels it is [N, seeds]")
+    if log and not ylim[0] > 0:
+        raise ValueError(f"ylim begins at {ylim[0]:g}; on a log axis it begins above 0")
     names = list(dict.fromkeys(name for setting in settings for name in setting.curves))
     figure, axes = style.panels(style.PAGE, 2.3, len(settings))
     for i, (ax, setting) in enumerate(zip(axes, settings, strict=True)):
@@ -52,7 +57,9 @@ def trends(settings: Sequence[Trend], ylabel: str, *, ylim: tuple[float, float] 
         ax.set_xscale("log")
         ax.set_xticks(setting.levels, [f"{level:,g}" for level in setting.levels])
         ax.xaxis.set_minor_locator(NullLocator())
-        ax.set(xlabel=setting.setting, ylim=ylim, ylabel=ylabel if i == 0 else "")
+        ax.set(xlabel=setting.setting, ylabel=ylabel if i == 0 else "", yscale="log" if log else "linear", ylim=ylim)
+        if log:
+            labels.log_numbers(ax.yaxis)
         labels.MarginLabels(ax, "right", np.array(ends), [*setting.curves, *setting.limits], inks)
         style.letter(ax, "abcdefgh"[i], lift=2)
     style.note(figure, "points: seeds; lines: their median")
