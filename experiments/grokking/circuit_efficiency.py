@@ -1,4 +1,4 @@
-"""Circuit efficiency: weight decay prefers the circuit that needs the smaller norm, and how many data decide which that is.
+"""Circuit efficiency: weight decay prefers the circuit of the smaller norm, and the number of data decides which that is.
 
 Claim     A network may fit its training pairs by memorising them or by a circuit that generalises. Memorising more pairs
           takes larger weights, generalising does not. Where the norms are equal lies a critical number of pairs: a

@@ -19,8 +19,6 @@ Fails     As a factor, the delay is not longer with a smaller ε: at ⅛ it is 0
           Whether the delay grows with each factor 4 of α is undecided: the least factor is 1.13 (0.97 to 1.17), above 1 in
           15 of 20 runs. In the other five it falls from α = 8 to 32, where no test loss comes to half the variance within
           10,000 steps, so that the delay is only known to be at least so much.
-          Three effects that are there in 20 of 20 runs (the delay at α = 8 over ½, that with 165 examples over 600, the
-          growth of the norm) are "direction only": they were to be decided at 8 runs, too few for "nearly every run".
 """
 
 from collections.abc import Sequence
