@@ -1,6 +1,7 @@
 from . import (
     attention as attention,
     coordinates as coordinates,
+    corruption as corruption,
     eigenvalues as eigenvalues,
     groups as groups,
     linear_regression as linear_regression,
