@@ -7,11 +7,13 @@ Claim     Trained on addition with a share of the labels redrawn, a network fits
           products, and no others.
 Source    Doshi, Das, He & Gromov 2023, To grok or not to grok (arXiv 2310.13061), and its released notebook: p = 97, 500
           quadratic neurons on one-hot vectors, squared error, AdamW lr 1e-2, half of the pairs, noise 0.35, one run a
-          decay. The phase plane, forgetting and the 20 seeds are of p = 59 with 300 neurons and 0.6 of the pairs. Doshi,
+          decay, here 500 steps each. The phase plane, forgetting and the 20 seeds are of p = 59 with 300 neurons. Doshi,
           He, Das & Gromov 2024, Grokking Modular Polynomials (arXiv 2406.03495).
 Expect    p = 97: train 0.98 and test 0.98 without decay, 0.79 and 1 with 5, 0.654 and 1 with 15, where 0.654 are right.
 Cost      cpu: some 6 minutes of two cores.
 Command   python run_sweep.py corrupted_labels [--scale smoke|cpu|paper]
+Changed   A first sweep, of seeds 100 to 119, was stopped at step 220 and its runs thrown away, none of them measured: the
+          steps by which unlearning comes after grokking could not be below 0 as they were counted. Seeds are new ones.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,15 +36,13 @@ from toylab.optim import AdamW
 from toylab.plots import phase, pruned, stages
 from toylab.tasks import ModularArithmetic
 
-SEEDS, FEW = range(100, 120), range(100, 108)  # none of them was trained before the claims were fixed
+SEEDS, FEW = range(120, 140), range(120, 128)  # none of them was trained before the claims were fixed
 DECAYS = (0.0, 5.0, 15.0, 20.0)
 NOISE = 0.35
 FITTED = 0.9  # share from which on examples count as fitted
-NEAR = (
-    1 - FITTED
-) * NOISE  # to the accuracy of full inversion, of a network that has at most that share of wrong labels
+NEAR = (1 - FITTED) * NOISE  # in train accuracy, of full inversion: at most that share of wrong labels is kept
 PURE = 0.5  # inverse participation ratio above which a neuron counts as a wave
-GRID = (0.1, 0.3, 0.5, 0.7, 0.9)  # of noise and of fraction
+GRID = (0.2, 0.4, 0.6, 0.8)  # of noise and of fraction
 FINE = tuple(np.linspace(0.1, 0.9, 17).round(2).tolist())  # of the paper
 LEARNED = {"add": "a + b", "multiply": "ab", "x2+y": "a² + b", "(4x+3y)3": "(4a + 3b)³"}
 NOT_LEARNED = {"x2+xy+y2": "a² + ab + b²", "x3+xy": "a³ + ab"}
@@ -140,13 +140,11 @@ def inverted(m: Measures) -> np.ndarray:
 
 
 def unlearns_after(m: Measures, decay: float, level: float = FITTED) -> np.ndarray:
-    """[R]: steps from a test accuracy of this to where train accuracy is half-way down from 1 to inversion."""
+    """[R]: steps from a test accuracy of this to where train accuracy, once as high, is half-way down to inversion."""
     m = at(m, decay)
-    test = m.first_step(m["test_accuracy"] >= level)
-    train = np.where(m.steps > np.nan_to_num(test, nan=np.inf)[:, None], m["train_accuracy"], np.inf)
-    fitted = m.first_step(m["train_accuracy"] >= level)
-    down = m.first_step(train < (1 + inverted(m)[:, None]) / 2)
-    return np.where(fitted < down, down - test, np.nan)
+    test, train = (m.first_step(m[f"{name}_accuracy"] >= level) for name in ("test", "train"))
+    low = m["train_accuracy"] < (1 + inverted(m)[:, None]) / 2
+    return m.first_step(low & (m.steps > np.nan_to_num(train, nan=np.inf)[:, None])) - test
 
 
 def less(m: Measures, name: str, one: float, other: float) -> np.ndarray:
@@ -185,9 +183,9 @@ def ordered(m: Measures, slack: float = 0.02) -> np.ndarray:
 
 
 def within_reach(m: Measures, name: str, decay: float = 15.0) -> np.ndarray:
-    """[cells]: a measure at the end, with half of the pairs or more and with half of the labels redrawn or fewer."""
-    enough = m["config/task.n_train"] > 0.49 * m["config/task.p"] ** 2
-    return end(m.runs(enough & (m["config/task.corruption"] < 0.51)), name, decay)
+    """[cells]: a measure at the end, with more than half of the pairs and less than 0.65 of the labels redrawn."""
+    enough = m["config/task.n_train"] > 0.5 * m["config/task.p"] ** 2
+    return end(m.runs(enough & (m["config/task.corruption"] < 0.65)), name, decay)
 
 
 def tests(m: Measures, op: str) -> np.ndarray:
@@ -214,6 +212,7 @@ def stated(where: str, says: str, name: str, quantity: Quantity, kind: Kind, **m
 
 small = partial(stated, fidelity=SMALLER)
 exact = partial(stated, fidelity=EXACT, looks=(8,))
+shorter = partial(stated, fidelity=scaled("500 steps, not 1,000"), looks=(8,))
 AT_ONCE = "abstract (i)", "memorises the corrupted labels and generalises at the same time"
 NEURONS = "abstract (ii)", "the memorising neurons can be identified and pruned"
 DECAY = "abstract (iii)", "weight decay makes the network ignore the corrupted data"
@@ -286,15 +285,15 @@ PUBLISHED_CLAIMS = [
           partial(unlearns_after, decay=15.0), Direction(), unit="steps"),
 ]  # fmt: skip
 COEXISTENCE_CLAIMS = [
-    exact(NOTEBOOK, "0.9783", "p = 97, no decay: train accuracy at step 1,000",
+    shorter(NOTEBOOK, "0.9783", "p = 97, no decay: train accuracy at step 500",
           partial(end, name="train_accuracy", decay=0.0), Number(0.9783, 0.1)),
-    exact(NOTEBOOK, "0.9830", "p = 97, no decay: test accuracy at step 1,000",
+    shorter(NOTEBOOK, "0.9830", "p = 97, no decay: test accuracy at step 500",
           partial(end, name="test_accuracy", decay=0.0), Number(0.9830, 0.1)),
-    exact(*AT_ONCE, "p = 97, no decay: the lower of train and test accuracy", partial(both, decay=0.0), Within(low=0.95)),
-    exact(*NEURONS, "p = 97, no decay, the waves alone less all neurons: test accuracy",
+    shorter(*AT_ONCE, "p = 97, no decay: the lower of train and test accuracy", partial(both, decay=0.0), Within(low=0.95)),
+    shorter(*NEURONS, "p = 97, no decay, the waves alone less all neurons: test accuracy",
           partial(gained, of="test", decay=0.0), Direction()),
     *(
-        exact(*NEURONS, f"p = 97, no decay, the waves alone: {what}", made(partial(waves_alone, of=of, decay=0.0)), kind)
+        shorter(*NEURONS, f"p = 97, no decay, the waves alone: {what}", made(partial(waves_alone, of=of, decay=0.0)), kind)
         for what, of, made, kind in AFTER_PRUNING
     ),
 ]  # fmt: skip
@@ -302,17 +301,17 @@ COEXISTENCE_CLAIMS = [
 
 def plane_claim(says: str, name: str, quantity: Quantity, kind: Kind, n_cells: int) -> Claim:
     return Claim(name, Source(DOSHI, "phase diagrams", says, 289), quantity, kind, each="cell", looks=(n_cells,),
-                 fidelity=scaled("p = 59, 300 neurons, 500 steps, 25 cells of 289"))  # fmt: skip
+                 fidelity=scaled("p = 59, 300 neurons, 400 steps, 16 cells of 289"))  # fmt: skip
 
 
 PLANE_CLAIMS = [
     plane_claim("without decay all is memorised", "plane, no decay: wrong labels memorised",
-                partial(end, name="labels/memorised", decay=0.0), Within(low=FITTED), 25),
+                partial(end, name="labels/memorised", decay=0.0), Within(low=FITTED), 16),
     plane_claim("from memorisation to inversion as decay grows", "plane: more decay never memorises more wrong labels",
-                ordered, Proportion(least_share=0.8), 25),
+                ordered, Proportion(least_share=0.7), 16),
     *(
-        plane_claim("full inversion", f"plane, ≥ half of the pairs, ≤ half of the labels redrawn, decay 15: {what}",
-                    partial(within_reach, name=name), kind, 9)
+        plane_claim("full inversion", f"plane, 0.6 and 0.8 of the pairs, noise 0.2 to 0.6, decay 15: {what}",
+                    partial(within_reach, name=name), kind, 6)
         for what, name, kind in (
             ("wrong labels memorised", "labels/memorised", Within(high=1 - FITTED)),
             ("test accuracy", "test_accuracy", Within(low=FITTED)),
@@ -390,12 +389,12 @@ def by_polynomial(m: Measures) -> Any:
 
 # --- parts
 
-P59: dict[str, Any] = {"p": 59, "d_mlp": 300}
+P59: dict[str, Any] = {"p": 59, "d_mlp": 300, "fraction": 0.6}
 P97: dict[str, Any] = {"p": 97, "d_mlp": 500, "fraction": 0.5}
-TINY: dict[str, Any] = {"p": 7, "d_mlp": 20}
-TO_600 = np.r_[0:10:2, 10:100:10, 100:300:20, 300:601:50]
-TO_500 = np.r_[0, 5, 10:100:10, 100:250:10, 250:501:25]
-TO_1000 = np.r_[0, 10:100:10, 100:300:20, 300:1001:50]
+P29: dict[str, Any] = {"p": 29, "d_mlp": 256, "fraction": 0.7}
+TINY: dict[str, Any] = {"p": 7, "d_mlp": 20, "fraction": 0.6}
+TO_400 = np.r_[0:10:2, 10:100:10, 100:300:20, 300:401:50]
+TO_500 = np.r_[0, 5, 10:100:10, 100:250:10, 250:501:50]
 SHORT = (0, 5, 10)
 
 
@@ -408,26 +407,22 @@ def part(tiny: list[Config], full: list[Config], paper: list[Config], saves: np.
     )
 
 
-SMALL = noisy(DECAYS, range(1), **TINY, fraction=0.6)
-FULL = [*noisy((5.0, 15.0), SEEDS, **P59, fraction=0.6), *noisy((0.0, 20.0), FEW, **P59, fraction=0.6)]
-LAST = noisy((20.0,), FEW, **P59, fraction=0.6)
-HALF = noisy((5.0, 15.0), FEW, **P97)
-ALONE = noisy((0.0,), FEW, **P97)
-POLYNOMIALS: dict[str, Any] = {"p": 29, "d_mlp": 256, "fraction": 0.7}
-OVER_CELLS = cells(GRID, SEEDS[0], **P59)
+LARGE = noisy((0.0, 5.0, 15.0), FEW, **P97)
+SMALL = [*noisy((5.0, 15.0), SEEDS, **P59), *noisy((0.0, 20.0), FEW, **P59)]
+LAST = noisy((20.0,), FEW, **P59)
+OVER_CELLS = cells(GRID, SEEDS[0], p=59, d_mlp=300)
 PARTS = {
-    "decays": part(SMALL, FULL, FULL, TO_600, final={"neurons": neurons}, claims=DECAY_CLAIMS,
+    "published": part(noisy((0.0, 5.0, 15.0), range(1), **TINY), LARGE, LARGE, TO_500, final={"neurons": neurons},
+                      claims=[*PUBLISHED_CLAIMS, *COEXISTENCE_CLAIMS],
+                      figures={"published": curves, "coexistence": partial(pruning_of, decay=0.0)}),
+    "decays": part(noisy(DECAYS, range(1), **TINY), SMALL, SMALL, TO_400, final={"neurons": neurons}, claims=DECAY_CLAIMS,
                    figures={"decays": curves, "purity": purities, "pruning": partial(pruning_of, decay=5.0)}),
-    "published": part(noisy((5.0, 15.0), range(1), **TINY, fraction=0.5), HALF, HALF, TO_500, keep=(),
-                      claims=PUBLISHED_CLAIMS, figures={"published": curves}),
-    "coexistence": part(noisy((0.0,), range(1), **TINY, fraction=0.5), ALONE, ALONE, TO_1000, final={"neurons": neurons},
-                        claims=COEXISTENCE_CLAIMS, figures={"coexistence": partial(pruning_of, decay=0.0)}),
-    "plane": part(cells(GRID[1:4], 0, **TINY), OVER_CELLS, cells(FINE, SEEDS[0], p=97, d_mlp=500),
-                  np.array([0, 100, 250, 500]), keep=(), claims=PLANE_CLAIMS, figures={"plane": plane}),
-    "polynomials": part(polynomials(range(1), **{**POLYNOMIALS, **TINY}), polynomials(FEW, **POLYNOMIALS),
-                        polynomials(FEW, **POLYNOMIALS), np.r_[0:60:6, 60:200:20, 200:1201:100], keep=(),
-                        claims=POLYNOMIAL_CLAIMS, figures={"polynomials": by_polynomial}),
-    "forgetting": part(noisy((20.0,), range(1), **TINY, fraction=0.6), LAST, LAST, np.r_[TO_600, 700:3001:100], keep=(),
+    "plane": part(cells(GRID[1:], 0, p=7, d_mlp=20), OVER_CELLS, cells(FINE, SEEDS[0], p=97, d_mlp=500),
+                  np.array([0, 100, 200, 400]), keep=(), claims=PLANE_CLAIMS, figures={"plane": plane}),
+    "polynomials": part(polynomials(range(1), **TINY), polynomials(FEW, **P29), polynomials(FEW, **P29),
+                        np.r_[0:60:6, 60:200:20, 200:601:50], keep=(), claims=POLYNOMIAL_CLAIMS,
+                        figures={"polynomials": by_polynomial}),
+    "forgetting": part(noisy((20.0,), range(1), **TINY), LAST, LAST, np.r_[TO_400, 500:3001:100], keep=(),
                        stop={"smoke": None, "cpu": forgotten, "paper": forgotten}, claims=FORGETTING_CLAIMS,
                        figures={"forgetting": curves}),
 }  # fmt: skip
