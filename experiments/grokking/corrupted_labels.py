@@ -3,15 +3,22 @@
 Claim     Trained on addition with a share of the labels redrawn, a network fits them and the test set too. Its neurons are
           of two kinds: waves, which generalise, and others, which memorise; without the others it corrects the labels.
           With more weight decay it first groks and then unlearns: training accuracy falls to the share of right labels
-          (inversion). With still more it forgets all. Without corruption it learns polynomials h(g(a) + g′(b)) and
-          products, and no others.
+          (inversion). Without corruption it learns polynomials h(g(a) + g′(b)) and products, and no others.
 Source    Doshi, Das, He & Gromov 2023, To grok or not to grok (arXiv 2310.13061), and its released notebook: p = 97, 500
           quadratic neurons on one-hot vectors, squared error, AdamW lr 1e-2, half of the pairs, noise 0.35, one run a
-          decay, here 500 steps each. The phase plane, forgetting and the 20 seeds are of p = 59 with 300 neurons. Doshi,
+          decay, here 500 steps each. The phase plane and the 20 seeds are of p = 59 with 300 neurons. Doshi,
           He, Das & Gromov 2024, Grokking Modular Polynomials (arXiv 2406.03495).
 Expect    p = 97: train 0.98 and test 0.98 without decay, 0.79 and 1 with 5, 0.654 and 1 with 15, where 0.654 are right.
-Cost      cpu: some 6 minutes of two cores.
+Cost      cpu: 200 runs, some 10 minutes of one busy core in all, half of them the 24 runs of p = 97. paper: more cells.
 Command   python run_sweep.py corrupted_labels [--scale smoke|cpu|paper]
+Fails     p = 97, decay 15: train and test accuracy are never above 0.91 (0.90 to 0.93) at once, n = 8, where the paper's
+          stages pass through high accuracy on both (here 0.95); with decay 5 it is 0.954 (0.943 to 0.968), undecided.
+          Unlearning begins before the test set is fitted. p = 59, decay 15: it is half-way 20 steps (20 to 40) after 90 %
+          of the test set, but in 17 of 20 runs only. In the plane without decay the median of wrong labels memorised is 1
+          (0.875 to 1), undecided: with 0.9 of the pairs not all are, and test accuracy is high. Two more statements on "nearly every"
+          run are direction only, as they were judged at eight runs, of which all show the effect; more were trained.
+          Forgetting at decay 20 was not run to its end: by step 400 test accuracy is past its peak. a² + ab + b² is at
+          0.46 by step 600 and still rising.
 Changed   A first sweep, of seeds 100 to 119, was stopped at step 220 and its runs thrown away, none of them measured: the
           steps by which unlearning comes after grokking could not be below 0 as they were counted. Seeds are new ones.
 """
@@ -30,7 +37,7 @@ from toylab.base import Config, Params, Run
 from toylab.claims import Claim, Direction, Number, Proportion, Source, Within, analogue, scaled
 from toylab.claims.claim import EXACT, Quantity
 from toylab.claims.kinds import Kind
-from toylab.lab import Arrays, Measures, Part
+from toylab.lab import Measures, Part
 from toylab.models import ModularMLP, Net
 from toylab.optim import AdamW
 from toylab.plots import phase, pruned, stages
@@ -46,7 +53,6 @@ FRACTIONS, NOISES = (0.3, 0.5, 0.7, 0.9), (0.1, 0.2, 0.35, 0.5)
 FINE = tuple(np.linspace(0.1, 0.9, 17).round(2).tolist())  # of the paper
 LEARNED = {"add": "a + b", "multiply": "ab", "x2+y": "a² + b", "(4x+3y)3": "(4a + 3b)³"}
 NOT_LEARNED = {"x2+xy+y2": "a² + ab + b²", "x3+xy": "a³ + ab"}
-FORGOTTEN = 0.05  # accuracy, three times chance
 
 
 def net(decay: float, seed: int, p: int, d_mlp: int, fraction: float, **task: Any) -> Config:
@@ -101,12 +107,6 @@ def neurons(params: Params, run: Run) -> dict[str, Array]:
             kept = pruning.kept_accuracy(post, params["W_U"], answers, order, of=which, every=every)
             found[f"{end}_{name}"] = kept[::-1]
     return {name: value.astype("float16") for name, value in found.items()}
-
-
-def forgotten(measures: Arrays) -> bool:
-    """Once the training set was fitted and is no more."""
-    train = measures["train_accuracy"]
-    return bool(train.max() > FITTED and train[-1] < FORGOTTEN)
 
 
 # --- quantities
@@ -218,7 +218,6 @@ NEURONS = "abstract (ii)", "the memorising neurons can be identified and pruned"
 DECAY = "abstract (iii)", "weight decay makes the network ignore the corrupted data"
 WHY = "abstract (iv)", "weight decay forces all the neurons to learn generalising representations"
 STAGES = "abstract", "two stages: grokking, then unlearning, train accuracy jumps from 100 % to 100 (1 − noise) %"
-FINALS = "released notebook, finals at decays 0, 5, 15, 20"
 AT_15 = partial(end, name="train_accuracy", decay=15.0)
 HALF_GONE = {of: partial(without, gone="least", share=0.5, of=of, decay=5.0) for of in ("test", "wrong", "train")}
 
@@ -258,13 +257,6 @@ DECAY_CLAIMS = [
           partial(less, name="labels/pure", one=15.0, other=5.0), Direction(always=True)),
     small(*STAGES, "decay 15: steps from 90 % of the test set to where train accuracy is half-way down",
           partial(unlearns_after, decay=15.0), Direction(always=True), unit="steps"),
-]  # fmt: skip
-FORGETTING_CLAIMS = [
-    small(FINALS, "decay 20: 0.0091 and 0.0108, forgetting", "decay 20: train accuracy at the end, by step 3,000",
-          partial(end, name="train_accuracy", decay=20.0), Within(high=FORGOTTEN), looks=(8,)),
-    Claim("decay 20: highest test accuracy before all is forgotten", None,
-          lambda m: np.nanmax(at(m, 20.0)["test_accuracy"], axis=1), Within(low=0.9), "finding", each="seed",
-          looks=(8,)),
 ]  # fmt: skip
 PUBLISHED_CLAIMS = [
     exact(NOTEBOOK, "0.7855", "p = 97, decay 5: train accuracy at step 500", partial(end, name="train_accuracy", decay=5.0),
@@ -409,7 +401,6 @@ def part(tiny: list[Config], full: list[Config], paper: list[Config], saves: np.
 
 LARGE = noisy((0.0, 5.0, 15.0), FEW, **P97)
 SMALL = [*noisy((5.0, 15.0), SEEDS, **P59), *noisy((0.0, 20.0), FEW, **P59)]
-LAST = noisy((20.0,), FEW, **P59)
 OVER_CELLS = cells(FRACTIONS, NOISES, SEEDS[0], p=59, d_mlp=300)
 PARTS = {
     "published": part(noisy((0.0, 5.0, 15.0), range(1), **TINY), LARGE, LARGE, TO_500, final={"neurons": neurons},
@@ -423,7 +414,4 @@ PARTS = {
     "polynomials": part(polynomials(range(1), **TINY), polynomials(FEW, **P29), polynomials(FEW, **P29),
                         np.r_[0:60:6, 60:200:20, 200:601:50], keep=(), claims=POLYNOMIAL_CLAIMS,
                         figures={"polynomials": by_polynomial}),
-    "forgetting": part(noisy((20.0,), range(1), **TINY), LAST, LAST, np.r_[TO_400, 500:3001:100], keep=(),
-                       stop={"smoke": None, "cpu": forgotten, "paper": forgotten}, claims=FORGETTING_CLAIMS,
-                       figures={"forgetting": curves}),
 }  # fmt: skip

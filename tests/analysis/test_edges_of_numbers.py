@@ -94,7 +94,7 @@ LEFT_OUT = {
 }
 APART = {  # of which a part does not depend on the argument
     ("superposition.robustness.adversarial_vulnerability", "W"), ("pruning.kept_accuracy", "neurons"),
-    ("pruning.kept_accuracy", "W_out"),
+    ("pruning.kept_accuracy", "W_out"), ("corruption.of_wrong_labels", "logits"),
     ("superposition.robustness.adversarial_vulnerability", "b"),
     ("superposition.robustness.adversarial_vulnerability", "importance"), ("representation.collapse.neural_collapse", "W"),
     ("representation.collapse.neural_collapse", "b"), ("superposition.neurons.rescaled", "W_out"),
