@@ -98,6 +98,7 @@ APART = {  # of which a part does not depend on the argument
     ("superposition.robustness.adversarial_vulnerability", "W"), ("pruning.kept_accuracy", "neurons"),
     ("pruning.kept_accuracy", "W_out"), ("representation.kernels.kernel_descent", "K_test"),
     ("representation.kernels.kernel_descent", "missing_test"), ("feature_machines.recursive_features", "x_test"),
+    ("corruption.of_wrong_labels", "logits"),
     ("superposition.robustness.adversarial_vulnerability", "b"),
     ("superposition.robustness.adversarial_vulnerability", "importance"), ("representation.collapse.neural_collapse", "W"),
     ("representation.collapse.neural_collapse", "b"), ("superposition.neurons.rescaled", "W_out"),

@@ -33,6 +33,17 @@ def test_the_accuracy_of_the_first_neurons_of_an_order(n_outputs):
         pruning.kept_accuracy(neurons, W_out, labels, np.zeros(6, int))
 
 
+def test_some_examples_count_and_neurons_are_added_several_at_a_time():
+    neurons, W_out, bias, labels = network()
+    order, of = np.array([4, 0, 5, 1, 3, 2]), np.arange(30) % 3 == 0
+    found = pruning.kept_accuracy(neurons, W_out, labels, order, bias, of=of, every=2)
+    expected = [accuracy(neurons[of], W_out, bias, labels[of], order[:k]) for k in (0, 2, 4, 6)]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.isnan(pruning.kept_accuracy(neurons, W_out, labels, order, of=np.zeros(30, bool))).all()
+    with pytest.raises(ValueError, match=r"^every is 4: it must divide the number of neurons, 6\.$"):
+        pruning.kept_accuracy(neurons, W_out, labels, order, every=4)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_least_number_is_that_of_a_search_where_the_order_is_the_best(seed):
     """Two neurons carry the answer, the others noise: no fewer than these do, whichever are taken."""

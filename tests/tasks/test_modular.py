@@ -19,12 +19,14 @@ TABLES = {
     "subtract": lambda a, b, p: a - b,
     "multiply": lambda a, b, p: a * b,
     "divide": lambda a, b, p: a * pow(b, p - 2, p),
+    "x2+y": lambda a, b, p: a * a + b,
     "x2+y2": lambda a, b, p: a * a + b * b,
     "x2+xy+y2": lambda a, b, p: a * a + a * b + b * b,
     "x2+xy+y2+x": lambda a, b, p: a * a + a * b + b * b + a,
     "x3+xy": lambda a, b, p: a * a * a + a * b,
     "x3+xy2": lambda a, b, p: a * a * a + a * b * b,
     "x3+xy2+y": lambda a, b, p: a * a * a + a * b * b + b,
+    "(4x+3y)3": lambda a, b, p: (4 * a + 3 * b) ** 3,
     "divide_or_subtract": lambda a, b, p: a * pow(b, p - 2, p) if b % 2 else a - b,
 }
 SYMMETRIC = ("add", "multiply", "x2+y2", "x2+xy+y2")
@@ -295,7 +297,7 @@ def test_check_net_refuses_a_net_that_cannot_say_or_hear_every_number(net, messa
         task.check_net(net)
 
 
-@pytest.mark.parametrize("op", ["x3+xy", "x3+xy2+y"])
+@pytest.mark.parametrize("op", ["x3+xy", "x3+xy2+y", "(4x+3y)3"])
 def test_large_moduli_do_not_overflow(op):
     p = 1021  # the largest prime that check allows
     found = ModularArithmetic(p=p, n_train=1, op=op)._labels(jnp.arange(p), jnp.arange(p))

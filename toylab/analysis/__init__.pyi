@@ -2,6 +2,7 @@ from . import (
     attention as attention,
     completion as completion,
     coordinates as coordinates,
+    corruption as corruption,
     eigenvalues as eigenvalues,
     feature_machines as feature_machines,
     flow as flow,

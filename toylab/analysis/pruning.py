@@ -16,7 +16,8 @@ from toylab.shapes import shaped
 def kept_accuracy(
     neurons: Real[ArrayLike, "n m"], W_out: Real[ArrayLike, "m n_outputs"], labels: Integer[ArrayLike, " n"],
     order: Integer[ArrayLike, " m"], bias: Real[ArrayLike, " n_outputs"] | None = None,
-) -> Float[Array, " m+1"]:  # fmt: skip
+    of: Bool[ArrayLike, " n"] | None = None, every: int = 1,
+) -> Float[Array, " _"]:  # fmt: skip
     """The accuracy with the first 0, 1, …, m neurons of an order alone.
 
     Args:
@@ -25,29 +26,35 @@ def kept_accuracy(
         labels: [n].
         order: Neurons as they are added, [m]: each once.
         bias: Of the outputs, [n_outputs].
+        of: Which examples count, [n]: all by default.
+        every: How many neurons are added at a time; it divides m.
 
     Returns:
-        [m + 1], of 1.
+        [m / every + 1], of 1; nan where no example counts.
 
     Raises:
-        ValueError: Where the order is no permutation of the neurons.
+        ValueError: Where the order is no permutation of the neurons, and where they cannot be added so many at a time.
     """
     neurons, W_out, order = floating(neurons), floating(W_out), jnp.asarray(order)
     known = None if isinstance(order, jax.core.Tracer) else np.sort(np.asarray(order))
     if known is not None and not np.array_equal(known, np.arange(neurons.shape[1])):
         raise ValueError(f"order is no permutation of the {neurons.shape[1]} neurons.")
+    if every < 1 or neurons.shape[1] % every:
+        raise ValueError(f"every is {every}: it must divide the number of neurons, {neurons.shape[1]}.")
 
     def accuracy(outputs: Array) -> Array:
         if outputs.shape[-1] == 1:
-            return (margin(outputs, jnp.asarray(labels)) > 0).astype(outputs.dtype).mean()
-        return right(outputs, jnp.asarray(labels)).mean()
+            correct = (margin(outputs, jnp.asarray(labels)) > 0).astype(outputs.dtype)
+        else:
+            correct = right(outputs, jnp.asarray(labels))
+        return correct.mean() if of is None else jnp.where(of, correct, 0).sum() / jnp.sum(jnp.asarray(of))
 
-    def add(outputs: Array, neuron: Array) -> tuple[Array, Array]:
-        outputs = outputs + neurons[:, neuron, None] * W_out[neuron]
+    def add(outputs: Array, some: Array) -> tuple[Array, Array]:
+        outputs = outputs + jnp.matmul(neurons[:, some], W_out[some], precision="highest")
         return outputs, accuracy(outputs)
 
     empty = jnp.zeros((len(neurons), W_out.shape[1]), neurons.dtype) + (0 if bias is None else floating(bias))
-    _, found = jax.lax.scan(add, empty, order)
+    _, found = jax.lax.scan(add, empty, order.reshape(-1, every))
     return jnp.concatenate([accuracy(empty)[None], found])
 
 

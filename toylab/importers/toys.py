@@ -138,6 +138,7 @@ OWN = (
     _form(Transformer, *map(_stacked, LENS_RULES)),
     _form(ModularMLP, *_same(f"2 {E_VOCAB}", "W_E"), *_same("2 d_model d_mlp", "W_in"), *U_MLP),
     _form(ModularMLP, *_same(E_VOCAB, "W_E"), *_same("2 d_model d_mlp", "W_in"), *U_MLP, embedding="shared"),
+    _form(ModularMLP, *_same("2 d_vocab d_mlp", "W_in"), *U_MLP, embedding="none"),
     _form(
         PizzaLinear, *_same(E_VOCAB, "W_E"), *_same("d_model d_mlp", "W_in"), *_same("d_mlp", "b_in"), *U_MLP,
         kind="alpha",

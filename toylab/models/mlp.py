@@ -18,6 +18,10 @@ class ModularMLP(nnx.Module):
     `W_E [2, d_vocab, d_model]` (separate) or `[d_vocab, d_model]` (shared); `W_in [2, d_model, d_mlp]`, one block an
     operand; `W_U [d_mlp, d_vocab_out]`. Only the first two tokens are read, so the task's "=" may follow. To differentiate
     by the embeddings, patch "embed" [B, 2, d_model].
+
+    embedding "none": no W_E, and d_model is not read. `W_in [2, d_vocab, d_mlp]` acts on the one-hot vectors of a and b,
+    [B, 2, d_vocab] where "embed" is patched. All weights then start as N(0, σ²), `σ = init_scale / (2 (2 d_mlp)^{1/3})`,
+    as in the code of Doshi et al. 2023 (arXiv 2310.13061); else as N(0, init_scale²/fan_in).
     """
 
     def __init__(
@@ -27,16 +31,21 @@ class ModularMLP(nnx.Module):
         d_vocab_out: int,
         d_model: int = 64,
         d_mlp: int = 128,
-        embedding: Literal["separate", "shared"] = "separate",
+        embedding: Literal["separate", "shared", "none"] = "separate",
         activation: Literal["relu", "quadratic"] = "relu",
         init_scale: float = 1.0,  # multiplies every weight at the start
         rngs: nnx.Rngs,
     ) -> None:
         self.embedding, self.activation = embedding, activation
 
-        def normal(*shape: int, fan: int) -> nnx.Param:
+        def normal(*shape: int, fan: float) -> nnx.Param:
             return nnx.Param(init_scale * jax.random.normal(rngs.params(), shape) / fan**0.5)
 
+        if embedding == "none":
+            alike = 4 * (2 * d_mlp) ** (2 / 3)
+            self.W_in = normal(2, d_vocab, d_mlp, fan=alike)
+            self.W_U = normal(d_mlp, d_vocab_out, fan=alike)
+            return
         operands = (2,) if embedding == "separate" else ()
         self.W_E = normal(*operands, d_vocab, d_model, fan=d_model)
         self.W_in = normal(2, d_model, d_mlp, fan=2 * d_model)
@@ -48,8 +57,9 @@ class ModularMLP(nnx.Module):
             raise ValueError(f"patch names {sorted(unknown)}: the activations are embed, mlp_pre, mlp_post.")
         if tokens.ndim != 2 or tokens.shape[1] < 2:
             raise ValueError(f"tokens has shape {tokens.shape}: it must be [batch, at least 2 positions].")
-        tokens, d_vocab = tokens[:, :2], self.W_E.shape[-2]
-        check_range("tokens", tokens, d_vocab, "W_E", "rows")
+        table = "W_in" if self.embedding == "none" else "W_E"
+        tokens, d_vocab = tokens[:, :2], getattr(self, table).shape[-2]
+        check_range("tokens", tokens, d_vocab, table, "rows")
         pre = self._from_embeddings(tokens, patch["embed"]) if "embed" in patch else self._from_tables(tokens)
         pre = nan_outside(pre, tokens, d_vocab, over=1)
         pre = patch["mlp_pre"](pre, 0) if "mlp_pre" in patch else pre
@@ -59,12 +69,18 @@ class ModularMLP(nnx.Module):
 
     def _from_tables(self, tokens: Array) -> Array:
         """[B, d_mlp]: what enters the MLP depends on each operand through a table."""
-        shared = self.embedding == "shared"
-        table = jnp.einsum("...vd,odm->ovm" if shared else "ovd,odm->ovm", self.W_E[...], self.W_in[...])
+        if self.embedding == "none":  # a product with a one-hot vector is a row
+            table = self.W_in[...]
+        else:
+            product = "...vd,odm->ovm" if self.embedding == "shared" else "ovd,odm->ovm"
+            table = jnp.einsum(product, self.W_E[...], self.W_in[...])
         return table[0][tokens[:, 0]] + table[1][tokens[:, 1]]
 
     def _from_embeddings(self, tokens: Array, change: Callable[[Array, int], Array]) -> Array:
         """The same from the two tokens' embeddings, which `change` has seen."""
-        tables = (self.W_E, self.W_E) if self.embedding == "shared" else (self.W_E[0], self.W_E[1])
-        both = jnp.stack([table[tokens[:, operand]] for operand, table in enumerate(tables)], axis=1)
+        if self.embedding == "none":
+            both = jax.nn.one_hot(tokens, self.W_in.shape[1], dtype=self.W_in.dtype)
+        else:
+            tables = (self.W_E, self.W_E) if self.embedding == "shared" else (self.W_E[0], self.W_E[1])
+            both = jnp.stack([table[tokens[:, operand]] for operand, table in enumerate(tables)], axis=1)
         return jnp.einsum("bod,odm->bm", change(both, 0), self.W_in[...])

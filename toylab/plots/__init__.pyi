@@ -36,6 +36,7 @@ from .modular import (
     circles as circles,
     delays as delays,
     periodic as periodic,
+    pruned as pruned,
     published as published,
     rates as rates,
     representations as representations,

@@ -14,14 +14,15 @@ from toylab.base import Apply, Params, static
 from toylab.losses import KINDS, LossKind, check_kind, check_outputs, measured, right
 
 Operation = Literal[
-    "add", "subtract", "multiply", "divide", "x2+y2", "x2+xy+y2", "x2+xy+y2+x", "x3+xy", "x3+xy2", "x3+xy2+y",
-    "divide_or_subtract", "random",
+    "add", "subtract", "multiply", "divide", "x2+y", "x2+y2", "x2+xy+y2", "x2+xy+y2+x", "x3+xy", "x3+xy2", "x3+xy2+y",
+    "(4x+3y)3", "divide_or_subtract", "random",
 ]  # fmt: skip
 
 POLYNOMIALS: dict[str, Callable[[Array, Array], Array]] = {
     "add": lambda x, y: x + y,
     "subtract": lambda x, y: x - y,
     "multiply": lambda x, y: x * y,
+    "x2+y": lambda x, y: x**2 + y,
     "x2+y2": lambda x, y: x**2 + y**2,
     "x2+xy+y2": lambda x, y: x**2 + x * y + y**2,
     "x2+xy+y2+x": lambda x, y: x**2 + x * y + y**2 + x,
@@ -108,6 +109,8 @@ class ModularArithmetic(struct.PyTreeNode):
         return all_pairs(labels.reshape(p, p), train, test, train_labels)
 
     def _labels(self, a: Array, b: Array) -> Array:
+        if self.op == "(4x+3y)3":
+            return ((4 * a + 3 * b) % self.p) ** 3 % self.p
         if not self.op.startswith("divide"):
             return POLYNOMIALS[self.op](a, b) % self.p
         inverse = np.array([pow(int(y), -1, self.p) if y else 0 for y in range(self.p)])

@@ -74,6 +74,28 @@ def test_the_network_is_a_modular_mlp():
     assert np.asarray(measured["ipr"]) == pytest.approx(1, abs=1e-4)
 
 
+def test_the_neurons_of_a_network_without_an_embedding_are_its_weights():
+    u, v, w = (np.float32(rows) for rows in analytic.gromov(7, 12))
+    net = Net.of(ModularMLP, d_vocab=8, d_vocab_out=8, d_mlp=12, embedding="none", activation="quadratic")
+    params = {"W_in": np.zeros((2, 8, 12), np.float32), "W_U": np.zeros((12, 8), np.float32)}
+    params["W_in"][:, :7], params["W_U"][:, :7] = (u.T, v.T), w  # 7 stands for "=", and is none of the numbers
+    run = Run(config=Config(task=ModularArithmetic(p=7, n_train=20), net=net, optimizer=AdamW()), data={})
+    rows = analytic.neuron_rows(params, run)
+    for name, given in (("u", u), ("v", v), ("w", w)):
+        np.testing.assert_array_equal(getattr(rows, name), given)
+    a, b = np.divmod(np.arange(49), 7)
+    found = net.apply(params, np.stack([a, b], axis=1))[0][:, :7]
+    np.testing.assert_allclose(found.reshape(7, 7, 7), analytic.logits(u, v, w), atol=1e-4)
+
+
+def test_purity_is_the_mean_of_three_rows():
+    wave = np.cos(2 * np.pi * 2 * np.arange(9) / 9)[None]
+    flat = np.eye(9)[:1]  # all 5 frequencies of the half spectrum alike: 1/5
+    assert float(analytic.purity(wave, wave, wave)[0]) == pytest.approx(1, abs=1e-5)
+    assert float(analytic.purity(wave, wave, flat)[0]) == pytest.approx((1 + 1 + 1 / 5) / 3, abs=1e-5)
+    assert np.isnan(analytic.purity(wave, wave, np.zeros((1, 9)))[0])
+
+
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match=r"^p is 8: the network of the largest margin is known for odd p\.$"):
         analytic.max_margin_network(8)

@@ -186,6 +186,21 @@ def ipr(x: Real[ArrayLike, "N p"], r: int = 2) -> Float[Array, " N"]:
 
 
 @shaped
+def purity(u: Real[ArrayLike, "N p"], v: Real[ArrayLike, "N p"], w: Real[ArrayLike, "N p"]) -> Float[Array, " N"]:
+    """How near each neuron is to a wave: the mean of `ipr` of its three rows, as in the code of Doshi et al. 2023.
+
+    Args:
+        u: Weights of the first operand, [N, p].
+        v: Weights of the second operand, [N, p].
+        w: Weights to the classes, [N, p].
+
+    Returns:
+        [N], 1 for a pure wave; nan where a row is all zeros.
+    """
+    return (ipr(u) + ipr(v) + ipr(w)) / 3
+
+
+@shaped
 def waves(u: Real[ArrayLike, "N p"], v: Real[ArrayLike, "N p"], w: Real[ArrayLike, "N p"]) -> Waves:
     """The frequency of each neuron, how pure it is, and how far its phases are from θ_u + θ_v = θ_w.
 
@@ -218,8 +233,11 @@ def _sums(p: int) -> np.ndarray:
 def neuron_rows(params: Params, run: Run) -> SquaredNet:
     """u, v and w of a `ModularMLP` for addition mod p, whatever its activation."""
     p = run.config.task.p  # type: ignore[attr-defined]
-    pair = jnp.broadcast_to(params["W_E"], (2, *params["W_E"].shape[-2:]))[:, :p]
-    u, v = jnp.matmul(pair, params["W_in"], precision="highest")
+    if "W_E" in params:
+        pair = jnp.broadcast_to(params["W_E"], (2, *params["W_E"].shape[-2:]))[:, :p]
+        u, v = jnp.matmul(pair, params["W_in"], precision="highest")
+    else:
+        u, v = params["W_in"][:, :p]
     return SquaredNet(u.T, v.T, params["W_U"][:, :p])
 
 
@@ -229,7 +247,7 @@ def structure(params: Params, run: Run) -> dict[str, Array]:
     Returns:
         A dict.
 
-        - `ipr` [N]: the mean of `ipr` of u, v and w.
+        - `ipr` [N]: `purity`.
         - `frequency`, `share`, `phase` [N]: as of `waves`.
         - `margin` []: the normalised margin; nan unless the activation is quadratic.
         - `margin_share` []: the margin over its largest possible value.
@@ -237,9 +255,8 @@ def structure(params: Params, run: Run) -> dict[str, Array]:
     u, v, w = neuron_rows(params, run)
     squared = run.config.net.activation == "quadratic"  # type: ignore[attr-defined]
     margin = normalised_margin(u, v, w) if squared else jnp.full((), jnp.nan, u.dtype)
-    purity = (ipr(u) + ipr(v) + ipr(w)) / 3
     return {
-        "ipr": purity,
+        "ipr": purity(u, v, w),
         **waves(u, v, w)._asdict(),
         "margin": margin,
         "margin_share": margin / max_margin(u.shape[1]),
