@@ -2,11 +2,11 @@
 
     python benchmarks/dynamics_speed.py [--windows 5] [--no-torch] [--json FILE]
 
-Two pages as they are: `norm_landscape`, students of 5 → 100 → 100 → 5 at a fixed norm, 20 seeds × 11 norms, full batch of
-100; and `two_circuits`, 5 seeds of 40 → 1000 → 1 with hinge loss, SGD with L2 and batches of 32 by epochs. toylab trains all
-runs of a page in lanes of the width that the sweep chooses. The authors' code trains one model after another: so does
-"PyTorch, a model at a time". "PyTorch, all models" has the weights of all in one tensor and one optimizer, as somebody would
-write it who wants speed. Contestants take their windows in turn: read the ratios.
+Two pages as they are: `norm_landscape`, students of 5 → 100 → 100 → 5 at a fixed norm, 20 seeds × 11 norms, full batch
+of 100; and `two_circuits`, 5 seeds of 40 → 1000 → 1 with hinge loss, SGD with L2 and batches of 32 by epochs. toylab
+trains the runs of a page in lanes of the width that the sweep chooses. The authors' code trains one model after another:
+so does "PyTorch, a model at a time". "PyTorch, all models" has the weights of all in one tensor and one optimizer, as
+somebody would write it who wants speed. Contestants take their windows in turn: read the ratios.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def _fetched(recorded: dict[str, Any]) -> None:
 
 
 def torch_students(models: int) -> Advance:
-    """A students' training as the authors have it, with the norm restored after each step; `models` of them in one tensor."""
+    """Students at a fixed norm, restored after each step as the authors do it; `models` of them in one tensor."""
     import torch
 
     sizes = ((5, 100), (100, 100), (100, 5))
