@@ -541,17 +541,7 @@ FLOWING, MATRIX_STEPS, ADDING = (
     np.unique(np.concatenate([np.arange(0, 100, 10), np.geomspace(100, 2000, 40).round(-1)]).astype(int)),
 )
 SMALL: dict[str, int] = {"n_train": 8, "n_test": 20, "d": 20}
-
-
-def part(small: list[Config], full: list[Config], saves: np.ndarray, **more: Any) -> Part:
-    return Part(
-        configs={"smoke": small, "cpu": full, "paper": full},
-        saves={"smoke": saves[:3], "cpu": saves, "paper": saves},
-        keep=(),
-        **more,
-    )
-
-
+part = partial(Part.alike, keep=())
 PARTS = {
     "sparse": part(sparse(range(1), **SMALL), sparse(SEEDS), FLOWING, probes={"predictor": predictor}, claims=SPARSE,
                    figures={"collapse": collapse, "margins": through, "times": times}),

@@ -294,17 +294,7 @@ WITHOUT_DECAY = [
 
 LONG, SHORT = np.arange(0, 6001, 20), np.arange(0, 2001, 25)
 SMALL: dict[str, int] = {"p": 7, "n_train": 30}
-
-
-def part(small: list[Config], full: list[Config], saves: np.ndarray, **more: Any) -> Part:
-    return Part(
-        configs={"smoke": small, "cpu": full, "paper": full},
-        saves={"smoke": saves[:3], "cpu": saves, "paper": saves},
-        keep=(),
-        **more,
-    )
-
-
+part = partial(Part.alike, keep=())
 PARTS = {
     "causes": part(causes(range(1), **SMALL), causes(SEEDS), LONG, probes={"rounding": rounding}, claims=CAUSES,
                    figures={"slingshots": slingshots}),

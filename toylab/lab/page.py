@@ -213,6 +213,14 @@ class Part:
     start: Start | None = None  # for ungrokking, transplants, fine-tuning
     imported: Imported | None = None
 
+    @staticmethod
+    def alike(
+        small: Sequence[Config], full: Sequence[Config], saves: Sequence[int] | np.ndarray, **more: Any
+    ) -> "Part":
+        """A part whose scales cpu and paper are one. Smoke has the small configs and the first three saves."""
+        configs: dict[Scale, Sequence[Config]] = {"smoke": small, "cpu": full, "paper": full}
+        return Part(configs, {"smoke": saves[:3], "cpu": saves, "paper": saves}, **more)
+
 
 class Page(Protocol):
     """A module that states an experiment. Its docstring opens with claim, source figure, expected number, cost and command.
