@@ -73,7 +73,7 @@ def quality(params: Params, run: Run) -> dict[str, Array]:
 
 def numbers(params: Params, run: Run) -> dict[str, Array]:
     """Analyzer: where the numbers are, z-scored [p]; for a figure alone."""
-    return {"z": rep.z_scored(params["W_E"])[:, 0].astype(jnp.float16)}
+    return {"z": jnp.round(rep.z_scored(params["W_E"])[:, 0], 2).astype(jnp.float16)}
 
 
 TIMES = np.geomspace(1e-2, 1e3, 1200)  # of the flow, in units of Z0/2
