@@ -1,4 +1,4 @@
-"""Real images: digits of MNIST grok when the initial weights are large, and a norm decides how well a network generalises.
+"""Real images: digits of MNIST grok from large initial weights, and a norm decides how well a network generalises.
 
 Claim     A network that starts with weights several times as large as usual fits a few images of digits at once and
           recognises others much later, as weight decay shrinks it. At a fixed norm the training loss is L-shaped and the
