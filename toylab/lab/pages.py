@@ -67,7 +67,7 @@ def find(name: str) -> Place:
             )
         return Place(own_name(known[name]), known[name], None)
     near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
+    hint = f"did you mean {near[0]}?" if near else f"`toylab list` names the {len(known)} that there are."
     if name.isidentifier() and here.is_file():
         hint = f"did you mean the file ./{here}?"
     raise ValueError(f"experiment {name!r} is not known: {hint}")
