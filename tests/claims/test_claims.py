@@ -78,6 +78,13 @@ def test_a_direction_whose_amount_is_another_is_decided():
     assert (outcome.verdict, at, outcome.n) == ("direction only", 0.98, 8)
 
 
+def test_a_run_without_any_value_is_a_gap_and_no_warning():
+    gaps = np.array([[1.0, np.nan], [np.nan, np.nan]] * 3)
+    claim = replace(CLAIM, quantity=lambda m: np.nanmedian(gaps, axis=1))
+    judged = claim.judge(UP)
+    assert judged["n"] == 6 and judged["verdict"] == "undecided"
+
+
 def test_values_before_the_first_look_decide_nothing_and_are_shown():
     judged = replace(CLAIM, looks=(20,)).judge(UP)
     assert judged["verdict"] == "undecided" and judged["reason"] == "6 of 20 planned values."

@@ -1,8 +1,9 @@
 """A claim: what a paper says or what we found, as a quantity of the measures and a rule that is fixed beforehand."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -93,6 +94,12 @@ class Claim:
     def rule(self) -> str:
         return self.kind.rule(f" {self.unit}" if self.unit else "")
 
+    def values(self, measures: Any) -> np.ndarray:
+        """The quantity, [n, …]; nan of a run that has nothing of what is asked, without numpy's warning."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
+            return np.atleast_1d(np.asarray(self.quantity(measures), float))
+
     def judge(self, measures: Any, under: str = "") -> dict[str, Any]:
         """Judges the claim.
 
@@ -108,8 +115,7 @@ class Claim:
         """
         judged = self._stated()
         try:
-            values = np.asarray(self.quantity(measures), float)
-            values = np.atleast_1d(values)
+            values = self.values(measures)
         except Exception as error:  # it exists for the page's own runs, not for all others
             return {**judged, **_without(f"Not applicable{under and f' under {under}'} ({_line(error)}).")}
         if not len(values):
@@ -161,7 +167,7 @@ class Claim:
 
     def _variant(self, quantity: Quantity, measures: Any) -> str:
         try:
-            outcome, _ = self.outcome(np.atleast_1d(np.asarray(quantity(measures), float)))
+            outcome, _ = self.outcome(replace(self, quantity=quantity).values(measures))
         except Exception as error:
             return f"not applicable ({_line(error)})"
         return self._verdict(outcome)
