@@ -3,7 +3,7 @@
 #
 # A network fits its training set and generalises long after. Why so late, and why at all? Papers give different
 # answers. Each of them is a small experiment, and none excludes the others. Here you run five, on networks so small
-# that all of them together take about two minutes on two CPU cores. The pages that they belong to have 20 seeds each,
+# that all of them together take about two minutes on two CPU cores. The pages that they belong to have 8 to 20 seeds,
 # with claims and intervals; here a run or two must do.
 #
 # ## Install
