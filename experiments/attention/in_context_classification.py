@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from toylab.analysis import nested_logits, pairs, transitions, without
+from toylab.analysis import in_half, nested_logits, pairs, transitions, without
 from toylab.base import Config
 from toylab.claims import Claim, Direction, Source, Within, analogue
 from toylab.lab import Measures, Part
@@ -142,7 +142,7 @@ def nested(m: Measures) -> Any:
 COPYING = Part(
     configs={"smoke": configs(range(2), n_classes=16, burst=2, **SMALL), "cpu": configs(SEEDS), "paper": configs(SEEDS)},
     saves={"smoke": (0, 5, 10), "cpu": np.arange(0, 3501, 100), "paper": np.arange(0, 7001, 100)},
-    analyses={"new": pairs.novel_classes},
+    analyses={"new": in_half(pairs.novel_classes, "example", decimals=2)},
     final={"toy": nested_logits.toy},
     claims=[
         reddy("labels of new classes are copied", "new classes: accuracy at the end", last("icl_accuracy"),

@@ -28,8 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from toylab.analysis import precision, transitions
-from toylab.base import Apply, Config, Params, Run
+from toylab.analysis import in_half, precision, transitions
+from toylab.base import Apply, Config, Params
 from toylab.claims import Claim, Direction, Proportion, Source, Within, scaled
 from toylab.claims.claim import Quantity
 from toylab.claims.kinds import Kind
@@ -72,11 +72,6 @@ def causes(seeds: Sequence[int], **sizes: Any) -> list[Config]:
 
 def epsilons(values: Sequence[float], seeds: Sequence[int], **sizes: Any) -> list[Config]:
     return [adds(**how, seed=seed, eps=eps, **sizes) for how in (NAIVE, EXACT) for eps in values for seed in seeds]
-
-
-def rounding(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer: `precision.last_layer` in half precision."""
-    return {name: value.astype("float16") for name, value in precision.last_layer(params, run).items()}
 
 
 # --- quantities
@@ -296,7 +291,8 @@ LONG, SHORT = np.arange(0, 6001, 20), np.arange(0, 2001, 25)
 SMALL: dict[str, int] = {"p": 7, "n_train": 30}
 part = partial(Part.alike, keep=())
 PARTS = {
-    "causes": part(causes(range(1), **SMALL), causes(SEEDS), LONG, probes={"rounding": rounding}, claims=CAUSES,
+    "causes": part(causes(range(1), **SMALL), causes(SEEDS), LONG, claims=CAUSES,
+                   probes={"rounding": in_half(precision.last_layer)},
                    figures={"slingshots": slingshots}),
     "epsilon": part(epsilons(EPSILONS, range(1), **SMALL), epsilons(EPSILONS, FEW), LONG, claims=EPSILON,
                     figures={"epsilon": by_epsilon}),

@@ -45,7 +45,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from toylab.analysis import neurons, over_cells, population, without
+from toylab.analysis import in_half, neurons, over_cells, population, without
 from toylab.base import Config
 from toylab.claims import Claim, Direction, Existence, Source, Within, scaled
 from toylab.lab import Measures, Part, Scale
@@ -362,10 +362,11 @@ FIGURES = {
 }
 
 FINAL = {"neurons": neurons.census}
+SHORT = {"neurons": in_half(neurons.census, "W_in", "W_out", decimals=2)}  # the largest weight of a neuron is 1
 UNREAD = ("excites", "count", "block_features", "block_neurons")  # from W again
 TIED = {"neurons": without(neurons.tied_census, *UNREAD), "expected": population.expected}
 PARTS = {
     "privileged": Part(PRIVILEGED, start_and_end(20, 5000, 5000), PRIVILEGED_CLAIMS, FIGURES["privileged"], final=TIED),
     "absolute": Part(ABSOLUTE, start_and_end(20, 5000, 10_000), ABSOLUTE_CLAIMS, FIGURES["absolute"], final=FINAL),
-    "sparse": Part(SPARSE, start_and_end(10, 6000, 20_000), SPARSE_CLAIMS, FIGURES["sparse"], final=FINAL),
+    "sparse": Part(SPARSE, start_and_end(10, 6000, 20_000), SPARSE_CLAIMS, FIGURES["sparse"], final=SHORT),
 }

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from toylab.analysis import geometry
+from toylab.analysis import geometry, in_half
 from toylab.base import Config
 from toylab.claims import Claim, Direction, Source, Within, scaled
 from toylab.claims.claim import Quantity
@@ -203,7 +203,7 @@ PARTS = {
         saves={"smoke": saves(60), "cpu": saves(10_000), "paper": saves(50_000)},
         claims=CLAIMS,
         figures={"double_descent": double_descent, "dimensionalities": dimensionalities, "planes": planes},
-        final={"samples": geometry.samples, "features": geometry.dimensionalities},
+        final={"samples": in_half(geometry.samples), "features": in_half(geometry.dimensionalities)},
     ),
     "polygons": Part(
         configs={

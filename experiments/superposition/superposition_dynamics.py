@@ -31,8 +31,8 @@ from typing import Any
 
 import numpy as np
 
-from toylab.analysis import formation, geometry, llc, over_cells, sets, without
-from toylab.base import Config, Params, Run
+from toylab.analysis import formation, geometry, in_half, llc, over_cells, sets, without
+from toylab.base import Config
 from toylab.claims import Claim, Direction, Median, Proportion, Source, Within, analogue, scaled
 from toylab.lab import Measures, Part
 from toylab.models import Net, ToyModel
@@ -61,11 +61,6 @@ def uniform(seeds: Iterable[int], **task: Any) -> list[Config]:
     net = Net.of(ToyModel, n_features=60, n_hidden=10, init_std=joint_xavier_std(60, 10, 4))
     task = SparseFeatures(n_features=60, density=0.3, **{"batch": 256, "n_eval": 8192, "streams": "own", **task})
     return [Config(task, net, TORCH, seed, data_seed=seed) for seed in seeds]
-
-
-def features(params: Params, run: Run) -> dict[str, Any]:
-    """Analyzer: `formation.features` in half precision."""
-    return {name: value.astype("float16") for name, value in formation.features(params, run).items()}
 
 
 def of_features(m: Measures) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +136,7 @@ def seen_in_training(name: str, quantity: Any, kind: Any, **more: Any) -> Claim:
 JUMPS = Part(
     configs={"smoke": uniform(range(2), batch=32, n_eval=64), "cpu": uniform(SEEDS), "paper": uniform(FIFTY)},
     saves={"smoke": SMOKE, "cpu": WATCHED, "paper": WATCHED},
-    analyses={"features": features},
+    analyses={"features": in_half(formation.features)},
     claims=[
         Claim("energy-level jumps: features whose D changes by 0.2 within a quarter of the steps so far, late", DISCRETE,
               jumping, Direction(), fidelity=SIXTY,

@@ -8,7 +8,7 @@ from handmade import HandTask, circuit, cosine_loss, hand_run, mask_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toylab.analysis import analyze, norms, together, without
+from toylab.analysis import analyze, in_half, norms, together, without
 from toylab.analysis.modular import fourier, progress
 from toylab.analysis.over_runs import _analyze_slab
 from toylab.base import Config, Run
@@ -91,6 +91,17 @@ def test_outputs_are_left_out_by_name():
     params, run = random_runs(2, 3)
     found, alone = analyze(without(moments, "rows"), params, run), analyze(moments, params, run)
     assert set(found) == set(alone) - {"rows"} != set(alone)
+
+
+def test_outputs_in_half_precision():
+    params, run = random_runs(2, 3)
+    alone = analyze(moments, params, run)
+    for found in (analyze(in_half(moments), params, run), analyze(in_half(moments, "rows"), params, run)):
+        assert found["rows"].dtype == np.float16
+        np.testing.assert_allclose(found["rows"], alone["rows"], rtol=2**-11, atol=2**-25)  # half of the last bit
+    assert {name for name in found if found[name].dtype == np.float16} == {"rows"} != set(found)
+    short = analyze(in_half(moments, decimals=1), params, run)["rows"].astype(float)
+    np.testing.assert_allclose(short * 10, np.round(short * 10), atol=np.abs(short).max() * 10 * 2**-11)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="reads the program that XLA makes for the CPU")

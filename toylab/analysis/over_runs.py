@@ -110,6 +110,27 @@ def without(analyzer: Analyzer, *names: str) -> Analyzer:
     return rest
 
 
+def in_half(analyzer: Analyzer, *names: str, decimals: int | None = None) -> Analyzer:
+    """An analyzer that gives outputs in half precision (float16: 11 bits, up to 65,504), for what figures show.
+
+    Args:
+        analyzer: Make the result once, at module level, as that of `together`.
+        *names: Of the outputs; none for all that are floats.
+        decimals: To which they are rounded first: fewer take less room in a compressed file.
+    """
+
+    def short(name: str, value: Array) -> Array:
+        chosen = name in names if names else jax.numpy.issubdtype(value.dtype, jax.numpy.floating)
+        if not chosen:
+            return value
+        return (value if decimals is None else jax.numpy.round(value, decimals)).astype(jax.numpy.float16)
+
+    def halved(params: Params, run: Run) -> dict[str, Array]:
+        return {name: short(name, value) for name, value in analyzer(params, run).items()}
+
+    return halved
+
+
 @partial(jax.jit, static_argnums=0)  # a function of the module, so that a second `analyze` compiles nothing
 def _analyze_slab(fn: Analyzer, slab: Any, one: Run) -> dict[str, Array]:
     """One point after the other: in a vmap every intermediate would be `batch_size` times as large."""
