@@ -43,7 +43,6 @@ from toylab.tasks import OneHotFeatures, SparseFeatures
 TORCH = AdamW(lr=1e-3, weight_decay=0.01, b2=0.999, warmup=0)  # torch's defaults
 SEEDS, MORE = range(100, 120), range(100, 150)  # none of them was trained before the claims were fixed
 FRESH = range(2000, 2020)  # as SEEDS, where batches are drawn
-EARLY = range(3)  # of development, where a seed is too dear
 
 
 def sparse(n: int, m: int, densities: tuple[float, ...], batch: int, seeds: Iterable[int]) -> list[Config]:
@@ -88,7 +87,7 @@ def decoders(n: int, m: int, k: int, density: float, batch: int, steps: int, see
     task = SparseFeatures(n_features=n, batch=batch, density=density)
     half, decay = steps // 2, 5.9 / (steps // 2)
     return [
-        Config(task, Net.of(FeatureDecoder, n_features=n, n_hidden=m, d_mlp=k, init_bias=bias), lamb, seed=seed)
+        Config(task, Net.of(FeatureDecoder, n_features=n, n_hidden=m, d_mlp=k, init_bias=bias), lamb, seed, seed)
         for bias in (0.0, -1.0)
         for lamb in (LAMB(schedule="cosine", steps=steps, bias_decay=-bias * decay, bias_decay_steps=half),)
         for seed in seeds
@@ -284,14 +283,14 @@ PARTS = {
         analyses={"sparsity": neurons.sparsity},
     ),
     "monosemantic": Part(
-        {"smoke": SMALL_DECODERS, "cpu": decoders(64, 32, 128, 1 / 16, 512, 16_000, EARLY),
-         "paper": decoders(512, 64, 1024, 1 / 64, 2**13, 2**17, SEEDS)},
+        {"smoke": SMALL_DECODERS, "cpu": decoders(64, 32, 128, 1 / 16, 512, 16_000, FRESH),
+         "paper": decoders(512, 64, 1024, 1 / 64, 2**13, 2**17, FRESH)},
         {"smoke": (0, 10, 20), "cpu": (*POWERS[:10], 12_000, 16_000), "paper": POWERS}, ENGINEERED,
         {"monosemantic": engineered}, analyses={"neurons": neurons.neurons},
     ),
     "crowded": Part(
-        {"smoke": SMALL_DECODERS, "cpu": decoders(64, 16, 128, 1 / 16, 512, 8000, EARLY),
-         "paper": decoders(64, 16, 128, 1 / 16, 512, 64_000, SEEDS)},
+        {"smoke": SMALL_DECODERS, "cpu": decoders(64, 16, 128, 1 / 16, 512, 8000, FRESH),
+         "paper": decoders(64, 16, 128, 1 / 16, 512, 64_000, FRESH)},
         {"smoke": (0, 10, 20), "cpu": (*POWERS[:9], 6000, 8000), "paper": (*POWERS[:12], 48_000, 64_000)}, CROWDED,
         analyses={"neurons": neurons.neurons},
     ),
