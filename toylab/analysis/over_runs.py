@@ -48,7 +48,7 @@ def analyze(
     n_slabs = -(-n_points // batch_size)
     size = -(-n_points // n_slabs)  # slabs of equal size waste the fewest points
     out: dict[str, np.ndarray] = {}
-    with _reporting(report) as tick:
+    with reporting(report) as tick:
         for r in range(n_runs):
             one = jax.device_put(jax.tree.map(lambda x: x[r] if np.ndim(x) else x, run))  # noqa: B023
             for i in range(n_slabs):
@@ -63,7 +63,8 @@ def analyze(
 
 
 @contextlib.contextmanager
-def _reporting(report: Wanted) -> Iterator[Callable[[int, int], None]]:
+def reporting(report: Wanted) -> Iterator[Callable[[int, int], None]]:
+    """What is called with the points that are done and all: `report` itself, a bar on a terminal, or nothing."""
     if callable(report):
         yield report
         return

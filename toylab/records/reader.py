@@ -1,16 +1,17 @@
 """`load`: a sweep read back from its folders, as arrays over all its runs or group by group."""
 
 import difflib
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from toylab import configs as cfg
 from toylab import store
-from toylab.base import Params
+from toylab.base import Analyzer, Config, Params
 from toylab.records import labelled, manifest
 from toylab.records.history import Arrays, blank
 from toylab.records.selection import alternatives, column_of, matches, value_text, values_text
@@ -19,6 +20,9 @@ from toylab.records.source import Group, Source, read_group
 if TYPE_CHECKING:
     import pandas
     import xarray
+
+
+Wanted = Callable[[int, int], None] | Literal["auto"] | None
 
 
 class Named(Mapping[str, np.ndarray]):
@@ -60,26 +64,41 @@ class Sweep:
 
     def __iter__(self) -> Iterator[Group]:
         for source, rows in zip(self.sources, self.rows, strict=True):
-            group = read_group(source.folder, self.with_params)
+            group = source.read(self.with_params)
             if not len(group.steps):
                 raise store.StoreError(f"{source.folder} has no complete chunk yet: run the stage train.")
             yield group if len(rows) == len(group.runs) else group.only(rows)
+
+    def __len__(self) -> int:
+        """The number of runs."""
+        return sum(map(len, self.rows))
 
     def __repr__(self) -> str:
         return f"<{len(self.runs)} runs in {len(self.sources)} groups; columns {', '.join(self.columns)}>"
 
     @cached_property
     def runs(self) -> np.ndarray:
-        return np.array([source.runs[row] for source, rows in self._each() for row in rows])
+        return np.array([source.runs[row] for source, rows in self.each() for row in rows])
 
     @cached_property
     def groups(self) -> np.ndarray:
-        return np.array([source.folder.name for source, rows in self._each() for _ in rows])
+        return np.array([source.folder.name for source, rows in self.each() for _ in rows])
 
     @cached_property
     def configs(self) -> list[dict[str, Any]]:
-        """The config of each run, in canonical form; `toylab.records.config_of` makes one a Config again."""
-        return [source.configs[row] for source, rows in self._each() for row in rows]
+        """The config of each run, in canonical form; `config(i)` is one as a Config."""
+        return [source.configs[row] for source, rows in self.each() for row in rows]
+
+    def config(self, run: int) -> Config:
+        """The config of a run, by its index. Of checkpoints from elsewhere its task and optimizer are None.
+
+        Raises:
+            IndexError: where there is no such run.
+            ValueError: where it cannot be rebuilt, as `toylab.records.config_of`.
+        """
+        found = [(source, int(row)) for source, rows in self.each() for row in rows]
+        source, row = found[operator.index(run)]
+        return source.config(row)
 
     @cached_property
     def fields(self) -> dict[str, list[Any]]:
@@ -89,7 +108,7 @@ class Sweep:
         names = dict.fromkeys(name for row in flat for name, value in row.items() if not isinstance(value, list | dict))
         found = {name: [row.get(name) for row in flat] for name in names}
         found = {name: [None if isinstance(v, list | dict) else v for v in values] for name, values in found.items()}
-        parts = [source.part for source, rows in self._each() for _ in rows]
+        parts = [source.part for source, rows in self.each() for _ in rows]
         return {"part": parts, **found} if any(parts) else found
 
     @cached_property
@@ -113,7 +132,7 @@ class Sweep:
     @cached_property
     def diverged(self) -> np.ndarray:
         """[R]: the step at which a run's params were no longer finite, or nan."""
-        return np.concatenate([source.group.diverged[rows] for source, rows in self._each()])
+        return np.concatenate([source.group.diverged[rows] for source, rows in self.each()])
 
     @property
     def messages(self) -> list[str]:
@@ -157,6 +176,55 @@ class Sweep:
             rows.append(mine[chosen[at : at + len(mine)]])
             at += len(mine)
         return Sweep(self.sources, rows, self.with_params, self.notes)
+
+    def analyze(
+        self,
+        fn: Analyzer,
+        *,
+        task: Any = None,
+        train: Any = None,
+        tokens: Any = None,
+        data: Mapping[str, Any] | None = None,
+        final: Mapping[str, Analyzer] | None = None,
+        batch_size: int = 16,
+        report: Wanted = "auto",
+    ) -> Arrays:
+        """An analyzer of every run and every saved point: `sweep.analyze(fourier.embedding)`.
+
+        What an analyzer asks for is checked before anything is computed. The task and the data of the lab's own runs follow
+        from their configs. Checkpoints from elsewhere (`importers.load_many`) say neither: they are given here, and a split
+        of the lab's own is never used in their place.
+
+        Args:
+            fn: as of `analysis.analyze`; several are one by `analysis.together`.
+            task: what checkpoints were trained on, such as ModularArithmetic(p=113).
+            train: the pairs of numbers [n, 2] that they were trained on, for analyzers of train or test sets.
+            tokens: inputs, for analyzers of a model on text [N, P + 1].
+            data: other arrays of the task's data by name.
+            final: analyzers of the last point of each run, whose results `fn` reads in `run.final`, by the names that a
+                page has: `final={"logits": fourier.logits}` for `progress.losses`.
+            batch_size: the most points in memory and on the device at once.
+            report: as of `analysis.analyze`.
+
+        Returns:
+            Arrays [R, T, …] by name; nan (0 where the dtype has none) where a run has no point.
+
+        Raises:
+            ValueError: in one sentence, where the analyzer needs what is not there, what is given does not fit, or groups
+                give arrays of several shapes.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}: it must be at least 1.")
+        from toylab.records.analyzing import Given, analyze_sweep
+
+        blocks = analyze_sweep(self, fn, final or {}, Given(task, train, tokens, data), batch_size, report)
+        names = dict.fromkeys(name for found in blocks for name in found)
+        out: Arrays = {}
+        for name in names:
+            own = [found.get(name) for found in blocks]
+            tail = self._one_shape(name, [None if one is None else one.shape[2:] for one in own])
+            out[name] = self._together(own, tail, np.result_type(*[one for one in own if one is not None]))
+        return out
 
     def to_xarray(self, params: bool | Sequence[str] = True) -> "xarray.Dataset":
         """The sweep as an xarray Dataset (extra `xarray`).
@@ -205,7 +273,8 @@ class Sweep:
             raise ValueError(f"{name!r} is no column: {hint}")
         return known[name]
 
-    def _each(self) -> Iterator[tuple[Source, np.ndarray]]:
+    def each(self) -> Iterator[tuple[Source, np.ndarray]]:
+        """Where runs are read from, and which of the runs there."""
         return zip(self.sources, self.rows, strict=True)
 
     def _recorded(self, item: str) -> Named:
@@ -234,7 +303,7 @@ class Sweep:
         """Joins one block [R, T, …] of each group (None: it has none) to [R, T, …] over all runs and steps."""
         out = blank((len(self.runs), len(self.steps), *tail), dtype)
         at = 0
-        for (source, rows), block in zip(self._each(), blocks, strict=True):
+        for (source, rows), block in zip(self.each(), blocks, strict=True):
             if block is not None:
                 columns = np.searchsorted(self.steps, source.group.steps)
                 out[np.arange(at, at + len(rows))[:, None], columns] = block[rows]
