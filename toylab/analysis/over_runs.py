@@ -97,6 +97,15 @@ def together(**analyzers: Analyzer) -> Analyzer:
     return each
 
 
+def task_measures(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: what the task measures at a saved point, as losses and accuracies; for checkpoints from elsewhere.
+
+    Returns:
+        A dict of scalars, as of the task's `measure`.
+    """
+    return run.config.task.measure(partial(run.config.net.apply, full=False), params, run.data)
+
+
 def without(analyzer: Analyzer, *names: str) -> Analyzer:
     """An analyzer that leaves out some outputs of another, as large ones that no claim or figure of a page reads.
 

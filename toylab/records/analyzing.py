@@ -61,13 +61,13 @@ class Given:
     """What the caller says of runs whose configs do not: the task, and arrays of its data."""
 
     def __init__(self, task: Any, pairs: Any, tokens: Any, data: Mapping[str, Any] | None) -> None:
-        self.task = None if task is None else task.check()
-        self.split = None
+        if pairs is not None and task is None:
+            raise ValueError("train is given without task: give task=, such as ModularArithmetic(p=113), too.")
         if pairs is not None:
-            if self.task is None:
-                raise ValueError("train is given without task: give task=, such as ModularArithmetic(p=113), too.")
-            self.task = _with_split(self.task, np.asarray(pairs))
-        self.pairs = pairs
+            task = _with_split(task, np.asarray(pairs))
+        elif hasattr(task, "n_pairs"):
+            task = task.replace(n_train=task.n_pairs)  # its split is not used
+        self.task, self.pairs = None if task is None else task.check(), pairs
         self.arrays = {} if tokens is None else {"tokens": jnp.asarray(tokens)}
         self.arrays |= {name: jnp.asarray(value) for name, value in (data or {}).items()}
 
