@@ -11,6 +11,8 @@ from toylab.base import Config, Run
 from toylab.importers import safetensors
 from toylab.models import Net, Transformer
 from toylab.optim import AdamW
+from toylab.sweep import Spec, load
+from toylab.sweep import run as run_sweep
 from toylab.tasks import ModularArithmetic
 
 P, N_TRAIN, STEPS = 7, 30, (0, 3, 10)
@@ -217,6 +219,22 @@ def test_what_does_not_fit_is_refused_in_a_sentence(own, tmp_path):
         many([], **given)
 
 
+def test_a_sweep_goes_out_and_comes_back_bit_for_bit(tmp_path):
+    config = trained()[1].config
+    run_sweep([config, config.replace(seed=1)], Spec(saves=STEPS), tmp_path / "sweep")
+    sweep = load(tmp_path / "sweep")
+    importers.save_many(sweep, tmp_path / "out", "toylab")
+    again = importers.load_many(tmp_path / "out", layout="toylab")
+    assert sorted(sweep.runs) == again.runs.tolist()
+    for row, name in enumerate(sweep.runs):
+        for key, value in sweep.params.items():
+            np.testing.assert_array_equal(again.select(run=name).params[key][0], value[row])
+    with pytest.raises(ValueError, match="it must be new or empty"):
+        importers.save_many(sweep, tmp_path / "out", "toylab")
+    importers.save_many(again.select(run=sweep.runs[1]), tmp_path / "one", "toylab")
+    assert (tmp_path / "one" / "step_10.safetensors").is_file()
+
+
 def test_an_analyzer_says_what_it_needs_before_anything_is_read(own, tmp_path, monkeypatch):
     params, run = own
     sweep = importers.load_many(written(tmp_path / "mine", params), layout="toylab")
@@ -240,9 +258,6 @@ def test_an_analyzer_says_what_it_needs_before_anything_is_read(own, tmp_path, m
 
 
 def test_a_sweep_of_the_labs_own_runs_needs_nothing_else(own, tmp_path):
-    from toylab.sweep import Spec, load
-    from toylab.sweep import run as run_sweep
-
     config = own[1].config
     run_sweep([config, config.replace(seed=1)], Spec(saves=STEPS), tmp_path)
     sweep = load(tmp_path)

@@ -31,21 +31,18 @@ table of fields (settings.py has its rules, lens_fields.py is the longest). A fi
 refused. Fields that are not in the table are refused.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from toylab.base import Params
-from toylab.importers import checks, safetensors, toys
 from toylab.importers.files import settings_of
-from toylab.importers.layouts import Layout, forms_of
+from toylab.importers.layouts import Layout
 from toylab.importers.many import load_many as load_many
+from toylab.importers.many import save_many as save_many
 from toylab.importers.opening import ignored, opened
 from toylab.importers.probe import check_probe
-from toylab.importers.rules import fit_params
+from toylab.importers.saving import save as save
 from toylab.models import Net
 
 
@@ -82,36 +79,3 @@ def load(
     if probe is not None:
         check_probe(found.net, found.weights, found.converted, probe)
     return found.net, params
-
-
-def save(params: Params, path: str | Path, layout: Layout, *, net: Net | None = None) -> None:
-    """Writes params as `.safetensors`, in the names and orientation of a layout. `load` returns the same bits.
-
-    Args:
-        params: to write. Masks are not written.
-        path: of the file, ending in .safetensors.
-        layout: of the file.
-        net: of the params. With it the file has the settings too (activation, attention rate, …), and loads without config.
-
-    Raises:
-        ValueError: where the layout cannot hold these params or this net, in one sentence.
-        StoreError: where the file cannot be written.
-    """
-    forms, path = forms_of(layout), Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"path is {path}: it must end in .safetensors.")
-    if not path.parent.is_dir():
-        raise ValueError(f"path is {path}: there is no folder {path.parent}.")
-    arrays = {name: checks.values(name, np.asarray(value)) for name, value in params.items()}
-    settings = toys.settings_of_net(net) if net is not None else None
-    if net is not None:
-        checks.fitting(net, params, "params do")
-    if layout != "toylab":
-        shapes = {name: array.shape for name, array in arrays.items()}
-        best = min((fit_params(form, shapes) for form in forms), key=lambda found: found.n_problems)
-        if best.n_problems:
-            raise ValueError(f"params do not fit layout {layout} ({best.form.what}): {best.problems()}.")
-        arrays = checks.their_arrays(best, arrays)
-        settings = checks.settings_for(best, net, layout) if net is not None else None
-    about = {"layout": layout} | ({"settings": json.dumps(settings)} if settings is not None else {})
-    safetensors.write(path, arrays, about)

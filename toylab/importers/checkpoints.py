@@ -30,7 +30,7 @@ class Point(NamedTuple):
 class Checkpoints:
     """As `records.source.Source`. Rows are runs; the points of a run are those of its checkpoints that are sound."""
 
-    part = ""
+    part, sweep = "", ""
 
     def __init__(
         self,

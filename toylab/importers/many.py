@@ -12,6 +12,7 @@ from toylab.importers.checkpoints import Checkpoints, Point
 from toylab.importers.files import SUFFIXES
 from toylab.importers.layouts import Layout
 from toylab.importers.naming import listed, printable
+from toylab.importers.saving import save
 from toylab.records import Sweep
 
 Wanted = Callable[[int, int], None] | Literal["auto"] | None
@@ -62,6 +63,32 @@ def load_many(
     else:
         found = Checkpoints(runs, layout, config, ignore, report if callable(report) else lambda done, total: None)
     return Sweep([found], [np.arange(len(runs))], True, [])
+
+
+def save_many(sweep: Sweep, folder: str | Path, layout: Layout) -> None:
+    """Writes the points of a sweep as checkpoints `step_100.safetensors`; of several runs each run's are in a folder of its
+    name. `load_many` gives the same bits.
+
+    Args:
+        sweep: the lab's own, or one of `load_many`; with all params of its net recorded.
+        folder: that is made, or is empty.
+        layout: of the files.
+
+    Raises:
+        ValueError: where the layout cannot hold the nets, params were not recorded, or `folder` has something in it.
+        StoreError: where a file cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"folder is {printable(folder, 400)}: it must be new or empty.")
+    for source, rows in sweep.each():
+        steps = source.group.steps
+        for row, at, params in source.blocks(rows, 16):
+            own = folder / str(source.runs[row]) if len(sweep) > 1 else folder
+            own.mkdir(parents=True, exist_ok=True)
+            for i, step in enumerate(steps[at].tolist()):
+                one = {name: value[i] for name, value in params.items()}
+                save(one, own / f"step_{step}.safetensors", layout, net=source.config(row).net)
 
 
 def _runs(sources: Any) -> dict[str, list[Any]]:

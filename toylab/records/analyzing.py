@@ -1,7 +1,7 @@
 """Analyzers over the runs and saved points of a sweep, the lab's own or checkpoints from elsewhere."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,25 +12,28 @@ from toylab.analysis.over_runs import Wanted, analyze, reporting, together
 from toylab.base import Analyzer, Data, Run
 from toylab.protocol import check_net
 from toylab.records.history import Arrays, blank
-
-if TYPE_CHECKING:
-    from toylab.records.reader import Sweep
+from toylab.records.source import Source
 
 SPLIT = ("train", "test", "train_labels", "train_mask", "test_mask")  # what of a task's data depends on its split
 
 
 def analyze_sweep(
-    sweep: "Sweep", fn: Analyzer, final: Mapping[str, Analyzer], given: "Given", batch_size: int, report: Wanted
+    groups: Sequence[tuple[Source, np.ndarray]],
+    fn: Analyzer,
+    final: Mapping[str, Analyzer],
+    given: "Given",
+    batch_size: int,
+    report: Wanted,
 ) -> list[Arrays]:
     """An analyzer of every run and saved point: arrays [R, T, …] by name, for each of the sweep's groups."""
     last = together(**final)
-    runs = [{int(row): given.run(source, int(row)) for row in rows} for source, rows in sweep.each()]
-    for (source, _), own in zip(sweep.each(), runs, strict=True):
+    runs = [{int(row): given.run(source, int(row)) for row in rows} for source, rows in groups]
+    for (source, _), own in zip(groups, runs, strict=True):
         _check(fn, last, next(iter(own.values())), source.group.recorded)
     blocks: list[Arrays] = []
-    total, done = int(sweep.valid.sum()), 0
+    total, done = sum(int(source.group.valid[rows].sum()) for source, rows in groups), 0
     with reporting(report) as tick:
-        for (source, rows), own in zip(sweep.each(), runs, strict=True):
+        for (source, rows), own in zip(groups, runs, strict=True):
             if final:
                 for row, _, params in source.blocks(rows, 1, last=True):
                     ends = _points(last, params, own[row], 1)

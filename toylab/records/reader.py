@@ -103,13 +103,13 @@ class Sweep:
     @cached_property
     def fields(self) -> dict[str, list[Any]]:
         """The fields of the configs by dotted name, one plain value a run: None where a run lacks the field or has a list.
-        A page of several parts has the field `part` too."""
+        A page of several parts has the field `part` too, and several sweeps have `sweep`."""
         flat = [cfg.flat(config) for config in self.configs]
         names = dict.fromkeys(name for row in flat for name, value in row.items() if not isinstance(value, list | dict))
         found = {name: [row.get(name) for row in flat] for name in names}
         found = {name: [None if isinstance(v, list | dict) else v for v in values] for name, values in found.items()}
-        parts = [source.part for source, rows in self.each() for _ in rows]
-        return {"part": parts, **found} if any(parts) else found
+        of = {name: [getattr(source, name) for source, rows in self.each() for _ in rows] for name in ("sweep", "part")}
+        return {name: values for name, values in of.items() if any(values)} | found
 
     @cached_property
     def columns(self) -> Arrays:
@@ -217,7 +217,7 @@ class Sweep:
             raise ValueError(f"batch_size is {batch_size}: it must be at least 1.")
         from toylab.records.analyzing import Given, analyze_sweep
 
-        blocks = analyze_sweep(self, fn, final or {}, Given(task, train, tokens, data), batch_size, report)
+        blocks = analyze_sweep(list(self.each()), fn, final or {}, Given(task, train, tokens, data), batch_size, report)
         names = dict.fromkeys(name for found in blocks for name in found)
         out: Arrays = {}
         for name in names:
@@ -329,11 +329,12 @@ class Sweep:
         return {name: one[name] for name in apart[:1]} or {"group": self.sources[first].folder.name}
 
 
-def load(path: str | Path, *, params: bool = True) -> Sweep:
+def load(path: str | Path | Sequence[str | Path], *, params: bool = True) -> Sweep:
     """Loads a sweep from disk.
 
     Args:
-        path: a page's folder (results/grokking), a folder of runs, or the folder of one group.
+        path: a page's folder (results/grokking), a folder of runs, or the folder of one group. Of a list of these all runs
+            stand side by side, with the path in the column `sweep`.
         params: False leaves the trajectories out.
 
     Returns:
@@ -344,7 +345,20 @@ def load(path: str | Path, *, params: bool = True) -> Sweep:
         Damaged: where an older chunk is damaged, with the steps that are lost.
         Refused: where files do not belong together, or a newer version of toylab wrote them.
     """
-    path = Path(path)
+    if isinstance(path, Sequence) and not isinstance(path, str):
+        named = [str(one) for one in path]
+        if not named or len(set(named)) < len(named):
+            raise store.StoreError(f"path is {named}: give folders of sweeps, each once.")
+        each = [_sources(Path(name), name) for name in named]
+    else:
+        each = [_sources(Path(path), "")]
+    sources = [source for found, _ in each for source in found]
+    notes = [note for _, notes in each for note in notes]
+    return Sweep(sources, [np.arange(len(source.configs)) for source in sources], params, notes)
+
+
+def _sources(path: Path, name: str) -> tuple[list[Source], list[str]]:
+    """The groups of one sweep, and sentences on those that are not begun."""
     place = path / "runs" if (path / "runs").is_dir() else path
     if _is_group(place):
         found = [(place, "")]
@@ -352,9 +366,8 @@ def load(path: str | Path, *, params: bool = True) -> Sweep:
         found = [(group, part) for part, sweep in folders(place).items() for group in manifest.begun(sweep)]
     if not found:
         raise store.StoreError(f"{path} holds no runs: run the stage train first.")
-    sources = [Source(folder, part) for folder, part in found]
     notes = [note for sweep in dict.fromkeys(folder.parent for folder, _ in found) for note in absent(sweep)]
-    return Sweep(sources, [np.arange(len(source.configs)) for source in sources], params, notes)
+    return [Source(folder, part, name) for folder, part in found], notes
 
 
 def _is_group(place: Path) -> bool:

@@ -100,8 +100,8 @@ def windows(n: int, size: int) -> Iterator[tuple[int, int]]:
 class Source:
     """A group's folder. Its manifest is read at once, measures and probes when first used, params each time by name."""
 
-    def __init__(self, folder: Path, part: str) -> None:
-        self.folder, self.part = folder, part
+    def __init__(self, folder: Path, part: str, sweep: str = "") -> None:
+        self.folder, self.part, self.sweep = folder, part, sweep
         self.about = manifest.read(folder)
         self.configs: list[dict[str, Any]] = self.about["configs"]
 
