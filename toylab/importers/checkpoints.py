@@ -112,7 +112,7 @@ class Checkpoints:
 
     def config(self, row: int) -> Config:
         """With the net alone: what it was trained on, and how, no checkpoint says."""
-        return Config(task=None, net=self.wanted.net, optimizer=None)  # type: ignore[arg-type]
+        return Config(task=None, net=self.wanted.net, optimizer=None)
 
     @property
     def configs(self) -> list[dict[str, Any]]:

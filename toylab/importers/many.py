@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from toylab.importers.files import SUFFIXES
 from toylab.importers.layouts import Layout
 from toylab.importers.naming import listed, printable
 from toylab.importers.saving import save
+from toylab.models import Net
 from toylab.records import Sweep
 
 Wanted = Callable[[int, int], None] | Literal["auto"] | None
@@ -88,7 +89,7 @@ def save_many(sweep: Sweep, folder: str | Path, layout: Layout) -> None:
             own.mkdir(parents=True, exist_ok=True)
             for i, step in enumerate(steps[at].tolist()):
                 one = {name: value[i] for name, value in params.items()}
-                save(one, own / f"step_{step}.safetensors", layout, net=source.config(row).net)
+                save(one, own / f"step_{step}.safetensors", layout, net=cast(Net, source.config(row).net))
 
 
 def _runs(sources: Any) -> dict[str, list[Any]]:

@@ -37,7 +37,7 @@ def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = 
     """
     forms = forms_of(layout)
     arrays, found = weights_of(source, layout, ignore)
-    given = found | given
+    given = found | dict(given)
     arrays, beside = buffers.apart(forms, arrays)
     arrays = checks.present(arrays)
     if layout == "toy_models":

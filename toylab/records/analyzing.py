@@ -12,13 +12,13 @@ from toylab.analysis.over_runs import Wanted, analyze, reporting, together
 from toylab.base import Analyzer, Data, Run
 from toylab.protocol import check_net
 from toylab.records.history import Arrays, blank
-from toylab.records.source import Source
+from toylab.records.source import Runs
 
 SPLIT = ("train", "test", "train_labels", "train_mask", "test_mask")  # what of a task's data depends on its split
 
 
 def analyze_sweep(
-    groups: Sequence[tuple[Source, np.ndarray]],
+    groups: Sequence[tuple[Runs, np.ndarray]],
     fn: Analyzer,
     final: Mapping[str, Analyzer],
     given: "Given",
@@ -74,7 +74,7 @@ class Given:
         self.arrays = {} if tokens is None else {"tokens": jnp.asarray(tokens)}
         self.arrays |= {name: jnp.asarray(value) for name, value in (data or {}).items()}
 
-    def run(self, source: Any, row: int) -> Run:
+    def run(self, source: Runs, row: int) -> Run:
         config = source.config(row)
         if config.task is not None:
             if self.task is not None:
@@ -94,7 +94,7 @@ def _joined(data: Data, given: Mapping[str, Any]) -> Data:
         return data
     if not isinstance(data, dict):
         raise ValueError(f"data is given ({', '.join(given)}), and the task's own is no dict.")
-    return data | given
+    return {**data, **given}
 
 
 def _with_split(task: Any, pairs: np.ndarray) -> Any:

@@ -15,7 +15,7 @@ from toylab.base import Analyzer, Config, Params
 from toylab.records import labelled, manifest
 from toylab.records.history import Arrays, blank
 from toylab.records.selection import alternatives, column_of, matches, value_text, values_text
-from toylab.records.source import Group, Source, read_group
+from toylab.records.source import Group, Runs, Source, read_group
 
 if TYPE_CHECKING:
     import pandas
@@ -57,7 +57,7 @@ class Sweep:
     Iterating gives one Group after another, so that a sweep of any size can be read.
     """
 
-    def __init__(self, sources: Sequence[Source], rows: Sequence[np.ndarray], params: bool, notes: list[str]) -> None:
+    def __init__(self, sources: Sequence[Runs], rows: Sequence[np.ndarray], params: bool, notes: list[str]) -> None:
         self.sources = [source for source, mine in zip(sources, rows, strict=True) if len(mine)]
         self.rows = [mine for mine in rows if len(mine)]  # which runs of each
         self.with_params, self.notes = params, notes
@@ -273,7 +273,7 @@ class Sweep:
             raise ValueError(f"{name!r} is no column: {hint}")
         return known[name]
 
-    def each(self) -> Iterator[tuple[Source, np.ndarray]]:
+    def each(self) -> Iterator[tuple[Runs, np.ndarray]]:
         """Where runs are read from, and which of the runs there."""
         return zip(self.sources, self.rows, strict=True)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -95,6 +95,31 @@ def windows(n: int, size: int) -> Iterator[tuple[int, int]]:
     for start in range(0, n, size):
         start = min(start, n - size)
         yield start, start + size
+
+
+class Runs(Protocol):
+    """Where a sweep reads runs from: a group's folder, or checkpoints from elsewhere (`importers.load_many`)."""
+
+    folder: Path  # by whose name the group is called
+    part: str
+    sweep: str
+
+    @property
+    def runs(self) -> list[str]: ...
+
+    @property
+    def configs(self) -> list[dict[str, Any]]: ...
+
+    @property
+    def group(self) -> Group: ...
+
+    def read(self, params: bool = True) -> Group: ...
+
+    def config(self, row: int) -> Config: ...
+
+    def param(self, name: str) -> np.ndarray: ...
+
+    def blocks(self, rows: np.ndarray, size: int, *, last: bool = False) -> Iterator[Block]: ...
 
 
 class Source:
