@@ -8,10 +8,14 @@ from handmade import HandTask, circuit, cosine_loss, hand_run, mask_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toylab import train
 from toylab.analysis import analyze, in_half, norms, together, without
 from toylab.analysis.modular import fourier, progress
 from toylab.analysis.over_runs import _analyze_slab
 from toylab.base import Config, Run
+from toylab.models import ModularMLP, Net
+from toylab.optim import SGD
+from toylab.tasks import ModularArithmetic
 
 
 def moments(params, run):
@@ -152,3 +156,18 @@ def test_bad_input_is_one_sentence():
             analyze(wrong, params, run)
     with pytest.raises(ValueError, match="batch_size is 0"):
         analyze(moments, params, run, batch_size=0)
+
+
+def test_a_single_run_and_a_single_point_need_no_leading_axes():
+    net = Net.of(ModularMLP, d_vocab=5, d_vocab_out=5, d_model=4, d_mlp=6)
+    config = Config(ModularArithmetic(p=5, n_train=10), net, SGD(lr=0.1))
+    run, params = Run(config, train.data(config)), net.init(jax.random.key(0))
+    twice = jax.tree.map(lambda x: np.stack([x, 2 * x]), params)
+    batched = jax.tree.map(lambda x: np.asarray(x)[None], run)
+    both = analyze(fourier.embedding, jax.tree.map(lambda x: x[None], twice), batched)["spectrum"]
+    np.testing.assert_array_equal(analyze(fourier.embedding, twice, run)["spectrum"], both[0])
+    np.testing.assert_allclose(
+        analyze(fourier.embedding, params, run)["spectrum"], both[0, 0], rtol=1e-6
+    )  # two programs
+    with pytest.raises(ValueError, match=r"it must begin with \[R, T\]"):
+        analyze(fourier.embedding, dict(params) | {"W_E": twice["W_E"]}, run)

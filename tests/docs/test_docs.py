@@ -124,6 +124,21 @@ def test_weights_go_out_and_come_back(place, capsys):
     assert names["fourier"].logit_fve(names["cube"], np.arange(6) > 0) > 0.5
 
 
+def test_a_training_in_torch_is_measured_along_its_checkpoints(place, capsys):
+    pytest.importorskip("torch")
+    by_title = {title: code for title, code in blocks("weights") if title}
+    exec(by_title["train.py"], {})
+    names: dict = {}
+    exec(by_title["measure.py"], names)
+    accuracy = names["found"]["measures/test_accuracy"][0]
+    assert accuracy[0] < 0.2 and accuracy[-1] > 0.9 and len(capsys.readouterr().out.splitlines()) == 11
+    readme = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    (code,) = [code for code in readme if "load_many" in code]
+    shown: dict = {"pairs": names["train"]}
+    exec(code, shown)
+    np.testing.assert_array_equal(shown["losses"]["excluded"], names["found"]["loss/excluded"])
+
+
 def test_a_pt_file_gives_a_circuit_report(reference, place, capsys):
     torch = pytest.importorskip("torch")
     with np.load(reference / "pizza" / "p99zdpze5l.npz") as found:

@@ -1,5 +1,7 @@
 """A sweep read back is what was written, wherever its groups were cut and whatever their runs have recorded."""
 
+import shutil
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -188,3 +190,18 @@ def test_a_folder_without_runs_says_what_to_do(tmp_path, name):
     store.write_json(tmp_path / "committed" / "manifest.json", {"experiment": "grokking"})
     with pytest.raises(store.StoreError, match="holds no runs: run the stage train first"):
         load(tmp_path / name)
+
+
+def test_several_sweeps_stand_side_by_side(page, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(page, other)
+    both, alone = load([page, other]), load(page)
+    assert len(both) == 2 * len(alone) and both.columns["sweep"].tolist() == [str(page)] * len(alone) + [
+        str(other)
+    ] * len(alone)
+    name = next(iter(alone.measures))
+    np.testing.assert_array_equal(both.select(sweep=str(other)).measures[name], alone.measures[name])
+    assert "sweep" not in alone.columns
+    for paths in ([page, page], []):
+        with pytest.raises(store.StoreError, match="give folders of sweeps, each once"):
+            load(paths)

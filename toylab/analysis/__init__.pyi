@@ -46,7 +46,13 @@ from .attention import (
 )
 from .groups import cosets as cosets, irreps as irreps
 from .modular import analytic as analytic, circles as circles, fourier as fourier, progress as progress
-from .over_runs import analyze as analyze, in_half as in_half, together as together, without as without
+from .over_runs import (
+    analyze as analyze,
+    in_half as in_half,
+    task_measures as task_measures,
+    together as together,
+    without as without,
+)
 from .superposition import (
     dictionary as dictionary,
     formation as formation,

@@ -30,25 +30,31 @@ def analyze(
 
     Args:
         fn: `fn(params_of_one_point, run_of_one)` returns a flat dict of arrays.
-        params: Leaves [R, T, …], numpy or jax.
-        run: Leaves [R, …]. A scalar leaf, such as the data seed of a group, is shared by all runs.
+        params: Leaves [R, T, …], numpy or jax. Of a single run they may be [T, …], or of a single point [...].
+        run: Leaves [R, …]. A scalar leaf, such as the data seed of a group, is shared by all runs. Without R it is of a
+            single run.
         batch_size: The most points on the device at once.
         report: Called with the number of points that are done, and of all. By default a bar is shown on a terminal, and in
             Jupyter with ipywidgets; None shows nothing.
 
     Returns:
-        The analyzer's dict as numpy arrays [R, T, …].
+        The analyzer's dict as numpy arrays [R, T, …], or with the leading axes that the params have.
 
     Raises:
         ValueError: Where leading axes disagree or are empty, and where `fn` does not return a flat dict of arrays.
     """
+    if lacking := _lacking_axes(params, run):
+        params = jax.tree.map(lambda x: x[(None,) * lacking], params)
+        run = jax.tree.map(lambda x: np.asarray(x)[None], run)
+        found = analyze(fn, params, run, batch_size=batch_size, report=report)
+        return {name: value[(0,) * lacking] for name, value in found.items()}
     n_runs, n_points = _runs_and_points(params, run)
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, it must be at least 1")
     n_slabs = -(-n_points // batch_size)
     size = -(-n_points // n_slabs)  # slabs of equal size waste the fewest points
     out: dict[str, np.ndarray] = {}
-    with _reporting(report) as tick:
+    with reporting(report) as tick:
         for r in range(n_runs):
             one = jax.device_put(jax.tree.map(lambda x: x[r] if np.ndim(x) else x, run))  # noqa: B023
             for i in range(n_slabs):
@@ -63,7 +69,8 @@ def analyze(
 
 
 @contextlib.contextmanager
-def _reporting(report: Wanted) -> Iterator[Callable[[int, int], None]]:
+def reporting(report: Wanted) -> Iterator[Callable[[int, int], None]]:
+    """What is called with the points that are done and all: `report` itself, a bar on a terminal, or nothing."""
     if callable(report):
         yield report
         return
@@ -94,6 +101,15 @@ def together(**analyzers: Analyzer) -> Analyzer:
         return {f"{name}/{k}": v for name, fn in analyzers.items() for k, v in fn(params, run).items()}
 
     return each
+
+
+def task_measures(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: what the task measures at a saved point, as losses and accuracies; for checkpoints from elsewhere.
+
+    Returns:
+        A dict of scalars, as of the task's `measure`.
+    """
+    return run.config.task.measure(partial(run.config.net.apply, full=False), params, run.data)
 
 
 def without(analyzer: Analyzer, *names: str) -> Analyzer:
@@ -154,6 +170,18 @@ def _wide(x: Array) -> Array:
 
 def _name(fn: Analyzer) -> str:
     return getattr(fn, "__qualname__", repr(fn))
+
+
+def _lacking_axes(params: Any, run: Run) -> int:
+    """How many of the axes R and T the params of a single run lack, by the shapes of its net's params."""
+    if np.ndim(getattr(run.config, "seed", ())) or not isinstance(params, dict):
+        return 0
+    try:
+        own = jax.eval_shape(run.config.net.init, jax.random.key(0))
+    except (AttributeError, TypeError):  # no net of the lab's
+        return 0
+    there = {np.ndim(params[name]) - len(own[name].shape) for name in own if name in params}
+    return 2 - there.pop() if there in ({0}, {1}) else 0
 
 
 def _runs_and_points(params: Any, run: Run) -> tuple[int, int]:

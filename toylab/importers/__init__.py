@@ -31,36 +31,19 @@ table of fields (settings.py has its rules, lens_fields.py is the longest). A fi
 refused. Fields that are not in the table are refused.
 """
 
-import json
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import numpy as np
+from typing import Any
 
 from toylab.base import Params
-from toylab.importers import buffers, checks, safetensors, toys
-from toylab.importers.files import arrays_of, settings_of
-from toylab.importers.lens import LENS, UNIVERSAL_LENS
-from toylab.importers.naming import printable_value
-from toylab.importers.pairs import LINEAR, UNIVERSAL
+from toylab.importers.files import settings_of
+from toylab.importers.layouts import Layout
+from toylab.importers.many import load_many as load_many
+from toylab.importers.many import save_many as save_many
+from toylab.importers.opening import ignored, opened
 from toylab.importers.probe import check_probe
-from toylab.importers.rules import Arrays, Fit, Form, Settings, fit, fit_params
-from toylab.importers.settings import check_fields
-from toylab.importers.transformers import PIZZA, PROGRESS
+from toylab.importers.saving import save as save
 from toylab.models import Net
-
-Layout = Literal["toylab", "transformer_lens", "progress_measures", "pizza", "universality", "toy_models"]
-
-FORMS: dict[str, tuple[Form, ...]] = {
-    "toylab": toys.OWN,
-    "transformer_lens": (LENS,),
-    "progress_measures": (PROGRESS,),
-    "pizza": (PIZZA, *LINEAR),
-    "universality": (UNIVERSAL, UNIVERSAL_LENS),
-    "toy_models": toys.TOY_MODELS,
-}
 
 
 def load(
@@ -91,89 +74,8 @@ def load(
         ValueError: in one sentence, with all keys that are unknown or of a wrong shape, or with the setting that is missing
             or wrong.
     """
-    forms = _forms(layout)
-    if isinstance(ignore, str) or not isinstance(ignore, Collection):
-        raise ValueError(f"ignore is {ignore!r}: it must be a list of keys.")
-    ignore = [str(key) for key in ignore]
-    arrays, found = arrays_of(source, layout, ignore)
-    given = found | settings_of(config)
-    arrays, beside = buffers.apart(forms, checks.declared(arrays, ignore))
-    arrays = checks.present(arrays)
-    if layout == "toy_models":
-        arrays = checks.instance(arrays, given)
-    shapes = {key: array.shape for key, array in arrays.items()}
-    best = min((fit(form, shapes) for form in forms), key=lambda found: found.n_problems)
-    if best.n_problems and layout == "toylab" and "module" in given:
-        return _of_module(arrays, given, probe)
-    if best.n_problems:
-        looks = checks.hint(FORMS, layout, best, shapes) or checks.prefixed(forms, best, shapes)
-        raise ValueError(f"source does not fit layout {layout} ({best.form.what}): {best.problems()}{looks}.")
-    if layout != "toylab":  # its fields are those of the module in config, see toys.typed
-        check_fields(given, best.form.fields, best.form.traits(best.parts, given))
-    weights = {key: checks.values(key, arrays[key]) for rule in best.rules for key in rule.keys(best.n_layers)}
-    best = checks.without_zeros(best, weights)
-    net = best.form.net(best.sizes, best.parts, given).check()
-    buffers.check(net, beside)
-    return _checked(net, weights, partial(_converted, best, net), probe)
-
-
-def _converted(best: Fit, net: Net, weights: Arrays) -> Params:
-    arrays = {rule.name: rule.read(weights, best.n_layers, best.sizes) for rule in best.rules}
-    return checks.as_params(arrays | best.form.implied(net, arrays))
-
-
-def _of_module(arrays: Arrays, given: Settings, probe: Any) -> tuple[Net, Params]:
-    """A net of any module of toylab. All of its fields are in the config."""
-    module = toys.module_of(given, Net)
-    known = toys.typed(module, given, max(max(x.shape, default=1) for x in arrays.values()))
-    toys.require_all(module, known)
-    net = Net.of(module, **known).check()
-    return _checked(net, {key: checks.values(key, array) for key, array in arrays.items()}, checks.as_params, probe)
-
-
-def _checked(
-    net: Net, weights: Arrays, converted: Callable[[Arrays], Params], probe: tuple[Any, Any] | None
-) -> tuple[Net, Params]:
-    params = checks.fitting(net, converted(weights))
+    found = opened(source, layout, settings_of(config), ignored(ignore))
+    params = found.params(found.weights)
     if probe is not None:
-        check_probe(net, weights, converted, probe)
-    return net, params
-
-
-def save(params: Params, path: str | Path, layout: Layout, *, net: Net | None = None) -> None:
-    """Writes params as `.safetensors`, in the names and orientation of a layout. `load` returns the same bits.
-
-    Args:
-        params: to write. Masks are not written.
-        path: of the file, ending in .safetensors.
-        layout: of the file.
-        net: of the params. With it the file has the settings too (activation, attention rate, …), and loads without config.
-
-    Raises:
-        ValueError: where the layout cannot hold these params or this net, in one sentence.
-        StoreError: where the file cannot be written.
-    """
-    forms, path = _forms(layout), Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"path is {path}: it must end in .safetensors.")
-    if not path.parent.is_dir():
-        raise ValueError(f"path is {path}: there is no folder {path.parent}.")
-    arrays = {name: checks.values(name, np.asarray(value)) for name, value in params.items()}
-    settings = toys.settings_of_net(net) if net is not None else None
-    if net is not None:
-        checks.fitting(net, params, "params do")
-    if layout != "toylab":
-        shapes = {name: array.shape for name, array in arrays.items()}
-        best = min((fit_params(form, shapes) for form in forms), key=lambda found: found.n_problems)
-        if best.n_problems:
-            raise ValueError(f"params do not fit layout {layout} ({best.form.what}): {best.problems()}.")
-        arrays = checks.their_arrays(best, arrays)
-        settings = checks.settings_for(best, net, layout) if net is not None else None
-    about = {"layout": layout} | ({"settings": json.dumps(settings)} if settings is not None else {})
-    safetensors.write(path, arrays, about)
-
-
-def _forms(layout: str) -> tuple[Form, ...]:
-    if not isinstance(layout, str) or layout not in FORMS:
-        raise ValueError(f"layout is {printable_value(layout)}: it must be one of {', '.join(get_args(Layout))}.")
-    return FORMS[layout]
+        check_probe(found.net, found.weights, found.converted, probe)
+    return found.net, params

@@ -12,9 +12,14 @@ from toylab.models import Net
 
 def apart(forms: tuple[Form, ...], arrays: Arrays) -> tuple[Arrays, Arrays]:
     """Divides the arrays of a source into weights and buffers."""
-    patterns = [re.escape(key).replace(r"\{\}", r"\d+") for form in forms for key in form.buffers]
-    found = {key: array for key, array in arrays.items() if any(re.fullmatch(one, key) for one in patterns)}
+    found = {key: array for key, array in arrays.items() if is_buffer(forms, key)}
     return {key: array for key, array in arrays.items() if key not in found}, found
+
+
+def is_buffer(forms: tuple[Form, ...], key: str) -> bool:
+    """Whether a key is that of a buffer."""
+    patterns = (re.escape(one).replace(r"\{\}", r"\d+") for form in forms for one in form.buffers)
+    return any(re.fullmatch(one, key) for one in patterns)
 
 
 def check(net: Net, buffers: Arrays) -> None:

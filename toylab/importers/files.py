@@ -2,7 +2,8 @@
 Whatever a reader raises for a damaged file becomes one sentence."""
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,20 @@ def arrays_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[dict[s
     """Arrays by key, and settings, from a mapping or a file. Values of ignored keys need not be arrays."""
     if isinstance(source, Mapping):
         return _of_mapping(source, ignore), {}
+    return _of_file(source, partial(_read, layout=layout, ignore=ignore))
+
+
+def shapes_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
+    """The same with shapes instead of arrays, without what is ignored. Of a .safetensors file only the header is read."""
+    if isinstance(source, str | Path) and Path(source).suffix == ".safetensors":
+        shapes, settings = _of_file(source, partial(_read_shapes, layout=layout))
+    else:
+        arrays, settings = arrays_of(source, layout, ignore)
+        shapes = {key: array.shape for key, array in arrays.items()}
+    return {key: shape for key, shape in shapes.items() if key not in ignore}, settings
+
+
+def _of_file(source: Any, read: Callable[[Path], tuple[dict[str, Any], dict[str, Any]]]) -> Any:
     if not isinstance(source, str | Path):
         hint = "; hand over its state_dict()" if hasattr(source, "state_dict") else ""
         raise ValueError(f"source is a {type(source).__name__}: it must be a path or a mapping of arrays{hint}.")
@@ -29,7 +44,7 @@ def arrays_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[dict[s
     if not _is_file(path):
         raise ValueError(f"source is {printable(path, 400)}: there is no such file.")
     try:
-        return _read(path, layout, ignore)
+        return read(path)
     except ModuleNotFoundError:
         raise
     except Refusal as error:  # with the path as it was given
@@ -57,18 +72,27 @@ def _of_mapping(source: Mapping[Any, Any], ignore: Collection[str]) -> dict[str,
 def _read(path: Path, layout: str, ignore: Collection[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if path.suffix == ".safetensors":
         arrays, metadata = safetensors.read(path)
-        if ("layout" in metadata or "settings" in metadata) and not {"layout"} <= set(metadata) <= {
-            "layout",
-            "settings",
-        }:
-            raise Refusal(f"{path} is damaged: it says {listed(metadata)} where toylab writes layout and settings.")
-        if metadata.get("layout", layout) != layout:
-            raise Refusal(f"layout is {layout}: {path} says that it is {printable(metadata['layout'], 40)}.")
-        if "settings" not in metadata:
-            return arrays, beside(path)
-        where = f"the settings in {path}"
-        return arrays, parsed(metadata["settings"], where, f"{where}: it must be JSON.")
+        return arrays, _settings_in(path, metadata, layout)
     return (npz.read(path) if path.suffix == ".npz" else torch_files.read(path, ignore)), beside(path)
+
+
+def _read_shapes(path: Path, layout: str) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
+    shapes, metadata = safetensors.shapes(path)
+    return shapes, _settings_in(path, metadata, layout)
+
+
+def _settings_in(path: Path, metadata: Mapping[str, str], layout: str) -> dict[str, Any]:
+    if ("layout" in metadata or "settings" in metadata) and not {"layout"} <= set(metadata) <= {
+        "layout",
+        "settings",
+    }:
+        raise Refusal(f"{path} is damaged: it says {listed(metadata)} where toylab writes layout and settings.")
+    if metadata.get("layout", layout) != layout:
+        raise Refusal(f"layout is {layout}: {path} says that it is {printable(metadata['layout'], 40)}.")
+    if "settings" not in metadata:
+        return beside(path)
+    where = f"the settings in {path}"
+    return parsed(metadata["settings"], where, f"{where}: it must be JSON.")
 
 
 def _is_file(path: Path) -> bool:

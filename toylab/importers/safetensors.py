@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -29,30 +29,41 @@ DTYPES = {
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(arrays, metadata) of a file. bfloat16 becomes float32, which is exact."""
-    n_bytes = path.stat().st_size
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little") if n_bytes >= 8 else n_bytes
-        if n_bytes < 8 or length > min(MAX_HEADER, n_bytes - 8):
-            raise Refusal(f"{path} is no safetensors file, or cut short: its header should have {length} bytes.")
-        header = parsed(
-            file.read(length), f"{path}: its header", f"{path} is no safetensors file: its header is not JSON."
-        )
-        metadata = header.pop(METADATA, {})
-        if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-            raise Refusal(f"{path} is damaged: its {METADATA} must hold texts alone.")
-        body = n_bytes - 8 - length
-        if body > MAX_BYTES:
-            raise Refusal(f"{path} has {body:,} bytes of arrays: at most {MAX_BYTES:,} are read.")
-        spans = sorted((_span(path, name, entry, body), name) for name, entry in header.items())
-        end = 0
-        for (start, stop), name in spans:
-            if start != end:
-                raise Refusal(f"{path} is damaged: {printable(name)} begins at byte {start}, {end} is where it should.")
-            end = stop
-        if end != body:
-            raise Refusal(f"{path} is damaged: its arrays end at byte {end}, the file at {body}.")
+        header, spans, metadata = _opened(path, file)
         arrays = {name: _array(file.read(stop - start), header[name]) for (start, stop), name in spans}
     return arrays, metadata
+
+
+def shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """(shapes, metadata) of a file, by its header alone."""
+    with path.open("rb") as file:
+        header, _, metadata = _opened(path, file)
+    return {name: tuple(entry["shape"]) for name, entry in header.items()}, metadata
+
+
+def _opened(path: Path, file: BinaryIO) -> tuple[dict[str, Any], list[tuple[tuple[int, int], str]], dict[str, str]]:
+    """The header, where each array lies, and the metadata; the file then stands at the first array."""
+    n_bytes = path.stat().st_size
+    length = int.from_bytes(file.read(8), "little") if n_bytes >= 8 else n_bytes
+    if n_bytes < 8 or length > min(MAX_HEADER, n_bytes - 8):
+        raise Refusal(f"{path} is no safetensors file, or cut short: its header should have {length} bytes.")
+    header = parsed(file.read(length), f"{path}: its header", f"{path} is no safetensors file: its header is not JSON.")
+    metadata = header.pop(METADATA, {})
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise Refusal(f"{path} is damaged: its {METADATA} must hold texts alone.")
+    body = n_bytes - 8 - length
+    if body > MAX_BYTES:
+        raise Refusal(f"{path} has {body:,} bytes of arrays: at most {MAX_BYTES:,} are read.")
+    spans = sorted((_span(path, name, entry, body), name) for name, entry in header.items())
+    end = 0
+    for (start, stop), name in spans:
+        if start != end:
+            raise Refusal(f"{path} is damaged: {printable(name)} begins at byte {start}, {end} is where it should.")
+        end = stop
+    if end != body:
+        raise Refusal(f"{path} is damaged: its arrays end at byte {end}, the file at {body}.")
+    return header, spans, metadata
 
 
 def _span(path: Path, name: str, entry: Any, body: int) -> tuple[int, int]:

@@ -1,4 +1,5 @@
 from . import (
+    analyzing as analyzing,
     binding as binding,
     history as history,
     labelled as labelled,

@@ -1,24 +1,28 @@
 """`load`: a sweep read back from its folders, as arrays over all its runs or group by group."""
 
 import difflib
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from toylab import configs as cfg
 from toylab import store
-from toylab.base import Params
+from toylab.base import Analyzer, Config, Params
 from toylab.records import labelled, manifest
 from toylab.records.history import Arrays, blank
 from toylab.records.selection import alternatives, column_of, matches, value_text, values_text
-from toylab.records.source import Group, Source, read_group
+from toylab.records.source import Group, Runs, Source, read_group
 
 if TYPE_CHECKING:
     import pandas
     import xarray
+
+
+Wanted = Callable[[int, int], None] | Literal["auto"] | None
 
 
 class Named(Mapping[str, np.ndarray]):
@@ -53,44 +57,59 @@ class Sweep:
     Iterating gives one Group after another, so that a sweep of any size can be read.
     """
 
-    def __init__(self, sources: Sequence[Source], rows: Sequence[np.ndarray], params: bool, notes: list[str]) -> None:
+    def __init__(self, sources: Sequence[Runs], rows: Sequence[np.ndarray], params: bool, notes: list[str]) -> None:
         self.sources = [source for source, mine in zip(sources, rows, strict=True) if len(mine)]
         self.rows = [mine for mine in rows if len(mine)]  # which runs of each
         self.with_params, self.notes = params, notes
 
     def __iter__(self) -> Iterator[Group]:
         for source, rows in zip(self.sources, self.rows, strict=True):
-            group = read_group(source.folder, self.with_params)
+            group = source.read(self.with_params)
             if not len(group.steps):
                 raise store.StoreError(f"{source.folder} has no complete chunk yet: run the stage train.")
             yield group if len(rows) == len(group.runs) else group.only(rows)
+
+    def __len__(self) -> int:
+        """The number of runs."""
+        return sum(map(len, self.rows))
 
     def __repr__(self) -> str:
         return f"<{len(self.runs)} runs in {len(self.sources)} groups; columns {', '.join(self.columns)}>"
 
     @cached_property
     def runs(self) -> np.ndarray:
-        return np.array([source.runs[row] for source, rows in self._each() for row in rows])
+        return np.array([source.runs[row] for source, rows in self.each() for row in rows])
 
     @cached_property
     def groups(self) -> np.ndarray:
-        return np.array([source.folder.name for source, rows in self._each() for _ in rows])
+        return np.array([source.folder.name for source, rows in self.each() for _ in rows])
 
     @cached_property
     def configs(self) -> list[dict[str, Any]]:
-        """The config of each run, in canonical form; `toylab.records.config_of` makes one a Config again."""
-        return [source.configs[row] for source, rows in self._each() for row in rows]
+        """The config of each run, in canonical form; `config(i)` is one as a Config."""
+        return [source.configs[row] for source, rows in self.each() for row in rows]
+
+    def config(self, run: int) -> Config:
+        """The config of a run, by its index. Of checkpoints from elsewhere its task and optimizer are None.
+
+        Raises:
+            IndexError: where there is no such run.
+            ValueError: where it cannot be rebuilt, as `toylab.records.config_of`.
+        """
+        found = [(source, int(row)) for source, rows in self.each() for row in rows]
+        source, row = found[operator.index(run)]
+        return source.config(row)
 
     @cached_property
     def fields(self) -> dict[str, list[Any]]:
         """The fields of the configs by dotted name, one plain value a run: None where a run lacks the field or has a list.
-        A page of several parts has the field `part` too."""
+        A page of several parts has the field `part` too, and several sweeps have `sweep`."""
         flat = [cfg.flat(config) for config in self.configs]
         names = dict.fromkeys(name for row in flat for name, value in row.items() if not isinstance(value, list | dict))
         found = {name: [row.get(name) for row in flat] for name in names}
         found = {name: [None if isinstance(v, list | dict) else v for v in values] for name, values in found.items()}
-        parts = [source.part for source, rows in self._each() for _ in rows]
-        return {"part": parts, **found} if any(parts) else found
+        of = {name: [getattr(source, name) for source, rows in self.each() for _ in rows] for name in ("sweep", "part")}
+        return {name: values for name, values in of.items() if any(values)} | found
 
     @cached_property
     def columns(self) -> Arrays:
@@ -113,7 +132,7 @@ class Sweep:
     @cached_property
     def diverged(self) -> np.ndarray:
         """[R]: the step at which a run's params were no longer finite, or nan."""
-        return np.concatenate([source.group.diverged[rows] for source, rows in self._each()])
+        return np.concatenate([source.group.diverged[rows] for source, rows in self.each()])
 
     @property
     def messages(self) -> list[str]:
@@ -157,6 +176,55 @@ class Sweep:
             rows.append(mine[chosen[at : at + len(mine)]])
             at += len(mine)
         return Sweep(self.sources, rows, self.with_params, self.notes)
+
+    def analyze(
+        self,
+        fn: Analyzer,
+        *,
+        task: Any = None,
+        train: Any = None,
+        tokens: Any = None,
+        data: Mapping[str, Any] | None = None,
+        final: Mapping[str, Analyzer] | None = None,
+        batch_size: int = 16,
+        report: Wanted = "auto",
+    ) -> Arrays:
+        """An analyzer of every run and every saved point: `sweep.analyze(fourier.embedding)`.
+
+        What an analyzer asks for is checked before anything is computed. The task and the data of the lab's own runs follow
+        from their configs. Checkpoints from elsewhere (`importers.load_many`) say neither: they are given here, and a split
+        of the lab's own is never used in their place.
+
+        Args:
+            fn: as of `analysis.analyze`; several are one by `analysis.together`.
+            task: what checkpoints were trained on, such as ModularArithmetic(p=113).
+            train: the pairs of numbers [n, 2] that they were trained on, for analyzers of train or test sets.
+            tokens: inputs, for analyzers of a model on text [N, P + 1].
+            data: other arrays of the task's data by name.
+            final: analyzers of the last point of each run, whose results `fn` reads in `run.final`, by the names that a
+                page has: `final={"logits": fourier.logits}` for `progress.losses`.
+            batch_size: the most points in memory and on the device at once.
+            report: as of `analysis.analyze`.
+
+        Returns:
+            Arrays [R, T, …] by name; nan (0 where the dtype has none) where a run has no point.
+
+        Raises:
+            ValueError: in one sentence, where the analyzer needs what is not there, what is given does not fit, or groups
+                give arrays of several shapes.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}: it must be at least 1.")
+        from toylab.records.analyzing import Given, analyze_sweep
+
+        blocks = analyze_sweep(list(self.each()), fn, final or {}, Given(task, train, tokens, data), batch_size, report)
+        names = dict.fromkeys(name for found in blocks for name in found)
+        out: Arrays = {}
+        for name in names:
+            own = [found.get(name) for found in blocks]
+            tail = self._one_shape(name, [None if one is None else one.shape[2:] for one in own])
+            out[name] = self._together(own, tail, np.result_type(*[one for one in own if one is not None]))
+        return out
 
     def to_xarray(self, params: bool | Sequence[str] = True) -> "xarray.Dataset":
         """The sweep as an xarray Dataset (extra `xarray`).
@@ -205,7 +273,8 @@ class Sweep:
             raise ValueError(f"{name!r} is no column: {hint}")
         return known[name]
 
-    def _each(self) -> Iterator[tuple[Source, np.ndarray]]:
+    def each(self) -> Iterator[tuple[Runs, np.ndarray]]:
+        """Where runs are read from, and which of the runs there."""
         return zip(self.sources, self.rows, strict=True)
 
     def _recorded(self, item: str) -> Named:
@@ -234,7 +303,7 @@ class Sweep:
         """Joins one block [R, T, …] of each group (None: it has none) to [R, T, …] over all runs and steps."""
         out = blank((len(self.runs), len(self.steps), *tail), dtype)
         at = 0
-        for (source, rows), block in zip(self._each(), blocks, strict=True):
+        for (source, rows), block in zip(self.each(), blocks, strict=True):
             if block is not None:
                 columns = np.searchsorted(self.steps, source.group.steps)
                 out[np.arange(at, at + len(rows))[:, None], columns] = block[rows]
@@ -260,11 +329,12 @@ class Sweep:
         return {name: one[name] for name in apart[:1]} or {"group": self.sources[first].folder.name}
 
 
-def load(path: str | Path, *, params: bool = True) -> Sweep:
+def load(path: str | Path | Sequence[str | Path], *, params: bool = True) -> Sweep:
     """Loads a sweep from disk.
 
     Args:
-        path: a page's folder (results/grokking), a folder of runs, or the folder of one group.
+        path: a page's folder (results/grokking), a folder of runs, or the folder of one group. Of a list of these all runs
+            stand side by side, with the path in the column `sweep`.
         params: False leaves the trajectories out.
 
     Returns:
@@ -275,7 +345,20 @@ def load(path: str | Path, *, params: bool = True) -> Sweep:
         Damaged: where an older chunk is damaged, with the steps that are lost.
         Refused: where files do not belong together, or a newer version of toylab wrote them.
     """
-    path = Path(path)
+    if isinstance(path, Sequence) and not isinstance(path, str):
+        named = [str(one) for one in path]
+        if not named or len(set(named)) < len(named):
+            raise store.StoreError(f"path is {named}: give folders of sweeps, each once.")
+        each = [_sources(Path(name), name) for name in named]
+    else:
+        each = [_sources(Path(path), "")]
+    sources = [source for found, _ in each for source in found]
+    notes = [note for _, notes in each for note in notes]
+    return Sweep(sources, [np.arange(len(source.configs)) for source in sources], params, notes)
+
+
+def _sources(path: Path, name: str) -> tuple[list[Source], list[str]]:
+    """The groups of one sweep, and sentences on those that are not begun."""
     place = path / "runs" if (path / "runs").is_dir() else path
     if _is_group(place):
         found = [(place, "")]
@@ -283,9 +366,8 @@ def load(path: str | Path, *, params: bool = True) -> Sweep:
         found = [(group, part) for part, sweep in folders(place).items() for group in manifest.begun(sweep)]
     if not found:
         raise store.StoreError(f"{path} holds no runs: run the stage train first.")
-    sources = [Source(folder, part) for folder, part in found]
     notes = [note for sweep in dict.fromkeys(folder.parent for folder, _ in found) for note in absent(sweep)]
-    return Sweep(sources, [np.arange(len(source.configs)) for source in sources], params, notes)
+    return [Source(folder, part, name) for folder, part in found], notes
 
 
 def _is_group(place: Path) -> bool:

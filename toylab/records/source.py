@@ -1,15 +1,18 @@
 """A group read back from its folder."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from toylab import configs as cfg
+from toylab.base import Config
 from toylab.records import manifest
 from toylab.records.history import Arrays, joined, masked, read_chunks
+from toylab.records.rebuilt import config_of
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,53 @@ def read_group(folder: Path, params: bool = True) -> Group:
     )
 
 
+class Block(NamedTuple):
+    """Some saved points of a run: its row, their places among the steps of the group, and params [t, …]."""
+
+    row: int
+    at: np.ndarray
+    params: Arrays
+
+
+def windows(n: int, size: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of windows of up to `size` that cover n points. All are of one length, so that a program is compiled
+    once; the last may begin within the one before."""
+    size = -(-n // -(-n // size)) if n else size
+    for start in range(0, n, size):
+        start = min(start, n - size)
+        yield start, start + size
+
+
+class Runs(Protocol):
+    """Where a sweep reads runs from: a group's folder, or checkpoints from elsewhere (`importers.load_many`)."""
+
+    folder: Path  # by whose name the group is called
+    part: str
+    sweep: str
+
+    @property
+    def runs(self) -> list[str]: ...
+
+    @property
+    def configs(self) -> list[dict[str, Any]]: ...
+
+    @property
+    def group(self) -> Group: ...
+
+    def read(self, params: bool = True) -> Group: ...
+
+    def config(self, row: int) -> Config: ...
+
+    def param(self, name: str) -> np.ndarray: ...
+
+    def blocks(self, rows: np.ndarray, size: int, *, last: bool = False) -> Iterator[Block]: ...
+
+
 class Source:
     """A group's folder. Its manifest is read at once, measures and probes when first used, params each time by name."""
 
-    def __init__(self, folder: Path, part: str) -> None:
-        self.folder, self.part = folder, part
+    def __init__(self, folder: Path, part: str, sweep: str = "") -> None:
+        self.folder, self.part, self.sweep = folder, part, sweep
         self.about = manifest.read(folder)
         self.configs: list[dict[str, Any]] = self.about["configs"]
 
@@ -96,3 +141,20 @@ class Source:
     def param(self, name: str) -> np.ndarray:
         read, _ = read_chunks(self.folder, self.about, ("traj",), keys=(name,))
         return joined([items["traj"] for items, _ in read])[name]
+
+    def read(self, params: bool = True) -> Group:
+        """All of it in memory."""
+        return read_group(self.folder, params)
+
+    def config(self, row: int) -> Config:
+        """The config of a run, rebuilt."""
+        return config_of(self.configs[row])
+
+    def blocks(self, rows: np.ndarray, size: int, *, last: bool = False) -> Iterator[Block]:
+        """Up to `size` points of a run at a time, or its last one; the group's params are in memory meanwhile."""
+        group = self.read()
+        for row in rows:
+            there = np.flatnonzero(group.valid[row])[-1 if last else 0 :]
+            for start, stop in windows(len(there), size):
+                at = there[start:stop]
+                yield Block(int(row), at, {name: value[row, at] for name, value in group.params.items()})

@@ -1,0 +1,197 @@
+"""Checkpoints of runs of one network, as the sweep's reader wants a group: shapes at once, weights when they are used."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from toylab import configs as cfg
+from toylab.base import Config
+from toylab.importers import buffers, checks
+from toylab.importers.files import settings_of, shapes_of
+from toylab.importers.layouts import forms_of
+from toylab.importers.naming import Refusal, listed, printable
+from toylab.importers.opening import Opened, ignored, opened, weights_of
+from toylab.importers.rules import Arrays
+from toylab.records.source import Block, Group, windows
+
+
+class Point(NamedTuple):
+    step: int
+    source: Any
+
+    def __str__(self) -> str:
+        named = isinstance(self.source, str | Path)
+        return printable(self.source, 400) if named else f"the checkpoint of step {self.step:,}"
+
+
+class Checkpoints:
+    """As `records.source.Source`. Rows are runs; the points of a run are those of its checkpoints that are sound."""
+
+    part, sweep = "", ""
+
+    def __init__(
+        self,
+        runs: Mapping[str, list[Point]],
+        layout: str,
+        config: Any,
+        ignore: Collection[str],
+        report: Callable[[int, int], None],
+    ) -> None:
+        self.layout, self.given, self.ignore = layout, settings_of(config), ignored(ignore)
+        self.forms, self.folder = forms_of(layout), Path(next(iter(runs)))
+        self.runs, self.points = list(runs), [list(points) for points in runs.values()]
+        self.messages: list[str] = []
+        every = [point for points in self.points for point in points]
+        self.wanted, self.said = self._reference(every)
+        for done, point in enumerate(every):
+            self._look(point)
+            report(done + 1, len(every))
+
+    def _reference(self, every: list[Point]) -> tuple[Opened, dict[str, Any]]:
+        """The net, by the last sound checkpoint and the first; and the settings that the last brought along."""
+        last, said, at = self._first_sound(every[::-1])
+        first, _, start = self._first_sound(every)
+        if first.unused != last.unused:  # zeros in one of them alone
+            last, first = (
+                opened(point.source, self.layout, self.given, self.ignore, whole=True) for point in (at, start)
+            )
+        if first.net != last.net:
+            raise Refusal(f"{start} is of another network than {at}: checkpoints of one are wanted.")
+        return last, said
+
+    def _first_sound(self, points: list[Point]) -> tuple[Opened, dict[str, Any], Point]:
+        refused: ValueError | None = None
+        for point in points:
+            try:
+                found = opened(point.source, self.layout, self.given, self.ignore)
+                return found, weights_of(point.source, self.layout, self.ignore)[1], point
+            except ValueError as error:
+                refused = refused or error
+        assert refused is not None
+        raise refused
+
+    def _look(self, point: Point) -> None:
+        """Refuses a checkpoint of other shapes or settings; one that cannot be read is left out, with a message."""
+        try:
+            shapes, said = shapes_of(point.source, self.layout, self.ignore)
+        except ValueError as error:
+            self._leave_out(point, error)
+            return
+        self._check(point, shapes, said)
+
+    def _check(self, point: Point, shapes: Mapping[str, tuple[int, ...]], said: Mapping[str, Any]) -> None:
+        wanted = self.shapes
+        found = {key: shape for key, shape in shapes.items() if not buffers.is_buffer(self.forms, key)}
+        if self.layout == "toy_models" and len(found.get("W", ())) == 3:
+            found = {key: shape[1:] if shape[:1] == found["W"][:1] else shape for key, shape in found.items()}
+        other = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
+        if other:
+            key = other[0]
+            here, there = (list(one[key]) if key in one else "not there" for one in (found, wanted))
+            raise Refusal(
+                f"{point}: {printable(key)} is {here}, and {there} in the last: checkpoints of one network are wanted."
+            )
+        if dict(said) != self.said:
+            apart = sorted(name for name in {*said, *self.said} if said.get(name) != self.said.get(name))
+            raise Refusal(
+                f"{point} says other settings than the last checkpoint: {listed(apart)}; one network is wanted."
+            )
+
+    def _leave_out(self, point: Point, error: Exception) -> None:
+        self.messages.append(f"{point} is left out: {error}")
+        for points in self.points:
+            points[:] = [one for one in points if one is not point]
+        self.__dict__.pop("group", None)
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {key: array.shape for key, array in self.wanted.weights.items()}
+
+    def config(self, row: int) -> Config:
+        """With the net alone: what it was trained on, and how, no checkpoint says."""
+        return Config(task=None, net=self.wanted.net, optimizer=None)
+
+    @property
+    def configs(self) -> list[dict[str, Any]]:
+        net = cfg.canonical(self.wanted.net)
+        return [{"type": "toylab.base.Config", "net": net, "name": name} for name in self.runs]
+
+    def at(self, point: Point) -> Arrays:
+        """The params of a checkpoint.
+
+        Raises:
+            ValueError: where it has changed since it was looked at, is damaged, or has weights that are not finite.
+        """
+        arrays, said = weights_of(point.source, self.layout, self.ignore)
+        arrays, _ = buffers.apart(self.forms, arrays)
+        if self.layout == "toy_models":
+            arrays = checks.instance(arrays, self.given)
+        self._check(point, {key: array.shape for key, array in arrays.items()}, said)
+        weights = {key: checks.values(key, array) for key, array in arrays.items()}
+        if wrong := [key for key in self.wanted.unused if weights[key].any()]:
+            raise Refusal(f"{point} has {listed(wrong)} other than 0; in the first and the last checkpoint they are 0.")
+        return {name: np.asarray(value) for name, value in self.wanted.params(weights).items()}
+
+    @cached_property
+    def group(self) -> Group:
+        return self.read(params=False)
+
+    def read(self, params: bool = True) -> Group:
+        """All of it in memory."""
+        steps = np.unique([point.step for points in self.points for point in points])
+        valid = np.array([np.isin(steps, [point.step for point in points]) for points in self.points])
+        values = {name: self.param(name) for name in self.recorded} if params else {}
+        nobody = np.zeros(len(self.runs), bool)
+        return Group(
+            name=self.folder.name,
+            configs=self.configs,
+            runs=self.runs,
+            steps=steps,
+            valid=valid,
+            params=values,
+            measures={},
+            probes={},
+            messages=self.messages,
+            manifest={},
+            ended=~nobody,
+            diverged=np.where(nobody, 0.0, np.nan),
+            recorded=self.recorded,
+        )
+
+    @cached_property
+    def recorded(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        found = self.wanted.params(self.wanted.weights)
+        return {name: (tuple(value.shape), np.dtype(value.dtype)) for name, value in found.items()}
+
+    def param(self, name: str) -> np.ndarray:
+        """[R, T, …]; nan where a run has no point."""
+        steps, (shape, dtype) = self.group.steps, self.recorded[name]
+        out = np.full((len(self.runs), len(steps), *shape), np.nan, dtype)
+        for row, points in enumerate(self.points):
+            for point in list(points):
+                found = self._sound(point)
+                if found is not None:
+                    out[row, np.searchsorted(steps, point.step)] = found[name]
+        return out
+
+    def _sound(self, point: Point) -> Arrays | None:
+        try:
+            return self.at(point)
+        except Refusal as error:
+            if (message := f"{point} is nan: {error}") not in self.messages:
+                self.messages.append(message)
+            return None
+
+    def blocks(self, rows: np.ndarray, size: int, *, last: bool = False) -> Iterator[Block]:
+        """Params of up to `size` points of a run at a time, or of its last one, read as they are asked for."""
+        empty = {name: np.full(shape, np.nan, dtype) for name, (shape, dtype) in self.recorded.items()}
+        for row in rows:
+            points, kept = self.points[row][-1 if last else 0 :], dict[int, Arrays]()
+            for start, stop in windows(len(points), size):
+                kept = {i: kept[i] if i in kept else self._sound(points[i]) or empty for i in range(start, stop)}
+                stacked = {name: np.stack([kept[i][name] for i in range(start, stop)]) for name in empty}
+                at = np.searchsorted(self.group.steps, [point.step for point in points[start:stop]])
+                yield Block(int(row), at, stacked)

@@ -1,0 +1,27 @@
+"""The layouts by name, and the forms that each may have."""
+
+from typing import Literal, get_args
+
+from toylab.importers import toys
+from toylab.importers.lens import LENS, UNIVERSAL_LENS
+from toylab.importers.naming import printable_value
+from toylab.importers.pairs import LINEAR, UNIVERSAL
+from toylab.importers.rules import Form
+from toylab.importers.transformers import PIZZA, PROGRESS
+
+Layout = Literal["toylab", "transformer_lens", "progress_measures", "pizza", "universality", "toy_models"]
+
+FORMS: dict[str, tuple[Form, ...]] = {
+    "toylab": toys.OWN,
+    "transformer_lens": (LENS,),
+    "progress_measures": (PROGRESS,),
+    "pizza": (PIZZA, *LINEAR),
+    "universality": (UNIVERSAL, UNIVERSAL_LENS),
+    "toy_models": toys.TOY_MODELS,
+}
+
+
+def forms_of(layout: str) -> tuple[Form, ...]:
+    if not isinstance(layout, str) or layout not in FORMS:
+        raise ValueError(f"layout is {printable_value(layout)}: it must be one of {', '.join(get_args(Layout))}.")
+    return FORMS[layout]

@@ -1,0 +1,185 @@
+"""Checkpoints that others saved while they trained, as a sweep: `load_many(folder, layout=…)`."""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from toylab import display
+from toylab.importers.checkpoints import Checkpoints, Point
+from toylab.importers.files import SUFFIXES
+from toylab.importers.layouts import Layout
+from toylab.importers.naming import listed, printable
+from toylab.importers.saving import save
+from toylab.models import Net
+from toylab.records import Sweep
+
+Wanted = Callable[[int, int], None] | Literal["auto"] | None
+NUMBER = re.compile(r"\d+")
+NO_WHOLE = re.compile(r"\d[eE.]-?\d")  # 1e3 and 0.5 are no steps
+
+
+def load_many(
+    sources: str | Path | Sequence[Any] | Mapping[str, Any],
+    layout: Layout,
+    *,
+    steps: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    config: Mapping[str, Any] | str | Path | None = None,
+    ignore: Collection[str] = (),
+    report: Wanted = "auto",
+) -> Sweep:
+    """Checkpoints of one training, or of several, as a sweep. They are read when they are used, a few at a time.
+
+    All must be of one network. Its shapes and settings are those of the last checkpoint. Biases that are 0 there and in the
+    first are left out where the network can do without; they must then be 0 in all.
+
+    Args:
+        sources: a folder of checkpoints, or a list of them, each as the source of `load`. Several runs: a folder of such
+            folders, or a mapping from a run's name to its folder or list.
+        layout: of the checkpoints, as in `load`.
+        steps: of each checkpoint, ascending; for several runs by name, or one list for all. By default the number by which
+            the names of the files differ.
+        config: settings, as in `load`.
+        ignore: keys that are no weights.
+        report: called with the number of checkpoints whose shapes were looked at, and of all. By default a bar is shown on
+            a terminal.
+
+    Returns:
+        A sweep as `toylab.load` gives it, without measures. `sweep.analyze(analyzer, task=…)` computes them.
+        A checkpoint that is damaged has no point; `sweep.messages` names it.
+
+    Raises:
+        ValueError: in one sentence, where there are no checkpoints, where steps are not known, not ascending, or not as
+            many, where checkpoints have other shapes or settings than the last, and where that is refused by `load`.
+    """
+    runs = {name: _points(name, found, _steps_of(name, steps)) for name, found in _runs(sources).items()}
+    if isinstance(steps, Mapping) and (unknown := sorted(set(steps) - set(runs))):
+        raise ValueError(f"steps names the runs {listed(unknown)}: there are {listed(sorted(runs))}.")
+    if report == "auto" and display.is_watched():
+        with display.bars() as bars:
+            tick = lambda done, total: bars.update("checkpoints", done, total, f"looked at {done:,}/{total:,}")  # noqa: E731
+            found = Checkpoints(runs, layout, config, ignore, tick)
+    else:
+        found = Checkpoints(runs, layout, config, ignore, report if callable(report) else lambda done, total: None)
+    return Sweep([found], [np.arange(len(runs))], True, [])
+
+
+def save_many(sweep: Sweep, folder: str | Path, layout: Layout) -> None:
+    """Writes the points of a sweep as checkpoints `step_100.safetensors`; of several runs each run's are in a folder of its
+    name. `load_many` gives the same bits.
+
+    Args:
+        sweep: the lab's own, or one of `load_many`; with all params of its net recorded.
+        folder: that is made, or is empty.
+        layout: of the files.
+
+    Raises:
+        ValueError: where the layout cannot hold the nets, params were not recorded, or `folder` has something in it.
+        StoreError: where a file cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"folder is {printable(folder, 400)}: it must be new or empty.")
+    for source, rows in sweep.each():
+        steps = source.group.steps
+        for row, at, params in source.blocks(rows, 16):
+            own = folder / str(source.runs[row]) if len(sweep) > 1 else folder
+            own.mkdir(parents=True, exist_ok=True)
+            for i, step in enumerate(steps[at].tolist()):
+                one = {name: value[i] for name, value in params.items()}
+                save(one, own / f"step_{step}.safetensors", layout, net=cast(Net, source.config(row).net))
+
+
+def _runs(sources: Any) -> dict[str, list[Any]]:
+    """The checkpoints of each run by name."""
+    if isinstance(sources, str | Path):
+        return _of_folder(Path(sources))
+    if isinstance(sources, Mapping):
+        inner = {name: value for name, value in sources.items() if isinstance(value, str | Path | list | tuple)}
+        if not sources or len(inner) < len(sources):
+            raise ValueError(
+                "sources is one mapping of arrays: give a list of checkpoints, or a mapping from runs to lists."
+            )
+        return {str(name): _of_run(str(name), value) for name, value in inner.items()}
+    if not isinstance(sources, Sequence):
+        raise ValueError(
+            f"sources is a {type(sources).__name__}: it must be a folder, a list or a mapping from runs to lists."
+        )
+    return {"run": _of_run("sources", sources)}
+
+
+def _of_run(name: str, value: Any) -> list[Any]:
+    if isinstance(value, str | Path):
+        found = _of_folder(Path(value))
+        if len(found) != 1:
+            raise ValueError(
+                f"{printable(value, 400)}, of the run {printable(name)}, holds {len(found)} runs: give each by name."
+            )
+        return next(iter(found.values()))
+    if not value:
+        raise ValueError(f"{printable(name)} is an empty list: give checkpoints.")
+    return list(value)
+
+
+def _of_folder(folder: Path) -> dict[str, list[Any]]:
+    if not folder.is_dir():
+        raise ValueError(
+            f"sources is {printable(folder, 400)}: there is no such folder; hand over one checkpoint in a list."
+        )
+    own = _checkpoints(folder)
+    within = {path.name: files for path in sorted(folder.iterdir()) if path.is_dir() and (files := _checkpoints(path))}
+    if own and within:
+        raise ValueError(
+            f"{printable(folder, 400)} has checkpoints, and folders with some ({listed(sorted(within))}): give one."
+        )
+    if not own and not within:
+        raise ValueError(f"{printable(folder, 400)} holds no checkpoints: their names end in {', '.join(SUFFIXES)}.")
+    return {folder.name: own} if own else {name: list(files) for name, files in within.items()}
+
+
+def _checkpoints(folder: Path) -> list[Any]:
+    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+
+
+def _steps_of(name: str, steps: Any) -> Any:
+    if not isinstance(steps, Mapping):
+        return steps
+    if name not in steps:
+        raise ValueError(f"steps has no run {printable(name)}: it names {listed(sorted(map(str, steps)))}.")
+    return steps[name]
+
+
+def _points(name: str, sources: list[Any], steps: Any) -> list[Point]:
+    if steps is None:
+        found = _numbered(name, sources)
+        return sorted((Point(step, source) for step, source in found), key=lambda point: point.step)
+    given = np.asarray(steps)
+    if given.ndim != 1 or given.dtype.kind not in "iu" or len(given) != len(sources):
+        raise ValueError(
+            f"steps of {printable(name)} has shape {list(given.shape)} of {given.dtype}: {len(sources)} integers "
+            "are wanted, one a checkpoint."
+        )
+    if (np.diff(given) <= 0).any() or (given < 0).any():
+        raise ValueError(f"steps of {printable(name)} do not ascend: {listed([str(step) for step in given.tolist()])}.")
+    return [Point(int(step), source) for step, source in zip(given.tolist(), sources, strict=True)]
+
+
+def _numbered(name: str, sources: list[Any]) -> list[tuple[int, Any]]:
+    """(step, source) by the one number in which the names of files differ."""
+    if not all(isinstance(source, str | Path) for source in sources):
+        raise ValueError(f"{printable(name)} has checkpoints that are no files: give steps=.")
+    stems = [Path(source).stem for source in sources]
+    numbers = [NUMBER.findall(stem) for stem in stems]
+    texts = {NUMBER.sub("#", stem) for stem in stems}
+    sure = len(texts) == 1 and not any(map(NO_WHOLE.search, stems))
+    varying = [i for i, own in enumerate(zip(*numbers, strict=True)) if len(set(own)) > 1] if sure else []
+    if len(stems) == 1 and sure and len(numbers[0]) == 1:
+        varying = [0]
+    if len(varying) != 1:
+        raise ValueError(f"the steps of {printable(name)} are not clear from its names ({listed(stems)}): give steps=.")
+    steps = [int(own[varying[0]]) for own in numbers]
+    if len(set(steps)) < len(steps):
+        raise ValueError(f"two checkpoints of {printable(name)} are of one step ({listed(stems)}): give steps=.")
+    return list(zip(steps, sources, strict=True))
