@@ -92,12 +92,22 @@ def check_fit(config: Config) -> None:
     """Traces data, loss and measures as training will, once for each structure. Nothing is computed.
 
     Raises:
-        ValueError: where net and task do not fit, or the optimizer names what is no param of the net, in one sentence.
+        ValueError: where net and task do not fit, epochs have no length or order, or the optimizer names what is no param
+            of the net, in one sentence.
     """
     leaves, structure = jax.tree.flatten(config)
     key = structure, tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves)
     if key in _fitting:
         return
+    steps = epoch_steps(config.task)
+    if type(steps) is not int or steps < 0:  # a loop over epochs would not end
+        raise ValueError(
+            f"task.epoch_steps is {steps!s}: it must be a static whole number, 0 where there are no epochs."
+        )
+    if steps and not callable(getattr(config.task, "order", None)):
+        raise ValueError(
+            f"task {type(config.task).__name__} has epoch_steps and no order: it must have order(key, epoch)."
+        )
     _check_size("net", config.net, config.net.init)
     _check_size("task", config.task, config.task.data)
     names = f"net {getattr(config.net, 'module', type(config.net)).__name__} and task {type(config.task).__name__}"
@@ -123,8 +133,24 @@ def check_fit(config: Config) -> None:
 def batch_key(task: Task, key: Array, step: Array) -> Any:
     """What a task's loss draws the batch of a step from: the key with the step folded in, or what its own `batch_key`
     makes, as where batches follow each other in epochs."""
+    return batch_of(task, order_at(task, key, step), step)
+
+
+def epoch_steps(task: Task) -> int:
+    """Steps of an epoch; 0 where a task has no epochs."""
+    return getattr(task, "epoch_steps", 0)
+
+
+def order_at(task: Task, key: Array, step: Array) -> Any:
+    """What is drawn once for the epoch of a step; of a task without epochs the stream's key."""
+    steps = epoch_steps(task)
+    return task.order(key, step // steps) if steps else key  # type: ignore[attr-defined]
+
+
+def batch_of(task: Task, order: Any, step: Array) -> Any:
+    """What `batch_key` gives, from the `order` of the step's epoch."""
     own = getattr(task, "batch_key", None)
-    return jax.random.fold_in(key, step) if own is None else own(key, step)
+    return jax.random.fold_in(order, step) if own is None else own(order, step)
 
 
 def _check_size(role: str, part: Any, made: Any) -> None:

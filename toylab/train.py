@@ -1,19 +1,21 @@
 """The whole dynamics: init, step, advance. They are pure functions of (config, state), so `vmap` maps over whole runs.
 
 Seeds by role: `split(key(seed))` gives the initial weights' key and the data's; the fresh batch of a step comes from
-`fold_in(key(data_seed), step)`. There is no other randomness, and so no state of a random generator. The bits of a run do
-not depend on how it is divided into segments and chunks, or resumed.
+`fold_in(key(data_seed), step)`, the order of an epoch from `fold_in(key(data_seed), epoch)`. There is no other randomness,
+and so no state of a random generator. The bits of a run do not depend on how it is divided into segments and chunks, or
+resumed.
 """
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import jax
 import optax
 from jax import Array
 
 from toylab.base import Analyzer, Config, Data, Params, Run, State, Trajectory
-from toylab.protocol import batch_key
+from toylab.protocol import batch_of, epoch_steps, order_at
 
 
 def init(config: Config, params: Params | None = None) -> State:
@@ -40,11 +42,32 @@ def data(config: Config) -> Data:
 
 def step(config: Config, data: Data, key: Array, state: State) -> State:
     """One update. `key` is made from the run's `data_seed`, and with the step draws the batch."""
-    drawn = batch_key(config.task, key, state.step)
+    return _step(config, data, order_at(config.task, key, state.step), state)
+
+
+def _step(config: Config, data: Data, order: Any, state: State) -> State:
+    drawn = batch_of(config.task, order, state.step)
     apply = partial(config.net.apply, full=False)
     gradient = jax.grad(lambda params: config.task.loss(apply, params, data, drawn))(state.params)
     updates, opt_state = config.optimizer.transform().update(gradient, state.opt_state, state.params)
     return State(params=optax.apply_updates(state.params, updates), opt_state=opt_state, step=state.step + 1)
+
+
+def _steps(config: Config, data: Data, key: Array, state: State, n: Array) -> State:
+    """n updates. The order of an epoch is drawn where they enter it, and not at each step."""
+
+    def within_epoch(state: State, n: Array) -> State:
+        order = order_at(config.task, key, state.step)
+        return jax.lax.fori_loop(0, n, lambda _, state: _step(config, data, order, state), state)
+
+    if not (length := epoch_steps(config.task)):
+        return within_epoch(state, n)
+    end = state.step + n
+
+    def to_next_epoch(state: State) -> State:
+        return within_epoch(state, jax.numpy.minimum(length - state.step % length, end - state.step))
+
+    return jax.lax.while_loop(lambda state: state.step < end, to_next_epoch, state)
 
 
 def advance(
@@ -70,7 +93,7 @@ def advance(
     fixed, key = data(config), jax.random.key(config.data_seed)
 
     def to_next_point(state: State, gap: Array) -> tuple[State, Trajectory]:
-        state = jax.lax.fori_loop(0, gap, lambda _, state: step(config, fixed, key, state), state)
+        state = _steps(config, fixed, key, state, gap)
         return state, record(state)
 
     def record(state: State) -> Trajectory:

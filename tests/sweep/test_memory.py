@@ -41,6 +41,7 @@ CASES = {
     "MLP": mlp,
     "ReLU model": lambda: page_config("superposition", 2),
     "linear model": lambda: page_config("superposition", 3),
+    "epochs": lambda: page_config("two_circuits"),
 }
 
 
@@ -51,6 +52,7 @@ CASES = {
         ("ReLU model", 1),
         ("ReLU model", 8),
         ("linear model", 1),
+        ("epochs", 4),
         pytest.param("transformer", 8, marks=pytest.mark.slow),
     ],
 )

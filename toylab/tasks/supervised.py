@@ -71,25 +71,28 @@ class Supervised(struct.PyTreeNode):
         n = self.n_train
         return {"x": x[:n], "y": y[:n], "x_test": x[n:], "y_test": y[n:]}
 
-    def batch_key(self, key: Array, step: Array) -> tuple[Array, Array]:
-        """What draws the batch of a step: the key of its epoch, and its place there. Where a batch is all, nothing does."""
-        if not self._has_batches:
-            return key, step
-        per_epoch = -(-self.n_train // self.batch_size)
-        return jax.random.fold_in(key, step // per_epoch), step % per_epoch
-
     @property
-    def _has_batches(self) -> bool:
-        return 0 < self.batch_size < self.n_train
+    def epoch_steps(self) -> int:
+        """Batches of an epoch; 0 where a batch is all."""
+        return -(-self.n_train // self.batch_size) if 0 < self.batch_size < self.n_train else 0
+
+    def order(self, key: Array, epoch: Array) -> Array:
+        """The order in which an epoch takes the training examples, int [n_train]."""
+        return jax.random.permutation(jax.random.fold_in(key, epoch), self.n_train)
+
+    def batch_key(self, order: Array, step: Array) -> tuple[Array, Array]:
+        """The batch of a step: its examples, int [batch_size], and which of these are there, since the last of an epoch may
+        be smaller. Where a batch is all, nothing is drawn."""
+        if not self.epoch_steps:
+            return order, step
+        at = step % self.epoch_steps * self.batch_size + jnp.arange(self.batch_size)
+        return order[jnp.minimum(at, self.n_train - 1)], at < self.n_train
 
     def loss(self, apply: Apply, params: Params, data: dict[str, Array], key: tuple[Array, Array]) -> Array:
         """The mean loss of the batch. `key` is what `batch_key` gives."""
-        if not self._has_batches:
+        if not self.epoch_steps:
             return self._losses(apply, params, data["x"], data["y"]).mean()
-        epoch, place = key
-        at = place * self.batch_size + jnp.arange(self.batch_size)
-        chosen = jax.random.permutation(epoch, self.n_train)[jnp.minimum(at, self.n_train - 1)]
-        there = at < self.n_train  # the last batch of an epoch may be smaller
+        chosen, there = key
         losses = self._losses(apply, params, data["x"][chosen], data["y"][chosen])
         return jnp.where(there, losses, 0).sum() / there.sum()
 
