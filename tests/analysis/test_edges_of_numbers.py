@@ -92,6 +92,8 @@ LEFT_OUT = {
     "over_cells.lowest_in_sets": "picks runs; a loss of nan is left out",
     "over_cells.switch": "nan stands for a run that found another kind of solution",
     "over_cells.rarer_share": "nan stands for a run that found another kind of solution",
+    "pattern_learning.fit_grokking": "leaves out points that are nan, and of all gives what was free alone as nan",
+    "pattern_learning.fit_double_descent": "leaves out points that are nan, and of all gives what was free alone as nan",
     "attention.paths.frozen_pattern": "a part of path_expansion, of its arrays",
 }
 APART = {  # of which a part does not depend on the argument
@@ -103,6 +105,7 @@ APART = {  # of which a part does not depend on the argument
     ("superposition.robustness.adversarial_vulnerability", "importance"), ("representation.collapse.neural_collapse", "W"),
     ("representation.collapse.neural_collapse", "b"), ("superposition.neurons.rescaled", "W_out"),
     ("attention.subcircuits.rank_one_losses", "lr"), ("transitions.grokking_phases", "sum_of_squares"),
+    ("pattern_learning.accuracies", "generality"),
 }  # fmt: skip
 NONE = {"coordinates.ranking": "the rank is d, of coordinates not taken up"}
 

@@ -16,6 +16,7 @@ from . import (
     numbers as numbers,
     over_cells as over_cells,
     over_runs as over_runs,
+    pattern_learning as pattern_learning,
     precision as precision,
     probes as probes,
     pruning as pruning,

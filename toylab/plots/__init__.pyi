@@ -10,6 +10,7 @@ from . import (
     modular as modular,
     motion as motion,
     palette as palette,
+    pattern_learning as pattern_learning,
     phase as phase,
     pictured as pictured,
     style as style,

@@ -119,14 +119,14 @@ def log_numbers(axis: Axis) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
-def ticks_at(axis: Axis, places: np.ndarray, numbers: Sequence[str]) -> None:
+def ticks_at(axis: Axis, places: np.ndarray, numbers: Sequence[str], room: float | None = None) -> None:
     """A tick at each of `places` [N], rising, on an axis of limits already set; numbered where there is room beside the
-    number before."""
+    number before, on an axis of `room` inches, or of the least that a panel has."""
     low, high = axis.get_view_interval()
     log, across = axis.get_scale() == "log", isinstance(axis, XAxis)
     shares = np.log(places / low) / np.log(high / low) if log else (places - low) / (high - low)
     shown, clear = [], -np.inf  # up to where numbers are written, in points
-    for place, number in zip(shares * 72 * ROOM[0 if across else 1], numbers, strict=True):
+    for place, number in zip(shares * 72 * (room or ROOM[0 if across else 1]), numbers, strict=True):
         half = SMALL * (DIGIT * (len(number) - number.count(".") / 2) if across else 1.2) / 2
         fits = place - half >= clear
         shown.append(number if fits else "")
