@@ -12,6 +12,7 @@ from . import (
     palette as palette,
     phase as phase,
     pictured as pictured,
+    planes as planes,
     style as style,
     superposition as superposition,
 )
