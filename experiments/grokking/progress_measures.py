@@ -9,9 +9,27 @@ Source    Golechha 2024, Progress Measures for Grokking on Real-world Tasks (arX
           squared error. One run of each; threshold of sparsity and layer are not said. Here 200 images of 14 × 14 pixels,
           width 100, batches of 50, decay 0.2, 10,000 steps, δ = 1e-6; sparsity with threshold 0, of the second layer;
           entropy and complexity of the middle matrix.
-Expect    To come.
-Cost      cpu: 20 seeds.
+Expect    Fit at about 2,000 steps with a test accuracy of .27 to .29; at the end .80 where the norm falls (44 at the fit,
+          16 at the end), and .71 where it is driven to grow (198, 368). All three measures fall as the test accuracy
+          rises, in both.
+Cost      cpu: 20 seeds, about 3 minutes of one core. paper: the paper's sizes and δ, for an accelerator; not run.
 Command   python run_sweep.py progress_measures [--scale smoke|cpu|paper]
+Fails     Where the norm falls, no measure has a stronger correlation with grokking than it. The norm's with the test
+          accuracy after the fit is −.98 in the median run; the sizes of the others' are less by .07 (complexity), .11
+          (entropy) and .15 (sparsity), each in 8 of 8 runs. Over both runs of a seed together they are stronger, since
+          the norm rises with the test accuracy in one and falls in the other; of the entropy that depends on the layer
+          (undecided for all matrices). Where the norm is driven to grow, .21 [.13; .27] of the entropy's change comes
+          until the fit (n = 20), more than a tenth; where it falls .08 [.04; .09] of the middle matrix's, undecided for
+          all.
+          What the growing norm is a norm of: 95 % of its square at the end lies in weights on which no output for a
+          training image depends, as those of pixels that are 0 in all of them. With each weight times the size of what it
+          gets, the norm falls from the fit to the end there too, to .79 [.69; .98] (n = 20), and to .18 where all norms
+          fall. On test images these weights do act: the loss there ends at 5.6 in the median run, at .036 where the norm
+          falls.
+          The paper's δ moves a weight by at most 2 |δ| / ε = .04 of lr w a step, with Adam's ε of 1e-8: more than the
+          paper's decay of .01, less than the .2 here, and much less where the gradient is above ε. So δ was chosen on
+          development seed 0, of 1e-6, 1e-5 and 1e-4, the last of which ends the grokking at .41. Dropout, of which the
+          paper says that the delay vanishes, and its IMDb networks are not tested.
 """
 
 from collections.abc import Sequence
@@ -40,7 +58,7 @@ STRENGTHS = (0.0, -1e-6)  # this times Σ w² joins the loss: nothing, and what 
 ITS_STRENGTHS = (0.0, -2e-10)  # of the paper
 FITTED = 0.99  # accuracy on the training set
 MATRICES = ("W_0", "W_1", "W_out")
-DRAWN = 6  # seeds in the figure
+DRAWN = 3  # seeds in the figure
 
 
 def configs(

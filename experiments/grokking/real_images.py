@@ -466,12 +466,13 @@ DRAWN = 6  # seeds in the figures of the part deep_large
 
 
 def kinds(m: Measures) -> dict[str, Measures]:
-    """Some runs of each kind by name: depth, scale and images."""
+    """Some runs of each kind by name: depth, scale, and images where these are more than the fewest."""
     rows = np.stack([m["layers/layers"][:, 0], m["config/net.init_scale"], m["config/task.n_train"]], axis=1)
     found = {}
     for layers, scale, n in np.unique(rows, axis=0):
         which = np.flatnonzero((rows == (layers, scale, n)).all(axis=1))[:DRAWN]
-        found[f"{layers:g} layers × {scale:.2g}, {n:,.0f} images"] = m.runs(which)
+        more = f", {n:,.0f} images" if n > rows[:, 2].min() else ""
+        found[f"{layers:g} {'' if more else 'layers '}× {scale:.2g}{more}"] = m.runs(which)
     return found
 
 
@@ -489,11 +490,7 @@ def ranks_of_layers(m: Measures) -> Any:
     for name, own in kinds(m).items():
         ranks = np.where(own["layers/ranks"] < 0, np.nan, own["layers/ranks"].astype(float))
         shown = np.unique(np.linspace(0, own["layers/layers"].max() - 2, 6).astype(int))
-        panels.append(
-            stages.Panel(
-                f"rank:\n{name.replace(', ', ',' + chr(10))}", {f"layer {i + 1}": ranks[..., i] for i in shown}
-            )
-        )
+        panels.append(stages.Panel(f"rank of\n{name}", {f"layer {i + 1}": ranks[..., i] for i in shown}))
     return stages.stages(m.steps, panels, xscale="log")
 
 

@@ -11,6 +11,8 @@ from matplotlib.lines import Line2D
 from toylab.plots import labels, style
 from toylab.plots.attention.stages import median
 
+WIDEST = 60  # letters of all names in one row
+
 
 class Panel(NamedTuple):
     """Curves by name, each x [R, T] and y [R, T] (run, saved point). One name has one colour in all panels."""
@@ -56,7 +58,8 @@ def planes(panels: Sequence[Panel], note: str = "") -> Figure:
         if panel.log:
             labels.log_numbers(ax.xaxis)
     handles = [Line2D([], [], color=inks[name], label=name) for name in names]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(names), 4), frameon=False)
+    columns = min(len(names), 4 if sum(map(len, names)) < WIDEST else 2)
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
     if note:
         style.note(figure, note)
     return figure
