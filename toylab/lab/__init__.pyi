@@ -1,4 +1,5 @@
 from . import (
+    after as after,
     events as events,
     job as job,
     measuring as measuring,

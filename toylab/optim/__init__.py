@@ -1,7 +1,7 @@
 """Optimizers as pytrees. Learning rate and weight decay are leaves; `transform` makes the optax transform from them.
 
-chain   pieces around an optimizer · pieces   ⊥Grad, slow gradients, clipping, factors by name, steps that grow, a norm
-that stays · names  of params, checked
+chain   pieces around an optimizer · pieces   ⊥Grad, slow gradients, clipping, a penalty, factors by name, steps that
+grow, a norm that stays · names  of params, checked
 
 `optax.inject_hyperparams` is not used: it casts b1, b2 and eps to float32 arrays, which changes results.
 """
@@ -18,11 +18,11 @@ from jax import Array
 from toylab.base import static
 from toylab.optim.chain import Chain
 from toylab.optim.names import check_known, check_names
-from toylab.optim.pieces import Clip, Grow, KeepNorm, Orthogonal, Piece, Scale, SlowGradients
+from toylab.optim.pieces import Clip, Grow, KeepNorm, Orthogonal, Penalty, Piece, Scale, SlowGradients
 
 __all__ = [
-    "LAMB", "SGD", "Adam", "AdamW", "Chain", "Clip", "Grow", "KeepNorm", "Orthogonal", "Piece", "Scale", "Schedule",
-    "Scheduled", "SignedDecayAdamW", "SlowGradients",
+    "LAMB", "SGD", "Adam", "AdamW", "Chain", "Clip", "Grow", "KeepNorm", "Orthogonal", "Penalty", "Piece", "Scale",
+    "Schedule", "Scheduled", "SignedDecayAdamW", "SlowGradients",
 ]  # fmt: skip
 
 Schedule = Literal["constant", "linear", "cosine", "quarter_cosine"]

@@ -20,7 +20,7 @@ class Chain(struct.PyTreeNode):
 
     Args:
         base: an optimizer, as AdamW.
-        before: pieces that change the gradient: Orthogonal, SlowGradients, Clip, in this order.
+        before: pieces that change the gradient: Orthogonal, SlowGradients, Clip, Penalty, in this order.
         after: pieces that change the step: Scale, Grow, KeepNorm; KeepNorm last, else the norm would not stay.
     """
 

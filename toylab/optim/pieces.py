@@ -117,6 +117,23 @@ class Clip(Piece):
         return optax.clip_by_global_norm(self.norm)
 
 
+class Penalty(Piece):
+    """`strength · Σ w²` over all params joins the loss: `g ← g + 2 strength · w`.
+
+    Under Adam that is no weight decay: like the rest of the gradient it is divided by √v̂, so that it moves most what the
+    loss moves least. Below 0 the weights are driven to grow (Golechha 2024, arXiv 2405.12755: −2 · 10⁻¹⁰).
+    """
+
+    strength: float = 0.0
+
+    def check(self) -> "Penalty":
+        _check_finite("strength", self.strength)
+        return self
+
+    def transform(self) -> optax.GradientTransformation:
+        return optax.add_decayed_weights(2 * self.strength)
+
+
 class Scale(Piece):
     """The step of the named params times a factor: learning rates by name. Weight decay is part of the step. 0 freezes."""
 

@@ -13,6 +13,7 @@ from . import (
     pattern_learning as pattern_learning,
     phase as phase,
     pictured as pictured,
+    planes as planes,
     style as style,
     superposition as superposition,
 )
