@@ -58,7 +58,6 @@ STRENGTHS = (0.0, -1e-6)  # this times Σ w² joins the loss: nothing, and what 
 ITS_STRENGTHS = (0.0, -2e-10)  # of the paper
 FITTED = 0.99  # accuracy on the training set
 MATRICES = ("W_0", "W_1", "W_out")
-DRAWN = 3  # seeds in the figure
 
 
 def configs(
@@ -256,8 +255,8 @@ CLAIMS = [
 
 
 def measures(m: Measures) -> Any:
-    strengths = m["config/optimizer.before.0.strength"]
-    runs = {driven: m.runs(np.flatnonzero((strengths < 0) == driven)[:DRAWN]) for driven in (False, True)}
+    """The median run of each kind."""
+    runs = {driven: growth(m, driven) for driven in (False, True)}
     shown: tuple[tuple[str, Quantity], ...] = (
         ("accuracy on\ntest images", lambda own: own["test_accuracy"]),
         ("norm of\nall weights", lambda own: own["progress/norm"]),
@@ -267,7 +266,7 @@ def measures(m: Measures) -> Any:
         ("circuit complexity\n(nats)", MEASURED["complexity"][1]),
     )
     panels = [
-        stages.Panel(label, {NORM[driven]: of(own) for driven, own in runs.items() if len(own.valid)},
+        stages.Panel(label, {NORM[driven]: stages.median(of(own))[None] for driven, own in runs.items() if len(own.valid)},
                      log=label.startswith(("norm", "circuit"))) for label, of in shown
     ]  # fmt: skip
     return stages.stages(m.steps, panels, xscale="log")

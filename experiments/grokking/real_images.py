@@ -482,18 +482,20 @@ def depths(m: Measures) -> Any:
     return stages.stages(m.steps, panels, xscale="log")
 
 
-DRAWN = 3  # seeds in the figures of the part deep_large
-
-
 def kinds(m: Measures) -> dict[str, Measures]:
-    """Some runs of each kind by name: depth, scale, and images where these are more than the fewest."""
+    """Runs of each kind by name: depth, scale, and images where these are more than the fewest."""
     rows = np.stack([m["layers/layers"][:, 0], m["config/net.init_scale"], m["config/task.n_train"]], axis=1)
     found = {}
     for layers, scale, n in np.unique(rows, axis=0):
-        which = np.flatnonzero((rows == (layers, scale, n)).all(axis=1))[:DRAWN]
+        which = (rows == (layers, scale, n)).all(axis=1)
         more = f", {n:,.0f} images" if n > rows[:, 2].min() else ""
         found[f"{layers:g} {'' if more else 'layers '}× {scale:.2g}{more}"] = m.runs(which)
     return found
+
+
+def middle(values: np.ndarray) -> np.ndarray:
+    """[1, T]: the median run, which alone is drawn."""
+    return stages.median(values)[None]
 
 
 def deep_grokking(m: Measures) -> Any:
@@ -501,7 +503,7 @@ def deep_grokking(m: Measures) -> Any:
         ("train accuracy", lambda own: own["train_accuracy"]), ("test accuracy", lambda own: own["test_accuracy"]),
         ("norm of all weights", lambda own: own["layers/norm"]), ("rank,\nlast hidden layer", last_rank),
     )  # fmt: skip
-    panels = [stages.Panel(label, {name: of(own) for name, own in kinds(m).items()}) for label, of in measures]
+    panels = [stages.Panel(label, {name: middle(of(own)) for name, own in kinds(m).items()}) for label, of in measures]
     return stages.stages(m.steps, panels, xscale="log")
 
 
@@ -512,7 +514,7 @@ def ranks_of_layers(m: Measures) -> Any:
     for name, own in sorted(first.values(), key=lambda one: one[1]["layers/layers"].max()):
         ranks = np.where(own["layers/ranks"] < 0, np.nan, own["layers/ranks"].astype(float))
         shown = np.unique(np.linspace(0, own["layers/layers"].max() - 2, 6).astype(int))
-        panels.append(stages.Panel(f"rank of\n{name}", {f"layer {i + 1}": ranks[..., i] for i in shown}))
+        panels.append(stages.Panel(f"rank of\n{name}", {f"layer {i + 1}": middle(ranks[..., i]) for i in shown}))
     return stages.stages(m.steps, panels, xscale="log")
 
 
@@ -527,9 +529,10 @@ def markers(m: Measures) -> Any:
         curves = {}
         for name, own in kinds(m).items():
             fitted = own.steps >= np.nan_to_num(fit(own), nan=np.inf)[:, None]
-            curves[name] = np.where(fitted, of(own), np.nan), np.where(fitted, own["test_accuracy"], np.nan)
+            x, y = (np.where(fitted, values, np.nan) for values in (of(own), own["test_accuracy"]))
+            curves[name] = middle(x), middle(y)
         panels.append(planes.Panel(label, "test accuracy", curves, log=label.startswith("norm"), ylim=(0, 1.02)))
-    return planes.planes(panels, f"after the fit; thin: {DRAWN} seeds; strong: their median; dot: end")
+    return planes.planes(panels, "medians after the fit; dot: end")
 
 
 def points(last: int, n: int = 50) -> dict[Any, Any]:
