@@ -25,7 +25,8 @@ def _values(x: ArrayLike, centred: bool) -> Array:
 def feature_rank(x: Real[ArrayLike, "n d"], tolerance: float = 1e-3, *, centred: bool = True) -> Integer[Array, ""]:
     """Numerical rank: how many singular values exceed tolerance · the largest.
 
-    1e-3 as in Masarczyk et al. 2023 (arXiv 2305.19753), whom Fan et al. follow [recalled, not checked].
+    1e-3 is a usual choice (Masarczyk et al. 2023, arXiv 2305.19753). Fan et al. 2024 take torch's matrix_rank of a float64
+    covariance, whose tolerance is far smaller.
 
     Args:
         x: Features, [n, d].
