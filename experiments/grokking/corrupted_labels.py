@@ -22,7 +22,7 @@ Changed   A first sweep, of seeds 100 to 119, was stopped at step 220 and its ru
           steps by which unlearning comes after grokking could not be below 0 as they were counted. Seeds are new ones.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,19 +30,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from toylab.analysis import corruption, pruning
+from toylab.analysis import corruption, norms, pruning, transitions
 from toylab.analysis.modular import analytic
-from toylab.base import Config, Params, Run
+from toylab.base import Analyzer, Config, Params, Run
 from toylab.claims import Claim, Direction, Number, Proportion, Source, Within, analogue, scaled
 from toylab.claims.claim import EXACT, Quantity
 from toylab.claims.kinds import Kind
-from toylab.lab import Measures, Part
+from toylab.lab import Arrays, Measures, Part
 from toylab.models import ModularMLP, Net
 from toylab.optim import AdamW
 from toylab.plots import phase, pruned, stages
 from toylab.tasks import ModularArithmetic
 
 SEEDS, FEW = range(120, 140), range(120, 128)  # none of them was trained before the claims were fixed
+LATER_SEEDS = range(140, 148)  # of the parts on forgetting
 DECAYS = (0.0, 5.0, 15.0, 20.0)
 NOISE = 0.35
 FITTED = 0.9  # share from which on examples count as fitted
@@ -106,6 +107,18 @@ def neurons(params: Params, run: Run) -> dict[str, Array]:
             kept = pruning.kept_accuracy(post, params["W_U"], answers, order, of=which, every=every)
             found[f"{end}_{name}"] = kept[::-1]
     return {name: value.astype("float16") for name, value in found.items()}
+
+
+def weights(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the norm of all weights, and the number of neurons over which their squares are spread."""
+    rows = jnp.concatenate(analytic.neuron_rows(params, run), axis=1)
+    return {"norm": norms.weight_norms(params)["total"], "neurons": norms.effective_rows(rows)}
+
+
+def settled(measures: Arrays) -> bool:
+    """Whether the training loss is the same to the last bit at three saved points: outputs are 0, and so are gradients."""
+    loss = measures["train_loss"]
+    return len(loss) > 2 and bool((loss[-3:] == loss[-1]).all())
 
 
 # --- quantities
@@ -185,6 +198,46 @@ def within_reach(m: Measures, name: str, decay: float = 15.0) -> np.ndarray:
     """[cells]: a measure at the end, with half of the pairs or more and the notebook's share of redrawn labels or less."""
     enough = m["config/task.n_train"] > 0.49 * m["config/task.p"] ** 2
     return end(m.runs(enough & (m["config/task.corruption"] < NOISE + 0.01)), name, decay)
+
+
+def highest(m: Measures, decay: float) -> np.ndarray:
+    """[R]: the highest test accuracy over saved points."""
+    return np.nanmax(at(m, decay)["test_accuracy"], axis=1)
+
+
+def at_highest(m: Measures, decay: float) -> np.ndarray:
+    """[R]: train accuracy at the first saved point with the highest test accuracy, less that of full inversion."""
+    m = at(m, decay)
+    best = np.nan_to_num(m["test_accuracy"], nan=-1).argmax(axis=1)
+    return m["train_accuracy"][np.arange(len(best)), best] - inverted(m)
+
+
+def forgets_after(m: Measures, decay: float, level: float = 0.5) -> np.ndarray:
+    """[R]: steps from where train accuracy is half-way down to inversion to where test accuracy is lost to below this."""
+    own = at(m, decay)
+    unlearned = own.first_step(own["test_accuracy"] >= FITTED) + unlearns_after(m, decay)
+    return transitions.lost(own.steps, own["test_accuracy"], level) - unlearned
+
+
+def left(m: Measures, name: str, decay: float) -> np.ndarray:
+    """[R]: a measure at the end over that at the start."""
+    return end(m, name, decay) / at(m, decay)[name][:, 0]
+
+
+def of_chance(m: Measures, name: str, decay: float) -> np.ndarray:
+    """[R]: a loss at the end over 1/p, that of outputs which are all 0."""
+    return end(m, name, decay) * m.only("config/task.p")
+
+
+def by_fewer(m: Measures, decay: float, level: float = 0.5) -> np.ndarray:
+    """[R]: of the fall of ln ‖w‖² from the highest test accuracy to where it is lost to below this, the share that is of
+    fewer neurons, and not of smaller ones."""
+    m = at(m, decay)
+    lost = transitions.lost(m.steps, m["test_accuracy"], level)
+    best = np.nan_to_num(m["test_accuracy"], nan=-1).argmax(axis=1)
+    gone, runs = np.minimum(np.searchsorted(m.steps, lost), len(m.steps) - 1), np.arange(len(lost))
+    number, norm = (np.log(x[runs, gone] / x[runs, best]) for x in (m["weights/neurons"], m["weights/norm"]))
+    return np.where(np.isnan(lost), np.nan, number / (2 * norm))
 
 
 def tests(m: Measures, op: str) -> np.ndarray:
@@ -290,6 +343,40 @@ COEXISTENCE_CLAIMS = [
 ]  # fmt: skip
 
 
+def seen(name: str, quantity: Quantity, kind: Kind, **more: Any) -> Claim:
+    return Claim(name, None, quantity, kind, "finding", each="seed", looks=(8,), **more)
+
+
+LOST = "released notebook, decay 20, 5,000 steps"
+BY_2000 = partial(stated, fidelity=scaled("p = 59, 300 neurons, 0.6 of the pairs, 2,000 steps"), looks=(8,))
+FORGETTING_CLAIMS = [
+    exact(LOST, "0.0091", "p = 97, decay 20: train accuracy at the end", partial(end, name="train_accuracy", decay=20.0),
+          Number(0.0091, 0.02)),
+    exact(LOST, "0.0108", "p = 97, decay 20: test accuracy at the end", partial(end, name="test_accuracy", decay=20.0),
+          Number(0.0108, 0.02)),
+    exact(LOST, "loss 1/p", "p = 97, decay 20: training loss at the end over 1/p",
+          partial(of_chance, name="train_loss", decay=20.0), Within(0.999, 1.001)),
+    seen("p = 97, decay 20: highest test accuracy on the way", partial(highest, decay=20.0), Within(low=FITTED)),
+    seen("p = 97, decay 20: train accuracy less 1 − ν + ν/p at the step of the highest test accuracy",
+         partial(at_highest, decay=20.0), Within(-NEAR, NEAR)),
+    seen("p = 97, decay 20: steps from where train accuracy is half-way down to where half of the test set is lost",
+         partial(forgets_after, decay=20.0), Direction(), unit="steps"),
+    seen("p = 97, decay 20: norm of all weights at the end over that at the start",
+         partial(left, name="weights/norm", decay=20.0), Within(high=1e-6)),
+    seen("p = 97, decay 20: share of the fall of ln ‖w‖² that is of fewer neurons, until half of the test set is lost",
+         partial(by_fewer, decay=20.0), Direction(null=0.5),
+         variants={f"until {1 - level:.0%} is": partial(by_fewer, decay=20.0, level=level) for level in (0.9, 0.1)}),
+]  # fmt: skip
+LASTING_CLAIMS = [
+    BY_2000("phase diagrams", "decay 15: full inversion", "decay 15, step 2,000: test accuracy",
+            partial(end, name="test_accuracy", decay=15.0), Within(low=FITTED)),
+    BY_2000(LOST, "forgetting", "decay 20, by step 2,000: test accuracy", partial(end, name="test_accuracy", decay=20.0),
+            Within(high=3 / 59)),
+    BY_2000(LOST, "forgetting, where decay 15 inverts", "test accuracy by step 2,000, decay 15 less decay 20",
+            partial(less, name="test_accuracy", one=15.0, other=20.0), Direction()),
+]  # fmt: skip
+
+
 def plane_claim(says: str, name: str, quantity: Quantity, kind: Kind, n_cells: int) -> Claim:
     return Claim(name, Source(DOSHI, "phase diagrams", says, 289), quantity, kind, each="cell", looks=(n_cells,),
                  fidelity=scaled("p = 59, 300 neurons, 400 steps, 16 cells of 289"))  # fmt: skip
@@ -344,6 +431,19 @@ def curves(m: Measures) -> Any:
     return stages.stages(m.steps, panels[:8], xscale="log")
 
 
+def forgotten(m: Measures) -> Any:
+    """Accuracies, and what is left of the norm and of the number of neurons."""
+    panels = []
+    for name, own in decays_of(m):
+        accuracies = {"train": own["train_accuracy"], "test": own["test_accuracy"]}
+        limits = {"1 − ν + ν/p": float(inverted(own).mean()), "1/p": 1 / int(own.only("config/task.p"))}
+        panels.append(stages.Panel(f"accuracy,\n{name}", accuracies, limits, ylim=(-0.03, 1.03)))
+        sizes = {"‖w‖²": (own["weights/norm"] / own["weights/norm"][:, :1]) ** 2}
+        sizes["neurons"] = own["weights/neurons"] / own["weights/neurons"][:, :1]
+        panels.append(stages.Panel(f"share of the start,\n{name}", sizes, ylim=(-0.03, 1.03)))
+    return stages.stages(m.steps, panels[:8], xscale="log")
+
+
 def purities(m: Measures) -> Any:
     return pruned.purities({name: own["final/neurons/ipr"].astype(float) for name, own in decays_of(m)})
 
@@ -385,21 +485,31 @@ P97: dict[str, Any] = {"p": 97, "d_mlp": 500, "fraction": 0.5}
 P29: dict[str, Any] = {"p": 29, "d_mlp": 256, "fraction": 0.7}
 TINY: dict[str, Any] = {"p": 7, "d_mlp": 20, "fraction": 0.6}
 TO_400 = np.r_[0:10:2, 10:100:10, 100:300:20, 300:401:50]
+TO_2000 = np.r_[0:100:20, 100:400:50, 400:1000:100, 1000:2001:200]
+TO_5000 = np.r_[0, 10:100:10, 100:200:20, 200:400:50, 400:3000:100, 3000:5001:200]
 TO_500 = np.r_[0, 5, 10:100:10, 100:250:10, 250:501:50]
 SHORT = (0, 5, 10)
 
 
-def part(tiny: list[Config], full: list[Config], paper: list[Config], saves: np.ndarray, **more: Any) -> Part:
+def part(
+    tiny: list[Config], full: list[Config], paper: list[Config], saves: np.ndarray,
+    probes: Mapping[str, Analyzer] = {}, **more: Any,
+) -> Part:  # fmt: skip
     return Part(
         configs={"smoke": tiny, "cpu": full, "paper": paper},
         saves={"smoke": SHORT, "cpu": saves, "paper": saves},
-        probes={"labels": labels},
+        probes={"labels": labels} | probes,
         **more,
     )
 
 
 LARGE = noisy((0.0, 5.0, 15.0), FEW, **P97)
 SMALL = [*noisy((5.0, 15.0), SEEDS, **P59), *noisy((0.0, 20.0), FEW, **P59)]
+LARGE_LATER = noisy((20.0,), LATER_SEEDS, **P97)
+SMALL_LATER = noisy((15.0, 20.0), LATER_SEEDS, **P59)
+UNTIL_SETTLED: dict[str, Any] = {
+    "probes": {"weights": weights}, "keep": (), "stop": {"smoke": None, "cpu": settled, "paper": settled},
+}  # fmt: skip
 OVER_CELLS = cells(FRACTIONS, NOISES, SEEDS[0], p=59, d_mlp=300)
 PARTS = {
     "published": part(noisy((0.0, 5.0, 15.0), range(1), **TINY), LARGE, LARGE, TO_500, final={"neurons": neurons},
@@ -407,6 +517,10 @@ PARTS = {
                       figures={"published": curves, "coexistence": partial(pruning_of, decay=0.0)}),
     "decays": part(noisy(DECAYS, range(1), **TINY), SMALL, SMALL, TO_400, final={"neurons": neurons}, claims=DECAY_CLAIMS,
                    figures={"decays": curves, "purity": purities, "pruning": partial(pruning_of, decay=5.0)}),
+    "forgetting": part(noisy((20.0,), range(1), **TINY), LARGE_LATER, LARGE_LATER, TO_5000, claims=FORGETTING_CLAIMS,
+                       figures={"forgetting": forgotten}, **UNTIL_SETTLED),
+    "lasting": part(noisy((15.0, 20.0), range(1), **TINY), SMALL_LATER, SMALL_LATER, TO_2000, claims=LASTING_CLAIMS,
+                    figures={"lasting": forgotten}, **UNTIL_SETTLED),
     "plane": part(cells(FRACTIONS[:3], NOISES[2:], 0, p=7, d_mlp=20), OVER_CELLS,
                   cells(FINE, FINE, SEEDS[0], p=97, d_mlp=500),
                   np.array([0, 100, 200, 400]), keep=(), claims=PLANE_CLAIMS, figures={"plane": plane}),
