@@ -276,7 +276,8 @@ def forgotten(m: Measures) -> Any:
         panels.append(accuracies(own, name, {}, **{"1/p": 1 / int(own.only("config/task.p"))}))
         sizes = {of: own[f"weights/{of}"] / own[f"weights/{of}"][:, :1] for of in ("norm", "neurons")}
         shares = {"‖w‖²": sizes["norm"] ** 2, "neurons": sizes["neurons"]}
-        panels.append(stages.Panel(f"share of the start,\n{name}", shares, ylim=FULL))
+        top = max(1.0, *(np.nanmax(share) for share in shares.values()))
+        panels.append(stages.Panel(f"share of the start,\n{name}", shares, ylim=(-0.03, 1.03 * float(top))))
     return stages.stages(m.steps, panels[:8], xscale="log")
 
 
