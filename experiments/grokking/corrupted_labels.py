@@ -3,21 +3,24 @@
 Claim     Trained on addition with a share of the labels redrawn, a network fits them and the test set too. Its neurons
           are of two kinds: waves, which generalise, and others, which memorise; without the others it corrects the
           labels. With more weight decay it first groks and then unlearns: training accuracy falls to the share of right
-          labels (inversion). Without corruption it learns polynomials h(g(a) + g′(b)) and products, and no others.
+          labels (inversion). With still more it then forgets all: neurons die until every weight is 0. Without
+          corruption it learns polynomials h(g(a) + g′(b)) and products, and no others.
 Source    Doshi, Das, He & Gromov 2023, To grok or not to grok (arXiv 2310.13061), and its released notebook: p = 97, 500
           quadratic neurons on one-hot vectors, squared error, AdamW lr 1e-2, half of the pairs, noise 0.35, one run a
-          decay, here 500 steps each. The phase plane and the 20 seeds are of p = 59 with 300 neurons. Doshi, He, Das &
-          Gromov 2024, Grokking Modular Polynomials (arXiv 2406.03495).
-Expect    p = 97: train 0.98 and test 0.98 without decay, 0.79 and 1 with 5, 0.654 and 1 with 15, where 0.654 are right.
-Cost      cpu: 200 runs, some 10 minutes of one busy core in all, half of them the 24 runs of p = 97. paper: more cells.
+          decay, here 500 steps each, and with decay 20 until nothing changes any more, at most the notebook's 5,000. The
+          phase plane and the 20 seeds are of p = 59 with 300 neurons. Doshi, He, Das & Gromov 2024, Grokking Modular
+          Polynomials (arXiv 2406.03495).
+Expect    p = 97: train 0.98 and test 0.98 without decay, 0.79 and 1 with 5, 0.654 and 1 with 15, where 0.654 are right;
+          with 20 first 0.655 and 1, and chance, 0.01, in the end. p = 59, decay 15: still 0.68 and 1 at step 2,000.
+Cost      cpu: 224 runs, some 22 minutes of one busy core in all, half of them the 8 runs with decay 20 at p = 97. paper:
+          more cells.
 Command   python run_sweep.py corrupted_labels [--scale smoke|cpu|paper]
 Fails     p = 97, decay 15: train and test accuracy are never above 0.91 (0.90 to 0.93) at once, n = 8, where the paper's
           stages pass through high accuracy on both (0.95 is our reading of "high"); with decay 5 it is 0.954 (0.943 to
           0.968), undecided. Unlearning begins before the test set is fitted. p = 59, decay 15: it is half-way 20 steps
           (20 to 40) after 90 % of the test set, but in 17 of 20 runs only. In the plane without decay the median of wrong
           labels memorised is 1 (0.875 to 1), undecided: with 0.9 of the pairs not all are, and test accuracy is high.
-          Forgetting at decay 20 was not run to its end: by step 400 test accuracy is past its peak. a² + ab + b² is at
-          0.46 by step 600 and still rising.
+          a² + ab + b² is at 0.46 by step 600 and still rising.
 Changed   A first sweep, of seeds 100 to 119, was stopped at step 220 and its runs thrown away, none of them measured: the
           steps by which unlearning comes after grokking could not be below 0 as they were counted. Seeds are new ones.
 """
@@ -347,7 +350,7 @@ PARTS = {
     "decays": part(noisy(DECAYS, range(1), **TINY), SMALL, TO_400, final=AT_END, claims=DECAY_CLAIMS,
                    figures={"decays": curves, "purity": purities, "pruning": partial(pruning_of, decay=5.0)}),
     "forgetting": until_settled((20.0,), P97, TO_5000, claims=FORGETTING_CLAIMS, figures={"forgetting": forgotten}),
-    "lasting": until_settled((15.0, 20.0), P59, TO_2000, claims=LASTING_CLAIMS, figures={"lasting": forgotten}),
+    "lasting": until_settled((15.0, 20.0), P59, TO_2000, claims=LASTING_CLAIMS),
     "plane": replace(PLANE, configs={**PLANE.configs, "paper": cells(FINE, FINE, SEEDS[0], p=97, d_mlp=500)}),
     "polynomials": part(polynomials(range(1), **TINY), polynomials(FEW, **P29),
                         np.r_[0:60:6, 60:200:20, 200:601:50], keep=(), claims=POLYNOMIAL_CLAIMS,
