@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from toylab.analysis.norms import sum_of_squares, weight_norms, weights
+from toylab.analysis.norms import effective_rows, sum_of_squares, weight_norms, weights
 
 
 def test_known_values():
@@ -26,6 +26,12 @@ def test_rotations_and_splitting_change_no_total(x, angle):
     assert whole.dtype == np.float64
     np.testing.assert_allclose(exact(sum_of_squares, {"x": x @ rotation})["total"], whole, rtol=1e-10)
     np.testing.assert_allclose(exact(sum_of_squares, {"a": x[:1], "b": x[1:]})["total"], whole, rtol=1e-10)
+
+
+def test_rows_of_one_norm_count_fully_and_empty_ones_not():
+    W = np.float32([[3, 4], [0, 5], [0, 0], [-5, 0]])  # squares 25, 25, 0, 25
+    assert effective_rows(np.stack([W, 2.0**-100 * W, 0 * W])).tolist() == [3, 3, 0]  # 2^−200 is below float32
+    assert effective_rows(np.float32([[2, 0], [0, 1]])) == np.float32(25 / 17)  # (4 + 1)² / (16 + 1)
 
 
 def test_the_analyzer_names_both():

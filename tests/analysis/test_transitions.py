@@ -15,6 +15,7 @@ from toylab.analysis.transitions import (
     halfway,
     largest_fall,
     learning_phases,
+    lost,
     power_law_exponent,
     share_near,
     steps_near,
@@ -61,6 +62,18 @@ def test_a_level_is_crossed_between_saved_points():
     values = np.array([[4, 3, 1, 0, 0], [4, 3, 3, 3, 3], [1, 0, 5, 5, 5], [4, np.nan, np.nan, np.nan, np.nan]], float)
     np.testing.assert_array_equal(first_below(STEPS, values, 2), [15, np.nan, 0, np.nan])
     assert first_below(STEPS, values[0], 0.5) == 30
+
+
+def test_what_is_lost_is_lost_after_its_highest_value():
+    rises_and_falls = np.array([0.1, 0.9, 1.0, 0.6, 0.2])
+    never, ended, late = (
+        np.array([0, 0.5, 1, 1, 1.0]),
+        np.array([0, 1, 0.3, np.nan, np.nan]),
+        np.array([1, 0.5, 1, 1, 0.4]),
+    )
+    unknown = np.full(5, np.nan)
+    found = lost(STEPS, np.stack([rises_and_falls, never, ended, late, unknown]), 0.5)
+    np.testing.assert_array_equal(found, [80, np.nan, 20, 80, np.nan])  # of two highest values the first counts
 
 
 def test_halfway_is_between_start_and_end_whether_rising_or_falling():

@@ -17,6 +17,10 @@ def accuracies(runs=3):
     return {name: np.clip(1 - SHARE ** (i + 1) + RNG.normal(0, 0.01, (runs, 21)), 0, 1) for i, name in enumerate(names)}
 
 
+def by_set(runs=3):
+    return dict(zip(("train", "wrong", "right", "test"), accuracies(runs).values(), strict=True))
+
+
 def neurons(runs=3, dead=0):
     found = RNG.uniform(0, 1, (runs, 40))
     found[:, :dead] = np.nan
@@ -27,6 +31,7 @@ DRAWINGS = {
     "both ends": lambda: pruned.pruning(
         SHARE, {"the least pure first": accuracies(), "the purest first": accuracies(1)}, {"1 − ν + ν/p": 0.65}
     ),
+    "ends by set": lambda: pruned.both_ends(by_set(), by_set(1), {"1 − ν + ν/p": 0.65}),
     "one end": lambda: pruned.pruning(SHARE, {"the least pure first": accuracies()}),
     "four nets": lambda: pruned.purities({f"decay {i}": neurons(dead=i) for i in range(4)}),
     "five nets": lambda: pruned.purities({f"decay {i}": neurons(dead=20) for i in range(5)}),
@@ -49,6 +54,17 @@ def test_each_run_is_thin_and_the_median_strong():
     assert len(left.lines) == 4 * (3 + 1) + 1 and len(right.lines) == 4 + 1  # and the level; a lone run is its median
 
 
+def test_the_ends_have_titles_and_sets_their_names_in_full():
+    assert [ax.get_xlabel() for ax in drawn("ends by set").axes] == [
+        "neurons pruned (%), the least pure first",
+        "neurons pruned (%), the purest first",
+    ]
+    names = [text.get_text() for text in drawn("ends by set").legends[0].texts]
+    assert names == ["training set", "its wrong labels", "its right labels", "test set", "1 − ν + ν/p"]
+    first = drawn("ends by set").axes[0].lines[0].get_xdata()
+    assert (first[0], first[-1], len(first)) == (0, 100, 21)
+
+
 def test_bars_are_per_cent_of_all_neurons_and_those_without_weights_are_said():
     ax = drawn("four nets").axes[2]
     values, edges, _ = ax.patches[0].get_data()
@@ -63,6 +79,10 @@ def test_bars_are_per_cent_of_all_neurons_and_those_without_weights_are_said():
         (
             lambda: pruned.pruning(SHARE, {"a": {"test": np.ones((2, 20))}}),
             r"^test has shape \(2, 20\); with 21 shares",
+        ),
+        (
+            lambda: pruned.both_ends({"wrongs": np.ones((2, 3))}, {}),
+            r"^least and most have the sets \['wrongs'\]; they are some of train, wrong, right, test$",
         ),
         (lambda: pruned.purities({}), r"^ipr is empty; it has at least one panel$"),
         (lambda: pruned.purities({"a": np.ones(3)}), r"^a has shape \(3,\); it is \[R, N\]$"),

@@ -10,11 +10,15 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int, Integer, Real
 
+from toylab.analysis import pruning
+from toylab.analysis.modular import analytic
 from toylab.analysis.numbers import floating
+from toylab.base import Params, Run
 from toylab.losses import right
 from toylab.shapes import shaped
 
 PHASES = ("coexistence", "partial inversion", "full inversion", "memorisation", "neither")
+PURE = 0.5  # inverse participation ratio above which a neuron counts as a wave
 
 
 class Wrong(NamedTuple):
@@ -88,3 +92,42 @@ def inverted_accuracy(noise: Real[ArrayLike, "*batch"], n_classes: int) -> Float
     """
     noise = np.asarray(noise, float)
     return 1 - noise + noise / n_classes
+
+
+def labels(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer of `ModularMLP` on a modular operation: what becomes of the wrong labels.
+
+    Returns:
+        A dict of scalars: those of `Wrong`, and `pure`, the share of neurons that are waves.
+    """
+    at, answers = run.data["train"], run.data["labels"].reshape(-1)
+    logits, _ = run.config.net.apply(params, run.data["tokens"][at], full=False)
+    found = of_wrong_labels(logits, run.data["train_labels"], answers[at])
+    return found._asdict() | {"pure": jnp.mean(analytic.purity(*analytic.neuron_rows(params, run)) > PURE)}
+
+
+def neurons(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer of `ModularMLP` on a modular operation: what is left when neurons go in the order of their purity.
+
+    Returns:
+        A dict, in half precision.
+
+        - `ipr` [N]: the purity of each neuron.
+        - `least_SET`, `most_SET` [N + 1], or [N / 5 + 1] where 5 divides N: an accuracy while the least pure go, or the
+          purest. SET is train, wrong and right (its labels that are so), or test.
+    """
+    purity = analytic.purity(*analytic.neuron_rows(params, run))
+    up = jnp.argsort(jnp.nan_to_num(purity, nan=0.0))
+    found = {"ipr": purity}
+    train, test, clean = run.data["train"], run.data["test"], run.data["labels"].reshape(-1)
+    given, wrong = run.data["train_labels"], run.data["train_labels"] != clean[train]
+    all_of = jnp.ones(len(train), bool)
+    sets = {"train": (train, given, all_of), "wrong": (train, given, wrong), "right": (train, given, ~wrong)}
+    sets["test"] = (test, clean[test], jnp.ones(len(test), bool))
+    for name, (pairs, answers, which) in sets.items():
+        post = run.config.net.apply(params, run.data["tokens"][pairs])[1]["mlp_post"][0]
+        for end, order in (("least", up[::-1]), ("most", up)):  # what goes last comes first
+            every = 5 if len(up) % 5 == 0 else 1
+            kept = pruning.kept_accuracy(post, params["W_U"], answers, order, of=which, every=every)
+            found[f"{end}_{name}"] = kept[::-1]
+    return {name: value.astype("float16") for name, value in found.items()}

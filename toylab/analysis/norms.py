@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Num
+from jaxtyping import Float, Num, Real
 
-from toylab.analysis.numbers import norm
+from toylab.analysis.numbers import floating, norm, ratio, scaled
 from toylab.base import Params, Run
 from toylab.shapes import shaped
 
@@ -46,6 +46,22 @@ def weight_norms(params: Mapping[str, Num[ArrayLike, "..."]]) -> dict[str, Float
     _check_names(params)
     norms = {name: norm(jnp.abs(_inexact(w)).reshape(-1), 0) for name, w in params.items()}
     return {**norms, "total": norm(jnp.stack(list(norms.values())), 0)}
+
+
+@shaped
+def effective_rows(W: Real[ArrayLike, "*batch n m"]) -> Float[Array, "*batch"]:
+    """Over how many rows the squares are spread: (Σ_i s_i)² / Σ_i s_i² with s_i = Σ_j W_ij², their participation ratio.
+
+    Rows that are as large have n, and k of them, with the rest 0, have k. It is free of the scale of W.
+
+    Args:
+        W: Such as all weights of each neuron, [..., n, m].
+
+    Returns:
+        [...] in 1 to n; 0 where all are 0.
+    """
+    sizes = jnp.sum(scaled(floating(W), (-2, -1))[0] ** 2, axis=-1)
+    return ratio(sizes.sum(axis=-1) ** 2, jnp.sum(sizes**2, axis=-1))
 
 
 def _check_names(params: Mapping[str, ArrayLike]) -> None:

@@ -56,6 +56,27 @@ def first_below(
 
 
 @shaped
+def lost(
+    steps: Real[np.ndarray, " T"], values: Real[np.ndarray, "*runs T"], level: float
+) -> Float[np.ndarray, "*runs"]:
+    """The first saved step after that of the highest value at which values lie below a level: when what was had is lost.
+
+    Args:
+        steps: Of the saved points, [T].
+        values: Such as an accuracy, [..., T]; nan where a run has no point. Of equal highest values the first counts.
+        level: In units of the values.
+
+    Returns:
+        [...]; nan where they never come to lie below it.
+
+    Raises:
+        ValueError: Where there are fewer than two steps, or where they do not ascend.
+    """
+    highest = np.where(np.isnan(values), -np.inf, values).argmax(axis=-1)
+    return first_step(steps, (values < level) & (np.arange(values.shape[-1]) > highest[..., None]))
+
+
+@shaped
 def halfway(steps: Real[np.ndarray, " T"], values: Real[np.ndarray, "*runs T"]) -> Float[np.ndarray, "*runs"]:
     """The step at which values have first gone half their way from the start to the end, rising or falling.
 

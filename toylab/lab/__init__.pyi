@@ -9,6 +9,7 @@ from . import (
     rehearsal as rehearsal,
     stages as stages,
     stated as stated,
+    unlearning as unlearning,
     verdicts as verdicts,
     watch as watch,
 )

@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Real
 
+from toylab.analysis import norms
 from toylab.analysis.numbers import floating, ratio, scaled
 from toylab.base import Params, Run
 from toylab.losses import right
@@ -239,6 +240,17 @@ def neuron_rows(params: Params, run: Run) -> SquaredNet:
     else:
         u, v = params["W_in"][:, :p]
     return SquaredNet(u.T, v.T, params["W_U"][:, :p])
+
+
+def size(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer of `ModularMLP`: its weights.
+
+    Returns:
+        A dict of scalars: `norm`, that of all weights; `neurons`, the number over which their squares are spread
+        (`norms.effective_rows`).
+    """
+    rows = jnp.concatenate(neuron_rows(params, run), axis=1)
+    return {"norm": norms.weight_norms(params)["total"], "neurons": norms.effective_rows(rows)}
 
 
 def structure(params: Params, run: Run) -> dict[str, Array]:

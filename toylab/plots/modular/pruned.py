@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from toylab.plots import labels, style
 
 LIMIT = "#444444"
+SETS = {"train": "training set", "wrong": "its wrong labels", "right": "its right labels", "test": "test set"}
 
 
 @style.house
@@ -55,6 +56,29 @@ def pruning(
         handlelength=1.8, columnspacing=1.4,
     )  # fmt: skip
     return figure
+
+
+def both_ends(
+    least: Mapping[str, np.ndarray], most: Mapping[str, np.ndarray], limits: Mapping[str, float] | None = None
+) -> Figure:
+    """Accuracies over the share of neurons that is pruned, the least pure first and, beside that, the purest first.
+
+    Args:
+        least: Accuracies of `SETS`, or of some of them, while the least pure go, [R, K] over shares 0 to 1.
+        most: The same while the purest go.
+        limits: As of `pruning`.
+
+    Raises:
+        ValueError: For a set that is none of `SETS`, and as of `pruning`.
+    """
+    if unknown := sorted({*least, *most} - set(SETS)):
+        raise ValueError(f"least and most have the sets {unknown}; they are some of {', '.join(SETS)}")
+    panels = {
+        f"the {shown} first": {SETS[of]: values for of, values in curves.items()}
+        for shown, curves in (("least pure", least), ("purest", most))
+    }
+    shares = np.linspace(0, 1, next(iter(least.values())).shape[-1] if least else 0)
+    return pruning(shares, panels, limits)
 
 
 @style.house
