@@ -15,6 +15,7 @@ from toylab.importers.naming import listed, printable
 from toylab.importers.saving import save
 from toylab.models import Net
 from toylab.records import Sweep
+from toylab.store import durable
 
 Wanted = Callable[[int, int], None] | Literal["auto"] | None
 NUMBER = re.compile(r"\d+")
@@ -86,7 +87,7 @@ def save_many(sweep: Sweep, folder: str | Path, layout: Layout) -> None:
         steps = source.group.steps
         for row, at, params in source.blocks(rows, 16):
             own = folder / str(source.runs[row]) if len(sweep) > 1 else folder
-            own.mkdir(parents=True, exist_ok=True)
+            durable.make(own)
             for i, step in enumerate(steps[at].tolist()):
                 one = {name: value[i] for name, value in params.items()}
                 save(one, own / f"step_{step}.safetensors", layout, net=cast(Net, source.config(row).net))
