@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from toylab import importers, train
-from toylab.analysis import analyze, fourier, norms, progress, together
+from toylab.analysis import analyze, fourier, norms, progress, task_measures, together
 from toylab.base import Config, Run
 from toylab.importers import safetensors
 from toylab.models import Net, Transformer
@@ -171,11 +171,15 @@ def test_a_damaged_checkpoint_is_named_and_the_rest_is_there(own, tmp_path):
     )
     params = {key: value.copy() for key, value in params.items()}
     params["W_U"][1, 0, 0] = np.nan
-    _, about = safetensors.read(folder / "step_0.safetensors")
+    arrays, about = safetensors.read(folder / "step_0.safetensors")
     safetensors.write(middle, {key: value[1] for key, value in params.items()}, about)
     sweep = importers.load_many(folder, layout="toylab")
     found = sweep.analyze(norms.weights)["sum_of_squares/total"]
     assert np.isnan(found).tolist() == [[False, True, False]] and "W_U has 1 of" in sweep.messages[0]
+    middle.write_bytes(b"no")  # after it was looked at
+    later = sweep.analyze(norms.weights)["sum_of_squares/total"]
+    assert np.isnan(later).tolist() == [[False, True, False]] and "is no safetensors file" in sweep.messages[-1]
+    safetensors.write(middle, arrays, about)
     (folder / "step_0.safetensors").write_bytes(b"no")
     assert importers.load_many(folder, layout="toylab").steps.tolist() == [3, 10]
     for path in folder.iterdir():
@@ -245,6 +249,9 @@ def test_an_analyzer_says_what_it_needs_before_anything_is_read(own, tmp_path, m
         sweep.analyze(progress.losses, task=TASK, final=LAST)
     with pytest.raises(ValueError, match=r"losses needs 'logits/key' of the last point: give final={'logits'"):
         sweep.analyze(progress.losses, task=TASK, train=pairs_of(run))
+    drawn = ModularArithmetic(p=P, op="random")  # the lab would draw other answers than theirs
+    with pytest.raises(ValueError, match=r"task_measures needs data\['labels'\].*give data={'labels'"):
+        sweep.analyze(task_measures, task=drawn, train=pairs_of(run), data={"train_labels": run.data["train_labels"]})
     with pytest.raises(ValueError, match="train is given without task"):
         sweep.analyze(progress.losses, train=pairs_of(run))
     with pytest.raises(ValueError, match="train has a pair twice"):

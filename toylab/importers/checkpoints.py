@@ -128,7 +128,7 @@ class Checkpoints:
         arrays, said = weights_of(point.source, self.layout, self.ignore)
         arrays, _ = buffers.apart(self.forms, arrays)
         if self.layout == "toy_models":
-            arrays = checks.instance(arrays, self.given)
+            arrays = checks.instance(arrays, self.said | self.given)
         self._check(point, {key: array.shape for key, array in arrays.items()}, said)
         weights = {key: checks.values(key, array) for key, array in arrays.items()}
         if wrong := [key for key in self.wanted.unused if weights[key].any()]:
@@ -180,7 +180,7 @@ class Checkpoints:
     def _sound(self, point: Point) -> Arrays | None:
         try:
             return self.at(point)
-        except Refusal as error:
+        except ValueError as error:
             if (message := f"{point} is nan: {error}") not in self.messages:
                 self.messages.append(message)
             return None

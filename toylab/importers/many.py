@@ -1,9 +1,9 @@
 """Checkpoints that others saved while they trained, as a sweep: `load_many(folder, layout=…)`."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,9 +15,9 @@ from toylab.importers.naming import listed, printable
 from toylab.importers.saving import save
 from toylab.models import Net
 from toylab.records import Sweep
+from toylab.records.reader import Wanted
 from toylab.store import durable
 
-Wanted = Callable[[int, int], None] | Literal["auto"] | None
 NUMBER = re.compile(r"\d+")
 NO_WHOLE = re.compile(r"\d[eE.]-?\d")  # 1e3 and 0.5 are no steps
 

@@ -83,10 +83,18 @@ class Given:
         if self.task is None:
             return Run(config=config, data=self.arrays)
         check_net(self.task, config.net)
-        data = self.task.data(jax.random.key(0))
-        if isinstance(data, dict) and self.pairs is None:  # the lab's own split is not theirs
+        data = _undrawn(self.task)
+        if self.pairs is None:  # the lab's own split is not theirs
             data = {name: value for name, value in data.items() if name not in SPLIT}
-        return Run(config=config.replace(task=self.task), data=_joined(data, self.arrays))
+        return Run(config=config.replace(task=self.task), data={**data, **self.arrays})
+
+
+def _undrawn(task: Any) -> dict[str, Any]:
+    """What of a task's data is the same whatever the key. The rest the lab would draw: it is not what they trained on."""
+    first, second = (task.data(jax.random.key(seed)) for seed in range(2))
+    if not isinstance(first, dict):
+        return {}
+    return {name: value for name, value in first.items() if np.array_equal(value, second[name])}
 
 
 def _joined(data: Data, given: Mapping[str, Any]) -> Data:
@@ -137,7 +145,8 @@ class _Final(_Asked):
 
 class _Data(_Asked):
     def __missing__(self, key: str) -> Any:
-        how = "train=, the pairs [n, 2] that they were trained on" if key in SPLIT else f"data={{{key!r}: …}}"
+        how = f"data={{{key!r}: …}}"
+        how = f"train=, the pairs [n, 2] that they were trained on, or {how}" if key in SPLIT else how
         how = "tokens=" if key == "tokens" else how
         raise ValueError(f"{self.name} needs data[{key!r}], which is not known of these runs: give {how}.")
 

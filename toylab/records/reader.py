@@ -5,12 +5,13 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from toylab import configs as cfg
 from toylab import store
+from toylab.analysis.over_runs import Wanted
 from toylab.base import Analyzer, Config, Params
 from toylab.records import labelled, manifest
 from toylab.records.history import Arrays, blank
@@ -20,9 +21,6 @@ from toylab.records.source import Group, Runs, Source, read_group
 if TYPE_CHECKING:
     import pandas
     import xarray
-
-
-Wanted = Callable[[int, int], None] | Literal["auto"] | None
 
 
 class Named(Mapping[str, np.ndarray]):
