@@ -45,29 +45,29 @@ class Checkpoints:
         self.runs, self.points = list(runs), [list(points) for points in runs.values()]
         self.messages: list[str] = []
         every = [point for points in self.points for point in points]
-        self.wanted, self.said = self._reference(every)
+        self.wanted = self._reference(every)
+        self.said = dict(self.wanted.said)
         for done, point in enumerate(every):
             self._look(point)
             report(done + 1, len(every))
 
-    def _reference(self, every: list[Point]) -> tuple[Opened, dict[str, Any]]:
-        """The net, by the last sound checkpoint and the first; and the settings that the last brought along."""
-        last, said, at = self._first_sound(every[::-1])
-        first, _, start = self._first_sound(every)
+    def _reference(self, every: list[Point]) -> Opened:
+        """The last sound checkpoint, with the net that it and the first are of."""
+        last, at = self._first_sound(every[::-1])
+        first, start = self._first_sound(every)
         if first.unused != last.unused:  # zeros in one of them alone
             last, first = (
                 opened(point.source, self.layout, self.given, self.ignore, whole=True) for point in (at, start)
             )
         if first.net != last.net:
             raise Refusal(f"{start} is of another network than {at}: checkpoints of one are wanted.")
-        return last, said
+        return last
 
-    def _first_sound(self, points: list[Point]) -> tuple[Opened, dict[str, Any], Point]:
+    def _first_sound(self, points: list[Point]) -> tuple[Opened, Point]:
         refused: ValueError | None = None
         for point in points:
             try:
-                found = opened(point.source, self.layout, self.given, self.ignore)
-                return found, weights_of(point.source, self.layout, self.ignore)[1], point
+                return opened(point.source, self.layout, self.given, self.ignore), point
             except ValueError as error:
                 refused = refused or error
         assert refused is not None
@@ -126,7 +126,8 @@ class Checkpoints:
             ValueError: where it has changed since it was looked at, is damaged, or has weights that are not finite.
         """
         arrays, said = weights_of(point.source, self.layout, self.ignore)
-        arrays, _ = buffers.apart(self.forms, arrays)
+        arrays, beside = buffers.apart(self.forms, arrays)
+        buffers.check(self.wanted.net, beside)
         if self.layout == "toy_models":
             arrays = checks.instance(arrays, self.said | self.given)
         self._check(point, {key: array.shape for key, array in arrays.items()}, said)

@@ -21,6 +21,7 @@ class Opened:
     net: Net
     weights: Arrays  # by the source's keys
     converted: Callable[[Arrays], Params]
+    said: Settings  # settings that the source brought along
     unused: tuple[str, ...] = ()  # keys whose arrays are all 0, and are no params of the net
 
     def params(self, weights: Arrays) -> Params:
@@ -45,7 +46,7 @@ def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = 
     shapes = {key: array.shape for key, array in arrays.items()}
     best = min((fit(form, shapes) for form in forms), key=lambda found: found.n_problems)
     if best.n_problems and layout == "toylab" and "module" in given:
-        return _of_module(arrays, given)
+        return _of_module(arrays, given, found)
     if best.n_problems:
         looks = checks.hint(FORMS, layout, best, shapes) or checks.prefixed(forms, best, shapes)
         raise ValueError(f"source does not fit layout {layout} ({best.form.what}): {best.problems()}{looks}.")
@@ -56,7 +57,7 @@ def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = 
     net = best.form.net(best.sizes, best.parts, given).check()
     buffers.check(net, beside)
     used = {key for rule in best.rules for key in rule.keys(best.n_layers)}
-    return Opened(net, weights, partial(_converted, best, net), tuple(sorted(set(weights) - used)))
+    return Opened(net, weights, partial(_converted, best, net), found, tuple(sorted(set(weights) - used)))
 
 
 def ignored(ignore: Collection[str]) -> list[str]:
@@ -77,10 +78,10 @@ def _converted(best: Fit, net: Net, weights: Arrays) -> Params:
     return checks.as_params(arrays | best.form.implied(net, arrays))
 
 
-def _of_module(arrays: Arrays, given: Settings) -> Opened:
+def _of_module(arrays: Arrays, given: Settings, said: Settings) -> Opened:
     """A net of any module of toylab. All of its fields are in the config."""
     module = toys.module_of(given, Net)
     known = toys.typed(module, given, max(max(x.shape, default=1) for x in arrays.values()))
     toys.require_all(module, known)
     net = Net.of(module, **known).check()
-    return Opened(net, {key: checks.values(key, array) for key, array in arrays.items()}, checks.as_params)
+    return Opened(net, {key: checks.values(key, array) for key, array in arrays.items()}, checks.as_params, said)
