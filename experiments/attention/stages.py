@@ -48,13 +48,14 @@ def learner(seed: int = 0, size: int = 32, **task: int) -> Config:
     )  # fmt: skip
     optimizer = AdamW(lr=3e-3, weight_decay=0.01, b1=0.9, b2=0.98, warmup=20, clip=1.0)
     blocks = RepeatedBlocks(d_vocab=size, n_ctx=size, min_period=size // 4, max_period=size // 2, **task)
-    return Config(blocks, net, optimizer, seed=seed)
+    return Config(blocks, net, optimizer, seed, data_seed=seed)
 
 
+SEEDS = range(2000, 2020)  # none was trained before the claims were fixed
 CONFIGS = {
     "smoke": [learner(seed, 8, batch_size=2, n_eval=16) for seed in range(2)],
-    "cpu": [learner(seed) for seed in range(3)],
-    "paper": [learner(seed) for seed in range(100, 120)],
+    "cpu": [learner(seed) for seed in SEEDS],
+    "paper": [learner(seed) for seed in SEEDS],
 }
 FORMING = np.arange(100, 1000, 100)  # every seed's heads form here
 SAVES = {
