@@ -8,8 +8,10 @@ as attributes under their own names.
 
 import difflib
 import inspect
+import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +22,7 @@ from flax import nnx, struct
 from jax import Array
 
 from toylab.base import Cache, Params, Patch, static
+from toylab.meanings import documented
 from toylab.models.biased import BiasedTransformer
 from toylab.models.decoder import FeatureDecoder
 from toylab.models.dense import CentredDense, Dense, DiagonalNet
@@ -64,9 +67,13 @@ class Net(struct.PyTreeNode):
     """A network as part of a config: the module's class, its static fields, and its leaves."""
 
     module: type = static()
+    """The class of the network, an nnx.Module."""
     sizes: tuple[tuple[str, Any], ...] = static()
+    """The static fields of the module, by name."""
     leaves: dict[str, Any]
-    clamps: tuple[tuple[str, Callable[[Array, int], Array]], ...] = static(default=())  # patches in force at every call
+    """The fields of the module that a sweep may vary within one compile, by name."""
+    clamps: tuple[tuple[str, Callable[[Array, int], Array]], ...] = static(default=())
+    """Patches that are in force at every call, by the name of the activation."""
 
     @classmethod
     def of(cls, module: type, *, clamps: tuple[tuple[str, Any], ...] = (), **given: Any) -> "Net":
@@ -106,6 +113,22 @@ class Net(struct.PyTreeNode):
 
     def with_fields(self, **changes: Any) -> "Net":
         return Net.of(self.module, clamps=self.clamps, **{**dict(self.sizes), **self.leaves, **changes})
+
+    def modules(self) -> dict[str, type]:
+        """name → class of the modules that may stand in its place: those here, and those in the file of its own module."""
+        places = (vars(sys.modules[self.module.__module__]), {name: globals()[name] for name in __all__})
+        found = {name: one for place in places for name, one in place.items() if not name.startswith("_")}
+        return {name: one for name, one in found.items() if isinstance(one, type) and _is_model(one)}
+
+    def fields_of(self, module: type) -> dict[str, Any]:
+        """name → default of the fields of another module; `dataclasses.MISSING` of those that have none."""
+        empty = inspect.Parameter.empty
+        return {name: MISSING if default is empty else default for name, (_, default) in fields(module).items()}
+
+    def with_module(self, module: type, **given: Any) -> "Net":
+        """A network of another module, with the same clamps. The given fields that are texts are read by the config."""
+        defaults = {name: default for name, default in self.fields_of(module).items() if default is not MISSING}
+        return Net.of(module, clamps=self.clamps, **{**defaults, **given})
 
     def check(self) -> "Net":
         """Checks the fields, then the module's own rules.
@@ -226,6 +249,16 @@ def _skeleton(module: type, sizes: tuple[tuple[str, Any], ...], leaves: tuple[st
     return graph, structure, [_name(path) for path, _ in paths]
 
 
+def _is_model(kind: type) -> bool:
+    """Whether a class is a module of its own, not flax's or a base of several."""
+    own = kind.__module__.partition(".")[0] not in ("flax", "builtins")
+    return own and issubclass(kind, nnx.Module) and "__init__" in vars(kind) and "rngs" in _arguments(kind)
+
+
+def _arguments(kind: type) -> Collection[str]:
+    return inspect.signature(kind.__init__).parameters  # type: ignore[misc]
+
+
 def _hashable(value: Any) -> Any:
     """Lists as tuples, as JSON and TOML have no other."""
     return tuple(_hashable(inner) for inner in value) if isinstance(value, list | tuple) else value
@@ -234,3 +267,7 @@ def _hashable(value: Any) -> Any:
 def _name(path: tuple[Any, ...]) -> str:
     """`W_E`, or `layers.0.kernel` where modules are nested."""
     return ".".join(str(entry.key) for entry in path if isinstance(entry, jax.tree_util.DictKey))
+
+
+for _kind in __all__:
+    documented(globals()[_kind])

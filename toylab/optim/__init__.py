@@ -16,6 +16,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import static
+from toylab.meanings import documented
 from toylab.optim.chain import Chain
 from toylab.optim.names import check_known, check_names
 from toylab.optim.pieces import Clip, Grow, KeepNorm, Orthogonal, Penalty, Piece, Scale, SlowGradients
@@ -80,25 +81,34 @@ class Scheduled(struct.PyTreeNode, kw_only=True):  # type: ignore[call-arg]
     """The fields of every optimizer: the schedule of its learning rate."""
 
     warmup: int = static(default=0)
+    """Length of the linear warm-up of the learning rate, in steps; 0 for none."""
     schedule: Schedule = static(default="constant")
-    steps: int = static(default=0)  # over which a schedule falls
-    floor: float = static(default=0.0)  # the share of lr at its end
+    """Shape of the fall of the learning rate."""
+    steps: int = static(default=0)
+    """Where a schedule other than constant has fallen, warm-up included, in steps."""
+    floor: float = static(default=0.0)
+    """Learning rate at the end of the schedule, in shares of lr."""
 
 
 class AdamW(Scheduled):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019) on every parameter, biases and positions too, but not on
     those that `undecayed` names: `w ← w − lr_t (m̂ / (√v̂ + eps) + weight_decay · w)`, as torch and optax have it."""
 
-    lr: float = 1e-3  # Nanda et al. 2023, as all defaults here
+    lr: float = 1e-3
+    """Learning rate (default: Nanda et al. 2023, as all defaults here)."""
     weight_decay: float = 1.0
+    """Decoupled weight decay: a step takes lr · weight_decay of each weight."""
     b1: float = static(default=0.9)
+    """Decay of the mean gradient, β₁."""
     b2: float = static(default=0.98)
+    """Decay of the mean squared gradient, β₂."""
     eps: float = static(default=1e-8)
+    """What is added to √v̂."""
     warmup: int = static(default=10)
-    clip: float = static(
-        default=0.0
-    )  # the most that the norm of the gradient of all parameters may be, else it is scaled; 0 for no limit
-    undecayed: tuple[str, ...] = static(default=(), later=True)  # names of params that do not decay
+    clip: float = static(default=0.0)
+    """The largest norm of the gradient of all parameters together, to which longer ones are scaled; 0 for no limit."""
+    undecayed: tuple[str, ...] = static(default=(), later=True)
+    """Names of the params that do not decay."""
 
     def check(self) -> "AdamW":
         _check(self)
@@ -128,11 +138,16 @@ class SignedDecayAdamW(Scheduled):
     `W ← W + lr_t · weight_decay · W (1 − 1/‖row‖)`; a row of zeros stays. Vectors (biases) do not decay.
     """
 
-    lr: float = 1e-2  # Liu et al. 2025, released code, as all defaults here
+    lr: float = 1e-2
+    """Learning rate (default: released code of Liu et al. 2025, as all defaults here)."""
     weight_decay: float = -1.0
+    """Decay towards 0 where positive, towards rows of length 1 where negative."""
     b1: float = static(default=0.9)
+    """Decay of the mean gradient, β₁."""
     b2: float = static(default=0.999)
+    """Decay of the mean squared gradient, β₂."""
     eps: float = static(default=1e-8)
+    """What is added to √v̂."""
 
     def check(self) -> "SignedDecayAdamW":
         if not abs(self.weight_decay) < float("inf"):
@@ -166,13 +181,20 @@ class LAMB(Scheduled):
     In the first bias_decay_steps, vectors then lose the share bias_decay of themselves (Jermyn et al. 2022, released code).
     """
 
-    lr: float = 3e-3  # within the sweep of Jermyn et al. 2022, .001 to .03; all else its optimizer's defaults
+    lr: float = 3e-3
+    """Learning rate (default: within the sweep of Jermyn et al. 2022, .001 to .03; all else their optimizer's defaults)."""
     weight_decay: float = 0.0
+    """Weight decay, before the update is scaled."""
     bias_decay: float = 0.0
+    """Share of themselves that vectors lose in a step."""
     bias_decay_steps: int = static(default=0)
+    """How long vectors decay, in steps from the start."""
     b1: float = static(default=0.9)
+    """Decay of the mean gradient, β₁."""
     b2: float = static(default=0.999)
+    """Decay of the mean squared gradient, β₂."""
     eps: float = static(default=1e-6)
+    """What is added to √v̂."""
 
     def check(self) -> "LAMB":
         _check(self)
@@ -202,9 +224,13 @@ class Adam(Scheduled):
     """Adam (Kingma & Ba 2015), no weight decay."""
 
     lr: float = 1e-3
+    """Learning rate."""
     b1: float = static(default=0.9)
+    """Decay of the mean gradient, β₁."""
     b2: float = static(default=0.999)
+    """Decay of the mean squared gradient, β₂."""
     eps: float = static(default=1e-8)
+    """What is added to √v̂."""
 
     def check(self) -> "Adam":
         _check(self)
@@ -218,8 +244,11 @@ class SGD(Scheduled):
     """Gradient descent with heavy-ball momentum and L2 decay added to the gradient, as torch's SGD."""
 
     lr: float = 0.1
+    """Learning rate."""
     weight_decay: float = 0.0
+    """L2 decay: weight_decay · w is added to the gradient."""
     momentum: float = static(default=0.0)
+    """Share of the last update that is kept (heavy ball)."""
 
     def check(self) -> "SGD":
         _check(self)
@@ -230,3 +259,8 @@ class SGD(Scheduled):
             optax.add_decayed_weights(self.weight_decay),
             optax.sgd(_scheduled(self), self.momentum or None),
         )
+
+
+for _kind in __all__:
+    if _kind != "Schedule":
+        documented(globals()[_kind])

@@ -75,8 +75,10 @@ class SlowGradients(Piece):
     `h ← decay · h + (1 − decay) · g` and `g ← g + gain · h`; h starts as the first gradient, as in the released code.
     """
 
-    decay: float = 0.98  # Lee et al. 2024, as both defaults
+    decay: float = 0.98
+    """Share of the slow gradient h that a step keeps (default: Lee et al. 2024, as that of gain)."""
     gain: float = 2.0
+    """How many times the slow gradient is added to the gradient."""
 
     def check(self) -> "SlowGradients":
         if not 0 <= self.decay < 1:
@@ -107,6 +109,7 @@ class Clip(Piece):
     """A gradient whose norm over all params is above `norm` is scaled to it (Pascanu et al. 2013, arXiv 1211.5063)."""
 
     norm: float = 1.0
+    """The largest norm of the gradient of all params together."""
 
     def check(self) -> "Clip":
         if not 0 < self.norm < float("inf"):
@@ -125,6 +128,7 @@ class Penalty(Piece):
     """
 
     strength: float = 0.0
+    """The factor of Σ w² in the loss; below 0 the weights are driven to grow."""
 
     def check(self) -> "Penalty":
         _check_finite("strength", self.strength)
@@ -140,7 +144,9 @@ class Scale(Piece):
     PLACE = "after"
 
     names: tuple[str, ...] = static()
+    """Names of the params whose step is scaled."""
     factor: float
+    """The factor of their step; 0 freezes them."""
 
     def check(self) -> "Scale":
         check_names("names", self.names, least=1)
@@ -172,7 +178,9 @@ class Grow(Piece):
     PLACE = "after"
 
     rate: float = 0.01
+    """Share by which each step is longer than the one before."""
     most: float = 100.0
+    """The largest factor of a step."""
 
     def check(self) -> "Grow":
         if not 0 <= self.rate < float("inf"):
@@ -198,6 +206,7 @@ class KeepNorm(Piece):
     PLACE = "after"
 
     of: Kept = static(default="all")
+    """Whose norm stays: that of all params together, or that of each array."""
 
     def check(self) -> "KeepNorm":
         if self.of not in get_args(Kept):

@@ -4,6 +4,7 @@ Fields are named by dotted paths (`optimizer.weight_decay`, `net.d_model`), and 
 `grid(base, {"optimizer.weight_decay": "0.1:3:log8", "seed": range(4)})`. All three return plain lists of checked configs.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -70,18 +71,20 @@ def over(base: Base, *rows: Sequence[Row]) -> list[Config]:
     Configs are checked at the end only, because a field may fit only together with that of another block.
     """
     configs = list(_listed(base))
+    if any(cfg.is_part(configs[0], cfg.plain(configs[0], path)) for block in rows for row in block[:1] for path in row):
+        rows = (_combined(rows),)  # the fields of a new class are set together with it
     if (n_runs := len(configs) * math.prod(map(len, rows))) > MAX_CONFIGS:
         raise ValueError(f"the grid has {n_runs:,} runs: give fewer values, {MAX_CONFIGS:,} runs are the most.")
     for block in rows:
-        configs = [overridden(config, row) for config in configs for row in block]
+        configs = [cfg.overridden(config, row) for config in configs for row in block]
     return [cfg.check(config) for config in configs]
 
 
-def overridden(config: Config, row: Row) -> Config:
-    """The config with the row's values, not checked."""
-    for path, value in row.items():
-        config = cfg.override(config, path, value)
-    return config
+def _combined(rows: Sequence[Sequence[Row]]) -> list[Row]:
+    """One row for every combination of a row of each block."""
+    if (n_rows := math.prod(map(len, rows))) > MAX_CONFIGS:
+        raise ValueError(f"the grid has {n_rows:,} runs: give fewer values, {MAX_CONFIGS:,} runs are the most.")
+    return [{path: value for row in chosen for path, value in row.items()} for chosen in itertools.product(*rows)]
 
 
 def values(text: str, whole: bool = False) -> list[Any]:
@@ -134,7 +137,7 @@ def _ends(text: str) -> tuple[float, float, str, int]:
 
 def _columns(base: Base, fields: Fields) -> dict[str, list[Any]]:
     """Each field's values, at least one."""
-    first = next(_listed(base))
+    first = _of_new_classes(next(_listed(base)), fields)
     found = {}
     for path, given in fields.items():
         kind = cfg.takes(first, path)
@@ -149,6 +152,21 @@ def _columns(base: Base, fields: Fields) -> dict[str, list[Any]]:
             raise ValueError(f"{path} has no values: a grid of zero runs trains nothing.")
         found[path] = column
     return found
+
+
+def _of_new_classes(config: Config, fields: Fields) -> Config:
+    """The config with the first of the classes that the fields name: their own fields may be among the others."""
+    given = {cfg.plain(config, path): value for path, value in fields.items()}
+    if len(given) < len(fields):
+        raise ValueError(f"{' and '.join(fields)} name a field twice: give all its values in one place.")
+    return cfg.with_classes(config, {path: _first(value) for path, value in given.items()})
+
+
+def _first(given: Any) -> Any:
+    """The first of a field's values; of what is no list, which is refused later, itself."""
+    listed = given.split(",") if isinstance(given, str) else given if isinstance(given, Iterable) else [given]
+    first = next(iter(listed), given)
+    return first.strip() if isinstance(first, str) else first
 
 
 def _read(item: Any, kind: Any) -> list[Any]:
