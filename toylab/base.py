@@ -112,11 +112,11 @@ class Config(struct.PyTreeNode):
     """Everything that determines a run, and nothing else."""
 
     task: Task
-    """The data, the loss and what is measured: one of toylab.tasks."""
+    """The data, the loss and what is measured."""
     net: Network
-    """The network: `Net.of(Module, …)`."""
+    """The network."""
     optimizer: Optimizer
-    """How the parameters are trained: one of toylab.optim."""
+    """How the parameters are trained."""
     seed: int = 0
     """Seed of the initial weights and of the data that are fixed for the run, such as a split."""
     data_seed: int = 0

@@ -68,8 +68,9 @@ def _found(part: Any, given: Any, path: str) -> type:
     by_name = {**known, **{f"{kind.__module__}.{kind.__qualname__}": kind for kind in known.values()}}
     if isinstance(given, str) and given in by_name:
         return by_name[given]
-    near = difflib.get_close_matches(str(given), known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"it must be one of {', '.join(sorted(known))}."
+    lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(str(given).lower(), lower, 1)
+    hint = f"did you mean {lower[near[0]]}?" if near else f"it must be one of {', '.join(sorted(known))}."
     shown = given.__name__ if isinstance(given, type) else repr(given)
     raise ValueError(f"{path} is {shown}, which is no class of its kind: {hint}")
 

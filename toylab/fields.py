@@ -45,7 +45,7 @@ def overridden(config: Config, row: Mapping[str, Any]) -> Config:
     config = with_classes(config, values) if parts else config
     for path, value in values.items():
         if path not in parts:
-            takes(config, path)
+            takes(config, path, parts)
             config = _override(config, path.split("."), value, path, {})
     return config
 
@@ -83,8 +83,13 @@ def is_part(config: Config, path: str) -> bool:
     return has_parts(part) and not isinstance(part, tuple)
 
 
-def takes(config: Config, path: str) -> Any:
+def takes(config: Config, path: str, new: Iterable[str] = ()) -> Any:
     """The annotation of the field at `path`; float for a field that takes one number or many, `type` for a part's class.
+
+    Args:
+        config: whose field.
+        path: of the field.
+        new: the parts whose classes were set, for messages.
 
     Raises:
         ValueError: where there is no such field, with the fields whose names are near.
@@ -92,6 +97,7 @@ def takes(config: Config, path: str) -> Any:
     part: Any = config
     hint: Any = None
     names = plain(config, path).split(".")
+    found = "".join(f" with {part} {class_name(config, part)}" for part in new if path.startswith(f"{part}."))
     for i, name in enumerate(names):
         if not has_parts(part):
             raise ValueError(f"{path} is no field: {names[i - 1]} has no parts.")
@@ -99,7 +105,7 @@ def takes(config: Config, path: str) -> Any:
         if name not in known and isinstance(part, tuple):
             raise ValueError(f"{path} is no field: {'.'.join(names[:i])} has the parts {', '.join(known)}.")
         if name not in known:
-            raise ValueError(f"{path} is no field: {hint_of(path, paths(config))}")
+            raise ValueError(f"{path} is no field{found}: {hint_of(path, paths(config))}")
         hint, part = known[name]
     if has_parts(part) and not isinstance(part, tuple):
         return type
@@ -143,6 +149,14 @@ def near(path: str, known: Iterable[str]) -> list[str]:
     ratios = {one: ratio for one, ratio in ratios.items() if ratio >= max(ratios.values()) - TIE}
     inside = [one for one in ratios if one.rpartition(".")[0] == part]
     return (inside if part and inside else sorted(ratios, key=lambda one: -ratios[one]))[:3]
+
+
+def class_name(config: Config, path: str) -> str:
+    """The name of the class of the part at a path; of a net that of its module."""
+    part: Any = config
+    for name in path.split("."):
+        part = own_fields(part)[name][1]
+    return getattr(part, "module", type(part)).__name__
 
 
 def has_parts(value: Any) -> bool:

@@ -22,6 +22,11 @@ def markdown(claims: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def off(under: str) -> str:
+    """What stands before claims of runs with other values than those of the page."""
+    return f"Judged off their set-up, with {under}: no verdict on what the papers state."
+
+
 def cells(claim: Mapping[str, Any], text: Callable[[str], str] = str) -> list[str]:
     """The cells of a claim's row."""
     source = claim["source"]

@@ -1,12 +1,14 @@
-"""`toylab report`: the judged claims of a page, or of all pages of a folder, as a table."""
+"""`toylab report`: the judged claims of a page, or of all pages of a folder, as a table; of runs with other values than the
+page's own their summary before."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from toylab.cli.parser import Parser, path
 
+ROWS = 40  # of a summary that are printed
 KEYS = {"ledger", "name", "source", "verdict"}  # of a claim in claims.json
 
 
@@ -19,20 +21,29 @@ def report(arguments: list[str], program: str) -> int:
     from toylab.claims.counts import headline, held
 
     try:
-        found = _claims(options.folder)
+        found = _records(options.folder)
     except (ValueError, store.StoreError) as error:
         print(error, file=sys.stderr)
         return 2
-    for name, claims in found.items():
-        print(f"{name}: {held(claims)}")
-        print_claims(claims)
-    if len(found) > 1 and (total := headline(found.values())):
+    for name, record in found.items():
+        print_summary(record.folder)
+        print(f"{name}: {held(record.claims)}")
+        print_claims(record.claims, record.off)
+    if len(found) > 1 and (total := headline([record.claims for record in found.values()])):
         print(total)
     return 0
 
 
-def _claims(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Page → claims. ValueError or StoreError, in a sentence, where the folder has none."""
+class Record(NamedTuple):
+    """The claims of a page's folder; `off`, with which other values they were judged."""
+
+    folder: Path
+    claims: list[dict[str, Any]]
+    off: str = ""
+
+
+def _records(folder: Path) -> dict[str, Record]:
+    """Page → its claims. ValueError or StoreError, in a sentence, where the folder has none."""
     from toylab import store
 
     if not folder.is_dir():
@@ -48,20 +59,48 @@ def _claims(folder: Path) -> dict[str, list[dict[str, Any]]]:
         claims = record.get("claims") if isinstance(record, dict) else None
         if not isinstance(claims, list) or not all(isinstance(one, dict) and set(one) >= KEYS for one in claims):
             raise ValueError(f"{file} has no claims in it: run the stage analyze, which writes it anew.")
-        found[file.parent.resolve().name] = claims
+        found[file.parent.resolve().name] = Record(file.parent, claims, str(record.get("off", "")))
     return found
 
 
-def print_claims(claims: Sequence[dict[str, Any]]) -> None:
-    """A plain table of the claims."""
+def read_off(folder: Path) -> str:
+    """The values with which a page's claims were judged off their set-up; "" where they were not."""
+    from toylab import store
+
+    return str(store.read_json(folder / "claims.json").get("off", ""))
+
+
+def print_claims(claims: Sequence[dict[str, Any]], off: str = "") -> None:
+    """A plain table of the claims; before it, where they were judged off their set-up, that they were."""
+    from toylab.claims import table
+
+    if claims and off:
+        print(table.off(off))
+    _print(table.HEAD, [table.cells(claim) for claim in claims])
+
+
+def print_summary(folder: Path) -> None:
+    """A plain table of each part that was run with other values than the page's own."""
+    from toylab.lab import summary, summary_tables
+
+    record = summary.read(folder)
+    for name, part in record.get("parts", {}).items():
+        print(summary_tables.title(record["experiment"], name, part))
+        head, rows = summary_tables.table(part)
+        _print(head, rows[:ROWS])
+        more = f" {len(rows) - ROWS:,} more rows are in summary.md." if len(rows) > ROWS else ""
+        print(f"{summary_tables.note(part)}{more}")
+
+
+def _print(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from toylab.claims import table
-
-    shown = Table(*table.HEAD)
-    for claim in claims:
-        shown.add_row(*map(Text, table.cells(claim)))  # not markup: E[x] is no tag
+    shown = Table()
+    for name in head:
+        shown.add_column(Text(name))
+    for row in rows:
+        shown.add_row(*map(Text, row))  # not markup: E[x] is no tag
     if shown.row_count:
         Console(width=None if sys.stdout.isatty() else 160).print(shown)

@@ -10,7 +10,8 @@ import numpy as np
 
 from toylab.analysis.transitions import first_step
 from toylab.base import Analyzer, Config
-from toylab.records import labelled
+from toylab.fields import column
+from toylab.records import labelled, selection
 
 if TYPE_CHECKING:
     import pandas
@@ -42,6 +43,10 @@ class Measures(dict[str, np.ndarray]):
     """
 
     def __missing__(self, name: str) -> np.ndarray:
+        """Fields go by their own names too, as everywhere: `task.p` is `config/task.p`, `optimizer` its class."""
+        own = column(f"config/{name}", self)
+        if own in self:
+            return self[own] if own == f"config/{name}" else selection.class_names(self[own])
         raise NoMeasure(f"{name} is no measure: {near(name, self)}")
 
     @property
@@ -161,7 +166,7 @@ def sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
-def _trained(measures: Arrays) -> np.ndarray:
+def going(measures: Arrays) -> np.ndarray:
     """Whether a run has a point at the newest step: [..., t] → [...]."""
     return np.isfinite(next(iter(measures.values()))[..., -1])
 
@@ -204,7 +209,7 @@ class Part:
     )
     milestone: tuple[str, Callable[[Arrays], np.ndarray]] = (
         "going",
-        _trained,
+        going,
     )  # for the progress display: [R, t] → [R]
     probes: Mapping[str, Analyzer] = field(default_factory=dict)
     keep: tuple[str, ...] | None = None  # names of the params to record, None for all; analyses get only these

@@ -9,11 +9,9 @@ as attributes under their own names.
 import difflib
 import inspect
 import sys
-import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from dataclasses import MISSING
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -24,6 +22,7 @@ from jax import Array
 from toylab.base import Cache, Params, Patch, static
 from toylab.meanings import documented
 from toylab.models.biased import BiasedTransformer
+from toylab.models.constructors import fields, is_model
 from toylab.models.decoder import FeatureDecoder
 from toylab.models.dense import CentredDense, Dense, DiagonalNet
 from toylab.models.exemplars import ExemplarTransformer
@@ -118,7 +117,7 @@ class Net(struct.PyTreeNode):
         """name → class of the modules that may stand in its place: those here, and those in the file of its own module."""
         places = (vars(sys.modules[self.module.__module__]), {name: globals()[name] for name in __all__})
         found = {name: one for place in places for name, one in place.items() if not name.startswith("_")}
-        return {name: one for name, one in found.items() if isinstance(one, type) and _is_model(one)}
+        return {name: one for name, one in found.items() if isinstance(one, type) and is_model(one)}
 
     def fields_of(self, module: type) -> dict[str, Any]:
         """name → default of the fields of another module; `dataclasses.MISSING` of those that have none."""
@@ -195,37 +194,6 @@ class Net(struct.PyTreeNode):
         return found
 
 
-@lru_cache(maxsize=256)  # read for every config of a sweep
-def fields(module: type) -> Mapping[str, tuple[Any, Any]]:
-    """A module's fields, as its constructor states them: name → (annotation, default or Parameter.empty).
-
-    Raises:
-        ValueError: For a class that is no module, and for a field without annotation, of which is not known whether a
-            sweep may vary it.
-    """
-    if not issubclass(module, nnx.Module):
-        raise ValueError(f"net.module is {module.__name__}: it must be an nnx.Module.")
-    try:
-        hints = typing.get_type_hints(module.__init__)  # type: ignore[misc]
-    except NameError as error:
-        raise ValueError(f"net.module {module.__name__} has an annotation that cannot be read: {error}.") from None
-    parameters = inspect.signature(module.__init__).parameters  # type: ignore[misc]
-    own = {name: parameter for name, parameter in parameters.items() if name not in ("self", "rngs")}
-    for name, parameter in own.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise ValueError(
-                f"net.module {module.__name__} takes {parameter}: it must name its fields, each by keyword."
-            )
-        if name not in hints:
-            raise ValueError(
-                f"net.{name} has no annotation in {module.__name__}: write {name}: float where a sweep may vary it, else"
-                " its type."
-            )
-    if "rngs" not in parameters:
-        raise ValueError(f"net.module {module.__name__} takes no rngs: its constructor must, by keyword.")
-    return MappingProxyType({name: (hints[name], parameter.default) for name, parameter in own.items()})
-
-
 @lru_cache(maxsize=256)
 def _skeleton(module: type, sizes: tuple[tuple[str, Any], ...], leaves: tuple[str, ...]) -> tuple[Any, Any, list[str]]:
     """The module's graph, the structure of its state and the names of its params, from shapes alone."""
@@ -247,16 +215,6 @@ def _skeleton(module: type, sizes: tuple[tuple[str, Any], ...], leaves: tuple[st
             )
     paths, structure = jax.tree_util.tree_flatten_with_path(state)
     return graph, structure, [_name(path) for path, _ in paths]
-
-
-def _is_model(kind: type) -> bool:
-    """Whether a class is a module of its own, not flax's or a base of several."""
-    own = kind.__module__.partition(".")[0] not in ("flax", "builtins")
-    return own and issubclass(kind, nnx.Module) and "__init__" in vars(kind) and "rngs" in _arguments(kind)
-
-
-def _arguments(kind: type) -> Collection[str]:
-    return inspect.signature(kind.__init__).parameters  # type: ignore[misc]
 
 
 def _hashable(value: Any) -> Any:

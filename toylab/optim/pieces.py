@@ -11,6 +11,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Params, static
+from toylab.optim.lengths import norm_of, orthogonal
 from toylab.optim.names import check_known, check_names
 
 Kept = Literal["all", "each"]
@@ -45,28 +46,7 @@ class Orthogonal(Piece):
     """
 
     def transform(self) -> optax.GradientTransformation:
-        return optax.stateless(lambda gradient, params: jax.tree.map(_orthogonal, gradient, params))
-
-
-def _orthogonal(gradient: Array, w: Array) -> Array:
-    if w.size == 1:
-        return 0 * gradient  # nan stays nan
-    largest, unit = _largest(gradient), w / _largest(w)
-    g = gradient / largest
-    across = g - jnp.sum(unit * g) / (jnp.sum(unit * unit) + 1e-30) * unit
-    return largest * (_norm(g) / (_norm(across) + 1e-30)) * across
-
-
-def _largest(array: Array) -> Array:
-    """The largest absolute value; 1 where all are 0."""
-    largest = jnp.max(jnp.abs(array), initial=0)
-    return jnp.where(largest == 0, 1, largest)
-
-
-def _norm(array: Array) -> Array:
-    """The square root of the sum of squares, which do not underflow."""
-    largest = _largest(array)
-    return largest * jnp.sqrt(jnp.sum(jnp.square(array / largest)))
+        return optax.stateless(lambda gradient, params: jax.tree.map(orthogonal, gradient, params))
 
 
 class SlowGradients(Piece):
@@ -232,10 +212,10 @@ class KeepNorm(Piece):
 
         return optax.GradientTransformation(init, update)
 
-    def _norm(self, params: Params) -> Any:
+    def norm_of(self, params: Params) -> Any:
         """That of all params, or each array's by its name."""
-        each = {name: _norm(value) for name, value in params.items()}
-        return each if self.of == "each" else _norm(jnp.stack(list(each.values())))
+        each = {name: norm_of(value) for name, value in params.items()}
+        return each if self.of == "each" else norm_of(jnp.stack(list(each.values())))
 
 
 class KeptNorm(NamedTuple):

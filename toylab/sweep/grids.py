@@ -137,10 +137,10 @@ def _ends(text: str) -> tuple[float, float, str, int]:
 
 def _columns(base: Base, fields: Fields) -> dict[str, list[Any]]:
     """Each field's values, at least one."""
-    first = _of_new_classes(next(_listed(base)), fields)
+    first, new = _of_new_classes(next(_listed(base)), fields)
     found = {}
     for path, given in fields.items():
-        kind = cfg.takes(first, path)
+        kind = cfg.takes(first, path, new)
         try:
             listed = [given] if isinstance(given, str) else list(given)
             column = [value for item in listed for value in _read(item, kind)]
@@ -154,12 +154,14 @@ def _columns(base: Base, fields: Fields) -> dict[str, list[Any]]:
     return found
 
 
-def _of_new_classes(config: Config, fields: Fields) -> Config:
-    """The config with the first of the classes that the fields name: their own fields may be among the others."""
+def _of_new_classes(config: Config, fields: Fields) -> tuple[Config, list[str]]:
+    """The config with the first of the classes that the fields name, since their own fields may be among the others; and
+    the parts that they are of."""
     given = {cfg.plain(config, path): value for path, value in fields.items()}
     if len(given) < len(fields):
         raise ValueError(f"{' and '.join(fields)} name a field twice: give all its values in one place.")
-    return cfg.with_classes(config, {path: _first(value) for path, value in given.items()})
+    parts = [path for path in given if cfg.is_part(config, path)]
+    return cfg.with_classes(config, {path: _first(value) for path, value in given.items()}), parts
 
 
 def _first(given: Any) -> Any:

@@ -1,0 +1,55 @@
+"""What was asked of a page beside its own: the values that were set, and whether what was measured is of such runs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from toylab import configs as cfg
+from toylab import store
+from toylab.base import Config
+from toylab.fields import column
+from toylab.lab import Measures
+
+Configs = Mapping[str, Sequence[Config]]  # by part
+
+
+def under(configs: Configs, named: Sequence[str]) -> str:
+    """The fields that were set and their values, as `task.density = 0.2, 0.05`."""
+    rows = [cfg.flat(cfg.canonical(config)) for members in configs.values() for config in members]
+    paths = {name: next((column(name, row) for row in rows if column(name, row) in row), name) for name in named}
+    columns = {name: [str(row[path]) for row in rows if path in row] for name, path in paths.items()}
+    values = {
+        name: dict.fromkeys(one.rpartition(".")[2] for one in found) if paths[name] != name else dict.fromkeys(found)
+        for name, found in columns.items()
+    }
+    return "; ".join(
+        f"{name} = {', '.join(list(found)[:8])}{', …' * (len(found) > 8)}" for name, found in values.items()
+    )
+
+
+def check_measured(measures: Measures, folder: Path, configs: Configs, fields: Sequence[str]) -> None:
+    """Raises Refused where the measures in a folder are of runs with other values of these fields."""
+    for part, members in configs.items():
+        asked, own = cfg.columns([cfg.canonical(config) for config in members]), measures.part(part)
+        if len(own.get("valid", [])) != len(members):
+            other_runs = f"{len(own.get('valid', []))} runs, not {len(members)}"
+        else:
+            paths = [column(field, asked) for field in fields]
+            there = {field: np.unique(own[f"config/{field}"]) for field in paths if f"config/{field}" in own}
+            other = [field for field in there if field in asked and not _same(there[field], asked[field])]
+            other_runs = "; ".join(
+                f"runs with {name} {', '.join(map(str, there[name][:8].tolist()))}" for name in other
+            )
+        if other_runs:
+            raise store.Refused(f"{folder / 'measures.npz'} is of {other_runs}: run the stages before for others.")
+
+
+def _same(values: np.ndarray, others: np.ndarray) -> bool:
+    return values.dtype.kind == others.dtype.kind and np.array_equal(values, np.unique(others))
+
+
+def are_other(members: Sequence[Config], own: Sequence[Config]) -> bool:
+    """Whether some of the runs are none of the page's own."""
+    known = {cfg.digest(config) for config in own}
+    return any(cfg.digest(config) not in known for config in members)
