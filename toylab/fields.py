@@ -18,7 +18,7 @@ from toylab.base import Config
 from toylab.classes import of_class
 
 SHOWN = 12  # fields that a message lists
-NEAR, TIE = 0.6, 0.05  # of difflib's ratio: what is near, and what is as near as the nearest
+NEAR, TIE = 0.6, 0.02  # of difflib's ratio: what is near, and what is as near as the nearest
 
 
 def override(config: Config, path: str, value: Any) -> Config:

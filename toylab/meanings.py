@@ -35,23 +35,36 @@ def unit(meaning: str) -> str:
 
 
 def documented(kind: Kind) -> Kind:
-    """The class, whose docstring now lists its fields with their meanings. Its source is read when that is asked for."""
-    kind.__doc__ = _Docstring(kind, kind.__dict__.get("__doc__") or "")  # type: ignore[assignment]
+    """The class, whose docstring now lists its fields with their meanings.
+
+    Of a dataclass the source is read when the docstring is asked for. A module's own docstring lists its own fields; where
+    it inherits others the source is read at once, because `help` takes only plain text of a class with a metaclass.
+    """
+    text = inspect.cleandoc(kind.__dict__.get("__doc__") or "")
+    if is_dataclass(kind):
+        kind.__doc__ = _Docstring(kind, text)  # type: ignore[assignment]
+    elif set(_names(kind)) - {"self", "rngs"} - set(_of_args(text)):
+        kind.__doc__ = _with_fields(kind, text)
     return kind
 
 
 class _Docstring:
-    """In place of a class's docstring."""
+    """In place of a dataclass's docstring."""
 
     def __init__(self, kind: type, text: str) -> None:
-        self.kind, self.text = kind, inspect.cleandoc(text)
+        self.kind, self.text = kind, text
 
     def __get__(self, instance: Any, owner: Any = None) -> str:
-        told = set(_of_args(self.text))
-        rest = {name: meaning for name, meaning in meanings(self.kind).items() if name not in told}
-        lines = [f"    {name}: {rest[name]}" for name in _names(self.kind) if name in rest]
-        head = [] if told else ["", "Attributes:" if is_dataclass(self.kind) else "Args:"]
-        return "\n".join([self.text, *head, *lines] if lines else [self.text])
+        return _with_fields(self.kind, self.text)
+
+
+def _with_fields(kind: type, text: str) -> str:
+    """A docstring and the fields that it does not tell of."""
+    told = _of_args(text)
+    rest = {name: meaning for name, meaning in meanings(kind).items() if name not in told}
+    lines = [f"    {name}: {rest[name]}" for name in _names(kind) if name in rest]
+    head = [] if told else ["", "Attributes:" if is_dataclass(kind) else "Args:"]
+    return "\n".join([text, *head, *lines] if lines else [text])
 
 
 def _names(kind: type) -> list[str]:
@@ -74,7 +87,7 @@ def _stated(kind: type) -> dict[str, str]:
         named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr)
         if named and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str):
             below[field.target.id] = " ".join(text.value.value.split())
-    return {**dict(_of_args(ast.get_docstring(node) or "" if node else "")), **below}
+    return {**_of_args(ast.get_docstring(node) or "" if node else ""), **below}
 
 
 def _body(node: Any) -> list[ast.stmt]:

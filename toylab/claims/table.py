@@ -12,7 +12,7 @@ TITLES = {"replication": "What papers state", "finding": "What we found, and no 
 
 def markdown(claims: Sequence[Mapping[str, Any]]) -> str:
     """A table for each ledger, with its counts. They are never added up."""
-    parts = []
+    parts = [told] if (told := off(claims)) else []
     for ledger, title in TITLES.items():
         members = [claim for claim in claims if claim["ledger"] == ledger]
         if members:
@@ -22,9 +22,10 @@ def markdown(claims: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def off(under: str) -> str:
-    """What stands before claims of runs with other values than those of the page."""
-    return f"Judged off their set-up, with {under}: no verdict on what the papers state."
+def off(claims: Sequence[Mapping[str, Any]]) -> str:
+    """What stands before claims of runs with other values than those of the page; "" where there are none such."""
+    values = next((claim["off"] for claim in claims if claim.get("off")), "")
+    return f"Judged off their set-up, with {values}: no verdict on what the papers state." if values else ""
 
 
 def cells(claim: Mapping[str, Any], text: Callable[[str], str] = str) -> list[str]:
@@ -68,6 +69,8 @@ def effect(claim: Mapping[str, Any]) -> str:
 
 
 def setup(claim: Mapping[str, Any]) -> str:
+    if claim.get("off"):
+        return "off its set-up"
     if claim["ledger"] == "finding" and claim["fidelity"] == "exact":
         return "–"
     return claim["fidelity"] + (f": {claim['different']}" if claim["different"] else "")

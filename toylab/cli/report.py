@@ -28,18 +28,17 @@ def report(arguments: list[str], program: str) -> int:
     for name, record in found.items():
         print_summary(record.folder)
         print(f"{name}: {held(record.claims)}")
-        print_claims(record.claims, record.off)
+        print_claims(record.claims)
     if len(found) > 1 and (total := headline([record.claims for record in found.values()])):
         print(total)
     return 0
 
 
 class Record(NamedTuple):
-    """The claims of a page's folder; `off`, with which other values they were judged."""
+    """A page's folder and its judged claims."""
 
     folder: Path
     claims: list[dict[str, Any]]
-    off: str = ""
 
 
 def _records(folder: Path) -> dict[str, Record]:
@@ -59,23 +58,16 @@ def _records(folder: Path) -> dict[str, Record]:
         claims = record.get("claims") if isinstance(record, dict) else None
         if not isinstance(claims, list) or not all(isinstance(one, dict) and set(one) >= KEYS for one in claims):
             raise ValueError(f"{file} has no claims in it: run the stage analyze, which writes it anew.")
-        found[file.parent.resolve().name] = Record(file.parent, claims, str(record.get("off", "")))
+        found[file.parent.resolve().name] = Record(file.parent, claims)
     return found
 
 
-def read_off(folder: Path) -> str:
-    """The values with which a page's claims were judged off their set-up; "" where they were not."""
-    from toylab import store
-
-    return str(store.read_json(folder / "claims.json").get("off", ""))
-
-
-def print_claims(claims: Sequence[dict[str, Any]], off: str = "") -> None:
+def print_claims(claims: Sequence[dict[str, Any]]) -> None:
     """A plain table of the claims; before it, where they were judged off their set-up, that they were."""
     from toylab.claims import table
 
-    if claims and off:
-        print(table.off(off))
+    if told := table.off(claims):
+        print(told)
     _print(table.HEAD, [table.cells(claim) for claim in claims])
 
 

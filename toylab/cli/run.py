@@ -157,7 +157,7 @@ def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
         claims = stages.analyze(job.page, job.configs, job.folder, print, named=job.named, scale=job.scale, **others)
         print(f"analyzed in {time.perf_counter() - started:.0f} s: {job.folder / 'measures.npz'}, claims.json")
         report.print_summary(job.folder)
-        report.print_claims(claims, report.read_off(job.folder))
+        report.print_claims(claims)
     if "draw" in job.stages:
         if job.named and "analyze" not in job.stages:
             asked.check_measured(stages.read_measures(job.folder), job.folder, job.configs, job.named)

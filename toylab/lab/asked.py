@@ -17,15 +17,17 @@ Configs = Mapping[str, Sequence[Config]]  # by part
 def under(configs: Configs, named: Sequence[str]) -> str:
     """The fields that were set and their values, as `task.density = 0.2, 0.05`."""
     rows = [cfg.flat(cfg.canonical(config)) for members in configs.values() for config in members]
-    paths = {name: next((column(name, row) for row in rows if column(name, row) in row), name) for name in named}
-    columns = {name: [str(row[path]) for row in rows if path in row] for name, path in paths.items()}
-    values = {
-        name: dict.fromkeys(one.rpartition(".")[2] for one in found) if paths[name] != name else dict.fromkeys(found)
-        for name, found in columns.items()
-    }
-    return "; ".join(
-        f"{name} = {', '.join(list(found)[:8])}{', …' * (len(found) > 8)}" for name, found in values.items()
-    )
+    texts = []
+    for name in named:
+        found = dict.fromkeys(_shown(name, row) for row in rows if column(name, row) in row)
+        texts.append(f"{name} = {', '.join(list(found)[:8])}{', …' * (len(found) > 8)}")
+    return "; ".join(texts)
+
+
+def _shown(name: str, row: Mapping[str, object]) -> str:
+    """The value of a field; of a part the name of its class."""
+    value = str(row[column(name, row)])
+    return value if name in row else value.rpartition(".")[2]
 
 
 def check_measured(measures: Measures, folder: Path, configs: Configs, fields: Sequence[str]) -> None:

@@ -163,11 +163,10 @@ def analyze(
     summary.write(page, measures, custom, named, folder)
     claims = verdicts.judge(page, measures, asked.under(configs, named), folder)
     set_up = [name for name in named if name not in summary.SEEDS]
-    off = {"off": asked.under(configs, set_up)} if any(custom.values()) and set_up else {}
-    store.write_json(folder / "claims.json", {"experiment": lab.name_of(page), **off, "claims": claims})
-    store.write_text(
-        folder / "claims.md", "".join(f"{table.off(one)}\n\n" for one in off.values()) + table.markdown(claims)
-    )
+    if off := asked.under(configs, set_up) if any(custom.values()) else "":
+        claims = [{**claim, "off": off} for claim in claims]
+    store.write_json(folder / "claims.json", {"experiment": lab.name_of(page), "claims": claims})
+    store.write_text(folder / "claims.md", table.markdown(claims))
     return claims
 
 

@@ -69,10 +69,11 @@ def of_part(part: Part, measures: Measures, named: Sequence[str] = ()) -> Row:
         named: fields that were set; others that vary are added where they do not follow from these.
 
     Returns:
-        `fields` that divide the runs, those that vary `with` them, `milestone` (its word, or None), `until` (the last step)
-        and `rows`; `unjudged`, why, where the milestone cannot be judged of these runs. A row has `values`, `runs`, `reached` (how many reached the milestone), `step` of that, and the `last`
-        value of each measure: median, quartiles, and of how many runs. A run that did not reach the milestone counts as
-        later than all others, so that a median may be None: it was not reached by half of the runs.
+        `fields` that divide the runs, those that vary `with` them, `milestone` (its word, or None), `until` (the last
+        step) and `rows`; where the milestone cannot be judged of these runs, `unjudged` says why. A row has `values`,
+        `runs`, `reached` (how many reached the milestone), `step` of that, and the `last` value of each measure: median,
+        quartiles, and of how many runs. A run that did not reach the milestone counts as later than all others, so that
+        a median may be None: half of the runs did not reach it.
     """
     columns = columns_of(measures)
     fields, along = varying(columns, named)

@@ -56,7 +56,8 @@ def _labels(names: list[str]) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    return name.replace("_", " ")
+    """A name in words; `n_train` and `d_model` are symbols with an index."""
+    return name if len(name.partition("_")[0]) == 1 else name.replace("_", " ")
 
 
 def _values(column: np.ndarray) -> np.ndarray:

@@ -72,7 +72,9 @@ def diagram(fields: Mapping[str, np.ndarray], outcomes: Sequence[Outcome]) -> Fi
     def panel(outcome: Outcome, runs: np.ndarray, title: str = "") -> phase.Panel:
         cells = phase.of_columns({}, across[runs], up[runs], outcome.values[runs])
         own = (_of(axis, places[runs]) for axis, places in ((x_axis, across), (y_axis, up)))
-        return phase.Panel(cells, *own, outcome.label, log=outcome.log, none=outcome.none, title=title)
+        told = outcome.values[np.isfinite(outcome.values)]
+        limits = (float(told.min()), float(told.max())) if told.size else None
+        return phase.Panel(cells, *own, outcome.label, (), outcome.log, outcome.none, title, limits)
 
     everyone = np.ones(len(x), bool)
     if not third:
@@ -127,7 +129,7 @@ def curves(
     else:
         _bar(figure, axes[0], field, known, colors)
     if outcome:
-        _over_field(axes[1], field, values, outcome, [colors[i] for i in place], float(steps[-1]))
+        _over_field(axes[1], field, values, outcome, [colors[i] for i in place])
         style.letter(axes[0], "a")
         style.letter(axes[1], "b")
     return figure
@@ -156,7 +158,7 @@ def _bar(figure: Figure, ax: Axes, field: str, known: np.ndarray, colors: Sequen
     style.ticks(bar.ax)
 
 
-def _over_field(ax: Axes, field: str, values: np.ndarray, outcome: Outcome, colors: Sequence[str], last: float) -> None:
+def _over_field(ax: Axes, field: str, values: np.ndarray, outcome: Outcome, colors: Sequence[str]) -> None:
     """A mark a run, a line through the medians; runs without a value stand at the top."""
     axis, x = axis_of(field, values)
     there = np.isfinite(outcome.values)
@@ -175,6 +177,8 @@ def _over_field(ax: Axes, field: str, values: np.ndarray, outcome: Outcome, colo
             ax.plot(x[i], 1.0, **NEVER, mec=colors[i], transform=put, clip_on=False, zorder=4)
         ax.plot([], [], **NEVER, mec="#777777", label=outcome.none)
         ax.legend(frameon=False, fontsize=labels.SMALL)
+    if outcome.log:
+        labels.log_numbers(ax.yaxis)
     _margin(ax, axis, known)
 
 
@@ -184,7 +188,8 @@ def _margin(ax: Axes, axis: phase.Axis, known: np.ndarray) -> None:
         room = (known[-1] / known[0]) ** 0.06 if len(known) > 1 else 2.0
         ax.set_xlim(known[0] / room, known[-1] * room)
     else:
-        room = 0.06 * (known[-1] - known[0]) if len(known) > 1 else 1.0
+        wide = 0.5 if axis.scale == "even" else 0.06 * (known[-1] - known[0])
+        room = wide if len(known) > 1 else 1.0
         ax.set_xlim(known[0] - room, known[-1] + room)
     ax.xaxis.set_major_locator(FixedLocator(list(known)))
     labels.ticks_at(ax.xaxis, known, axis.numbers or [f"{one:.3g}" for one in known], room=2.4)

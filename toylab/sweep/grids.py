@@ -161,14 +161,14 @@ def _of_new_classes(config: Config, fields: Fields) -> tuple[Config, list[str]]:
     if len(given) < len(fields):
         raise ValueError(f"{' and '.join(fields)} name a field twice: give all its values in one place.")
     parts = [path for path in given if cfg.is_part(config, path)]
-    return cfg.with_classes(config, {path: _first(value) for path, value in given.items()}), parts
+    first = {path: value for path, values in given.items() for value in _first(values)}
+    return cfg.with_classes(config, first) if parts else config, parts
 
 
-def _first(given: Any) -> Any:
-    """The first of a field's values; of what is no list, which is refused later, itself."""
+def _first(given: Any) -> list[Any]:
+    """The first of a field's values, if there is one; of what is no list, which is refused later, itself."""
     listed = given.split(",") if isinstance(given, str) else given if isinstance(given, Iterable) else [given]
-    first = next(iter(listed), given)
-    return first.strip() if isinstance(first, str) else first
+    return [one.strip() if isinstance(one, str) else one for one in itertools.islice(listed, 1)]
 
 
 def _read(item: Any, kind: Any) -> list[Any]:
