@@ -40,7 +40,8 @@ def overridden(config: Config, row: Mapping[str, Any]) -> Config:
     """The config with several fields set, by path. Classes come first, so that the fields of a new class can be set too."""
     values = {plain(config, path): value for path, value in row.items()}
     if len(values) < len(row):
-        raise ValueError(f"{' and '.join(row)} name a field twice: give all its values in one place.")
+        twice = [path for path in row if sum(plain(config, one) == plain(config, path) for one in row) > 1]
+        raise ValueError(f"{' and '.join(twice)} are one field: give all its values in one place.")
     parts = {path for path in values if is_part(config, path)}
     config = with_classes(config, values) if parts else config
     for path, value in values.items():

@@ -82,8 +82,8 @@ def test_a_part_without_a_milestone_and_one_whose_milestone_fails():
     plain = summary.of_part(Part(), FOUR)
     assert plain["milestone"] is None and "step" not in plain["rows"][0] and "reached" not in plain["rows"][0]
     failing = summary.of_part(Part(milestone=("x", lambda m: m["gone"] > 0)), FOUR)
-    assert failing["milestone"] is None and "gone is no measure" in failing["unjudged"]
-    assert "cannot be judged of these runs (NoMeasure: gone is no measure" in summary_tables.note(failing)
+    assert failing["milestone"] is None and failing["unjudged"] == "KeyError: gone"
+    assert "cannot be judged of these runs (KeyError: gone)" in summary_tables.note(failing)
     for found in (plain, failing):
         assert summary_tables.table(found)[0][:2] == ["optimizer.weight_decay", "runs"]
 
@@ -149,16 +149,27 @@ def of_parts(**parts):
 
 def test_files_are_of_custom_parts_alone_and_go_with_the_last_of_them(tmp_path):
     both = of_parts(first=FOUR, second=FOUR)
-    record = summary.write(PAGE, both, {"first": True, "second": True}, (), tmp_path)
+    record = summary.write(PAGE, both, {"first": "a = 1", "second": ""}, (), tmp_path)
     assert list(record["parts"]) == ["first", "second"] == list(summary.read(tmp_path)["parts"])
     assert json.loads((tmp_path / "summary.json").read_text()) == record
-    rows = list(csv.DictReader((tmp_path / "summary.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "summary.csv").read_text().splitlines()))
     assert len(rows) == 4 and rows[0]["part"] == "first" and float(rows[1]["accuracy/median"]) == pytest.approx(0.9)
     assert rows[0]["reached"] == "2" and rows[2]["reached"] == ""  # the second part has no milestone
     assert (tmp_path / "summary.md").read_text().count("## a_page, part ") == 2
-    assert list(summary.write(PAGE, both, {"first": False}, (), tmp_path)["parts"]) == ["second"]  # that was not run
-    assert summary.write(PAGE, both, {"second": False}, (), tmp_path) == {}
+    assert list(summary.write(PAGE, both, {"first": None}, (), tmp_path)["parts"]) == ["second"]  # that was not run
+    assert summary.write(PAGE, both, {"second": None}, (), tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["[]", '{"parts": []}', '{"parts": {"": {"rows": []}}}'])
+def test_a_file_that_holds_no_summary_is_refused(tmp_path, content, capsys):
+    (tmp_path / "summary.json").write_text(content)
+    (tmp_path / "claims.json").write_text('{"claims": []}')
+    assert report.report([str(tmp_path)], "toylab report") == 2
+    assert (
+        capsys.readouterr().err
+        == f"{tmp_path / 'summary.json'} holds no summary: run the stage analyze, which writes it anew.\n"
+    )
 
 
 def test_a_figure_is_drawn_for_one_two_and_three_fields_and_none_for_more():
@@ -204,19 +215,24 @@ def trained(tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_custom_sweep_ends_with_a_summary_and_claims_marked_as_off_their_set_up(trained, capsys):
-    folder, _, claims = trained
+    folder, configs, claims = trained
     record = summary.read(folder)
     assert list(record["parts"]) == ["first"] and len(record["parts"]["first"]["rows"]) == 2
     assert [row["runs"] for row in record["parts"]["first"]["rows"]] == [2, 2]
     judged = json.loads((folder / "claims.json").read_text())["claims"]
-    assert [claim["off"] for claim in judged] == ["optimizer.lr = 0.001, 0.01"] * 2 and judged == claims
-    assert [table.setup(claim) for claim in judged] == ["off its set-up"] * 2
+    assert [claim.get("off") for claim in judged] == ["optimizer.lr = 0.001, 0.01", None] and judged == claims
+    assert table.setup(judged[0]) == "off its set-up" != table.setup(judged[1])
     assert (folder / "claims.md").read_text().startswith("Judged off their set-up, with optimizer.lr = 0.001, 0.01")
     assert report.report([str(folder)], "toylab report") == 0
     printed = capsys.readouterr().out
     assert printed.index("a_page, part first: 4 runs, by optimizer.lr") < printed.index("Judged off their set-up")
     drawn = stages.draw(PAGE, folder)
     assert folder / "figures" / "summary_first.png" in drawn
+    again = stages.analyze(PAGE, {"second": configs["second"]}, folder, lambda _: None, scale="smoke")
+    assert again == claims and list(summary.read(folder)["parts"]) == ["first"]  # the other part was not run again
+    (folder / "summary.json").unlink()
+    stages.draw(PAGE, folder)
+    assert not (folder / "figures" / "summary_first.png").exists()
 
 
 @pytest.mark.slow

@@ -24,8 +24,9 @@ def markdown(claims: Sequence[Mapping[str, Any]]) -> str:
 
 def off(claims: Sequence[Mapping[str, Any]]) -> str:
     """What stands before claims of runs with other values than those of the page; "" where there are none such."""
-    values = next((claim["off"] for claim in claims if claim.get("off")), "")
-    return f"Judged off their set-up, with {values}: no verdict on what the papers state." if values else ""
+    values = dict.fromkeys(claim["off"] for claim in claims if claim.get("off"))
+    told = f"Judged off their set-up, with {' or '.join(values)}: no verdict on what the papers state."
+    return told if values else ""
 
 
 def cells(claim: Mapping[str, Any], text: Callable[[str], str] = str) -> list[str]:

@@ -4,7 +4,7 @@ page's own their summary before."""
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from toylab.cli.parser import Parser, path
 
@@ -25,25 +25,19 @@ def report(arguments: list[str], program: str) -> int:
     except (ValueError, store.StoreError) as error:
         print(error, file=sys.stderr)
         return 2
-    for name, record in found.items():
-        print_summary(record.folder)
-        print(f"{name}: {held(record.claims)}")
-        print_claims(record.claims)
-    if len(found) > 1 and (total := headline([record.claims for record in found.values()])):
+    for name, (summary, claims) in found.items():
+        print_summary(summary)
+        print(f"{name}: {held(claims)}")
+        print_claims(claims)
+    if len(found) > 1 and (total := headline([claims for _, claims in found.values()])):
         print(total)
     return 0
 
 
-class Record(NamedTuple):
-    """A page's folder and its judged claims."""
-
-    folder: Path
-    claims: list[dict[str, Any]]
-
-
-def _records(folder: Path) -> dict[str, Record]:
-    """Page → its claims. ValueError or StoreError, in a sentence, where the folder has none."""
+def _records(folder: Path) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Page → its summary and its claims. ValueError or StoreError, in a sentence, where the folder has no claims."""
     from toylab import store
+    from toylab.lab import summary
 
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: give a page's folder, as results/grokking, or a folder of pages.")
@@ -58,7 +52,7 @@ def _records(folder: Path) -> dict[str, Record]:
         claims = record.get("claims") if isinstance(record, dict) else None
         if not isinstance(claims, list) or not all(isinstance(one, dict) and set(one) >= KEYS for one in claims):
             raise ValueError(f"{file} has no claims in it: run the stage analyze, which writes it anew.")
-        found[file.parent.resolve().name] = Record(file.parent, claims)
+        found[file.parent.resolve().name] = summary.read(file.parent), claims
     return found
 
 
@@ -71,11 +65,10 @@ def print_claims(claims: Sequence[dict[str, Any]]) -> None:
     _print(table.HEAD, [table.cells(claim) for claim in claims])
 
 
-def print_summary(folder: Path) -> None:
-    """A plain table of each part that was run with other values than the page's own."""
-    from toylab.lab import summary, summary_tables
+def print_summary(record: dict[str, Any]) -> None:
+    """A plain table of each part in summary.json: those that were run with other values than the page's own."""
+    from toylab.lab import summary_tables
 
-    record = summary.read(folder)
     for name, part in record.get("parts", {}).items():
         print(summary_tables.title(record["experiment"], name, part))
         head, rows = summary_tables.table(part)

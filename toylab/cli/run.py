@@ -142,7 +142,7 @@ def _table(job: Any) -> None:
 
 def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
     from toylab import store
-    from toylab.lab import asked, stages
+    from toylab.lab import asked, stages, summary
 
     imported = job.imported if "analyze" in job.stages else {}
     if imported:
@@ -156,7 +156,7 @@ def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
         others = {"weights": job.weights, "imported": job.imported}
         claims = stages.analyze(job.page, job.configs, job.folder, print, named=job.named, scale=job.scale, **others)
         print(f"analyzed in {time.perf_counter() - started:.0f} s: {job.folder / 'measures.npz'}, claims.json")
-        report.print_summary(job.folder)
+        report.print_summary(summary.read(job.folder))
         report.print_claims(claims)
     if "draw" in job.stages:
         if job.named and "analyze" not in job.stages:

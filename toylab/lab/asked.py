@@ -11,6 +11,7 @@ from toylab.base import Config
 from toylab.fields import column
 from toylab.lab import Measures
 
+SEEDS = ("seed", "data_seed")
 Configs = Mapping[str, Sequence[Config]]  # by part
 
 
@@ -51,7 +52,18 @@ def _same(values: np.ndarray, others: np.ndarray) -> bool:
     return values.dtype.kind == others.dtype.kind and np.array_equal(values, np.unique(others))
 
 
-def are_other(members: Sequence[Config], own: Sequence[Config]) -> bool:
-    """Whether some of the runs are none of the page's own."""
+def off(members: Sequence[Config], own: Sequence[Config], named: Sequence[str]) -> str | None:
+    """The values with which runs are none of the page's own.
+
+    Args:
+        members: of a part.
+        own: the page's own of that part.
+        named: the fields that were set.
+
+    Returns:
+        As `under`, "" where only seeds are others; None where all runs are the page's own.
+    """
     known = {cfg.digest(config) for config in own}
-    return any(cfg.digest(config) not in known for config in members)
+    if all(cfg.digest(config) in known for config in members):
+        return None
+    return under({"": members}, [name for name in named if name not in SEEDS])

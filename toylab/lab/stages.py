@@ -157,14 +157,16 @@ def analyze(
     store.write_arrays(path, measures)
     if configs:
         write_table(page, folder, measures)
-    custom = {
-        name: bool(scale) and asked.are_other(members, parts[name].configs[scale]) for name, members in configs.items()
+    off = {
+        name: asked.off(members, parts[name].configs[scale], named) if scale else None
+        for name, members in configs.items()
     }
-    summary.write(page, measures, custom, named, folder)
+    summarised = summary.write(page, measures, off, named, folder).get("parts", {})
     claims = verdicts.judge(page, measures, asked.under(configs, named), folder)
-    set_up = [name for name in named if name not in summary.SEEDS]
-    if off := asked.under(configs, set_up) if any(custom.values()) else "":
-        claims = [{**claim, "off": off} for claim in claims]
+    of_part = {claim.name: name for name in summarised for claim in parts[name].claims if summarised[name]["off"]}
+    for claim in claims:
+        if claim["name"] in of_part:
+            claim["off"] = summarised[of_part[claim["name"]]]["off"]
     store.write_json(folder / "claims.json", {"experiment": lab.name_of(page), "claims": claims})
     store.write_text(folder / "claims.md", table.markdown(claims))
     return claims
@@ -211,15 +213,13 @@ def draw(
     summaries = summary.read(folder).get("parts", {})
     drawn = []
     for part_name, part, own in lab.present(page, measures):
-        figures = dict(part.figures)
-        if part_name in summaries:
-            figures[f"summary_{part_name}" if part_name else "summary"] = partial(
-                _of_summary, part, summaries[part_name]
-            )
+        of_summary = partial(_of_summary, part, summaries.get(part_name))
+        figures = {**part.figures, f"summary_{part_name}" if part_name else "summary": of_summary}
         for name, figure in figures.items() if parts is None or part_name in parts else ():
             path = folder / "figures" / name
             try:
-                if (made := figure(own)) is None:  # a summary that has none
+                if (made := figure(own)) is None:  # no summary, or one that has none
+                    path.with_name(f"{name}.png").unlink(missing_ok=True)
                     continue
                 path = path.with_name(f"{name}{style.suffix(made)}")
                 drawn.append(style.save(made, path))
@@ -235,10 +235,10 @@ def draw(
     return drawn + _forest(folder)
 
 
-def _of_summary(part: Part, record: Mapping[str, Any], measures: Measures) -> Any:
+def _of_summary(part: Part, record: dict[str, Any] | None, measures: Measures) -> Any:
     from toylab.lab import summary_figures
 
-    return summary_figures.figure(part, measures, dict(record))
+    return summary_figures.figure(part, measures, record) if record else None
 
 
 def _forest(folder: Path) -> list[Path]:

@@ -16,21 +16,23 @@ from toylab import lab, store
 from toylab.fields import column
 from toylab.lab import Measures, Page, Part
 from toylab.lab import summary_tables as tables
+from toylab.lab.asked import SEEDS
 from toylab.records.selection import class_names
 
 FILES = ("summary.json", "summary.csv", "summary.md")
-SEEDS = ("seed", "data_seed")
+KEYS = {"fields", "with", "milestone", "until", "rows", "off"}  # of a part in summary.json
 FIRST = ("test_accuracy", "test_loss", "accuracy", "loss")  # measures that are shown before others, and drawn
 Row = dict[str, Any]
 
 
-def write(page: Page, measures: Measures, custom: Mapping[str, bool], named: Sequence[str], folder: Path) -> Row:
+def write(page: Page, measures: Measures, off: Mapping[str, str | None], named: Sequence[str], folder: Path) -> Row:
     """Writes the summaries of the parts that were run with other values than the page's own; no file where there is none.
 
     Args:
         page: whose parts and milestones.
         measures: of the page.
-        custom: by part that was run, whether it was with other values. Other parts keep what they had.
+        off: by part that was run, the values that are not the page's own, "" where only seeds are; None where none is.
+            Other parts keep the summaries that they had.
         named: the fields that were set.
         folder: of the page.
 
@@ -39,10 +41,10 @@ def write(page: Page, measures: Measures, custom: Mapping[str, bool], named: Seq
     """
     before, found = read(folder).get("parts", {}), {}
     for name, part, own in lab.present(page, measures):
-        if custom.get(name):
-            found[name] = of_part(part, own, named)
-        elif name in before and name not in custom:
-            found[name] = before[name]
+        if name not in off:
+            found |= {name: before[name]} if name in before else {}
+        elif (values := off[name]) is not None:
+            found[name] = {**of_part(part, own, named), "off": values}
     record = {"experiment": lab.name_of(page), "parts": found}
     if not found:
         for name in FILES:
@@ -55,9 +57,13 @@ def write(page: Page, measures: Measures, custom: Mapping[str, bool], named: Seq
 
 
 def read(folder: Path) -> Row:
-    """What summary.json of a page's folder holds; {} where there is none."""
+    """What summary.json of a page's folder holds; {} where there is none. Raises Damaged where it holds no summary."""
     path = folder / FILES[0]
-    return dict(store.read_json(path)) if path.is_file() else {}
+    record = store.read_json(path) if path.is_file() else {}
+    parts = record.get("parts", {}) if isinstance(record, dict) else None
+    if not isinstance(parts, dict) or not all(isinstance(part, dict) and set(part) >= KEYS for part in parts.values()):
+        raise store.Damaged(f"{path} holds no summary: run the stage analyze, which writes it anew.")
+    return record
 
 
 def of_part(part: Part, measures: Measures, named: Sequence[str] = ()) -> Row:

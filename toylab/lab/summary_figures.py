@@ -8,6 +8,8 @@ from toylab.lab import Measures, Part
 from toylab.lab.summary import columns_of, last_values, milestone
 from toylab.plots import by_field
 
+ENOUGH = 1 / 3  # of the runs reached the milestone: else where they ended says more
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -42,6 +44,8 @@ def figure(part: Part, measures: Measures, record: dict[str, Any]) -> "Figure | 
     curve = by_field.Curve(
         _plain(main), np.where(measures.valid, measures[main], np.nan), _is_log(main, measures[main])
     )
+    if len(outcomes) > 1 and np.isfinite(outcomes[0].values).mean() < ENOUGH:
+        outcomes.pop(0)
     ((label, values),) = fields.items()
     gaps = np.diff(measures.steps)
     xscale: Any = "log" if len(gaps) > 2 and gaps[-1] > 4 * gaps[0] else "linear"

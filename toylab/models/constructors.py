@@ -44,4 +44,4 @@ def fields(module: type) -> Mapping[str, tuple[Any, Any]]:
 def is_model(kind: type) -> bool:
     """Whether a class is a module that a net can be of, not one of flax's or a base of several."""
     own = issubclass(kind, nnx.Module) and kind.__module__.partition(".")[0] != "flax"
-    return own and "rngs" in inspect.signature(kind.__init__).parameters and "__init__" in vars(kind)  # type: ignore[misc]
+    return own and "rngs" in inspect.signature(kind.__init__).parameters  # type: ignore[misc]

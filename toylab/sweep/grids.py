@@ -158,8 +158,6 @@ def _of_new_classes(config: Config, fields: Fields) -> tuple[Config, list[str]]:
     """The config with the first of the classes that the fields name, since their own fields may be among the others; and
     the parts that they are of."""
     given = {cfg.plain(config, path): value for path, value in fields.items()}
-    if len(given) < len(fields):
-        raise ValueError(f"{' and '.join(fields)} name a field twice: give all its values in one place.")
     parts = [path for path in given if cfg.is_part(config, path)]
     first = {path: value for path, values in given.items() for value in _first(values)}
     return cfg.with_classes(config, first) if parts else config, parts
