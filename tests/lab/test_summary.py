@@ -3,16 +3,19 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.shared.small_pages import part, small
+from toylab import lab
 from toylab.claims import table
 from toylab.cli import report
-from toylab.lab import Measures, Part, stages, summary, summary_figures, summary_tables
+from toylab.lab import Measures, Part, pages, stages, summary, summary_figures, summary_tables
 
+ROOT = Path(__file__).resolve().parents[2]
 STEPS = np.array([0, 10, 20, 40])
 ABOVE = ("learned", lambda m: np.any(m["accuracy"] >= 0.9, axis=-1))
 NOW = ("right now", lambda m: m["accuracy"][..., -1] >= 0.9)
@@ -161,7 +164,7 @@ def test_files_are_of_custom_parts_alone_and_go_with_the_last_of_them(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", ["[]", '{"parts": []}', '{"parts": {"": {"rows": []}}}'])
+@pytest.mark.parametrize("content", ['{"parts": []}', '{"parts": {"": {"rows": []}}}'])
 def test_a_file_that_holds_no_summary_is_refused(tmp_path, content, capsys):
     (tmp_path / "summary.json").write_text(content)
     (tmp_path / "claims.json").write_text('{"claims": []}')
@@ -247,3 +250,22 @@ def test_the_page_s_own_values_leave_no_summary(trained, tmp_path, capsys):
     assert not list(folder.glob("summary.*")) and "off" not in (folder / "claims.json").read_text()
     report.report([str(folder)], "toylab report")
     assert "Judged off" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(pages.built_in()))
+def test_every_page_and_part_has_a_summary_and_a_figure(name):
+    """From the committed measures, by all fields that vary among the page's own runs."""
+    page, folder = pages.load(name), ROOT / "results" / name
+    if not (folder / "measures.npz").exists():
+        pytest.skip("its results are not committed yet")
+    for part_name, own_part, own in lab.present(page, stages.read_measures(folder)):
+        if own_part.imported:
+            continue
+        record = summary.of_part(own_part, own)
+        assert "unjudged" not in record and sum(row["runs"] for row in record["rows"]) == len(own.valid), part_name
+        assert (record["milestone"] is None) == (own_part.milestone[1] is lab.page.going)
+        head, rows = summary_tables.table(record)
+        assert {len(row) for row in rows} == {len(head)}
+        drawn = summary_figures.figure(own_part, own, record)
+        assert drawn is not None or len(record["fields"]) != 1, part_name

@@ -60,10 +60,10 @@ def read(folder: Path) -> Row:
     """What summary.json of a page's folder holds; {} where there is none. Raises Damaged where it holds no summary."""
     path = folder / FILES[0]
     record = store.read_json(path) if path.is_file() else {}
-    parts = record.get("parts", {}) if isinstance(record, dict) else None
+    parts = record.get("parts", {})
     if not isinstance(parts, dict) or not all(isinstance(part, dict) and set(part) >= KEYS for part in parts.values()):
         raise store.Damaged(f"{path} holds no summary: run the stage analyze, which writes it anew.")
-    return record
+    return dict(record)
 
 
 def of_part(part: Part, measures: Measures, named: Sequence[str] = ()) -> Row:

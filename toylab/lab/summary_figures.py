@@ -8,6 +8,7 @@ from toylab.lab import Measures, Part
 from toylab.lab.summary import columns_of, last_values, milestone
 from toylab.plots import by_field
 
+WIDE = 5  # the ratio of values from which on they are on a logarithmic axis
 ENOUGH = 1 / 3  # of the runs reached the milestone: else where they ended says more
 
 if TYPE_CHECKING:
@@ -23,10 +24,12 @@ def figure(part: Part, measures: Measures, record: dict[str, Any]) -> "Figure | 
         record: its summary, whose fields divide the runs.
 
     Returns:
-        None where no field varies, or more than three.
+        None where no field varies, more than three do, or all three have more values than there is room for panels.
     """
-    columns, names = columns_of(measures), record["fields"]
-    if not 1 <= len(names) <= 3:
+    columns, names = columns_of(measures), list(record["fields"])
+    if len(names) == 3:  # the field of the fewest values divides the panels
+        names.sort(key=lambda name: -len(np.unique(columns[name])))
+    if not 1 <= len(names) <= 3 or (len(names) == 3 and len(np.unique(columns[names[2]])) > by_field.PANELS):
         return None
     fields = {label: _values(columns[name]) for label, name in zip(_labels(names), names, strict=True)}
     until = f"not by step {record['until']:,}"
@@ -72,6 +75,6 @@ def _values(column: np.ndarray) -> np.ndarray:
 
 
 def _is_log(name: str, values: np.ndarray) -> bool:
-    """Whether a measure is a loss on a logarithmic axis."""
+    """Whether a measure is on a logarithmic axis: a loss, above 0, over some range."""
     known = values[np.isfinite(values)]
-    return "loss" in name and known.size > 0 and bool((known > 0).all())
+    return "loss" in name and known.size > 0 and bool(known.min() > 0 and known.max() > WIDE * known.min())

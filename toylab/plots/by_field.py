@@ -143,7 +143,7 @@ def _bundle(ax: Axes, steps: np.ndarray, values: np.ndarray, color: str) -> None
         ax.fill_between(at, low, high, color=color, alpha=0.2, lw=0)
     elif len(values) > 1:
         ax.plot(at, values.T, color=color, lw=0.5, alpha=0.5)
-    ax.plot(at, middle, color=color, lw=1.3, zorder=3)
+    ax.plot(at, middle, color=color, lw=1.3, zorder=3, marker="o" if len(at) == 1 else "", ms=3)
 
 
 def _bar(figure: Figure, ax: Axes, field: str, known: np.ndarray, colors: Sequence[str]) -> None:
