@@ -1,8 +1,8 @@
 """What can be set of a page's runs, by --set, --zip, a TOML file or a grid: each field with type, values and meaning."""
 
+import dataclasses
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from types import NoneType, UnionType
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ HEAD = ("field", "type", "here", "compiles", "meaning")
 NUMBERS = {int: "whole number", float: "number", bool: "true or false", str: "text"}
 
 
-@dataclass
+@dataclasses.dataclass
 class Setting:
     """A field of the configs of a page.
 
@@ -41,7 +41,7 @@ class Setting:
     values: list[str]
     unit: str = ""
     meaning: str = ""
-    options: list[str] = field(default_factory=list)
+    options: list[str] = dataclasses.field(default_factory=list)
     compiles: bool = False
     text: bool = True
 
@@ -65,7 +65,7 @@ def of_configs(configs: Sequence[Config]) -> list[Setting]:
 
 def records(settings: Sequence[Setting]) -> list[dict[str, Any]]:
     """The settings as JSON values."""
-    return [asdict(one) for one in settings]
+    return [dataclasses.asdict(one) for one in settings]
 
 
 def table(settings: Sequence[Setting]) -> str:

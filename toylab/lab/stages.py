@@ -214,7 +214,10 @@ def draw(
     drawn = []
     for part_name, part, own in lab.present(page, measures):
         of_summary = partial(_of_summary, part, summaries.get(part_name))
-        figures = {**part.figures, f"summary_{part_name}" if part_name else "summary": of_summary}
+        figures: dict[str, Callable[[Measures], Any]] = {
+            **part.figures,
+            f"summary_{part_name}" if part_name else "summary": of_summary,
+        }
         for name, figure in figures.items() if parts is None or part_name in parts else ():
             path = folder / "figures" / name
             try:

@@ -39,7 +39,8 @@ def write(page: Page, measures: Measures, off: Mapping[str, str | None], named: 
     Returns:
         What summary.json holds; {} where there is nothing to summarise.
     """
-    before, found = read(folder).get("parts", {}), {}
+    before: Row = read(folder).get("parts", {})
+    found: Row = {}
     for name, part, own in lab.present(page, measures):
         if name not in off:
             found |= {name: before[name]} if name in before else {}

@@ -1,6 +1,6 @@
 """The figure of a custom sweep, by the fields that vary: curves for one, phase diagrams for two or three."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +11,9 @@ from toylab.plots import by_field
 WIDE = 5  # the ratio of values from which on they are on a logarithmic axis
 ENOUGH = 1 / 3  # of the runs reached the milestone: else where they ended says more
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-
-def figure(part: Part, measures: Measures, record: dict[str, Any]) -> "Figure | None":
-    """The figure of a part.
+def figure(part: Part, measures: Measures, record: dict[str, Any]) -> Any:
+    """The matplotlib figure of a part.
 
     Args:
         part: whose milestone.

@@ -212,7 +212,7 @@ class KeepNorm(Piece):
 
         return optax.GradientTransformation(init, update)
 
-    def norm_of(self, params: Params) -> Any:
+    def _norm(self, params: Params) -> Any:
         """That of all params, or each array's by its name."""
         each = {name: norm_of(value) for name, value in params.items()}
         return each if self.of == "each" else norm_of(jnp.stack(list(each.values())))

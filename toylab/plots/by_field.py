@@ -1,7 +1,7 @@
 """The runs of a sweep by the fields that vary: curves and where they get to for one field, phase diagrams for two."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -18,7 +18,7 @@ NAMED = 6  # values whose curves a legend names; more have a colour bar
 FEW = 4  # runs of a value whose curves are drawn each; of more, the quartiles
 LOG_FROM = 8  # the ratio of values from which on their axis is logarithmic
 PANELS = 6  # of phase diagrams, for the values of a third field
-NEVER = {"marker": "^", "ms": 4, "mfc": "white", "ls": ""}
+NEVER: dict[str, Any] = {"marker": "^", "ms": 4, "mfc": "white", "ls": ""}
 
 
 class Outcome(NamedTuple):
@@ -71,10 +71,10 @@ def diagram(fields: Mapping[str, np.ndarray], outcomes: Sequence[Outcome]) -> Fi
 
     def panel(outcome: Outcome, runs: np.ndarray, title: str = "") -> phase.Panel:
         cells = phase.of_columns({}, across[runs], up[runs], outcome.values[runs])
-        own = (_of(axis, places[runs]) for axis, places in ((x_axis, across), (y_axis, up)))
+        x_own, y_own = _of(x_axis, across[runs]), _of(y_axis, up[runs])
         told = outcome.values[np.isfinite(outcome.values)]
         limits = (float(told.min()), float(told.max())) if told.size else None
-        return phase.Panel(cells, *own, outcome.label, (), outcome.log, outcome.none, title, limits)
+        return phase.Panel(cells, x_own, y_own, outcome.label, (), outcome.log, outcome.none, title, limits)
 
     everyone = np.ones(len(x), bool)
     if not third:
@@ -165,7 +165,7 @@ def _over_field(ax: Axes, field: str, values: np.ndarray, outcome: Outcome, colo
     ax.set(xlabel=axis.label, ylabel=outcome.label, xscale="log" if axis.scale == "log" else "linear")
     ax.set_yscale("log" if outcome.log else "linear")
     for i in np.flatnonzero(there):
-        ax.plot(x[i], outcome.values[i], "o", ms=3, mfc=colors[i], mec="white", mew=0.4, zorder=3, clip_on=False)
+        ax.plot(x[i], outcome.values[i], "o", ms=3, mfc=colors[int(i)], mec="white", mew=0.4, zorder=3, clip_on=False)
     known = np.unique(x)
     ranked = [np.sort(np.where(there, outcome.values, np.inf)[x == one]) for one in known]
     middle = np.array([own[(len(own) - 1) // 2] for own in ranked])  # the lower one, so that it is always a run's
@@ -174,7 +174,7 @@ def _over_field(ax: Axes, field: str, values: np.ndarray, outcome: Outcome, colo
     if (~there).any():
         put = ax.get_xaxis_transform()
         for i in np.flatnonzero(~there):
-            ax.plot(x[i], 1.0, **NEVER, mec=colors[i], transform=put, clip_on=False, zorder=4)
+            ax.plot(x[i], 1.0, **NEVER, mec=colors[int(i)], transform=put, clip_on=False, zorder=4)
         ax.plot([], [], **NEVER, mec="#777777", label=outcome.none)
         ax.legend(frameon=False, fontsize=labels.SMALL)
     if outcome.log:
