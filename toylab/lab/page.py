@@ -36,14 +36,15 @@ class Measures(dict[str, np.ndarray]):
     NAME                   [R, T, …]: a measure of the task
     ANALYSIS/KEY           [R, T, …]: an analysis of every saved point
     final/ANALYSIS/KEY     [R, …]: an analysis of each run's last point
-    config/FIELD           [R, …]: a field of the configs, as config/task.density
+    config/FIELD           [R, …]: a field of the configs, as config/task.density; `task.density` is the same, and
+                           `optimizer` or `net` the names of its classes
 
     On a page of several parts names begin with that of the part. Where a run diverged, at its last point and in `final/…`,
     floats are nan, and other dtypes 0.
     """
 
     def __missing__(self, name: str) -> np.ndarray:
-        """Fields go by their own names too, as everywhere: `task.p` is `config/task.p`, `optimizer` its class."""
+        """A field by its own name, as it has everywhere."""
         own = column(f"config/{name}", self)
         if own in self:
             return self[own] if own == f"config/{name}" else selection.class_names(self[own])
