@@ -7,9 +7,10 @@ import pytest
 from toylab import configs as cfg
 from toylab import fields
 from toylab.base import Config
+from toylab.lab.asked import under as asked_under
 from toylab.models import ModularMLP, Net, PizzaTransformer, ToyModel, Transformer
 from toylab.optim import SGD, Adam, AdamW, Chain, Clip, KeepNorm
-from toylab.sweep import grid, zipped
+from toylab.sweep import describe, grid, zipped
 from toylab.tasks import ModularArithmetic, ModularPairs
 
 NET = Net.of(Transformer, d_vocab=6, d_vocab_out=6, n_ctx=3, d_model=8, d_mlp=16, n_heads=2, init_scale=0.5)
@@ -106,6 +107,22 @@ def test_a_grid_over_classes_with_fields_of_a_new_class():
     assert [(type(one.optimizer), float(one.optimizer.lr)) for one in together] == [(SGD, 0.5), (Adam, 0.25)]
     (given,) = grid(CONFIG, {"optimizer": [SGD(lr=0.125)]})
     assert given.optimizer == cfg.check(CONFIG.replace(optimizer=SGD(lr=0.125))).optimizer
+
+
+def test_the_command_line_and_a_file_set_classes(tmp_path):
+    asked = describe.Description(
+        block=describe.from_texts(["optimizer=AdamW,SGD"], [["net=ModularMLP", "seed=4"]], None)
+    )
+    found = asked.configs([CONFIG, CONFIG.replace(seed=9)])  # two runs that then are one
+    assert [type(config.optimizer) for config in found] == [AdamW, SGD] and asked.named == ("optimizer", "net", "seed")
+    assert {(config.net.module, int(config.seed)) for config in found} == {(ModularMLP, 4)}
+    (tmp_path / "momentum.toml").write_text('[set]\noptimizer.type = "SGD"\noptimizer.momentum = [0.0, 0.5]\n')
+    found = describe.from_file(tmp_path / "momentum.toml").configs([CONFIG])
+    assert [config.optimizer.momentum for config in found] == [0.0, 0.5]
+    assert (
+        asked_under({"": found}, ("optimizer", "optimizer.momentum"))
+        == "optimizer = SGD; optimizer.momentum = 0.0, 0.5"
+    )
 
 
 class Plain(ModularArithmetic):

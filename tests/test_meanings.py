@@ -35,7 +35,7 @@ MODULES = [kind for kind in classes(models) if issubclass(kind, nnx.Module) and 
 
 def test_there_are_classes_to_be_held_to_this():
     assert {Config, tasks.ModularArithmetic, models.Net, optim.AdamW, optim.Clip} <= set(DATACLASSES)
-    assert {models.Transformer, models.CentredDense, models.Reverse} <= set(MODULES) and len(MODULES) == 20
+    assert {models.Transformer, models.CentredDense, models.Reverse} <= set(MODULES) and len(MODULES) >= 20
 
 
 @pytest.mark.parametrize("kind", DATACLASSES, ids=lambda kind: kind.__qualname__)
