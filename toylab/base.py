@@ -5,7 +5,7 @@ Its tree structure, with static fields as modulus, widths and number of training
 Configs of the same structure are stacked into a batch, and `vmap` maps over whole runs.
 
 Axis letters, always in this order: R run, T saved point, then the model's own: L layer, B batch, H head,
-P position. New axes go last. This file holds no logic and imports nothing of toylab.
+P position. New axes go last. This file holds no logic, and imports nothing of toylab but what lists fields in `help()`.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from flax import struct
 from jax import Array
+
+from toylab.meanings import documented
 
 Params = dict[str, Array]
 """Named arrays, flat: `W_E [d_vocab, d_model]`, `W_in [n_layers, d_model, d_mlp]`, … (names as in TransformerLens)."""
@@ -105,36 +107,55 @@ class Optimizer(Protocol):
     def transform(self) -> Any: ...
 
 
+@documented
 class Config(struct.PyTreeNode):
     """Everything that determines a run, and nothing else."""
 
     task: Task
+    """The data, the loss and what is measured."""
     net: Network
+    """The network."""
     optimizer: Optimizer
-    seed: int = 0  # initial weights and split
-    data_seed: int = 0  # the stream of fresh batches
+    """How the parameters are trained."""
+    seed: int = 0
+    """Seed of the initial weights and of the data that are fixed for the run, such as a split."""
+    data_seed: int = 0
+    """Seed of the stream of fresh batches."""
 
 
+@documented
 class State(struct.PyTreeNode):
     """The state of a run between two steps."""
 
     params: Params
+    """The parameters."""
     opt_state: Any
-    step: Array  # scalar, never batched: all runs of a lane are at the same step
+    """The state of the optax transform."""
+    step: Array
+    """The number of steps taken: a scalar, never batched, since all runs of a lane are at the same step."""
 
 
+@documented
 class Trajectory(struct.PyTreeNode):
     """What is recorded: leaves [T, …], and [R, T, …] for a group."""
 
     params: Params
+    """The recorded parameters."""
     measures: dict[str, Array]
+    """What the task measures."""
     probes: dict[str, dict[str, Array]]
-    finite: Array  # bool: no param of the run was inf or nan
+    """What each probe gives, by name."""
+    finite: Array
+    """Bool: no param of the run was inf or nan."""
 
 
+@documented
 class Run(struct.PyTreeNode):
     """What an analyzer gets besides the params. Outside of analyzers, leaves are [R, …]."""
 
     config: Config
+    """The config of the run."""
     data: Data
-    final: dict[str, Array] = field(default_factory=dict)  # results of earlier analyzers at the run's last point
+    """The arrays that are fixed for the run."""
+    final: dict[str, Array] = field(default_factory=dict)
+    """Results of earlier analyzers at the run's last point."""

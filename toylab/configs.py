@@ -1,4 +1,5 @@
-"""Configs as data: checked, changed by path, written as canonical JSON, hashed, compared, stacked into a batch."""
+"""Configs as data: checked, written as canonical JSON, hashed, compared, stacked into a batch. Fields are set by
+`toylab.fields`."""
 
 import difflib
 import hashlib
@@ -16,6 +17,13 @@ from jax import Array
 
 from toylab import protocol
 from toylab.base import Config, Network, Optimizer, Task
+from toylab.fields import has_parts, is_static, own_fields, with_fields
+from toylab.fields import is_part as is_part
+from toylab.fields import overridden as overridden
+from toylab.fields import override as override
+from toylab.fields import plain as plain
+from toylab.fields import takes as takes
+from toylab.fields import with_classes as with_classes
 
 
 def check(config: Config) -> Config:
@@ -34,29 +42,6 @@ def check(config: Config) -> Config:
     protocol.check_net(config.task, config.net)
     protocol.check_fit(config)
     return config
-
-
-def override(config: Config, path: str, value: Any) -> Config:
-    """The config with one field set. `check` it afterwards.
-
-    Args:
-        config: to change.
-        path: of the field, as `optimizer.weight_decay` or `net.d_model`.
-        value: for the field. A text is converted for fields of numbers or flags.
-
-    Raises:
-        ValueError: where there is no such field, or the text is no such value.
-    """
-    return _override(config, path.split("."), value, path)
-
-
-def takes(config: Config, path: str) -> Any:
-    """The annotation of the field at `path`; float for a field that takes one number or many."""
-    part: Any = config
-    names = path.split(".")
-    for i in range(len(names)):
-        hint, part = _field(part, names[i:], path)
-    return float if hint == float | Array else hint
 
 
 def canonical(value: Any, also: Collection[str] = ()) -> Any:
@@ -240,50 +225,16 @@ def unwritten(kind: type) -> dict[str, Any]:
     return {field.name: field.default for field in fields(kind) if field.metadata.get("later")}
 
 
-def _has_parts(value: Any) -> bool:
-    """Whether a value has fields of its own: a part of a config, or a tuple of such, whose fields are their numbers."""
-    if isinstance(value, tuple):
-        return bool(value) and all(is_dataclass(one) and not isinstance(one, type) for one in value)
-    return is_dataclass(value) and not isinstance(value, type)
-
-
-def _own_fields(value: Any) -> dict[str, tuple[Any, Any]]:
-    """name → (annotation, value) of a dataclass; of a net, its module's fields instead."""
-    if isinstance(value, tuple):
-        return {str(i): (type(one), one) for i, one in enumerate(value)}
-    if hasattr(value, "module_fields"):
-        return value.module_fields()
-    kind: Any = type(value)
-    return {name: (hint, getattr(value, name)) for name, hint in _hints(kind).items()}
-
-
-@lru_cache(maxsize=256)  # read for every config of a sweep
-def _hints(kind: type) -> dict[str, Any]:
-    hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}
-
-
-@lru_cache(maxsize=256)
-def _static_fields(kind: type) -> frozenset[str]:
-    return frozenset(field.name for field in fields(kind) if not field.metadata.get("pytree_node", True))
-
-
-def _set(value: Any, **changes: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(changes.get(str(i), one) for i, one in enumerate(value))
-    return value.with_fields(**changes) if hasattr(value, "module_fields") else value.replace(**changes)
-
-
 def _typed(part: Any, prefix: str) -> Any:
     changes = {}
-    for name, (hint, value) in _own_fields(part).items():
-        inner = _typed(value, f"{prefix}{name}.") if _has_parts(value) else _cast(value, hint, prefix + name, part)
+    for name, (hint, value) in own_fields(part).items():
+        inner = _typed(value, f"{prefix}{name}.") if has_parts(value) else _cast(value, hint, prefix + name, part)
         changes[name] = inner
-    return _set(part, **changes)
+    return with_fields(part, **changes)
 
 
 def _cast(value: Any, hint: Any, path: str, part: Any) -> Any:
-    static = _is_static(part, path.rsplit(".", 1)[-1])
+    static = is_static(part, path.rsplit(".", 1)[-1])
     if isinstance(value, list | tuple) and not static and not _is_of_parts(hint):
         value = _array_of(value, path)
     if hint == float | Array and np.ndim(value) == 0:
@@ -330,56 +281,3 @@ def _is_number(value: Any, hint: type) -> bool:
     if not abs(value if isinstance(value, int) else float(value)) <= float(np.finfo(np.float32).max):
         return False
     return hint is float or (float(value).is_integer() and abs(int(value)) < 2**31)
-
-
-def _is_static(part: Any, name: str) -> bool:
-    if hasattr(part, "module_fields"):
-        return name not in part.leaves
-    kind: Any = type(part)
-    return name in _static_fields(kind)
-
-
-def _override(part: Any, names: list[str], value: Any, path: str) -> Any:
-    hint, old = _field(part, names, path)
-    if len(names) > 1:
-        return _set(part, **{names[0]: _override(old, names[1:], value, path)})
-    return _set(part, **{names[0]: _parse(value, hint, path) if isinstance(value, str) else value})
-
-
-def _field(part: Any, names: list[str], path: str) -> tuple[Any, Any]:
-    """Annotation and value of the first of `names`, the last of a path or a part of the config that holds the rest."""
-    known = _own_fields(part)
-    if names[0] not in known:
-        before, rest = path[: len(path) - len(".".join(names))], names[1:]
-        if isinstance(part, tuple):
-            raise ValueError(f"{path} is no field: {before[:-1]} has the parts {', '.join(known)}.")
-        paths = [".".join([before + name, *rest]) for name in known]
-        near = difflib.get_close_matches(path, paths, 1, cutoff=0.5)
-        raise ValueError(
-            f"{path} is no field: {f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(paths) + '.'}"
-        )
-    hint, value = known[names[0]]
-    if len(names) > 1 and not _has_parts(value):
-        raise ValueError(f"{path} is no field: {names[0]} has no parts.")
-    if len(names) == 1 and _has_parts(value):
-        raise ValueError(
-            f"{path} is no single value: set one of its parts, {', '.join(f'{path}.{n}' for n in _own_fields(value))}."
-        )
-    return hint, value
-
-
-def _parse(text: str, hint: Any, path: str) -> Any:
-    if hint is bool:
-        if text.lower() not in ("true", "false"):
-            raise ValueError(f"{path} is {text!r}: it must be true or false.")
-        return text.lower() == "true"
-    hint = float if hint == float | Array else hint
-    if hint is int or hint is float:
-        try:
-            return int(text) if hint is int else float(text)
-        except ValueError:
-            wanted = "a whole number" if hint is int else "a number"
-            raise ValueError(f"{path} is {text!r}: it must be {wanted}.") from None
-    if typing.get_origin(hint) is Literal or hint is str:
-        return text
-    raise ValueError(f"{path} cannot be set from the command line: it takes {hint}.")

@@ -105,9 +105,9 @@ BAD = [
     (["--set", "optimiser.lr=1"], r"optimiser\.lr is no field: did you mean optimizer\.lr\?"),
     (["--set", "net.d_modl=64"], r"net\.d_modl is no field: did you mean net\.d_model\?"),
     (["--set", "sed=1"], r"sed is no field: did you mean seed\?"),
-    (["--set", "xyz=1"], r"xyz is no field: known are task, net, optimizer, seed, data_seed"),
+    (["--set", "xyz=1"], r"xyz is no field: known are task\.p, task\.n_train, "),
     (["--set", "task.p.q=1"], r"task\.p\.q is no field: p has no parts"),
-    (["--set", "net=1"], r"net is no single value: set one of its parts, .*net\.d_model"),
+    (["--set", "net=1"], r"net is '1', which is no class of its kind: it must be one of .*Transformer"),
     (["--set", "task.order=1,2"], r"task\.order cannot be set from the command line"),
     # types
     (["--set", "task.p=abc"], r"task\.p is 'abc': it must be a whole number"),

@@ -74,6 +74,8 @@ def test_columns_are_the_fields_of_the_configs(page):
         ({"seed": jnp.array([0, 6])}, [0, 4]),
         ({"seed": np.array(5)}, [3]),
         ({"seed": {1: "a", 6: "b"}.keys()}, [1, 4]),
+        ({"optimizer": "AdamW", "seed": 5}, [3]),
+        ({"optimizer.type": "toylab.optim.AdamW", "net.d_model": 8}, [3, 4]),
     ],
 )
 def test_runs_are_selected_by_value_list_or_predicate(page, wanted, runs):
@@ -98,6 +100,8 @@ def test_neighbouring_whole_numbers_are_not_equal(tmp_path):
             {"optimizer.weight_decay": 0.1, "seed": 5},
             r"no run has .* and seed = 5: .*0\.1, 0\.3; seed: 0, 1, 2, 5, 6\.",
         ),
+        ({"weight_decay": 0.1}, r"'weight_decay' is no column: did you mean optimizer\.weight_decay\?"),
+        ({"optimizer": "SGD"}, r"no run has optimizer = 'SGD': there are optimizer: 'AdamW'\."),
         ({"seed": "5"}, r"no run has seed = '5'"),
         ({"seed": []}, "no run has seed"),
         ({"seed": lambda seed: 3}, "predicate of seed .* must give a bool a run"),

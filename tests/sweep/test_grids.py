@@ -104,7 +104,7 @@ def test_a_bad_range_is_refused_with_the_field(text, words):
         (grids.grid, {"optimizer.lr": []}, r"optimizer\.lr has no values: a grid of zero runs"),
         (grids.grid, {"optimizer.lr": 0.1}, r"optimizer\.lr is 0\.1: give a list of values, as \[0\.1\]"),
         (grids.grid, {"optimizer.lrr": [1]}, r"optimizer\.lrr is no field: did you mean optimizer\.lr\?"),
-        (grids.grid, {"net": [1]}, r"net is no single value"),
+        (grids.grid, {"net": [1]}, r"net is 1, which is no class of its kind"),
         (grids.grid, {"optimizer.lr": [1, -1]}, r"optimizer\.lr is -1"),
         (grids.grid, {"optimizer.lr": [True]}, r"optimizer\.lr is True: it must be a number"),
         (grids.grid, {"seed": range(10_000), "optimizer.lr": "1:2:lin1000"}, r"10,000,000 runs: give fewer values"),

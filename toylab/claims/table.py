@@ -12,7 +12,7 @@ TITLES = {"replication": "What papers state", "finding": "What we found, and no 
 
 def markdown(claims: Sequence[Mapping[str, Any]]) -> str:
     """A table for each ledger, with its counts. They are never added up."""
-    parts = []
+    parts = [told] if (told := off(claims)) else []
     for ledger, title in TITLES.items():
         members = [claim for claim in claims if claim["ledger"] == ledger]
         if members:
@@ -20,6 +20,13 @@ def markdown(claims: Sequence[Mapping[str, Any]]) -> str:
             head = f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}"
             parts.append("\n".join([f"## {title}: {counted(counts(claims, ledger))}", "", *head, *rows]))
     return "\n\n".join(parts) + "\n"
+
+
+def off(claims: Sequence[Mapping[str, Any]]) -> str:
+    """What stands before claims of runs with other values than those of the page; "" where there are none such."""
+    values = dict.fromkeys(claim["off"] for claim in claims if claim.get("off"))
+    told = f"Judged off their set-up, with {' or '.join(values)}: no verdict on what the papers state."
+    return told if values else ""
 
 
 def cells(claim: Mapping[str, Any], text: Callable[[str], str] = str) -> list[str]:
@@ -63,6 +70,8 @@ def effect(claim: Mapping[str, Any]) -> str:
 
 
 def setup(claim: Mapping[str, Any]) -> str:
+    if claim.get("off"):
+        return "off its set-up"
     if claim["ledger"] == "finding" and claim["fidelity"] == "exact":
         return "–"
     return claim["fidelity"] + (f": {claim['different']}" if claim["different"] else "")

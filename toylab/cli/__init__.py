@@ -1,5 +1,5 @@
-"""The command line: `toylab run | list | status | report`; `python run_sweep.py PAGE` is `toylab run PAGE`.
+"""The command line: `toylab run | fields | list | status | report`; `python run_sweep.py PAGE` is `toylab run PAGE`.
 
-main  which command  ·  options  those of run  ·  run  a page's stages  ·  training  the first of them  ·  listing, report,
-status  what there is to run, what came out, how far a sweep is  ·  parser  options by whole names
+main  which command  ·  options  those of run  ·  run  a page's stages  ·  training  the first of them  ·  listing, fields,
+report, status  what there is to run, what can be set, what came out, how far a sweep is  ·  parser  options by whole names
 """

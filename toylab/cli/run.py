@@ -142,7 +142,7 @@ def _table(job: Any) -> None:
 
 def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
     from toylab import store
-    from toylab.lab import stages
+    from toylab.lab import asked, stages, summary
 
     imported = job.imported if "analyze" in job.stages else {}
     if imported:
@@ -154,12 +154,13 @@ def _rest(job: Any, command: str, trained: dict[str, Any]) -> None:
     if "analyze" in job.stages:
         started = time.perf_counter()
         others = {"weights": job.weights, "imported": job.imported}
-        claims = stages.analyze(job.page, job.configs, job.folder, print, named=job.named, **others)
+        claims = stages.analyze(job.page, job.configs, job.folder, print, named=job.named, scale=job.scale, **others)
         print(f"analyzed in {time.perf_counter() - started:.0f} s: {job.folder / 'measures.npz'}, claims.json")
+        report.print_summary(summary.read(job.folder))
         report.print_claims(claims)
     if "draw" in job.stages:
         if job.named and "analyze" not in job.stages:
-            stages.check_measured(job.folder, job.configs, job.named)
+            asked.check_measured(stages.read_measures(job.folder), job.folder, job.configs, job.named)
         drawn = stages.draw(job.page, job.folder, partial(print, file=sys.stderr), job.parts)
         print("drawn: " + (", ".join(str(path) for path in drawn) or "nothing"))
 

@@ -93,9 +93,9 @@ def job(
         ValueError: in one sentence, with the option or field, its value and what would be right.
         StoreError: where the run to start from cannot be read.
     """
-    scale = _scale(asked.scale)
+    scale = scale_of(asked.scale)
     stated.check(page, scale)
-    chosen = _chosen(page, asked.parts)
+    chosen = chosen_parts(page, asked.parts)
     for option, value in (("--lane", lane), ("--group", group), ("--steps", steps)):
         if value is not None and not 1 <= value < 2**31:
             raise ValueError(f"{option} is {value}: it must be at least 1" + (", and below 2³¹." if value > 0 else "."))
@@ -174,7 +174,7 @@ def _try_training(part: lab.Part, configs: Sequence[Config], named: Sequence[str
             raise ValueError(f"{values}: it cannot be trained ({reason}).") from error
 
 
-def _chosen(page: Page, asked: Sequence[str]) -> dict[str, lab.Part]:
+def chosen_parts(page: Page, asked: Sequence[str]) -> dict[str, lab.Part]:
     """The requested parts; all parts if none is requested."""
     parts = lab.parts(page)
     for name in (*parts, *asked):
@@ -213,7 +213,8 @@ def _folder_of_weights(given: str | None) -> Path:
     return folder
 
 
-def _scale(asked: str | None) -> Scale:
+def scale_of(asked: str | None) -> Scale:
+    """The scale that is asked for; cpu, or paper where there is an accelerator, for None."""
     if asked is None:
         return "cpu" if jax.default_backend() == "cpu" else "paper"
     for scale in get_args(Scale):

@@ -10,7 +10,8 @@ import numpy as np
 
 from toylab.analysis.transitions import first_step
 from toylab.base import Analyzer, Config
-from toylab.records import labelled
+from toylab.fields import column
+from toylab.records import labelled, selection
 
 if TYPE_CHECKING:
     import pandas
@@ -35,13 +36,18 @@ class Measures(dict[str, np.ndarray]):
     NAME                   [R, T, …]: a measure of the task
     ANALYSIS/KEY           [R, T, …]: an analysis of every saved point
     final/ANALYSIS/KEY     [R, …]: an analysis of each run's last point
-    config/FIELD           [R, …]: a field of the configs, as config/task.density
+    config/FIELD           [R, …]: a field of the configs, as config/task.density; `task.density` is the same, and
+                           `optimizer` or `net` the names of its classes
 
     On a page of several parts names begin with that of the part. Where a run diverged, at its last point and in `final/…`,
     floats are nan, and other dtypes 0.
     """
 
     def __missing__(self, name: str) -> np.ndarray:
+        """A field by its own name, as it has everywhere."""
+        own = column(f"config/{name}", self)
+        if own in self:
+            return self[own] if own == f"config/{name}" else selection.class_names(self[own])
         raise NoMeasure(f"{name} is no measure: {near(name, self)}")
 
     @property
@@ -161,7 +167,7 @@ def sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
-def _trained(measures: Arrays) -> np.ndarray:
+def going(measures: Arrays) -> np.ndarray:
     """Whether a run has a point at the newest step: [..., t] → [...]."""
     return np.isfinite(next(iter(measures.values()))[..., -1])
 
@@ -204,7 +210,7 @@ class Part:
     )
     milestone: tuple[str, Callable[[Arrays], np.ndarray]] = (
         "going",
-        _trained,
+        going,
     )  # for the progress display: [R, t] → [R]
     probes: Mapping[str, Analyzer] = field(default_factory=dict)
     keep: tuple[str, ...] | None = None  # names of the params to record, None for all; analyses get only these

@@ -9,16 +9,15 @@ import contextlib
 import hashlib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from toylab import configs as cfg
 from toylab import lab, store, sweep
 from toylab.base import Config
 from toylab.claims import table
-from toylab.lab import Measures, Page, Part, Scale, pages, verdicts
+from toylab.lab import Measures, Page, Part, Scale, asked, pages, summary, verdicts
 from toylab.lab.measuring import measures_of
 from toylab.records import notes
 
@@ -120,8 +119,10 @@ def analyze(
     weights: Path = Path(),
     imported: Files | None = None,
     named: Sequence[str] = (),
+    scale: Scale | None = None,
 ) -> list[dict[str, Any]]:
-    """The stage analyze: writes measures.npz, runs.parquet, claims.json and claims.md.
+    """The stage analyze: writes measures.npz, runs.parquet, claims.json and claims.md; and a summary of runs with other
+    values than the page's own (summary.py).
 
     Args:
         page: whose analyses and claims are used.
@@ -132,6 +133,7 @@ def analyze(
         weights: the folder of imported networks.
         imported: their files, by part and name. They are measured, and models.md is written.
         named: fields that were set to other values than the page's.
+        scale: whose runs are the page's own; None where no summary is wanted.
 
     Returns:
         The judged claims.
@@ -155,7 +157,16 @@ def analyze(
     store.write_arrays(path, measures)
     if configs:
         write_table(page, folder, measures)
-    claims = verdicts.judge(page, measures, _under(configs, named), folder)
+    off = {
+        name: asked.off(members, parts[name].configs[scale], named) if scale else None
+        for name, members in configs.items()
+    }
+    summarised = summary.write(page, measures, off, named, folder).get("parts", {})
+    claims = verdicts.judge(page, measures, asked.under(configs, named), folder)
+    of_part = {claim.name: name for name in summarised for claim in parts[name].claims if summarised[name]["off"]}
+    for claim in claims:
+        if claim["name"] in of_part:
+            claim["off"] = summarised[of_part[claim["name"]]]["off"]
     store.write_json(folder / "claims.json", {"experiment": lab.name_of(page), "claims": claims})
     store.write_text(folder / "claims.md", table.markdown(claims))
     return claims
@@ -180,36 +191,6 @@ def read_measures(folder: Path) -> Measures:
         raise store.Damaged(f"{error}. Run the stage analyze again, of all parts: it writes it anew.") from error
 
 
-def _under(configs: Configs, named: Sequence[str]) -> str:
-    """The fields that were set and their values, as `task.density = 0.2, 0.05`."""
-    rows = [cfg.flat(cfg.canonical(config)) for members in configs.values() for config in members]
-    values = {name: dict.fromkeys(str(row[name]) for row in rows if name in row) for name in named}
-    return "; ".join(
-        f"{name} = {', '.join(list(found)[:8])}{', …' * (len(found) > 8)}" for name, found in values.items()
-    )
-
-
-def check_measured(folder: Path, configs: Configs, fields: Sequence[str]) -> None:
-    """Raises Refused where measures.npz is of runs with other values of these fields."""
-    measures = read_measures(folder)
-    for part, members in configs.items():
-        asked, own = cfg.columns([cfg.canonical(config) for config in members]), measures.part(part)
-        if len(own.get("valid", [])) != len(members):
-            other_runs = f"{len(own.get('valid', []))} runs, not {len(members)}"
-        else:
-            there = {field: np.unique(own[f"config/{field}"]) for field in fields if f"config/{field}" in own}
-            other = [field for field in there if field in asked and not _same(there[field], asked[field])]
-            other_runs = "; ".join(
-                f"runs with {name} {', '.join(map(str, there[name][:8].tolist()))}" for name in other
-            )
-        if other_runs:
-            raise store.Refused(f"{folder / 'measures.npz'} is of {other_runs}: run the stages before for others.")
-
-
-def _same(values: np.ndarray, others: np.ndarray) -> bool:
-    return values.dtype.kind == others.dtype.kind and np.array_equal(values, np.unique(others))
-
-
 def draw(
     page: Page, folder: Path, report: Callable[[str], None] = print, parts: Sequence[str] | None = None
 ) -> list[Path]:
@@ -229,12 +210,20 @@ def draw(
     from toylab.plots import style
 
     measures = read_measures(folder)
+    summaries = summary.read(folder).get("parts", {})
     drawn = []
     for part_name, part, own in lab.present(page, measures):
-        for name, figure in part.figures.items() if parts is None or part_name in parts else ():
+        of_summary = partial(_of_summary, part, summaries.get(part_name))
+        figures: dict[str, Callable[[Measures], Any]] = {
+            **part.figures,
+            f"summary_{part_name}" if part_name else "summary": of_summary,
+        }
+        for name, figure in figures.items() if parts is None or part_name in parts else ():
             path = folder / "figures" / name
             try:
-                made = figure(own)
+                if (made := figure(own)) is None:  # no summary, or one that has none
+                    path.with_name(f"{name}.png").unlink(missing_ok=True)
+                    continue
                 path = path.with_name(f"{name}{style.suffix(made)}")
                 drawn.append(style.save(made, path))
             except OSError as error:
@@ -247,6 +236,12 @@ def draw(
                 for suffix in (".png", ".gif"):
                     path.with_name(f"{name}{suffix}").unlink(missing_ok=True)
     return drawn + _forest(folder)
+
+
+def _of_summary(part: Part, record: dict[str, Any] | None, measures: Measures) -> Any:
+    from toylab.lab import summary_figures
+
+    return summary_figures.figure(part, measures, record) if record else None
 
 
 def _forest(folder: Path) -> list[Path]:

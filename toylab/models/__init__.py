@@ -8,10 +8,10 @@ as attributes under their own names.
 
 import difflib
 import inspect
-import typing
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -20,7 +20,9 @@ from flax import nnx, struct
 from jax import Array
 
 from toylab.base import Cache, Params, Patch, static
+from toylab.meanings import documented
 from toylab.models.biased import BiasedTransformer
+from toylab.models.constructors import fields, is_model
 from toylab.models.decoder import FeatureDecoder
 from toylab.models.dense import CentredDense, Dense, DiagonalNet
 from toylab.models.exemplars import ExemplarTransformer
@@ -64,9 +66,13 @@ class Net(struct.PyTreeNode):
     """A network as part of a config: the module's class, its static fields, and its leaves."""
 
     module: type = static()
+    """The class of the network, an nnx.Module."""
     sizes: tuple[tuple[str, Any], ...] = static()
+    """The static fields of the module, by name."""
     leaves: dict[str, Any]
-    clamps: tuple[tuple[str, Callable[[Array, int], Array]], ...] = static(default=())  # patches in force at every call
+    """The fields of the module that a sweep may vary within one compile, by name."""
+    clamps: tuple[tuple[str, Callable[[Array, int], Array]], ...] = static(default=())
+    """Patches that are in force at every call, by the name of the activation."""
 
     @classmethod
     def of(cls, module: type, *, clamps: tuple[tuple[str, Any], ...] = (), **given: Any) -> "Net":
@@ -106,6 +112,22 @@ class Net(struct.PyTreeNode):
 
     def with_fields(self, **changes: Any) -> "Net":
         return Net.of(self.module, clamps=self.clamps, **{**dict(self.sizes), **self.leaves, **changes})
+
+    def modules(self) -> dict[str, type]:
+        """name → class of the modules that may stand in its place: those here, and those in the file of its own module."""
+        places = (vars(sys.modules[self.module.__module__]), {name: globals()[name] for name in __all__})
+        found = {name: one for place in places for name, one in place.items() if not name.startswith("_")}
+        return {name: one for name, one in found.items() if isinstance(one, type) and is_model(one)}
+
+    def fields_of(self, module: type) -> dict[str, Any]:
+        """name → default of the fields of another module; `dataclasses.MISSING` of those that have none."""
+        empty = inspect.Parameter.empty
+        return {name: MISSING if default is empty else default for name, (_, default) in fields(module).items()}
+
+    def with_module(self, module: type, **given: Any) -> "Net":
+        """A network of another module, with the same clamps. The given fields that are texts are read by the config."""
+        defaults = {name: default for name, default in self.fields_of(module).items() if default is not MISSING}
+        return Net.of(module, clamps=self.clamps, **{**defaults, **given})
 
     def check(self) -> "Net":
         """Checks the fields, then the module's own rules.
@@ -172,37 +194,6 @@ class Net(struct.PyTreeNode):
         return found
 
 
-@lru_cache(maxsize=256)  # read for every config of a sweep
-def fields(module: type) -> Mapping[str, tuple[Any, Any]]:
-    """A module's fields, as its constructor states them: name → (annotation, default or Parameter.empty).
-
-    Raises:
-        ValueError: For a class that is no module, and for a field without annotation, of which is not known whether a
-            sweep may vary it.
-    """
-    if not issubclass(module, nnx.Module):
-        raise ValueError(f"net.module is {module.__name__}: it must be an nnx.Module.")
-    try:
-        hints = typing.get_type_hints(module.__init__)  # type: ignore[misc]
-    except NameError as error:
-        raise ValueError(f"net.module {module.__name__} has an annotation that cannot be read: {error}.") from None
-    parameters = inspect.signature(module.__init__).parameters  # type: ignore[misc]
-    own = {name: parameter for name, parameter in parameters.items() if name not in ("self", "rngs")}
-    for name, parameter in own.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise ValueError(
-                f"net.module {module.__name__} takes {parameter}: it must name its fields, each by keyword."
-            )
-        if name not in hints:
-            raise ValueError(
-                f"net.{name} has no annotation in {module.__name__}: write {name}: float where a sweep may vary it, else"
-                " its type."
-            )
-    if "rngs" not in parameters:
-        raise ValueError(f"net.module {module.__name__} takes no rngs: its constructor must, by keyword.")
-    return MappingProxyType({name: (hints[name], parameter.default) for name, parameter in own.items()})
-
-
 @lru_cache(maxsize=256)
 def _skeleton(module: type, sizes: tuple[tuple[str, Any], ...], leaves: tuple[str, ...]) -> tuple[Any, Any, list[str]]:
     """The module's graph, the structure of its state and the names of its params, from shapes alone."""
@@ -234,3 +225,7 @@ def _hashable(value: Any) -> Any:
 def _name(path: tuple[Any, ...]) -> str:
     """`W_E`, or `layers.0.kernel` where modules are nested."""
     return ".".join(str(entry.key) for entry in path if isinstance(entry, jax.tree_util.DictKey))
+
+
+for _kind in __all__:
+    documented(globals()[_kind])

@@ -31,6 +31,12 @@ class FeatureDecoder(nnx.Module):
     `W_E [n_features, n_hidden]` is fixed: it gets no gradient (and so must have no weight decay). `W_in [n_hidden, d_mlp]`,
     `b_in [d_mlp]`, `W_out [d_mlp, n_features]` start as torch's Linear layers do, even in ±1/√fan_in; init_bias is added to
     b_in. Computed features-first, as the batches are drawn (tasks/sparse.py).
+
+    Args:
+        n_features: Features n.
+        n_hidden: Dimensions of the fixed embedding.
+        d_mlp: Neurons.
+        init_bias: Added to b_in at the start (Jermyn et al. 2022: −1 for monosemantic models).
     """
 
     def __init__(
@@ -39,7 +45,7 @@ class FeatureDecoder(nnx.Module):
         n_features: int,
         n_hidden: int,
         d_mlp: int,
-        init_bias: float = 0.0,  # Jermyn et al. 2022: −1 for monosemantic models
+        init_bias: float = 0.0,
         rngs: nnx.Rngs,
     ) -> None:
         def even(*shape: int, fan: int) -> Array:

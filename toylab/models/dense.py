@@ -21,6 +21,19 @@ class Dense(nnx.Module):
     h², linear h, bent h + bend h²/2. Start "torch": even in ±init_scale/√fan_in, biases too, as torch's Linear; "normal":
     W ~ N(0, init_scale²/fan_in), biases 0. readout "mean" has no W_out: the output is the mean over the last layer (Kumar
     et al. 2023, arXiv 2310.06110). The cache has pre_i and post_i [1, B, widths[i]], and they can be patched.
+
+    Args:
+        d_in: Dimensions of x.
+        d_out: Outputs.
+        widths: Neurons in each hidden layer.
+        activation: The nonlinearity φ.
+        bias: Whether layers have biases.
+        output_bias: Whether the read-out has a bias, where layers have.
+        init: The law of the start, "torch" or "normal".
+        readout: Whether outputs are read by trained weights or are the mean of the last layer.
+        init_scale: Factor of every weight at the start.
+        output_scale: Factor of the outputs.
+        bend: The coefficient of h²/2 in the activation bent.
     """
 
     def __init__(
@@ -147,6 +160,11 @@ class DiagonalNet(nnx.Module):
     """x [B, d_in] → outputs [B, 1]: `x · w`, `w = u^depth − v^depth` entry by entry (Lyu et al. 2023, arXiv 2311.18817).
 
     `u, v [d_in]` start as alpha/√(2 d_in), so that w is 0 and all weights together have the norm alpha.
+
+    Args:
+        d_in: Dimensions of x.
+        depth: Exponent of u and v.
+        alpha: Norm of all weights at the start.
     """
 
     def __init__(self, *, d_in: int, depth: int = 2, alpha: float = 1.0, rngs: nnx.Rngs) -> None:

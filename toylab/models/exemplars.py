@@ -13,12 +13,17 @@ class ExemplarTransformer(Transformer):
     The released code's network and init: two layers, rotary positions (base 10,000), LayerNorm, no MLP, each matrix
     normal with variance 1 / (its number of inputs), labels truncated normal of scale 0.02. W_E holds the embedding of
     features, then that of labels. Deviation: embedding and unembedding have no bias, 0 at the start there.
+
+    Args:
+        d_features: Dimensions of an exemplar (default: ResNet18 features of omniglot).
+        n_labels: Labels.
+        label_scale: Scale of the embeddings of labels at the start.
     """
 
     def __init__(
         self,
         *,
-        d_features: int = 512,  # ResNet18 features of omniglot in the paper
+        d_features: int = 512,
         n_labels: int = 5,
         n_ctx: int = 5,
         n_layers: int = 2,

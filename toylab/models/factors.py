@@ -12,6 +12,10 @@ class FactoredMatrix(nnx.Module):
     """places int [B, 2] → outputs [B, 1]: the entries (i, j) of `U Uᵀ − V Vᵀ` (Lyu et al. 2023, arXiv 2311.18817).
 
     `U, V [d, d]` start as alpha times the identity, so that the matrix is 0; it is symmetric.
+
+    Args:
+        d: Rows and columns of the matrix.
+        alpha: Factor of the identity at the start.
     """
 
     def __init__(self, *, d: int, alpha: float = 1.0, rngs: nnx.Rngs) -> None:

@@ -112,7 +112,13 @@ class InductionMachine(Handbuilt):
     """Predicts the token that followed the last one's earlier occurrence. Token d_vocab − 1 is BOS, which is never copied.
 
     Head 0.0 looks at the position before and notes the token there; head 1.0 looks for positions that have noted the
-    current token, and copies theirs (Elhage et al. 2021; the weights of Olsson et al.'s mechanism with one-hot spaces)."""
+    current token, and copies theirs (Elhage et al. 2021; the weights of Olsson et al.'s mechanism with one-hot spaces).
+
+    Args:
+        d_vocab: Tokens, BOS included.
+        n_ctx: The most positions of an input.
+        noise: Standard deviation of what is added to every entry of every matrix.
+    """
 
     EDGES = (
         ("pos", "0.0.q"), ("pos", "0.0.k"), ("embed", "0.0.v"), ("embed", "1.0.q"), ("0.0", "1.0.k"), ("embed", "1.0.v"),
@@ -138,7 +144,12 @@ class InductionMachine(Handbuilt):
 
 class FractionOfPrevious(Handbuilt):
     """At each position the share of token 0 among the tokens up to there, a number ("frac_prevs"): the MLP of layer 0 marks
-    token 0, head 1.0 looks at all positions up to its own and averages the marks."""
+    token 0, head 1.0 looks at all positions up to its own and averages the marks.
+
+    Args:
+        d_vocab: Tokens.
+        n_ctx: The most positions of an input.
+    """
 
     EDGES = (("embed", "mlp0.in"), ("pos", "1.0.q"), ("pos", "1.0.k"), ("mlp0", "1.0.v"), ("1.0", "out"))
 
@@ -160,7 +171,12 @@ class FractionOfPrevious(Handbuilt):
 class Histogram(Handbuilt):
     """At each position how often its token occurs in the sequence, as one of 1 to n_ctx − 1 ("hist"). Token d_vocab − 1 is
     BOS, at position 0: head 0.0 looks at it and at all tokens like its own, so that BOS gets 1 / (1 + n) of the attention;
-    the MLP turns that share into n."""
+    the MLP turns that share into n.
+
+    Args:
+        d_vocab: Tokens, BOS included.
+        n_ctx: The most positions of an input.
+    """
 
     EDGES = (("embed", "0.0.q"), ("embed", "0.0.k"), ("embed", "0.0.v"), ("0.0", "mlp0.in"), ("mlp0", "out"))
 
@@ -185,7 +201,12 @@ class Reverse(Handbuilt):
     d_vocab − 2 fills up behind the end.
 
     Head 0.0 looks at all tokens but the filling, so that BOS gets 1 / (1 + length); MLP 0 turns that into the length, MLP
-    1 takes it and the position i to the position length + 1 − i, and head 2.0 fetches the token from there."""
+    1 takes it and the position i to the position length + 1 − i, and head 2.0 fetches the token from there.
+
+    Args:
+        d_vocab: Tokens, BOS and filling included.
+        n_ctx: The most positions of an input.
+    """
 
     EDGES = (
         ("embed", "0.0.q"), ("embed", "0.0.k"), ("embed", "0.0.v"), ("0.0", "mlp0.in"), ("mlp0", "mlp1.in"),

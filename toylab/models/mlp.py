@@ -22,6 +22,15 @@ class ModularMLP(nnx.Module):
     embedding "none": no W_E, and d_model is not read. `W_in [2, d_vocab, d_mlp]` acts on the one-hot vectors of a and b,
     [B, 2, d_vocab] where "embed" is patched. All weights then start as N(0, σ²), `σ = init_scale / (2 (2 d_mlp)^{1/3})`,
     as in the code of Doshi et al. 2023 (arXiv 2310.13061); else as N(0, init_scale²/fan_in).
+
+    Args:
+        d_vocab: Tokens.
+        d_vocab_out: Classes of the logits.
+        d_model: Dimensions of an embedding.
+        d_mlp: Neurons.
+        embedding: Whether the operands have an embedding each, share one, or have none.
+        activation: The nonlinearity φ.
+        init_scale: Factor of every weight at the start.
     """
 
     def __init__(
@@ -33,7 +42,7 @@ class ModularMLP(nnx.Module):
         d_mlp: int = 128,
         embedding: Literal["separate", "shared", "none"] = "separate",
         activation: Literal["relu", "quadratic"] = "relu",
-        init_scale: float = 1.0,  # multiplies every weight at the start
+        init_scale: float = 1.0,
         rngs: nnx.Rngs,
     ) -> None:
         self.embedding, self.activation = embedding, activation

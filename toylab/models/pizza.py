@@ -20,6 +20,9 @@ class PizzaTransformer(Transformer):
 
     The rest is `Transformer`: no LayerNorm, no mask (though the released configs say "casual"), learned positions. At the
     start W_in is N(0, 1)/√d_mlp, not /√d_model. tokens are a, b, or a, b and "=" where n_ctx is 3.
+
+    Args:
+        attention_rate: Share α of the softmax in the pattern: 1 is attention, 0 weighs all positions alike.
     """
 
     SHARES: ClassVar = ("attention_rate",)
@@ -75,6 +78,14 @@ class PizzaLinear(nnx.Module):
     `W_mid [d_mlp, d_mlp]`, `W_U [d_mlp, d_vocab_out]`. The cache has mlp_pre and mlp_post [hidden layers, B, d_mlp];
     patches also see "embed" [B, 2, d_model], by which to differentiate. Start: embedding N(0, 1)/√(d_mlp/2), unembedding
     N(0, 1)/√d_mlp, layers as torch's Linear, even in ±1/√fan_in.
+
+    Args:
+        d_vocab: Tokens.
+        d_vocab_out: Classes of the logits.
+        d_model: Dimensions of an embedding.
+        d_mlp: Neurons in a hidden layer.
+        kind: Which of the four models.
+        init_scale: Factor of every weight at the start.
     """
 
     def __init__(
@@ -85,7 +96,7 @@ class PizzaLinear(nnx.Module):
         d_model: int = 256,
         d_mlp: int = 256,
         kind: Kind = "alpha",
-        init_scale: float = 1.0,  # multiplies every weight at the start
+        init_scale: float = 1.0,
         rngs: nnx.Rngs,
     ) -> None:
         self.kind = kind

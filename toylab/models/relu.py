@@ -39,6 +39,18 @@ class ToyModel(nnx.Module):
     output "linear" leaves out the outer ReLU; hidden "relu" makes φ a ReLU (privileged basis), else φ is the identity.
     W ~ N(0, init_std²), or with init_kgon = k > 0 (n_hidden = 2) the first k features on a regular k-gon of radius
     init_radius, the others at 0, and that noise on all. b ~ N(init_bias, bias_std²).
+
+    Args:
+        n_features: Features n.
+        n_hidden: Hidden dimensions m.
+        hidden: The map φ of the hidden layer: none, or a ReLU.
+        output: Whether a ReLU stands around the output.
+        bias: Whether there is a bias b.
+        init_kgon: Features k that start on a regular k-gon (with n_hidden = 2); 0 for none.
+        init_std: Standard deviation of the weights at the start.
+        init_radius: Radius of the k-gon (default: devinterp notebook of Chen et al. 2023).
+        init_bias: Mean of the biases at the start.
+        bias_std: Standard deviation of the biases at the start.
     """
 
     def __init__(
@@ -51,7 +63,7 @@ class ToyModel(nnx.Module):
         bias: bool = True,
         init_kgon: int = 0,
         init_std: float = 0.1,
-        init_radius: float = 0.9,  # Chen et al. 2023, devinterp notebook
+        init_radius: float = 0.9,
         init_bias: float = 0.0,
         bias_std: float = 0.0,
         rngs: nnx.Rngs,
@@ -84,6 +96,14 @@ class UntiedToyModel(nnx.Module):
 
     `W_in [n_features, n_hidden]`, `W_out [n_features, n_hidden]`, rows are features, `b [n_features]` starts at 0.
     hidden "relu" is the absolute-value model of Elhage et al. 2022; "linear" the untied autoencoder.
+
+    Args:
+        n_features: Features n.
+        n_hidden: Hidden dimensions m.
+        hidden: The map φ of the hidden layer: none, or a ReLU.
+        output: Whether a ReLU stands around the output.
+        bias: Whether there is a bias b.
+        init_std: Standard deviation of the weights at the start.
     """
 
     def __init__(

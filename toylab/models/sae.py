@@ -23,6 +23,13 @@ class SparseAutoencoder(nnx.Module):
     so that there the gradient has a part along the row, which the next rescaling undoes.
 
     The cache always holds latents [1, ..., d_dict], the fast path's too: a sparsity loss needs them.
+
+    Args:
+        d_model: Dimensions of x.
+        d_dict: Latents: the size of the dictionary.
+        tied: Whether the encoder is the transpose of the dictionary.
+        k: The most latents that are on; 0: ReLU latents, made sparse by the loss.
+        decoder_bias: Whether there is a b_dec (Sharkey et al. 2022 and Cunningham et al. 2023 have none).
     """
 
     def __init__(
@@ -31,8 +38,8 @@ class SparseAutoencoder(nnx.Module):
         d_model: int,
         d_dict: int,
         tied: bool = True,
-        k: int = 0,  # 0: ReLU latents, made sparse by the loss
-        decoder_bias: bool = False,  # Sharkey et al. 2022 and Cunningham et al. 2023 have none
+        k: int = 0,
+        decoder_bias: bool = False,
         rngs: nnx.Rngs,
     ) -> None:
         """The dictionary starts orthogonal (released replica; its columns are, where d_dict > d_model), biases at 0.

@@ -15,6 +15,14 @@ class SumDecoder(nnx.Module):
     `W_E [d_vocab, d_model]`, `W_in [d_model, d_mlp]`, `W_mid [d_mlp, d_mlp]`, `W_U [d_mlp, d_vocab_out]`. Start: embeddings
     even in ±embed_scale/2, layers and biases as torch's Linear, even in ±decoder_scale/√fan_in. The cache has mlp_pre and
     mlp_post [2, B, d_mlp]; to differentiate by the embeddings, patch "embed" [B, 2, d_model].
+
+    Args:
+        d_vocab: Tokens.
+        d_vocab_out: Outputs.
+        d_model: Dimensions of an embedding.
+        d_mlp: Neurons in a hidden layer.
+        embed_scale: Width of the range of embeddings at the start.
+        decoder_scale: Factor of the decoder's weights at the start.
     """
 
     def __init__(

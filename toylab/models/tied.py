@@ -21,6 +21,15 @@ class TiedMLP(nnx.Module):
     d_model]`, of which the first d_vocab_out rows are the classes; `W_in [2, d_model, d_mlp]`, one block an operand; all
     start even in ±init_scale/√fan_in, as torch's Linear, the embeddings too. Only the first two tokens are read. The cache
     has mlp_pre and mlp_post [1, B, d_mlp]; they can be patched.
+
+    Args:
+        d_vocab: Tokens.
+        d_vocab_out: Classes of the logits.
+        d_model: Dimensions of an embedding.
+        d_mlp: Neurons.
+        unembedding: Whether outputs are products with the embeddings, or distances from them.
+        exponent: Exponent of the distances.
+        init_scale: Factor of every weight at the start.
     """
 
     def __init__(

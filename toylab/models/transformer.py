@@ -35,6 +35,25 @@ class Transformer(nnx.Module):
 
     With inputs "vectors", x [B, P, d_vocab] enters as x W_E; with "residual", x [B, P, d_model] as it is, without W_E.
     To differentiate by the embeddings of given tokens, patch them in: `patch={"embed": lambda value, layer: E}`.
+
+    Args:
+        d_vocab: Tokens; with other inputs the width of what enters.
+        d_vocab_out: Classes C of the logits.
+        n_ctx: The most positions of an input.
+        n_layers: Layers L.
+        d_model: Width of the residual stream.
+        n_heads: Heads H in a layer.
+        d_head: Width of a head; 0 for d_model / n_heads.
+        output_matrix: Whether there is a W_O; without it the heads' z, side by side, are what attention adds (Reddy 2023).
+        d_mlp: Neurons in a layer; 0 for attention only.
+        activation: The nonlinearity of the MLPs.
+        layer_norm: Whether there is LayerNorm: ln1 in each layer, ln2 where there is an MLP, ln_final; eps 1e-5.
+        causal: Whether a position sees only itself and those before it.
+        positions: How positions enter.
+        inputs: What an input is: tokens, vectors that W_E embeds, or the residual itself.
+        readout: Where logits are read: at the last position, or at all.
+        readout_layers: Hidden ReLU layers of width d_model before W_U (Reddy 2023: 3).
+        init_scale: Factor of every weight at the start.
     """
 
     blends: bool = False  # whether `pattern` is more than a softmax (pizza.py)
@@ -48,17 +67,17 @@ class Transformer(nnx.Module):
         n_layers: int = 1,
         d_model: int = 128,
         n_heads: int = 4,
-        d_head: int = 0,  # 0: d_model / n_heads
-        output_matrix: bool = True,  # without it the heads' z, side by side, are what attention adds (Reddy 2023)
-        d_mlp: int = 512,  # 0: attention only
+        d_head: int = 0,
+        output_matrix: bool = True,
+        d_mlp: int = 512,
         activation: Literal["relu", "gelu"] = "relu",
-        layer_norm: bool = False,  # ln1 a layer, ln2 where there is an MLP, ln_final; eps 1e-5
+        layer_norm: bool = False,
         causal: bool = True,
         positions: Positions = "abs",
         inputs: Literal["tokens", "vectors", "residual"] = "tokens",
         readout: Literal["last", "all"] = "last",
-        readout_layers: int = 0,  # hidden ReLU layers of width d_model before W_U (Reddy 2023: 3)
-        init_scale: float = 1.0,  # multiplies every weight at the start
+        readout_layers: int = 0,
+        init_scale: float = 1.0,
         rngs: nnx.Rngs,
     ) -> None:
         self.n_layers, self.n_heads, self.d_mlp = n_layers, n_heads, d_mlp

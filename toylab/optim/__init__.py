@@ -1,13 +1,14 @@
 """Optimizers as pytrees. Learning rate and weight decay are leaves; `transform` makes the optax transform from them.
 
 chain   pieces around an optimizer · pieces   ⊥Grad, slow gradients, clipping, a penalty, factors by name, steps that
-grow, a norm that stays · names  of params, checked
+grow, a norm that stays · names  of params, checked · schedule  of the
+learning rate · lengths  of arrays
 
 `optax.inject_hyperparams` is not used: it casts b1, b2 and eps to float32 arrays, which changes results.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,92 +17,53 @@ from flax import struct
 from jax import Array
 
 from toylab.base import static
+from toylab.meanings import documented
 from toylab.optim.chain import Chain
 from toylab.optim.names import check_known, check_names
 from toylab.optim.pieces import Clip, Grow, KeepNorm, Orthogonal, Penalty, Piece, Scale, SlowGradients
+from toylab.optim.schedule import Schedule, check_shared, scheduled
 
 __all__ = [
     "LAMB", "SGD", "Adam", "AdamW", "Chain", "Clip", "Grow", "KeepNorm", "Orthogonal", "Penalty", "Piece", "Scale",
     "Schedule", "Scheduled", "SignedDecayAdamW", "SlowGradients",
 ]  # fmt: skip
 
-Schedule = Literal["constant", "linear", "cosine", "quarter_cosine"]
-
-
-def _scheduled(optimizer: Any) -> Any:
-    """lr · min(step / warmup, 1) · (floor + (1 − floor) · f), where f falls from 1 to 0 over `steps`, warm-up included.
-
-    Warm-up: step 0 has lr 0, as in the code of Power et al. 2022 and Nanda et al. 2023. With u = share of the steps after
-    warm-up that are over: linear f = 1 − u, cosine f = ½(1 + cos πu), quarter_cosine f = cos(½π step / (steps − 1)) (the
-    notebook of Elhage et al. 2022).
-    """
-    lr, warmup, steps, floor = optimizer.lr, optimizer.warmup, optimizer.steps, optimizer.floor
-    if optimizer.schedule == "constant":
-        return (lambda step: lr * jnp.minimum(step / warmup, 1)) if warmup else lr
-
-    def rate(step: Array) -> Array:
-        over = jnp.clip((step - warmup) / (steps - warmup), 0, 1)
-        fall = {
-            "linear": 1 - over,
-            "cosine": 0.5 * (1 + jnp.cos(jnp.pi * over)),
-            "quarter_cosine": jnp.cos(0.5 * jnp.pi * jnp.minimum(step / max(steps - 1, 1), 1)),
-        }[optimizer.schedule]
-        return lr * (jnp.minimum(step / warmup, 1) if warmup else 1) * (floor + (1 - floor) * fall)
-
-    return rate
-
-
-def _check(optimizer: Any, signed: bool = False) -> None:
-    for name in ("lr",) if signed else ("lr", "weight_decay"):
-        value = getattr(optimizer, name, 0.0)
-        if not 0 <= value < float("inf"):
-            raise ValueError(f"optimizer.{name} is {value!s}: it must be a finite number, at least 0.")
-    for name in ("b1", "b2", "momentum"):
-        value = getattr(optimizer, name, 0.0)
-        if not 0 <= value < 1:
-            raise ValueError(f"optimizer.{name} is {value!s}: it must lie in [0, 1).")
-    if not getattr(optimizer, "eps", 1.0) > 0:
-        raise ValueError(f"optimizer.eps is {optimizer.eps}: it must be above 0.")
-    if optimizer.warmup < 0:
-        raise ValueError(f"optimizer.warmup is {optimizer.warmup}: it must be a number of steps, at least 0.")
-    if optimizer.schedule not in get_args(Schedule):
-        raise ValueError(
-            f"optimizer.schedule is {optimizer.schedule!r}: it must be one of {', '.join(get_args(Schedule))}."
-        )
-    if optimizer.schedule != "constant" and not optimizer.steps > optimizer.warmup:
-        raise ValueError(
-            f"optimizer.steps is {optimizer.steps}: a {optimizer.schedule} schedule needs more than warmup."
-        )
-    if not 0 <= optimizer.floor <= 1:
-        raise ValueError(f"optimizer.floor is {optimizer.floor}: it must lie in [0, 1], a share of lr.")
-
 
 class Scheduled(struct.PyTreeNode, kw_only=True):  # type: ignore[call-arg]
     """The fields of every optimizer: the schedule of its learning rate."""
 
     warmup: int = static(default=0)
+    """Length of the linear warm-up of the learning rate, in steps; 0 for none."""
     schedule: Schedule = static(default="constant")
-    steps: int = static(default=0)  # over which a schedule falls
-    floor: float = static(default=0.0)  # the share of lr at its end
+    """Shape of the fall of the learning rate."""
+    steps: int = static(default=0)
+    """Where a schedule other than constant has fallen, warm-up included, in steps."""
+    floor: float = static(default=0.0)
+    """Learning rate at the end of the schedule, in shares of lr."""
 
 
 class AdamW(Scheduled):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019) on every parameter, biases and positions too, but not on
     those that `undecayed` names: `w ← w − lr_t (m̂ / (√v̂ + eps) + weight_decay · w)`, as torch and optax have it."""
 
-    lr: float = 1e-3  # Nanda et al. 2023, as all defaults here
+    lr: float = 1e-3
+    """Learning rate (default: Nanda et al. 2023, as all defaults here)."""
     weight_decay: float = 1.0
+    """Decoupled weight decay: a step takes lr · weight_decay of each weight."""
     b1: float = static(default=0.9)
+    """Decay of the mean gradient, β₁."""
     b2: float = static(default=0.98)
+    """Decay of the mean squared gradient, β₂."""
     eps: float = static(default=1e-8)
+    """What is added to √v̂."""
     warmup: int = static(default=10)
-    clip: float = static(
-        default=0.0
-    )  # the most that the norm of the gradient of all parameters may be, else it is scaled; 0 for no limit
-    undecayed: tuple[str, ...] = static(default=(), later=True)  # names of params that do not decay
+    clip: float = static(default=0.0)
+    """The largest norm of the gradient of all parameters together, to which longer ones are scaled; 0 for no limit."""
+    undecayed: tuple[str, ...] = static(default=(), later=True)
+    """Names of the params that do not decay."""
 
     def check(self) -> "AdamW":
-        _check(self)
+        check_shared(self)
         if not 0 <= self.clip < float("inf"):
             raise ValueError(f"optimizer.clip is {self.clip}: it must be a finite length, 0 for none.")
         check_names("optimizer.undecayed", self.undecayed)
@@ -113,7 +75,7 @@ class AdamW(Scheduled):
 
     def transform(self) -> optax.GradientTransformation:
         mask = self._decays if self.undecayed else None
-        adamw = optax.adamw(_scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay, mask=mask)
+        adamw = optax.adamw(scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay, mask=mask)
         return optax.chain(optax.clip_by_global_norm(self.clip), adamw) if self.clip else adamw
 
     def _decays(self, params: Mapping[str, Any]) -> dict[str, bool]:
@@ -128,23 +90,28 @@ class SignedDecayAdamW(Scheduled):
     `W ← W + lr_t · weight_decay · W (1 − 1/‖row‖)`; a row of zeros stays. Vectors (biases) do not decay.
     """
 
-    lr: float = 1e-2  # Liu et al. 2025, released code, as all defaults here
+    lr: float = 1e-2
+    """Learning rate (default: released code of Liu et al. 2025, as all defaults here)."""
     weight_decay: float = -1.0
+    """Decay towards 0 where positive, towards rows of length 1 where negative."""
     b1: float = static(default=0.9)
+    """Decay of the mean gradient, β₁."""
     b2: float = static(default=0.999)
+    """Decay of the mean squared gradient, β₂."""
     eps: float = static(default=1e-8)
+    """What is added to √v̂."""
 
     def check(self) -> "SignedDecayAdamW":
         if not abs(self.weight_decay) < float("inf"):
             raise ValueError(f"optimizer.weight_decay is {self.weight_decay!s}: it must be a finite number.")
-        _check(self, signed=True)
+        check_shared(self, signed=True)
         return self
 
     def transform(self) -> optax.GradientTransformation:
         return optax.chain(
             optax.scale_by_adam(self.b1, self.b2, self.eps),
             optax.stateless(self._decay),
-            optax.scale_by_learning_rate(_scheduled(self)),
+            optax.scale_by_learning_rate(scheduled(self)),
         )
 
     def _decay(self, updates: Any, params: Any) -> Any:
@@ -166,16 +133,23 @@ class LAMB(Scheduled):
     In the first bias_decay_steps, vectors then lose the share bias_decay of themselves (Jermyn et al. 2022, released code).
     """
 
-    lr: float = 3e-3  # within the sweep of Jermyn et al. 2022, .001 to .03; all else its optimizer's defaults
+    lr: float = 3e-3
+    """Learning rate (default: within the sweep of Jermyn et al. 2022, .001 to .03; all else their optimizer's defaults)."""
     weight_decay: float = 0.0
+    """Weight decay, before the update is scaled."""
     bias_decay: float = 0.0
+    """Share of themselves that vectors lose in a step."""
     bias_decay_steps: int = static(default=0)
+    """How long vectors decay, in steps from the start."""
     b1: float = static(default=0.9)
+    """Decay of the mean gradient, β₁."""
     b2: float = static(default=0.999)
+    """Decay of the mean squared gradient, β₂."""
     eps: float = static(default=1e-6)
+    """What is added to √v̂."""
 
     def check(self) -> "LAMB":
-        _check(self)
+        check_shared(self)
         if not 0 <= self.bias_decay < 1:
             raise ValueError(f"optimizer.bias_decay is {self.bias_decay!s}: it must lie in [0, 1), a share a step.")
         if self.bias_decay_steps < 0:
@@ -183,7 +157,7 @@ class LAMB(Scheduled):
         return self
 
     def transform(self) -> optax.GradientTransformation:
-        lamb = optax.lamb(_scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
+        lamb = optax.lamb(scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
         return optax.chain(lamb, self._bias_decay()) if self.bias_decay_steps else lamb
 
     def _bias_decay(self) -> optax.GradientTransformation:
@@ -202,31 +176,43 @@ class Adam(Scheduled):
     """Adam (Kingma & Ba 2015), no weight decay."""
 
     lr: float = 1e-3
+    """Learning rate."""
     b1: float = static(default=0.9)
+    """Decay of the mean gradient, β₁."""
     b2: float = static(default=0.999)
+    """Decay of the mean squared gradient, β₂."""
     eps: float = static(default=1e-8)
+    """What is added to √v̂."""
 
     def check(self) -> "Adam":
-        _check(self)
+        check_shared(self)
         return self
 
     def transform(self) -> optax.GradientTransformation:
-        return optax.adam(_scheduled(self), self.b1, self.b2, self.eps)
+        return optax.adam(scheduled(self), self.b1, self.b2, self.eps)
 
 
 class SGD(Scheduled):
     """Gradient descent with heavy-ball momentum and L2 decay added to the gradient, as torch's SGD."""
 
     lr: float = 0.1
+    """Learning rate."""
     weight_decay: float = 0.0
+    """L2 decay: weight_decay · w is added to the gradient."""
     momentum: float = static(default=0.0)
+    """Share of the last update that is kept (heavy ball)."""
 
     def check(self) -> "SGD":
-        _check(self)
+        check_shared(self)
         return self
 
     def transform(self) -> optax.GradientTransformation:
         return optax.chain(
             optax.add_decayed_weights(self.weight_decay),
-            optax.sgd(_scheduled(self), self.momentum or None),
+            optax.sgd(scheduled(self), self.momentum or None),
         )
+
+
+for _kind in __all__:
+    if _kind != "Schedule":
+        documented(globals()[_kind])

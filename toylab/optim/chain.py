@@ -16,17 +16,14 @@ from toylab.optim.pieces import KeepNorm, Piece
 
 
 class Chain(struct.PyTreeNode):
-    """An optimizer with pieces around it: `optax.chain(*before, base, *after)`.
-
-    Args:
-        base: an optimizer, as AdamW.
-        before: pieces that change the gradient: Orthogonal, SlowGradients, Clip, Penalty, in this order.
-        after: pieces that change the step: Scale, Grow, KeepNorm; KeepNorm last, else the norm would not stay.
-    """
+    """An optimizer with pieces around it: `optax.chain(*before, base, *after)`."""
 
     base: Optimizer
+    """An optimizer, as AdamW."""
     before: tuple[Piece, ...] = ()
+    """Pieces that change the gradient: Orthogonal, SlowGradients, Clip, Penalty, in this order."""
     after: tuple[Piece, ...] = ()
+    """Pieces that change the step: Scale, Grow, KeepNorm; KeepNorm last, else the norm would not stay."""
 
     def check(self) -> "Chain":
         base = self.base

@@ -11,6 +11,7 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Params, static
+from toylab.optim.lengths import norm_of, orthogonal
 from toylab.optim.names import check_known, check_names
 
 Kept = Literal["all", "each"]
@@ -45,28 +46,7 @@ class Orthogonal(Piece):
     """
 
     def transform(self) -> optax.GradientTransformation:
-        return optax.stateless(lambda gradient, params: jax.tree.map(_orthogonal, gradient, params))
-
-
-def _orthogonal(gradient: Array, w: Array) -> Array:
-    if w.size == 1:
-        return 0 * gradient  # nan stays nan
-    largest, unit = _largest(gradient), w / _largest(w)
-    g = gradient / largest
-    across = g - jnp.sum(unit * g) / (jnp.sum(unit * unit) + 1e-30) * unit
-    return largest * (_norm(g) / (_norm(across) + 1e-30)) * across
-
-
-def _largest(array: Array) -> Array:
-    """The largest absolute value; 1 where all are 0."""
-    largest = jnp.max(jnp.abs(array), initial=0)
-    return jnp.where(largest == 0, 1, largest)
-
-
-def _norm(array: Array) -> Array:
-    """The square root of the sum of squares, which do not underflow."""
-    largest = _largest(array)
-    return largest * jnp.sqrt(jnp.sum(jnp.square(array / largest)))
+        return optax.stateless(lambda gradient, params: jax.tree.map(orthogonal, gradient, params))
 
 
 class SlowGradients(Piece):
@@ -75,8 +55,10 @@ class SlowGradients(Piece):
     `h ← decay · h + (1 − decay) · g` and `g ← g + gain · h`; h starts as the first gradient, as in the released code.
     """
 
-    decay: float = 0.98  # Lee et al. 2024, as both defaults
+    decay: float = 0.98
+    """Share of the slow gradient h that a step keeps (default: Lee et al. 2024, as that of gain)."""
     gain: float = 2.0
+    """How many times the slow gradient is added to the gradient."""
 
     def check(self) -> "SlowGradients":
         if not 0 <= self.decay < 1:
@@ -107,6 +89,7 @@ class Clip(Piece):
     """A gradient whose norm over all params is above `norm` is scaled to it (Pascanu et al. 2013, arXiv 1211.5063)."""
 
     norm: float = 1.0
+    """The largest norm of the gradient of all params together."""
 
     def check(self) -> "Clip":
         if not 0 < self.norm < float("inf"):
@@ -125,6 +108,7 @@ class Penalty(Piece):
     """
 
     strength: float = 0.0
+    """The factor of Σ w² in the loss; below 0 the weights are driven to grow."""
 
     def check(self) -> "Penalty":
         _check_finite("strength", self.strength)
@@ -140,7 +124,9 @@ class Scale(Piece):
     PLACE = "after"
 
     names: tuple[str, ...] = static()
+    """Names of the params whose step is scaled."""
     factor: float
+    """The factor of their step; 0 freezes them."""
 
     def check(self) -> "Scale":
         check_names("names", self.names, least=1)
@@ -172,7 +158,9 @@ class Grow(Piece):
     PLACE = "after"
 
     rate: float = 0.01
+    """Share by which each step is longer than the one before."""
     most: float = 100.0
+    """The largest factor of a step."""
 
     def check(self) -> "Grow":
         if not 0 <= self.rate < float("inf"):
@@ -198,6 +186,7 @@ class KeepNorm(Piece):
     PLACE = "after"
 
     of: Kept = static(default="all")
+    """Whose norm stays: that of all params together, or that of each array."""
 
     def check(self) -> "KeepNorm":
         if self.of not in get_args(Kept):
@@ -225,8 +214,8 @@ class KeepNorm(Piece):
 
     def _norm(self, params: Params) -> Any:
         """That of all params, or each array's by its name."""
-        each = {name: _norm(value) for name, value in params.items()}
-        return each if self.of == "each" else _norm(jnp.stack(list(each.values())))
+        each = {name: norm_of(value) for name, value in params.items()}
+        return each if self.of == "each" else norm_of(jnp.stack(list(each.values())))
 
 
 class KeptNorm(NamedTuple):

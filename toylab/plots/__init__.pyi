@@ -1,6 +1,7 @@
 from . import (
     arrows as arrows,
     attention as attention,
+    by_field as by_field,
     cells as cells,
     curves as curves,
     forest as forest,

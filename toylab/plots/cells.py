@@ -23,7 +23,8 @@ def of_columns(measures: Mapping[str, np.ndarray], x: Column, y: Column, value: 
     """The runs by the values of two columns: each a name in `measures` or an array [R].
 
     Args:
-        measures: By name. One over training [R, T] is taken at each run's last saved point, by measures["valid"].
+        measures: By name, a field of the configs also as `task.p`. One over training [R, T] is taken at each run's last
+            saved point, by measures["valid"].
         x: The column across.
         y: The column upwards.
         value: What is drawn.
@@ -44,6 +45,8 @@ def of_columns(measures: Mapping[str, np.ndarray], x: Column, y: Column, value: 
 
 
 def _column(measures: Mapping[str, np.ndarray], role: str, column: Column) -> np.ndarray:
+    if isinstance(column, str):
+        column = f"config/{column}" if f"config/{column}" in measures else column  # a field by its own name
     if isinstance(column, str) and column not in measures:
         raise ValueError(f"{role} is {column!r}: the measures have {', '.join(sorted(measures)) or 'nothing'}")
     values = np.asarray(measures[column] if isinstance(column, str) else column)

@@ -47,6 +47,7 @@ class Panel(NamedTuple):
     log: bool = False
     none: str = "no value"
     title: str = ""
+    limits: tuple[float, float] | None = None  # of the colours, such as those of panels that are compared
 
 
 def edges(centres: np.ndarray) -> np.ndarray:
@@ -101,7 +102,7 @@ def _norm(panel: Panel) -> Normalize:
     values = panel.cells.values[np.isfinite(panel.cells.values)]
     if panel.log and not (values > 0).all():
         raise ValueError(f"value of {panel.label!r} has {values.min():g}; log colours are of positive numbers")
-    low, high = (values.min(), values.max()) if values.size else (1.0, 1.0)
+    low, high = panel.limits or ((values.min(), values.max()) if values.size else (1.0, 1.0))
     return (LogNorm if panel.log else Normalize)(low, high if high > low else low * 1.1 + (not panel.log))
 
 

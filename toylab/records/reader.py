@@ -1,6 +1,5 @@
 """`load`: a sweep read back from its folders, as arrays over all its runs or group by group."""
 
-import difflib
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -13,9 +12,10 @@ from toylab import configs as cfg
 from toylab import store
 from toylab.analysis.over_runs import Wanted
 from toylab.base import Analyzer, Config, Params
+from toylab.fields import column, hint_of
 from toylab.records import labelled, manifest
 from toylab.records.history import Arrays, blank
-from toylab.records.selection import alternatives, column_of, matches, value_text, values_text
+from toylab.records.selection import alternatives, class_names, column_of, matches, value_text, values_text
 from toylab.records.source import Group, Runs, Source, read_group
 
 if TYPE_CHECKING:
@@ -265,11 +265,10 @@ class Sweep:
 
     def _any_column(self, name: str) -> np.ndarray:
         known = {"run": self.runs, "group": self.groups, **self.columns}
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 3, cutoff=0.4)
-            hint = f"did you mean {alternatives(near)}?" if near else f"{alternatives(list(known))}."
-            raise ValueError(f"{name!r} is no column: {hint}")
-        return known[name]
+        path = column(name, known)
+        if path not in known:
+            raise ValueError(f"{name!r} is no column: {hint_of(name, known)}")
+        return known[path] if path == name else class_names(known[path])
 
     def each(self) -> Iterator[tuple[Runs, np.ndarray]]:
         """Where runs are read from, and which of the runs there."""

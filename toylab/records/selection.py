@@ -16,6 +16,11 @@ def column_of(values: list[Any]) -> np.ndarray:
     return np.array(["" if value is None else str(value) for value in values])
 
 
+def class_names(column: np.ndarray) -> np.ndarray:
+    """Classes by their qualified names [R], without their modules."""
+    return np.array([name.rpartition(".")[2] for name in column.tolist()])
+
+
 def matches(name: str, column: np.ndarray, value: Any) -> np.ndarray:
     """[R]: whether a run has the value, one of several values, or satisfies a predicate of the column."""
     if callable(value):

@@ -244,6 +244,6 @@ def _configs(base: Sequence[Config], block: Block) -> list[Config]:
     rows += [[{"seed": seed} for seed in range(block.seeds)]] if block.seeds is not None else []
     if rows:
         first = {path: value for block_rows in rows for path, value in block_rows[0].items()}
-        kept = {cfg.digest(alike): config for config in reversed(base) if (alike := grids.overridden(config, first))}
+        kept = {cfg.digest(alike): config for config in reversed(base) if (alike := cfg.overridden(config, first))}
         base = list(reversed(kept.values()))
     return grids.over(base, *rows)

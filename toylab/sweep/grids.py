@@ -4,6 +4,7 @@ Fields are named by dotted paths (`optimizer.weight_decay`, `net.d_model`), and 
 `grid(base, {"optimizer.weight_decay": "0.1:3:log8", "seed": range(4)})`. All three return plain lists of checked configs.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -70,18 +71,20 @@ def over(base: Base, *rows: Sequence[Row]) -> list[Config]:
     Configs are checked at the end only, because a field may fit only together with that of another block.
     """
     configs = list(_listed(base))
+    if any(cfg.is_part(configs[0], cfg.plain(configs[0], path)) for block in rows for row in block[:1] for path in row):
+        rows = (_combined(rows),)  # the fields of a new class are set together with it
     if (n_runs := len(configs) * math.prod(map(len, rows))) > MAX_CONFIGS:
         raise ValueError(f"the grid has {n_runs:,} runs: give fewer values, {MAX_CONFIGS:,} runs are the most.")
     for block in rows:
-        configs = [overridden(config, row) for config in configs for row in block]
+        configs = [cfg.overridden(config, row) for config in configs for row in block]
     return [cfg.check(config) for config in configs]
 
 
-def overridden(config: Config, row: Row) -> Config:
-    """The config with the row's values, not checked."""
-    for path, value in row.items():
-        config = cfg.override(config, path, value)
-    return config
+def _combined(rows: Sequence[Sequence[Row]]) -> list[Row]:
+    """One row for every combination of a row of each block."""
+    if (n_rows := math.prod(map(len, rows))) > MAX_CONFIGS:
+        raise ValueError(f"the grid has {n_rows:,} runs: give fewer values, {MAX_CONFIGS:,} runs are the most.")
+    return [{path: value for row in chosen for path, value in row.items()} for chosen in itertools.product(*rows)]
 
 
 def values(text: str, whole: bool = False) -> list[Any]:
@@ -134,10 +137,10 @@ def _ends(text: str) -> tuple[float, float, str, int]:
 
 def _columns(base: Base, fields: Fields) -> dict[str, list[Any]]:
     """Each field's values, at least one."""
-    first = next(_listed(base))
+    first, new = _of_new_classes(next(_listed(base)), fields)
     found = {}
     for path, given in fields.items():
-        kind = cfg.takes(first, path)
+        kind = cfg.takes(first, path, new)
         try:
             listed = [given] if isinstance(given, str) else list(given)
             column = [value for item in listed for value in _read(item, kind)]
@@ -149,6 +152,21 @@ def _columns(base: Base, fields: Fields) -> dict[str, list[Any]]:
             raise ValueError(f"{path} has no values: a grid of zero runs trains nothing.")
         found[path] = column
     return found
+
+
+def _of_new_classes(config: Config, fields: Fields) -> tuple[Config, list[str]]:
+    """The config with the first of the classes that the fields name, since their own fields may be among the others; and
+    the parts that they are of."""
+    given = {cfg.plain(config, path): value for path, value in fields.items()}
+    parts = [path for path in given if cfg.is_part(config, path)]
+    first = {path: value for path, values in given.items() for value in _first(values)}
+    return cfg.with_classes(config, first) if parts else config, parts
+
+
+def _first(given: Any) -> list[Any]:
+    """The first of a field's values, if there is one; of what is no list, which is refused later, itself."""
+    listed = given.split(",") if isinstance(given, str) else given if isinstance(given, Iterable) else [given]
+    return [one.strip() if isinstance(one, str) else one for one in itertools.islice(listed, 1)]
 
 
 def _read(item: Any, kind: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """Tasks: one family of data a file."""
 
+from toylab.meanings import documented
 from toylab.tasks.addition import Addition
 from toylab.tasks.classification import ItemLabelPairs
 from toylab.tasks.dictionary import MixedFeatures
@@ -55,3 +56,6 @@ __all__ = [
     "TeacherStudent",
     "TriggerBigrams",
 ]
+
+for _name in __all__:
+    documented(globals()[_name])

@@ -27,11 +27,17 @@ class Addition(struct.PyTreeNode):
     """
 
     p: int = static(default=10)
+    """The number of numbers: operands are 0 to p − 1."""
     n_train: int = static(default=45)
+    """Training pairs, of p(p + 1)/2."""
     batch_size: int = static(default=45)
+    """Pairs a step."""
     loss_kind: Loss = static(default="squared_error")
-    d_out: int = static(default=30)  # of squared errors alone
+    """The loss that is minimised."""
+    d_out: int = static(default=30)
+    """Entries of a target vector, with squared errors alone."""
     label_scale: float = 1.0
+    """Standard deviation of the entries of a target vector."""
 
     def check(self) -> "Addition":
         if not 3 <= self.p <= MAX_P:

@@ -47,18 +47,31 @@ class ItemLabelPairs(struct.PyTreeNode):
     """
 
     n_classes: int = static(default=1024)
-    n_labels: int = static(default=32)  # Reddy 2023, as what follows
+    """Classes K of items."""
+    n_labels: int = static(default=32)
+    """Labels that the classes share (default: Reddy 2023, as what follows)."""
     n_pairs: int = static(default=8)
+    """Pairs N of an item and its label in the context."""
     burst: int = static(default=4)
+    """How often each class of a bursty context occurs in it."""
     n_tasks: int = static(default=1)
+    """Tasks, each of which shifts all labels by its number; 1 for a single one."""
     dim: int = static(default=63)
+    """Dimensions D of items and labels."""
     n_positions: int = static(default=65)
+    """Dimensions of the one-hot position."""
     batch_size: int = static(default=128)
+    """Sequences a step."""
     n_eval: int = static(default=512)
+    """Sequences in each set that is measured."""
     noise: float = 0.1
+    """Spread ε of the items of a class about its mean."""
     zipf: float = 0.0
-    bursty: float = 1.0  # share of the sequences
-    relabelled: float = 0.0  # share of the sequences
+    """Exponent of the law of classes, whose probabilities are ∝ rank^−zipf; 0 for equal ones."""
+    bursty: float = 1.0
+    """Share of the sequences whose context holds the class that is asked for."""
+    relabelled: float = 0.0
+    """Share of the sequences whose classes have labels of that sequence alone."""
 
     def check(self) -> "ItemLabelPairs":
         for name in ("n_labels", "n_pairs", "burst", "n_tasks", "dim", "batch_size", "n_eval"):

@@ -27,12 +27,19 @@ class MixedFeatures(struct.PyTreeNode):
     """
 
     n_truth: int = static(default=512)
+    """The true features."""
     d_model: int = static(default=256)
+    """Dimensions of a sample."""
     batch: int = static(default=4096)
+    """Samples a step."""
     correlated: bool = static(default=False)
-    active: float = 5.0  # features on in a sample, on average
+    """Whether features are on together, by a random correlation matrix."""
+    active: float = 5.0
+    """Features on in a sample, on average."""
     decay: float = 0.99
+    """Ratio of the probabilities of a feature and the one before."""
     l1: float = 0.0
+    """Weight of the sparsity loss."""
 
     def check(self) -> "MixedFeatures":
         for name in ("n_truth", "d_model", "batch"):

@@ -47,16 +47,26 @@ class RelabelledExemplars(struct.PyTreeNode):
     - `copy`: the logits of the two labels are the head's scores before the softmax, all others −1e9.
     """
 
-    n_classes: int = static(default=50)  # Singh et al. 2024, as all defaults here
+    n_classes: int = static(default=50)
+    """Classes, with an exemplar each (default: Singh et al. 2024, as all defaults here)."""
     n_labels: int = static(default=5)
+    """Labels."""
     d_features: int = static(default=512)
+    """Dimensions of an exemplar."""
     n_held_out: int = static(default=2)
+    """Pairs of labels that are not trained on."""
     batch_size: int = static(default=32)
+    """Sequences a step."""
     n_eval: int = static(default=1024)
+    """Sequences in each set that is measured."""
     clamp: Clamp = static(default="none")
+    """What is held at its right value."""
     head: int = 0
+    """The head of layer 2 whose output is kept where something is clamped."""
     previous_head: int = 0
+    """The head of layer 1 that attends to the position before, where that is clamped."""
     features: Array | None = None
+    """The exemplars [n_classes, d_features]; None draws them."""
 
     def check(self) -> "RelabelledExemplars":
         for name, least in (("n_classes", 2), ("n_labels", 3), ("d_features", 1), ("batch_size", 1), ("n_eval", 1)):

@@ -20,9 +20,13 @@ class GroupComposition(struct.PyTreeNode):
     """
 
     group: cayley.Group = static(default="symmetric")
+    """The family of groups."""
     n: int = static(default=5)
-    n_train: int = static(default=5760)  # 0.4 · 120², Chughtai et al. 2023's MLP on S5
+    """The number of the group in its family, such as the 5 of S₅."""
+    n_train: int = static(default=5760)
+    """Training pairs (default: 0.4 · 120², Chughtai et al. 2023's MLP on S₅)."""
     order: Array | None = None
+    """The order of the pairs, whose first n_train are trained on; None draws it from the seed."""
 
     def check(self) -> "GroupComposition":
         cayley.check(self.group, self.n, "task.")

@@ -106,10 +106,14 @@ class HiddenMarkov(struct.PyTreeNode):
     sequence of n_ctx symbols with its probability, and so is exact altogether; otherwise n_eval draws, equally weighted.
     """
 
-    T: Array | np.ndarray  # [symbols, from, to]
-    n_ctx: int = static(default=10)  # Shai et al. 2024
-    batch_size: int = static(default=64)  # Shai et al. 2024
+    T: Array | np.ndarray
+    """The process [symbols, from, to]: the probability of a symbol and the next state, from each state."""
+    n_ctx: int = static(default=10)
+    """Symbols in a sequence (default: Shai et al. 2024)."""
+    batch_size: int = static(default=64)
+    """Sequences a step (default: Shai et al. 2024)."""
     n_eval: int = static(default=0)
+    """Sequences that are measured; 0 takes every sequence with its probability."""
 
     def check(self) -> "HiddenMarkov":
         T = transition_tensor(self.T, "task.T")

@@ -31,7 +31,9 @@ class Images(Supervised):
     n_test: int = static(default=1000)
     loss_kind: LossKind = static(default="squared_error")
     source: str = static(default=MNIST)
-    pooled: int = static(default=1)  # the side of squares of pixels whose mean is one input
+    """mnist_5k, or the path of a .npz with images and labels."""
+    pooled: int = static(default=1)
+    """Side of the squares whose mean is one input, in pixels."""
 
     @property
     def n_classes(self) -> int:

@@ -36,14 +36,22 @@ class MarkovChains(struct.PyTreeNode):
     choice of a law; the bigram predictor is then not quite Bayes.
     """
 
-    k: int = static(default=3)  # Edelman et al. 2024
-    n_ctx: int = static(default=100)  # Edelman et al. 2024
+    k: int = static(default=3)
+    """Symbols (default: Edelman et al. 2024)."""
+    n_ctx: int = static(default=100)
+    """Tokens in a sequence (default: Edelman et al. 2024)."""
     first: First = static(default="stationary")
-    alpha: float = static(default=1.0)  # uniform on the simplex (Edelman et al. 2024)
+    """The law of the first token."""
+    alpha: float = static(default=1.0)
+    """Concentration of the Dirichlet law of rows; 1 is uniform on the simplex (Edelman et al. 2024)."""
     doubly_stochastic: bool = static(default=False)
-    batch_size: int = static(default=64)  # Edelman et al. 2024
+    """Whether the columns of a chain sum to 1 too."""
+    batch_size: int = static(default=64)
+    """Sequences a step (default: Edelman et al. 2024)."""
     n_eval: int = static(default=512)
+    """Sequences that are measured."""
     transition: Array | None = None
+    """One chain [k, k] for all sequences; None draws one for each."""
 
     def check(self) -> "MarkovChains":
         if self.k < 2:

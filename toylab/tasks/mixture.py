@@ -32,13 +32,20 @@ class ChainMixture(struct.PyTreeNode):
     in their number share one program, and the chains of one seed are nested.
     """
 
-    k: int = static(default=10)  # Park et al. 2024
-    n_ctx: int = static(default=512)  # Park et al. 2024
-    room: int = static(default=2048)  # Park et al. 2024
-    batch_size: int = static(default=128)  # Park et al. 2024
-    n_eval: int = static(default=128)  # sequences each from training chains and from new ones
+    k: int = static(default=10)
+    """Symbols (default: Park et al. 2024)."""
+    n_ctx: int = static(default=512)
+    """Tokens in a sequence (default: Park et al. 2024)."""
+    room: int = static(default=2048)
+    """Chains that there is room for, of which n_chains are in use (default: Park et al. 2024)."""
+    batch_size: int = static(default=128)
+    """Sequences a step (default: Park et al. 2024)."""
+    n_eval: int = static(default=128)
+    """Sequences that are measured, as many of training chains as of new ones."""
     n_chains: int = 16
-    chains: Array | None = None  # [room, k, k]
+    """Chains that are trained on: the diversity of tasks."""
+    chains: Array | None = None
+    """The chains [room, k, k]; None draws them from the seed."""
 
     def check(self) -> "ChainMixture":
         check_sizes(self, "n_ctx", "room", "batch_size", "n_eval", "n_chains")

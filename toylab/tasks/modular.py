@@ -41,13 +41,20 @@ class ModularArithmetic(struct.PyTreeNode):
     run's seed, or a leaf `order [p*p]` of row-major indices a·p + b: `python_order` makes that of Nanda's code.
     """
 
-    p: int = static(default=113)  # Nanda et al. 2023
-    n_train: int = static(default=3830)  # int(0.3 · 113²)
+    p: int = static(default=113)
+    """The modulus (default: Nanda et al. 2023)."""
+    n_train: int = static(default=3830)
+    """Training pairs (default: int(0.3 · 113²))."""
     op: Operation = static(default="add")
-    pairs: Literal["ordered", "unordered"] = static(default="ordered")  # unordered: one of (a, b), (b, a)
-    loss_kind: LossKind = static(default="cross_entropy", later=True)  # minimised; measured without naive rounding
-    corruption: float = 0.0  # share of training labels redrawn uniformly from all p (Doshi et al. 2023)
+    """The operation ∘ of a and b."""
+    pairs: Literal["ordered", "unordered"] = static(default="ordered")
+    """Whether (a, b) and (b, a) are two pairs or one."""
+    loss_kind: LossKind = static(default="cross_entropy", later=True)
+    """The loss that is minimised; losses are measured without naive rounding."""
+    corruption: float = 0.0
+    """Share of the training labels that are redrawn uniformly from all p (Doshi et al. 2023)."""
     order: Array | None = None
+    """The order [p²] of the pairs a·p + b, whose first n_train are trained on; None draws it from the seed."""
 
     def check(self) -> "ModularArithmetic":
         if self.op not in get_args(Operation):

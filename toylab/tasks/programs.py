@@ -29,10 +29,15 @@ class Program(struct.PyTreeNode):
     """
 
     name: Name = static(default="induction")
+    """The program."""
     d_vocab: int = static(default=13)
+    """Tokens, BOS and filling included."""
     n_ctx: int = static(default=17)
+    """Tokens in a sequence."""
     n_eval: int = static(default=64)
+    """Sequences that are measured."""
     batch_size: int = static(default=64)
+    """Sequences a step."""
 
     def check(self) -> "Program":
         if self.name not in get_args(Name):

@@ -25,9 +25,13 @@ class FixedSample(struct.PyTreeNode):
     """
 
     n_features: int = static(default=1000)
+    """Features, the dimensions of a point."""
     n_points: int = static(default=100)
+    """Training points."""
     n_test: int = static(default=1000)
+    """Test points."""
     density: float | Array = 0.01
+    """Probability that a feature is on: one number for all, or [n_features]."""
 
     def check(self) -> "FixedSample":
         _check_sizes(self, "n_features", "n_points", "n_test")

@@ -29,13 +29,20 @@ class RepeatedBlocks(struct.PyTreeNode):
     2021 and Olsson et al. 2022 test heads on a random block twice: `repeated`.)
     """
 
-    d_vocab: int = static(default=32)  # BOS included
+    d_vocab: int = static(default=32)
+    """Tokens, BOS included."""
     n_ctx: int = static(default=32)
-    min_period: int = static(default=8)  # n_ctx / 4
-    max_period: int = static(default=16)  # n_ctx / 2: the second half of the context is a copy in every sequence
+    """Tokens in a sequence."""
+    min_period: int = static(default=8)
+    """The shortest block (default: n_ctx / 4)."""
+    max_period: int = static(default=16)
+    """The longest block (default: n_ctx / 2, so that the second half of every sequence is a copy)."""
     bos: bool = static(default=False)
+    """Whether a sequence opens with BOS, the token d_vocab − 1."""
     batch_size: int = static(default=64)
+    """Sequences a step."""
     n_eval: int = static(default=512)
+    """Sequences that are measured."""
 
     def check(self) -> "RepeatedBlocks":
         least = 3 if self.bos else 2

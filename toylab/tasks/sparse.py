@@ -23,25 +23,30 @@ class SparseFeatures(struct.PyTreeNode):
 
     The loss is the mean over batch and features of importance · (x' − target)². A batch needs one uniform a feature:
     u ≤ p ? u/p : 0 is exact in law.
-
-    - `sets`: "independent"; "correlated", where the features of a set are on together, with independent values;
-      "anticorrelated", where a set is on with probability `density`, and then exactly one of its features, chosen evenly.
-    - `target`: "identity", features in [0, high]; or "absolute", features in [−high, high].
-    - `density`, `importance`: one number for all features, or [n_features].
-    - `streams`: "shared", where runs with one `data_seed` threshold the same uniform draws, each with its own density; or
-      "own", where each draws them for itself (slower, the same numbers).
     """
 
     n_features: int = static(default=20)
-    batch: int = static(default=1024)  # Elhage et al. 2022, released notebook
+    """Features."""
+    batch: int = static(default=1024)
+    """Samples a step (default: released notebook of Elhage et al. 2022)."""
     sets: Sets = static(default="independent")
+    """Which features are on together: "independent"; "correlated", all of a set, with independent values; "anticorrelated",
+    exactly one of a set, chosen evenly, with probability `density`."""
     set_size: int = static(default=1)
+    """Features in a set."""
     target: Literal["identity", "absolute"] = static(default="identity")
+    """What is to be computed: "identity", with features in [0, high]; or "absolute", with features in [−high, high]."""
     streams: Literal["shared", "own"] = static(default="shared")
+    """Whether runs with one `data_seed` threshold the same uniform draws, each with its own density ("shared"), or each
+    draws for itself ("own": slower, the same numbers)."""
     n_eval: int = static(default=4096)
+    """Samples that are measured."""
     density: float | Array = 1.0
+    """Probability that a feature is on: one number for all, or [n_features]."""
     importance: float | Array = 1.0
+    """Weight of a feature in the loss: one number for all, or [n_features]."""
     high: float = 1.0
+    """The largest value of a feature."""
 
     def check(self) -> "SparseFeatures":
         _check_sizes(self, "n_features", "batch", "set_size", "n_eval")
@@ -106,26 +111,30 @@ class OneHotFeatures(struct.PyTreeNode):
     """One feature at a time, x = μ e_i: the infinitely sparse limit.
 
     The loss is the mean or sum over points of Σ_j (x_j − x'_j)², and l1 · Σ|w| over all parameters.
-
-    - `over_points`: "mean" (Chen et al. 2023, arXiv 2310.06301) or "sum" (Lecomte et al. 2023, arXiv 2312.03096), where
-      each feature has a loss of its own, however many there are, and l1 weighs against one feature's.
-    - `values`: μ "uniform" in [0, 1] (Chen et al.) or always "one" (Lecomte et al.).
-    - `batch`: points drawn a step. 0 takes every feature once, and with uniform values every feature at `GRID` values of μ
-      (the population loss).
-    - `noise`: standard deviation of what is added to the hidden layer, Gaussian or ±noise.
     """
 
     GRID = 64  # midpoints in [0, 1]
 
     n_features: int = static(default=6)
+    """Features."""
     values: Literal["uniform", "one"] = static(default="uniform")
+    """The strength μ: "uniform" in [0, 1] (Chen et al.) or always "one" (Lecomte et al.)."""
     batch: int = static(default=0)
+    """Points a step. 0 takes every feature once, and with uniform values every feature at `GRID` values of μ (the
+    population loss)."""
     noise_kind: Literal["gaussian", "bernoulli"] = static(default="gaussian")
+    """The law of the noise: Gaussian, or ±noise."""
     noisy: bool = static(default=False)
+    """Whether noise is added to the hidden layer."""
     streams: Literal["shared", "own"] = static(default="shared")
+    """Whether runs with one `data_seed` see the same draws."""
     over_points: Literal["mean", "sum"] = static(default="mean")
+    """Whether the loss is the mean over points (Chen et al. 2023, arXiv 2310.06301) or the sum (Lecomte et al. 2023, arXiv
+    2312.03096), where each feature has a loss of its own and l1 weighs against one feature's."""
     l1: float = 0.0
+    """Weight of Σ|w| over all parameters in the loss."""
     noise: float = 0.0
+    """Standard deviation of the noise on the hidden layer."""
 
     def check(self) -> "OneHotFeatures":
         _check_sizes(self, "n_features")

@@ -19,10 +19,15 @@ class Supervised(struct.PyTreeNode):
     """
 
     n_train: int = static(default=100)
+    """Training examples."""
     n_test: int = static(default=1000)
-    batch_size: int = static(default=0)  # 0: all
+    """Test examples."""
+    batch_size: int = static(default=0)
+    """Examples a step; 0 for all."""
     loss_kind: LossKind = static(default="cross_entropy")
-    tolerance: float = 1e-3  # a number counts as right where its squared error is below
+    """The loss that is minimised."""
+    tolerance: float = 1e-3
+    """The squared error below which a number counts as right."""
 
     @property
     def n_classes(self) -> int:

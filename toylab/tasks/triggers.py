@@ -30,12 +30,18 @@ class TriggerBigrams(struct.PyTreeNode):
     of tiny Shakespeare; without `bigrams` given, rows are drawn once from Dirichlet(0.1), as sparse as those of a text.
     """
 
-    d_vocab: int = static(default=65)  # Bietti et al. 2023, released code, as all sizes here
+    d_vocab: int = static(default=65)
+    """Tokens (default: released code of Bietti et al. 2023, as all sizes here)."""
     n_ctx: int = static(default=256)
+    """Tokens in a sequence."""
     n_triggers: int = static(default=5)
+    """Trigger tokens."""
     batch_size: int = static(default=512)
+    """Sequences a step."""
     n_eval: int = static(default=512)
+    """Sequences that are measured."""
     bigrams: Array | None = None
+    """The rows [d_vocab, d_vocab] of the chain; None draws them once."""
 
     def check(self) -> "TriggerBigrams":
         check_sizes(self, "n_ctx", "n_triggers", "batch_size", "n_eval")

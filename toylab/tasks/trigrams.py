@@ -25,13 +25,21 @@ class SkipTrigrams(struct.PyTreeNode):
     """
 
     n_sources: int = static(default=10)
+    """Tokens A that determine the answer."""
     n_destinations: int = static(default=10)
+    """Tokens B that stand at the end."""
     n_answers: int = static(default=10)
+    """Classes of answers C."""
     n_fillers: int = static(default=10)
+    """Tokens that fill a sequence up."""
     n_ctx: int = static(default=16)
+    """Tokens in a sequence."""
     batch_size: int = static(default=128)
+    """Sequences a step."""
     n_eval: int = static(default=1024)
+    """Sequences that are measured."""
     law: Array | None = None
+    """The law [A, B, C] of answers; None draws one answer for each pair."""
 
     def check(self) -> "SkipTrigrams":
         check_sizes(self, "n_sources", "n_destinations", "n_answers", "n_fillers", "batch_size", "n_eval")

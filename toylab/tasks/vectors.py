@@ -20,7 +20,9 @@ class SparseParity(Supervised):
     batch_size: int = static(default=32)
     loss_kind: LossKind = static(default="hinge")
     n_bits: int = static(default=40)
+    """Dimensions of x."""
     k: int = static(default=3)
+    """Bits whose product is the answer."""
 
     def check(self) -> "SparseParity":
         if not 1 <= self.k <= self.n_bits:
@@ -43,7 +45,9 @@ class SparseLinear(Supervised):
 
     loss_kind: LossKind = static(default="logistic")
     d: int = static(default=2000)
+    """Dimensions of x."""
     s: int = static(default=3)
+    """Dimensions that the answer depends on, an odd number."""
 
     def check(self) -> "SparseLinear":
         if not 1 <= self.s <= self.d or self.s % 2 == 0:
@@ -72,7 +76,9 @@ class SeparatedLinear(Supervised):
 
     loss_kind: LossKind = static(default="logistic")
     d: int = static(default=2000)
+    """Dimensions of x."""
     gap: float = 8.0
+    """Distance between the means of the classes."""
 
     def check(self) -> "SeparatedLinear":
         if self.d < 1 or not 0 <= self.gap < float("inf"):
@@ -109,8 +115,11 @@ class TeacherStudent(_OfNumbers):
 
     n_test: int = static(default=100)
     d_in: int = static(default=5)
+    """Dimensions of x."""
     d_out: int = static(default=5)
+    """Numbers in an answer."""
     width: int = static(default=100)
+    """Width of the teacher's two layers."""
 
     @property
     def n_inputs(self) -> int:
@@ -141,7 +150,9 @@ class LinearTeacher(_OfNumbers):
     is (x · w)²/2, and the network sees x/√d (Kumar et al. 2023, arXiv 2310.06110)."""
 
     d: int = static(default=100)
+    """Dimensions of x."""
     quadratic: bool = static(default=False)
+    """Whether the answer is the square, over 2, of x · w."""
 
     @property
     def n_inputs(self) -> int:
@@ -174,6 +185,7 @@ class MatrixCompletion(_OfNumbers):
     n_train: int = static(default=80)
     n_test: int = static(default=320)
     d: int = static(default=20)
+    """Rows and columns of the matrix."""
 
     def check(self) -> "MatrixCompletion":
         if self.n_train + self.n_test > self.d**2:
@@ -205,7 +217,9 @@ class RandomLabels(Supervised):
     """x ~ N(0, I), and classes drawn evenly without regard to it: what a network can memorise."""
 
     d: int = static(default=20)
+    """Dimensions of x."""
     classes: int = static(default=2)
+    """Classes."""
 
     def check(self) -> "RandomLabels":
         if self.classes < 2:

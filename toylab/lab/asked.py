@@ -1,0 +1,69 @@
+"""What was asked of a page beside its own: the values that were set, and whether what was measured is of such runs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from toylab import configs as cfg
+from toylab import store
+from toylab.base import Config
+from toylab.fields import column
+from toylab.lab import Measures
+
+SEEDS = ("seed", "data_seed")
+Configs = Mapping[str, Sequence[Config]]  # by part
+
+
+def under(configs: Configs, named: Sequence[str]) -> str:
+    """The fields that were set and their values, as `task.density = 0.2, 0.05`."""
+    rows = [cfg.flat(cfg.canonical(config)) for members in configs.values() for config in members]
+    texts = []
+    for name in named:
+        found = dict.fromkeys(_shown(name, row) for row in rows if column(name, row) in row)
+        texts.append(f"{name} = {', '.join(list(found)[:8])}{', …' * (len(found) > 8)}")
+    return "; ".join(texts)
+
+
+def _shown(name: str, row: Mapping[str, object]) -> str:
+    """The value of a field; of a part the name of its class."""
+    value = str(row[column(name, row)])
+    return value if name in row else value.rpartition(".")[2]
+
+
+def check_measured(measures: Measures, folder: Path, configs: Configs, fields: Sequence[str]) -> None:
+    """Raises Refused where the measures in a folder are of runs with other values of these fields."""
+    for part, members in configs.items():
+        asked, own = cfg.columns([cfg.canonical(config) for config in members]), measures.part(part)
+        if len(own.get("valid", [])) != len(members):
+            other_runs = f"{len(own.get('valid', []))} runs, not {len(members)}"
+        else:
+            paths = [column(field, asked) for field in fields]
+            there = {field: np.unique(own[f"config/{field}"]) for field in paths if f"config/{field}" in own}
+            other = [field for field in there if field in asked and not _same(there[field], asked[field])]
+            other_runs = "; ".join(
+                f"runs with {name} {', '.join(map(str, there[name][:8].tolist()))}" for name in other
+            )
+        if other_runs:
+            raise store.Refused(f"{folder / 'measures.npz'} is of {other_runs}: run the stages before for others.")
+
+
+def _same(values: np.ndarray, others: np.ndarray) -> bool:
+    return values.dtype.kind == others.dtype.kind and np.array_equal(values, np.unique(others))
+
+
+def off(members: Sequence[Config], own: Sequence[Config], named: Sequence[str]) -> str | None:
+    """The values with which runs are none of the page's own.
+
+    Args:
+        members: of a part.
+        own: the page's own of that part.
+        named: the fields that were set.
+
+    Returns:
+        As `under`, "" where only seeds are others; None where all runs are the page's own.
+    """
+    known = {cfg.digest(config) for config in own}
+    if all(cfg.digest(config) in known for config in members):
+        return None
+    return under({"": members}, [name for name in named if name not in SEEDS])
