@@ -28,6 +28,7 @@ from toylab.models.factors import FactoredMatrix
 from toylab.models.handbuilt import FractionOfPrevious, Histogram, InductionMachine, Reverse
 from toylab.models.mlp import ModularMLP
 from toylab.models.pizza import PizzaLinear, PizzaTransformer
+from toylab.models.postnorm import PostNormTransformer
 from toylab.models.relu import ToyModel, UntiedToyModel
 from toylab.models.sae import SparseAutoencoder
 from toylab.models.summed import SumDecoder
@@ -50,6 +51,7 @@ __all__ = [
     "Net",
     "PizzaLinear",
     "PizzaTransformer",
+    "PostNormTransformer",
     "Reverse",
     "SparseAutoencoder",
     "SumDecoder",

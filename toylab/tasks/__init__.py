@@ -11,6 +11,7 @@ from toylab.tasks.markov import MarkovChains
 from toylab.tasks.mixture import ChainMixture
 from toylab.tasks.modular import ModularArithmetic, ModularPairs
 from toylab.tasks.programs import Program
+from toylab.tasks.prompts import ModularPrompts
 from toylab.tasks.sample import FixedSample
 from toylab.tasks.sequence import RepeatedBlocks
 from toylab.tasks.sparse import OneHotFeatures, SparseFeatures
@@ -41,6 +42,7 @@ __all__ = [
     "MixedFeatures",
     "ModularArithmetic",
     "ModularPairs",
+    "ModularPrompts",
     "OneHotFeatures",
     "Program",
     "RandomLabels",
