@@ -129,7 +129,7 @@ def test_no_logit_sees_later_tokens():
 @variants
 def test_the_start_has_torchs_scales(variant):
     """Of a uniform distribution in ±c the variance is c²/3; n draws have it to √(4/5n) of itself, so 5 of these."""
-    net = net_of(variant, d_model=64, d_mlp=256, n_heads=4, d_vocab=99, d_vocab_out=99, attention_scale=1.5**0.5)
+    net = net_of(variant, d_model=64, d_mlp=256, n_heads=4, d_vocab=99, d_vocab_out=99, init_attention_scale=1.5**0.5)
     params = {name: np.asarray(x) for name, x in net.init(KEY).items()}
     bounds = {"W_Q": (1.5 / 64) ** 0.5, "W_O": 1 / 8, "W_in": 1 / 8, "W_out": 1 / 16, "W_U": 1 / 8, "b_out": 1 / 16}
     for name, bound in bounds.items():

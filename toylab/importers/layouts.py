@@ -3,13 +3,23 @@
 from typing import Literal, get_args
 
 from toylab.importers import toys
+from toylab.importers.decoders import GROK, MAMAY
 from toylab.importers.lens import LENS, UNIVERSAL_LENS
 from toylab.importers.naming import printable_value
 from toylab.importers.pairs import LINEAR, UNIVERSAL
 from toylab.importers.rules import Form
 from toylab.importers.transformers import PIZZA, PROGRESS
 
-Layout = Literal["toylab", "transformer_lens", "progress_measures", "pizza", "universality", "toy_models"]
+Layout = Literal[
+    "toylab",
+    "transformer_lens",
+    "progress_measures",
+    "pizza",
+    "universality",
+    "grok",
+    "danielmamay_grokking",
+    "toy_models",
+]
 
 FORMS: dict[str, tuple[Form, ...]] = {
     "toylab": toys.OWN,
@@ -17,6 +27,8 @@ FORMS: dict[str, tuple[Form, ...]] = {
     "progress_measures": (PROGRESS,),
     "pizza": (PIZZA, *LINEAR),
     "universality": (UNIVERSAL, UNIVERSAL_LENS),
+    "grok": GROK,
+    "danielmamay_grokking": MAMAY,
     "toy_models": toys.TOY_MODELS,
 }
 

@@ -40,11 +40,11 @@ def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = 
     arrays, found = weights_of(source, layout, ignore)
     given = found | dict(given)
     arrays, beside = buffers.apart(forms, arrays)
-    arrays = checks.present(arrays)
+    arrays, given = checks.present(arrays), buffers.said(forms, beside) | given
     if layout == "toy_models":
         arrays = checks.instance(arrays, given)
     shapes = {key: array.shape for key, array in arrays.items()}
-    best = min((fit(form, shapes) for form in forms), key=lambda found: found.n_problems)
+    best = min((fit(form, shapes, given) for form in forms), key=lambda found: found.n_problems)
     if best.n_problems and layout == "toylab" and "module" in given:
         return _of_module(arrays, given, found)
     if best.n_problems:
@@ -52,12 +52,11 @@ def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = 
         raise ValueError(f"source does not fit layout {layout} ({best.form.what}): {best.problems()}{looks}.")
     if layout != "toylab":  # its fields are those of the module in config, see toys.typed
         check_fields(given, best.form.fields, best.form.traits(best.parts, given))
-    weights = {key: checks.values(key, arrays[key]) for rule in best.rules for key in rule.keys(best.n_layers)}
+    weights = {key: checks.values(key, arrays[key]) for key in best.axes}
     best = best if whole else checks.without_zeros(best, weights)
     net = best.form.net(best.sizes, best.parts, given).check()
     buffers.check(net, beside)
-    used = {key for rule in best.rules for key in rule.keys(best.n_layers)}
-    return Opened(net, weights, partial(_converted, best, net), found, tuple(sorted(set(weights) - used)))
+    return Opened(net, weights, partial(_converted, best, net), found, tuple(sorted(set(weights) - set(best.axes))))
 
 
 def ignored(ignore: Collection[str]) -> list[str]:
@@ -74,7 +73,9 @@ def weights_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[Array
 
 
 def _converted(best: Fit, net: Net, weights: Arrays) -> Params:
-    arrays = {rule.name: rule.read(weights, best.n_layers, best.sizes) for rule in best.rules}
+    arrays: Arrays = {}
+    for rule in best.rules:
+        arrays |= rule.read(weights, best.n_layers, best.sizes)
     return checks.as_params(arrays | best.form.implied(net, arrays))
 
 

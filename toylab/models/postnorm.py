@@ -23,7 +23,7 @@ class PostNormTransformer(Transformer):
     `biases` adds b_Q, b_K, b_V, b_O, b_in, b_out and b_U, `final_norm` a LayerNorm before W_U (`ln_final_w`, `ln_final_b`),
     as an earlier danielmamay/grokking has; with biases the fast path is the plain one. Start: embeddings and learned
     positions N(0, 1), matrices even in ±1/√fan_in as torch's Linear (its MultiheadAttention: W_Q, W_K and W_V √1.5 times
-    that, `attention_scale`), with biases b_in, b_out and b_U too; the others 0.
+    that, `init_attention_scale`), with biases b_in, b_out and b_U too; the others 0.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class PostNormTransformer(Transformer):
         biases: bool = False,
         final_norm: bool = False,
         readout: Literal["last", "all"] = "last",
-        attention_scale: float = 1.0,  # multiplies W_Q, W_K and W_V at the start
+        init_attention_scale: float = 1.0,  # multiplies W_Q, W_K and W_V at the start
         init_scale: float = 1.0,  # multiplies every weight at the start
         rngs: nnx.Rngs,
     ) -> None:
@@ -62,7 +62,7 @@ class PostNormTransformer(Transformer):
             self.W_pos = normal(n_ctx, d_model)
         for name in ("W_Q", "W_K", "W_V"):
             own = even(d_model, n_layers, n_heads, d_model, d_head)
-            setattr(self, name, nnx.Param(attention_scale * own[...]))
+            setattr(self, name, nnx.Param(init_attention_scale * own[...]))
         self.W_O = even(d_model, n_layers, n_heads, d_head, d_model)
         self.W_in, self.W_out = even(d_model, n_layers, d_model, d_mlp), even(d_mlp, n_layers, d_mlp, d_model)
         self.W_U = even(d_model, d_model, d_vocab_out)
