@@ -1,12 +1,14 @@
 """The layouts by name, and the forms that each may have."""
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 from toylab.importers import toys
 from toylab.importers.decoders import GROK, MAMAY
 from toylab.importers.lens import LENS, UNIVERSAL_LENS
 from toylab.importers.naming import printable_value
 from toylab.importers.pairs import LINEAR, UNIVERSAL
+from toylab.importers.recipes import recipe
 from toylab.importers.rules import Form
 from toylab.importers.transformers import PIZZA, PROGRESS
 
@@ -33,7 +35,15 @@ FORMS: dict[str, tuple[Form, ...]] = {
 }
 
 
-def forms_of(layout: str) -> tuple[Form, ...]:
+def named(layout: Any) -> str:
+    return layout if isinstance(layout, str) else "a mapping of your own"
+
+
+def forms_of(layout: Any) -> tuple[Form, ...]:
+    if isinstance(layout, Mapping):
+        return (recipe(layout),)
     if not isinstance(layout, str) or layout not in FORMS:
-        raise ValueError(f"layout is {printable_value(layout)}: it must be one of {', '.join(get_args(Layout))}.")
+        raise ValueError(
+            f"layout is {printable_value(layout)}: it must be one of {', '.join(get_args(Layout))}, or a mapping."
+        )
     return FORMS[layout]

@@ -1,16 +1,19 @@
 """A source opened: which net its arrays are the weights of, and how they become params."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from toylab.base import Params
-from toylab.importers import buffers, checks, toys
+from toylab.importers import buffers, checks, recipes, toys
 from toylab.importers.files import arrays_of
-from toylab.importers.layouts import FORMS, forms_of
-from toylab.importers.rules import Arrays, Fit, Settings, fit
+from toylab.importers.layouts import FORMS, forms_of, named
+from toylab.importers.rules import Arrays, Fit, Form, Settings, fit
 from toylab.importers.settings import check_fields
+from toylab.importers.vocabulary import order_of, reordered
 from toylab.models import Net
 
 
@@ -23,12 +26,19 @@ class Opened:
     converted: Callable[[Arrays], Params]
     said: Settings  # settings that the source brought along
     unused: tuple[str, ...] = ()  # keys whose arrays are all 0, and are no params of the net
+    doubtful: tuple[str, ...] = ()  # keys that no shape holds to what a mapping of one's own says of them
+    order: np.ndarray | None = None  # of the vocabulary, where it is not the source's
 
     def params(self, weights: Arrays) -> Params:
-        return checks.fitting(self.net, self.converted(weights))
+        params = checks.fitting(self.net, self.converted(weights))
+        return params if self.order is None else reordered(params, self.order)
+
+    def ordered(self, vocabulary: Sequence[int] | None) -> "Opened":
+        """The same with another order of the vocabulary: see `load`."""
+        return self if vocabulary is None else replace(self, order=order_of(vocabulary, self.net))
 
 
-def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = (), whole: bool = False) -> Opened:
+def opened(source: Any, layout: Any, given: Settings, ignore: Collection[str] = (), whole: bool = False) -> Opened:
     """Opens a source.
 
     Args:
@@ -39,6 +49,8 @@ def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = 
     forms = forms_of(layout)
     arrays, found = weights_of(source, layout, ignore)
     given = found | dict(given)
+    if isinstance(layout, Mapping):
+        return _by_recipe(forms[0], checks.present(arrays), given, found)
     arrays, beside = buffers.apart(forms, arrays)
     arrays, given = checks.present(arrays), buffers.said(forms, beside) | given
     if layout == "toy_models":
@@ -66,17 +78,39 @@ def ignored(ignore: Collection[str]) -> list[str]:
     return [str(key) for key in ignore]
 
 
-def weights_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[Arrays, dict[str, Any]]:
+def weights_of(source: Any, layout: Any, ignore: Collection[str]) -> tuple[Arrays, dict[str, Any]]:
     """The arrays of a source without those that are ignored, and its settings."""
-    arrays, found = arrays_of(source, layout, ignore)
+    arrays, found = arrays_of(source, named(layout), ignore)
     return checks.declared(arrays, ignore), found
 
 
-def _converted(best: Fit, net: Net, weights: Arrays) -> Params:
+def _read(best: Fit, weights: Arrays) -> Arrays:
     arrays: Arrays = {}
     for rule in best.rules:
         arrays |= rule.read(weights, best.n_layers, best.sizes)
+    return arrays
+
+
+def _converted(best: Fit, net: Net, weights: Arrays) -> Params:
+    arrays = _read(best, weights)
     return checks.as_params(arrays | best.form.implied(net, arrays))
+
+
+def _by_recipe(form: Form, arrays: Arrays, given: Settings, said: Settings) -> Opened:
+    """What a mapping of one's own makes of the arrays, as a source of layout toylab."""
+    shapes = {key: array.shape for key, array in arrays.items()}
+    best = fit(form, shapes, given)
+    if best.n_problems:
+        raise ValueError(f"source does not fit your mapping: {best.problems()}.")
+    recipes.check_sizes(best)
+    weights = {key: checks.values(key, array) for key, array in arrays.items()}
+    read = partial(_read, best)
+    try:
+        inner = opened(read(weights), "toylab", toys.fields_of(given, best.sizes), whole=True)
+    except ValueError as error:
+        raise ValueError(f"by your mapping, {error}") from error
+    doubtful = recipes.open_to_doubt(best, shapes)
+    return Opened(inner.net, weights, lambda weights: inner.converted(read(weights)), said, doubtful=doubtful)
 
 
 def _of_module(arrays: Arrays, given: Settings, said: Settings) -> Opened:

@@ -159,7 +159,8 @@ def fit(form: Form, shapes: Mapping[str, tuple[int, ...]], given: Settings = Map
     result = Fit(form, heads, max(counts["at"]), frozenset(parts))
     axes = result.axes
     result.sizes = {"n_layers": result.n_layers, **_solved(axes, shapes), **heads}
-    result.sizes |= form.told(result.sizes, given)
+    if told := form.told(result.sizes, given):
+        result.sizes = _solved(axes, shapes, result.sizes | told) | result.sizes | told
     result.missing, result.extra = sorted(set(axes) - set(shapes)), sorted(set(shapes) - set(axes))
     result.misshapen = _misshapen(axes, shapes, result.sizes)
     return result
@@ -177,14 +178,17 @@ def fit_params(form: Form, shapes: Mapping[str, tuple[int, ...]]) -> Fit:
     return result
 
 
-def _solved(axes: Mapping[str, list[list[str]]], shapes: Mapping[str, tuple[int, ...]]) -> Sizes:
+def _solved(
+    axes: Mapping[str, list[list[str]]], shapes: Mapping[str, tuple[int, ...]], known: Sizes | None = None
+) -> Sizes:
     """The size that most arrays give an axis; where they differ, the one that leaves the fewest misshapen."""
+    known = known or {}
     votes: dict[str, Counter[int]] = {}
     for key, groups in axes.items():
         shape = shapes.get(key, ())
         for group, size in zip(groups, shape, strict=False) if len(shape) == len(groups) else ():
-            fixed = math.prod(int(axis) for axis in group if axis.isdecimal())
-            named = [axis.rstrip("'") for axis in group if not axis.isdecimal()]
+            fixed = math.prod(_size(axis, known) for axis in group if _known(axis, known))
+            named = [axis.rstrip("'") for axis in group if not _known(axis, known)]
             if len(named) == 1 and size % fixed == 0:  # of (n_heads d_head) no size follows
                 votes.setdefault(named[0], Counter())[size // fixed] += 1
     sizes = {axis: count.most_common(1)[0][0] for axis, count in votes.items()}

@@ -25,6 +25,8 @@ def save(params: Params, path: str | Path, layout: Layout, *, net: Net | None = 
         ValueError: where the layout cannot hold these params or this net, in one sentence.
         StoreError: where the file cannot be written.
     """
+    if not isinstance(layout, str):
+        raise ValueError("layout is a mapping of your own: save writes a layout that has a name, such as toylab.")
     forms, path = forms_of(layout), Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path is {path}: it must end in .safetensors.")
