@@ -11,7 +11,7 @@ Layouts are named by the code whose arrays they have (columns: W x, a matrix is 
 
     toylab             toylab's own names, a layer axis first
     transformer_lens   a HookedTransformer's state dict; rows; with or without MLP, LayerNorm, biases
-    progress_measures  Nanda et al. 2023 (arXiv 2301.05217): columns but for W_U, causal
+    progress_measures  Nanda et al. 2023 (arXiv 2301.05217): columns but for W_U, causal; with "attn_blocks" attention alone
     pizza              Zhong et al. 2023 (arXiv 2306.17844): the transformer with attention rate α, columns but for W_U, no
                        mask; the linear models A, B, C, D (α, β, γ, δ), torch Linear's [out, in]
     universality       Chughtai et al. 2023 (arXiv 2302.03025): the MLP W_x, W_y, W, W_U; the transformer, as
@@ -30,7 +30,7 @@ toylab's, by which the arrays become a source of layout toylab (rules.py has the
 Settings that the arrays do not determine are taken from `config`. Those that change the function are required:
 
 pizza              act_fn and attn_coeff; model_type for its linear models B and C
-progress_measures  act_type
+progress_measures  act_type; of attention alone pos_embed_type
 transformer_lens   the whole `cfg` of a model, or act_fn, attention_dir, normalization_type, … of it
 grok               non_linearity; max_context_len where the buffers are not there
 danielmamay_grokking  num_heads

@@ -10,7 +10,7 @@ from toylab.importers.naming import printable_value
 from toylab.importers.pairs import LINEAR, UNIVERSAL
 from toylab.importers.recipes import recipe
 from toylab.importers.rules import Form
-from toylab.importers.transformers import PIZZA, PROGRESS
+from toylab.importers.transformers import PIZZA, PROGRESS, PROGRESS_ATTENTION
 
 Layout = Literal[
     "toylab",
@@ -26,7 +26,7 @@ Layout = Literal[
 FORMS: dict[str, tuple[Form, ...]] = {
     "toylab": toys.OWN,
     "transformer_lens": (LENS,),
-    "progress_measures": (PROGRESS,),
+    "progress_measures": (PROGRESS, PROGRESS_ATTENTION),
     "pizza": (PIZZA, *LINEAR),
     "universality": (UNIVERSAL, UNIVERSAL_LENS),
     "grok": GROK,
