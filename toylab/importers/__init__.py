@@ -89,9 +89,9 @@ def load(
         ValueError: in one sentence, with all keys that are unknown or of a wrong shape, or with the setting that is missing
             or wrong.
     """
-    found = opened(source, layout, settings_of(config), ignored(ignore)).ordered(vocabulary)
+    found = opened(source, layout, settings_of(config), ignored(ignore))
     check_doubtful(found.doubtful, probe)
-    params = found.params(found.weights)
+    params = found.ordered(vocabulary).params(found.weights)
     if probe is not None:
-        check_probe(found.net, found.weights, found.converted, probe)
+        check_probe(found.net, found.weights, found.params, probe)
     return found.net, params

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
+import jax.numpy as jnp
 
 from toylab.base import Params
 from toylab.importers import buffers, checks, recipes, toys
@@ -23,19 +23,21 @@ class Opened:
 
     net: Net
     weights: Arrays  # by the source's keys
-    converted: Callable[[Arrays], Params]
+    converted: Callable[[Arrays], Arrays]  # to params in NumPy
+    keys: Mapping[str, Collection[str]]  # of the source, from which each param is made
     said: Settings  # settings that the source brought along
     unused: tuple[str, ...] = ()  # keys whose arrays are all 0, and are no params of the net
     doubtful: tuple[str, ...] = ()  # keys that no shape holds to what a mapping of one's own says of them
-    order: np.ndarray | None = None  # of the vocabulary, where it is not the source's
 
     def params(self, weights: Arrays) -> Params:
-        params = checks.fitting(self.net, self.converted(weights))
-        return params if self.order is None else reordered(params, self.order)
+        return checks.fitting(self.net, {name: jnp.asarray(x) for name, x in self.converted(weights).items()})
 
     def ordered(self, vocabulary: Sequence[int] | None) -> "Opened":
         """The same with another order of the vocabulary: see `load`."""
-        return self if vocabulary is None else replace(self, order=order_of(vocabulary, self.net))
+        if vocabulary is None:
+            return self
+        order = order_of(vocabulary, self.net)
+        return replace(self, converted=lambda weights: reordered(self.converted(weights), order))
 
 
 def opened(source: Any, layout: Any, given: Settings, ignore: Collection[str] = (), whole: bool = False) -> Opened:
@@ -68,7 +70,9 @@ def opened(source: Any, layout: Any, given: Settings, ignore: Collection[str] = 
     best = best if whole else checks.without_zeros(best, weights)
     net = best.form.net(best.sizes, best.parts, given).check()
     buffers.check(net, beside)
-    return Opened(net, weights, partial(_converted, best, net), found, tuple(sorted(set(weights) - set(best.axes))))
+    keys = {name: rule.keys(best.n_layers, best.sizes) for rule in best.rules for name in rule.names}
+    unused = tuple(sorted(set(weights) - set(best.axes)))
+    return Opened(net, weights, partial(_converted, best, net), keys, found, unused)
 
 
 def ignored(ignore: Collection[str]) -> list[str]:
@@ -78,20 +82,24 @@ def ignored(ignore: Collection[str]) -> list[str]:
     return [str(key) for key in ignore]
 
 
-def weights_of(source: Any, layout: Any, ignore: Collection[str]) -> tuple[Arrays, dict[str, Any]]:
-    """The arrays of a source without those that are ignored, and its settings."""
-    arrays, found = arrays_of(source, named(layout), ignore)
-    return checks.declared(arrays, ignore), found
+def weights_of(
+    source: Any, layout: Any, ignore: Collection[str], keys: Collection[str] | None = None
+) -> tuple[Arrays, dict[str, Any]]:
+    """The arrays of a source without those that are ignored, and its settings; or those of `keys`, and maybe others."""
+    arrays, found = arrays_of(source, named(layout), ignore, keys)
+    return checks.declared(arrays, ignore if keys is None else set(ignore) & set(arrays)), found
 
 
 def _read(best: Fit, weights: Arrays) -> Arrays:
+    """What those rules make whose arrays are all there."""
     arrays: Arrays = {}
     for rule in best.rules:
-        arrays |= rule.read(weights, best.n_layers, best.sizes)
+        if weights.keys() >= set(rule.keys(best.n_layers, best.sizes)):
+            arrays |= rule.read(weights, best.n_layers, best.sizes)
     return arrays
 
 
-def _converted(best: Fit, net: Net, weights: Arrays) -> Params:
+def _converted(best: Fit, net: Net, weights: Arrays) -> Arrays:
     arrays = _read(best, weights)
     return checks.as_params(arrays | best.form.implied(net, arrays))
 
@@ -109,8 +117,9 @@ def _by_recipe(form: Form, arrays: Arrays, given: Settings, said: Settings) -> O
         inner = opened(read(weights), "toylab", toys.fields_of(given, best.sizes), whole=True)
     except ValueError as error:
         raise ValueError(f"by your mapping, {error}") from error
+    keys = {name: rule.keys(best.n_layers, best.sizes) for rule in best.rules for name in rule.names}
     doubtful = recipes.open_to_doubt(best, shapes)
-    return Opened(inner.net, weights, lambda weights: inner.converted(read(weights)), said, doubtful=doubtful)
+    return Opened(inner.net, weights, lambda weights: inner.converted(read(weights)), keys, said, doubtful=doubtful)
 
 
 def _of_module(arrays: Arrays, given: Settings, said: Settings) -> Opened:
@@ -119,4 +128,5 @@ def _of_module(arrays: Arrays, given: Settings, said: Settings) -> Opened:
     known = toys.typed(module, given, max(max(x.shape, default=1) for x in arrays.values()))
     toys.require_all(module, known)
     net = Net.of(module, **known).check()
-    return Opened(net, {key: checks.values(key, array) for key, array in arrays.items()}, checks.as_params, said)
+    weights = {key: checks.values(key, array) for key, array in arrays.items()}
+    return Opened(net, weights, checks.as_params, {key: [key] for key in weights}, said)

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -65,11 +66,7 @@ class Rule:
         return re.compile(key.replace(r"\{head\}", r"(?P<head>\w+)"))
 
     def sides(self) -> tuple[list[list[str]], list[list[str]]]:
-        theirs, ours = (
-            [group.strip("()").split() for group in re.findall(r"\([^)]*\)|\S+", side)]
-            for side in self.axes.split("->")
-        )
-        return theirs, ours
+        return _sides(self.axes)
 
     def read(self, arrays: Arrays, n_layers: int, sizes: Sizes) -> Arrays:
         """The params by name."""
@@ -91,6 +88,14 @@ class Rule:
     def zeros(self, n_layers: int, sizes: Sizes) -> Arrays:
         shape = [math.prod(_size(axis, sizes) for axis in group) for group in self.sides()[0]]
         return {key: np.zeros(shape, np.float32) for key in self.keys(n_layers, sizes)}
+
+
+@cache
+def _sides(axes: str) -> tuple[list[list[str]], list[list[str]]]:
+    theirs, ours = (
+        [group.strip("()").split() for group in re.findall(r"\([^)]*\)|\S+", side)] for side in axes.split("->")
+    )
+    return theirs, ours
 
 
 @dataclass(frozen=True)

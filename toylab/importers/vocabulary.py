@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from toylab.base import Params
 from toylab.importers.naming import Refusal, printable_value
+from toylab.importers.rules import Arrays
 from toylab.models import Net
 
 
@@ -27,7 +27,7 @@ def order_of(vocabulary: Sequence[int], net: Net) -> np.ndarray:
     return np.concatenate([given, np.setdiff1d(np.arange(n), given)])
 
 
-def reordered(params: Params, order: np.ndarray) -> Params:
+def reordered(params: Arrays, order: np.ndarray) -> Arrays:
     """The params of a net for which entry i is the source's order[i]."""
     axes = {"W_E": -2, "W_U": -1, "b_U": -1}
     return {name: value.take(order, axes[name]) if name in axes else value for name, value in params.items()}
