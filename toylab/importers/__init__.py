@@ -20,6 +20,8 @@ Layouts are named by the code whose arrays they have (columns: W x, a matrix is 
                        module's state dict or that of its LightningModule ("transformer.…")
     danielmamay_grokking  the same network with learned positions, by torch's MultiheadAttention; as it is (layers.{}), and
                        as it was, with biases, GELU and a final LayerNorm (model.{})
+    sae_lens           a dictionary of SAELens, `sae_weights.safetensors` with `cfg.json` beside it; rows. W_dec gets unit
+                       rows by the same function, so latents are SAELens' times the norms (as by its fold_W_dec_norm)
     toy_models         Elhage et al. 2022 (arXiv 2209.10652): W [(instance,) n_features, n_hidden] and b_final
 
 A network of one's own: in place of a name, a mapping from the source's keys to toylab's names with their axes, theirs and
@@ -34,6 +36,7 @@ progress_measures  act_type; of attention alone pos_embed_type
 transformer_lens   the whole `cfg` of a model, or act_fn, attention_dir, normalization_type, … of it
 grok               non_linearity; max_context_len where the buffers are not there
 danielmamay_grokking  num_heads
+sae_lens           its cfg.json, or architecture (standard, topk with k, or jumprelu)
 toylab             the module, and the fields of its net that shapes do not determine
 toy_models         instance
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 from toylab.importers import toys
 from toylab.importers.decoders import GROK, MAMAY
+from toylab.importers.dictionaries import SAE_LENS
 from toylab.importers.lens import LENS, UNIVERSAL_LENS
 from toylab.importers.naming import printable_value
 from toylab.importers.pairs import LINEAR, UNIVERSAL
@@ -20,6 +21,7 @@ Layout = Literal[
     "universality",
     "grok",
     "danielmamay_grokking",
+    "sae_lens",
     "toy_models",
 ]
 
@@ -31,6 +33,7 @@ FORMS: dict[str, tuple[Form, ...]] = {
     "universality": (UNIVERSAL, UNIVERSAL_LENS),
     "grok": GROK,
     "danielmamay_grokking": MAMAY,
+    "sae_lens": SAE_LENS,
     "toy_models": toys.TOY_MODELS,
 }
 

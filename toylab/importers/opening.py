@@ -71,8 +71,9 @@ def opened(source: Any, layout: Any, given: Settings, ignore: Collection[str] = 
     net = best.form.net(best.sizes, best.parts, given).check()
     buffers.check(net, beside)
     keys = {name: rule.keys(best.n_layers, best.sizes) for rule in best.rules for name in rule.names}
+    keys = {name: list(best.axes) for name in keys} if best.form.together else keys
     unused = tuple(sorted(set(weights) - set(best.axes)))
-    return Opened(net, weights, partial(_converted, best, net), keys, found, unused)
+    return Opened(net, weights, partial(_converted, best, net, given), keys, found, unused)
 
 
 def ignored(ignore: Collection[str]) -> list[str]:
@@ -99,9 +100,9 @@ def _read(best: Fit, weights: Arrays) -> Arrays:
     return arrays
 
 
-def _converted(best: Fit, net: Net, weights: Arrays) -> Arrays:
+def _converted(best: Fit, net: Net, given: Settings, weights: Arrays) -> Arrays:
     arrays = _read(best, weights)
-    return checks.as_params(arrays | best.form.implied(net, arrays))
+    return checks.as_params(arrays | best.form.implied(net, arrays, given))
 
 
 def _by_recipe(form: Form, arrays: Arrays, given: Settings, said: Settings) -> Opened:

@@ -112,8 +112,10 @@ class Form:
     )  # see settings.Field
     buffers: tuple[str, ...] = ()  # keys of arrays that are no weights: buffers.py
     droppable: str = ""  # a part that is left out where all of it is 0, and written as 0
-    implied: Callable[[Net, Arrays], Arrays] = lambda net, arrays: {}  # params that no array says
+    implied: Callable[[Net, Arrays, Settings], Arrays] = lambda net, arrays, given: {}  # params that no array says
+    together: bool = False  # whether a param is made of all arrays
     told: Callable[[Sizes, Settings], Sizes] = lambda sizes, given: {}  # sizes of axes that lie together in the arrays
+    written: bool = True  # whether `save` writes it
     rows: Mapping[str, str] = field(default_factory=dict)  # buffers whose number of rows is a setting
 
 
