@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from toylab.analysis.attention.interventions import path_patching
 from toylab.models import Net, PostNormTransformer
 from toylab.models.positions import sinusoidal
 
@@ -156,3 +157,10 @@ def test_the_start_has_torchs_scales(variant):
 def test_check_refuses_by_field(change, message):
     with pytest.raises(ValueError, match=message):
         net_of("grok", **change)
+
+
+def test_a_path_through_the_stream_is_refused():
+    """It is no sum: what a head writes is divided by the norm of all."""
+    net = net_of("grok")
+    with pytest.raises(ValueError, match=r"^params has ln1_post_w: a LayerNorm behind each sum leaves no path"):
+        path_patching(net.apply, weights(net), TOKENS, TOKENS[::-1], lambda logits: logits.mean())

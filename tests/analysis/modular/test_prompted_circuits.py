@@ -93,6 +93,8 @@ ONES = {"W_E": np.ones((9, 4)), "W_U": np.ones((4, 9))}
             {"p": 7},
             r'^the network is one of prompts a ∘ b =: give prompt, such as \("a", p',
         ),
+        ({}, {"prompt": "a 8 b 7", "p": 7}, r"^prompt is 'a 8 b 7', it must be a tuple such as"),
+        ({}, {"prompt": [*PROMPT], "p": 7}, r"^prompt is \['a', 8, 'b', 7\], it must be a tuple"),
         ({}, {"prompt": PROMPT}, "^prompt is given: give p too, and no n_tokens$"),
         ({}, {"prompt": PROMPT, "p": 7, "n_tokens": 3}, "^prompt is given: give p too, and no n_tokens$"),
         ({}, {"prompt": ("a", 8, "a", 7), "p": 7}, r'"a" and "b" must each stand there once, between tokens$'),

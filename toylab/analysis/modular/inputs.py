@@ -90,7 +90,7 @@ def inputs_of(
     shape = np.shape(params["W_E"])
     d_vocab, d_out = shape[-2], np.shape(params["W_U"])[-1]
     if prompt is not None:
-        return _prompted(params, p, n_tokens, tuple(prompt))
+        return _prompted(params, p, n_tokens, prompt)
     if "ln1_post_w" in params:
         raise ValueError('the network is one of prompts a ∘ b =: give prompt, such as ("a", p + 1, "b", p), and p')
     if n_tokens is None:
@@ -117,6 +117,8 @@ def inputs_of(
 
 
 def _prompted(params: Weights, p: int | None, n_tokens: int | None, prompt: Prompt) -> Inputs:
+    if not isinstance(prompt, tuple):
+        raise ValueError(f'prompt is {prompt!r}, it must be a tuple such as ("a", 98, "b", 97)')
     shape, d_out = np.shape(params["W_E"]), np.shape(params["W_U"])[-1]
     if p is None or n_tokens is not None:
         raise ValueError("prompt is given: give p too, and no n_tokens")
