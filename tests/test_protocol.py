@@ -147,7 +147,7 @@ def test_what_meets_the_protocols_passes():
     ({"task": Vector()}, r"the loss of net Line and task Vector has shape \(2,\) and dtype float32: .* one float"),
     ({"task": Silent()}, r"task\.measure gives a .*: it must give scalars by name"),
     ({"task": Endless()}, r"task\.epoch_steps is -1: it must be a static whole number, 0 where there are no epochs\.$"),
-    ({"task": Unordered()}, r"task Unordered has epoch_steps and no order: it must have order\(key, epoch\)\.$"),
+    ({"task": Unordered()}, r"task Unordered has epoch_steps and no epoch_order: it must have epoch_order\("),
     ({"task": Unstatic()}, r"net Line and task Unstatic do not fit: "),
     ({"net": Line(rngs=nnx.Rngs(0))}, r"net is a Line: it must be Net\.of\(Module, …\)"),
     ({"net": Transformer}, r"net is the class Transformer: it must be Net\.of"),

@@ -61,8 +61,8 @@ class Task(Protocol):
 
     Two more methods are called where there are such: `check_net(net)` raises ValueError where the net does not fit, and
     `batch_key(key, step)` makes from the stream's key and the step what `loss` gets as its key. Where batches follow each
-    other in epochs, `epoch_steps` says how many an epoch has (0: no epochs), and `order(key, epoch)` gives what is drawn
-    once for an epoch, which `batch_key` then gets in place of the stream's key.
+    other in epochs, `epoch_steps` says how many an epoch has (0: no epochs), and `epoch_order(key, epoch)` gives what is
+    drawn once for an epoch, which `batch_key` then gets in place of the stream's key.
     """
 
     def check(self) -> "Task": ...

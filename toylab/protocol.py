@@ -104,9 +104,10 @@ def check_fit(config: Config) -> None:
         raise ValueError(
             f"task.epoch_steps is {steps!s}: it must be a static whole number, 0 where there are no epochs."
         )
-    if steps and not callable(getattr(config.task, "order", None)):
+    if steps and not callable(getattr(config.task, "epoch_order", None)):
         raise ValueError(
-            f"task {type(config.task).__name__} has epoch_steps and no order: it must have order(key, epoch)."
+            f"task {type(config.task).__name__} has epoch_steps and no epoch_order: it must have"
+            " epoch_order(key, epoch)."
         )
     _check_size("net", config.net, config.net.init)
     _check_size("task", config.task, config.task.data)
@@ -144,11 +145,11 @@ def epoch_steps(task: Task) -> int:
 def order_at(task: Task, key: Array, step: Array) -> Any:
     """What is drawn once for the epoch of a step; of a task without epochs the stream's key."""
     steps = epoch_steps(task)
-    return task.order(key, step // steps) if steps else key  # type: ignore[attr-defined]
+    return task.epoch_order(key, step // steps) if steps else key  # type: ignore[attr-defined]
 
 
 def batch_of(task: Task, order: Any, step: Array) -> Any:
-    """What `batch_key` gives, from the `order` of the step's epoch."""
+    """What `batch_key` gives, from the `epoch_order` of the step's epoch."""
     own = getattr(task, "batch_key", None)
     return jax.random.fold_in(order, step) if own is None else own(order, step)
 

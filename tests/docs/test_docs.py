@@ -64,6 +64,7 @@ def test_every_page_with_python_is_executed_here():
         "index",
         "idea",
         "disk",
+        "layouts",
         "weights",
         "arrays",
         "read-results",
@@ -135,6 +136,12 @@ def test_weights_go_out_and_come_back(place, capsys):
     names = execute("weights")
     assert "[1 9]" in capsys.readouterr().out
     assert names["fourier"].logit_fve(names["cube"], np.arange(6) > 0) > 0.5
+
+
+def test_a_module_of_ones_own_is_loaded_by_a_mapping(capsys):
+    pytest.importorskip("torch")
+    execute("layouts")
+    assert capsys.readouterr().out == "True\n"
 
 
 def test_a_training_in_torch_is_measured_along_its_checkpoints(place, capsys):

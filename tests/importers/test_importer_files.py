@@ -130,7 +130,7 @@ def test_settings_of_a_transformer():
     masked = transformer() | {"blocks.0.attn.mask": np.ones((2, 2))}
     refused("blocks.0.attn.mask is no causal mask", masked, "progress_measures", config={"act_type": "ReLU"})
     far = {key.replace("blocks.0", "blocks.99999999999"): x for key, x in transformer().items()}
-    refused("missing blocks.0.attn.W_K", far, "progress_measures")  # and no list of so many layers is made
+    refused("missing attn_blocks.0.attn.W_K", far, "progress_measures")  # and no list of so many layers is made
 
 
 class Evil:

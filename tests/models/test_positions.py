@@ -230,7 +230,7 @@ def test_existing_options_start_from_the_same_draws_whatever_else_is_chosen():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"positions": "learned"}, "net.positions is 'learned': it must be one of abs, shortformer, rotary, rel"),
+        ({"positions": "learned"}, "net.positions is 'learned': it must be one of abs, sinusoidal, shortformer, "),
         ({"positions": "rotary", "n_heads": 4}, "net.positions is rotary and a head has 3 dimensions: it must be even."),
         ({"positions": "relative", "causal": False}, "net.positions is relative and net.causal false: "),
         ({"n_heads": 5}, "net.d_model is 12: it must be divisible by net.n_heads, which is 5."),

@@ -11,18 +11,32 @@ Layouts are named by the code whose arrays they have (columns: W x, a matrix is 
 
     toylab             toylab's own names, a layer axis first
     transformer_lens   a HookedTransformer's state dict; rows; with or without MLP, LayerNorm, biases
-    progress_measures  Nanda et al. 2023 (arXiv 2301.05217): columns but for W_U, causal
+    progress_measures  Nanda et al. 2023 (arXiv 2301.05217): columns but for W_U, causal; with "attn_blocks" attention alone
     pizza              Zhong et al. 2023 (arXiv 2306.17844): the transformer with attention rate α, columns but for W_U, no
                        mask; the linear models A, B, C, D (α, β, γ, δ), torch Linear's [out, in]
     universality       Chughtai et al. 2023 (arXiv 2302.03025): the MLP W_x, W_y, W, W_U; the transformer, as
                        transformer_lens but read at the last position
+    grok               openai/grok, the code of Power et al. 2022 (arXiv 2201.02177): columns, LayerNorm behind each sum; a
+                       module's state dict or that of its LightningModule ("transformer.…")
+    danielmamay_grokking  the same network with learned positions, by torch's MultiheadAttention; as it is (layers.{}), and
+                       as it was, with biases, GELU and a final LayerNorm (model.{})
+    sae_lens           a dictionary of SAELens, `sae_weights.safetensors` with `cfg.json` beside it; rows. W_dec gets unit
+                       rows by the same function, so latents are SAELens' times the norms (as by its fold_W_dec_norm)
     toy_models         Elhage et al. 2022 (arXiv 2209.10652): W [(instance,) n_features, n_hidden] and b_final
+
+A network of one's own: in place of a name, a mapping from the source's keys to toylab's names with their axes, theirs and
+toylab's, by which the arrays become a source of layout toylab (rules.py has the notation; "{}" runs over layers):
+
+    layout = {"embed.weight": "W_E: d_vocab d_model", "blocks.{}.up.weight": "W_in: d_mlp d_model -> d_model d_mlp", …}
 
 Settings that the arrays do not determine are taken from `config`. Those that change the function are required:
 
 pizza              act_fn and attn_coeff; model_type for its linear models B and C
-progress_measures  act_type
+progress_measures  act_type; of attention alone pos_embed_type
 transformer_lens   the whole `cfg` of a model, or act_fn, attention_dir, normalization_type, … of it
+grok               non_linearity; max_context_len where the buffers are not there
+danielmamay_grokking  num_heads
+sae_lens           its cfg.json, or architecture (standard, topk with k, or jumprelu)
 toylab             the module, and the fields of its net that shapes do not determine
 toy_models         instance
 
@@ -31,7 +45,7 @@ table of fields (settings.py has its rules, lens_fields.py is the longest). A fi
 refused. Fields that are not in the table are refused.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,30 +55,34 @@ from toylab.importers.layouts import Layout
 from toylab.importers.many import load_many as load_many
 from toylab.importers.many import save_many as save_many
 from toylab.importers.opening import ignored, opened
-from toylab.importers.probe import check_probe
+from toylab.importers.probe import check_doubtful, check_probe
 from toylab.importers.saving import save as save
 from toylab.models import Net
 
 
 def load(
     source: str | Path | Mapping[str, Any],
-    layout: Layout,
+    layout: Layout | Mapping[str, str],
     *,
     config: Mapping[str, Any] | str | Path | None = None,
     ignore: Collection[str] = (),
     probe: tuple[Any, Any] | None = None,
+    vocabulary: Sequence[int] | None = None,
 ) -> tuple[Net, Params]:
     """Loads a network and its params.
 
     Args:
         source: a `.npz`, `.safetensors` or `.pt` file (the last needs torch; it is read with `weights_only=True`), or a
             mapping of arrays.
-        layout: of the source.
+        layout: of the source, or a mapping from its keys to toylab's names with their axes (above).
         config: a mapping, a model's `cfg` (any object with to_dict()) or a JSON file. It takes precedence over a file next
             to the source, `NAME.config.json`, or `config_NAME.json` for `model_NAME.pt`.
         ignore: keys of the source that are no weights.
         probe: (tokens, logits) of the original network, with which the loaded one must agree. Nothing else finds a square
-            matrix that is transposed.
+            matrix that is transposed, so a mapping of one's own that leaves that open needs it.
+        vocabulary: entries of the source's vocabulary in the order in which the params have them, the others behind: those
+            of the numbers 0 … p−1 first, which modular tasks and analyzers take, then "=" and the operation. The probe is
+            in the source's own. By default nothing is moved.
 
     Returns:
         The network, and params in float32 (float64 where JAX has x64 enabled). float16 and bfloat16 become float32, which
@@ -75,7 +93,8 @@ def load(
             or wrong.
     """
     found = opened(source, layout, settings_of(config), ignored(ignore))
-    params = found.params(found.weights)
+    check_doubtful(found.doubtful, probe)
+    params = found.ordered(vocabulary).params(found.weights)
     if probe is not None:
         check_probe(found.net, found.weights, found.params, probe)
     return found.net, params

@@ -9,12 +9,19 @@ import numpy as np
 from toylab.importers.naming import Refusal, printable
 from toylab.importers.rules import Arrays, Form
 from toylab.models import Net
+from toylab.models.positions import sinusoidal
 
 
 def apart(forms: tuple[Form, ...], arrays: Arrays) -> tuple[Arrays, Arrays]:
     """Divides the arrays of a source into weights and buffers."""
     found = {key: array for key, array in arrays.items() if is_buffer(forms, key)}
     return {key: array for key, array in arrays.items() if key not in found}, found
+
+
+def said(forms: tuple[Form, ...], buffers: Arrays) -> dict[str, int]:
+    """The settings that are the number of rows of a buffer."""
+    named = {key: setting for form in forms for key, setting in form.rows.items() if key in buffers}
+    return {setting: len(buffers[key]) for key, setting in named.items() if buffers[key].ndim == 2}
 
 
 def is_buffer(forms: tuple[Form, ...], key: str) -> bool:
@@ -42,14 +49,20 @@ def check(net: Net, buffers: Arrays) -> None:
                 f"{printable(key)} is no large negative number: attention here gives masked positions no weight."
             )
         elif kind == "mask":
-            _check_mask(net, key, array)
+            _check_mask(net, key, array, getattr(net, "causal", False))
+        elif kind == "self_attn_mask":
+            _check_mask(net, key, array, causal=True)
+        elif kind == "attn_mask":  # added to the scores
+            _check_mask(net, key, np.where(array > -1e4, array == 0, False), causal=True)
+        elif kind == "position_encoding":
+            _check_sinusoidal(net, key, array)
 
 
-def _check_mask(net: Net, key: str, array: np.ndarray) -> None:
+def _check_mask(net: Net, key: str, array: np.ndarray, causal: bool) -> None:
     square = array.ndim == 2 and array.shape[0] == array.shape[1] >= net.n_ctx
     if not square:
         raise Refusal(f"{printable(key)} is {list(array.shape)}: a mask of {net.n_ctx} positions is wanted.")
-    if getattr(net, "causal", False) and not np.array_equal(np.asarray(array, bool), np.tri(len(array), dtype=bool)):
+    if causal and not np.array_equal(np.asarray(array, bool), np.tri(len(array), dtype=bool)):
         raise Refusal(f"{printable(key)} is no causal mask: attention here sees all positions up to its own.")
 
 
@@ -64,12 +77,26 @@ def _check_rotary(net: Net, key: str, array: np.ndarray, part: np.ufunc) -> None
         )
     half = d_head // 2
     angles = np.arange(len(array))[:, None] * 10000.0 ** (-np.arange(half) / half)
-    wanted = np.concatenate([part(angles)] * 2, axis=1)
-    allowed = 1e-5 * (1 + np.concatenate([angles] * 2, axis=1)) + (2.0**-8 if _rounded(array) else 0)
-    if not (np.abs(array - wanted) <= allowed).all():
+    wanted, twice = np.concatenate([part(angles)] * 2, axis=1), np.concatenate([angles] * 2, axis=1)
+    if not _close(array, wanted, 1e-5 * (1 + twice)):
         raise Refusal(
             f"{printable(key)} has other angles than t·10000^(−2i/d_head) in half-split order, which toylab has."
         )
+
+
+def _check_sinusoidal(net: Net, key: str, array: np.ndarray) -> None:
+    """Compares a table with `models.positions.sinusoidal`, whose float64 values float32 rounds."""
+    if array.shape != (net.n_ctx, net.d_model):
+        wanted = f"[max_context_len, d_model] = {[net.n_ctx, net.d_model]}"
+        raise Refusal(f"{printable(key)} is {list(array.shape)}: {wanted} is wanted.")
+    if not _close(array, sinusoidal(*array.shape), np.float64(1e-6)):
+        raise Refusal(
+            f"{printable(key)} has others than sin and cos of t·10000^(−2i/d_model) in turn, which toylab has."
+        )
+
+
+def _close(array: np.ndarray, wanted: np.ndarray, off: np.ndarray | np.float64) -> bool:
+    return bool((np.abs(array - wanted) <= off + (2.0**-8 if _rounded(array) else 0)).all())
 
 
 def _rounded(array: np.ndarray) -> bool:

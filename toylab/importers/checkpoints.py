@@ -11,9 +11,10 @@ from toylab import configs as cfg
 from toylab.base import Config
 from toylab.importers import buffers, checks
 from toylab.importers.files import settings_of, shapes_of
-from toylab.importers.layouts import forms_of
+from toylab.importers.layouts import forms_of, named
 from toylab.importers.naming import Refusal, listed, printable
 from toylab.importers.opening import Opened, ignored, opened, weights_of
+from toylab.importers.probe import check_doubtful, check_probe
 from toylab.importers.rules import Arrays
 from toylab.records.source import Block, Group, windows
 
@@ -27,6 +28,16 @@ class Point(NamedTuple):
         return printable(self.source, 400) if named else f"the checkpoint of step {self.step:,}"
 
 
+class Given(NamedTuple):
+    """What the caller of `load_many` says of all checkpoints."""
+
+    layout: Any
+    config: Any
+    ignore: Collection[str]
+    probe: Any = None
+    vocabulary: Any = None
+
+
 class Checkpoints:
     """As `records.source.Source`. Rows are runs; the points of a run are those of its checkpoints that are sound."""
 
@@ -35,17 +46,19 @@ class Checkpoints:
     def __init__(
         self,
         runs: Mapping[str, list[Point]],
-        layout: str,
-        config: Any,
-        ignore: Collection[str],
+        given: Given,
         report: Callable[[int, int], None],
     ) -> None:
-        self.layout, self.given, self.ignore = layout, settings_of(config), ignored(ignore)
-        self.forms, self.folder = forms_of(layout), Path(next(iter(runs)))
+        self.layout, self.given, self.ignore = given.layout, settings_of(given.config), ignored(given.ignore)
+        self.forms, self.folder = forms_of(given.layout), Path(next(iter(runs)))
         self.runs, self.points = list(runs), [list(points) for points in runs.values()]
         self.messages: list[str] = []
         every = [point for points in self.points for point in points]
-        self.wanted = self._reference(every)
+        wanted = self._reference(every)
+        check_doubtful(wanted.doubtful, given.probe)
+        if given.probe is not None:
+            check_probe(wanted.net, wanted.weights, wanted.params, given.probe)
+        self.wanted = wanted.ordered(given.vocabulary)
         self.said = dict(self.wanted.said)
         for done, point in enumerate(every):
             self._look(point)
@@ -76,7 +89,7 @@ class Checkpoints:
     def _look(self, point: Point) -> None:
         """Refuses a checkpoint of other shapes or settings; one that cannot be read is left out, with a message."""
         try:
-            shapes, said = shapes_of(point.source, self.layout, self.ignore)
+            shapes, said = shapes_of(point.source, named(self.layout), self.ignore)
         except ValueError as error:
             self._leave_out(point, error)
             return

@@ -91,7 +91,7 @@ def without_zeros(best: Fit, weights: Arrays) -> Fit:
     """The fit without its droppable part (frozen biases) if all arrays of that are 0."""
     part = best.form.droppable
     rules = [rule for rule in best.rules if part in rule.parts]
-    if not rules or any(weights[key].any() for rule in rules for key in rule.keys(best.n_layers)):
+    if not rules or any(weights[key].any() for rule in rules for key in rule.keys(best.n_layers, best.sizes)):
         return best
     return replace(best, parts=best.parts - {part})
 
@@ -117,7 +117,7 @@ def their_arrays(best: Fit, arrays: Arrays) -> Arrays:
     """The arrays of a layout for params. A droppable part that is missing is written as 0."""
     arrays_of_layout: Arrays = {}
     for rule in best.rules:
-        arrays_of_layout |= rule.write(arrays[rule.name], best.n_layers, best.sizes)
+        arrays_of_layout |= rule.write(arrays, best.n_layers, best.sizes)
     part = best.form.droppable
     if part and part not in best.parts:
         for rule in best.form.rules:

@@ -109,10 +109,11 @@ def _is_file(path: Path) -> bool:
 
 def beside(path: Path) -> dict[str, Any]:
     """The settings in a file next to the weights: `NAME.config.json`, or `config_NAME.json` for `model_NAME.pt` as in the
-    repository of Zhong et al. 2023."""
+    repository of Zhong et al. 2023, or `cfg.json` for SAELens' `sae_weights.safetensors`."""
     names = [f"{path.stem}.config.json"]
     if path.stem.startswith("model_"):
         names.append(f"config_{path.stem.removeprefix('model_')}.json")
+    names += ["cfg.json"] if path.name == "sae_weights.safetensors" else []  # SAELens
     found = [path.with_name(name) for name in names if _is_file(path.with_name(name))]
     return settings_of(found[0]) if found else {}
 

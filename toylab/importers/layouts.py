@@ -1,27 +1,52 @@
 """The layouts by name, and the forms that each may have."""
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 from toylab.importers import toys
+from toylab.importers.decoders import GROK, MAMAY
+from toylab.importers.dictionaries import SAE_LENS
 from toylab.importers.lens import LENS, UNIVERSAL_LENS
 from toylab.importers.naming import printable_value
 from toylab.importers.pairs import LINEAR, UNIVERSAL
+from toylab.importers.recipes import recipe
 from toylab.importers.rules import Form
-from toylab.importers.transformers import PIZZA, PROGRESS
+from toylab.importers.transformers import PIZZA, PROGRESS, PROGRESS_ATTENTION
 
-Layout = Literal["toylab", "transformer_lens", "progress_measures", "pizza", "universality", "toy_models"]
+Layout = Literal[
+    "toylab",
+    "transformer_lens",
+    "progress_measures",
+    "pizza",
+    "universality",
+    "grok",
+    "danielmamay_grokking",
+    "sae_lens",
+    "toy_models",
+]
 
 FORMS: dict[str, tuple[Form, ...]] = {
     "toylab": toys.OWN,
     "transformer_lens": (LENS,),
-    "progress_measures": (PROGRESS,),
+    "progress_measures": (PROGRESS, PROGRESS_ATTENTION),
     "pizza": (PIZZA, *LINEAR),
     "universality": (UNIVERSAL, UNIVERSAL_LENS),
+    "grok": GROK,
+    "danielmamay_grokking": MAMAY,
+    "sae_lens": SAE_LENS,
     "toy_models": toys.TOY_MODELS,
 }
 
 
-def forms_of(layout: str) -> tuple[Form, ...]:
+def named(layout: Any) -> str:
+    return layout if isinstance(layout, str) else "a mapping of your own"
+
+
+def forms_of(layout: Any) -> tuple[Form, ...]:
+    if isinstance(layout, Mapping):
+        return (recipe(layout),)
     if not isinstance(layout, str) or layout not in FORMS:
-        raise ValueError(f"layout is {printable_value(layout)}: it must be one of {', '.join(get_args(Layout))}.")
+        raise ValueError(
+            f"layout is {printable_value(layout)}: it must be one of {', '.join(get_args(Layout))}, or a mapping."
+        )
     return FORMS[layout]

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from toylab import display
-from toylab.importers.checkpoints import Checkpoints, Point
+from toylab.importers.checkpoints import Checkpoints, Given, Point
 from toylab.importers.files import SUFFIXES
 from toylab.importers.layouts import Layout
 from toylab.importers.naming import listed, printable
@@ -24,11 +24,13 @@ NO_WHOLE = re.compile(r"\d[eE.]-?\d")  # 1e3 and 0.5 are no steps
 
 def load_many(
     sources: str | Path | Sequence[Any] | Mapping[str, Any],
-    layout: Layout,
+    layout: Layout | Mapping[str, str],
     *,
     steps: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     config: Mapping[str, Any] | str | Path | None = None,
     ignore: Collection[str] = (),
+    probe: tuple[Any, Any] | None = None,
+    vocabulary: Sequence[int] | None = None,
     report: Wanted = "auto",
 ) -> Sweep:
     """Checkpoints of one training, or of several, as a sweep. They are read when they are used, a few at a time.
@@ -44,6 +46,8 @@ def load_many(
             the names of the files differ.
         config: settings, as in `load`.
         ignore: keys that are no weights.
+        probe: (tokens, logits) of the last checkpoint (of the last run), as in `load`.
+        vocabulary: as in `load`.
         report: called with the number of checkpoints whose shapes were looked at, and of all. By default a bar is shown on
             a terminal.
 
@@ -58,12 +62,13 @@ def load_many(
     runs = {name: _points(name, found, _steps_of(name, steps)) for name, found in _runs(sources).items()}
     if isinstance(steps, Mapping) and (unknown := sorted(set(steps) - set(runs))):
         raise ValueError(f"steps names the runs {listed(unknown)}: there are {listed(sorted(runs))}.")
+    given = Given(layout, config, ignore, probe, vocabulary)
     if report == "auto" and display.is_watched():
         with display.bars() as bars:
             tick = lambda done, total: bars.update("checkpoints", done, total, f"looked at {done:,}/{total:,}")  # noqa: E731
-            found = Checkpoints(runs, layout, config, ignore, tick)
+            found = Checkpoints(runs, given, tick)
     else:
-        found = Checkpoints(runs, layout, config, ignore, report if callable(report) else lambda done, total: None)
+        found = Checkpoints(runs, given, report if callable(report) else lambda done, total: None)
     return Sweep([found], [np.arange(len(runs))], True, [])
 
 

@@ -1,18 +1,19 @@
 """A source opened: which net its arrays are the weights of, and how they become params."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 
 from toylab.base import Params
-from toylab.importers import buffers, checks, toys
+from toylab.importers import buffers, checks, recipes, toys
 from toylab.importers.files import arrays_of
-from toylab.importers.layouts import FORMS, forms_of
-from toylab.importers.rules import Arrays, Fit, Settings, fit
+from toylab.importers.layouts import FORMS, forms_of, named
+from toylab.importers.rules import Arrays, Fit, Form, Settings, fit
 from toylab.importers.settings import check_fields
+from toylab.importers.vocabulary import order_of, reordered
 from toylab.models import Net
 
 
@@ -26,12 +27,20 @@ class Opened:
     keys: Mapping[str, Collection[str]]  # of the source, from which each param is made
     said: Settings  # settings that the source brought along
     unused: tuple[str, ...] = ()  # keys whose arrays are all 0, and are no params of the net
+    doubtful: tuple[str, ...] = ()  # keys that no shape holds to what a mapping of one's own says of them
 
     def params(self, weights: Arrays) -> Params:
         return checks.fitting(self.net, {name: jnp.asarray(x) for name, x in self.converted(weights).items()})
 
+    def ordered(self, vocabulary: Sequence[int] | None) -> "Opened":
+        """The same with another order of the vocabulary: see `load`."""
+        if vocabulary is None:
+            return self
+        order = order_of(vocabulary, self.net)
+        return replace(self, converted=lambda weights: reordered(self.converted(weights), order))
 
-def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = (), whole: bool = False) -> Opened:
+
+def opened(source: Any, layout: Any, given: Settings, ignore: Collection[str] = (), whole: bool = False) -> Opened:
     """Opens a source.
 
     Args:
@@ -42,12 +51,14 @@ def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = 
     forms = forms_of(layout)
     arrays, found = weights_of(source, layout, ignore)
     given = found | dict(given)
+    if isinstance(layout, Mapping):
+        return _by_recipe(forms[0], checks.present(arrays), given, found)
     arrays, beside = buffers.apart(forms, arrays)
-    arrays = checks.present(arrays)
+    arrays, given = checks.present(arrays), buffers.said(forms, beside) | given
     if layout == "toy_models":
         arrays = checks.instance(arrays, given)
     shapes = {key: array.shape for key, array in arrays.items()}
-    best = min((fit(form, shapes) for form in forms), key=lambda found: found.n_problems)
+    best = min((fit(form, shapes, given) for form in forms), key=lambda found: found.n_problems)
     if best.n_problems and layout == "toylab" and "module" in given:
         return _of_module(arrays, given, found)
     if best.n_problems:
@@ -55,13 +66,14 @@ def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = 
         raise ValueError(f"source does not fit layout {layout} ({best.form.what}): {best.problems()}{looks}.")
     if layout != "toylab":  # its fields are those of the module in config, see toys.typed
         check_fields(given, best.form.fields, best.form.traits(best.parts, given))
-    weights = {key: checks.values(key, arrays[key]) for rule in best.rules for key in rule.keys(best.n_layers)}
+    weights = {key: checks.values(key, arrays[key]) for key in best.axes}
     best = best if whole else checks.without_zeros(best, weights)
     net = best.form.net(best.sizes, best.parts, given).check()
     buffers.check(net, beside)
-    used = {key for rule in best.rules for key in rule.keys(best.n_layers)}
-    keys = {rule.name: rule.keys(best.n_layers) for rule in best.rules}
-    return Opened(net, weights, partial(_converted, best, net), keys, found, tuple(sorted(set(weights) - used)))
+    keys = {name: rule.keys(best.n_layers, best.sizes) for rule in best.rules for name in rule.names}
+    keys = {name: list(best.axes) for name in keys} if best.form.together else keys
+    unused = tuple(sorted(set(weights) - set(best.axes)))
+    return Opened(net, weights, partial(_converted, best, net, given), keys, found, unused)
 
 
 def ignored(ignore: Collection[str]) -> list[str]:
@@ -72,18 +84,43 @@ def ignored(ignore: Collection[str]) -> list[str]:
 
 
 def weights_of(
-    source: Any, layout: str, ignore: Collection[str], keys: Collection[str] | None = None
+    source: Any, layout: Any, ignore: Collection[str], keys: Collection[str] | None = None
 ) -> tuple[Arrays, dict[str, Any]]:
     """The arrays of a source without those that are ignored, and its settings; or those of `keys`, and maybe others."""
-    arrays, found = arrays_of(source, layout, ignore, keys)
+    arrays, found = arrays_of(source, named(layout), ignore, keys)
     return checks.declared(arrays, ignore if keys is None else set(ignore) & set(arrays)), found
 
 
-def _converted(best: Fit, net: Net, weights: Arrays) -> Arrays:
-    """Params of those rules whose arrays are all there."""
-    there = [rule for rule in best.rules if weights.keys() >= set(rule.keys(best.n_layers))]
-    arrays = {rule.name: rule.read(weights, best.n_layers, best.sizes) for rule in there}
-    return checks.as_params(arrays | best.form.implied(net, arrays))
+def _read(best: Fit, weights: Arrays) -> Arrays:
+    """What those rules make whose arrays are all there."""
+    arrays: Arrays = {}
+    for rule in best.rules:
+        if weights.keys() >= set(rule.keys(best.n_layers, best.sizes)):
+            arrays |= rule.read(weights, best.n_layers, best.sizes)
+    return arrays
+
+
+def _converted(best: Fit, net: Net, given: Settings, weights: Arrays) -> Arrays:
+    arrays = _read(best, weights)
+    return checks.as_params(arrays | best.form.implied(net, arrays, given))
+
+
+def _by_recipe(form: Form, arrays: Arrays, given: Settings, said: Settings) -> Opened:
+    """What a mapping of one's own makes of the arrays, as a source of layout toylab."""
+    shapes = {key: array.shape for key, array in arrays.items()}
+    best = fit(form, shapes, given)
+    if best.n_problems:
+        raise ValueError(f"source does not fit your mapping: {best.problems()}.")
+    recipes.check_sizes(best)
+    weights = {key: checks.values(key, array) for key, array in arrays.items()}
+    read = partial(_read, best)
+    try:
+        inner = opened(read(weights), "toylab", toys.fields_of(given, best.sizes), whole=True)
+    except ValueError as error:
+        raise ValueError(f"by your mapping, {error}") from error
+    keys = {name: rule.keys(best.n_layers, best.sizes) for rule in best.rules for name in rule.names}
+    doubtful = recipes.open_to_doubt(best, shapes)
+    return Opened(inner.net, weights, lambda weights: inner.converted(read(weights)), keys, said, doubtful=doubtful)
 
 
 def _of_module(arrays: Arrays, given: Settings, said: Settings) -> Opened:

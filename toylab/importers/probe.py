@@ -1,7 +1,7 @@
 """A loaded network against logits of the original: what finds a square matrix that lies the wrong way."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from toylab.base import Params
-from toylab.importers.naming import Refusal, printable
+from toylab.importers.naming import Refusal, listed, printable
 from toylab.importers.rules import Arrays
 from toylab.importers.torch_files import plain
 from toylab.models import Net
@@ -48,6 +48,15 @@ def check_probe(net: Net, weights: Arrays, converted: Callable[[Arrays], Params]
         f"probe: logits are off by up to {off.max():.3g}, at {list(at)} ({found[at]:.5g} for {wanted[at]:.5g}): layout,"
         " config or the orientation of several square arrays is not that of the source."
     )
+
+
+def check_doubtful(doubtful: Collection[str], probe: object) -> None:
+    """Raises Refusal where a mapping of one's own leaves arrays of which no shape tells how they lie, without a probe."""
+    if doubtful and probe is None:
+        raise Refusal(
+            f"{listed(doubtful)} may lie otherwise than your mapping says, by the shapes (square, or several axes in one): "
+            "give probe=(tokens, logits) of the original network, which tells."
+        )
 
 
 def _numbers(probe: Any) -> tuple[np.ndarray, np.ndarray]:

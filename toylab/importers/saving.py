@@ -25,6 +25,8 @@ def save(params: Params, path: str | Path, layout: Layout, *, net: Net | None = 
         ValueError: where the layout cannot hold these params or this net, in one sentence.
         StoreError: where the file cannot be written.
     """
+    if not isinstance(layout, str):
+        raise ValueError("layout is a mapping of your own: save writes a layout that has a name, such as toylab.")
     forms, path = forms_of(layout), Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path is {path}: it must end in .safetensors.")
@@ -36,7 +38,10 @@ def save(params: Params, path: str | Path, layout: Layout, *, net: Net | None = 
         checks.fitting(net, params, "params do")
     if layout != "toylab":
         shapes = {name: array.shape for name, array in arrays.items()}
-        best = min((fit_params(form, shapes) for form in forms), key=lambda found: found.n_problems)
+        written = [form for form in forms if form.written]
+        if not written:
+            raise ValueError(f"layout is {layout}: it is read alone; save writes toylab, for one.")
+        best = min((fit_params(form, shapes) for form in written), key=lambda found: found.n_problems)
         if best.n_problems:
             raise ValueError(f"params do not fit layout {layout} ({best.form.what}): {best.problems()}.")
         arrays = checks.their_arrays(best, arrays)

@@ -67,6 +67,13 @@ def module_of(given: Settings, default: type) -> type:
     return getattr(models, name)
 
 
+def fields_of(given: Settings, sizes: Sizes) -> dict[str, Any]:
+    """A config without sizes that arrays show, or with those that are fields of the module that it names."""
+    own = {name: value for name, value in given.items() if name not in sizes}
+    known = fields(module_of(given, Transformer)) if "module" in given else {}
+    return own | {name: size for name, size in sizes.items() if name in known}
+
+
 def _own(default: type, found: dict[str, Any]) -> Any:
     """A net of the module that config names, or of this one: sizes and fields from the arrays, the others from config."""
 

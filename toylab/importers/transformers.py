@@ -22,16 +22,24 @@ from toylab.models import Net, PizzaTransformer, Transformer
 HEADS = "n_heads d_head d_model -> n_heads d_model d_head"
 BLOCK = "blocks.{}."
 
+
+def _around(block: str) -> tuple[Rule, ...]:
+    """Embedding, attention and unembedding."""
+    return (
+        Rule("embed.W_E", "W_E", "d_model d_vocab -> d_vocab d_model"),
+        Rule("pos_embed.W_pos", "W_pos", "n_ctx d_model -> n_ctx d_model"),
+        *(Rule(f"{block}attn.W_{name}", f"W_{name}", HEADS) for name in "QKV"),
+        Rule(f"{block}attn.W_O", "W_O", "d_model (n_heads d_head) -> n_heads d_head d_model"),
+        Rule("unembed.W_U", "W_U", "d_model d_vocab_out -> d_model d_vocab_out"),
+    )
+
+
 COLUMNS = (
-    Rule("embed.W_E", "W_E", "d_model d_vocab -> d_vocab d_model"),
-    Rule("pos_embed.W_pos", "W_pos", "n_ctx d_model -> n_ctx d_model"),
-    *(Rule(f"{BLOCK}attn.W_{name}", f"W_{name}", HEADS) for name in "QKV"),
-    Rule(f"{BLOCK}attn.W_O", "W_O", "d_model (n_heads d_head) -> n_heads d_head d_model"),
+    *_around(BLOCK),
     Rule(f"{BLOCK}mlp.W_in", "W_in", "d_mlp d_model -> d_model d_mlp"),
     Rule(f"{BLOCK}mlp.b_in", "b_in", "d_mlp -> d_mlp"),
     Rule(f"{BLOCK}mlp.W_out", "W_out", "d_model d_mlp -> d_mlp d_model"),
     Rule(f"{BLOCK}mlp.b_out", "b_out", "d_model -> d_model"),
-    Rule("unembed.W_U", "W_U", "d_model d_vocab_out -> d_model d_vocab_out"),
 )
 MASK = (f"{BLOCK}attn.mask",)
 ACTIVATIONS = {"relu": "relu", "gelu": "gelu"}  # both exact, torch's erf
@@ -70,6 +78,34 @@ PROGRESS = Form(
     settings=lambda net: {"act_type": {"relu": "ReLU", "gelu": "GeLU"}[net.activation]},
     fields=NANDA_FIELDS,
     buffers=MASK,
+)
+
+ATTENTION = "attn_blocks.{}."
+ATTENTION_FIELDS = {  # model_config of the saved runs induction_head and skip_trigram of the same repository
+    **read("orig (learned positions, added to the residual stream)", "pos_embed_type"),
+    **read("toylab's own: logits at all positions, or the last", "readout"),
+    **read(SAME_SIZE, "num_layers", "d_model", "d_vocab", "n_ctx", "num_heads", "d_head"),
+    **harmless("of an MLP, which these blocks have not", "act_type", "d_mlp"),
+    **harmless("how it was trained", "seed"),
+}
+
+
+def _attention_only(sizes: Sizes, parts: frozenset[str], given: Settings) -> Net:
+    for name in ("num_layers", "d_model", "d_vocab", "n_ctx", "num_heads", "d_head"):
+        stated(given, name, sizes[NANDA_SIZES.get(name, name)])
+    require(given, {"pos_embed_type": "orig"})
+    positions = chosen(given, "pos_embed_type", {"orig": "abs"})
+    readout = chosen(given, "readout", {"all": "all", "last": "last"}, "all")
+    return Net.of(Transformer, **sizes_of(sizes), d_mlp=0, positions=positions, readout=readout)
+
+
+PROGRESS_ATTENTION = Form(
+    what="attention-only transformer",
+    rules=_around(ATTENTION),
+    net=_attention_only,
+    settings=lambda net: {"pos_embed_type": {"abs": "orig"}[net.positions], "readout": net.readout},
+    fields=ATTENTION_FIELDS,
+    buffers=(f"{ATTENTION}attn.mask",),
 )
 
 ZHONG_FIELDS = {

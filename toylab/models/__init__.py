@@ -30,8 +30,9 @@ from toylab.models.factors import FactoredMatrix
 from toylab.models.handbuilt import FractionOfPrevious, Histogram, InductionMachine, Reverse
 from toylab.models.mlp import ModularMLP
 from toylab.models.pizza import PizzaLinear, PizzaTransformer
+from toylab.models.postnorm import PostNormTransformer
 from toylab.models.relu import ToyModel, UntiedToyModel
-from toylab.models.sae import SparseAutoencoder
+from toylab.models.sae import JumpReLUAutoencoder, SparseAutoencoder
 from toylab.models.summed import SumDecoder
 from toylab.models.tied import TiedMLP
 from toylab.models.transformer import Transformer
@@ -48,10 +49,12 @@ __all__ = [
     "FractionOfPrevious",
     "Histogram",
     "InductionMachine",
+    "JumpReLUAutoencoder",
     "ModularMLP",
     "Net",
     "PizzaLinear",
     "PizzaTransformer",
+    "PostNormTransformer",
     "Reverse",
     "SparseAutoencoder",
     "SumDecoder",

@@ -1,6 +1,5 @@
 """The transformer with the biases that TransformerLens has and the papers on grokking leave out."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import jax.numpy as jnp
@@ -53,12 +52,3 @@ class BiasedTransformer(Transformer):
     def __call__(self, x: Array, patch: Patch | None = None, full: bool = True) -> tuple[Array, Cache]:
         logits, cache = super().__call__(x, patch, full=True)
         return logits, cache if full else {}
-
-    def _heads(self, name: str, layer: int, resid: Array, patch: Patch) -> Array:
-        return super()._heads(name, layer, resid, patch) + getattr(self, f"b_{name.upper()}")[layer][:, None]
-
-    def attended(self, layer: int, added: Array) -> Array:
-        return super().attended(layer, added) + self.b_O[layer]
-
-    def read_out(self, resid: Array, product: Callable[[Array, Array], Array] = jnp.matmul) -> Array:
-        return super().read_out(resid, product) + self.b_U[...]

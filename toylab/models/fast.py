@@ -19,7 +19,12 @@ def logits(net: Any, x: Array) -> Array:
     in the last layer. All else is the order of axes that XLA:CPU is fast with (attention.py).
     """
     batch, n_positions = x.shape[:2]
-    tabled = net.inputs == "tokens" and net.positions == "abs" and n_positions <= FEW and 4 * net.width <= batch
+    tabled = (
+        net.inputs == "tokens"
+        and net.positions in ("abs", "sinusoidal")
+        and n_positions <= FEW
+        and 4 * net.width <= batch
+    )
     resid = x if tabled else net.enter(x)  # tokens enter the first layer through its table
     for layer in range(net.n_layers):
         only_last = net.readout == "last" and layer == net.n_layers - 1
@@ -32,9 +37,11 @@ def logits(net: Any, x: Array) -> Array:
         resid = resid.reshape(-1, resid.shape[-1])  # [B·Q, d_model]: XLA:CPU copies [B, 1, d_model] for each gradient
         z = z.reshape(len(resid), net.n_heads * net.W_V.shape[-1])  # [B·Q, H·d_head], B may be 0
         resid = resid + (times(z, net.W_O[layer].reshape(-1, resid.shape[-1])) if net.output_matrix else z)
+        resid = net.norm(resid, "ln1_post", layer)
         if net.d_mlp:
-            post = net.activate(net.norm(resid, "ln2", layer) @ net.W_in[layer] + net.b_in[layer])
-            resid = resid + narrowing(post, net.W_out[layer]) + net.b_out[layer]
+            post = net.activate(net.plus(net.norm(resid, "ln2", layer) @ net.W_in[layer], "b_in", layer))
+            resid = net.plus(resid + narrowing(post, net.W_out[layer]), "b_out", layer)
+            resid = net.norm(resid, "ln2_post", layer)
     found = net.read_out(resid, product=times)
     return found if net.readout == "last" else found.reshape(batch, n_positions, found.shape[-1])
 
@@ -79,7 +86,7 @@ def _from_tables(net: Any, tokens: Array, at: slice) -> tuple[Array, Array]:
     matrix product, are cheaper than B small dot products as long as V² is at most about 4 B (measured on CPU).
     """
     batch, n_positions, n_vocab = *tokens.shape, len(net.W_E[...])
-    table = net.W_E + net.W_pos[:n_positions, None]  # [P, V, d_model]
+    table = net.W_E + net.added(n_positions)[:, None]  # [P, V, d_model]
     x = net.norm(table, "ln1", 0)
     q = jnp.einsum("pvd,hde->pvhe", x[at], net.W_Q[0])
     k = jnp.einsum("pvd,hde->pvhe", x, net.W_K[0])

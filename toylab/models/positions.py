@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-Positions = Literal["abs", "shortformer", "rotary", "relative", "none"]
+Positions = Literal["abs", "sinusoidal", "shortformer", "rotary", "relative", "none"]
 """What a position adds (Wp = W_pos, position t, query t and key s):
 
     abs          x_t + Wp_t enters the first layer
+    sinusoidal   x_t + S_t enters the first layer, S fixed (`sinusoidal`; Vaswani et al. 2017, arXiv 1706.03762)
     shortformer  Wp_t is added to what queries and keys read, after LayerNorm, in every layer; values and residual have
                  no position (Press et al. 2021, arXiv 2012.15832)
     rotary       queries and keys turn with their position (Su et al. 2021, arXiv 2104.09864)
@@ -17,6 +18,21 @@ Positions = Literal["abs", "shortformer", "rotary", "relative", "none"]
                  2024, arXiv 2402.11004, released code, where some models also have such vectors for values)
     none         nothing
 """
+
+
+def sinusoidal(n_positions: int, d_model: int) -> np.ndarray:
+    """S_{t,2i} = sin(t·10000^(−2i/d)), S_{t,2i+1} = cos(t·10000^(−2i/d)), d = d_model.
+
+    Args:
+        n_positions: P.
+        d_model: d.
+
+    Returns:
+        [P, d_model] in float64.
+    """
+    column = np.arange(d_model)
+    angles = np.arange(n_positions)[:, None] * 10000.0 ** (-(column - column % 2) / d_model)
+    return np.where(column % 2, np.cos(angles), np.sin(angles))
 
 
 def rotated(x: Array, n_positions: int) -> Array:

@@ -69,11 +69,31 @@ class SparseAutoencoder(nnx.Module):
         b_dec = self.b_dec[...] if self.decoder_bias else jnp.zeros((), x.dtype)
         pre = (x - b_dec) @ (dictionary.T if self.tied else self.W_enc[...]) + self.b_enc
         pre = patch["latents_pre"](pre, 0) if "latents_pre" in patch else pre
-        latents = jax.nn.relu(pre)
-        latents = jnp.where(largest(pre, self.k), latents, 0) if self.k else latents
+        latents = self.activate(pre)
         latents = patch["latents"](latents, 0) if "latents" in patch else latents
         cache = {"latents_pre": pre[None], "latents": latents[None]} if full else {"latents": latents[None]}
         return latents @ dictionary + b_dec, cache
+
+    def activate(self, pre: Array) -> Array:
+        """The latents [..., d_dict]."""
+        latents = jax.nn.relu(pre)
+        return jnp.where(largest(pre, self.k), latents, 0) if self.k else latents
+
+
+class JumpReLUAutoencoder(SparseAutoencoder):
+    """The same, untied and with a decoder bias, whose latents are ReLU(pre) where pre is above `threshold` [d_dict], else 0
+    (Rajamanoharan et al. 2024, arXiv 2407.14435). For weights from elsewhere: no gradient reaches the threshold."""
+
+    def __init__(self, *, d_model: int, d_dict: int, rngs: nnx.Rngs) -> None:
+        super().__init__(d_model=d_model, d_dict=d_dict, tied=False, decoder_bias=True, rngs=rngs)
+        self.threshold = nnx.Param(jnp.zeros(d_dict))
+
+    @staticmethod
+    def check(**sizes: object) -> None:
+        """Any sizes do."""
+
+    def activate(self, pre: Array) -> Array:
+        return jnp.where(pre > self.threshold[...], jax.nn.relu(pre), 0)
 
 
 def unit(rows: Array) -> Array:

@@ -16,7 +16,8 @@ from jax import Array
 from toylab.base import Cache, Patch
 from toylab.models import fast
 from toylab.models.attention import visible
-from toylab.models.positions import Positions, by_key, rotated
+from toylab.models.parts import Parts
+from toylab.models.positions import Positions, by_key, rotated, sinusoidal
 from toylab.shapes.indices import check_range, nan_outside
 
 ACTIVATIONS = {
@@ -28,9 +29,10 @@ INPUTS = ("q_input", "k_input", "v_input")  # patched only: the residual [B, H, 
 MLP_INPUT = "mlp_input"  # and [B, P, d_model] as the MLP does, before LayerNorm
 ATTENTION = ("q", "k", "v", "scores", "pattern", "z", "result", "attn_out")
 MLP = ("mlp_pre", "mlp_post", "mlp_out")
+ADDED = ("abs", "sinusoidal")  # positions that are added to what enters the first layer
 
 
-class Transformer(nnx.Module):
+class Transformer(Parts):
     """tokens int [B, P] → logits [B, C] (read-out "last") or [B, P, C] ("all"), C = d_vocab_out, P ≤ n_ctx.
 
     With inputs "vectors", x [B, P, d_vocab] enters as x W_E; with "residual", x [B, P, d_model] as it is, without W_E.
@@ -81,7 +83,7 @@ class Transformer(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         self.n_layers, self.n_heads, self.d_mlp = n_layers, n_heads, d_mlp
-        self.activation, self.layer_norm, self.causal, self.readout = activation, layer_norm, causal, readout
+        self.activation, self.causal, self.readout = activation, causal, readout
         self.positions, self.inputs, self.readout_layers = positions, inputs, readout_layers
         self.n_ctx, self.width = n_ctx, d_vocab
 
@@ -194,12 +196,14 @@ class Transformer(nnx.Module):
             if "result" in patch:
                 added = added + jnp.sum(result - by_head, axis=1)
             resid = resid + keep("attn_out", self.attended(layer, added))
+            resid = self.norm(resid, "ln1_post", layer)
             if self.d_mlp:
                 read = patch[MLP_INPUT](resid, layer) if MLP_INPUT in patch else resid
                 x = self.norm(read, "ln2", layer)
-                pre = keep("mlp_pre", x @ self.W_in[layer] + self.b_in[layer])
+                pre = keep("mlp_pre", self.plus(x @ self.W_in[layer], "b_in", layer))
                 post = keep("mlp_post", self.activate(pre))
-                resid = resid + keep("mlp_out", post @ self.W_out[layer] + self.b_out[layer])
+                resid = resid + keep("mlp_out", self.plus(post @ self.W_out[layer], "b_out", layer))
+                resid = self.norm(resid, "ln2_post", layer)
             resid = keep("resid_post", resid)
         cache = {name: jnp.stack([kept[name] for kept in layers]) for name in known}
         return self.read_out(resid[:, -1] if self.readout == "last" else resid), cache
@@ -208,7 +212,13 @@ class Transformer(nnx.Module):
         """The residual before the first layer, [B, P, d_model]."""
         resid = x if self.inputs == "residual" else x @ self.W_E if self.inputs == "vectors" else self.W_E[x]
         resid = patch[EMBED](resid, 0) if patch and EMBED in patch else resid
-        return resid + self.W_pos[: x.shape[1]] if self.positions == "abs" else resid
+        return resid + self.added(x.shape[1]) if self.positions in ADDED else resid
+
+    def added(self, n_positions: int) -> Array:
+        """What positions add to the residual before the first layer, [P, d_model]."""
+        if self.positions == "abs":
+            return self.W_pos[:n_positions]
+        return jnp.asarray(sinusoidal(n_positions, self.W_U.shape[0]), jnp.float32)
 
     def reads(self, name: str, layer: int, resid: Array) -> Array:
         """What queries, keys or values (q, k or v) read of the residual [..., P, d_model]."""
@@ -219,10 +229,12 @@ class Transformer(nnx.Module):
         """q, k or v [B, H, P, d_head]. A patch of its input has a copy of the residual for each head."""
         W = getattr(self, f"W_{name.upper()}")[layer]
         if f"{name}_input" not in patch:
-            return jnp.einsum("bpd,hde->bhpe", self.reads(name, layer, resid), W)
-        copies = jnp.broadcast_to(resid[:, None], (len(resid), self.n_heads, *resid.shape[1:]))
-        copies = patch[f"{name}_input"](copies, layer)
-        return jnp.einsum("bhpd,hde->bhpe", self.reads(name, layer, copies), W)
+            found = jnp.einsum("bpd,hde->bhpe", self.reads(name, layer, resid), W)
+        else:
+            copies = jnp.broadcast_to(resid[:, None], (len(resid), self.n_heads, *resid.shape[1:]))
+            copies = patch[f"{name}_input"](copies, layer)
+            found = jnp.einsum("bhpd,hde->bhpe", self.reads(name, layer, copies), W)
+        return self.plus(found, f"b_{name.upper()}", layer)
 
     def _output(self, layer: int) -> Array:
         """W_O [H, d_head, d_model] of a layer; without one, what puts the heads side by side."""
@@ -247,7 +259,7 @@ class Transformer(nnx.Module):
 
     def attended(self, layer: int, added: Array) -> Array:
         """What attention adds to the residual, [B, P, d_model], from what its heads do together."""
-        return added
+        return self.plus(added, "b_O", layer)
 
     def blend(self, z: Array, v: Array) -> Array:
         """What `pattern` makes of values v [B, P, H, d_head], from what the softmax alone makes of them, z [B, Q, H,
@@ -259,16 +271,7 @@ class Transformer(nnx.Module):
         x = self.norm(resid, "ln_final")
         for layer in range(self.readout_layers):
             x = jax.nn.relu(x @ self.W_R[layer] + self.b_R[layer])
-        return product(x, self.W_U[...])
+        return self.plus(product(x, self.W_U[...]), "b_U")
 
     def activate(self, pre: Array) -> Array:
         return ACTIVATIONS[self.activation](pre)
-
-    def norm(self, x: Array, name: str, layer: int | None = None) -> Array:
-        """LayerNorm with eps 1e-5 (torch's default), or the identity."""
-        if not self.layer_norm:
-            return x
-        weight, bias = getattr(self, f"{name}_w"), getattr(self, f"{name}_b")
-        weight, bias = (weight, bias) if layer is None else (weight[layer], bias[layer])
-        centred = x - jnp.mean(x, axis=-1, keepdims=True)
-        return centred / jnp.sqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5) * weight + bias

@@ -12,6 +12,7 @@ from toylab.tasks.markov import MarkovChains
 from toylab.tasks.mixture import ChainMixture
 from toylab.tasks.modular import ModularArithmetic, ModularPairs
 from toylab.tasks.programs import Program
+from toylab.tasks.prompts import ModularPrompts
 from toylab.tasks.sample import FixedSample
 from toylab.tasks.sequence import RepeatedBlocks
 from toylab.tasks.sparse import OneHotFeatures, SparseFeatures
@@ -42,6 +43,7 @@ __all__ = [
     "MixedFeatures",
     "ModularArithmetic",
     "ModularPairs",
+    "ModularPrompts",
     "OneHotFeatures",
     "Program",
     "RandomLabels",

@@ -1,17 +1,17 @@
-"""Fixed training and test sets of vectors: the frame, and minibatches by epochs as torch's DataLoader draws them."""
+"""Fixed training and test sets of vectors: the frame."""
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
 from toylab.base import Apply, Params, static
 from toylab.losses import KINDS, LossKind, check_kind, check_outputs, margin, measured, right, squared_error
+from toylab.tasks.epochs import Epochs, mean_of
 
 
-class Supervised(struct.PyTreeNode):
+class Supervised(Epochs, struct.PyTreeNode):
     """x [n, d_in] → classes [n], or numbers [n, n_outputs] with squared errors; drawn once, `n_train` and `n_test` of them.
 
     A step sees all training examples, or with batch_size those of its place in the epoch: each epoch takes them in an order
@@ -76,30 +76,12 @@ class Supervised(struct.PyTreeNode):
         n = self.n_train
         return {"x": x[:n], "y": y[:n], "x_test": x[n:], "y_test": y[n:]}
 
-    @property
-    def epoch_steps(self) -> int:
-        """Batches of an epoch; 0 where a batch is all."""
-        return -(-self.n_train // self.batch_size) if 0 < self.batch_size < self.n_train else 0
-
-    def order(self, key: Array, epoch: Array) -> Array:
-        """The order in which an epoch takes the training examples, int [n_train]."""
-        return jax.random.permutation(jax.random.fold_in(key, epoch), self.n_train)
-
-    def batch_key(self, order: Array, step: Array) -> tuple[Array, Array]:
-        """The batch of a step: its examples, int [batch_size], and which of these are there, since the last of an epoch may
-        be smaller. Where a batch is all, nothing is drawn."""
-        if not self.epoch_steps:
-            return order, step
-        at = step % self.epoch_steps * self.batch_size + jnp.arange(self.batch_size)
-        return order[jnp.minimum(at, self.n_train - 1)], at < self.n_train
-
     def loss(self, apply: Apply, params: Params, data: dict[str, Array], key: tuple[Array, Array]) -> Array:
         """The mean loss of the batch. `key` is what `batch_key` gives."""
         if not self.epoch_steps:
             return self._losses(apply, params, data["x"], data["y"]).mean()
         chosen, there = key
-        losses = self._losses(apply, params, data["x"][chosen], data["y"][chosen])
-        return jnp.where(there, losses, 0).sum() / there.sum()
+        return mean_of(self._losses(apply, params, data["x"][chosen], data["y"][chosen]), there)
 
     def measure(self, apply: Apply, params: Params, data: dict[str, Array]) -> dict[str, Array]:
         """What is measured at a saved point.

@@ -187,7 +187,11 @@ def path_patching(
     Returns:
         [L, H, L, H] from sender to the input of a head, 0 where the sender is not in an earlier layer; or [L, H] from
         sender straight to the logits.
+
+    Raises:
+        ValueError: For another receiver, a clamp that would be lifted, and a network whose stream is no sum.
     """
+    check_sum(params)
     if receiver not in ("q", "k", "v", "logits"):
         raise ValueError(f"receiver is {receiver!r}: it must be q, k, v or logits.")
     check_unclamped(apply, "resid_post" if receiver == "logits" else f"{receiver}_input")
@@ -234,6 +238,21 @@ def restored(
 def inserting(name: str, where: Bool[Array, "n_layers ..."], substitute: Real[Array, "n_layers B ..."]) -> Patch:
     """Puts `substitute` [L, B, …] into the activation where the mask [L, …] (broadcast against it) is true."""
     return {name: lambda value, layer: jnp.where(where[layer], substitute[layer], value)}
+
+
+def check_sum(params: Params) -> None:
+    """Checks that the residual stream is the sum of what heads and MLPs write.
+
+    Args:
+        params: The weights.
+
+    Raises:
+        ValueError: Where a LayerNorm stands behind each sum.
+    """
+    if "ln1_post_w" in params:
+        raise ValueError(
+            "params has ln1_post_w: a LayerNorm behind each sum leaves no path that adds to what comes later."
+        )
 
 
 def check_unclamped(apply: Apply, *names: str) -> None:

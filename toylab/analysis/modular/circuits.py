@@ -16,7 +16,7 @@ from jax import Array
 
 from toylab.analysis.modular.circles import circularity_of
 from toylab.analysis.modular.fourier import task_modulus
-from toylab.analysis.modular.inputs import number_table, published_triples
+from toylab.analysis.modular.inputs import Prompt, number_part, number_table, operands_of, published_triples
 from toylab.analysis.modular.measures import (
     circle_fve,
     circle_fves,
@@ -56,7 +56,8 @@ def symmetry(params: Params, run: Run) -> dict[str, Array]:
     p = task_modulus(run)
     triples = published_triples(p)
     tokens = jnp.asarray(run.data["tokens"])[triples[:, 0] * p + triples[:, 1]]
-    return {"gradient_symmetricity": symmetricity(run.config.net, params, tokens, triples[:, 2])}
+    operands = operands_of(_prompt(run))
+    return {"gradient_symmetricity": symmetricity(run.config.net, params, tokens, triples[:, 2], operands=operands)}
 
 
 def distance(params: Params, run: Run) -> dict[str, Array]:
@@ -76,7 +77,8 @@ def roundness(params: Params, run: Run) -> dict[str, Array]:
     Returns:
         A dict: `circularity` [] of the embedding.
     """
-    return {"circularity": circularity_of(number_table(params["W_E"]), task_modulus(run))}
+    p = task_modulus(run)
+    return {"circularity": circularity_of(number_table(number_part(params["W_E"], p, _prompt(run))[0]), p)}
 
 
 def circles(params: Params, run: Run) -> dict[str, Array]:
@@ -85,5 +87,11 @@ def circles(params: Params, run: Run) -> dict[str, Array]:
     Returns:
         A dict of arrays [4], or as many as there are: `frequency`, and the shares of `circles.explained`.
     """
-    p = task_modulus(run)
-    return circle_shares(run.config.net, params, run.data["tokens"], np.array(first_circles(params["W_E"]), int), p)
+    p, prompt = task_modulus(run), _prompt(run)
+    first = np.array(first_circles(number_part(params["W_E"], p, prompt)[0]), int)
+    return circle_shares(run.config.net, params, run.data["tokens"], first, p, prompt)
+
+
+def _prompt(run: Run) -> Prompt | None:
+    """Of a task of prompts, as ModularPrompts."""
+    return getattr(run.config.task, "prompt", None)

@@ -24,19 +24,25 @@ Weights = Annotated[
 """Arrays by name; these have the shapes here, others may be there. W_E is one table, or one for each operand."""
 
 
+Prompt = tuple[str | int, ...]
+"""What stands at each position of a prompt: "a", "b", or a token: ("a", p + 1, "b", p)."""
+
+
 class Inputs(NamedTuple):
     p: int
     n_tokens: int  # 3: a, b and "="
     separate: bool  # the second operand has tokens of its own, b + p
     d_vocab: int
     apart: bool  # a number has an embedding as a and another as b: separate, or a table [2, V, d] for each operand
+    prompt: Prompt | None = None  # None: a, b and, of three, the last token of the vocabulary
 
     @shaped
     def tokens(self, a: Integer[ArrayLike, " n"], b: Integer[ArrayLike, " n"]) -> Integer[np.ndarray, "n n_tokens"]:
-        """int32 [n, n_tokens]: a, b (+ p where separate) and, of three, the last token of the vocabulary."""
-        a, b = np.asarray(a), np.asarray(b)
-        columns = [a, b + self.p * self.separate, np.full_like(a, self.d_vocab - 1)]
-        return np.stack(columns[: self.n_tokens], axis=1).astype(np.int32)
+        """int32 [n, n_tokens]: the prompt; or a, b (+ p where separate) and, of three, the last token of the vocabulary."""
+        columns = {"a": np.asarray(a), "b": np.asarray(b) + self.p * self.separate}
+        prompt = self.prompt or ("a", "b", self.d_vocab - 1)[: self.n_tokens]
+        found = [columns[one] if isinstance(one, str) else np.full_like(columns["a"], one) for one in prompt]
+        return np.stack(found, axis=1).astype(np.int32)
 
     def all_tokens(self) -> Integer[np.ndarray, "p*p n_tokens"]:
         """All pairs, row-major: [p², n_tokens]."""
@@ -44,8 +50,25 @@ class Inputs(NamedTuple):
         return self.tokens(np.repeat(n, self.p), np.tile(n, self.p))
 
 
+def operands_of(prompt: Prompt | None) -> tuple[int, int]:
+    """The positions of a and b."""
+    return (0, 1) if prompt is None else (prompt.index("a"), prompt.index("b"))
+
+
 @shaped
-def inputs_of(params: Weights, p: int | None = None, n_tokens: int | None = None) -> Inputs:
+def number_part(
+    W_E: Real[ArrayLike, "*operands d_vocab d_model"], p: int, prompt: Prompt | None = None
+) -> tuple[Real[Array, "*operands n d_model"], Real[Array, "*operands rest d_model"]]:
+    """The rows whose principal components are taken, and the others: of prompts the numbers alone, else all rows."""
+    W_E = jnp.asarray(W_E)
+    n = W_E.shape[-2] if prompt is None else p
+    return W_E[..., :n, :], W_E[..., n:, :]
+
+
+@shaped
+def inputs_of(
+    params: Weights, p: int | None = None, n_tokens: int | None = None, prompt: Prompt | None = None
+) -> Inputs:
     """p and the form of the tokens, read from the shapes of W_E, W_pos and W_U.
 
     `W_E [d_vocab, d_model]` has a row for each number, then those of a second operand where it has its own (2p), then "=".
@@ -56,14 +79,20 @@ def inputs_of(params: Weights, p: int | None = None, n_tokens: int | None = None
         p: The modulus. It must be given where several fit, and where one is read off with a class left over, since p could
             then be the number of all rows.
         n_tokens: 2 or 3; overrides what W_pos says.
+        prompt: What stands at each position, such as ("a", 98, "b", 97), in place of n_tokens. Numbers are the tokens and
+            the classes 0 … p−1. It must be given for a decoder with LayerNorm behind each sum.
 
     Raises:
-        ValueError: Where p must be given, for nan, for missing or misshapen arrays, and for more than one point in
-            training.
+        ValueError: Where p or the prompt must be given, for a prompt that does not fit, for nan, for missing or misshapen
+            arrays, and for more than one point in training.
     """
     check_params(params)
     shape = np.shape(params["W_E"])
     d_vocab, d_out = shape[-2], np.shape(params["W_U"])[-1]
+    if prompt is not None:
+        return _prompted(params, p, n_tokens, prompt)
+    if "ln1_post_w" in params:
+        raise ValueError('the network is one of prompts a ∘ b =: give prompt, such as ("a", p + 1, "b", p), and p')
     if n_tokens is None:
         n_tokens = min(np.shape(params["W_pos"])[-2], 3) if "W_pos" in params else 2
     if n_tokens not in (2, 3):
@@ -85,6 +114,28 @@ def inputs_of(params: Weights, p: int | None = None, n_tokens: int | None = None
         raise ValueError(f"p is {p}, W_E has {d_vocab} rows and W_U {d_out} classes: they must be at least p")
     separate = last == 2 * p and len(shape) == 2
     return Inputs(p, n_tokens, separate, d_vocab, apart=separate or len(shape) == 3)
+
+
+def _prompted(params: Weights, p: int | None, n_tokens: int | None, prompt: Prompt) -> Inputs:
+    if not isinstance(prompt, tuple):
+        raise ValueError(f'prompt is {prompt!r}, it must be a tuple such as ("a", 98, "b", 97)')
+    shape, d_out = np.shape(params["W_E"]), np.shape(params["W_U"])[-1]
+    if p is None or n_tokens is not None:
+        raise ValueError("prompt is given: give p too, and no n_tokens")
+    check_modulus(p)
+    if not p <= min(shape[-2], d_out) or len(shape) != 2:
+        raise ValueError(f"p is {p}, W_E has shape {shape} and W_U {d_out} classes: numbers are the first p of both")
+    others = [one for one in prompt if one not in ("a", "b")]
+    if sorted(one for one in prompt if isinstance(one, str)) != ["a", "b"]:
+        raise ValueError(f'prompt is {prompt}: "a" and "b" must each stand there once, between tokens')
+    if wrong := [one for one in others if not isinstance(one, int | np.integer) or not p <= one < shape[0]]:
+        raise ValueError(
+            f"prompt has {wrong[0]}: its tokens must lie in p to {shape[0] - 1}, as numbers are 0 to {p - 1}"
+        )
+    n_ctx = np.shape(params["W_pos"])[-2] if "W_pos" in params else len(prompt)
+    if len(prompt) > n_ctx:
+        raise ValueError(f"prompt has {len(prompt)} positions, and W_pos {n_ctx} rows")
+    return Inputs(p, len(prompt), separate=False, d_vocab=shape[0], apart=False, prompt=prompt)
 
 
 @shaped

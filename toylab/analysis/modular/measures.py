@@ -11,11 +11,14 @@ from jaxtyping import Float, Integer, Real
 
 from toylab.analysis.modular.circles import alone, circularity_of, explained
 from toylab.analysis.modular.inputs import (
+    Prompt,
     Weights,
     check_modulus,
     checked_triples,
     inputs_of,
+    number_part,
     number_table,
+    operands_of,
     published_triples,
 )
 from toylab.analysis.modular.networks import in_own_dtype, last_logits, passable
@@ -37,6 +40,7 @@ def gradient_symmetricity(
     *,
     p: int | None = None,
     n_tokens: int | None = None,
+    prompt: Prompt | None = None,
 ) -> float:
     """Mean over triples (a, b, c) of cos(∂Q_c/∂E_a, ∂Q_c/∂E_b): near 1 for a pizza, about ⅓ for a clock (Zhong et al.
     2023).
@@ -51,6 +55,7 @@ def gradient_symmetricity(
             `random.Random(42).shuffle`.
         p: The modulus, where it cannot be read from the weights.
         n_tokens: 2 (a, b) or 3 (a, b, "="), likewise.
+        prompt: What stands at each position, of another network: as of `inputs.inputs_of`.
 
     Returns:
         A number in [−1, 1].
@@ -58,11 +63,12 @@ def gradient_symmetricity(
     Raises:
         ValueError: For triples of other shapes or out of range, and as of `inputs.inputs_of`.
     """
-    inputs = inputs_of(params, p, n_tokens)
+    inputs = inputs_of(params, p, n_tokens, prompt)
     triples = published_triples(inputs.p) if triples is None else checked_triples(triples, inputs.p)
     tokens = inputs.tokens(triples[:, 0], triples[:, 1])
     with jax.enable_x64():
-        return float(_symmetricity(passable(net), in_own_dtype(params), tokens, triples[:, 2], jnp.float64))
+        arguments = passable(net), in_own_dtype(params), tokens, triples[:, 2]
+        return float(_symmetricity(*arguments, jnp.float64, operands_of(prompt)))
 
 
 @shaped
@@ -136,12 +142,18 @@ def circularity(W_E: Real[ArrayLike, "*operands d_vocab d_model"], *, p: int | N
 
 @shaped
 def circle_fve(
-    net: Any, params: Weights, circle: int = 0, *, p: int | None = None, n_tokens: int | None = None
+    net: Any,
+    params: Weights,
+    circle: int = 0,
+    *,
+    p: int | None = None,
+    n_tokens: int | None = None,
+    prompt: Prompt | None = None,
 ) -> dict[str, float]:
     """What explains the logits when the embedding keeps one circle alone: principal components 2·circle and 2·circle + 1.
 
     W_E is replaced as a whole by the inverse of its principal component analysis, mean included, as the authors do
-    (Zhong et al. 2023).
+    (Zhong et al. 2023). With a prompt that is done to the rows of the numbers alone: the other tokens keep theirs.
 
     Args:
         net: Anything with `apply(params, tokens) -> (logits, cache)`.
@@ -149,6 +161,7 @@ def circle_fve(
         circle: The index of the circle, from 0.
         p: The modulus, where it cannot be read from the weights.
         n_tokens: 2 or 3, likewise.
+        prompt: What stands at each position, of another network: as of `inputs.inputs_of`.
 
     Returns:
         A dict: `frequency` of the circle, int, and the shares `clock`, `pizza`, `pizza_appendix` and `accompanying` of
@@ -157,7 +170,7 @@ def circle_fve(
     Raises:
         ValueError: For a circle that is not there, and as of `inputs.inputs_of`.
     """
-    return circle_fves(net, params, (circle,), p=p, n_tokens=n_tokens)[0]
+    return circle_fves(net, params, (circle,), p=p, n_tokens=n_tokens, prompt=prompt)[0]
 
 
 @shaped
@@ -168,10 +181,11 @@ def circle_fves(
     *,
     p: int | None = None,
     n_tokens: int | None = None,
+    prompt: Prompt | None = None,
 ) -> list[dict[str, float]]:
     """`circle_fve` of several circles (by default the first four), for the price of one decomposition."""
-    inputs = inputs_of(params, p, n_tokens)
-    W_E, tokens = params["W_E"], inputs.all_tokens()
+    inputs = inputs_of(params, p, n_tokens, prompt)
+    W_E, tokens = number_part(params["W_E"], inputs.p, prompt)[0], inputs.all_tokens()
     rank = min(number_table(W_E).shape)
     circles = first_circles(W_E) if circles is None else circles
     for circle in circles:
@@ -179,10 +193,11 @@ def circle_fves(
             raise ValueError(f"circle is {circle}, W_E has the circles 0 … {rank // 2 - 1}")
     with jax.enable_x64():
         weights = in_own_dtype(params)
-        tables, frequencies = _alone(weights["W_E"], np.array(circles, int), inputs.p)
+        own, rest = number_part(weights["W_E"], inputs.p, prompt)
+        tables, frequencies = _alone(own, np.array(circles, int), inputs.p)
         found = []
         for table, frequency in zip(tables, np.asarray(frequencies).tolist(), strict=True):
-            logits = _logits(passable(net), {**weights, "W_E": table}, tokens)
+            logits = _logits(passable(net), {**weights, "W_E": jnp.concatenate([table, rest], axis=-2)}, tokens)
             shares = jax.device_get(_explained_exactly(logits, frequency, inputs.p))
             found.append({"frequency": frequency, **{name: float(shares[name]) for name in CANDIDATES}})
     return found
@@ -222,16 +237,22 @@ def symmetricity(
     tokens: Integer[ArrayLike, "n n_tokens"],
     classes: Integer[ArrayLike, " n"],
     dtype: Any = None,
+    operands: tuple[int, int] = (0, 1),
 ) -> Float[Array, ""]:
-    """`gradient_symmetricity` for tokens [n, T] that begin with a, b, and the classes [n] whose logits are meant."""
-    of_a, of_b = (scaled(x.astype(dtype or x.dtype), -1)[0] for x in input_gradients(net, params, tokens, classes))
+    """`gradient_symmetricity` for tokens [n, T] with a, b at `operands`, and the classes [n] whose logits are meant."""
+    found = input_gradients(net, params, tokens, classes, operands)
+    of_a, of_b = (scaled(x.astype(dtype or x.dtype), -1)[0] for x in found)
     norms = jnp.linalg.norm(of_a, axis=-1) * jnp.linalg.norm(of_b, axis=-1)
     return ((of_a * of_b).sum(-1) / jnp.where(norms > 0, norms, 1)).mean()
 
 
 @shaped
 def input_gradients(
-    net: Any, params: Params, tokens: Integer[ArrayLike, "n n_tokens"], classes: Integer[ArrayLike, " n"]
+    net: Any,
+    params: Params,
+    tokens: Integer[ArrayLike, "n n_tokens"],
+    classes: Integer[ArrayLike, " n"],
+    operands: tuple[int, int] = (0, 1),
 ) -> tuple[Float[Array, "n d_model"], Float[Array, "n d_model"]]:
     """∂Q_c/∂E_a and ∂Q_c/∂E_b of the logit of each class at its input, [n, d] each, in one backward pass.
 
@@ -241,10 +262,10 @@ def input_gradients(
     W_E, d_vocab = params["W_E"], params["W_E"].shape[-2]
     check_range("tokens", tokens, d_vocab, "W_E", "rows")
     check_range("classes", classes, params["W_U"].shape[-1], "W_U", "classes")
-    tokens = jnp.asarray(tokens)
+    tokens, at = jnp.asarray(tokens), np.array(operands)
     n = len(tokens)
-    own = jnp.concatenate([W_E[..., tokens[:, 0], :], W_E[..., tokens[:, 1], :]], axis=-2)
-    renamed = tokens.at[:, :2].set(d_vocab + jnp.arange(2 * n, dtype=tokens.dtype).reshape(2, n).T)
+    own = jnp.concatenate([W_E[..., tokens[:, position], :] for position in operands], axis=-2)
+    renamed = tokens.at[:, at].set(d_vocab + jnp.arange(2 * n, dtype=tokens.dtype).reshape(2, n).T)
 
     def total(own: Array) -> Array:
         table = jnp.concatenate([W_E, own], axis=-2)
@@ -253,8 +274,8 @@ def input_gradients(
         return last[jnp.arange(n), jnp.asarray(classes)].sum()
 
     gradient = jax.grad(total)(own)
-    operands = gradient if gradient.ndim == 3 else jnp.stack([gradient, gradient])  # a table for each operand, or one
-    return operands[0, :n], operands[1, n:]
+    each = gradient if gradient.ndim == 3 else jnp.stack([gradient, gradient])  # a table for each operand, or one
+    return each[0, :n], each[1, n:]
 
 
 @shaped
@@ -275,16 +296,22 @@ def irrelevance(logits: Real[Array, "p p d_vocab_out"], which: Which) -> Float[A
 
 @shaped
 def circle_shares(
-    net: Any, params: Params, tokens: Integer[ArrayLike, "n n_tokens"], circles: Integer[ArrayLike, " m"], p: int
+    net: Any,
+    params: Params,
+    tokens: Integer[ArrayLike, "n n_tokens"],
+    circles: Integer[ArrayLike, " m"],
+    p: int,
+    prompt: Prompt | None = None,
 ) -> dict[str, Real[Array, " m"]]:
     """The frequency and the shares of `explained`, [m] each, for circles [m]; all in the dtype of the weights."""
+    own, rest = number_part(params["W_E"], p, prompt)
 
     def of(one: tuple[Array, Array]) -> dict[str, Array]:
         table, frequency = one
-        logits = last_logits(net, {**params, "W_E": table}, tokens)
+        logits = last_logits(net, {**params, "W_E": jnp.concatenate([table, rest], axis=-2)}, tokens)
         return {"frequency": frequency, **explained(logits.reshape(p, p, -1), frequency)}
 
-    return jax.lax.map(of, alone(params["W_E"], circles, p))
+    return jax.lax.map(of, alone(own, circles, p))
 
 
 @shaped
@@ -305,7 +332,7 @@ def explained_exactly(
 
 
 # Three programs a circle and not one: fused, the network's products are slower on CPU.
-_symmetricity = jax.jit(symmetricity, static_argnums=4)
+_symmetricity = jax.jit(symmetricity, static_argnums=(4, 5))
 _irrelevance = jax.jit(irrelevance, static_argnums=1)
 _circularity = jax.jit(circularity_of, static_argnums=1)
 _alone = jax.jit(alone_exactly, static_argnums=2)

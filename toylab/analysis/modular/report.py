@@ -11,7 +11,7 @@ from jax import Array
 
 from toylab.analysis.modular.circles import circularities, components
 from toylab.analysis.modular.fourier import key_frequencies, neuron_frequencies, spectrum, waves
-from toylab.analysis.modular.inputs import Inputs, Weights, inputs_of, number_table
+from toylab.analysis.modular.inputs import Inputs, Prompt, Weights, inputs_of, number_part, number_table
 from toylab.analysis.modular.measures import circle_fves, circularity, distance_irrelevance, gradient_symmetricity
 from toylab.analysis.modular.networks import in_float64, in_own_dtype, last_logits, passable
 from toylab.base import Params
@@ -33,6 +33,7 @@ class CircuitReport(dict[str, Any]):
 
     def _task(self) -> str:
         form = f"{self['n_tokens']} tokens{', own tokens for b' if self['separate'] else ''}"
+        form = f"prompts {' '.join(map(str, self['prompt']))}" if self["prompt"] else form
         chance = f", chance {1 / self['p']:.4f}"
         correct = f"accuracy {self['accuracy']:.4f} ({self['errors']} of {self['p'] ** 2} pairs wrong{chance})"
         return f"a + b mod {self['p']} ({form}): {correct}, loss {self['loss']:.3g}"
@@ -67,7 +68,14 @@ class CircuitReport(dict[str, Any]):
 
 
 @shaped
-def circuit_report(net: Any, params: Weights, *, p: int | None = None, n_tokens: int | None = None) -> CircuitReport:
+def circuit_report(
+    net: Any,
+    params: Weights,
+    *,
+    p: int | None = None,
+    n_tokens: int | None = None,
+    prompt: Prompt | None = None,
+) -> CircuitReport:
     """Everything about one network of a + b mod p, as a mapping that prints as a short report.
 
     The measures stand there for every network, since they are facts about its weights and logits. What is said of a circuit
@@ -79,18 +87,21 @@ def circuit_report(net: Any, params: Weights, *, p: int | None = None, n_tokens:
         params: Its weights.
         p: The modulus, where it cannot be read from the weights.
         n_tokens: 2 (a, b) or 3 (a, b, "="), likewise.
+        prompt: What stands at each position of another network, whose answer is read at the last: `("a", 98, "b", 97)` for
+            prompts a ∘ b = with the tokens ∘ = 98, "=" = 97. Numbers are the tokens and classes 0 … p−1, and p is given.
 
     Returns:
         A mapping.
 
-        - `p`, `n_tokens`, `separate`: what the network was asked (`inputs.inputs_of`).
+        - `p`, `n_tokens`, `separate`, `prompt`: what the network was asked (`inputs.inputs_of`).
         - `apart`: a number has an embedding as a and another as b, by tokens or tables [2, V, d] of their own.
         - `accuracy`, `errors`, `loss`: over all p² pairs and all classes, from logits in float64; the loss in nats.
         - `solved`: whether the accuracy is at least 0.99.
         - `circuit`: "clock", "pizza", "clock and pizza", "other", or "none" if not solved; `summary`: a sentence.
         - `gradient_symmetricity`: over the paper's 100 triples.
         - `distance_irrelevance`: of the correct logit; `distance_irrelevance_incorrect`: of the largest other one.
-        - `circularity` and `circularity_per_component` [4]: of all of W_E, as in the authors' code.
+        - `circularity` and `circularity_per_component` [4]: of all of W_E, as in the authors' code; with a prompt of the
+          rows of numbers alone, as for `circles`.
         - `frequencies`: those with more than 2 % of the non-constant energy of W_E (first p rows); `power`: every share.
         - `circles`: of the first four, `circle_fve` and a "kind"; `clock_fve` and `pizza_fve` [4] as lists.
         - `neurons`: of the last layer; `neurons_per_frequency`: how many have each frequency;
@@ -100,13 +111,14 @@ def circuit_report(net: Any, params: Weights, *, p: int | None = None, n_tokens:
     Raises:
         ValueError: As of `inputs.inputs_of`.
     """
-    inputs = inputs_of(params, p, n_tokens)
+    inputs = inputs_of(params, p, n_tokens, prompt)
+    asked: dict[str, Any] = {"p": inputs.p, "n_tokens": None if prompt else inputs.n_tokens, "prompt": inputs.prompt}
     with jax.enable_x64():
         found = {name: np.asarray(x) for name, x in _forward(passable(net), in_float64(params), inputs).items()}
     accuracy = 1 - int(found["errors"]) / inputs.p**2
     solved = accuracy >= SOLVED
     frequencies = [int(k) for k in np.flatnonzero(found["key"])]
-    circles = circle_fves(net, params, p=inputs.p, n_tokens=inputs.n_tokens)
+    circles = circle_fves(net, params, **asked)
     for circle in circles:
         circle["kind"] = kind(circle, inputs.apart) if solved else "none"  # type: ignore[assignment]
     report = CircuitReport(
@@ -115,10 +127,10 @@ def circuit_report(net: Any, params: Weights, *, p: int | None = None, n_tokens:
         errors=int(found["errors"]),
         loss=float(found["loss"]),
         solved=solved,
-        gradient_symmetricity=gradient_symmetricity(net, params, p=inputs.p, n_tokens=inputs.n_tokens),
+        gradient_symmetricity=gradient_symmetricity(net, params, **asked),
         distance_irrelevance=distance_irrelevance(found["logits"]),
         distance_irrelevance_incorrect=distance_irrelevance(found["logits"], "incorrect"),
-        circularity=circularity(params["W_E"], p=inputs.p),
+        circularity=circularity(number_part(params["W_E"], inputs.p, inputs.prompt)[0], p=inputs.p),
         circularity_per_component=found["circularities"].tolist(),
         frequencies=frequencies,
         power={k: float(share) for k, share in enumerate(found["power"]) if k},
@@ -140,6 +152,7 @@ def _forward(net: Any, params: Params, inputs: Inputs) -> dict[str, Array]:
     logits, cache = net.apply(params, jnp.asarray(inputs.all_tokens()), full=True)
     logits = logits.reshape(p, p, -1, logits.shape[-1])[:, :, -1]
     labels = jnp.asarray((n[:, None] + n) % p)
+    rows, _ = number_part(params["W_E"], p, inputs.prompt)
     power = spectrum(number_table(params["W_E"])[:p])
     frequency = share = jnp.zeros(0)
     if "mlp_post" in cache:
@@ -149,7 +162,7 @@ def _forward(net: Any, params: Params, inputs: Inputs) -> dict[str, Array]:
         "logits": logits,
         "errors": (logits.argmax(-1) != labels).sum(),
         "loss": cross_entropy(logits, labels).mean(),
-        "circularities": circularities(components(number_table(params["W_E"])).scores[:, :4], p),
+        "circularities": circularities(components(number_table(rows)).scores[:, :4], p),
         "key": key_frequencies(power),
         "power": power / power[1:].sum(),
         "neurons": np.asarray(len(share)),
