@@ -26,6 +26,7 @@ from . import (
     transitions as transitions,
 )
 from .attention import (
+    attribution as attribution,
     beliefs as beliefs,
     circuit_search as circuit_search,
     circuits as circuits,

@@ -1,4 +1,5 @@
 from . import (
+    attribution as attribution,
     beliefs as beliefs,
     circuit_search as circuit_search,
     circuits as circuits,
