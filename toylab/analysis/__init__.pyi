@@ -31,6 +31,7 @@ from .attention import (
     circuit_search as circuit_search,
     circuits as circuits,
     composed as composed,
+    composition as composition,
     development as development,
     discovery as discovery,
     edges as edges,

@@ -4,6 +4,7 @@ from . import (
     circuit_search as circuit_search,
     circuits as circuits,
     composed as composed,
+    composition as composition,
     development as development,
     discovery as discovery,
     edges as edges,
