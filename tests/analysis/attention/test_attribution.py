@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from toylab.analysis.attention.attribution import (
-    Parts,
-    centred_unembedding,
-    logit_attribution,
-    logit_direction,
-    next_token_attribution,
-)
+from toylab.analysis.attention.attribution import Parts, logit_attribution, next_token_attribution
+from toylab.analysis.attention.read_out import centred_unembedding, logit_direction
 from toylab.base import Config, Run
 from toylab.models import BiasedTransformer, InductionMachine, Net, Transformer
 
@@ -138,7 +133,10 @@ class Nothing(nnx.Module):
         ({"target": jnp.full((3, 6), -1)}, "target has -1: W_U has 9 columns"),
         ({"net": net_of(Transformer, readout_layers=1)}, "W_U must read the residual stream, without W_R."),
         ({"net": net_of(Doubled, layer_norm=False)}, "from the logit: the network has other parts than embedding"),
-        ({"net": Net.of(Nothing)}, "the cache has post: the attribution needs resid_pre, z, pattern, v, resid_post too."),
+        (
+            {"net": Net.of(Nothing)},
+            "the cache has post: the attribution needs resid_pre, z, pattern, v, resid_post too.",
+        ),
         ({"net": net_of(clamps=(("embed", jnp.multiply),))}, "net.clamps has embed, which is patched here"),
     ],
 )

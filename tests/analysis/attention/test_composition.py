@@ -70,8 +70,14 @@ def test_random_matrices_average_one_over_the_width():
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: scores.composition(some(), "K", 1, 1), "earlier is 1 and later 1: they must ascend, and lie in 0 to 2"),
-        (lambda: scores.composition(some(), "K", 0, 3), "earlier is 0 and later 3: they must ascend, and lie in 0 to 2"),
+        (
+            lambda: scores.composition(some(), "K", 1, 1),
+            "earlier is 1 and later 1: they must ascend, and lie in 0 to 2",
+        ),
+        (
+            lambda: scores.composition(some(), "K", 0, 3),
+            "earlier is 0 and later 3: they must ascend, and lie in 0 to 2",
+        ),
         (lambda: scores.composition_scores(some(), "O"), "kind is 'O', it must be one of Q, K, V"),
         (lambda: scores.embedding_composition(some(), "Q", "W_U"), "table is 'W_U', it must be one of W_E, W_pos"),
         (lambda: scores.direct_composition({"W_U": np.ones((8, 3))}), "params has W_U: W_E must be there too"),

@@ -4,44 +4,31 @@ With r the residual after the last layer, W_U's column u of a token and a final 
 
     logit = u · (w ∘ (r − mean r) / σ + b) + b_U = Σ_parts part · d + u · b + b_U,      d = (w ∘ u − mean(w ∘ u)) / σ
 
-where σ = √(var r + 1e-5) is held at what it is in this forward pass, as TransformerLens' `ActivationCache.logit_attrs` does;
-without LayerNorm d = u. Parts are the embedding, the positions, heads and MLPs, or finer ones. The sum is exact; it is compared
-with the network's own logits. Direct effects only: what a part does by way of later layers belongs to these (Elhage et al.
-2021; Wang et al. 2022, arXiv 2211.00593). Path patching has the others (routes.py).
+where σ = √(var r + 1e-5) is held at what it is in this forward pass, as TransformerLens' `ActivationCache.logit_attrs`
+does; without LayerNorm d = u. Parts are the embedding, the positions, heads and MLPs, or finer ones. The sum is exact;
+it is compared with the network's own logits. Direct effects only: what a part does by way of later layers belongs to
+these (Elhage et al. 2021; Wang et al. 2022, arXiv 2211.00593). Path patching has the others (routes.py).
 
-A logit means something only beside others: take the difference from another token's (`against`), or from the mean of all, which
-is what the params of `centred_unembedding` give.
+A logit means something only beside others: take the difference from another token's (`against`), or from the mean of
+all, which is what the params of `centred_unembedding` give.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Integer, Real, Shaped
+from jaxtyping import Float, Integer, Shaped
 
 from toylab.analysis.attention.interventions import check_unclamped
+from toylab.analysis.attention.read_out import centred_unembedding, logit_direction
 from toylab.analysis.numbers import floating
 from toylab.base import Apply, Cache, Params, Run
 from toylab.shapes import shaped
-from toylab.shapes.indices import check_range, nan_outside
 
 Parts = Literal["head", "neuron", "source"]
 
-ReadOut = Annotated[
-    Mapping[str, ArrayLike],
-    {
-        "W_U": Real[ArrayLike, "d_model d_vocab_out"],
-        "b_U": Real[ArrayLike, " d_vocab_out"],
-        "ln_final_w": Real[ArrayLike, " d_model"],
-        "ln_final_b": Real[ArrayLike, " d_model"],
-    },
-]
-"""The weights from the residual stream to the logits, W_U and those that are there; others may be there."""
-
-EPSILON = 1e-5  # of LayerNorm, as of the models
 UNTOLD = 0.01  # share of the parts' sizes that the sum may be off: a half-precision product's rounding is below
 SHOWN = 16  # sequences of an evaluation set that an analyzer looks at
 
@@ -61,7 +48,8 @@ def logit_attribution(
         apply: The network, a transformer with W_U on the residual stream.
         params: Its weights.
         x: A batch of inputs.
-        target: Tokens [B, P] whose logit is taken apart at each position; [B] where the network reads out its last position.
+        target: Tokens [B, P] whose logit is taken apart at each position; [B] where the network reads out its last
+            position.
         against: Other tokens, whose logits are taken off.
         parts: "head": each head and MLP. "neuron": MLPs by neuron. "source": heads by the position they attend to.
 
@@ -82,7 +70,9 @@ def logit_attribution(
         raise ValueError(f"parts is {parts!r}: it must be one of {', '.join(get_args(Parts))}.")
     check_unclamped(apply, "embed")
     seen: list[Array] = []
-    logits, cache = apply(params, jnp.asarray(x), {"embed": lambda value, layer: seen.append(value) or value}, full=True)
+    logits, cache = apply(
+        params, jnp.asarray(x), {"embed": lambda value, layer: seen.append(value) or value}, full=True
+    )
     if lacking := [name for name in ("resid_pre", "z", "pattern", "v", "resid_post") if name not in cache]:
         raise ValueError(f"the cache has {', '.join(cache)}: the attribution needs {', '.join(lacking)} too.")
     target = _fitting("target", target, logits)
@@ -107,84 +97,6 @@ def logit_attribution(
     found = _adding_up({name: floating(value) for name, value in found.items()}, logit)
     positions = {"head": 3, "source": 3, "neuron": 2, "mlp": 2}
     return {name: value.squeeze(positions.get(name, 1)) for name, value in found.items()} if last else found
-
-
-@shaped
-def logit_direction(
-    params: ReadOut,
-    resid: Real[ArrayLike, "*batch d_model"],
-    target: Integer[ArrayLike, "*batch"],
-    against: Integer[ArrayLike, "*batch"] | None = None,
-) -> tuple[Float[Array, "*batch d_model"], Float[Array, "*batch"]]:
-    """The direction d of the residual stream that a logit reads, and the constant that it adds: logit = r · d + constant.
-
-    The product of d with any part of the residual is what the part adds to the logit.
-
-    Args:
-        params: The weights: W_U [d_model, C] and, where there are, b_U [C], ln_final_w and ln_final_b [d_model].
-        resid: The residual r after the last layer, which fixes the scale of the final LayerNorm.
-        target: Tokens.
-        against: Other tokens, whose logits are taken off.
-
-    Returns:
-        d [..., d_model] and the constant [...].
-
-    Raises:
-        ValueError: Without W_U, with hidden read-out layers (W_R), for tokens out of range (nan under jit).
-    """
-    check_read_out(params)
-    W_U, resid = floating(params["W_U"]), floating(resid)
-    b_U = floating(params["b_U"]) if "b_U" in params else jnp.zeros(W_U.shape[1], W_U.dtype)
-
-    def read(tokens: ArrayLike, name: str) -> tuple[Array, Array]:
-        check_range(name, tokens, W_U.shape[1], "W_U", "columns")
-        columns = jnp.asarray(tokens)
-        return nan_outside(W_U.T[columns], tokens, W_U.shape[1]), b_U[columns]
-
-    u, constant = read(target, "target")
-    if against is not None:
-        other, other_constant = read(against, "against")
-        u, constant = u - other, constant - other_constant
-    if "ln_final_w" not in params:
-        return u, constant
-    weighed = u * floating(params["ln_final_w"])
-    centred = resid - jnp.mean(resid, axis=-1, keepdims=True)
-    scale = jnp.sqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + EPSILON)
-    direction = (weighed - jnp.mean(weighed, axis=-1, keepdims=True)) / scale
-    return direction, constant + jnp.einsum("...d,d->...", u, floating(params["ln_final_b"]), precision="highest")
-
-
-@shaped
-def centred_unembedding(params: ReadOut) -> Params:
-    """The params with the mean over tokens taken off W_U and b_U: logits less their mean, and the same probabilities.
-
-    TransformerLens' `center_unembed`. Of these params a single logit's attribution means something.
-
-    Args:
-        params: The weights.
-
-    Raises:
-        ValueError: Without W_U, with hidden read-out layers (W_R).
-    """
-    check_read_out(params)
-    W = {name: floating(params[name]) for name in ("W_U", "b_U") if name in params}
-    centred = {name: value - jnp.mean(value, axis=-1, keepdims=True) for name, value in W.items()}
-    return {**{name: jnp.asarray(value) for name, value in params.items()}, **centred}
-
-
-def check_read_out(params: Mapping[str, ArrayLike]) -> None:
-    """Checks that W_U reads the residual stream.
-
-    Args:
-        params: The weights.
-
-    Raises:
-        ValueError: Without W_U, with hidden layers before it (W_R), and for half of a final LayerNorm.
-    """
-    if "W_U" not in params or "W_R" in params:
-        raise ValueError(f"params has {', '.join(sorted(params))}: W_U must read the residual stream, without W_R.")
-    if ("ln_final_w" in params) != ("ln_final_b" in params):
-        raise ValueError(f"params has {', '.join(sorted(params))}: ln_final_w and ln_final_b must be there both or neither.")
 
 
 def _fitting(name: str, tokens: ArrayLike, logits: Array) -> Array:
@@ -249,8 +161,8 @@ def _dot(a: Array, b: Array) -> Array:
 
 
 def next_token_attribution(params: Params, run: Run) -> dict[str, Array]:
-    """Analyzer of next-token tasks: `logit_attribution` of the right next token's logit above the mean of all, averaged over
-    positions and the first `SHOWN` evaluation sequences, `run.data["tokens"]` [N, P + 1].
+    """Analyzer of next-token tasks: `logit_attribution` of the right next token's logit above the mean of all, averaged
+    over positions and the first `SHOWN` evaluation sequences, `run.data["tokens"]` [N, P + 1].
 
     Returns:
         A dict, in logits: `head` [L, H], `mlp` [L] where there are MLPs, and scalars `embed`, `pos`, `bias`, `constant` and

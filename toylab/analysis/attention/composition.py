@@ -1,13 +1,14 @@
 """Composition: how much heads read of what earlier heads, the embedding and the positions write, and the logits of them.
 
-A score is ‖X Y‖ / (‖X‖ ‖Y‖) in Frobenius norms, in [0, 1], with X a matrix into the residual stream and Y one out of it, both in
-the order of row vectors (Elhage et al. 2021, A Mathematical Framework for Transformer Circuits). X is a head's W_OV = W_V W_O,
-W_E or W_pos. Y is a head's W_QK = W_Q W_Kᵀ (Q-composition), W_QKᵀ (K, the paper's ‖W_QK W_OV‖) or W_OV (V), or W_U. These are
-products of weights alone: LayerNorm, biases and MLPs are left out, and so is whether a net's positions are in the stream at all.
+A score is ‖X Y‖ / (‖X‖ ‖Y‖) in Frobenius norms, in [0, 1], with X a matrix into the residual stream and Y one out of
+it, both in the order of row vectors (Elhage et al. 2021, A Mathematical Framework for Transformer Circuits). X is a
+head's W_OV = W_V W_O, W_E or W_pos. Y is a head's W_QK = W_Q W_Kᵀ (Q-composition), W_QKᵀ (K, the paper's ‖W_QK W_OV‖)
+or W_OV (V), or W_U. These are products of weights alone: LayerNorm, biases and MLPs are left out, and so is whether a
+net's positions are in the stream at all.
 
-If either factor is turned at random, the squares of scores average exactly 1/d_model, whatever the other one: the baseline is
-1/√d_model or a little below, for heads that of `random_composition`. `params` are as in circuits.py. W_OV and W_QK, of rank dh, are
-never formed, and heads are multiplied layer by layer, so that GPT-2's size is no matter.
+If either factor is turned at random, the squares of scores average exactly 1/d_model, whatever the other one: the
+baseline is 1/√d_model or a little below, for heads that of `random_composition`. `params` are as in circuits.py. W_OV
+and W_QK, of rank dh, are never formed, and heads are multiplied layer by layer, so that GPT-2's size is no matter.
 """
 
 from typing import Literal, get_args

@@ -1,4 +1,4 @@
-"""Products of weights, which circuits and composition are made of: arrays by name, of size 1 where scale does not matter."""
+"""Products of weights, of which circuits and composition are made."""
 
 import jax.numpy as jnp
 from jax import Array
