@@ -36,6 +36,7 @@ from .attention import (
     discovery as discovery,
     edges as edges,
     heads as heads,
+    hooks as hooks,
     induction as induction,
     interventions as interventions,
     lens as lens,

@@ -9,6 +9,7 @@ from . import (
     discovery as discovery,
     edges as edges,
     heads as heads,
+    hooks as hooks,
     induction as induction,
     interventions as interventions,
     lens as lens,

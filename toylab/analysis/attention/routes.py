@@ -143,8 +143,14 @@ def patched_path(
     return nodes.forward({"resid_post": lambda value, layer: value + change if layer == last else value})[0]
 
 
+@shaped
 def path_shares(
-    apply: Apply, params: Params, clean: Array, corrupt: Array, metric: Score, paths: Sequence[Sequence[str]]
+    apply: Apply,
+    params: Params,
+    clean: Shaped[Array, "*inputs"],
+    corrupt: Shaped[Array, "*inputs"],
+    metric: Score,
+    paths: Sequence[Sequence[str]],
 ) -> Float[Array, " n_paths"]:
     """The share of a score that each path restores, (M − M_corrupt) / (M_clean − M_corrupt).
 
