@@ -26,6 +26,7 @@ from . import (
     transitions as transitions,
 )
 from .attention import (
+    attended as attended,
     attribution as attribution,
     beliefs as beliefs,
     circuit_search as circuit_search,
@@ -63,6 +64,7 @@ from .over_runs import (
     without as without,
 )
 from .superposition import (
+    detection as detection,
     dictionary as dictionary,
     formation as formation,
     geometry as geometry,

@@ -1,4 +1,5 @@
 from . import (
+    attended as attended,
     attribution as attribution,
     beliefs as beliefs,
     circuit_search as circuit_search,
