@@ -26,6 +26,7 @@ from . import (
     transitions as transitions,
 )
 from .attention import (
+    alignment as alignment,
     attended as attended,
     attribution as attribution,
     beliefs as beliefs,
@@ -39,6 +40,7 @@ from .attention import (
     heads as heads,
     hooks as hooks,
     induction as induction,
+    interchange as interchange,
     interventions as interventions,
     lens as lens,
     markov_chains as markov_chains,

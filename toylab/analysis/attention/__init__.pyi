@@ -1,4 +1,5 @@
 from . import (
+    alignment as alignment,
     attended as attended,
     attribution as attribution,
     beliefs as beliefs,
@@ -12,6 +13,7 @@ from . import (
     heads as heads,
     hooks as hooks,
     induction as induction,
+    interchange as interchange,
     interventions as interventions,
     lens as lens,
     markov_chains as markov_chains,
