@@ -135,7 +135,7 @@ class Nothing(nnx.Module):
         ({"net": net_of(Doubled, layer_norm=False)}, "from the logit: the network has other parts than embedding"),
         (
             {"net": Net.of(Nothing)},
-            "the cache has post: the attribution needs resid_pre, z, pattern, v, resid_post too.",
+            "the network has no activation embed: its cache has post.",
         ),
         ({"net": net_of(clamps=(("embed", jnp.multiply),))}, "net.clamps has embed, which is patched here"),
     ],

@@ -13,9 +13,12 @@ NET = Net.of(
 )
 
 
+PARAMS = NET.init(jax.random.key(0))
+
+
 @pytest.fixture(scope="module")
 def run():
-    params, x = NET.init(jax.random.key(0)), jax.random.randint(jax.random.key(1), (3, 5), 0, 7)
+    params, x = PARAMS, jax.random.randint(jax.random.key(1), (3, 5), 0, 7)
     return params, x, *NET.apply(params, x)
 
 
@@ -81,6 +84,9 @@ def without(cache, *hooks):
         (lambda c: hooks.from_hooks({"blocks.0.hook_q": c["q"][0]}), "hook 'blocks.0.hook_q' is none: it must be"),
         (lambda c: hooks.from_hooks({f"blocks.{i}.hook_mlp_out": c["mlp_out"][i, : 3 - i] for i in range(2)}),
          "mlp_out has the shapes (3, 5, 8), (2, 5, 8): layers must have the same one."),
+        (lambda c: hooks.from_hooks({"blocks.0.attn.hook_z": np.ones((5, 2, 4))}), "it must have 4 axes"),
+        (lambda c: NET.apply(PARAMS, np.zeros((3, 5), int), hooks.hook_patch({"blocks.0.hook_mlp_out": jnp.sum}, 2)),
+         "the function of blocks.0.hook_mlp_out gives (): it must give (3, 5, 8), as it gets."),
     ],
 )  # fmt: skip
 def test_what_is_no_hook_is_refused(run, call, sentence):

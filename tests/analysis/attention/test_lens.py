@@ -113,6 +113,8 @@ def test_the_analyzers_judge_on_other_sequences():
         (lambda: lens.least_squares_lens(np.ones((2, 0, 4))), "resid has shape (2, 0, 4): it must be"),
         (lambda: lens.least_squares_lens(np.ones((2, 3, 4)), ridge=0), "ridge is 0: it must be above 0."),
         (lambda: lens.tuned_lens({"W_U": np.ones((4, 3))}, np.ones((2, 3, 4)), steps=0), "steps is 0: it must be"),
+        (lambda: lens.tuned_lens({"W_U": np.ones((4, 3))}, np.ones((2, 3, 4)), start=(np.ones((4, 4)), np.ones(4))),
+         "start has the shapes [(4, 4), (4,)]: (A, b) must be [2, 4, 4] and [2, 4]."),
     ],
 )  # fmt: skip
 def test_what_has_no_lens_is_refused(call, sentence):

@@ -118,13 +118,20 @@ def alignment(site: Site, k: int, steps: int = 200) -> Analyzer:
     """
 
     def fitted(params: Params, run: Run) -> dict[str, Array]:
-        names = [name for name in ("base", "source", "label", "counts") if name != "counts" or "counts" in run.data]
-        half = len(run.data["base"]) // 2
-        first, second = ([run.data[name][part] for name in names] for part in (slice(half), slice(half, None)))
-        apply = run.config.net.apply
-        basis, _ = fit_alignment(jax.random.key(0), apply, params, *first[:3], site, k, steps, *first[3:])
-        swaps = {"aligned": basis, "whole": None, "none": 0 * basis}
-        logits = {name: interchanged(apply, params, *second[:2], site, swap) for name, swap in swaps.items()}
-        return {"basis": basis} | {name: interchange_accuracy(value, *second[2:]) for name, value in logits.items()}
+        base, source, labels, counts = *(run.data[name] for name in ("base", "source", "label")), run.data.get("counts")
+        half, apply = len(base) // 2, run.config.net.apply
+        if not half:
+            raise ValueError(
+                f"data has {len(base)} pairs of base and source: there must be 2 or more, half of them to judge on."
+            )
+        where, rest = (None, None) if counts is None else (counts[:half], counts[half:])
+        pairs = base[:half], source[:half], labels[:half]
+        basis, _ = fit_alignment(jax.random.key(0), apply, params, *pairs, site, k, steps, where)
+        logits = {
+            "aligned": interchanged(apply, params, base[half:], source[half:], site, basis),
+            "whole": interchanged(apply, params, base[half:], source[half:], site),
+            "none": apply(params, base[half:], full=True)[0],
+        }
+        return {"basis": basis} | {name: interchange_accuracy(z, labels[half:], rest) for name, z in logits.items()}
 
     return fitted

@@ -13,6 +13,7 @@ A logit means something only beside others: take the difference from another tok
 all, which is what the params of `centred_unembedding` give.
 """
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import jax
@@ -68,11 +69,7 @@ def logit_attribution(
     """
     if parts not in get_args(Parts):
         raise ValueError(f"parts is {parts!r}: it must be one of {', '.join(get_args(Parts))}.")
-    check_unclamped(apply, "embed")
-    seen: list[Array] = []
-    logits, cache = apply(
-        params, jnp.asarray(x), {"embed": lambda value, layer: seen.append(value) or value}, full=True
-    )
+    logits, cache, embedded = run_with_embedding(apply, params, x)
     if lacking := [name for name in ("resid_pre", "z", "pattern", "v", "resid_post") if name not in cache]:
         raise ValueError(f"the cache has {', '.join(cache)}: the attribution needs {', '.join(lacking)} too.")
     target = _fitting("target", target, logits)
@@ -83,7 +80,6 @@ def logit_attribution(
         target, logits = target[:, None], logits[:, None]
         against = None if against is None else against[:, None]
     direction, constant = logit_direction(params, cache["resid_post"][-1][:, at], target, against)
-    embedded = seen[0]
     found = {
         "embed": _dot(embedded[:, at], direction),
         "pos": _dot((cache["resid_pre"][0] - embedded)[:, at], direction),
@@ -97,6 +93,34 @@ def logit_attribution(
     found = _adding_up({name: floating(value) for name, value in found.items()}, logit)
     positions = {"head": 3, "source": 3, "neuron": 2, "mlp": 2}
     return {name: value.squeeze(positions.get(name, 1)) for name, value in found.items()} if last else found
+
+
+@shaped
+def run_with_embedding(apply: Apply, params: Params, x: Shaped[ArrayLike, "B P ..."]) -> tuple[Array, Cache, Array]:
+    """A forward pass, with what enters as the embedding, before positions are added.
+
+    Args:
+        apply: The network.
+        params: Its weights.
+        x: A batch of inputs.
+
+    Returns:
+        The logits, the cache, and the embedding [B, P, d_model].
+
+    Raises:
+        ValueError: For a net with a clamp on `embed`, and for one that has no such activation.
+    """
+    check_unclamped(apply, "embed")
+    seen: list[Array] = []
+
+    def see(value: Array, layer: int) -> Array:
+        seen.append(value)
+        return value
+
+    logits, cache = apply(params, jnp.asarray(x), {"embed": see}, full=True)
+    if not seen:
+        raise ValueError(f"the network has no activation embed: its cache has {', '.join(cache) or 'none'}.")
+    return logits, cache, seen[0]
 
 
 def _fitting(name: str, tokens: ArrayLike, logits: Array) -> Array:
@@ -143,9 +167,12 @@ def _adding_up(found: dict[str, Array], logit: Array) -> dict[str, Array]:
     """With `logit`, if the parts sum to it; where they do not all are nan, or refused."""
     if "b_out" in found:
         found["bias"] = found["bias"] + found.pop("b_out")
-    rest = {"head": (0, 2), "source": (0, 2, 4), "mlp": 0, "neuron": (0, 3)}
-    total = sum(jnp.sum(value, rest.get(name, ())) for name, value in found.items())
-    size = sum(jnp.sum(jnp.abs(value), rest.get(name, ())) for name, value in found.items())
+    rest = {"head": (0, 2), "source": (0, 2, 4), "mlp": (0,), "neuron": (0, 3)}
+
+    def summed(of: Callable[[Array], Array]) -> Array:
+        return jnp.sum(jnp.stack([jnp.sum(of(value), rest.get(name, ())) for name, value in found.items()]), axis=0)
+
+    total, size = summed(jnp.asarray), summed(jnp.abs)
     off = jnp.max(jnp.abs(total - logit))
     fits = off <= UNTOLD * jnp.max(size)
     if not isinstance(fits, jax.core.Tracer) and not (fits or jnp.isnan(off)):

@@ -207,7 +207,9 @@ def all_compositions(params: Params, run: Run) -> dict[str, Array]:
         `W_pos` where there is one, `W_U` [L, H], and the scalar `direct` from W_E to W_U.
     """
     kinds: tuple[Kind, ...] = get_args(Kind)
-    found = {kind: composition_scores(params, kind) for kind in kinds if len(params["W_V"]) > 1}
+    found: dict[str, Array] = {}
+    if len(params["W_V"]) > 1:
+        found |= {kind: composition_scores(params, kind) for kind in kinds}
     tables: tuple[Table, ...] = get_args(Table)
     for table in tables:
         if table in params:

@@ -37,21 +37,22 @@ Cached = Mapping[str, Shaped[ArrayLike, "n_layers ..."]]
 
 
 class Counterpart(NamedTuple):
-    """What a hook is called here, and whether heads come before positions here and after them there."""
+    """What a hook is called here, whether heads come before positions here and after them there, and its axes."""
 
     name: str
     heads: bool = False
+    axes: int = 3
 
 
 READ = {
     "hook_resid_pre": Counterpart("resid_pre"), "hook_resid_post": Counterpart("resid_post"),
     "hook_attn_out": Counterpart("attn_out"), "hook_mlp_out": Counterpart("mlp_out"),
-    **{f"attn.hook_{name}": Counterpart(name, heads=True) for name in ("q", "k", "v", "z", "result")},
-    "attn.hook_attn_scores": Counterpart("scores"), "attn.hook_pattern": Counterpart("pattern"),
+    **{f"attn.hook_{name}": Counterpart(name, heads=True, axes=4) for name in ("q", "k", "v", "z", "result")},
+    "attn.hook_attn_scores": Counterpart("scores", axes=4), "attn.hook_pattern": Counterpart("pattern", axes=4),
     "mlp.hook_pre": Counterpart("mlp_pre"), "mlp.hook_post": Counterpart("mlp_post"),
 }  # fmt: skip
 PATCHED = {  # and not in the cache
-    **{f"hook_{name}_input": Counterpart(f"{name}_input", heads=True) for name in "qkv"},
+    **{f"hook_{name}_input": Counterpart(f"{name}_input", heads=True, axes=4) for name in "qkv"},
     "hook_mlp_in": Counterpart("mlp_input"),
 }
 MIDDLE = "hook_resid_mid"
@@ -125,6 +126,7 @@ def activation(cache: Cached, hook: str) -> Shaped[Array, "B ..."]:
     return _turned(value, counterpart)
 
 
+@shaped
 def hook_names(cache: Cached) -> tuple[str, ...]:
     """TransformerLens' names of what a cache has, layer by layer.
 
@@ -137,6 +139,7 @@ def hook_names(cache: Cached) -> tuple[str, ...]:
     return tuple(f"blocks.{layer}.{hook}" for layer in range(n_layers) for hook in there)
 
 
+@shaped
 def to_hooks(cache: Cached) -> dict[str, Array]:
     """A cache with TransformerLens' names and axes.
 
@@ -161,13 +164,17 @@ def from_hooks(hooks: Mapping[str, Shaped[ArrayLike, "..."]]) -> dict[str, Shape
         left out.
 
     Raises:
-        ValueError: For names that are no hooks, with near ones, for layers that lack what others have, and for shapes that
-            differ between layers.
+        ValueError: For names that are no hooks, with near ones, for arrays without a batch axis, for layers that lack what
+            others have, and for shapes that differ between layers.
     """
     found: dict[str, dict[int, Array]] = {}
     for hook, value in hooks.items():
         layer, counterpart = _found(hook)
-        if counterpart in READ.values() and counterpart is not None:
+        if counterpart is not None and counterpart in READ.values():
+            if jnp.ndim(value) != counterpart.axes:
+                raise ValueError(
+                    f"hook {hook} has shape {jnp.shape(value)}: it must have {counterpart.axes} axes, the batch's first."
+                )
             found.setdefault(counterpart.name, {})[layer] = _turned(jnp.asarray(value), counterpart)
     n_layers = 1 + max((layer for own in found.values() for layer in own), default=-1)
     for name, own in found.items():
@@ -192,21 +199,26 @@ def hook_patch(hooks: Mapping[str, Callable[[Array], Array]], n_layers: int) -> 
         ValueError: For names that are no hooks, with near ones, hooks that cannot be patched, layers that are not
             there, and what is no function.
     """
-    by_name: dict[str, dict[int, tuple[Callable[[Array], Array], Counterpart | None]]] = {}
+    by_name: dict[str, dict[int, str]] = {}
     for hook, function in hooks.items():
         name, layer = toylab_name(hook)
         if layer >= n_layers:
             raise ValueError(f"hook {hook} is of layer {layer}: the network has the layers 0 to {n_layers - 1}.")
         if not callable(function):
             raise ValueError(f"hook {hook} has a {type(function).__name__}: it must be a function of the activation.")
-        by_name.setdefault(name, {})[layer] = function, _found(hook)[1]
+        by_name.setdefault(name, {})[layer] = hook
 
     def at_layers(name: str) -> Callable[[Array, int], Array]:
         def replaced(value: Array, layer: int) -> Array:
             if layer not in by_name[name]:
                 return value
-            function, counterpart = by_name[name][layer]
-            return _turned(jnp.asarray(function(_turned(value, counterpart))), counterpart)
+            hook = by_name[name][layer]
+            counterpart = _found(hook)[1]
+            given = _turned(value, counterpart)
+            found = jnp.asarray(hooks[hook](given))
+            if found.shape != given.shape:
+                raise ValueError(f"the function of {hook} gives {found.shape}: it must give {given.shape}, as it gets.")
+            return _turned(found, counterpart)
 
         return replaced
 
@@ -223,10 +235,8 @@ def _found(hook: str) -> tuple[int, Counterpart | None]:
         return layer, {**READ, **PATCHED}[own]
     if OTHERS.fullmatch(str(hook)):
         return layer, None
-    raise ValueError(
-        f"hook {hook!r} is none: it must be "
-        + _near(str(hook), [EMBED, *(f"blocks.{layer}.{name}" for name in (*READ, MIDDLE, *PATCHED))])
-    )
+    known = [EMBED, *(f"blocks.{layer}.{name}" for name in (*READ, MIDDLE, *PATCHED))]
+    raise ValueError(f"hook {hook!r} is none: it must be {_near(str(hook), known)}")
 
 
 def _near(name: str, known: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ that without a swap, and with the whole site swapped. alignment.py fits Q.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -23,6 +24,8 @@ from toylab.analysis.attention.interventions import check_unclamped
 from toylab.analysis.numbers import floating, nan_where
 from toylab.base import Apply, Params
 from toylab.shapes import shaped
+
+SKEW = 1e-3  # of QᵀQ from 1: more than rounding of any basis that was made orthonormal in float32
 
 
 class Site(NamedTuple):
@@ -93,7 +96,7 @@ def interchanged(
         Logits, as of `apply`.
 
     Raises:
-        ValueError: As of `site_values`, for a basis of another width, batches of different sizes, and a clamp at the site.
+        ValueError: As of `site_values`, for a basis that is not orthonormal, and a clamp at the site.
     """
     return swapped(apply, params, base, site_values(apply, params, source, site), site, basis)
 
@@ -121,10 +124,16 @@ def swapped(
         Logits, as of `apply`.
 
     Raises:
-        ValueError: As of `site_values`, and for a clamp at the site.
+        ValueError: As of `site_values`, for a basis that is not orthonormal, and a clamp at the site.
     """
     check_unclamped(apply, site.name)
     Q = None if basis is None else floating(basis)
+    if Q is not None and not isinstance(Q, jax.core.Tracer):
+        off = jnp.max(jnp.abs(jnp.matmul(Q.T, Q, precision="highest") - jnp.eye(Q.shape[1])), initial=0)
+        if off > SKEW:
+            raise ValueError(
+                f"basis has columns that are off by {off:.3g} from orthonormal: alignment.orthonormal makes them so."
+            )
 
     def swap(value: Array, layer: int) -> Array:
         if layer != site.layer:

@@ -153,6 +153,11 @@ def tuned_lens(
     n_depths, _, d_model = h.shape
     if start is None:
         start = jnp.broadcast_to(jnp.eye(d_model, dtype=h.dtype), (n_depths, d_model, d_model)), jnp.zeros_like(h[:, 0])
+    shapes = [jnp.shape(value) for value in start]
+    if shapes != [(n_depths, d_model, d_model), (n_depths, d_model)]:
+        raise ValueError(
+            f"start has the shapes {shapes}: (A, b) must be [{n_depths}, {d_model}, {d_model}] and [{n_depths}, {d_model}]."
+        )
     target = jax.nn.log_softmax(logit_lens(params, h[-1]))
     optimizer = optax.lbfgs(memory_size=MEMORY)
 

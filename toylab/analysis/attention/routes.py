@@ -24,6 +24,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Shaped
 
+from toylab.analysis.attention.attribution import run_with_embedding
 from toylab.analysis.attention.edges import Graph
 from toylab.analysis.attention.interventions import Score, check_unclamped, restored
 from toylab.base import Apply, Cache, Params, Patch
@@ -97,7 +98,8 @@ def patched_edges(
             found = between["mlp_pre" if kind == "mlp" else kind][layer]
             if kind == "mlp":
                 return found if heads else value
-            return jnp.where(np.isin(np.arange(nodes.graph.n_heads), heads)[:, None, None], found, value)
+            taken = np.array([head in heads for head in range(nodes.graph.n_heads)])
+            return jnp.where(taken[:, None, None], found, value)
 
         return change
 
@@ -194,9 +196,8 @@ class _Nodes:
 
     def run(self, x: Array) -> dict[str, Array]:
         """The cache, with what enters as `embed` [B, P, d_model]."""
-        seen: list[Array] = []
-        patch = {"embed": lambda value, layer: seen.append(value) or value}
-        return {**self.apply(self.params, x, patch, full=True)[1], "embed": seen[0]}
+        _, cache, embedded = run_with_embedding(self.apply, self.params, x)
+        return {**cache, "embed": embedded}
 
     def known(self, role: Literal["sender", "receiver"], name: str) -> str:
         """The name, if there is such a node."""
