@@ -69,6 +69,7 @@ def test_the_tuned_lens_of_an_affine_network_loses_nothing(affine):
     after = lens.lens_kl(logit_lens(params, lens.translated(resid, A, b)), logits)
     np.testing.assert_allclose(losses[:, 0], before, rtol=1e-4, atol=1e-6)
     assert (before[:2] > 0.05).all() and (after[:2] < 1e-3 * before[:2]).all()  # 0 at the end of the descent
+    np.testing.assert_array_equal(A[-1], np.eye(8))
     assert (np.diff(losses) <= 1e-6).all()  # each step's line search descends, but for rounding
 
 

@@ -130,9 +130,9 @@ def tuned_lens(
 ) -> tuple[Float[Array, "n_depths d_model d_model"], Float[Array, "n_depths d_model"], Float[Array, "n_depths steps"]]:
     """Translators with the least KL(network ‖ lens), by L-BFGS on all samples, depth by depth (Belrose et al. 2023).
 
-    Without a final LayerNorm the loss is convex in A and b, so the fit has one end. Deviation: the paper takes 250
-    steps of SGD with momentum on fresh batches, and weight decay; here it is one set of samples, a line search and no
-    decay.
+    The last depth keeps A = 1 and b = 0: its lens is the network. Without a final LayerNorm the loss is convex in A and
+    b, so the fit has one end. Deviation: the paper takes 250 steps of SGD with momentum on fresh batches, and weight
+    decay; here it is one set of samples, a line search and no decay.
 
     Args:
         params: The weights from the residual to the logits.
@@ -178,7 +178,14 @@ def tuned_lens(
         lost = jnp.isnan(losses).any()
         return nan_where(lost, A), nan_where(lost, b), losses
 
-    return jax.lax.map(descend, (h, start))
+    fitted = jax.lax.map(descend, (h[:-1], (start[0][:-1], start[1][:-1])))
+    nothing = lens_kl(target[None], target)  # 0, or nan
+    A, b = (
+        nan_where(jnp.isnan(nothing).any(), value[None]) for value in (jnp.eye(d_model, dtype=h.dtype), 0 * h[-1, 0])
+    )
+    last = A, b, jnp.broadcast_to(nothing[:, None], (1, steps))
+    A, b, losses = (jnp.concatenate(both) for both in zip(fitted, last, strict=True))
+    return A, b, losses
 
 
 def _samples(resid: ArrayLike) -> Array:
