@@ -64,6 +64,9 @@ GIVEN = {  # by parameter, or by function and parameter
     "flow_losses.ratio": 0.5, "elapsed.steps": np.arange(7), "elapsed.most": np.float64(4.0),
     "kernel_descent.steps": np.arange(7), "kernel_descent.rate": np.float32(0.5),
     "kept_accuracy.order": np.arange(5),
+    "residual_stream.cache": {name: np.float32(np.ones((2, 4, 3, 6))) for name in ("resid_pre", "resid_post")},
+    "cache": {"z": np.float32(np.ones((2, 4, 2, 3, 5)))}, "hook": "blocks.0.attn.hook_z", "interchange_accuracy.labels": 1,
+    "hooks": {"blocks.0.hook_mlp_out": np.float32(np.ones((4, 3, 6)))}, "tuned_lens.steps": 3,
     "collisions_of_many.n_neurons": np.float32(4.5), "l1_decay.start": 4.0, "l1_decay.rate": 0.5, "allocation.n_hidden": 2,
 }  # fmt: skip
 SEVERAL = {"*axes": (7, 5), "*inputs": (7, 7)}  # other axes that stand for several are none
@@ -80,6 +83,7 @@ LEFT_OUT = {
     "modular.inputs.inputs_of": "looks at shapes alone, once what it is given is finite",
     "attention.paths.path_expansion": "logits by path, as the network's",
     "attention.interventions.inserting": "makes a patch",
+    "attention.hooks.hook_names": "looks at names and shapes alone",
     "groups.irreps.check_axis": "looks at shapes alone",
     "modular.measures.first_circles": "looks at shapes alone",
     "modular.measures.most_varying": "picks a quantity",
@@ -105,7 +109,9 @@ APART = {  # of which a part does not depend on the argument
     ("superposition.robustness.adversarial_vulnerability", "importance"), ("representation.collapse.neural_collapse", "W"),
     ("representation.collapse.neural_collapse", "b"), ("superposition.neurons.rescaled", "W_out"),
     ("attention.subcircuits.rank_one_losses", "lr"), ("transitions.grokking_phases", "sum_of_squares"),
-    ("pattern_learning.accuracies", "generality"),
+    ("pattern_learning.accuracies", "generality"), ("attention.read_out.logit_direction", "resid"),
+    ("superposition.detection.firing_recovery", "truth"), ("superposition.detection.firing_recovery", "dictionary"),
+    ("superposition.detection.firing_recovery", "latents"),
 }  # fmt: skip
 NONE = {"coordinates.ranking": "the rank is d, of coordinates not taken up"}
 

@@ -214,7 +214,14 @@ def test_an_annotation_that_says_nothing_is_refused_at_once(axes):
         shaped(f)
 
 
-HELPERS = {"eigenvalues", "minibatch_noise", "numbers", "over_runs", "transitions"}  # pass on what others have checked
+HELPERS = {
+    "attention.products",
+    "eigenvalues",
+    "minibatch_noise",
+    "numbers",
+    "over_runs",
+    "transitions",
+}  # pass on what others have checked
 MODULES = {
     module.name.removeprefix("toylab.analysis.") for module in walk_packages(analysis.__path__, "toylab.analysis.")
 }

@@ -6,18 +6,20 @@ with TransformerLens' names and row vectors: W_E [V, D], W_pos [P, D], W_Q W_K W
 through the dh columns. These are products of weights and no more: LayerNorm, MLPs, positions and biases, where there are
 any, are left out. Results have the dtype of W_E, also under jit.
 Weights that are missing, and a W_U behind hidden read-out layers (W_R), are a ValueError. What a token's logits are made
-of, path by path, is in paths.py; `path_expansion` is public here. The tokens that a head joins are in trigrams.py.
+of, path by path, is in paths.py; `path_expansion` is public here, and what composition.py has of the first two layers. The
+tokens that a head joins are in trigrams.py.
 """
 
-from typing import Literal, get_args
+from typing import get_args
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Complex, Float, Real
 
+from toylab.analysis.attention.composition import Kind, composition, random_composition
 from toylab.analysis.attention.paths import Positions, Weights, path_expansion
+from toylab.analysis.attention.products import arrays, dot, norm, of_size_one
 from toylab.analysis.eigenvalues import eigenvalues
 from toylab.analysis.numbers import floating, nan_where, scaled
 from toylab.base import Params, Run
@@ -28,8 +30,6 @@ __all__ = [
     "eigenvalue_score", "matching_score", "ov_circuit", "ov_eigenvalues", "path_expansion", "positional_qk", "qk_circuit",
     "random_composition", "token_circuits", "virtual_ov",
 ]  # fmt: skip
-
-Kind = Literal["Q", "K", "V"]
 
 
 @shaped
@@ -42,8 +42,8 @@ def qk_circuit(params: Weights) -> Float[Array, "n_layers n_heads d_vocab d_voca
     Returns:
         [L, H, V, V].
     """
-    W_E, W_Q, W_K = _arrays(params, "W_E", "W_Q", "W_K")
-    return _dot(_dot(W_E, W_Q), _dot(W_E, W_K).mT)
+    W_E, W_Q, W_K = arrays(params, "W_E", "W_Q", "W_K")
+    return dot(dot(W_E, W_Q), dot(W_E, W_K).mT)
 
 
 @shaped
@@ -58,8 +58,8 @@ def ov_circuit(params: Weights) -> Float[Array, "n_layers n_heads d_vocab d_voca
     Returns:
         [L, H, V, C].
     """
-    W_E, W_V, W_O, W_U = _arrays(params, "W_E", "W_V", "W_O", "W_U")
-    return _dot(_dot(W_E, W_V), _dot(W_O, W_U))
+    W_E, W_V, W_O, W_U = arrays(params, "W_E", "W_V", "W_O", "W_U")
+    return dot(dot(W_E, W_V), dot(W_O, W_U))
 
 
 @shaped
@@ -75,8 +75,8 @@ def positional_qk(params: Weights) -> Float[Array, "n_layers n_heads n_ctx n_ctx
     Raises:
         ValueError: Without W_pos (rotary, relative).
     """
-    W_pos, W_Q, W_K = _arrays(params, "W_pos", "W_Q", "W_K")
-    return _dot(_dot(W_pos, W_Q), _dot(W_pos, W_K).mT)
+    W_pos, W_Q, W_K = arrays(params, "W_pos", "W_Q", "W_K")
+    return dot(dot(W_pos, W_Q), dot(W_pos, W_K).mT)
 
 
 @shaped
@@ -89,8 +89,8 @@ def direct_path(params: Weights) -> Float[Array, "d_vocab d_vocab_out"]:
     Returns:
         [V, C].
     """
-    W_E, W_U = _arrays(params, "W_E", "W_U")
-    return _dot(W_E, W_U)
+    W_E, W_U = arrays(params, "W_E", "W_U")
+    return dot(W_E, W_U)
 
 
 @shaped
@@ -103,10 +103,10 @@ def virtual_ov(params: Weights) -> Float[Array, "n_heads n_heads d_vocab d_vocab
     Returns:
         [layer-0 heads, layer-1 heads, V, C].
     """
-    W_E, W_V, W_O, W_U = _arrays(params, "W_E", "W_V", "W_O", "W_U")
+    W_E, W_V, W_O, W_U = arrays(params, "W_E", "W_V", "W_O", "W_U")
     _two_layers(W_V)
-    source = _dot(_dot(W_E, W_V[0])[:, None], _dot(W_O[0][:, None], W_V[1]))  # [h, k, V, dh]
-    return _dot(source, _dot(W_O[1], W_U))
+    source = dot(dot(W_E, W_V[0])[:, None], dot(W_O[0][:, None], W_V[1]))  # [h, k, V, dh]
+    return dot(source, dot(W_O[1], W_U))
 
 
 @shaped
@@ -121,57 +121,10 @@ def composed_qk(params: Weights) -> Float[Array, "n_heads n_heads d_vocab d_voca
     Returns:
         [layer-1 heads, layer-0 heads, V, V].
     """
-    W_E, W_Q, W_K, W_V, W_O = _arrays(params, "W_E", "W_Q", "W_K", "W_V", "W_O")
+    W_E, W_Q, W_K, W_V, W_O = arrays(params, "W_E", "W_Q", "W_K", "W_V", "W_O")
     _two_layers(W_V)
-    keys = _dot(_dot(W_E, W_V[0])[:, None], _dot(W_O[0][:, None], W_K[1]))  # [h, k, V, dh]
-    return _dot(_dot(W_E, W_Q[1])[:, None], jnp.swapaxes(keys, 0, 1).mT)
-
-
-@shaped
-def composition(params: Weights, kind: Kind) -> Float[Array, "n_heads n_heads"]:
-    """How much a layer-1 head reads of what a layer-0 head writes (Elhage et al. 2021).
-
-    It is a ratio of Frobenius norms, in the order of row vectors, with no baseline taken off. Q: ‖W_OV⁰ W_QK¹‖, K:
-    ‖W_OV⁰ W_QK¹ᵀ‖ (the paper's ‖W_QK W_OV‖), V: ‖W_OV⁰ W_OV¹‖, each over the product of the two norms.
-
-    Args:
-        params: The weights, of two layers or more.
-        kind: "Q", "K" or "V".
-
-    Returns:
-        [layer-0 heads, layer-1 heads] in [0, 1]; nan for a head of zeros.
-
-    Raises:
-        ValueError: For an unknown kind and fewer than two layers.
-    """
-    if kind not in get_args(Kind):
-        raise ValueError(f"kind is {kind!r}, it must be one of {', '.join(get_args(Kind))}")
-    W_Q, W_K, W_V, W_O = _arrays(params, "W_Q", "W_K", "W_V", "W_O")
-    _two_layers(W_V)
-    reads, onward = {"Q": (W_Q[1], W_K[1].mT), "K": (W_K[1], W_Q[1].mT), "V": (W_V[1], W_O[1])}[kind]
-    return _ratio_of_norms(W_V[0][:, None], W_O[0][:, None], reads, onward)
-
-
-def random_composition(d_model: int, d_head: int, n: int = 2048, seed: int = 0) -> tuple[float, float]:
-    """Mean and standard deviation of `composition` (any kind) between heads of independent normal weights.
-
-    Squares average exactly 1/d_model, so the mean lies a little below 1/√d_model, less so for large d_head (0.165,
-    0.176 and 0.1763 for 2, 8 and 16 of 32 dimensions). To correct a score take raw − mean, or that over 1 − mean. It
-    depends on sizes alone and is computed on the host, in float64.
-
-    Args:
-        d_model: Of the residual stream.
-        d_head: Of a head.
-        n: The number of pairs that are simulated.
-        seed: Of the simulation.
-    """
-    normal = np.random.default_rng(seed).normal
-    V, O, A, B = (normal(size=(n, *shape)) for shape in [(d_model, d_head), (d_head, d_model)] * 2)  # noqa: E741
-    outer = (np.swapaxes(x, -1, -2) @ x for x in (V @ O, np.swapaxes(A @ B, -1, -2)))  # [n, D, D]: ‖XY‖² = ⟨XᵀX, YYᵀ⟩
-    first, second = outer
-    whole = np.einsum("nij,nij->n", first, second)
-    scores = np.sqrt(whole / (np.einsum("nii->n", first) * np.einsum("nii->n", second)))
-    return float(scores.mean()), float(scores.std())
+    keys = dot(dot(W_E, W_V[0])[:, None], dot(W_O[0][:, None], W_K[1]))  # [h, k, V, dh]
+    return dot(dot(W_E, W_Q[1])[:, None], jnp.swapaxes(keys, 0, 1).mT)
 
 
 @shaped
@@ -184,9 +137,9 @@ def copying_score(params: Weights) -> Float[Array, "n_layers n_heads"]:
     Returns:
         [L, H] in [−1, 1]; nan for a head whose eigenvalues are all zero (rounding of the weights' product counts as zero).
     """
-    W_E, W_V, W_O, W_U = _of_size_one(_arrays(params, "W_E", "W_V", "W_O", "W_U"))
+    W_E, W_V, W_O, W_U = of_size_one(arrays(params, "W_E", "W_V", "W_O", "W_U"))
     _same_tokens(W_E, W_U)
-    return eigenvalue_score(_dot(W_E, W_V), _dot(W_O, W_U), scale=_norm(W_E) * _norm(W_V) * _norm(W_O) * _norm(W_U))
+    return eigenvalue_score(dot(W_E, W_V), dot(W_O, W_U), scale=norm(W_E) * norm(W_V) * norm(W_O) * norm(W_U))
 
 
 @shaped
@@ -199,8 +152,8 @@ def matching_score(params: Weights) -> Float[Array, "n_layers n_heads"]:
     Returns:
         [L, H] in [−1, 1], as of `copying_score`.
     """
-    W_E, W_Q, W_K = _of_size_one(_arrays(params, "W_E", "W_Q", "W_K"))
-    return eigenvalue_score(_dot(W_E, W_Q), _dot(W_E, W_K).mT, scale=_norm(W_E) ** 2 * _norm(W_Q) * _norm(W_K))
+    W_E, W_Q, W_K = of_size_one(arrays(params, "W_E", "W_Q", "W_K"))
+    return eigenvalue_score(dot(W_E, W_Q), dot(W_E, W_K).mT, scale=norm(W_E) ** 2 * norm(W_Q) * norm(W_K))
 
 
 @shaped
@@ -221,7 +174,7 @@ def eigenvalue_score(
         [...]; nan where Σ|λ| is 0 or no larger than rounding of `scale`.
     """
     (left, a), (right, b) = (scaled(floating(x), (-2, -1)) for x in (left, right))
-    product, power = scaled(_dot(right, left), (-2, -1))  # [..., dh, dh]
+    product, power = scaled(dot(right, left), (-2, -1))  # [..., dh, dh]
     size, trace = jnp.abs(eigenvalues(product)).sum(-1), jnp.trace(product, axis1=-2, axis2=-1)
     rounding = floating(scale) / a[..., 0, 0] / b[..., 0, 0] / power[..., 0, 0]
     return nan_where(~(size > jnp.finfo(left.dtype).eps * rounding), trace / size)
@@ -237,9 +190,9 @@ def ov_eigenvalues(params: Weights) -> Complex[Array, "n_layers n_heads d_head"]
     Returns:
         Complex [L, H, dh], largest modulus first.
     """
-    W_E, W_V, W_O, W_U = _arrays(params, "W_E", "W_V", "W_O", "W_U")
+    W_E, W_V, W_O, W_U = arrays(params, "W_E", "W_V", "W_O", "W_U")
     _same_tokens(W_E, W_U)
-    values = eigenvalues(_dot(_dot(W_O, W_U), _dot(W_E, W_V)))
+    values = eigenvalues(dot(dot(W_O, W_U), dot(W_E, W_V)))
     return jnp.take_along_axis(values, jnp.argsort(-jnp.abs(values), axis=-1), -1)
 
 
@@ -258,29 +211,6 @@ def diagonal_share(circuit: Real[ArrayLike, "*batch n n"]) -> Float[Array, "*bat
     return nan_where(jnp.isnan(circuit).any(-1), own.astype(circuit.dtype)).mean(-1)
 
 
-def _ratio_of_norms(V: Array, O: Array, A: Array, B: Array) -> Array:  # noqa: E741 O for output
-    """‖V O A B‖ / (‖V O‖ ‖A B‖): V [..., D, dh], O [..., dh, D] of the earlier head, A, B of the later one → [...].
-
-    The orthogonal factors of V and of Bᵀ do not change a norm, so only their triangular ones are multiplied."""
-    V, O, A, B = _of_size_one([V, O, A, B])  # noqa: E741
-    left, right = jnp.linalg.qr(V, mode="r"), jnp.linalg.qr(B.mT, mode="r").mT  # [..., dh, dh] each
-    whole = _norm(_dot(_dot(left, _dot(O, A)), right))
-    return whole / (_norm(_dot(left, O)) * _norm(_dot(A, right)))
-
-
-def _arrays(params: Weights, *names: str) -> list[Array]:
-    if missing := [name for name in names if name not in params]:
-        raise ValueError(f"params has {', '.join(sorted(params))}: {', '.join(missing)} must be there too")
-    if "W_U" in names and "W_R" in params:
-        raise ValueError("params has W_R, hidden layers before W_U: products of weights with W_U are no logits then")
-    return [floating(params[name]) for name in names]
-
-
-def _of_size_one(matrices: list[Array]) -> list[Array]:
-    """Each divided by a power of two, for scores that are free of scale."""
-    return [scaled(x, (-2, -1))[0] for x in matrices]
-
-
 def _two_layers(W: Array) -> None:
     if len(W) < 2:
         raise ValueError(f"W_V has shape {W.shape}: heads compose across layers, so n_layers must be at least 2")
@@ -290,15 +220,6 @@ def _same_tokens(W_E: Array, W_U: Array) -> None:
     if W_U.shape[1] != len(W_E):
         wanted = f"[d_model, d_vocab] with d_vocab = {len(W_E)} as in W_E"
         raise ValueError(f"W_U has shape {W_U.shape}, it must be {wanted}: only a square circuit has eigenvalues")
-
-
-def _norm(x: Array) -> Array:
-    return jnp.linalg.norm(x, axis=(-2, -1))
-
-
-def _dot(a: Array, b: Array) -> Array:
-    """a @ b with full precision on accelerators too, whose default keeps three digits."""
-    return jnp.matmul(a, b, precision="highest")
 
 
 def circuit_scores(params: Params, run: Run) -> dict[str, Array]:

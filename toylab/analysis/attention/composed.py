@@ -9,16 +9,9 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from toylab.analysis.attention.circuits import (
-    _arrays,
-    _dot,
-    _norm,
-    _of_size_one,
-    copying_score,
-    eigenvalue_score,
-    matching_score,
-)
+from toylab.analysis.attention.circuits import copying_score, eigenvalue_score, matching_score
 from toylab.analysis.attention.paths import Weights
+from toylab.analysis.attention.products import arrays, dot, norm, of_size_one
 from toylab.analysis.numbers import nan_where
 from toylab.base import Params, Run
 from toylab.shapes import shaped
@@ -36,12 +29,12 @@ def composed_matching(params: Weights) -> Float[Array, "n_layers n_heads n_layer
         [later layer, its heads, earlier layer, its heads] in [−1, 1]; nan where the second layer is not earlier, and for
         heads of zeros.
     """
-    W_E, W_Q, W_K, W_V, W_O = _of_size_one(_arrays(params, "W_E", "W_Q", "W_K", "W_V", "W_O"))
-    queries = _dot(W_E, W_Q)[:, :, None, None]  # [L, H, 1, 1, V, dh]
-    written = _dot(_dot(W_E, W_V), W_O)  # [l, h, V, D]
-    keys = _dot(written, W_K[:, :, None, None])  # [L, H, l, h, V, dh]
-    sizes = _norm(W_E)[None] ** 2 * _norm(W_Q) * _norm(W_K)
-    scale = sizes[:, :, None, None] * (_norm(W_V) * _norm(W_O))
+    W_E, W_Q, W_K, W_V, W_O = of_size_one(arrays(params, "W_E", "W_Q", "W_K", "W_V", "W_O"))
+    queries = dot(W_E, W_Q)[:, :, None, None]  # [L, H, 1, 1, V, dh]
+    written = dot(dot(W_E, W_V), W_O)  # [l, h, V, D]
+    keys = dot(written, W_K[:, :, None, None])  # [L, H, l, h, V, dh]
+    sizes = norm(W_E)[None] ** 2 * norm(W_Q) * norm(W_K)
+    scale = sizes[:, :, None, None] * (norm(W_V) * norm(W_O))
     score = eigenvalue_score(jnp.broadcast_to(queries, keys.shape), keys.mT, scale=scale)
     layer = jnp.arange(len(W_Q))
     return nan_where((layer[:, None] <= layer)[:, None, :, None], score)

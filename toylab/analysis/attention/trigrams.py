@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Real
 
-from toylab.analysis.attention.circuits import _arrays, _dot, direct_path, ov_circuit
+from toylab.analysis.attention.circuits import direct_path, ov_circuit
 from toylab.analysis.attention.paths import Weights
+from toylab.analysis.attention.products import arrays, dot
 from toylab.analysis.numbers import floating
 from toylab.base import Params, Run
 from toylab.shapes import shaped
@@ -58,9 +59,9 @@ def skip_trigrams(params: Weights, k: int = 10) -> dict[str, Real[Array, "n_laye
 
 def _scores(params: Weights) -> Array:
     """(W_E W_Q + b_Q) (W_E W_K + b_K)ᵀ/√dh [L, H, V, V]."""
-    W_E, W_Q, W_K = _arrays(params, "W_E", "W_Q", "W_K")
+    W_E, W_Q, W_K = arrays(params, "W_E", "W_Q", "W_K")
     b_Q, b_K = (floating(params[name])[..., None, :] if name in params else 0 for name in ("b_Q", "b_K"))
-    return _dot(_dot(W_E, W_Q) + b_Q, (_dot(W_E, W_K) + b_K).mT) / W_Q.shape[-1] ** 0.5
+    return dot(dot(W_E, W_Q) + b_Q, (dot(W_E, W_K) + b_K).mT) / W_Q.shape[-1] ** 0.5
 
 
 def table(params: Params, run: Run, k: int = 10) -> dict[str, Array]:
@@ -101,18 +102,18 @@ def table(params: Params, run: Run, k: int = 10) -> dict[str, Array]:
 
 def _tables(params: Weights, n_sources: int, n_destinations: int, n_fillers: int) -> tuple[Array, Array, Array]:
     """Attention to the source [H, A, B], its effect [H, A, C], and what else is in the logits [A, B, C]."""
-    W_E, W_Q, W_K = _arrays(params, "W_E", "W_Q", "W_K")
+    W_E, W_Q, W_K = arrays(params, "W_E", "W_Q", "W_K")
     W_pos = floating(params["W_pos"]) if "W_pos" in params else jnp.zeros((n_fillers + 2, W_E.shape[1]))
     first = n_sources + n_destinations  # of the fillers
     B, last = slice(n_sources, first), W_pos[n_fillers + 1]
-    queries = _dot(W_E[B] + last, W_Q[0]) / W_Q.shape[-1] ** 0.5  # [H, B, dh]
-    of_token = _dot(_dot(W_E, W_K[0]), queries.mT)[:, None]  # [H, 1, V, B]
-    of_place = _dot(_dot(W_pos[: n_fillers + 1], W_K[0]), queries.mT)[:, :, None]  # [H, S, 1, B]
+    queries = dot(W_E[B] + last, W_Q[0]) / W_Q.shape[-1] ** 0.5  # [H, B, dh]
+    of_token = dot(dot(W_E, W_K[0]), queries.mT)[:, None]  # [H, 1, V, B]
+    of_place = dot(dot(W_pos[: n_fillers + 1], W_K[0]), queries.mT)[:, :, None]  # [H, S, 1, B]
     weight, effect = jnp.exp(of_token + of_place), ov_circuit(params)[0]  # [H, S, V, B], [H, V, C]
-    own = jnp.exp((queries * _dot(W_E[B] + last, W_K[0])).sum(-1))  # [H, B]
+    own = jnp.exp((queries * dot(W_E[B] + last, W_K[0])).sum(-1))  # [H, B]
     filler = weight[:, :, first:] / len(W_E[first:])
     filler = filler.sum(1, keepdims=True) - filler  # at all places but the source's
     total = weight[:, :, :n_sources] + filler.sum(2, keepdims=True) + own[:, None, None]  # [H, S, A, B]
-    others = own[:, None, :, None] * effect[:, None, B] + _dot(filler.mT, effect[:, None, first:])  # [H, S, B, C]
+    others = own[:, None, :, None] * effect[:, None, B] + dot(filler.mT, effect[:, None, first:])  # [H, S, B, C]
     rest = (others[:, :, None] / total[..., None]).mean(1).sum(0) + direct_path(params)[B]
     return (weight[:, :, :n_sources] / total).mean(1), effect[:, :n_sources], rest

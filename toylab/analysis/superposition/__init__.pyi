@@ -1,4 +1,5 @@
 from . import (
+    detection as detection,
     dictionary as dictionary,
     formation as formation,
     geometry as geometry,

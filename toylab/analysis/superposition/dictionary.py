@@ -19,16 +19,43 @@ RECOVERED = 0.9  # cosine above which a feature counts as found, by convention
 
 @shaped
 def max_cosines(
-    truth: Real[ArrayLike, "*#batch n d"], dictionary: Real[ArrayLike, "*#batch k d"]
+    truth: Real[ArrayLike, "*#batch n d"],
+    dictionary: Real[ArrayLike, "*#batch k d"],
+    living: Bool[ArrayLike, "*#batch k"] | None = None,
 ) -> Float[Array, "*batch n"]:
     """max_j cos(t_i, w_j): how well the best element of a dictionary matches each true feature.
 
     Args:
         truth: True features, [..., n, d].
         dictionary: Elements, [..., k, d].
+        living: A mask of the elements that count, such as `~dead_latents(latents)`; None: all.
 
     Returns:
-        [..., n] in −1 to 1. A zero row has cosine 0 with everything.
+        [..., n] in −1 to 1. A zero row has cosine 0 with everything. nan where no element counts.
+
+    Raises:
+        ValueError: Where d differs or a matrix is empty.
+    """
+    found = cosines(truth, dictionary)
+    if living is None:
+        return jnp.max(found, axis=-1)
+    counted = jnp.asarray(living)[..., None, :]
+    best = jnp.max(jnp.where(counted | jnp.isnan(found), found, -jnp.inf), axis=-1)
+    return nan_where(~counted.any(axis=-1), best)
+
+
+@shaped
+def cosines(
+    truth: Real[ArrayLike, "*#batch n d"], dictionary: Real[ArrayLike, "*#batch k d"]
+) -> Float[Array, "*batch n k"]:
+    """cos(t_i, w_j) between true features and elements of a dictionary.
+
+    Args:
+        truth: True features, [..., n, d].
+        dictionary: Elements, [..., k, d].
+
+    Returns:
+        [..., n, k] in −1 to 1. A zero row has cosine 0 with everything.
 
     Raises:
         ValueError: Where d differs or a matrix is empty.
@@ -36,8 +63,7 @@ def max_cosines(
     truth, dictionary = floating(truth), floating(dictionary)
     if not dictionary.size:
         raise ValueError(f"dictionary has shape {dictionary.shape}: it must be [..., k, d] with at least one element.")
-    cosines = jnp.einsum("...nd,...kd->...nk", unit(truth), unit(dictionary), precision="highest")
-    return jnp.max(cosines, axis=-1)
+    return jnp.einsum("...nd,...kd->...nk", unit(truth), unit(dictionary), precision="highest")
 
 
 @shaped
@@ -68,8 +94,8 @@ def recovered_share(
     Returns:
         [...] in 0 to 1; nan of nan.
     """
-    cosines = max_cosines(truth, dictionary)
-    return jnp.mean(nan_where(jnp.isnan(cosines), cosines > threshold), axis=-1)
+    best = max_cosines(truth, dictionary)
+    return jnp.mean(nan_where(jnp.isnan(best), best > threshold), axis=-1)
 
 
 @shaped
