@@ -99,7 +99,7 @@ def run(
         Refused: where `folder` holds other runs, or its groups have another size than `group_size`.
     """
     folder = Path(folder)
-    named = begin(configs, folder, group_size, command)
+    named = begin(configs, folder, group_size, command, saves=spec.saves)
     widths: dict[Any, int] = {}
     failures = {}
     cause: Exception | None = None
