@@ -90,7 +90,11 @@ def read(
     steps, valid, items = found[0] if len(found) == 1 else _side_by_side(found, names, n_runs)
     last = np.array([np.inf if end is None else end for end in ends])
     ended = np.array([end is not None for end in ends], bool)
-    return Points(steps, valid & (steps <= last[:, None]), items, ended, ends, diverged, arrays, messages)
+    behind = valid & (steps > last[:, None])  # of an earlier pass, in which the run ended later
+    if behind.any():
+        for value in (value for held in items.values() for value in held.values()):
+            value[behind] = blank((), value.dtype)
+    return Points(steps, valid & ~behind, items, ended, ends, diverged, arrays, messages)
 
 
 def _ends(info: Mapping[str, Any], steps: np.ndarray) -> list[int | None]:

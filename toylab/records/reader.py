@@ -55,10 +55,18 @@ class Sweep:
     Iterating gives one Group after another, so that a sweep of any size can be read.
     """
 
-    def __init__(self, sources: Sequence[Runs], rows: Sequence[np.ndarray], params: bool, notes: list[str]) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Runs],
+        rows: Sequence[np.ndarray],
+        params: bool,
+        notes: list[str],
+        order: np.ndarray | None = None,
+    ) -> None:
         self.sources = [source for source, mine in zip(sources, rows, strict=True) if len(mine)]
         self.rows = [mine for mine in rows if len(mine)]  # which runs of each
         self.with_params, self.notes = params, notes
+        self.order = np.arange(sum(map(len, rows))) if order is None else order  # of each run its place in the sources, in turn
 
     def __iter__(self) -> Iterator[Group]:
         for source, rows in zip(self.sources, self.rows, strict=True):
@@ -76,16 +84,16 @@ class Sweep:
 
     @cached_property
     def runs(self) -> np.ndarray:
-        return np.array([source.runs[row] for source, rows in self.each() for row in rows])
+        return np.array([source.runs[row] for source, row in self._each_run()])
 
     @cached_property
     def groups(self) -> np.ndarray:
-        return np.array([source.folder.name for source, rows in self.each() for _ in rows])
+        return np.array([source.folder.name for source, _ in self._each_run()])
 
     @cached_property
     def configs(self) -> list[dict[str, Any]]:
         """The config of each run, in canonical form; `config(i)` is one as a Config."""
-        return [source.configs[row] for source, rows in self.each() for row in rows]
+        return [source.configs[row] for source, row in self._each_run()]
 
     def config(self, run: int) -> Config:
         """The config of a run, by its index. Of checkpoints from elsewhere its task and optimizer are None.
@@ -94,8 +102,7 @@ class Sweep:
             IndexError: where there is no such run.
             ValueError: where it cannot be rebuilt, as `toylab.records.config_of`.
         """
-        found = [(source, int(row)) for source, rows in self.each() for row in rows]
-        source, row = found[operator.index(run)]
+        source, row = self._each_run()[operator.index(run)]
         return source.config(row)
 
     @cached_property
@@ -106,7 +113,7 @@ class Sweep:
         names = dict.fromkeys(name for row in flat for name, value in row.items() if not isinstance(value, list | dict))
         found = {name: [row.get(name) for row in flat] for name in names}
         found = {name: [None if isinstance(v, list | dict) else v for v in values] for name, values in found.items()}
-        of = {name: [getattr(source, name) for source, rows in self.each() for _ in rows] for name in ("sweep", "part")}
+        of = {name: [getattr(source, name) for source, _ in self._each_run()] for name in ("sweep", "part")}
         return {name: values for name, values in of.items() if any(values)} | found
 
     @cached_property
@@ -130,7 +137,7 @@ class Sweep:
     @cached_property
     def diverged(self) -> np.ndarray:
         """[R]: the step at which a run's params were no longer finite, or nan."""
-        return np.concatenate([source.group.diverged[rows] for source, rows in self.each()])
+        return np.concatenate([source.group.diverged[rows] for source, rows in self.each()])[self.order]
 
     @property
     def messages(self) -> list[str]:
@@ -169,11 +176,14 @@ class Sweep:
             asked = " and ".join(f"{name} = {value_text(value)}" for name, value in wanted.items())
             there = "; ".join(f"{name}: {values_text(self._any_column(name))}" for name in wanted)
             raise ValueError(f"no run has {asked}: there are {there}.")
+        there = np.zeros(len(self), bool)
+        there[self.order] = chosen
         rows, at = [], 0
         for mine in self.rows:
-            rows.append(mine[chosen[at : at + len(mine)]])
+            rows.append(mine[there[at : at + len(mine)]])
             at += len(mine)
-        return Sweep(self.sources, rows, self.with_params, self.notes)
+        order = (np.cumsum(there) - 1)[self.order[chosen]]
+        return Sweep(self.sources, rows, self.with_params, self.notes, order)
 
     def analyze(
         self,
@@ -275,6 +285,11 @@ class Sweep:
         """Where runs are read from, and which of the runs there."""
         return zip(self.sources, self.rows, strict=True)
 
+    def _each_run(self) -> list[tuple[Runs, int]]:
+        """Where each run is read from, and its row there."""
+        found = [(source, int(row)) for source, rows in self.each() for row in rows]
+        return [found[i] for i in self.order]
+
     def _recorded(self, item: str) -> Named:
         groups = [getattr(source.group, item) for source in self.sources]
         return Named(
@@ -299,12 +314,12 @@ class Sweep:
 
     def _together(self, blocks: Any, tail: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """Joins one block [R, T, …] of each group (None: it has none) to [R, T, …] over all runs and steps."""
-        out = blank((len(self.runs), len(self.steps), *tail), dtype)
-        at = 0
+        out = blank((len(self), len(self.steps), *tail), dtype)
+        places, at = np.argsort(self.order), 0
         for (source, rows), block in zip(self.each(), blocks, strict=True):
             if block is not None:
                 columns = np.searchsorted(self.steps, source.group.steps)
-                out[np.arange(at, at + len(rows))[:, None], columns] = block[rows]
+                out[places[at : at + len(rows), None], columns] = block[rows]
             at += len(rows)
         return out
 
@@ -352,7 +367,31 @@ def load(path: str | Path | Sequence[str | Path], *, params: bool = True) -> Swe
         each = [_sources(Path(path), "")]
     sources = [source for found, _ in each for source in found]
     notes = [note for _, notes in each for note in notes]
-    return Sweep(sources, [np.arange(len(source.configs)) for source in sources], params, notes)
+    rows = [np.arange(len(source.configs)) for source in sources]
+    return Sweep(sources, rows, params, notes, _order(sources))
+
+
+def _order(sources: Sequence[Source]) -> np.ndarray:
+    """The places of the runs, in the order in which a sweep begun with all of them would have them: sweep.json has it for
+    sweeps that have grown."""
+    found, at = [np.zeros(0, int)], 0
+    for sweep in dict.fromkeys(source.folder.parent for source in sources):
+        own = [source for source in sources if source.folder.parent == sweep]
+        rank = _ranks(sweep)
+        runs = [rank.get((source.folder.name, row), len(rank)) for source in own for row in range(len(source.configs))]
+        found.append(at + np.argsort(runs, kind="stable"))
+        at += len(runs)
+    return np.concatenate(found)
+
+
+def _ranks(sweep: Path) -> dict[tuple[str, int], int]:
+    """The place of each run, by its group and row there; none for a sweep that has not grown."""
+    try:
+        about = manifest.outline(sweep)
+    except store.Damaged:  # `absent` says so
+        return {}
+    runs = [(name, row) for name, n_runs in about.get("groups", {}).items() for row in range(n_runs)]
+    return {runs[at]: rank for rank, at in enumerate(about.get(manifest.ORDER, []))}
 
 
 def _sources(path: Path, name: str) -> tuple[list[Source], list[str]]:

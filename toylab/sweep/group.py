@@ -247,7 +247,12 @@ class _Group:
         for lane in lanes:
             lane.put_back(self.state)
         items = {item: joined([segment[item] for segment in segments]) for item in segments[0]}
-        n_points = next(iter(items["measures"].values())).shape[1]
+        n_points, step = next(iter(items["measures"].values())).shape[1], int(self.state.step)
+        if self.walk.ended.all():  # behind the last end there are no points
+            last = max(end for end in self.walk.ends if end is not None)
+            n_points = sum(at <= last for at in self.own[self.done : self.done + n_points])
+            items = {item: {name: value[:, :n_points] for name, value in own.items()} for item, own in items.items()}
+            step = self.own[self.done + n_points - 1]
         if not n_points:
             return
         if self.is_later and self.done + n_points == len(self.own):  # the points behind the last one are there
@@ -264,7 +269,7 @@ class _Group:
             **({passes.UNTIL: list(self.walk.ends), passes.OWN: self.own} if self.is_later else {}),
         }
         self.committed, self.is_closed = writer.committed, bool(self.walk.ended.all())
-        writer.commit(int(self.state.step), {**items, store.STATE: flat_state(self.state)}, info)
+        writer.commit(step, {**items, store.STATE: flat_state(self.state)}, info)
         self.done += n_points
 
     def _report(self, report: Callable[[Progress], None]) -> None:
