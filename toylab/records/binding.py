@@ -119,7 +119,7 @@ def _steps_of(folder: Path, chunk: int) -> list[int]:
 def rebuilt_manifest(folder: Path, of_chunk: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     """A group's lost manifest, rebuilt from a chunk's record and the request. Raises Refused where they differ.
 
-    The saved steps are those of the request or, where these are others, those of the chunks if they are all that were planned.
+    The saved steps are those of the request or, where these are others, those of the chunks if no more were planned.
     """
     n, planned = of_chunk["saves"]
     recorded = [step for chunk in store.chunks(folder) for step in _steps_of(folder, chunk)]

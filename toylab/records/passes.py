@@ -1,8 +1,8 @@
 """The passes of a group: its first training, and one more for each time that points between those there were asked for.
 
-A pass walks over the steps that its runs are saved at and records those that no earlier pass has. The chunks of the first lie
-in the group's folder, those of the others in `pass-1/`, `pass-2/`, … in it. Chunks of earlier passes are never written to again.
-The manifest has the steps of the first pass as `saves`, those of the others as the lists of `passes`.
+A pass walks over the saved steps and records those that no earlier pass has. The chunks of the first lie in the group's
+folder, those of the others in `pass-1/`, `pass-2/`, … in it. Chunks of earlier passes are never written to again. The
+manifest has the steps of the first pass as `saves`, those of the others as the lists of `passes`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +16,14 @@ from toylab import store
 from toylab.records import binding
 from toylab.records.history import Arrays, blank, joined, read_chunks
 
-PASSES, CLOSED = "passes", "closed"  # in a manifest: the steps of later passes; whether the newest needs no more of its own
-UNTIL, OWN = "until", "pass"  # in a chunk's info of a later pass: the last step of each run that ended; the pass's steps
+PASSES, CLOSED = (
+    "passes",
+    "closed",
+)  # in a manifest: the steps of later passes; whether the newest needs no more of its own
+UNTIL, OWN = (
+    "until",
+    "pass",
+)  # in a chunk's info of a later pass: the last step of each run that ended; the pass's steps
 
 
 def folder_of(group: Path, number: int) -> Path:
@@ -156,6 +162,18 @@ def _newest_info(folder: Path, about: Mapping[str, Any] | None = None) -> dict[s
     return {}
 
 
+def ends(group: Path, manifest: Mapping[str, Any]) -> tuple[list[int | None], list[int | None]]:
+    """[R]: the last step of each run that has ended, and the step at which it diverged, by the newest pass that says so."""
+    n_runs = len(manifest["configs"])
+    found: list[int | None] = [None] * n_runs
+    diverged: list[int | None] = [None] * n_runs
+    for saves, info in zip(saves_of(manifest), infos(group, manifest), strict=True):
+        for run, end in enumerate(_ends(info, np.array(saves)) if info else []):
+            if end is not None:
+                found[run], diverged[run] = end, info.get("diverged", [None] * n_runs)[run]
+    return found, diverged
+
+
 def recorded(group: Path, manifest: Mapping[str, Any]) -> list[set[int]]:
     """The steps at which each pass has recorded points."""
     by_pass = zip(saves_of(manifest), infos(group, manifest), strict=True)
@@ -164,8 +182,10 @@ def recorded(group: Path, manifest: Mapping[str, Any]) -> list[set[int]]:
 
 def is_over(group: Path, manifest: Mapping[str, Any]) -> bool:
     """Whether the newest pass has all its points."""
+    if manifest.get(CLOSED):
+        return True
     info = infos(group, manifest)[-1]
-    return bool(manifest.get(CLOSED)) or bool(info) and (info["points"] >= len(saves_of(manifest)[-1]) or all(info["ended"]))
+    return bool(info) and (info["points"] >= len(saves_of(manifest)[-1]) or all(info["ended"]))
 
 
 def planned(group: Path, manifest: Mapping[str, Any], asked: Sequence[int]) -> list[list[int]]:
@@ -199,8 +219,8 @@ def _ends_of(info: Mapping[str, Any], saves: Sequence[int]) -> list[int]:
 def kept_states(
     group: Path, manifest: Mapping[str, Any], after: int, before: int
 ) -> Iterator[tuple[int, Path, dict[str, Any]]]:
-    """The resume points that earlier passes than the newest have kept between two steps, newest first: step, folder of the pass,
-    and the chunk's info."""
+    """The resume points that passes before the newest have kept between two steps, newest first: step, folder of the pass, and
+    the chunk's info."""
     places = [(step, folder) for folder, _ in each(group, manifest)[:-1] for step in store.chunks(folder)]
     for step, folder in sorted(places, reverse=True):
         if after < step < before and store.has_state(folder, step):

@@ -15,6 +15,7 @@ from toylab.analysis.over_runs import Wanted
 from toylab.base import Analyzer, Config, Params
 from toylab.records import labelled, manifest
 from toylab.records.history import Arrays, blank
+from toylab.records.order import order_of
 from toylab.records.selection import alternatives, column_of, matches, value_text, values_text
 from toylab.records.source import Group, Runs, Source, read_group
 
@@ -66,7 +67,9 @@ class Sweep:
         self.sources = [source for source, mine in zip(sources, rows, strict=True) if len(mine)]
         self.rows = [mine for mine in rows if len(mine)]  # which runs of each
         self.with_params, self.notes = params, notes
-        self.order = np.arange(sum(map(len, rows))) if order is None else order  # of each run its place in the sources, in turn
+        self.order = (
+            np.arange(sum(map(len, rows))) if order is None else order
+        )  # of each run its place in the sources, in turn
 
     def __iter__(self) -> Iterator[Group]:
         for source, rows in zip(self.sources, self.rows, strict=True):
@@ -176,13 +179,13 @@ class Sweep:
             asked = " and ".join(f"{name} = {value_text(value)}" for name, value in wanted.items())
             there = "; ".join(f"{name}: {values_text(self._any_column(name))}" for name in wanted)
             raise ValueError(f"no run has {asked}: there are {there}.")
-        there = np.zeros(len(self), bool)
-        there[self.order] = chosen
+        kept = np.zeros(len(self), bool)
+        kept[self.order] = chosen
         rows, at = [], 0
         for mine in self.rows:
-            rows.append(mine[there[at : at + len(mine)]])
+            rows.append(mine[kept[at : at + len(mine)]])
             at += len(mine)
-        order = (np.cumsum(there) - 1)[self.order[chosen]]
+        order = (np.cumsum(kept) - 1)[self.order[chosen]]
         return Sweep(self.sources, rows, self.with_params, self.notes, order)
 
     def analyze(
@@ -368,30 +371,7 @@ def load(path: str | Path | Sequence[str | Path], *, params: bool = True) -> Swe
     sources = [source for found, _ in each for source in found]
     notes = [note for _, notes in each for note in notes]
     rows = [np.arange(len(source.configs)) for source in sources]
-    return Sweep(sources, rows, params, notes, _order(sources))
-
-
-def _order(sources: Sequence[Source]) -> np.ndarray:
-    """The places of the runs, in the order in which a sweep begun with all of them would have them: sweep.json has it for
-    sweeps that have grown."""
-    found, at = [np.zeros(0, int)], 0
-    for sweep in dict.fromkeys(source.folder.parent for source in sources):
-        own = [source for source in sources if source.folder.parent == sweep]
-        rank = _ranks(sweep)
-        runs = [rank.get((source.folder.name, row), len(rank)) for source in own for row in range(len(source.configs))]
-        found.append(at + np.argsort(runs, kind="stable"))
-        at += len(runs)
-    return np.concatenate(found)
-
-
-def _ranks(sweep: Path) -> dict[tuple[str, int], int]:
-    """The place of each run, by its group and row there; none for a sweep that has not grown."""
-    try:
-        about = manifest.outline(sweep)
-    except store.Damaged:  # `absent` says so
-        return {}
-    runs = [(name, row) for name, n_runs in about.get("groups", {}).items() for row in range(n_runs)]
-    return {runs[at]: rank for rank, at in enumerate(about.get(manifest.ORDER, []))}
+    return Sweep(sources, rows, params, notes, order_of(sources))
 
 
 def _sources(path: Path, name: str) -> tuple[list[Source], list[str]]:

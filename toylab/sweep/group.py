@@ -120,7 +120,7 @@ class _Group:
         if state is not None or closed:
             points, is_over = passes.read(folder, manifest, ("measures",)), closed or self._is_over(info)
             messages += points.messages
-            behind = int(points.steps[-1]) if is_over and self.is_later else info["step"]
+            behind = int(points.steps[-1]) if is_over and self.is_later else int(info["step"])
             self.walk.start_at(behind, points, info.get("ended", nothing), info.get("lengths", nothing))
             over = State(params={}, opt_state=(), step=behind)
             self.state = over if is_over or state is None else state_of(state, self.configs[0], info["step"])

@@ -47,8 +47,8 @@ def begin(
     otherwise: int | None = None,
     saves: Sequence[int] | None = None,
 ) -> dict[str, list[Config]]:
-    """Checks the configs, divides them into groups, and writes sweep.json. Runs that a sweep that was begun does not have yet
-    come into groups of their own.
+    """Checks the configs, divides them into groups, and writes sweep.json. Runs that a sweep does not have yet, which was begun
+    without them, come into groups of their own.
 
     Args:
         configs: of the sweep.

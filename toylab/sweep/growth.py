@@ -1,8 +1,8 @@
 """Sweeps that grow: which runs are new, in what groups they are trained, and how those that are alike were trained before.
 
-Groups that were begun stay as they are. New runs come into groups of their own, with the plan of a group of the same program,
-so that their bits are those of a sweep begun with them. sweep.json then says which runs are in which group, and in what order
-a sweep begun with all of them would have them.
+Groups that were begun stay as they are. New runs come into groups of their own, with the plan of a group of the same
+program, so that their bits are those of a sweep begun with them. sweep.json then says which runs are in which group, and in
+what order a sweep begun with all of them would have them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,8 +65,8 @@ def divided(
         if RUNS not in about:
             return None
         raise store.Refused(
-            f"{sweep} holds runs of another config ({len(lacking)} runs there are not asked for, as {lacking[0][:10]}): choose "
-            "another --out."
+            f"{sweep} holds runs of another config ({len(lacking)} runs there are not asked for, as {lacking[0][:10]}): "
+            "choose another --out."
         )
     for name, runs in about.get(RUNS, {}).items():  # not begun, but perhaps by another process soon
         if name not in fixed and all(run in asked for run in runs):
@@ -79,8 +79,8 @@ def divided(
     each = group_size or max(1, min(share if otherwise else rule[0], rule[0]))
     parts = [members[i : i + each] for members in rest for i in range(0, len(members), each)]
     first = max((_number(name) for name in fixed), default=-1) + 1
-    new = {f"{first + i:03d}-{by_config[id(members[0])][:10]}": members for i, members in enumerate(parts)}
-    return {name: [asked[run] for run in fixed[name]] for name in sorted(fixed, key=_number)} | new
+    added = {f"{first + i:03d}-{by_config[id(members[0])][:10]}": members for i, members in enumerate(parts)}
+    return {name: [asked[run] for run in fixed[name]] for name in sorted(fixed, key=_number)} | added
 
 
 def _has_these(about: Mapping[str, Any], there: Sequence[Path], configs: Sequence[Config], named: Named) -> bool:
@@ -93,8 +93,8 @@ def _has_these(about: Mapping[str, Any], there: Sequence[Path], configs: Sequenc
 def record(
     sweep: Path, configs: Sequence[Config], named: Named, together: bool, saves: Sequence[int] | None
 ) -> dict[str, Any]:
-    """What sweep.json says of a sweep besides its groups: the steps at which it is saved; once it has grown, also the runs of
-    each group, the groups that were added, and in what order a sweep begun with all of them has these.
+    """What sweep.json says of a sweep besides its groups: the steps at which it is saved; once it has grown, also the runs
+    of each group, the groups that were added, and in what order a sweep begun with all of them has these.
 
     Args:
         sweep: its folder.
@@ -118,11 +118,18 @@ def record(
 
 
 def check_divided(configs: Sequence[Config], folder: Path) -> None:
-    """Raises Refused where sweep.json has other runs in a group that is about to be begun: another process has made the sweep
-    grow meanwhile."""
+    """Raises Refused where sweep.json has other runs in a group that is about to be begun: another process has made the
+    sweep grow meanwhile."""
     about = outlined(folder.parent)
     if RUNS in about and about[RUNS].get(folder.name) != _digests(configs):
         raise store.Refused(f"{folder.parent} was divided into other groups meanwhile: run the same command again.")
+
+
+def saved_steps(sweep: Path) -> list[int]:
+    """The steps at which the runs of a sweep that was begun are saved; none where it was not."""
+    if found := outlined(sweep).get(SAVES):
+        return list(found)
+    return sorted({step for path in begun_in(sweep) for step in _saves_in(path)})
 
 
 def asked_saves(folder: Path, saves: Sequence[int]) -> list[int]:
@@ -131,8 +138,8 @@ def asked_saves(folder: Path, saves: Sequence[int]) -> list[int]:
 
 
 def plan_of_alike(configs: Sequence[Config], folder: Path, lane: int | None) -> Plan | None:
-    """The plan with which another group of the same program was begun, so that these runs have the bits that they would have
-    in that group. None where there is none, or where most of a lane would be padding in a group that was not added."""
+    """The plan with which another group of the same program was begun, so that these runs have the bits that they would
+    have in that group. None where there is none, or most of a lane would be padding in a group that was not added."""
     added = _is_added(folder)
     before = begun_in(folder.parent) if added else folder.parent.glob(f"{_number(folder.name) - 1:03d}-*")
     for about in _alike(configs[0], [path for path in before if path != folder]):

@@ -42,8 +42,8 @@ def read_or_decide(
 ) -> tuple[dict[str, Any], list[str]]:
     """The group's manifest, and messages.
 
-    An existing manifest is compared with the request, and gets the steps that it asks for besides. A lost one is rebuilt from
-    the chunks. For a new group the plan is chosen, and the manifest is written before the first step.
+    An existing manifest is compared with the request, and gets the steps that it asks for besides. A lost one is rebuilt
+    from the chunks. For a new group the plan is chosen, and the manifest is written before the first step.
     """
     path = folder / "manifest.json"
     if begun := resumed(configs, spec, folder, lane):
@@ -58,7 +58,9 @@ def read_or_decide(
         return manifest, aside + notes
     growth.check_divided(configs, folder)
     saves = growth.asked_saves(folder, spec.saves)
-    plan = plan or growth.plan_of_alike(configs, folder, lane) or choose_plan(configs, saves, spec.probes, spec.keep, lane)
+    plan = (
+        plan or growth.plan_of_alike(configs, folder, lane) or choose_plan(configs, saves, spec.probes, spec.keep, lane)
+    )
     decided = {"schema": store.SCHEMA, "saves": saves, "plan": plan.as_json(), "environment": environment()}
     manifest = {**_requested(configs, spec), **decided, "own_draws": growth.own_draws(configs, folder)}
     store.write_json(path, manifest, sealed=True)
@@ -99,7 +101,7 @@ def resumed(
         if not (of_chunk := binding.newest_group_info(folder)):
             raise
         manifest, anew = binding.rebuilt_manifest(folder, of_chunk, {**asked, "saves": saves}), True
-        manifest |= {passes.PASSES: more} if (more := passes.found_in(folder)) else {}
+        manifest |= {passes.PASSES: later} if (later := passes.found_in(folder)) else {}
         notes.append(f"{error.__cause__}. It is written anew from what the chunks there say.")
     old = {name: manifest[name] for name in asked}
     if lane is not None:
@@ -137,16 +139,24 @@ def _more_saves(
         if moved:
             raise store.Refused(
                 f"{folder} was begun in another environment ({'; '.join(moved)}): points between those there would be of "
-                "another training. Go back to that environment, save points after the last one only, or choose another --out."
+                "another training. Go back to that environment, save points after the last one only, or choose another "
+                "--out."
             )
         first = new[-1][0]
-        kept = next((step for step, _, _ in passes.kept_states(folder, {**manifest, passes.PASSES: new[1:]}, -1, first)), None)
+        kept = next(
+            (step for step, _, _ in passes.kept_states(folder, {**manifest, passes.PASSES: new[1:]}, -1, first)), None
+        )
         where = "the beginning: no state before it is kept" if kept is None else f"step {kept}, the nearest kept state"
         notes.append(f"{folder} gets {len(new[-1])} more saved points, from step {first} on: trained from {where}.")
-    elif done and passes.is_over(folder, manifest) and not store.has_state(passes.folder_of(folder, len(old) - 1), done[-1]):
+    elif (
+        done
+        and passes.is_over(folder, manifest)
+        and not store.has_state(passes.folder_of(folder, len(old) - 1), done[-1])
+    ):
         raise store.Refused(
             f"{folder} cannot be trained on from step {done[-1]}: the state there was not kept ({done[-1]}/state is gone). "
-            f"Put it back from a copy, or delete the folder {done[-1]}: it is then trained again from the nearest kept state."
+            f"Put it back from a copy, or delete the folder {done[-1]}: its points are then trained again from the nearest "
+            "kept state."
         )
     return {"saves": new[0], **({passes.PASSES: new[1:], passes.CLOSED: False} if new[1:] else {})}, notes
 

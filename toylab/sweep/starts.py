@@ -11,6 +11,7 @@ import numpy as np
 from toylab import configs as cfg
 from toylab import store
 from toylab.base import Config, Params
+from toylab.records import passes
 from toylab.records.reader import load
 from toylab.records.source import read_group
 from toylab.sweep.grouping import run_name
@@ -118,7 +119,7 @@ class Starts:
             raise store.StoreError(
                 f"{self.name}/{run} diverged at step {group.diverged[row]:.0f}: no run can start there."
             )
-        steps, planned = group.steps[group.valid[row]], source.about["saves"][-1]
+        steps, planned = group.steps[group.valid[row]], passes.all_saves(source.about)[-1]
         if not len(steps) or (steps[-1] < planned and not group.ended[row]):
             at = f"at step {steps[-1]} of {planned}" if len(steps) else "not begun"
             raise store.StoreError(f"{self.name}/{run} is {at}: train it to its end first, a run starts there.")

@@ -1,7 +1,7 @@
 """The saved steps of a group in order: what was measured there, and where each run ends.
 
-STOP judges every point of a run, whichever pass recorded it. A later pass (toylab/records/passes.py) meets steps that earlier ones
-have recorded: what it measures there must be the same, bit for bit.
+STOP judges every point of a run, whichever pass recorded it. A later pass (toylab/records/passes.py) meets steps that earlier
+ones have recorded: what it measures there must be the same, bit for bit.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ class Walk:
     own        those that this pass records
     at         how many of `steps` are behind
     measures   [R, at], nan after a run's end
-    ended, ends, diverged, lengths    [R]: whether a run has ended, at which step, its first step that was not finite, and how
-                                      many of the own points it has
+    ended, ends, diverged, lengths    [R]: whether a run has ended, at which step, its first step that was not finite, and
+                                      how many of the own points it has
     messages   what is to be told
     """
 
@@ -144,20 +144,22 @@ class Walk:
         for name, value in known.items["measures"].items():
             old, new = value[run, at[there]], so_far[name][run, places[there]]
             if old.tobytes() != new.tobytes():
-                step = next(step for i, step in enumerate(np.array(steps)[there]) if old[i].tobytes() != new[i].tobytes())
+                step = next(
+                    step for i, step in enumerate(np.array(steps)[there]) if old[i].tobytes() != new[i].tobytes()
+                )
                 raise Unlike(
                     f"{self.folder} trained again has another {name} at step {step} than before: the code, the data or the "
                     "start of its runs has changed. Save points after the last one only, or choose another --out."
                 )
         if before is not None and steps and before <= steps[-1] and not self.ended[run]:
             raise Unlike(
-                f"run {self.runs[run]} of {self.folder} ended at step {before}, and with more points before it would not end "
-                "there: choose another --out for these."
+                f"run {self.runs[run]} of {self.folder} ended at step {before}, and with more points before it would not "
+                "end there: choose another --out for these."
             )
         if end is not None and steps and end == steps[-1] and known.valid[run, known.steps > end].any():
             self.messages.append(
-                f"run {self.runs[run]} of {self.folder.name} ends at step {end} now, where STOP is true of a new point: its "
-                "points after that stay on disk and are not read any more."
+                f"run {self.runs[run]} of {self.folder.name} ends at step {end} now, where STOP is true of a new point: "
+                "its points after that stay on disk and are not read any more."
             )
 
     @property

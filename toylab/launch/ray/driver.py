@@ -58,7 +58,9 @@ def run(
     folder = folder.absolute()
     with connected(address) as ray:
         resources = resources_of(ray)
-        named = sweep.begin(configs, folder, group_size, command, otherwise=group_size_for(configs, resources.n), saves=spec.saves)
+        named = sweep.begin(
+            configs, folder, group_size, command, otherwise=group_size_for(configs, resources.n), saves=spec.saves
+        )
         cores = resources.cores(len(named), _begun_with(folder))
         with message_folder(folder, spec, named) as token:
             environment = _environment(cores, list(sources or {}))
