@@ -219,8 +219,8 @@ def _ends_of(info: Mapping[str, Any], saves: Sequence[int]) -> list[int]:
 def kept_states(
     group: Path, manifest: Mapping[str, Any], after: int, before: int
 ) -> Iterator[tuple[int, Path, dict[str, Any]]]:
-    """The resume points that passes before the newest have kept between two steps, newest first: step, folder of the pass, and
-    the chunk's info."""
+    """The resume points that passes before the newest have kept between two steps, newest first: step, folder of the pass,
+    and the chunk's info."""
     places = [(step, folder) for folder, _ in each(group, manifest)[:-1] for step in store.chunks(folder)]
     for step, folder in sorted(places, reverse=True):
         if after < step < before and store.has_state(folder, step):

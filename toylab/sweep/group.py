@@ -144,7 +144,7 @@ class _Group:
             return False
         for step, place, info in passes.kept_states(self.folder, self.manifest, after, until):
             gone = np.flatnonzero(np.array(info["ended"]) & ~self.walk.ended)  # their rows of the state are empty
-            if all(known.ends[run] is not None and known.ends[run] <= step for run in gone):
+            if all((end := known.ends[run]) is not None and end <= step for run in gone):
                 try:
                     items, _ = store.read_chunk(place, step, (store.STATE,))
                 except store.Damaged:

@@ -47,8 +47,8 @@ def begin(
     otherwise: int | None = None,
     saves: Sequence[int] | None = None,
 ) -> dict[str, list[Config]]:
-    """Checks the configs, divides them into groups, and writes sweep.json. Runs that a sweep does not have yet, which was begun
-    without them, come into groups of their own.
+    """Checks the configs, divides them into groups, and writes sweep.json. Runs that a sweep was begun without come into
+    groups of their own.
 
     Args:
         configs: of the sweep.
@@ -68,12 +68,12 @@ def begin(
     """
     store.check_name(folder)
     configs = [cfg.check(config) for config in configs]
-    named = groups_in(folder, configs, group_size, otherwise)
+    named, has_grown = _division(folder, configs, group_size, otherwise)
     same_sweep(folder, named)
     old = growth.outlined(folder)
     size, together = _rule(folder, configs, group_size or otherwise or MAX_RUNS)
     sizes = {name: len(members) for name, members in named.items()}
-    more = growth.record(folder, configs, named, together, saves)
+    more = growth.record(folder, saves) | (growth.of_runs(folder, configs, named, together) if has_grown else {})
     if old.get("groups") != sizes or any(old.get(name) != value for name, value in more.items()):
         for name in set(old.get("groups", {})) - set(named):  # never begun: the last request counts
             if store.is_locked(folder / name):
@@ -100,15 +100,22 @@ def groups_in(
     Raises:
         Refused: where the sweep was begun with a size that gives other groups than `group_size`.
     """
+    return _division(folder, configs, group_size, otherwise)[0]
+
+
+def _division(
+    folder: Path, configs: Sequence[Config], group_size: int | None, otherwise: int | None
+) -> tuple[dict[str, list[Config]], bool]:
+    """The groups as of `groups_in`, and whether the sweep has grown: they are others then than those of `groups`."""
     rule = _rule(folder, configs, group_size or otherwise or MAX_RUNS)
     named = groups(configs, *rule)
     if grown := growth.divided(folder, configs, named, rule, group_size, otherwise):
-        return grown
+        return grown, True
     if group_size and list(map(len, named.values())) != list(map(len, groups(configs, group_size, rule[1]).values())):
         raise store.Refused(
             f"--group is {group_size}, and {folder} was begun in groups of {rule[0]}: leave it out or choose another --out."
         )
-    return named
+    return named, False
 
 
 def _rule(folder: Path, configs: Sequence[Config], asked: int) -> tuple[int, bool]:

@@ -90,31 +90,29 @@ def _has_these(about: Mapping[str, Any], there: Sequence[Path], configs: Sequenc
     return all(_runs_of(path) == _digests(named.get(path.name, ())) for path in there)
 
 
-def record(
-    sweep: Path, configs: Sequence[Config], named: Named, together: bool, saves: Sequence[int] | None
-) -> dict[str, Any]:
-    """What sweep.json says of a sweep besides its groups: the steps at which it is saved; once it has grown, also the runs
-    of each group, the groups that were added, and in what order a sweep begun with all of them has these.
+def record(sweep: Path, saves: Sequence[int] | None) -> dict[str, Any]:
+    """The steps at which a sweep's runs are saved, for sweep.json: those asked for now, and those that are there."""
+    every = {*map(int, saves or ()), *(step for path in begun_in(sweep) for step in _saves_in(path))}
+    return {SAVES: sorted(every)} if every else {}
+
+
+def of_runs(sweep: Path, configs: Sequence[Config], named: Named, together: bool) -> dict[str, Any]:
+    """What sweep.json says of the runs of a sweep that has grown: those of each group, the groups that were added, and in
+    what order a sweep begun with all of them has these.
 
     Args:
         sweep: its folder.
         configs: all its runs, in the order in which they were asked for.
         named: their groups.
         together: as of `configs.families`.
-        saves: the steps that are asked for; None where they are not known.
     """
-    about, there = outlined(sweep), begun_in(sweep)
-    every = {*map(int, saves or ()), *(step for path in there for step in _saves_in(path))}
-    found: dict[str, Any] = {SAVES: sorted(every)} if every else {}
-    in_order = [config for members in cfg.families(configs, together).values() for config in members]
-    as_named = [config for members in named.values() for config in members]
-    if RUNS not in about and all(a is b for a, b in zip(in_order, as_named, strict=True)):
-        return found
-    at = {id(config): i for i, config in enumerate(as_named)}
-    begun = {path.name for path in there}
-    added = [name for name in named if name in about.get(ADDED, []) or name not in begun]
-    runs = {name: _digests(members) for name, members in named.items()}
-    return found | {RUNS: runs, ADDED: added, ORDER: [at[id(config)] for config in in_order]}
+    before, begun = outlined(sweep).get(ADDED, []), {path.name for path in begun_in(sweep)}
+    at = {id(config): i for i, config in enumerate(config for members in named.values() for config in members)}
+    return {
+        RUNS: {name: _digests(members) for name, members in named.items()},
+        ADDED: [name for name in named if name in before or name not in begun],
+        ORDER: [at[id(config)] for members in cfg.families(configs, together).values() for config in members],
+    }
 
 
 def check_divided(configs: Sequence[Config], folder: Path) -> None:

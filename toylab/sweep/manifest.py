@@ -158,7 +158,8 @@ def _more_saves(
             f"Put it back from a copy, or delete the folder {done[-1]}: its points are then trained again from the nearest "
             "kept state."
         )
-    return {"saves": new[0], **({passes.PASSES: new[1:], passes.CLOSED: False} if new[1:] else {})}, notes
+    closed = {passes.CLOSED: False} if passes.CLOSED in manifest else {}
+    return {"saves": new[0], **({passes.PASSES: new[1:]} if new[1:] else {}), **closed}, notes
 
 
 def drop_pass(folder: Path, manifest: dict[str, Any]) -> None:

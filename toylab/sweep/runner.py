@@ -79,8 +79,8 @@ def run(
     report: Wanted = "auto",
     interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Trains every group of a sweep into `folder/<group>/`, one after another. Call it again to resume, or with more configs
-    or saved steps: what is there stays as it is, and only what is new is trained.
+    """Trains every group of a sweep into `folder/<group>/`, one after another. Call it again to resume, or with more
+    configs or saved steps: what is there stays as it is, and only what is new is trained.
 
     A group that fails leaves a failed.json in its folder. The other groups are trained, and Failed is raised at the end.
 

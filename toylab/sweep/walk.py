@@ -1,7 +1,7 @@
 """The saved steps of a group in order: what was measured there, and where each run ends.
 
-STOP judges every point of a run, whichever pass recorded it. A later pass (toylab/records/passes.py) meets steps that earlier
-ones have recorded: what it measures there must be the same, bit for bit.
+STOP judges every point of a run, whichever pass recorded it. A later pass (toylab/records/passes.py) meets steps that
+earlier ones have recorded: what it measures there must be the same, bit for bit.
 """
 
 from collections.abc import Sequence
@@ -151,7 +151,7 @@ class Walk:
                     f"{self.folder} trained again has another {name} at step {step} than before: the code, the data or the "
                     "start of its runs has changed. Save points after the last one only, or choose another --out."
                 )
-        if before is not None and steps and before <= steps[-1] and not self.ended[run]:
+        if before is not None and steps and before <= steps[-1] and (end is None or end > before):
             raise Unlike(
                 f"run {self.runs[run]} of {self.folder} ended at step {before}, and with more points before it would not "
                 "end there: choose another --out for these."
