@@ -334,3 +334,16 @@ def test_an_older_toylab_does_not_take_a_group_with_passes_for_one_without(tmp_p
     assert passes.all_saves(store.read_json(path, sealed=True)) == list(FIVES)
     shutil.rmtree(path.parent / "pass-1")
     assert only(tmp_path).steps.tolist() == list(TENS)
+
+
+def test_new_runs_do_not_start_from_where_others_did_not(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    later = [config.replace(optimizer=config.optimizer.replace(lr=5e-4)) for config in (A, B)]
+    starts = lambda runs: sweep.Starts.matched(first, "first", runs, [A, B], ("seed",))  # noqa: E731
+    grown(first, ([A, B], (0, 5)))
+    grown(second, (later[:1], (0, 5)), start=starts(later[:1]))
+    grown(second, (later, (0, 5)), start=starts(later))
+    shutil.rmtree(second)
+    grown(second, (later[:1], (0, 5)), start=starts(later[:1]))
+    grown(first, ([A, B], (0, 5, 10)))
+    refused("ends elsewhere than when .* started from it", second, later, (0, 5), start=starts(later))

@@ -53,7 +53,8 @@ class Sweep:
     measures, probes, params    arrays [R, T, …] by name; nan (0 where the dtype has none) where a run has no point
     columns    arrays [R]: the fields of the configs
 
-    Iterating gives one Group after another, so that a sweep of any size can be read.
+    A sweep that has grown has its runs in the order in which one begun with all of them would have them. Iterating gives
+    one Group after another, as they lie on disk, so that a sweep of any size can be read.
     """
 
     def __init__(
@@ -83,7 +84,8 @@ class Sweep:
         return sum(map(len, self.rows))
 
     def __repr__(self) -> str:
-        return f"<{len(self.runs)} runs in {len(self.sources)} groups; columns {', '.join(self.columns)}>"
+        lacks = "".join(f"; {note}" for note in self.notes)
+        return f"<{len(self.runs)} runs in {len(self.sources)} groups; columns {', '.join(self.columns)}{lacks}>"
 
     @cached_property
     def runs(self) -> np.ndarray:

@@ -12,6 +12,7 @@ from . import (
     runner as runner,
     sizes as sizes,
     starts as starts,
+    training as training,
     walk as walk,
 )
 from .grids import chain as chain, grid as grid, zipped as zipped
