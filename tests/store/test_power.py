@@ -66,19 +66,19 @@ def everything(folder):
     return {name.replace(str(folder), ""): (value.shape, value.tobytes()) for name, value in arrays.items()}
 
 def wrong(folder, committed):
-    for place, step in committed.items():
-        (read,) = sweep.load(folder / Path(place).parts[0])
+    for name, step in committed.items():
+        (read,) = sweep.load(folder / Path(name).parts[0])
         if step not in read.steps or read.messages:
-            return f"{place} was committed to {step}: {read.steps.tolist()} {read.messages}"
-    kept = {path: path.stat() for place in committed for path in (folder / place).glob("*/files.json")}
+            return f"{name} was committed to {step}: {read.steps.tolist()} {read.messages}"
+    kept = {path: path.stat() for name in committed for path in (folder / name).glob("*/files.json")}
     reports = []
     train(folder, **story[-1], report=lambda progress: reports.extend(progress.messages))
     if reports := [line for line in reports if " more saved points, from step " not in line]:
         return str(reports)
     if again := [str(path) for path, before in kept.items() if not path.exists() or path.stat() != before]:
         return f"trained again: {again}"
-    names = [{path.name for path in where.glob("*/*")} for where in (folder, place / "straight")]
-    if left := {name for name in names[0] ^ names[1] if not name.isdecimal() and name != "pass-1"}:
+    held = [{path.name for path in where.glob("*/*")} for where in (folder, place / "straight")]
+    if left := {name for name in held[0] ^ held[1] if not name.isdecimal() and name != "pass-1"}:
         return f"left: {left}"
     return "" if everything(folder) == straight else "other bits"
 

@@ -222,6 +222,12 @@ def test_in_another_environment_points_between_are_refused_and_others_trained(tm
     )
     found, told = grown(tmp_path, ([A], [*TENS, 70]))
     assert found.steps[-1] == 70 and "its bits may not repeat" in told[0]
+    monkeypatch.undo()
+    asked = iter([False, True])
+    with pytest.raises(Interrupted):
+        sweep.run([A], Spec(saves=FIVES), tmp_path, plan=PAIRS, interrupted=lambda: next(asked))
+    monkeypatch.setattr("toylab.sweep.manifest.environment", lambda: {**here, "jax": "9.9"})
+    refused("begun in another environment", tmp_path, [A], FIVES)
 
 
 def test_a_run_whose_last_state_is_gone_is_not_trained_longer_from_elsewhere(tmp_path):
@@ -308,6 +314,16 @@ def test_a_damaged_outline_stops_nothing(tmp_path, fault):
     )
     assert "is damaged: its " in sweep.load(tmp_path).messages[0]
     assert differences(found, grown(tmp_path, ([A, B], (0, 5)))[0]) == []
+
+
+def test_new_runs_have_the_plan_of_those_of_their_program(tmp_path):
+    for runs in ([A, B], [A, B, C], [tiny(0, d_model=12), A, B, C, D]):
+        sweep.run(runs, Spec(saves=(0, 5)), tmp_path)
+    plans = {
+        (dict(group.configs[0]["net"]["sizes"])["d_model"], len(group.runs)): group.manifest["plan"]
+        for group in sweep.load(tmp_path)
+    }
+    assert len(plans) == 3 and plans[8, 2] == plans[8, 1] and plans[8, 2]["lane"] == 2 and plans[12, 1]["lane"] == 1
 
 
 # --- how far it is

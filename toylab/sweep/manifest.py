@@ -131,17 +131,18 @@ def _more_saves(
         Refused: where they cannot be trained with the bits that a sweep begun with them would have.
     """
     old, new = passes.saves_of(manifest), passes.planned(folder, manifest, asked)
+    is_open = passes.PASSES in manifest and not passes.is_over(folder, manifest)
+    if moved and (len(new) > len(old) or is_open):
+        raise store.Refused(
+            f"{folder} was begun in another environment ({'; '.join(moved)}): points between those there would be of "
+            "another training. Go back to that environment, save points after the last one only, or choose another "
+            "--out."
+        )
     if new == old:
         return {}, []
     done = store.chunks(passes.folder_of(folder, len(old) - 1))
     notes = []
     if len(new) > len(old):
-        if moved:
-            raise store.Refused(
-                f"{folder} was begun in another environment ({'; '.join(moved)}): points between those there would be of "
-                "another training. Go back to that environment, save points after the last one only, or choose another "
-                "--out."
-            )
         first = new[-1][0]
         kept = next(
             (step for step, _, _ in passes.kept_states(folder, {**manifest, passes.PASSES: new[1:]}, -1, first)), None
