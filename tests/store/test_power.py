@@ -60,9 +60,9 @@ def everything(folder):
     # the sweep, and the states from which its groups would go on
     found = sweep.load(folder)
     arrays = {"runs": found.runs, "steps": found.steps, "valid": found.valid, **found.params, **found.measures}
-    for state in folder.glob("*/*/state") if len(story) == 2 else ():
-        items, _ = store.read_chunk(state.parents[1], int(state.parent.name), ("state",))
-        arrays |= {f"{state}/{name}": value for name, value in items["state"].items()}
+    for group in sorted({path.parent for path in folder.glob("*/manifest.json")}) if len(story) == 2 else ():
+        items, _ = store.read_chunk(group, store.chunks(group)[-1], ("state",))
+        arrays |= {f"{group}/{name}": value for name, value in items["state"].items()}
     return {name.replace(str(folder), ""): (value.shape, value.tobytes()) for name, value in arrays.items()}
 
 def wrong(folder, committed):
