@@ -363,3 +363,4 @@ def test_new_runs_do_not_start_from_where_others_did_not(tmp_path):
     grown(second, (later[:1], (0, 5)), start=starts(later[:1]))
     grown(first, ([A, B], (0, 5, 10)))
     refused("ends elsewhere than when .* started from it", second, later, (0, 5), start=starts(later))
+    assert grown(second, (later[:1], (0, 5)), start=starts(later[:1]))[0].runs.tolist() == [sweep.run_name(later[0])]

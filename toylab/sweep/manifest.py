@@ -57,6 +57,8 @@ def read_or_decide(
             store.write_json(path, manifest, sealed=True)
         return manifest, aside + notes
     growth.check_divided(configs, folder)
+    if isinstance(spec.start, Starts):
+        spec.start.check_unmoved(folder)
     saves = growth.asked_saves(folder, spec.saves)
     plan = (
         plan or growth.plan_of_alike(configs, folder, lane) or choose_plan(configs, saves, spec.probes, spec.keep, lane)

@@ -71,8 +71,6 @@ class Training:
             self.state = over if is_over or state is None else state_of(state, self.configs[0], info["step"])
         elif not self._from_kept_state(-1):
             start = spec.start
-            if isinstance(start, Starts):
-                start.check_unmoved(folder)
             given = start.params(configs) if isinstance(start, Starts) else [start] * len(configs)
             self.state = stacked([first_state(*both) for both in zip(self.configs, given, strict=True)])
         self.walk.messages += messages + notes
