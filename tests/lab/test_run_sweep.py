@@ -631,7 +631,7 @@ def test_analysis_of_another_sweep_is_refused(trained, capfd):
     [
         (["--set", "seed=0,5"], "seed: 1 → 5", 2),
         (["--seeds", "1"], "runs: 2 → 1", 2),
-        (["--seeds", "3"], "runs: 2 → 3", 2),
+        (["--seeds", "3"], "lacks 1 of the 2 groups", 1),
         (["--seeds", "2", "--set", "net.d_mlp=32,16"], "lacks 1 of the 2 groups", 1),
     ],
     ids=str,
