@@ -1,12 +1,26 @@
-"""Sweeps that grow: trained step by step of a story, and compared with one begun whole."""
+"""Sweeps that grow: trained step by step of a story, compared with one begun whole, and refused."""
 
 import contextlib
 
 import numpy as np
-from tiny_sweeps import PAIRS
+import pytest
+from tiny_sweeps import PAIRS, contents
 
-from toylab import sweep
+from toylab import store, sweep
 from toylab.sweep import Spec
+
+TENS, FIVES, LONG = tuple(range(0, 61, 10)), tuple(range(0, 61, 5)), tuple(range(0, 91, 5))
+
+
+def low(measures):
+    """STOP of C at step 20 of TENS and at step 15 of FIVES, of B at 30; the others go on."""
+    return bool(measures["train_loss"][-1] < 2.0)
+
+
+def of_disk(folder):
+    """The points on disk: chunks without what grows or is thinned out."""
+    names = ("sweep.json", "manifest.json")
+    return {name: held for name, held in contents(folder).items() if not name.endswith(names) and "/state/" not in name}
 
 
 def grown(folder, *requests, plan=PAIRS, **spec):
@@ -48,3 +62,14 @@ def _both(name, one, other):
 def _equal(a, b):
     a, b = np.asarray(a), np.asarray(b)
     return (a.shape, a.dtype) == (b.shape, b.dtype) and a.tobytes() == b.tobytes()
+
+
+def refused(words, folder, runs, saves, **spec):
+    before = of_disk(folder)
+    manifest = {path: path.read_bytes() for path in folder.glob("*/manifest.json")}
+    with pytest.raises(store.Refused, match=words) as error:
+        sweep.run(runs, Spec(saves=saves, **spec), folder, plan=PAIRS)
+    assert "\n" not in str(error.value) and before.items() <= of_disk(folder).items()
+    assert {path: store.read_json(path, sealed=True)["saves"] for path in manifest} == {
+        path: store.read_json(path, sealed=True)["saves"] for path in folder.glob("*/manifest.json")
+    }
