@@ -141,6 +141,19 @@ def test_a_damaged_outline_stops_nothing(tmp_path, fault):
     assert differences(found, grown(tmp_path, ([A, B], (0, 5)))[0]) == []
 
 
+@pytest.mark.parametrize("before", [[[A, B]], [[B], [A, B]]], ids=["whole", "grown"])
+def test_a_group_that_was_lost_before_its_first_commit_is_begun_again(tmp_path, before):
+    for runs in before[:-1]:
+        grown(tmp_path, (runs, (0, 5)))
+    name = list(sweep.begin([A, B], tmp_path, saves=(0, 5)))[-1]
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "manifest.json").write_text("{")
+    if len(before) == 1:
+        (tmp_path / "sweep.json").unlink()
+    found, _ = grown(tmp_path, ([A, B], (0, 5)))
+    assert found.columns["seed"].tolist() == [0, 1] and found.valid.all()
+
+
 # --- how far it is
 
 

@@ -60,7 +60,8 @@ def divided(
         return None
     digests = _digests(configs)
     asked = dict(zip(digests, configs, strict=True))
-    fixed = {path.name: _runs_of(path) for path in there}
+    before = about.get(RUNS, {})
+    fixed = {path.name: runs for path in there if (runs := _runs_of(path) or before.get(path.name, []))}
     if lacking := [run for runs in fixed.values() for run in runs if run not in asked]:
         if RUNS not in about:
             return None
@@ -68,7 +69,7 @@ def divided(
             f"{sweep} holds runs of another config ({len(lacking)} runs there are not asked for, as {lacking[0][:10]}): "
             "choose another --out."
         )
-    for name, runs in about.get(RUNS, {}).items():  # not begun, but perhaps by another process soon
+    for name, runs in before.items():  # not begun, but perhaps by another process soon
         if name not in fixed and all(run in asked for run in runs):
             fixed[name] = runs
     known = {run for runs in fixed.values() for run in runs}
@@ -78,7 +79,7 @@ def divided(
     share = -(-sum(map(len, rest)) * (otherwise or rule[0]) // len(configs))
     each = group_size or max(1, min(share if otherwise else rule[0], rule[0]))
     parts = [members[i : i + each] for members in rest for i in range(0, len(members), each)]
-    first = max((_number(name) for name in fixed), default=-1) + 1
+    first = max(_number(name) for name in [*fixed, *(path.name for path in there)]) + 1
     added = {f"{first + i:03d}-{by_config[id(members[0])][:10]}": members for i, members in enumerate(parts)}
     return {name: [asked[run] for run in fixed[name]] for name in sorted(fixed, key=_number)} | added
 
@@ -87,7 +88,8 @@ def _has_these(about: Mapping[str, Any], there: Sequence[Path], configs: Sequenc
     """Whether the groups that were begun are groups of `named`, or the sweep has as many runs as these: others then."""
     if about.get("n_runs") == len(configs):
         return True
-    return all(_runs_of(path) == _digests(named.get(path.name, ())) for path in there)
+    runs = {path.name: _runs_of(path) for path in there}  # none where a group was lost before its first commit
+    return all(not own or own == _digests(named.get(name, ())) for name, own in runs.items())
 
 
 def record(sweep: Path, saves: Sequence[int] | None) -> dict[str, Any]:
