@@ -195,10 +195,15 @@ def families(configs: Sequence[Config], together: bool = True) -> dict[Any, list
     return merged
 
 
-def stack(configs: Sequence[Config]) -> Config:
-    """Configs of one family as one config with leaves [R, …]; a data_seed that they share stays a scalar."""
+def stack(configs: Sequence[Config], own: bool | None = None) -> Config:
+    """Configs of one family as one config with leaves [R, …]; a data_seed that they share stays a scalar.
+
+    Args:
+        configs: to stack.
+        own: whether each run draws its own batches; None for what `own_draws` says of these configs.
+    """
     stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *configs)
-    return stacked if own_draws(configs) else stacked.replace(data_seed=configs[0].data_seed)
+    return stacked if (own_draws(configs) if own is None else own) else stacked.replace(data_seed=configs[0].data_seed)
 
 
 def own_draws(configs: Sequence[Config]) -> bool:

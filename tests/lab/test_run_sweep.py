@@ -158,6 +158,10 @@ BAD = [
     (["--seeds", "99999999999"], r"seeds is 99,999,999,999: 1,000,000 runs are the most"),
     (["--lane", "0"], r"--lane is 0: it must be at least 1"),
     (["--saves", "x"], r"--saves is x: give how many, as 200, or the steps, as 0,100,1000"),
+    (["--saves", "0:1000:300"], r"--saves is 0:1000:300: .*must ascend from 0 to 1000 in equal steps"),
+    (["--saves", "100:0:10"], r"--saves is 100:0:10: .*must ascend from 100 to 0 in equal steps"),
+    (["--saves", "0:100000:1"], r"--saves is 0:100000:1: .*has 100,001 values: give at most 10,000"),
+    (["--saves", "0:100:0"], r"--saves is 0:100:0: .*must ascend"),
     (["--saves", "2"], r"--saves is 2: give at least 4 points"),
     (["--saves", "0,5,5"], r"--saves is 0,5,5: the steps must ascend from 0 on"),
     (["--saves=-1,5"], r"--saves is -1,5: the steps must ascend"),
@@ -483,6 +487,8 @@ def test_steps_end_training_where_a_point_is_saved(asked, tmp_path):
     [
         (["--saves", "0,10,100,1000"], [0, 10, 100, 1000]),
         (["--saves", "0:1000:lin3", "--steps", "1000"], [0, 500, 1000]),
+        (["--saves", "0:1000:250"], [0, 250, 500, 750, 1000]),
+        (["--saves", "0,1:100:log3,200"], [0, 1, 10, 100, 200]),
         (["--saves", "8"], list(sweep.log_then_linear(10, 200, 8))),
         (["--saves", "8", "--steps", "5000"], list(sweep.log_then_linear(10, 5000, 8))),
         (["--saves", "50", "--steps", "5"], [0, 1, 2, 3, 4, 5]),
@@ -625,7 +631,7 @@ def test_analysis_of_another_sweep_is_refused(trained, capfd):
     [
         (["--set", "seed=0,5"], "seed: 1 → 5", 2),
         (["--seeds", "1"], "runs: 2 → 1", 2),
-        (["--seeds", "3"], "runs: 2 → 3", 2),
+        (["--seeds", "3"], "lacks 1 of the 2 groups", 1),
         (["--seeds", "2", "--set", "net.d_mlp=32,16"], "lacks 1 of the 2 groups", 1),
     ],
     ids=str,

@@ -8,7 +8,7 @@ import pytest
 from sweeps_on_disk import described, loss, names, outline, seeds, write_group
 
 from toylab import store
-from toylab.records import manifest, source
+from toylab.records import manifest, passes
 from toylab.sweep import load
 
 LONG, SHORT = seeds(3), seeds(2, start=5, weight_decay=0.3, d_model=8)
@@ -114,8 +114,8 @@ def test_a_selection_that_makes_no_sense_says_what_there_is(page, wanted, words)
 
 def test_params_are_read_by_name_when_touched_and_alike(page, monkeypatch):
     sweep, read = load(page), []
-    real = source.read_chunks
-    monkeypatch.setattr(source, "read_chunks", lambda *args, **rest: read.append(args[2]) or real(*args, **rest))
+    real = passes.read_chunks
+    monkeypatch.setattr(passes, "read_chunks", lambda *args, **rest: read.append(args[2]) or real(*args, **rest))
     assert list(sweep.params) == ["W"] and all("traj" not in items for items in read)
     with pytest.raises(
         ValueError, match=r"W'\] is \[4\] in 000-.* and \[8\] in 001-.*select\(\*\*\{'net\.d_model': 4\}\)"

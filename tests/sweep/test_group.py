@@ -217,7 +217,7 @@ def test_a_sweep_is_resumed_as_it_was_cut(tmp_path):
 def test_a_lost_outline_is_cut_as_asked_again(tmp_path):
     """The first group is smaller than the asked size, and tells nothing of the others."""
     configs = [tiny(0), *(tiny(seed, n_train=61) for seed in range(3))]
-    sweep.begin(configs, tmp_path, 2)
+    sweep.begin(configs, tmp_path, 2, saves=SAVES[:3])
     about = (tmp_path / "sweep.json").read_bytes()
     first = next(iter(sweep.groups(configs, 2)))
     sweep.run_group(configs[:1], Spec(saves=SAVES[:3]), tmp_path / first, plan=PAIRS)

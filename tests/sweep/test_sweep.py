@@ -35,8 +35,9 @@ def as_straight(group, run, straight, n, segment):
 
 
 def committed(files):
-    """Of contents: what a commit leaves for good. Manifests grow, and resume points are thinned out."""
-    return {name: held for name, held in files.items() if "/manifest.json" not in name and "/state/" not in name}
+    """Of contents: what a commit leaves for good. Manifests and sweep.json grow, and resume points are thinned out."""
+    grow = ("manifest.json", "sweep.json")
+    return {name: held for name, held in files.items() if not name.endswith(grow) and "/state/" not in name}
 
 
 @pytest.fixture(scope="module")
@@ -315,22 +316,11 @@ def test_a_smaller_last_step_keeps_what_is_there(tmp_path):
     assert reports[0].messages[0].endswith(f" trains to step {SAVES[5]}, as it was begun.")
 
 
-def test_other_save_points_before_the_old_end_are_refused_or_reported(tmp_path):
-    trained(tmp_path, [A], saves=(0, 10, 20))
-    reports = []
-    try:
-        sweep.run([A], Spec(saves=(0, 5, 10, 15, 20)), tmp_path, plan=PAIRS, report=reports.append)
-    except Refused as error:
-        assert "saves" in str(error)
-    else:
-        assert any(progress.messages for progress in reports)
-
-
 CHANGED = {
     "a leaf": ([tiny(0, lr=9e-3), B], {}, r"optimizer\.lr: 0\.003 → 0\.009"),
     "a size": ([tiny(0, d_model=12), tiny(1, lr=1e-2, d_model=12)], {}, r"net\.d_model: 8 → 12"),
     "a later run's leaf": ([A, tiny(1, lr=2e-2)], {}, r"optimizer\.lr: 0\.01 → 0\.02"),
-    "a run more": ([A, B, C], {}, r"runs: 2 → 3"),
+    "a run more and one less": ([A, C, D], {}, r"optimizer\.lr: 0\.01 → 0\.03"),
     "stop": ([A, B], {"stop": never}, r"stop: None → .*never"),
     "keep": ([A, B], {"keep": ("W_E",)}, r"keep: None → \['W_E'\]"),
     "probes": ([A, B], {"probes": {"squares": squares}}, r"probes: \[\] → \['squares'\]"),

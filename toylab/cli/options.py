@@ -57,7 +57,8 @@ def run_parser(program: str, ending: Callable[[], str]) -> Parser:
     add(
         "--saves",
         metavar="N|STEPS",
-        help="save N points, at first in constant ratio and then evenly, or those at the steps 0,100,1000 (0:1000:lin11)",
+        help="save N points, at first in constant ratio and then evenly, or those at the steps 0,100,1000; ranges with "
+        "both ends: 0:1000:100 in equal steps, 0,1:10000:log40 in constant ratio. A sweep that exists gets those it lacks",
     )
     add("--part", action="extend", default=[], nargs="+", help="only these parts of a page that has several")
     add("--stage", choices=("train", "analyze", "draw"), help="only this stage (default: all three)")

@@ -39,6 +39,17 @@ class Job:
     imported: Files = field(default_factory=dict)  # the files of that folder, by part and name
 
     def specs(self) -> dict[str, sweep.Spec]:
+        """What each part's runs record. Without --saves a sweep that was begun keeps its saved steps, and gets those of the
+        page behind them only."""
+        specs = self.stated()
+        for name, spec in specs.items():
+            if not self.saves and (there := sweep.saved_steps(self.folder / "runs" / name)):
+                kept = [step for step in spec.saves if step in there or step > there[-1]]
+                specs[name] = replace(spec, saves=kept or there[:1])
+        return specs
+
+    def stated(self) -> dict[str, sweep.Spec]:
+        """`specs` of a sweep that is not begun."""
         parts = lab.parts(self.page)
         specs = {name: stages.spec(parts[name], self.scale, **self.start[name]) for name in self.configs}
         return {

@@ -13,6 +13,7 @@ from toylab.analysis import analyze as analyze_over_runs
 from toylab.analysis import together
 from toylab.base import Analyzer, Config, Run
 from toylab.lab import Arrays, Part
+from toylab.records import passes
 from toylab.train import data as data_of
 
 
@@ -23,15 +24,16 @@ def measures_of(
     if absent := set(named) - set(sweep.same_sweep(runs, named)):
         raise store.StoreError(f"{runs} lacks {len(absent)} of the {len(named)} groups: run the stage train first.")
     blocks, later = [], cfg.set_later(configs)
-    for group in sweep.load(runs):
+    loaded = sweep.load(runs)
+    for group in loaded:
         for message in group.messages:
             report(message)
         if n_diverged := int(np.isfinite(group.diverged).sum()):
             report(
                 f"{n_diverged} of {len(group.runs)} runs of {group.name} diverged: what is measured of them there is nan."
             )
-        at, last = int(group.steps[-1]), group.manifest["saves"][-1]
-        if at < last and not all(store.read_info(runs / group.name, at)["ended"]):
+        at, last = int(group.steps[-1]), passes.all_saves(group.manifest)[-1]
+        if at < last and not group.ended.all():
             report(
                 f"{group.name} is trained to step {at:,} of {last:,} so far: what follows is measured and judged there."
             )
@@ -40,7 +42,7 @@ def measures_of(
             _analyzed(part, named[group.name], group, batch_size)
             | {f"config/{name}": value for name, value in fields.items()}
         )
-    return _padded(blocks)
+    return {name: value if name == "steps" else value[loaded.order] for name, value in _padded(blocks).items()}
 
 
 def _analyzed(part: Part, configs: Sequence[Config], group: sweep.Group, batch_size: int) -> Arrays:

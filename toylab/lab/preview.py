@@ -11,7 +11,8 @@ from toylab import configs as cfg
 from toylab import store, sweep
 from toylab.base import Config, Trajectory
 from toylab.lab.job import Job
-from toylab.records import status
+from toylab.records import passes, status
+from toylab.records.manifest import read
 from toylab.store import size
 from toylab.sweep import memory
 from toylab.sweep.manifest import resumed
@@ -41,6 +42,8 @@ def lines(job: Job, dry: bool = False) -> list[str]:
     for name, spec in job.specs().items():
         parts += [f"part {name}:"] if name else []
         parts += _part(job.configs[name], spec, job.folder / "runs" / name, job.lane, job.group, dry)
+        if left := sorted({*job.stated()[name].saves} - {*spec.saves}):
+            parts.append(f"  note      {_count(len(left), 'saved point')} of the page not there: --saves asks for them")
     free = shutil.disk_usage(existing).free
     return [
         f"{job.folder}: {_count(n_runs, 'run')} at scale {job.scale}",
@@ -71,7 +74,9 @@ def _part(
 ) -> list[str]:
     named = sweep.groups_in(folder, configs, group)
     begun, notes = _begun(folder, named, spec, lane)
-    saves = sorted({step for manifest in begun.values() for step in manifest["saves"]} if begun else spec.saves)
+    saves = sorted(
+        {step for manifest in begun.values() for step in passes.all_saves(manifest)} if begun else spec.saves
+    )
     families = {cfg.family(members[0]): members for members in named.values()}
     programs = {
         (structure, leaves) for structure, leaves, _ in families
@@ -125,20 +130,21 @@ def _kept(recorded: Trajectory) -> list[str]:
 def _done(folder: Path, named: dict[str, list[Config]], begun: Begun) -> list[str]:
     """The progress of a sweep that was begun, towards the requested last step."""
     stands = [status.group_status(folder / name, "", len(members)) for name, members in named.items()]
-    longer = [one for one in stands if one.group in begun and _goes_on(one, begun[one.group]["saves"][-1])]
+    longer = [one for one in stands if one.state == "finished" and _new(folder / one.group, begun[one.group])]
     counts = {state: sum(one.runs for one in stands if one.state == state) for state in status.STATES}
     counts["finished"] -= sum(one.runs for one in longer)
     done = [f"{_count(n, 'run')} {state}" for state, n in counts.items() if n]
     if longer:
         steps = sorted({one.last or 0 for one in longer})
         done += [f"{_count(sum(one.runs for one in longer), 'run')} at step {' or '.join(f'{s:,}' for s in steps)}"]
-    left = [one.step or 0 for one in stands if one.state not in ("finished", "not begun") or one in longer]
+    left = [one.step or 0 for one in stands if one.state not in ("finished", "not begun")]
+    left += [min(_new(folder / one.group, begun[one.group])[0], one.step or 0) for one in longer]
     return [f"  done      {', '.join(done)}" + (f", from step {min(left):,} on" if left else "")]
 
 
-def _goes_on(one: status.GroupStatus, last: int) -> bool:
-    """Whether a finished group is to be trained longer now."""
-    return one.state == "finished" and one.ended < one.runs and (one.last or 0) < last
+def _new(group: Path, manifest: dict[str, Any]) -> list[int]:
+    """The steps that a group gets besides those of its manifest on disk."""
+    return sorted({*passes.all_saves(manifest)} - {*passes.all_saves(read(group))})
 
 
 def _begun(folder: Path, named: dict[str, list[Config]], spec: sweep.Spec, lane: int | None) -> tuple[Begun, list[str]]:

@@ -19,7 +19,7 @@ from toylab.base import Config
 from toylab.claims import table
 from toylab.lab import Measures, Page, Part, Scale, asked, pages, summary, verdicts
 from toylab.lab.measuring import measures_of
-from toylab.records import notes
+from toylab.records import notes, passes
 
 Configs = Mapping[str, Sequence[Config]]  # by part
 Files = Mapping[str, Mapping[str, Path]]  # of imported networks: by part, then by name
@@ -87,7 +87,8 @@ def _of_runs(runs: Path, members: Sequence[Config]) -> dict[str, Any]:
         "config": (first := cfg.canonical(members[0])),
         **notes.packed_changes({sweep.run_name(one): cfg.changes(first, cfg.canonical(one)) for one in members}),
         "groups": {
-            name: {key: group.manifest[key] for key in ("plan", "environment", "saves", "stop", "started_from")}
+            name: {key: group.manifest[key] for key in ("plan", "environment", "stop", "started_from")}
+            | {"saves": passes.all_saves(group.manifest)}
             for name, group in groups.items()
         },
     }

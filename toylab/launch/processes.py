@@ -19,8 +19,9 @@ import numpy as np
 
 from toylab import store, sweep
 from toylab.base import Config
-from toylab.records import binding, manifest, notes
+from toylab.records import manifest, notes, passes
 from toylab.store import durable
+from toylab.sweep import growth
 
 POLL_SECONDS = 1.0
 
@@ -117,7 +118,7 @@ def run(
     Raises:
         Failed, Interrupted, Refused: as in `sweep.run`.
     """
-    named = _begun(configs, folder, group_size, command, _size(len(configs), place.count), report, interrupted)
+    named = _begun(configs, spec, folder, group_size, command, _size(len(configs), place.count), report, interrupted)
     before = {name: _failure(folder / name) for name in named}
     mine = list(named)[place.index :: place.count]
     waiting = mine + [name for name in named if name not in mine]
@@ -154,12 +155,11 @@ def run(
 def finished(folder: Path, spec: sweep.Spec) -> bool:
     """Whether a group has all its points, by the info of its newest chunk."""
     try:
-        about, info = manifest.read(folder), store.read_info(folder, store.chunks(folder)[-1])
-        binding.check(folder, info, about)
-    except (store.Damaged, IndexError):
+        about = manifest.read(folder)
+        asked = growth.asked_saves(folder, spec.saves)
+        return passes.is_over(folder, about) and passes.planned(folder, about, asked) == passes.saves_of(about)
+    except store.Damaged:
         return False
-    saves = about["saves"]
-    return all(info["ended"]) or (info["points"] == len(saves) and saves[-1] >= spec.saves[-1])
 
 
 def _size(n_configs: int, count: int) -> int:
@@ -168,6 +168,7 @@ def _size(n_configs: int, count: int) -> int:
 
 def _begun(
     configs: Sequence[Config],
+    spec: sweep.Spec,
     folder: Path,
     group_size: int | None,
     command: str,
@@ -182,7 +183,7 @@ def _begun(
     is_reported, since = False, time.monotonic()
     while True:
         with contextlib.suppress(store.InUse), store.locked(folder):
-            return sweep.begin(configs, folder, group_size, command, otherwise)
+            return sweep.begin(configs, folder, group_size, command, otherwise, spec.saves)
         if interrupted():
             raise sweep.Interrupted(f"{folder} is held by {store.owner(folder)}, and this process has begun nothing")
         if time.monotonic() - since > POLL_SECONDS and not is_reported:

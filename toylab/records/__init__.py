@@ -1,8 +1,9 @@
 """Reading what a sweep has written: manifests, saved points, tables.
 
-reader    `load`, a sweep as arrays over all its runs · source  its groups · selection  by columns
+reader    `load`, a sweep as arrays over all its runs · source  its groups · selection  by columns · order
 analyzing analyzers over its runs and points
-history   what a group saved, joined · binding  what ties a chunk to its group · manifest  read and checked
+history   what a group saved, joined · passes  its trainings side by side · binding  what ties a chunk to its group
+manifest  read and checked
 table     the whole sweep as one table, runs.parquet · status  how far it is
 rebuilt   a config from its manifest · notes  small files without a digest"""
 

@@ -5,6 +5,8 @@ from . import (
     labelled as labelled,
     manifest as manifest,
     notes as notes,
+    order as order,
+    passes as passes,
     reader as reader,
     rebuilt as rebuilt,
     selection as selection,

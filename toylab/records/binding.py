@@ -14,7 +14,7 @@ from toylab import store
 
 GROUP = "group"  # in a chunk's info, from schema 3 on
 ASKED = ("keep", "probes", "started_from", "stop")  # fields of the manifest that must be the same on resume
-MADE = ("plan", "environment", "narrowed")  # fields that training decided
+MADE = ("plan", "environment", "narrowed", "own_draws")  # fields that training decided
 
 
 def group_info(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,8 +109,22 @@ def newest_group_info(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def _steps_of(folder: Path, chunk: int) -> list[int]:
+    try:
+        return list(store.read_info(folder, chunk)["steps"])
+    except store.Damaged:
+        return []
+
+
 def rebuilt_manifest(folder: Path, of_chunk: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """A group's lost manifest, rebuilt from a chunk's record and the request. Raises Refused where they differ."""
+    """A group's lost manifest, rebuilt from a chunk's record and the request. Raises Refused where they differ.
+
+    The saved steps are those of the request or, where these are others, those of the chunks if no more were planned.
+    """
+    n, planned = of_chunk["saves"]
+    recorded = [step for chunk in store.chunks(folder) for step in _steps_of(folder, chunk)]
+    if planned == _saves_digest(recorded)[1] and n == len(recorded):
+        asked = {**asked, "saves": recorded}
     if differ := differences(of_chunk, asked):
         raise store.Refused(f"{folder} holds runs of another config ({'; '.join(differ)}): choose another --out.")
     return {**asked, "schema": store.SCHEMA, **{name: of_chunk[name] for name in MADE if name in of_chunk}}

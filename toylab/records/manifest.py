@@ -9,6 +9,7 @@ from toylab import store
 from toylab.records import binding
 
 SWEEP, FAILED = "sweep.json", "failed.json"  # of a sweep: its outline; of a group: why its last try failed
+SAVES, RUNS, ADDED, ORDER = "saves", "runs", "added", "order"  # in an outline; but the first of sweeps that have grown
 REWRITTEN = "The same training command writes it anew"
 NUMBERED = re.compile(r"\d{3,}-")
 
@@ -46,15 +47,10 @@ def _current(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _nonsense(manifest: Mapping[str, Any]) -> str:
     """What is wrong with a manifest; "" if nothing."""
-    configs, saves, plan = (manifest.get(name) for name in ("configs", "saves", "plan"))
+    configs, plan, passes = manifest.get("configs"), manifest.get("plan"), manifest.get("passes", [])
     if not isinstance(configs, list) or not configs or not all(isinstance(config, dict) for config in configs):
         return "its configs are no list of configs"
-    if (
-        not isinstance(saves, list)
-        or not all(type(step) is int for step in saves)
-        or saves != sorted({*saves})
-        or not saves
-    ):
+    if not isinstance(passes, list) or not all(map(_ascend, [manifest.get("saves"), *passes])):
         return "its saves are not step numbers that ascend, as 0, 10, 100"
     widths, bad = {"lane", "segment", "chunk"}, "its plan is no lane, segment and chunk of at least 1 each"
     if isinstance(plan, dict) and manifest.get("schema", 1) < 4:
@@ -64,6 +60,11 @@ def _nonsense(manifest: Mapping[str, Any]) -> str:
     if not isinstance(plan, dict) or not widths <= set(plan) <= {*widths, "shards"}:
         return bad
     return "" if all(type(n) is int and n > 0 for n in plan.values()) else bad
+
+
+def _ascend(steps: Any) -> bool:
+    listed = isinstance(steps, list) and bool(steps) and all(type(step) is int for step in steps)
+    return listed and steps == sorted({*steps})
 
 
 def remedy(folder: Path) -> str:
@@ -101,4 +102,15 @@ def _no_outline(outline: Mapping[str, Any]) -> str:
     groups, counts = outline.get("groups"), [outline.get("group_size")]
     if not isinstance(groups, dict) or not all(type(n) is int and n > 0 for n in [*counts, *groups.values()]):
         return "its groups are none"
+    if SAVES in outline and not _ascend(outline[SAVES]):
+        return "its saves are not step numbers that ascend"
+    runs, order, added = (outline.get(name) for name in (RUNS, ORDER, ADDED))
+    if runs is not None:
+        of_each = isinstance(runs, dict) and all(isinstance(own, list) for own in runs.values())
+        if not of_each or {name: len(own) for name, own in runs.items()} != groups:
+            return "its runs are not those of its groups"
+        if not isinstance(order, list) or sorted(order) != list(range(sum(groups.values()))):
+            return "its order is none of its runs"
+        if not isinstance(added, list) or not set(added) <= set(groups):
+            return "its added groups are none of its groups"
     return "" if isinstance(outline.get("command", ""), str) else "its command is no text"

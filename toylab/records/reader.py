@@ -15,6 +15,7 @@ from toylab.base import Analyzer, Config, Params
 from toylab.fields import column, hint_of
 from toylab.records import labelled, manifest
 from toylab.records.history import Arrays, blank
+from toylab.records.order import order_of
 from toylab.records.selection import alternatives, class_names, column_of, matches, value_text, values_text
 from toylab.records.source import Group, Runs, Source, read_group
 
@@ -52,13 +53,24 @@ class Sweep:
     measures, probes, params    arrays [R, T, …] by name; nan (0 where the dtype has none) where a run has no point
     columns    arrays [R]: the fields of the configs
 
-    Iterating gives one Group after another, so that a sweep of any size can be read.
+    A sweep that has grown has its runs in the order in which one begun with all of them would have them. Iterating gives
+    one Group after another, as they lie on disk, so that a sweep of any size can be read.
     """
 
-    def __init__(self, sources: Sequence[Runs], rows: Sequence[np.ndarray], params: bool, notes: list[str]) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Runs],
+        rows: Sequence[np.ndarray],
+        params: bool,
+        notes: list[str],
+        order: np.ndarray | None = None,
+    ) -> None:
         self.sources = [source for source, mine in zip(sources, rows, strict=True) if len(mine)]
         self.rows = [mine for mine in rows if len(mine)]  # which runs of each
         self.with_params, self.notes = params, notes
+        self.order = (
+            np.arange(sum(map(len, rows))) if order is None else order
+        )  # of each run its place in the sources, in turn
 
     def __iter__(self) -> Iterator[Group]:
         for source, rows in zip(self.sources, self.rows, strict=True):
@@ -72,20 +84,21 @@ class Sweep:
         return sum(map(len, self.rows))
 
     def __repr__(self) -> str:
-        return f"<{len(self.runs)} runs in {len(self.sources)} groups; columns {', '.join(self.columns)}>"
+        lacks = "".join(f"; {note}" for note in self.notes)
+        return f"<{len(self.runs)} runs in {len(self.sources)} groups; columns {', '.join(self.columns)}{lacks}>"
 
     @cached_property
     def runs(self) -> np.ndarray:
-        return np.array([source.runs[row] for source, rows in self.each() for row in rows])
+        return np.array([source.runs[row] for source, row in self._each_run()])
 
     @cached_property
     def groups(self) -> np.ndarray:
-        return np.array([source.folder.name for source, rows in self.each() for _ in rows])
+        return np.array([source.folder.name for source, _ in self._each_run()])
 
     @cached_property
     def configs(self) -> list[dict[str, Any]]:
         """The config of each run, in canonical form; `config(i)` is one as a Config."""
-        return [source.configs[row] for source, rows in self.each() for row in rows]
+        return [source.configs[row] for source, row in self._each_run()]
 
     def config(self, run: int) -> Config:
         """The config of a run, by its index. Of checkpoints from elsewhere its task and optimizer are None.
@@ -94,8 +107,7 @@ class Sweep:
             IndexError: where there is no such run.
             ValueError: where it cannot be rebuilt, as `toylab.records.config_of`.
         """
-        found = [(source, int(row)) for source, rows in self.each() for row in rows]
-        source, row = found[operator.index(run)]
+        source, row = self._each_run()[operator.index(run)]
         return source.config(row)
 
     @cached_property
@@ -106,7 +118,7 @@ class Sweep:
         names = dict.fromkeys(name for row in flat for name, value in row.items() if not isinstance(value, list | dict))
         found = {name: [row.get(name) for row in flat] for name in names}
         found = {name: [None if isinstance(v, list | dict) else v for v in values] for name, values in found.items()}
-        of = {name: [getattr(source, name) for source, rows in self.each() for _ in rows] for name in ("sweep", "part")}
+        of = {name: [getattr(source, name) for source, _ in self._each_run()] for name in ("sweep", "part")}
         return {name: values for name, values in of.items() if any(values)} | found
 
     @cached_property
@@ -130,7 +142,7 @@ class Sweep:
     @cached_property
     def diverged(self) -> np.ndarray:
         """[R]: the step at which a run's params were no longer finite, or nan."""
-        return np.concatenate([source.group.diverged[rows] for source, rows in self.each()])
+        return np.concatenate([source.group.diverged[rows] for source, rows in self.each()])[self.order]
 
     @property
     def messages(self) -> list[str]:
@@ -169,11 +181,14 @@ class Sweep:
             asked = " and ".join(f"{name} = {value_text(value)}" for name, value in wanted.items())
             there = "; ".join(f"{name}: {values_text(self._any_column(name))}" for name in wanted)
             raise ValueError(f"no run has {asked}: there are {there}.")
+        kept = np.zeros(len(self), bool)
+        kept[self.order] = chosen
         rows, at = [], 0
         for mine in self.rows:
-            rows.append(mine[chosen[at : at + len(mine)]])
+            rows.append(mine[kept[at : at + len(mine)]])
             at += len(mine)
-        return Sweep(self.sources, rows, self.with_params, self.notes)
+        order = (np.cumsum(kept) - 1)[self.order[chosen]]
+        return Sweep(self.sources, rows, self.with_params, self.notes, order)
 
     def analyze(
         self,
@@ -274,6 +289,11 @@ class Sweep:
         """Where runs are read from, and which of the runs there."""
         return zip(self.sources, self.rows, strict=True)
 
+    def _each_run(self) -> list[tuple[Runs, int]]:
+        """Where each run is read from, and its row there."""
+        found = [(source, int(row)) for source, rows in self.each() for row in rows]
+        return [found[i] for i in self.order]
+
     def _recorded(self, item: str) -> Named:
         groups = [getattr(source.group, item) for source in self.sources]
         return Named(
@@ -298,12 +318,12 @@ class Sweep:
 
     def _together(self, blocks: Any, tail: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """Joins one block [R, T, …] of each group (None: it has none) to [R, T, …] over all runs and steps."""
-        out = blank((len(self.runs), len(self.steps), *tail), dtype)
-        at = 0
+        out = blank((len(self), len(self.steps), *tail), dtype)
+        places, at = np.argsort(self.order), 0
         for (source, rows), block in zip(self.each(), blocks, strict=True):
             if block is not None:
                 columns = np.searchsorted(self.steps, source.group.steps)
-                out[np.arange(at, at + len(rows))[:, None], columns] = block[rows]
+                out[places[at : at + len(rows), None], columns] = block[rows]
             at += len(rows)
         return out
 
@@ -351,7 +371,8 @@ def load(path: str | Path | Sequence[str | Path], *, params: bool = True) -> Swe
         each = [_sources(Path(path), "")]
     sources = [source for found, _ in each for source in found]
     notes = [note for _, notes in each for note in notes]
-    return Sweep(sources, [np.arange(len(source.configs)) for source in sources], params, notes)
+    rows = [np.arange(len(source.configs)) for source in sources]
+    return Sweep(sources, rows, params, notes, order_of(sources))
 
 
 def _sources(path: Path, name: str) -> tuple[list[Source], list[str]]:

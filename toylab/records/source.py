@@ -10,8 +10,8 @@ import numpy as np
 
 from toylab import configs as cfg
 from toylab.base import Config
-from toylab.records import manifest
-from toylab.records.history import Arrays, joined, masked, read_chunks
+from toylab.records import manifest, passes
+from toylab.records.history import Arrays, masked
 from toylab.records.rebuilt import config_of
 
 
@@ -56,25 +56,22 @@ def read_group(folder: Path, params: bool = True) -> Group:
     """Reads a group. Without chunks it has no points. `params=False` leaves the trajectories out."""
     about = manifest.read(folder)
     items = ("traj", "measures", "probes") if params else ("measures", "probes")
-    read, messages = read_chunks(folder, about, items, alone=True)
-    info = read[-1][1] if read else {}
-    steps = np.concatenate([np.array(info["steps"], int) for _, info in read] or [np.zeros(0, int)])
-    runs = [cfg.digest_of(canonical)[:10] for canonical in about["configs"]]
-    described = info.get("arrays", {}).get("traj", {})
-    diverged = np.array(info.get("diverged", [None] * len(runs)), float)
-    finite = ~(steps >= diverged[:, None])
+    points = passes.read(folder, about, items, alone=True)
+    diverged = np.array(points.diverged, float)
+    finite = ~(points.steps >= diverged[:, None])
+    described = points.arrays.get("traj", {})
     return Group(
         name=folder.name,
         configs=about["configs"],
-        runs=runs,
-        steps=steps,
-        valid=np.arange(len(steps)) < np.array(info.get("lengths", [0] * len(runs)))[:, None],
-        params=joined([items.get("traj", {}) for items, _ in read]),
-        measures=masked(joined([items["measures"] for items, _ in read]), finite),
-        probes=masked(joined([items.get("probes", {}) for items, _ in read]), finite),
-        messages=messages,
+        runs=[cfg.digest_of(canonical)[:10] for canonical in about["configs"]],
+        steps=points.steps,
+        valid=points.valid,
+        params=points.items.get("traj", {}),
+        measures=masked(points.items["measures"], finite),
+        probes=masked(points.items["probes"], finite),
+        messages=points.messages,
         manifest=about,
-        ended=np.array(info.get("ended", [False] * len(runs)), bool),
+        ended=points.ended,
         diverged=diverged,
         recorded={name: (tuple(one["shape"][2:]), np.dtype(one["dtype"])) for name, one in described.items()},
     )
@@ -139,8 +136,7 @@ class Source:
         return read_group(self.folder, params=False)
 
     def param(self, name: str) -> np.ndarray:
-        read, _ = read_chunks(self.folder, self.about, ("traj",), keys=(name,))
-        return joined([items["traj"] for items, _ in read])[name]
+        return passes.read(self.folder, self.about, ("traj",), keys=(name,)).items["traj"][name]
 
     def read(self, params: bool = True) -> Group:
         """All of it in memory."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toylab import store
-from toylab.records import binding, manifest, notes
+from toylab.records import binding, manifest, notes, passes
 
 STATES = ("finished", "going", "stopped", "failed", "damaged", "not begun")
 
@@ -89,24 +89,43 @@ def group_status(folder: Path, part: str, n_runs: int | None, verify: bool = Fal
         about = manifest.read(folder)
     except store.Damaged as error:
         return GroupStatus(**known, state="damaged", detail=str(error), advice=manifest.remedy(folder))
-    infos, damage, advice = _chunks(folder, about, verify and not held)
+    infos, damage, advice = _passes(folder, about, verify and not held)
     info = infos[-1] if infos else {}
     known |= {
         "runs": len(about["configs"]),
-        "last": about["saves"][-1],
-        "step": info.get("step"),
-        "ended": sum(info.get("ended", [])),
-        "diverged": sum(step is not None for step in info.get("diverged", [])),
+        "last": passes.all_saves(about)[-1],
+        "step": max((one["step"] for one in infos), default=None),
     }
     if damage:
+        known |= {"ended": sum(info.get("ended", [])), "diverged": _diverged(info.get("diverged", []))}
         return GroupStatus(**known, state="damaged", detail=damage, advice=advice)
-    spare = _spare(folder) if verify and not held else ""
-    if info and (info["points"] >= len(about["saves"]) or all(info["ended"])):
+    ends, diverged = passes.ends(folder, about)
+    known |= {"ended": sum(end is not None for end in ends), "diverged": _diverged(diverged)}
+    spare = _spare(folder, about) if verify and not held else ""
+    more = _more(folder, about)
+    if passes.is_over(folder, about) and not more:
         return GroupStatus(**known, state="finished", detail=spare)
     if held:
         return GroupStatus(**known, state="going", detail=store.owner(folder, since=True))
     state, detail = _stopped(folder, "stopped")
-    return GroupStatus(**known, state=state, detail="; ".join(filter(None, (detail, spare))))
+    return GroupStatus(**known, state=state, detail="; ".join(filter(None, (detail, more, spare))))
+
+
+def _diverged(steps: Sequence[int | None]) -> int:
+    return sum(step is not None for step in steps)
+
+
+def _more(folder: Path, about: dict[str, Any]) -> str:
+    """What a group lacks of the saved steps that its sweep was asked for; "" if nothing, or the outline is damaged."""
+    asked = _outlined(folder.parent)[0].get(manifest.SAVES, [])
+    later = passes.PASSES in about
+    new = {step for own in passes.planned(folder, about, asked) for step in own} - {*passes.all_saves(about)}
+    if not new and later and not passes.is_over(folder, about):
+        done = passes.recorded(folder, about)
+        new = {step for own in passes.saves_of(about)[-1:] for step in own} - set().union(*done)
+    if not new:
+        return ""
+    return f"{len(new)} saved points from step {min(new):,} to {max(new):,} are not trained yet"
 
 
 def as_text(status: SweepStatus) -> str:
@@ -143,6 +162,17 @@ def _outlined(sweep: Path) -> tuple[dict[str, Any], str]:
         return {}, f"{error} Whether all groups are begun is not known."
 
 
+def _passes(folder: Path, about: dict[str, Any], verify: bool) -> tuple[list[dict[str, Any]], str, str]:
+    """The infos of all passes' chunks before the first damaged one; what is wrong with that one; what to do about it."""
+    found: list[dict[str, Any]] = []
+    for place, own in passes.each(folder, about):
+        infos, damage, advice = _chunks(place, own, verify)
+        found += infos
+        if damage:
+            return found, damage, advice
+    return found, "", ""
+
+
 def _chunks(folder: Path, about: dict[str, Any], verify: bool) -> tuple[list[dict[str, Any]], str, str]:
     """The infos of the chunks before the first damaged one; what is wrong with that one; what to do about it."""
     infos: list[dict[str, Any]] = []
@@ -165,9 +195,10 @@ def _chunks(folder: Path, about: dict[str, Any], verify: bool) -> tuple[list[dic
     return infos, "", ""
 
 
-def _spare(folder: Path) -> str:
+def _spare(group: Path, about: dict[str, Any]) -> str:
     """Damage that loses no point, as of a resume point; "" if there is none."""
-    found = [damage for step in store.chunks(folder) if (damage := store.spare_damage(folder, step))]
+    chunks = [(folder, step) for folder, _ in passes.each(group, about) for step in store.chunks(folder)]
+    found = [damage for folder, step in chunks if (damage := store.spare_damage(folder, step))]
     return f"{found[0]}{f' (and {len(found) - 1} more)' if found[1:] else ''}; no point is lost by it" if found else ""
 
 

@@ -30,8 +30,10 @@ def write_table(place: Path, path: Path, analyzed: Mapping[str, Arrays] | None =
     rows = np.concatenate(
         [start + runs for start, (runs, _) in zip(starts, points, strict=False)]
     )  # [N] run of each row
-    of_runs = {"run": sweep.runs.tolist(), "group": sweep.groups.tolist(), **sweep.fields}
-    diverged = [None if np.isnan(step) else int(step) for step in sweep.diverged]
+    places = np.argsort(sweep.order)  # of the groups' runs, in turn, among those of the sweep
+    of_sweep = {"run": sweep.runs.tolist(), "group": sweep.groups.tolist(), **sweep.fields}
+    of_runs = {name: [values[i] for i in places] for name, values in of_sweep.items()}
+    diverged = [None if np.isnan(step) else int(step) for step in sweep.diverged[places]]
     columns: dict[str, store.Column] = {name: store.Repeated(values, rows) for name, values in of_runs.items()}
     columns["diverged"] = store.Repeated(diverged, rows, int)
     columns["step"] = np.concatenate([group.steps[at] for group, (_, at) in zip(groups, points, strict=True)])
@@ -61,11 +63,11 @@ def _analyses(
         members.setdefault(source.part, []).append(i)
     found: list[tuple[dict[str, np.ndarray], dict[str, list[Any]]]] = [({}, {}) for _ in groups]
     for part, numbers in members.items():
-        own, at = analyzed.get(part, {}), 0
-        if not _of_these(own, [groups[i] for i in numbers]):
+        own = analyzed.get(part, {})
+        rows_of = _rows(sweep, numbers)
+        if not _of_these(own, [groups[i] for i in numbers], list(rows_of.values())):
             continue
-        for i in numbers:
-            rows = slice(at, at := at + len(groups[i].runs))
+        for i, rows in rows_of.items():
             steps = np.searchsorted(own["steps"], groups[i].steps)
             for name, value in own.items():
                 if name.startswith("config/") or value.dtype.kind not in "fiub":
@@ -77,13 +79,19 @@ def _analyses(
     return found
 
 
-def _of_these(own: Arrays, groups: Sequence[Group]) -> bool:
-    """Whether `own` was analyzed from these runs. Their measures must agree at every point."""
+def _rows(sweep: Sweep, numbers: Sequence[int]) -> dict[int, np.ndarray]:
+    """The rows of a part's groups among its runs, which are in the order of the sweep."""
+    starts = np.cumsum([0, *map(len, sweep.rows)])
+    places = np.argsort(sweep.order)
+    first = min(starts[i] for i in numbers)  # a part's runs stand together
+    return {i: places[starts[i] : starts[i + 1]] - first for i in numbers}
+
+
+def _of_these(own: Arrays, groups: Sequence[Group], rows_of: Sequence[np.ndarray]) -> bool:
+    """Whether `own` was analyzed from these runs, by their rows in it. Their measures must agree at every point."""
     if not own or len(own["valid"]) != sum(len(group.runs) for group in groups):
         return False
-    at = 0
-    for group in groups:
-        rows = slice(at, at := at + len(group.runs))
+    for group, rows in zip(groups, rows_of, strict=True):
         if not np.isin(group.steps, own["steps"]).all():
             return False
         steps = np.searchsorted(own["steps"], group.steps)

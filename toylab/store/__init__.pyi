@@ -11,6 +11,7 @@ from . import (
 )
 from .chunk import (
     SCHEMA as SCHEMA,
+    STATE as STATE,
     chunks as chunks,
     has_state as has_state,
     read_chunk as read_chunk,
@@ -56,5 +57,6 @@ from .writing import (
     broken as broken,
     clear as clear,
     newest_sound_chunk as newest_sound_chunk,
+    set_aside as set_aside,
     write_chunk as write_chunk,
 )

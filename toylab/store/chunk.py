@@ -16,7 +16,9 @@ from toylab.store.errors import Damaged, Refused, Unread, first_line, is_unread,
 from toylab.store.files import Arrays, read_json
 from toylab.store.orbax import restore
 
-SCHEMA = 4  # older: 1, no `diverged` in a chunk's info · 2, no `group` in it · 3, a plan's `segment` is named `beat`
+SCHEMA = (
+    5  # older: 1, no `diverged` in a chunk's info · 2, no `group` in it · 3, a plan's `segment` is `beat` · 4, one pass
+)
 FILES = "files.json"  # in a chunk: the sha256 of all its other files
 INFO, STATE = "info", "state"  # items: the chunk's record; its resume point, which may be removed later
 STEP = re.compile(r"0|[1-9][0-9]{0,9}")

@@ -141,10 +141,16 @@ def newest_sound_chunk(
             what = f"the chunk at step {step} in {folder} has no resume point any more"
         except Damaged as error:
             what = str(error)
-        aside = _unused(folder / f"damaged-{step}")
-        durable.rename(folder / str(step), aside)
+        aside = set_aside(folder / str(step))
         messages.append(f"{what}. It is set aside as {aside.name}, and training goes on from the chunk before.")
     return None, {}, messages
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a folder to damaged-NAME; returns the new path."""
+    aside = _unused(path.with_name(f"damaged-{path.name}"))
+    durable.rename(path, aside)
+    return aside
 
 
 def _unused(path: Path) -> Path:

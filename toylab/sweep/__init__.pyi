@@ -3,6 +3,7 @@ from . import (
     grids as grids,
     group as group,
     grouping as grouping,
+    growth as growth,
     lanes as lanes,
     manifest as manifest,
     memory as memory,
@@ -11,6 +12,8 @@ from . import (
     runner as runner,
     sizes as sizes,
     starts as starts,
+    training as training,
+    walk as walk,
 )
 from .grids import chain as chain, grid as grid, zipped as zipped
 from .grouping import MAX_RUNS as MAX_RUNS
@@ -41,6 +44,7 @@ from .runner import (
     run_group as run_group,
     run_name as run_name,
     same_sweep as same_sweep,
+    saved_steps as saved_steps,
     shapes as shapes,
     write_table as write_table,
 )

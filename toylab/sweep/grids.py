@@ -6,6 +6,7 @@ Fields are named by dotted paths (`optimizer.weight_decay`, `net.d_model`), and 
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ Base = Config | Sequence[Config]
 Fields = Mapping[str, Any]  # dotted path → values: a list or array, or a text as `values` reads it
 Row = dict[str, Any]  # one value for each of some fields
 MAX_RANGE, MAX_CONFIGS = 10_000, 1_000_000
+WHOLE = re.compile(r"-?\d{1,10}:-?\d{1,10}:-?\d{1,10}")  # start:stop:step
 
 
 def grid(base: Base, fields: Fields) -> list[Config]:
@@ -92,6 +94,7 @@ def values(text: str, whole: bool = False) -> list[Any]:
 
     Args:
         text: `1,2,3`; a range `low:high:logN` or `low:high:linN` of N values with both ends; or a mixture, `0,0.1:3:log8`.
+            Of whole numbers also `start:stop:step`, with both ends.
         whole: round the values of ranges to whole numbers.
 
     Raises:
@@ -106,6 +109,8 @@ def values(text: str, whole: bool = False) -> list[Any]:
 
 
 def _range(text: str, whole: bool) -> list[Any]:
+    if whole and WHOLE.fullmatch(text):
+        return _evenly(text, *map(int, text.split(":")))
     low, high, kind, n = _ends(text)
     if n < 2 or n > MAX_RANGE:
         raise ValueError(f"the range {text} has {n} values: give at least 2 and at most {MAX_RANGE:,}.")
@@ -122,6 +127,16 @@ def _range(text: str, whole: bool) -> list[Any]:
     if len(rounded) < n:
         raise ValueError(f"the range {text} has only {len(rounded)} different whole numbers: ask for fewer.")
     return rounded
+
+
+def _evenly(text: str, start: int, stop: int, step: int) -> list[int]:
+    if not (start < stop and step > 0) or (stop - start) % step:
+        raise ValueError(
+            f"the range {text} must ascend from {start} to {stop} in equal steps: give start:stop:step, as 0:1000:50."
+        )
+    if (n := (stop - start) // step + 1) > MAX_RANGE:
+        raise ValueError(f"the range {text} has {n:,} values: give at most {MAX_RANGE:,}.")
+    return list(range(start, stop + 1, step))
 
 
 def _ends(text: str) -> tuple[float, float, str, int]:

@@ -8,10 +8,11 @@ from toylab import configs as cfg
 from toylab import store
 from toylab.base import Config
 from toylab.records.binding import newest_group_info, other_runs
-from toylab.records.manifest import SWEEP, outline, remedy
+from toylab.records.manifest import SWEEP, remedy
 from toylab.records.manifest import begun as begun_in
 from toylab.records.manifest import read as read_manifest
 from toylab.store import durable
+from toylab.sweep import growth
 
 MAX_RUNS = 256  # a group is the unit of folder, lock and resume
 
@@ -44,8 +45,10 @@ def begin(
     group_size: int | None = None,
     command: str = "",
     otherwise: int | None = None,
+    saves: Sequence[int] | None = None,
 ) -> dict[str, list[Config]]:
-    """Checks the configs, divides them into groups, and writes sweep.json.
+    """Checks the configs, divides them into groups, and writes sweep.json. Runs that a sweep was begun without come into
+    groups of their own.
 
     Args:
         configs: of the sweep.
@@ -53,6 +56,7 @@ def begin(
         group_size: the most runs in a group. A sweep that was begun keeps its own.
         command: what to type to go on, for sweep.json.
         otherwise: the size where neither `group_size` nor sweep.json gives one.
+        saves: the steps at which its runs are saved, for sweep.json.
 
     Returns:
         Checked configs by group name.
@@ -64,16 +68,17 @@ def begin(
     """
     store.check_name(folder)
     configs = [cfg.check(config) for config in configs]
-    named = groups_in(folder, configs, group_size, otherwise)
+    named, has_grown = _division(folder, configs, group_size, otherwise)
     same_sweep(folder, named)
-    old = _outline(folder)
+    old = growth.outlined(folder)
+    size, together = _rule(folder, configs, group_size or otherwise or MAX_RUNS)
     sizes = {name: len(members) for name, members in named.items()}
-    if old.get("groups") != sizes:  # no sweep.json, or groups that were never begun: the last request counts
-        for name in set(old.get("groups", {})) - set(named):
+    more = growth.record(folder, saves) | (growth.of_runs(folder, configs, named, together) if has_grown else {})
+    if old.get("groups") != sizes or any(old.get(name) != value for name, value in more.items()):
+        for name in set(old.get("groups", {})) - set(named):  # never begun: the last request counts
             if store.is_locked(folder / name):
                 raise store.InUse(f"{folder / name} is in use by {store.owner(folder / name)}: choose another --out.")
         durable.make(folder)
-        size, together = _rule(folder, configs, group_size or otherwise or MAX_RUNS)
         record = {
             "schema": store.SCHEMA,
             "group_size": size,
@@ -81,6 +86,7 @@ def begin(
             "command": command,
             "n_runs": len(configs),
             "groups": sizes,
+            **more,
         }
         store.write_json(folder / SWEEP, record, sealed=True)
     return named
@@ -94,19 +100,28 @@ def groups_in(
     Raises:
         Refused: where the sweep was begun with a size that gives other groups than `group_size`.
     """
+    return _division(folder, configs, group_size, otherwise)[0]
+
+
+def _division(
+    folder: Path, configs: Sequence[Config], group_size: int | None, otherwise: int | None
+) -> tuple[dict[str, list[Config]], bool]:
+    """The groups as of `groups_in`, and whether the sweep has grown: they are others then than those of `groups`."""
     rule = _rule(folder, configs, group_size or otherwise or MAX_RUNS)
     named = groups(configs, *rule)
+    if grown := growth.divided(folder, configs, named, rule, group_size, otherwise):
+        return grown, True
     if group_size and list(map(len, named.values())) != list(map(len, groups(configs, group_size, rule[1]).values())):
         raise store.Refused(
             f"--group is {group_size}, and {folder} was begun in groups of {rule[0]}: leave it out or choose another --out."
         )
-    return named
+    return named, False
 
 
 def _rule(folder: Path, configs: Sequence[Config], asked: int) -> tuple[int, bool]:
     """The size of groups, and whether runs whose data_seed no other has share one: from sweep.json, where sweeps begun
     before they did have no such entry. If that is lost, what gives the groups that exist, the requested size first."""
-    if outlined := _outline(folder):
+    if outlined := growth.outlined(folder):
         return int(outlined["group_size"]), bool(outlined.get("own_draws_together", False))
     there = {path.name: n_runs for path in begun_in(folder) if (n_runs := _n_runs(path))}
     largest = max(there.values(), default=asked)
@@ -115,14 +130,6 @@ def _rule(folder: Path, configs: Sequence[Config], asked: int) -> tuple[int, boo
         if all(len(named.get(name, ())) == n_runs for name, n_runs in there.items()):
             return rule
     return largest, True
-
-
-def _outline(folder: Path) -> dict[str, Any]:
-    """A sweep's outline; empty where none can be read. Its content is then taken from the request or the groups."""
-    try:
-        return outline(folder)
-    except store.Damaged:
-        return {}
 
 
 def same_sweep(folder: Path, named: dict[str, list[Config]]) -> list[str]:

@@ -100,6 +100,7 @@ class Lane:
         probes: Probes,
         keep: Any,
         shards: int = 1,
+        own_draws: bool | None = None,
     ) -> None:
         """
         Args:
@@ -110,6 +111,7 @@ class Lane:
             probes: analyzers whose results are recorded at each point.
             keep: names of the params that are recorded at each point; None for all.
             shards: devices that share the lane.
+            own_draws: as of `configs.stack`.
         """
         self.members, self.width = members, width
         padded = members + [members[0]] * (width - len(members))
@@ -118,7 +120,7 @@ class Lane:
         put = place if shards > 1 else jax.numpy.array
         self.state = jax.tree.map(lambda leaf: put(leaf[take]), state.replace(step=None))
         self.state = self.state.replace(step=jax.numpy.int32(state.step))
-        self.config = configs[padded[0]] if width == 1 else cfg.stack([configs[i] for i in padded])
+        self.config = configs[padded[0]] if width == 1 else cfg.stack([configs[i] for i in padded], own_draws)
         self.function = compiled(width, probes, keep, shards)
 
     def launch(self, gaps: np.ndarray, segment: int) -> Trajectory:

@@ -8,8 +8,9 @@ from typing import Any
 from toylab import configs as cfg
 from toylab import store
 from toylab.base import Analyzer, Config, Params
-from toylab.records import binding
+from toylab.records import binding, passes
 from toylab.records.manifest import read
+from toylab.sweep import growth
 from toylab.sweep.lanes import Arrays
 from toylab.sweep.plan import Plan, choose_plan, environment
 from toylab.sweep.starts import Starts
@@ -41,19 +42,29 @@ def read_or_decide(
 ) -> tuple[dict[str, Any], list[str]]:
     """The group's manifest, and messages.
 
-    An existing manifest is compared with the request. A lost one is rebuilt from the chunks. For a new group the plan is
-    chosen, and the manifest is written before the first step.
+    An existing manifest is compared with the request, and gets the steps that it asks for besides. A lost one is rebuilt
+    from the chunks. For a new group the plan is chosen, and the manifest is written before the first step.
     """
     path = folder / "manifest.json"
     if begun := resumed(configs, spec, folder, lane):
+        aside: list[str] = []
+        if passes.PASSES in begun[0]:  # what a damaged chunk of an earlier pass had is then recorded again
+            aside = passes.set_damaged_aside(folder, begun[0])
+            begun = resumed(configs, spec, folder, lane) or begun
         manifest, notes, changed = begun
         if changed:
+            manifest["schema"] = store.SCHEMA
             store.write_json(path, manifest, sealed=True)
-        return manifest, notes
-    saves = [int(step) for step in spec.saves]
-    plan = plan or choose_plan(configs, saves, spec.probes, spec.keep, lane)
+        return manifest, aside + notes
+    growth.check_divided(configs, folder)
+    if isinstance(spec.start, Starts):
+        spec.start.check_unmoved(folder)
+    saves = growth.asked_saves(folder, spec.saves)
+    plan = (
+        plan or growth.plan_of_alike(configs, folder, lane) or choose_plan(configs, saves, spec.probes, spec.keep, lane)
+    )
     decided = {"schema": store.SCHEMA, "saves": saves, "plan": plan.as_json(), "environment": environment()}
-    manifest = {**_requested(configs, spec), **decided}
+    manifest = {**_requested(configs, spec), **decided, "own_draws": growth.own_draws(configs, folder)}
     store.write_json(path, manifest, sealed=True)
     return manifest, []
 
@@ -83,7 +94,7 @@ def resumed(
         Damaged: where the manifest cannot be read and the chunks do not say which runs they hold.
     """
     asked, notes, anew = _requested(configs, spec), [], False
-    saves = [int(step) for step in spec.saves]
+    saves = growth.asked_saves(folder, spec.saves)
     try:
         manifest = read(folder)
     except store.Damaged as error:
@@ -92,6 +103,7 @@ def resumed(
         if not (of_chunk := binding.newest_group_info(folder)):
             raise
         manifest, anew = binding.rebuilt_manifest(folder, of_chunk, {**asked, "saves": saves}), True
+        manifest |= {passes.PASSES: later} if (later := passes.found_in(folder)) else {}
         notes.append(f"{error.__cause__}. It is written anew from what the chunks there say.")
     old = {name: manifest[name] for name in asked}
     if lane is not None:
@@ -106,13 +118,67 @@ def resumed(
         here.pop("processor", None)
     if moved := cfg.differences(begun, here):
         notes.append(f"{folder} was begun in another environment ({'; '.join(moved)}): its bits may not repeat.")
-    last = manifest["saves"][-1]
-    if set(step for step in saves if step <= last) - set(manifest["saves"]):
-        notes.append(f"{folder} keeps the saved points it was begun with; new ones come after step {last}.")
-    if saves[-1] < last:
+    if (last := max(passes.all_saves(manifest))) > max(spec.saves):
         notes.append(f"{folder} trains to step {last}, as it was begun.")
-    later = [step for step in saves if step > last]
-    return {**manifest, "saves": manifest["saves"] + later}, notes, anew or bool(later)
+    more, said = _more_saves(folder, manifest, saves, moved)
+    return {**manifest, **more}, notes + said, anew or bool(more)
+
+
+def _more_saves(
+    folder: Path, manifest: dict[str, Any], asked: Sequence[int], moved: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """What of the manifest becomes new so that its runs are saved at these steps too, and messages.
+
+    Raises:
+        Refused: where they cannot be trained with the bits that a sweep begun with them would have.
+    """
+    old, new = passes.saves_of(manifest), passes.planned(folder, manifest, asked)
+    is_open = passes.PASSES in manifest and not passes.is_over(folder, manifest)
+    if moved and (len(new) > len(old) or is_open):
+        raise store.Refused(
+            f"{folder} was begun in another environment ({'; '.join(moved)}): points between those there would be of "
+            "another training. Go back to that environment, save points after the last one only, or choose another "
+            "--out."
+        )
+    if new == old:
+        return {}, []
+    done = store.chunks(passes.folder_of(folder, len(old) - 1))
+    notes = []
+    if len(new) > len(old):
+        first = new[-1][0]
+        kept = next(
+            (step for step, _, _ in passes.kept_states(folder, {**manifest, passes.PASSES: new[1:]}, -1, first)), None
+        )
+        where = "the beginning: no state before it is kept" if kept is None else f"step {kept}, the nearest kept state"
+        notes.append(f"{folder} gets {len(new[-1])} more saved points, from step {first} on: trained from {where}.")
+    elif (
+        done
+        and passes.is_over(folder, manifest)
+        and not store.has_state(passes.folder_of(folder, len(old) - 1), done[-1])
+    ):
+        raise store.Refused(
+            f"{folder} cannot be trained on from step {done[-1]}: the state there was not kept ({done[-1]}/state is gone). "
+            f"Put it back from a copy, or delete the folder {done[-1]}: its points are then trained again from the nearest "
+            "kept state."
+        )
+    closed = {passes.CLOSED: False} if passes.CLOSED in manifest else {}
+    return {"saves": new[0], **({passes.PASSES: new[1:]} if new[1:] else {}), **closed}, notes
+
+
+def drop_pass(folder: Path, manifest: dict[str, Any]) -> None:
+    """Takes the newest pass out of a group: its chunks are set aside, and the manifest has it no more."""
+    number = len(manifest[passes.PASSES])
+    if (place := passes.folder_of(folder, number)).is_dir():
+        store.set_aside(place)
+    record = {name: value for name, value in manifest.items() if name not in (passes.PASSES, passes.CLOSED)}
+    if left := manifest[passes.PASSES][:-1]:
+        record |= {passes.PASSES: left}
+    store.write_json(folder / "manifest.json", record, sealed=True)
+
+
+def close_pass(folder: Path, manifest: dict[str, Any]) -> None:
+    """Writes down that the newest pass is over though it has not all its points: all runs have ended before these."""
+    store.write_json(folder / "manifest.json", {**manifest, passes.CLOSED: True}, sealed=True)
 
 
 def record_narrowing(folder: Path, manifest: dict[str, Any], committed: int | None, error: BaseException) -> str:

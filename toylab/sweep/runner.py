@@ -23,6 +23,7 @@ from toylab.records.reader import Group, Sweep, folders, has_run, load, params_a
 from toylab.records.table import write_table
 from toylab.sweep.group import Interrupted, Progress, run_group
 from toylab.sweep.grouping import MAX_RUNS, begin, groups, groups_in, run_name, same_sweep
+from toylab.sweep.growth import saved_steps
 from toylab.sweep.lanes import compiled
 from toylab.sweep.manifest import Spec
 from toylab.sweep.plan import Plan, environment
@@ -31,7 +32,8 @@ from toylab.sweep.progress import Wanted, reporting
 __all__ = [
     "FAILED", "SWEEP", "Failed", "Group", "Interrupted", "Plan", "Progress", "Spec", "Sweep", "begin", "bytes_needed",
     "compiled", "environment", "folders", "groups", "groups_in", "has_run", "load", "log_then_linear", "params_at",
-    "raise_failures", "record_failure", "run", "run_group", "run_name", "same_sweep", "shapes", "write_table",
+    "raise_failures", "record_failure", "run", "run_group", "run_name", "same_sweep", "saved_steps", "shapes",
+    "write_table",
 ]  # fmt: skip
 
 
@@ -77,13 +79,15 @@ def run(
     report: Wanted = "auto",
     interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Trains every group of a sweep into `folder/<group>/`, one after another. Call it again to resume.
+    """Trains every group of a sweep into `folder/<group>/`, one after another. Call it again to resume, or with more
+    configs or saved steps: what is there stays as it is, and only what is new is trained.
 
     A group that fails leaves a failed.json in its folder. The other groups are trained, and Failed is raised at the end.
 
     Args:
-        configs: one for each run.
-        spec: what is saved, and when runs end.
+        configs: one for each run; for a sweep that was begun all of its runs, and any new ones.
+        spec: what is saved, and when runs end. Steps between those of a sweep that was begun are trained again from the
+            nearest state that it has kept, in the environment in which it was begun.
         folder: of the sweep.
         plan: fixes width, segment and chunk of every group; otherwise they are measured.
         lane: fixes the width alone. Without it, groups of the same shapes take the width measured for the first of them.
@@ -96,10 +100,11 @@ def run(
     Raises:
         Failed: at the end, if some groups could not be trained.
         Interrupted: after `interrupted` returned true.
-        Refused: where `folder` holds other runs, or its groups have another size than `group_size`.
+        Refused: where `folder` holds other runs, or its groups have another size than `group_size`; and where more steps
+            cannot be saved with the bits of a sweep begun with them.
     """
     folder = Path(folder)
-    named = begin(configs, folder, group_size, command)
+    named = begin(configs, folder, group_size, command, saves=spec.saves)
     widths: dict[Any, int] = {}
     failures = {}
     cause: Exception | None = None

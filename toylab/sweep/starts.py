@@ -11,6 +11,9 @@ import numpy as np
 from toylab import configs as cfg
 from toylab import store
 from toylab.base import Config, Params
+from toylab.records import passes
+from toylab.records.manifest import begun
+from toylab.records.manifest import read as read_manifest
 from toylab.records.reader import load
 from toylab.records.source import read_group
 from toylab.sweep.grouping import run_name
@@ -95,6 +98,32 @@ class Starts:
             raise store.StoreError(f"{self.name} recorded no {', '.join(lacks)}: a run cannot start there.")
         return [found[run] for run in wanted]
 
+    def check_unmoved(self, folder: Path) -> None:
+        """Raises Refused where runs of another group of the same sweep started elsewhere than a run would start now: what
+        they started from has been trained longer since. A group is compared that has recorded its start.
+
+        Args:
+            folder: of the group that starts.
+        """
+        for group in begun(folder.parent):
+            try:
+                about, done = read_manifest(group), store.chunks(group)
+            except store.Damaged:  # its own training says so
+                continue
+            run = cfg.digest_of(about["configs"][0])[:10]
+            if group == folder or not done or about["saves"][0] or run not in self.runs:
+                continue
+            there = store.read_chunk(group, done[0], ("traj",))[0].get("traj", {})
+            ((source, (row,)),) = self._found({self.runs[run]}).items()
+            last = read_group(source)
+            now = {name: value[row, last.valid[row].sum() - 1] for name, value in last.params.items()}
+            if any(value[0, 0].tobytes() != now[name].tobytes() for name, value in there.items() if name in now):
+                raise store.Refused(
+                    f"{self.name}/{self.runs[run]} ends elsewhere than when {run} of {folder.parent} started from it: it "
+                    "was trained longer since, and new runs would start from other points. Choose another --out for these."
+                )
+            return
+
     def _found(self, wanted: set[str]) -> dict[Path, list[int]]:
         """The rows of the wanted runs, by group."""
         if not self.folder.is_dir():
@@ -118,7 +147,7 @@ class Starts:
             raise store.StoreError(
                 f"{self.name}/{run} diverged at step {group.diverged[row]:.0f}: no run can start there."
             )
-        steps, planned = group.steps[group.valid[row]], source.about["saves"][-1]
+        steps, planned = group.steps[group.valid[row]], passes.all_saves(source.about)[-1]
         if not len(steps) or (steps[-1] < planned and not group.ended[row]):
             at = f"at step {steps[-1]} of {planned}" if len(steps) else "not begun"
             raise store.StoreError(f"{self.name}/{run} is {at}: train it to its end first, a run starts there.")

@@ -58,7 +58,9 @@ def run(
     folder = folder.absolute()
     with connected(address) as ray:
         resources = resources_of(ray)
-        named = sweep.begin(configs, folder, group_size, command, otherwise=group_size_for(configs, resources.n))
+        named = sweep.begin(
+            configs, folder, group_size, command, otherwise=group_size_for(configs, resources.n), saves=spec.saves
+        )
         cores = resources.cores(len(named), _begun_with(folder))
         with message_folder(folder, spec, named) as token:
             environment = _environment(cores, list(sources or {}))
@@ -155,7 +157,7 @@ class Driver:
         self.waiting = dict.fromkeys(tasks, 0.0)  # not started before this time
         self.running: dict[Any, str] = {}
         self.tries = dict.fromkeys(tasks, 0)
-        self.committed: dict[str, int] = {}
+        self.committed: dict[str, int] = {}  # chunks of a group, at its last try
         self.finished = 0
         self.failures: dict[str, str] = {}
         self.head = Head(ray)
@@ -228,10 +230,10 @@ class Driver:
 
     def _try_again(self, name: str, reason: str) -> None:
         place = self.tasks[name].folder / name
-        committed = (store.chunks(place) or [-1])[-1]
-        self.tries[name] = 1 if committed > self.committed.get(name, -1) else self.tries[name] + 1
-        self.committed[name] = committed
-        at = f"from step {committed}" if committed >= 0 else "from the start"
+        done = [step for folder in (place, *sorted(place.glob("pass-*"))) for step in store.chunks(folder)]
+        self.tries[name] = 1 if len(done) > self.committed.get(name, 0) else self.tries[name] + 1
+        self.committed[name] = len(done)
+        at = f"from step {done[-1]}" if done else "from the start"
         if self.tries[name] < TRIES:
             wait = WAITS[self.tries[name] - 1]
             self.waiting[name] = time.monotonic() + wait
