@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "launch": "core store records sweep",
     "analysis": "core shapes tasks",
     "importers": "core store models records",
+    "record": "core store models records importers",
     "plots": "store",
     "claims": "",
     "lab": "core store records sweep analysis plots claims",

@@ -20,12 +20,12 @@ class Opened:
 
     net: Net
     weights: Arrays  # by the source's keys
-    converted: Callable[[Arrays], Params]
+    converted: Callable[[Arrays], Arrays]
     said: Settings  # settings that the source brought along
     unused: tuple[str, ...] = ()  # keys whose arrays are all 0, and are no params of the net
 
     def params(self, weights: Arrays) -> Params:
-        return checks.fitting(self.net, self.converted(weights))
+        return checks.fitting(self.net, checks.as_params(self.converted(weights)))
 
 
 def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = (), whole: bool = False) -> Opened:
@@ -73,9 +73,9 @@ def weights_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[Array
     return checks.declared(arrays, ignore), found
 
 
-def _converted(best: Fit, net: Net, weights: Arrays) -> Params:
+def _converted(best: Fit, net: Net, weights: Arrays) -> Arrays:
     arrays = {rule.name: rule.read(weights, best.n_layers, best.sizes) for rule in best.rules}
-    return checks.as_params(arrays | best.form.implied(net, arrays))
+    return arrays | best.form.implied(net, arrays)
 
 
 def _of_module(arrays: Arrays, given: Settings, said: Settings) -> Opened:
@@ -84,4 +84,4 @@ def _of_module(arrays: Arrays, given: Settings, said: Settings) -> Opened:
     known = toys.typed(module, given, max(max(x.shape, default=1) for x in arrays.values()))
     toys.require_all(module, known)
     net = Net.of(module, **known).check()
-    return Opened(net, {key: checks.values(key, array) for key, array in arrays.items()}, checks.as_params, said)
+    return Opened(net, {key: checks.values(key, array) for key, array in arrays.items()}, dict, said)

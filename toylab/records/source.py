@@ -1,6 +1,6 @@
 """A group read back from its folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +9,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from toylab import configs as cfg
+from toylab import store
 from toylab.base import Config
 from toylab.records import manifest
 from toylab.records.history import Arrays, joined, masked, read_chunks
-from toylab.records.rebuilt import config_of
+from toylab.records.rebuilt import config_of, is_recorded
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,28 @@ class Group:
         )
 
 
-def read_group(folder: Path, params: bool = True) -> Group:
-    """Reads a group. Without chunks it has no points. `params=False` leaves the trajectories out."""
-    about = manifest.read(folder)
+def run_names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of runs by their canonical configs: their own where they were recorded elsewhere, else ten digits."""
+    return [canonical["name"] if is_recorded(canonical) else cfg.digest_of(canonical)[:10] for canonical in configs]
+
+
+def read_group(
+    folder: Path, params: bool = True, about: Mapping[str, Any] | None = None, until: int | None = None
+) -> Group:
+    """Reads a group. Without chunks it has no points.
+
+    Args:
+        folder: of the group.
+        params: False leaves the trajectories out.
+        about: its manifest, if it is read already.
+        until: the chunks up to this step alone; None for all.
+    """
+    about = manifest.read(folder) if about is None else about
     items = ("traj", "measures", "probes") if params else ("measures", "probes")
-    read, messages = read_chunks(folder, about, items, alone=True)
+    read, messages = read_chunks(folder, about, items, alone=True, until=until)
     info = read[-1][1] if read else {}
     steps = np.concatenate([np.array(info["steps"], int) for _, info in read] or [np.zeros(0, int)])
-    runs = [cfg.digest_of(canonical)[:10] for canonical in about["configs"]]
+    runs = run_names(about["configs"])
     described = info.get("arrays", {}).get("traj", {})
     diverged = np.array(info.get("diverged", [None] * len(runs)), float)
     finite = ~(steps >= diverged[:, None])
@@ -70,10 +85,10 @@ def read_group(folder: Path, params: bool = True) -> Group:
         steps=steps,
         valid=np.arange(len(steps)) < np.array(info.get("lengths", [0] * len(runs)))[:, None],
         params=joined([items.get("traj", {}) for items, _ in read]),
-        measures=masked(joined([items["measures"] for items, _ in read]), finite),
+        measures=masked(joined([items.get("measures", {}) for items, _ in read]), finite),
         probes=masked(joined([items.get("probes", {}) for items, _ in read]), finite),
         messages=messages,
-        manifest=about,
+        manifest=dict(about),
         ended=np.array(info.get("ended", [False] * len(runs)), bool),
         diverged=diverged,
         recorded={name: (tuple(one["shape"][2:]), np.dtype(one["dtype"])) for name, one in described.items()},
@@ -123,28 +138,30 @@ class Runs(Protocol):
 
 
 class Source:
-    """A group's folder. Its manifest is read at once, measures and probes when first used, params each time by name."""
+    """A group's folder. Its manifest is read at once, measures and probes when first used, params each time by name. What
+    is committed later belongs to the next Source of the folder."""
 
     def __init__(self, folder: Path, part: str, sweep: str = "") -> None:
         self.folder, self.part, self.sweep = folder, part, sweep
+        self.until = max(store.chunks(folder), default=-1)  # before the manifest, which grows where a run is recorded
         self.about = manifest.read(folder)
         self.configs: list[dict[str, Any]] = self.about["configs"]
 
     @cached_property
     def runs(self) -> list[str]:
-        return [cfg.digest_of(canonical)[:10] for canonical in self.configs]
+        return run_names(self.configs)
 
     @cached_property
     def group(self) -> Group:
-        return read_group(self.folder, params=False)
+        return self.read(params=False)
 
     def param(self, name: str) -> np.ndarray:
-        read, _ = read_chunks(self.folder, self.about, ("traj",), keys=(name,))
+        read, _ = read_chunks(self.folder, self.about, ("traj",), keys=(name,), until=self.until)
         return joined([items["traj"] for items, _ in read])[name]
 
     def read(self, params: bool = True) -> Group:
         """All of it in memory."""
-        return read_group(self.folder, params)
+        return read_group(self.folder, params, self.about, self.until)
 
     def config(self, row: int) -> Config:
         """The config of a run, rebuilt."""

@@ -4,7 +4,7 @@ Nothing is written or locked, so the status can be asked for while training runs
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,12 +101,19 @@ def group_status(folder: Path, part: str, n_runs: int | None, verify: bool = Fal
     if damage:
         return GroupStatus(**known, state="damaged", detail=damage, advice=advice)
     spare = _spare(folder) if verify and not held else ""
-    if info and (info["points"] >= len(about["saves"]) or all(info["ended"])):
+    if info and (_has_all(about, info) or all(info["ended"])):
         return GroupStatus(**known, state="finished", detail=spare)
     if held:
         return GroupStatus(**known, state="going", detail=store.owner(folder, since=True))
     state, detail = _stopped(folder, "stopped")
     return GroupStatus(**known, state=state, detail="; ".join(filter(None, (detail, spare))))
+
+
+def _has_all(about: Mapping[str, Any], info: Mapping[str, Any]) -> bool:
+    """Whether a group has all its points. Of a run that is recorded its own training alone knows that."""
+    if manifest.RECORDED in about:
+        return bool(about[manifest.RECORDED].get("closed"))
+    return bool(info["points"] >= len(about["saves"]))
 
 
 def as_text(status: SweepStatus) -> str:
@@ -181,6 +188,8 @@ def _stopped(folder: Path, otherwise: str) -> tuple[str, str]:
 
 def _command(sweep: Path, part: str, page: Path) -> str:
     """The command to go on: from sweep.json, else from the page's manifest, else made from the page's name."""
+    if any(map(manifest.is_recorded, manifest.begun(sweep))):
+        return f"run the training that is recorded in {sweep} again, with the same Recorder"
     record, _ = _outlined(sweep)
     if not record.get("command"):
         with contextlib.suppress(store.StoreError):  # a damaged manifest of a page stops nothing here
