@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from toylab import importers, load, store
-from toylab.analysis import fourier, norms, task_measures, together
+from toylab.analysis import norms, task_measures, together
 from toylab.models import BiasedTransformer, ModularMLP, Net, Transformer
 from toylab.record import Recorder
 from toylab.record import recorder as recording
@@ -62,8 +62,7 @@ def test_seeds_are_one_sweep_in_the_order_of_their_names(tmp_path):
     chosen = sweep.select(seed=2)
     assert chosen.runs.tolist() == ["seed_2"]
     pairs = np.array([[0, 1], [2, 3]])
-    along = together(measures=task_measures, embedding=fourier.embedding, norms=norms.weights)
-    found = sweep.analyze(along, task=ModularPairs(p=7), train=pairs)
+    found = sweep.analyze(together(measures=task_measures), task=ModularPairs(p=7), train=pairs)
     assert np.isnan(found["measures/test_loss"]).tolist() == (~sweep.valid).tolist()
 
 
@@ -91,11 +90,10 @@ def test_what_is_changed_in_place_after_the_call_is_not_changed_in_the_record(tm
             for value in own.values():
                 value += 1
     sweep = load(tmp_path)
+    wanted = weights(0)["W_U"]
     for step in range(3):
-        added = [value + np.float32(1) * 0 for value in (weights(0)["W_U"],)][0]
-        for _ in range(step):
-            added = added + np.float32(1)
-        np.testing.assert_array_equal(sweep.params["W_U"][0, step], added)
+        np.testing.assert_array_equal(sweep.params["W_U"][0, step], wanted)
+        wanted = wanted + np.float32(1)
 
 
 def test_a_torch_optimizer_changes_nothing_that_is_recorded(tmp_path):
@@ -146,22 +144,19 @@ def test_flax_gives_its_params_in_any_form(tmp_path):
 
 
 def test_an_optax_training_that_donates_its_arrays_is_recorded(tmp_path):
-    optimizer = optax.sgd(0.5)
     params = {name: jnp.asarray(value) for name, value in weights(0).items()}
-    state = optimizer.init(params)
 
-    @jax.jit
-    def halved(params):
-        return jax.tree.map(lambda value: value / 2, params)
+    def halved(params):  # weight decay of 1 at a rate of 1/2, without gradients
+        updates, _ = optax.add_decayed_weights(-0.5).update(jax.tree.map(jnp.zeros_like, params), (), params)
+        return optax.apply_updates(params, updates)
 
-    halved = jax.jit(halved, donate_argnums=0)
+    advance = jax.jit(halved, donate_argnums=0)
     with Recorder(tmp_path, layout="universality") as recorder:
         for step in range(3):
             recorder(step, params)
-            params = halved(params)
-    assert state is not None
+            params = advance(params)
     found = load(tmp_path).params["W_U"][0]
-    for step in range(3):
+    for step in range(3):  # halves are exact
         np.testing.assert_array_equal(found[step], weights(0)["W_U"] / 2**step)
 
 
@@ -219,7 +214,7 @@ def test_weights_of_no_known_network_keep_their_names(tmp_path):
     assert sweep.params["encoder/0.weight"].dtype == np.float32 and sweep.config(0).net is None
     found = sweep.analyze(lambda params, run: {"sum": params["encoder/0.weight"].sum()})
     assert found["sum"].tolist() == [[0, 6]]
-    with pytest.raises(ValueError, match="needs net.apply, and these weights were recorded under their own names"):
+    with pytest.raises(ValueError, match=r"needs net\.apply, and these weights were recorded under their own names"):
         sweep.analyze(task_measures, task=ModularPairs(p=7), train=[[0, 1]])
 
 
@@ -237,6 +232,16 @@ def test_a_run_without_measures_is_read(tmp_path):
     with Recorder(tmp_path) as recorder:
         recorder(0, {"W": np.ones(1)})
     assert load(tmp_path).params["W"].tolist() == [[[1]]] and not load(tmp_path).measures
+
+
+def test_half_precision_is_recorded_as_float32(tmp_path):
+    with Recorder(tmp_path) as recorder:
+        for step, kind in enumerate((jnp.bfloat16, jnp.float16, np.float32, np.float64)):
+            recorder(step, {"W": jnp.full(2, 1.5).astype(kind) if step < 3 else np.full(2, 1.5, kind)})
+        with pytest.warns(RuntimeWarning, match="diverged: at step 4"):
+            recorder(4, {"W": jnp.full(2, jnp.nan, jnp.bfloat16)})
+    found = load(tmp_path).params["W"]
+    assert found.dtype == np.float32 and (found[0, :4] == 1.5).all() and np.isnan(found[0, 4]).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

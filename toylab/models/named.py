@@ -25,7 +25,9 @@ def named_leaves(tree: Any) -> dict[str, Any]:
     named = dict(leaves)
     if len(named) < len(leaves):
         names = [name for name, _ in leaves]
-        raise ValueError(f"two arrays are named {next(name for name in names if names.count(name) > 1)}: give mappings.")
+        raise ValueError(
+            f"two arrays are named {next(name for name in names if names.count(name) > 1)}: give mappings."
+        )
     return named
 
 

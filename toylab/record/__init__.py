@@ -1,4 +1,4 @@
-"""Recording a training that runs elsewhere (PyTorch, Flax, NumPy) in the lab's own files: `with Recorder(folder) as recorder`.
+"""Recording a training that runs elsewhere (PyTorch, Flax, NumPy) in the lab's own files.
 
 recorder    `Recorder`, which a training loop calls · arguments  what it is given, checked
 journal     the folder of a run: lock, manifest, chunks, resuming

@@ -59,7 +59,9 @@ def fields_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in fields.items():
         own = isinstance(name, str) and name.isprintable() and name not in RESERVED and not name.startswith("net.")
         if not own or not name:
-            raise ValueError(f"fields has {printable_value(name)}: a field has a name of its own, as lr or optimizer.lr.")
+            raise ValueError(
+                f"fields has {printable_value(name)}: a field has a name of its own, as lr or optimizer.lr."
+            )
         plain = value.item() if np.ndim(value) == 0 and hasattr(value, "item") else value
         if not isinstance(plain, bool | int | float | str) or plain != plain:
             raise ValueError(f"fields.{name} is {printable_value(value)}: it must be a number, a text, true or false.")

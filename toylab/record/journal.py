@@ -132,14 +132,17 @@ class Journal:
             here = None if new is None else (list(new.shape), new.dtype.str)
             there = None if old is None else (list(old["shape"][2:]), old["dtype"])
             if here != there:
+                apart = [f"{name}: {_words(there)} → {_words(here)}"]
                 raise store.Refused(
-                    f"{self.folder} holds a run of another network ({name}: {_words(there)} → {_words(here)}): give another "
-                    "name or folder."
+                    f"{self.folder} holds a run of another network ({apart[0]}): give another name or folder."
                 )
         about = {
             "schema": store.SCHEMA,
             "configs": [config],
-            **{"keep": None, "probes": [], "started_from": None, "stop": None},
+            "keep": None,
+            "probes": [],
+            "started_from": None,
+            "stop": None,
             "saves": self.steps or [step],
             "plan": ALONE,
             "environment": environment(),
@@ -198,7 +201,9 @@ class Journal:
         with self.held:
             self.wait()
             if finished and self.steps and self.about and not self.failed:
-                self._write_manifest({**self.about, manifest.RECORDED: {**self.about[manifest.RECORDED], "closed": True}})
+                self._write_manifest(
+                    {**self.about, manifest.RECORDED: {**self.about[manifest.RECORDED], "closed": True}}
+                )
 
 
 def _said(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,13 +103,13 @@ class Recorder:
 
         Args:
             step: of the training, ascending from call to call: the number of updates that the weights have had.
-            params: a torch module or its state_dict; an nnx.Module or its state; params of flax.linen; any mapping of arrays;
-                or a function that gives one of these. They are copied before this returns.
+            params: a torch module or its state_dict; an nnx.Module or its state; params of flax.linen; any mapping of
+                arrays; or a function that gives one of these. They are copied before this returns.
             **measures: numbers at this step, as loss=…; also arrays and tensors of one number.
 
         Raises:
-            ValueError: where the step does not ascend; where the arrays do not fit the layout, or are of another network than
-                before; where a measure is no number, or is new after the first point.
+            ValueError: where the step does not ascend; where the arrays do not fit the layout, or are of another network
+                than before; where a measure is no number, or is new after the first point.
             Refused: where the folder has points of another network.
             StoreError: where a chunk could not be written.
         """
@@ -153,8 +153,8 @@ class Recorder:
             return found
         if new := sorted(set(found) - set(names)):
             raise ValueError(
-                f"{listed(new)} is new at step {step}: the points before have {listed(names) or 'no measures'}. Give it from the"
-                " first point on, as nan where it is not known."
+                f"{listed(new)} is new at step {step}: the points before have {listed(names) or 'no measures'}. Give it from"
+                " the first point on, as nan where it is not known."
             )
         return {name: found.get(name, float("nan")) for name in names}
 

@@ -18,8 +18,8 @@ def host_arrays(source: Any) -> Arrays:
     """The arrays of a source by name, copied: what an optimizer later writes into the source's own changes none of them.
 
     Args:
-        source: a torch module or its state_dict; an nnx.Module, its state, or params of flax.linen (with or without "params"
-            around them); any mapping of arrays, also nested; or a function without arguments that gives one of these.
+        source: a torch module or its state_dict; an nnx.Module, its state, or params of flax.linen (with or without
+            "params" around them); any mapping of arrays, also nested; or a function that gives one of these.
 
     Returns:
         Arrays by name; where they are nested a dotted one, as layers.0.kernel.
@@ -27,7 +27,12 @@ def host_arrays(source: Any) -> Arrays:
     Raises:
         Refusal: where there is something else, two arrays have one name, or something is no array.
     """
-    return {key: np.array(plain(key, value), order="C") for key, value in _named(source).items()}
+    return {key: _copied(plain(key, value)) for key, value in _named(source).items()}
+
+
+def _copied(array: np.ndarray) -> np.ndarray:
+    """A copy; half precision as float32, which is exact."""
+    return np.array(array, np.float32 if str(array.dtype) in ("float16", "bfloat16") else None, order="C")
 
 
 def _named(source: Any) -> dict[str, Any]:
@@ -42,7 +47,7 @@ def _named(source: Any) -> dict[str, Any]:
         return named
     if isinstance(source, Mapping) and list(source) == ["params"]:  # as flax.linen has them
         source = source["params"]
-    if not is_module(source) and jax.tree_util.all_leaves([source]):
+    if source is None or (not is_module(source) and jax.tree_util.all_leaves([source])):
         raise Refusal(f"params is a {type(source).__name__}: it must be {WANTED}.")
     try:
         return named_leaves(source)

@@ -153,7 +153,9 @@ class _Data(_Asked):
 
 
 NO_TASK = "which checkpoints do not say: give task=, such as ModularArithmetic(p=113)."
-NO_NET = "and these weights were recorded under their own names, of no network that is known: give the Recorder a layout."
+NO_NET = (
+    "and these weights were recorded under their own names, of no network that is known: give the Recorder a layout."
+)
 
 
 class _Unknown:
