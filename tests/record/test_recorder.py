@@ -200,10 +200,11 @@ def test_weights_of_toylab_itself_keep_their_net(tmp_path):
     net = Net.of(Transformer, d_vocab=5, d_vocab_out=5, n_ctx=3, d_model=4, n_heads=2, d_mlp=6)
     params = net.init(jax.random.key(0))
     settings = {"module": "Transformer", **{name: value for name, (_, value) in net.module_fields().items()}}
-    with Recorder(tmp_path, layout="toylab", config=settings) as recorder:
-        recorder(0, params)
+    for name, config in (("fields", settings), ("net", net)):
+        with Recorder(tmp_path, layout="toylab", config=config, name=name) as recorder:
+            recorder(0, params)
     found = load(tmp_path)
-    assert found.config(0).net == net and set(found.params) == set(params)
+    assert found.config(0).net == found.config(1).net == net and set(found.params) == set(params)
 
 
 def test_weights_of_no_known_network_keep_their_names(tmp_path):

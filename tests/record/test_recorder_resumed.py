@@ -167,7 +167,7 @@ def test_another_config_is_refused(tmp_path):
 def test_measures_keep_their_names(tmp_path):
     record(tmp_path, range(2))
     with Recorder(tmp_path) as recorder:
-        with pytest.raises(ValueError, match="accuracy is new at step 2: the points before have loss"):
+        with pytest.raises(ValueError, match="accuracy is new at step 2: before there was loss"):
             recorder(2, weights(2), accuracy=1.0)
         recorder(2, weights(2), loss=2.0)
         with pytest.raises(ValueError, match="accuracy is new at step 3"):

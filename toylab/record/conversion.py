@@ -1,15 +1,14 @@
 """How the arrays of a foreign network become params: decided at its first point, then the same for all."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from toylab.importers import checks
-from toylab.importers.files import settings_of
 from toylab.importers.naming import Refusal, listed, printable
-from toylab.importers.opening import ignored, opened
+from toylab.importers.opening import opened
 from toylab.models import Net
 from toylab.store import Arrays
 
@@ -20,28 +19,30 @@ class Conversion:
     net    the lab's network whose weights they are; None where they keep their own names
     """
 
-    def __init__(self, arrays: Arrays, layout: str | None, config: Any, ignore: Collection[str]) -> None:
+    def __init__(
+        self, arrays: Arrays, layout: str | None, settings: Mapping[str, Any], ignore: Collection[str]
+    ) -> None:
         """Reads the network from the shapes of its arrays, and its settings.
 
         Args:
             arrays: of its first point.
             layout: of the arrays, as of `importers.load`; None keeps their names.
-            config: settings that the arrays do not say, as of `importers.load`.
+            settings: what the arrays do not say, as of `importers.load`.
             ignore: keys that are no weights.
 
         Raises:
             ValueError: as of `importers.load`, where the arrays do not fit the layout.
         """
-        self.layout, self.settings = layout, settings_of(config)
+        self.layout, self.settings = layout, settings
         self.shapes = {key: array.shape for key, array in arrays.items()}
         self.net: Net | None = None
         if layout is None:
-            self.weights = list(checks.present(checks.declared(arrays, ignored(ignore))))
+            self.weights = list(checks.present(checks.declared(arrays, ignore)))
             _check_names(self.weights)
             return
         finite = {key: _with_zeros(array) for key, array in arrays.items()}
         # Biases that begin as zeros are no other network: all arrays are kept.
-        found = opened(finite, layout, self.settings, ignored(ignore), whole=True)
+        found = opened(finite, layout, settings, ignore, whole=True)
         checks.fitting(found.net, checks.as_params(found.converted(found.weights)))
         self.net, self.converted, self.weights = found.net, found.converted, list(found.weights)
 

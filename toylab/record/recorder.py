@@ -12,6 +12,8 @@ from toylab.importers.files import settings_of
 from toylab.importers.layouts import Layout, forms_of
 from toylab.importers.naming import listed
 from toylab.importers.opening import ignored
+from toylab.importers.toys import settings_of_net
+from toylab.models import Net
 from toylab.record import arguments
 from toylab.record.conversion import Conversion
 from toylab.record.journal import NUMBER, Journal, Points
@@ -44,7 +46,7 @@ class Recorder:
         *,
         layout: Layout | None = None,
         every: int | Sequence[int] = 1,
-        config: Mapping[str, Any] | str | Path | None = None,
+        config: Net | Mapping[str, Any] | str | Path | None = None,
         name: str = "run",
         fields: Mapping[str, Any] | None = None,
         ignore: Collection[str] = (),
@@ -57,7 +59,8 @@ class Recorder:
             layout: of the weights, as of `importers.load`: they become params of that network, which analyzers know. By
                 default they keep their own names, and no network is known.
             every: steps between points, from step 0 on; or the steps at which points are saved, ascending.
-            config: settings of the network that its arrays do not say, as of `importers.load`.
+            config: settings of the network that its arrays do not say, as of `importers.load`; with the layout toylab also
+                the network itself.
             name: of the run in its sweep, as seed_0.
             fields: numbers, texts or flags that tell the run from others of the sweep, as lr and seed: its columns.
             ignore: keys that are no weights.
@@ -69,7 +72,8 @@ class Recorder:
             Refused: where the folder holds another run of that name, or runs that toylab trained.
         """
         self._every, self._chunk = arguments.every_of(every), arguments.chunk_of(chunk)
-        self._options: tuple[Any, ...] = (layout, settings_of(config), ignored(ignore))
+        settings = settings_of_net(config) if isinstance(config, Net) else settings_of(config)
+        self._options: tuple[Any, ...] = (layout, settings, ignored(ignore))
         if layout is not None:
             forms_of(layout)
         said = {"name": arguments.name_of(name), **arguments.fields_of(fields or {})}
@@ -153,7 +157,7 @@ class Recorder:
             return found
         if new := sorted(set(found) - set(names)):
             raise ValueError(
-                f"{listed(new)} is new at step {step}: the points before have {listed(names) or 'no measures'}. Give it from"
+                f"{listed(new)} is new at step {step}: before there was {listed(names) or 'no measure'}. Give it from"
                 " the first point on, as nan where it is not known."
             )
         return {name: found.get(name, float("nan")) for name in names}
