@@ -45,6 +45,7 @@ ONLY_IN = {
     "PIL": "plots",
     "ray": "launch",
     "tensorboardX": "lab",
+    "wandb": "lab",
     "torch": "benchmarks importers",
     "xarray": "records lab",  # lab for annotations
     "pandas": "records lab",
