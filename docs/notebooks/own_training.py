@@ -110,13 +110,18 @@ print("embedding of the first number", sweep.params["W_E"].shape, "run, point, i
 # %%
 along = together(measures=task_measures, progress=progress.losses)
 found = sweep.analyze(along, task=ModularPairs(p=p), train=train, final={"logits": fourier.logits})
-accuracy = {which: found[f"measures/{which}_accuracy"] for which in ("train", "test")}
-losses = {"train": found["measures/train_loss"], "test": found["measures/test_loss"]}
-losses |= {which: found[f"progress/{which}"] for which in ("restricted", "excluded")}
-for name in ("train", "test", "restricted", "excluded"):
-    print(f"{name:10}", np.round(losses[name][0, [0, 4, 12, 60]], 2), "at steps 0, 100, 300 and 1,500")
-panels = [Panel("accuracy", accuracy, ylim=(0, 1.02)), Panel("loss (nats)", losses, log=True)]
-style.save(stages(sweep.steps, panels), "progress.png")
+losses = {which: f"measures/{which}_loss" for which in ("train", "test")}
+losses |= {which: f"progress/{which}" for which in ("restricted", "excluded")}
+for name, field in losses.items():
+    print(f"{name:10}", np.round(found[field][0, [0, 4, 12, 60]], 2), "at steps 0, 100, 300 and 1,500")
+
+# %% [markdown]
+# A plot takes arrays. It also takes a sweep, or measures by name with their steps, and names in place of arrays.
+
+# %%
+accuracies = {which: f"measures/{which}_accuracy" for which in ("train", "test")}
+panels = [Panel("accuracy", accuracies, ylim=(0, 1.02)), Panel("loss (nats)", losses, log=True)]
+style.save(stages({"steps": sweep.steps, **found}, panels), "progress.png")
 
 # %% [markdown]
 # **What to look at.** The training set is fitted within 100 steps, when all test pairs are wrong. From then on the

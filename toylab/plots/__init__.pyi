@@ -3,6 +3,7 @@ from . import (
     attention as attention,
     cells as cells,
     curves as curves,
+    fields as fields,
     forest as forest,
     groups as groups,
     labels as labels,
