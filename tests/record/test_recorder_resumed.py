@@ -200,6 +200,20 @@ def test_runs_of_toylab_itself_are_not_written_to(tmp_path):
     assert sorted(path.name for path in (tmp_path / "own").iterdir()) == [group.name]
 
 
+def test_a_folder_with_runs_of_a_page_is_refused(tmp_path):
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(store.Refused, match="holds a folder runs"):
+        Recorder(tmp_path)
+
+
+def test_a_name_may_say_what_tells_the_run_apart(tmp_path):
+    name = "lr=0.1,wd=1+x_B.2-c"
+    with Recorder(tmp_path, name=name) as recorder:
+        recorder(0, weights(0), loss=0.0)
+    sound(tmp_path, [0])
+    assert load(tmp_path).select(name=name).runs.tolist() == [name]
+
+
 def test_a_damaged_newest_chunk_is_set_aside_and_recorded_anew(tmp_path):
     record(tmp_path, range(6))
     next((tmp_path / RUN / "5").rglob("manifest.ocdbt")).write_bytes(b"")

@@ -218,6 +218,8 @@ def _opened(folder: Path, name: str, said: dict[str, Any]) -> Journal:
     """The run's own folder, in a folder that holds nothing else than such."""
     if (folder / manifest.SWEEP).exists() or store.chunks(folder):
         raise store.Refused(f"{folder} holds runs that toylab trained: give another folder.")
+    if (folder / "runs").is_dir():  # there a page has them, and `load` looks there alone
+        raise store.Refused(f"{folder} holds a folder runs, where the runs of a page lie: give another folder.")
     try:
         return Journal(folder / f"{NUMBER}-{name}", said)
     except store.Refused as error:
