@@ -6,8 +6,8 @@ Two networks: the grokking transformer at full size (p = 113, 226,816 parameters
 calls of the recorder are timed, those that record a point and those that do not, and a commit with as many points as a
 minute brings, which is when a Recorder commits. The share is that of both in 100 steps. Beside it stands how much longer
 windows take that record a point than windows that do not; these take turns, and what they say is mostly noise. With
---cpu-time the clock is that of the process with all its threads: the background thread counts in full, and other programs on
-the machine do not.
+--cpu-time the clock is that of the process with all its threads: the background thread counts in full, and other programs
+on the machine do not.
 """
 
 import argparse

@@ -84,9 +84,9 @@ for seed in range(2):
             update(model, optimizer)
 
 # %% [markdown]
-# Points are committed in the background, about every minute. Where the process is killed, those stay. A training that
-# goes on from a checkpoint of its own opens the same `Recorder`, and records the steps after `recorder.last_step`. One
-# that starts anew at step 0 is refused: delete the folder of the run, or give another name.
+# Points are committed in the background, about every minute. Where the process is killed, those stay, and the same
+# script goes on: `recorder.last_step` says up to where it was recorded, and `wants` asks for later steps alone. What is
+# recorded is never written over. A training with other settings needs another `name`, or another folder.
 #
 # ## Read it back
 #

@@ -125,6 +125,17 @@ def test_steps_that_go_back_are_refused(tmp_path):
     assert load(tmp_path).steps.tolist() == [0, 10, 20]
 
 
+def test_a_training_that_asks_first_adds_what_is_missing_and_hears_of_it(tmp_path):
+    record(tmp_path, range(3))
+    with Recorder(tmp_path) as recorder:
+        with pytest.warns(RuntimeWarning, match="is recorded up to step 2 already, and stays as it is"):
+            assert not recorder.wants(0)
+        for step in range(1, 5):
+            if recorder.wants(step):
+                recorder(step, weights(step), loss=float(step))
+    sound(tmp_path, range(5))
+
+
 def test_another_network_is_refused(tmp_path):
     record(tmp_path, range(3))
     for other, what in (

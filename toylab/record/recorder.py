@@ -79,7 +79,7 @@ class Recorder:
         said = {"name": arguments.name_of(name), **arguments.fields_of(fields or {})}
         self._journal = _opened(Path(folder), name, said)
         self._points, self._last_commit = Points(), float("-inf")
-        self._seen = self.last_step
+        self._seen = self._before = self.last_step
         self._conversion: Conversion | None = None
         self._closed = False
         for message in self._journal.messages:
@@ -97,8 +97,19 @@ class Recorder:
         return self._journal.diverged
 
     def wants(self, step: int) -> bool:
-        """Whether a call at this step records a point. For measures that take time: `if recorder.wants(step): …`."""
+        """Whether a call at this step records a point. For measures that take time: `if recorder.wants(step): …`.
+
+        It does not where the run has later points, from a process before. A warning says so once.
+        """
         step = arguments.step_of(step)
+        if step <= self._before:
+            warnings.warn(
+                f"the run is recorded up to step {self._before} already, and stays as it is: a training that starts anew"
+                " needs another name or folder.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            self._before = -1
         wanted = step % self._every == 0 if isinstance(self._every, int) else step in self._every
         return wanted and step > self.last_step and self.diverged is None
 
