@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from account import keep, verdict
+from account import keep, n_cores, verdict
 from contestants import grokking_config
 from torch_reference import TorchTraining
 
@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--cpu-time", action="store_true", help="of this process, in place of the time that passes")
     parser.add_argument("--json", type=Path, help="also write the numbers there")
     given = parser.parse_args()
+    torch.set_num_threads(n_cores())
     clock = "cpu" if given.cpu_time else "wall"
     result: dict[str, Any] = {"environment": environment(), "clock": clock, "rounds": given.rounds}
     result["mlp"] = cost(mlp(), EVERY, 10 * given.rounds, clock)
