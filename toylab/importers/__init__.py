@@ -77,5 +77,5 @@ def load(
     found = opened(source, layout, settings_of(config), ignored(ignore))
     params = found.params(found.weights)
     if probe is not None:
-        check_probe(found.net, found.weights, found.converted, probe)
+        check_probe(found.net, found.weights, found.params, probe)
     return found.net, params

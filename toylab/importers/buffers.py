@@ -2,6 +2,7 @@
 belong to another network. TransformerLens 3 keeps its masks empty."""
 
 import re
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,8 +19,12 @@ def apart(forms: tuple[Form, ...], arrays: Arrays) -> tuple[Arrays, Arrays]:
 
 def is_buffer(forms: tuple[Form, ...], key: str) -> bool:
     """Whether a key is that of a buffer."""
-    patterns = (re.escape(one).replace(r"\{\}", r"\d+") for form in forms for one in form.buffers)
-    return any(re.fullmatch(one, key) for one in patterns)
+    return any(_matches(one, key) for form in forms for one in form.buffers)
+
+
+@lru_cache(4096)
+def _matches(buffer: str, key: str) -> bool:
+    return bool(re.fullmatch(re.escape(buffer).replace(r"\{\}", r"\d+"), key))
 
 
 def check(net: Net, buffers: Arrays) -> None:

@@ -17,11 +17,14 @@ SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
 MAX_SETTINGS = 1 << 20  # bytes of a JSON file
 
 
-def arrays_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays by key, and settings, from a mapping or a file. Values of ignored keys need not be arrays."""
+def arrays_of(
+    source: Any, layout: str, ignore: Collection[str], keys: Collection[str] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays by key, and settings, from a mapping or a file. Values of ignored keys need not be arrays. With `keys`
+    others may be left out."""
     if isinstance(source, Mapping):
         return _of_mapping(source, ignore), {}
-    return _of_file(source, partial(_read, layout=layout, ignore=ignore))
+    return _of_file(source, partial(_read, layout=layout, ignore=ignore, keys=keys))
 
 
 def shapes_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
@@ -69,9 +72,11 @@ def _of_mapping(source: Mapping[Any, Any], ignore: Collection[str]) -> dict[str,
         ) from error
 
 
-def _read(path: Path, layout: str, ignore: Collection[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _read(
+    path: Path, layout: str, ignore: Collection[str], keys: Collection[str] | None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if path.suffix == ".safetensors":
-        arrays, metadata = safetensors.read(path)
+        arrays, metadata = safetensors.read(path, keys)
         return arrays, _settings_in(path, metadata, layout)
     return (npz.read(path) if path.suffix == ".npz" else torch_files.read(path, ignore)), beside(path)
 

@@ -1,9 +1,11 @@
 """A source opened: which net its arrays are the weights of, and how they become params."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import jax.numpy as jnp
 
 from toylab.base import Params
 from toylab.importers import buffers, checks, toys
@@ -20,12 +22,13 @@ class Opened:
 
     net: Net
     weights: Arrays  # by the source's keys
-    converted: Callable[[Arrays], Arrays]
+    converted: Callable[[Arrays], Arrays]  # to params in NumPy
+    keys: Mapping[str, Collection[str]]  # of the source, from which each param is made
     said: Settings  # settings that the source brought along
     unused: tuple[str, ...] = ()  # keys whose arrays are all 0, and are no params of the net
 
     def params(self, weights: Arrays) -> Params:
-        return checks.fitting(self.net, checks.as_params(self.converted(weights)))
+        return checks.fitting(self.net, {name: jnp.asarray(x) for name, x in self.converted(weights).items()})
 
 
 def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = (), whole: bool = False) -> Opened:
@@ -57,7 +60,8 @@ def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = 
     net = best.form.net(best.sizes, best.parts, given).check()
     buffers.check(net, beside)
     used = {key for rule in best.rules for key in rule.keys(best.n_layers)}
-    return Opened(net, weights, partial(_converted, best, net), found, tuple(sorted(set(weights) - used)))
+    keys = {rule.name: rule.keys(best.n_layers) for rule in best.rules}
+    return Opened(net, weights, partial(_converted, best, net), keys, found, tuple(sorted(set(weights) - used)))
 
 
 def ignored(ignore: Collection[str]) -> list[str]:
@@ -67,15 +71,19 @@ def ignored(ignore: Collection[str]) -> list[str]:
     return [str(key) for key in ignore]
 
 
-def weights_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[Arrays, dict[str, Any]]:
-    """The arrays of a source without those that are ignored, and its settings."""
-    arrays, found = arrays_of(source, layout, ignore)
-    return checks.declared(arrays, ignore), found
+def weights_of(
+    source: Any, layout: str, ignore: Collection[str], keys: Collection[str] | None = None
+) -> tuple[Arrays, dict[str, Any]]:
+    """The arrays of a source without those that are ignored, and its settings; or those of `keys`, and maybe others."""
+    arrays, found = arrays_of(source, layout, ignore, keys)
+    return checks.declared(arrays, ignore if keys is None else set(ignore) & set(arrays)), found
 
 
 def _converted(best: Fit, net: Net, weights: Arrays) -> Arrays:
-    arrays = {rule.name: rule.read(weights, best.n_layers, best.sizes) for rule in best.rules}
-    return arrays | best.form.implied(net, arrays)
+    """Params of those rules whose arrays are all there."""
+    there = [rule for rule in best.rules if weights.keys() >= set(rule.keys(best.n_layers))]
+    arrays = {rule.name: rule.read(weights, best.n_layers, best.sizes) for rule in there}
+    return checks.as_params(arrays | best.form.implied(net, arrays))
 
 
 def _of_module(arrays: Arrays, given: Settings, said: Settings) -> Opened:
@@ -84,4 +92,5 @@ def _of_module(arrays: Arrays, given: Settings, said: Settings) -> Opened:
     known = toys.typed(module, given, max(max(x.shape, default=1) for x in arrays.values()))
     toys.require_all(module, known)
     net = Net.of(module, **known).check()
-    return Opened(net, {key: checks.values(key, array) for key, array in arrays.items()}, dict, said)
+    weights = {key: checks.values(key, array) for key, array in arrays.items()}
+    return Opened(net, weights, checks.as_params, {key: [key] for key in weights}, said)

@@ -9,7 +9,6 @@ import numpy as np
 from jax import Array
 
 from toylab.base import Params
-from toylab.importers import checks
 from toylab.importers.naming import Refusal, printable
 from toylab.importers.rules import Arrays
 from toylab.importers.torch_files import plain
@@ -18,7 +17,7 @@ from toylab.models import Net
 TOLERANCE = 1e-3  # of the largest logit; float32 sums in another order differ by about 1e-6
 
 
-def check_probe(net: Net, weights: Arrays, converted: Callable[[Arrays], Arrays], probe: tuple[Any, Any]) -> None:
+def check_probe(net: Net, weights: Arrays, converted: Callable[[Arrays], Params], probe: tuple[Any, Any]) -> None:
     """Raise one sentence with the largest difference, and the square array by whose transpose it vanishes, if any."""
     if not isinstance(probe, tuple | list) or len(probe) != 2:
         raise ValueError(f"probe is a {type(probe).__name__}: it must be a pair, (tokens, logits).")
@@ -71,9 +70,9 @@ def _square(weights: Arrays) -> dict[str, list[str]]:
     return groups
 
 
-def _logits(net: Net, params: Arrays, inputs: np.ndarray) -> np.ndarray:
+def _logits(net: Net, params: Params, inputs: np.ndarray) -> np.ndarray:
     with jax.default_matmul_precision("highest"):
-        return np.asarray(_applied(net, checks.as_params(params), inputs), np.float64)
+        return np.asarray(_applied(net, params, inputs), np.float64)
 
 
 @jax.jit

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,7 @@ class Rule:
         return [self.key.replace("{}", index) for index in self.over or map(str, range(n_layers))]
 
     def sides(self) -> tuple[list[list[str]], list[list[str]]]:
-        theirs, ours = (
-            [group.strip("()").split() for group in re.findall(r"\([^)]*\)|\S+", side)]
-            for side in self.axes.split("->")
-        )
-        return theirs, ours
+        return _sides(self.axes)
 
     def read(self, arrays: Arrays, n_layers: int, sizes: Sizes) -> np.ndarray:
         theirs, ours = self.sides()
@@ -58,6 +55,14 @@ class Rule:
     def zeros(self, n_layers: int, sizes: Sizes) -> Arrays:
         shape = [math.prod(_size(axis, sizes) for axis in group) for group in self.sides()[0]]
         return {key: np.zeros(shape, np.float32) for key in self.keys(n_layers)}
+
+
+@cache
+def _sides(axes: str) -> tuple[list[list[str]], list[list[str]]]:
+    theirs, ours = (
+        [group.strip("()").split() for group in re.findall(r"\([^)]*\)|\S+", side)] for side in axes.split("->")
+    )
+    return theirs, ours
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """How the arrays of a foreign network become params: decided at its first point, then the same for all."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
 
+from toylab.base import Params
 from toylab.importers import checks
 from toylab.importers.naming import Refusal, listed, printable
 from toylab.importers.opening import opened
@@ -43,7 +44,7 @@ class Conversion:
         finite = {key: _with_zeros(array) for key, array in arrays.items()}
         # Biases that begin as zeros are no other network: all arrays are kept.
         found = opened(finite, layout, settings, ignore, whole=True)
-        checks.fitting(found.net, checks.as_params(found.converted(found.weights)))
+        checks.fitting(found.net, cast(Params, found.converted(found.weights)))  # by their shapes
         self.net, self.converted, self.weights = found.net, found.converted, list(found.weights)
 
     def __call__(self, arrays: Arrays) -> tuple[Arrays, bool]:
