@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "launch": "core store records sweep",
     "analysis": "core shapes tasks",
     "importers": "core store models records",
+    "record": "core store models records importers",
     "plots": "store",
     "claims": "",
     "lab": "core store records sweep analysis plots claims",
@@ -32,7 +33,7 @@ MAY_IMPORT = {
     "cli": "core store records sweep launch lab claims toylab",  # of toylab itself its version
     "run_sweep": "cli",  # and toylab/__main__.py
     "toylab": "",  # the package itself: its stub, which names what is public
-    "benchmarks": "shapes core tasks models store sweep analysis lab experiments cli run_sweep",
+    "benchmarks": "shapes core tasks models store record sweep analysis lab experiments cli run_sweep",
 }
 ONLY_IN = {
     "flax.nnx": "models",
@@ -42,6 +43,7 @@ ONLY_IN = {
     "PIL": "plots",
     "ray": "launch",
     "tensorboardX": "lab",
+    "wandb": "lab",
     "torch": "benchmarks importers",
     "xarray": "records lab",  # lab for annotations
     "pandas": "records lab",

@@ -4,6 +4,7 @@ base, configs      what a run is: Config, State, Trajectory; a config checked, h
 train, losses, optim   the whole dynamics of one run · protocol  what a task, a network and an optimizer must offer
 tasks, models      what is trained: one family of data a file; `Net`, any nnx.Module as a pure pair init/apply
 sweep              many runs as one program: grids, groups, lanes, plans
+record             `Recorder`: a training that runs elsewhere, recorded as a run of the lab
 records            what they left: `load` gives a sweep as arrays, a table, a status
 launch             where they run: this process, processes that share a folder, Ray, jax.distributed
 store              the only code that touches disk: chunks, manifests, locks

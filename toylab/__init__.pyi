@@ -16,6 +16,7 @@ from . import (
     optim as optim,
     plots as plots,
     protocol as protocol,
+    record as record,
     records as records,
     shapes as shapes,
     store as store,

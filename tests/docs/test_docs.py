@@ -19,7 +19,10 @@ import numpy as np
 import pytest
 
 import run_sweep
+from toylab import load
+from toylab.analysis import task_measures
 from toylab.cli.main import main
+from toylab.tasks import ModularPairs
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "pages"
@@ -157,6 +160,22 @@ def test_a_training_in_torch_is_measured_along_its_checkpoints(place, capsys):
     shown: dict = {"pairs": names["train"]}
     exec(code, shown)
     np.testing.assert_array_equal(shown["losses"]["excluded"], names["found"]["loss/excluded"])
+
+
+def test_a_training_in_torch_is_recorded_as_the_tutorial_says(place, capsys):
+    pytest.importorskip("torch", reason="the tutorial's variant in PyTorch")
+    shown = (ROOT / "docs" / "notebooks" / "own_training.py").read_text("utf-8")
+    (block,) = re.findall(r'^# ```python title="torch_adder.py"\n(.*?)^# ```', shown, re.M | re.S)
+    names: dict = {}
+    exec("\n".join(line.removeprefix("#").removeprefix(" ") for line in block.split("\n")), names)
+    sweep = load("torch_adder")
+    assert sweep.steps.tolist() == list(range(0, 1001, 100)) and not sweep.messages
+    np.testing.assert_array_equal(sweep.params["W_U"][0, 0].shape, (64, 23))
+    found = sweep.analyze(task_measures, task=ModularPairs(p=23), train=np.load("train.npy"))
+    np.testing.assert_allclose(
+        found["train_loss"], sweep.measures["loss"], rtol=1e-4
+    )  # float32 sums of 370, two libraries
+    assert found["test_accuracy"][0, 0] < 0.2 and found["test_accuracy"][0, -1] > 0.9
 
 
 def test_a_pt_file_gives_a_circuit_report(reference, place, capsys):

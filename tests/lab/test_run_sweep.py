@@ -255,6 +255,7 @@ def test_no_parser_of_the_tree_takes_an_option_that_is_cut_short():
             ["--saves", "9"],
             ["--from", "1a2b@5"],
             ["--tensorboard"],
+            ["--wandb"],
             ["--cluster", "local"],
             ["--dry-run"],
         )

@@ -190,7 +190,7 @@ def test_a_redraw_gives_the_same_picture():
 
 
 BAD = {
-    "x is 'config/lr': the measures have accuracy": lambda: phase.of_columns(MEASURES, "config/lr", STEPS, STEPS),
+    "x is 'config/lr', which is neither a measure": lambda: phase.of_columns(MEASURES, "config/lr", STEPS, STEPS),
     "x, y and value are of 1, 2 and 2 runs": lambda: phase.of_columns({}, np.ones(1), np.ones(2), np.ones(2)),
     r"value has shape \(2, 2\) of float64": lambda: phase.of_columns({}, np.ones(2), np.ones(2), np.ones((2, 2))),
     "scale of x is 'cubic'; it is": lambda: phase.diagram(kinds(x=phase.Axis("x", "cubic"))),

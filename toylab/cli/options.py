@@ -72,6 +72,14 @@ def run_parser(program: str, ending: Callable[[], str]) -> Parser:
         help="also write event files to OUT/<experiment>/events (extra tensorboard)",
     )
     add(
+        "--wandb",
+        nargs="?",
+        type=text,
+        const="toylab",
+        metavar="PROJECT",
+        help="also log the measures to Weights & Biases, in this project (default: toylab; extra wandb)",
+    )
+    add(
         "--from",
         dest="start",
         type=text,
@@ -110,6 +118,7 @@ OF_TRAINING = {
     "saves": "--saves",
     "start": "--from",
     "tensorboard": "--tensorboard",
+    "wandb": "--wandb",
     "cluster": "--cluster",
     "dry_run": "--dry-run",
 }

@@ -44,7 +44,7 @@ def run(arguments: list[str], program: str) -> int:
 
 def _run(options: argparse.Namespace, command: str) -> int:
     from toylab import store
-    from toylab.lab import events
+    from toylab.lab import events, weights_and_biases
     from toylab.launch import launchers
 
     with contextlib.ExitStack() as stack:
@@ -52,6 +52,8 @@ def _run(options: argparse.Namespace, command: str) -> int:
             check_heeded(options)
             if options.tensorboard:
                 events.check()
+            if options.wandb:
+                weights_and_biases.check()
             launcher = stack.enter_context(launchers.launcher(options.cluster, options.join, options.distributed))
             job = _job(options)
         except pages.Raised as error:
@@ -60,7 +62,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
         except (ValueError, store.StoreError) as error:  # the latter of the run to start from
             print(error, file=sys.stderr)
             return 2 if isinstance(error, ValueError | store.Refused) else 1
-        return _stages(job, command, launcher, options.tensorboard, options.dry_run)
+        return _stages(job, command, launcher, options)
 
 
 def _deterministic() -> None:
@@ -96,7 +98,7 @@ def _job(options: argparse.Namespace) -> Any:
     )
 
 
-def _stages(job: Any, command: str, launcher: Any, tensorboard: bool, dry: bool) -> int:
+def _stages(job: Any, command: str, launcher: Any, options: argparse.Namespace) -> int:
     """The asked stages one after another; the exit status."""
     from toylab import store, sweep
     from toylab.cli.training import train
@@ -104,14 +106,15 @@ def _stages(job: Any, command: str, launcher: Any, tensorboard: bool, dry: bool)
 
     try:
         with launcher.quiet():
-            if dry or "train" in job.stages:
-                print("\n".join(preview.lines(job, dry)), flush=True)
+            if options.dry_run or "train" in job.stages:
+                print("\n".join(preview.lines(job, options.dry_run)), flush=True)
             elif job.lane or job.group:
                 preview.compare(job)
-            if dry:
+            if options.dry_run:
                 return 0
             made = {"on": time.strftime("%Y-%m-%d"), "commit": commit_of(job.page)}
-            trained = train(job, command, launcher, tensorboard, made) if job.configs and "train" in job.stages else {}
+            logged = options.tensorboard, options.wandb
+            trained = train(job, command, launcher, *logged, made) if job.configs and "train" in job.stages else {}
         with store.locked(job.folder / "runs") if launcher.are_equal and job.configs else contextlib.nullcontext():
             _rest(job, command, trained)
     except store.InUse as error:

@@ -3,13 +3,16 @@
 from typing import Any
 
 
-def train(job: Any, command: str, launcher: Any, tensorboard: bool, made: dict[str, str]) -> dict[str, Any]:
+def train(
+    job: Any, command: str, launcher: Any, tensorboard: bool, wandb: str | None, made: dict[str, str]
+) -> dict[str, Any]:
     """Trains every part; those that were not finished before, with their configs.
 
+    `tensorboard`, `wandb`: whether event files are written; the project in Weights & Biases, or None.
     `made`: when and by which commit, for what is fixed of the claims whose confirming seeds are trained.
     """
     from toylab import lab, store, sweep
-    from toylab.lab import events, pages, preview, stages, verdicts, watch
+    from toylab.lab import events, pages, preview, stages, verdicts, watch, weights_and_biases
 
     parts, specs = lab.parts(job.page), job.specs()
     runs = job.folder / "runs"
@@ -22,10 +25,11 @@ def train(job: Any, command: str, launcher: Any, tensorboard: bool, made: dict[s
         for name, members in job.configs.items():
             if name:
                 print(f"part {name}: {len(members)} runs", flush=True)
-            others = [
-                watch.Log(job.folder / "log.txt"),
-                *([events.Events(job.folder / "events" / name)] if tensorboard else []),
-            ]
+            others: list[Any] = [watch.Log(job.folder / "log.txt")]
+            if tensorboard:
+                others.append(events.Events(job.folder / "events" / name))
+            if wandb:
+                others.append(weights_and_biases.Runs(wandb, job.folder.name, name, members, job.folder))
             with watch.Watch(parts[name].milestone, others) as shown:
                 launcher.train(
                     members,

@@ -17,6 +17,7 @@ from . import (
     unlearning as unlearning,
     verdicts as verdicts,
     watch as watch,
+    weights_and_biases as weights_and_biases,
 )
 from .page import (
     Arrays as Arrays,

@@ -35,7 +35,8 @@ class Watch:
         """
         Args:
             milestone: a word, and a function of measures [R, t] that says which runs have reached it.
-            others: further reports to call after every segment, as Log and Events.
+            others: further reports to call after every segment, as Log and Events. Those with a `close` are closed at the
+                end, with the error that there was, if any.
         """
         self.milestone, self.others = milestone, others
         self.asked = False
@@ -56,7 +57,7 @@ class Watch:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         for other in self.others:
-            if isinstance(other, Log):
+            if hasattr(other, "close"):
                 other.close(error)
         for number, handler in self.handlers.items():
             signal.signal(number, handler)

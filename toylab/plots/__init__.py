@@ -1,5 +1,6 @@
-"""Arrays → figures and animations. Nothing here knows of a run.
+"""Arrays, or a sweep and names → figures and animations.
 
+fields   how a Sweep or Measures, and names, stand in place of arrays
 style, labels, motion, arrows, cells, phase, pictured, curves   what serves all families
 modular, groups, superposition, attention                       the families, whose modules are here too"""
 

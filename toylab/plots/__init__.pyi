@@ -4,6 +4,7 @@ from . import (
     by_field as by_field,
     cells as cells,
     curves as curves,
+    fields as fields,
     forest as forest,
     groups as groups,
     labels as labels,

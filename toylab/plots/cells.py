@@ -1,9 +1,11 @@
 """A sweep's runs by cell: one cell for each pair of values that two columns take, with any measure of its runs."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from toylab.plots import fields
 
 Column = str | np.ndarray
 
@@ -19,12 +21,12 @@ class Cells(NamedTuple):
     held: np.ndarray
 
 
-def of_columns(measures: Mapping[str, np.ndarray], x: Column, y: Column, value: Column) -> Cells:
-    """The runs by the values of two columns: each a name in `measures` or an array [R].
+def of_columns(measures: Any, x: Column, y: Column, value: Column) -> Cells:
+    """The runs by the values of two columns: each an array [R], or a name: of a measure, or of a field as task.n_train.
 
     Args:
-        measures: By name, a field of the configs also as `task.p`. One over training [R, T] is taken at each run's last
-            saved point, by measures["valid"].
+        measures: A Sweep, or arrays by name, as the Measures of a page. One over training [R, T] is taken at each run's
+            last saved point, by `valid`.
         x: The column across.
         y: The column upwards.
         value: What is drawn.
@@ -44,14 +46,11 @@ def of_columns(measures: Mapping[str, np.ndarray], x: Column, y: Column, value: 
     return Cells(xs, ys, values, np.arange(values.shape[2]) < held[..., None])
 
 
-def _column(measures: Mapping[str, np.ndarray], role: str, column: Column) -> np.ndarray:
-    if isinstance(column, str):
-        column = f"config/{column}" if f"config/{column}" in measures else column  # a field by its own name
-    if isinstance(column, str) and column not in measures:
-        raise ValueError(f"{role} is {column!r}: the measures have {', '.join(sorted(measures)) or 'nothing'}")
-    values = np.asarray(measures[column] if isinstance(column, str) else column)
-    if isinstance(column, str) and values.ndim == 2 and "valid" in measures:
-        values = values[np.arange(len(values)), measures["valid"].sum(axis=1) - 1]
+def _column(measures: Any, role: str, column: Column) -> np.ndarray:
+    values = fields.array(measures, column, role) if isinstance(column, str) else np.asarray(column)
+    valid = measures.get("valid") if isinstance(measures, Mapping) else measures.valid
+    if isinstance(column, str) and values.ndim == 2 and valid is not None:
+        values = values[np.arange(len(values)), valid.shape[1] - 1 - valid[:, ::-1].argmax(axis=1)]
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         raise ValueError(f"{role} has shape {values.shape} of {values.dtype}; it is one number a run, [R]")
     return values.astype(float)

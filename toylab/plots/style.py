@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from PIL import Image
 
+from toylab.plots import fields
 from toylab.plots.labels import SMALL, MarginLabels
 from toylab.plots.palette import reduced
 from toylab.store import durable
@@ -71,13 +72,14 @@ Drawing = TypeVar("Drawing", Figure, Animation)
 def house(draw: Callable[P, Drawing]) -> Callable[P, Drawing]:
     """Run a drawing function under matplotlib's defaults and HOUSE, whatever the caller's own settings.
 
-    The layout is made once and then kept: made again by a second draw it could come out otherwise.
+    Where it takes `steps` and arrays over them, it takes a Sweep or Measures and names as well (fields.py). The layout is
+    made once and then kept: made again by a second draw it could come out otherwise.
     """
 
     @wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Drawing:
         with matplotlib.style.context(HOUSE, after_reset=True):
-            drawing = draw(*args, **kwargs)
+            drawing = fields.drawn(draw, args, kwargs)
             figure = drawing.figure if isinstance(drawing, Animation) else drawing
             figure.draw_without_rendering()
             figure.set_layout_engine("none")

@@ -82,7 +82,8 @@ class Given:
             return Run(config=config, data=_joined(jax.jit(train.data)(config), self.arrays))
         if self.task is None:
             return Run(config=config, data=self.arrays)
-        check_net(self.task, config.net)
+        if config.net is not None:
+            check_net(self.task, config.net)
         data = _undrawn(self.task)
         if self.pairs is None:  # the lab's own split is not theirs
             data = {name: value for name, value in data.items() if name not in SPLIT}
@@ -151,16 +152,22 @@ class _Data(_Asked):
         raise ValueError(f"{self.name} needs data[{key!r}], which is not known of these runs: give {how}.")
 
 
-class _NoTask:
-    def __init__(self, name: str) -> None:
-        self.__dict__["name"] = name
+NO_TASK = "which checkpoints do not say: give task=, such as ModularArithmetic(p=113)."
+NO_NET = (
+    "and these weights were recorded under their own names, of no network that is known: give the Recorder a layout."
+)
+
+
+class _Unknown:
+    """A part of a config that is not known of a run."""
+
+    def __init__(self, name: str, part: str, why: str) -> None:
+        self.__dict__.update(name=name, part=part, why=why)
 
     def __getattr__(self, field: str) -> Any:
         if field.startswith("__"):
             raise AttributeError(field)
-        raise ValueError(
-            f"{self.name} needs task.{field}, which checkpoints do not say: give task=, such as ModularArithmetic(p=113)."
-        )
+        raise ValueError(f"{self.name} needs {self.part}.{field}, {self.why}")
 
 
 def _check(fn: Analyzer, last: Analyzer, run: Run, recorded: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> None:
@@ -170,8 +177,9 @@ def _check(fn: Analyzer, last: Analyzer, run: Run, recorded: Mapping[str, tuple[
     params = {key: jax.ShapeDtypeStruct(shape, wide(dtype)) for key, (shape, dtype) in recorded.items()}
     if isinstance(run.data, dict):
         run = run.replace(data=_Data(run.data, name))
-    if run.config.task is None:
-        run = run.replace(config=run.config.replace(task=_NoTask(name)))
+    for part, why in (("task", NO_TASK), ("net", NO_NET)):
+        if getattr(run.config, part) is None:
+            run = run.replace(config=run.config.replace(**{part: _Unknown(name, part, why)}))
 
     def both(params: dict[str, Any]) -> dict[str, Any]:
         params = _Params(params, name)

@@ -24,6 +24,7 @@ def read_chunks(
     keys: tuple[str, ...] | None = None,
     *,
     alone: bool = False,
+    until: int | None = None,
 ) -> tuple[list[tuple[dict[str, Arrays], dict[str, Any]]], list[str]]:
     """Reads every chunk of a group, in order.
 
@@ -33,6 +34,7 @@ def read_chunks(
         names: the items to read, as "traj" and "measures".
         keys: only these arrays of the items; None for all.
         alone: in all but the newest chunk, check only the files of these items.
+        until: the chunks up to this step alone; None for all.
 
     Returns:
         (items, info) of each chunk, and messages. A damaged newest chunk is left out, with a message.
@@ -42,7 +44,7 @@ def read_chunks(
         Refused: where a chunk is of other runs than the manifest's.
     """
     read: list[tuple[dict[str, Arrays], dict[str, Any]]] = []
-    steps = store.chunks(folder)
+    steps = [step for step in store.chunks(folder) if until is None or step <= until]
     for step in steps:
         before = read[-1][1] if read else {"points": 0, "step": 0}
         missing = False

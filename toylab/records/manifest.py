@@ -12,6 +12,7 @@ SWEEP, FAILED = "sweep.json", "failed.json"  # of a sweep: its outline; of a gro
 SAVES, RUNS, ADDED, ORDER = "saves", "runs", "added", "order"  # in an outline; but the first of sweeps that have grown
 REWRITTEN = "The same training command writes it anew"
 NUMBERED = re.compile(r"\d{3,}-")
+RECORDED = "recorded"  # in the manifest of a run that was recorded elsewhere: layout, and whether its training is over
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -57,6 +58,8 @@ def _nonsense(manifest: Mapping[str, Any]) -> str:
         plan = binding.current_plan(plan)
     if not isinstance(manifest.get("environment", {}), dict):
         return "its environment is no object of names and versions"
+    if not isinstance(manifest.get(RECORDED, {}), dict):
+        return "what it says of its recording is no object"
     if not isinstance(plan, dict) or not widths <= set(plan) <= {*widths, "shards"}:
         return bad
     return "" if all(type(n) is int and n > 0 for n in plan.values()) else bad
@@ -65,6 +68,14 @@ def _nonsense(manifest: Mapping[str, Any]) -> str:
 def _ascend(steps: Any) -> bool:
     listed = isinstance(steps, list) and bool(steps) and all(type(step) is int for step in steps)
     return listed and steps == sorted({*steps})
+
+
+def is_recorded(folder: Path) -> bool:
+    """Whether the manifest of a group says that its run was recorded elsewhere."""
+    try:
+        return RECORDED in read(folder)
+    except store.StoreError:
+        return False
 
 
 def remedy(folder: Path) -> str:
@@ -77,10 +88,16 @@ def remedy(folder: Path) -> str:
 
 def begun(sweep: Path) -> list[Path]:
     """The folders of groups that were begun, in order. A group has a manifest or, if that is lost, chunks. Pages have
-    manifests too, but only names of groups begin with a number."""
+    manifests too, but only names of groups begin with a number. That is 000 of all runs that were recorded elsewhere:
+    they follow each other by name, seed_2 before seed_10."""
     numbered = (path for path in sweep.glob("*") if NUMBERED.match(path.name))
     found = (path for path in numbered if (path / "manifest.json").exists() or store.chunks(path))
-    return sorted(found, key=lambda group: int(group.name.partition("-")[0]))
+    return sorted(found, key=lambda group: (_natural(group.name), group.name))
+
+
+def _natural(name: str) -> list[Any]:
+    """Texts and numbers of a name in turn, by which it is sorted."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
 
 
 def outline(folder: Path) -> dict[str, Any]:

@@ -73,14 +73,17 @@ def read(
     *,
     alone: bool = False,
     first: int | None = None,
+    until: int | None = None,
 ) -> Points:
-    """Reads the passes of a group, all or the `first` few. The other arguments, and errors, are those of `read_chunks`."""
+    """Reads the passes of a group, all or the `first` few; `until`: of the first pass the chunks up to this step alone. The
+    other arguments, and errors, are those of `read_chunks`."""
     n_runs = len(manifest["configs"])
     ends: list[int | None] = [None] * n_runs
     diverged: list[int | None] = [None] * n_runs
     found, messages, arrays = [], list[str](), dict[str, Any]()
     for folder, about in each(group, manifest)[:first]:
-        chunks, damaged = read_chunks(folder, about, names, keys, alone=alone)
+        latest = until if folder == group else None
+        chunks, damaged = read_chunks(folder, about, names, keys, alone=alone, until=latest)
         messages += damaged
         if not chunks:
             continue

@@ -101,7 +101,8 @@ class Sweep:
         return [source.configs[row] for source, row in self._each_run()]
 
     def config(self, run: int) -> Config:
-        """The config of a run, by its index. Of checkpoints from elsewhere its task and optimizer are None.
+        """The config of a run, by its index. Of checkpoints from elsewhere, and of what a Recorder wrote, its task and
+        optimizer are None, and so is a net that is not known.
 
         Raises:
             IndexError: where there is no such run.

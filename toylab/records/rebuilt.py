@@ -20,12 +20,16 @@ def config_of(canonical: Mapping[str, Any]) -> Config:
     before. The rebuilt config is written again and compared, so what comes back is what the manifest says.
 
     Args:
-        canonical: One of `Sweep.configs`, or of the configs in a manifest.
+        canonical: One of `Sweep.configs`, or of the configs in a manifest. One that was recorded elsewhere says the net
+            alone, or not even that: its task and optimizer are None, and so may be its net.
 
     Raises:
         ValueError: Where a class or function cannot be found (which, and what to import), where a class has other fields
             than were written, and where the config does not pass its check.
     """
+    if is_recorded(canonical):
+        net = canonical["net"]
+        return Config(task=None, net=None if net is None else _value(net, Any, "net").check(), optimizer=None)
     built = _value(canonical, Any, "")
     if not isinstance(built, Config):
         raise ValueError(f"this is no config: its type is {canonical.get('type')!r}, not toylab.base.Config.")
@@ -33,6 +37,11 @@ def config_of(canonical: Mapping[str, Any]) -> Config:
     if changed := cfg.differences(canonical, cfg.canonical(config)):
         raise ValueError(f"the config cannot be rebuilt as it was written ({'; '.join(changed)}).")
     return config
+
+
+def is_recorded(canonical: Mapping[str, Any]) -> bool:
+    """Whether a canonical config is of a run that was recorded elsewhere: a net, a name and fields, but no task."""
+    return "task" not in canonical and isinstance(canonical.get("name"), str) and "net" in canonical
 
 
 def find(name: str, path: str) -> Any:

@@ -1,6 +1,6 @@
 """A group read back from its folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +9,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from toylab import configs as cfg
+from toylab import store
 from toylab.base import Config
 from toylab.records import manifest, passes
 from toylab.records.history import Arrays, masked
-from toylab.records.rebuilt import config_of
+from toylab.records.rebuilt import config_of, is_recorded
 
 
 @dataclass(frozen=True)
@@ -52,25 +53,39 @@ class Group:
         )
 
 
-def read_group(folder: Path, params: bool = True) -> Group:
-    """Reads a group. Without chunks it has no points. `params=False` leaves the trajectories out."""
-    about = manifest.read(folder)
+def run_names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of runs by their canonical configs: their own where they were recorded elsewhere, else ten digits."""
+    return [canonical["name"] if is_recorded(canonical) else cfg.digest_of(canonical)[:10] for canonical in configs]
+
+
+def read_group(
+    folder: Path, params: bool = True, about: Mapping[str, Any] | None = None, until: int | None = None
+) -> Group:
+    """Reads a group. Without chunks it has no points.
+
+    Args:
+        folder: of the group.
+        params: False leaves the trajectories out.
+        about: its manifest, if it is read already.
+        until: the chunks up to this step alone; None for all.
+    """
+    about = manifest.read(folder) if about is None else about
     items = ("traj", "measures", "probes") if params else ("measures", "probes")
-    points = passes.read(folder, about, items, alone=True)
+    points = passes.read(folder, about, items, alone=True, until=until)
     diverged = np.array(points.diverged, float)
     finite = ~(points.steps >= diverged[:, None])
     described = points.arrays.get("traj", {})
     return Group(
         name=folder.name,
         configs=about["configs"],
-        runs=[cfg.digest_of(canonical)[:10] for canonical in about["configs"]],
+        runs=run_names(about["configs"]),
         steps=points.steps,
         valid=points.valid,
         params=points.items.get("traj", {}),
         measures=masked(points.items["measures"], finite),
         probes=masked(points.items["probes"], finite),
         messages=points.messages,
-        manifest=about,
+        manifest=dict(about),
         ended=points.ended,
         diverged=diverged,
         recorded={name: (tuple(one["shape"][2:]), np.dtype(one["dtype"])) for name, one in described.items()},
@@ -120,27 +135,29 @@ class Runs(Protocol):
 
 
 class Source:
-    """A group's folder. Its manifest is read at once, measures and probes when first used, params each time by name."""
+    """A group's folder. Its manifest is read at once, measures and probes when first used, params each time by name. What
+    is committed later belongs to the next Source of the folder."""
 
     def __init__(self, folder: Path, part: str, sweep: str = "") -> None:
         self.folder, self.part, self.sweep = folder, part, sweep
+        self.until = max(store.chunks(folder), default=-1)  # before the manifest, which grows where a run is recorded
         self.about = manifest.read(folder)
         self.configs: list[dict[str, Any]] = self.about["configs"]
 
     @cached_property
     def runs(self) -> list[str]:
-        return [cfg.digest_of(canonical)[:10] for canonical in self.configs]
+        return run_names(self.configs)
 
     @cached_property
     def group(self) -> Group:
-        return read_group(self.folder, params=False)
+        return self.read(params=False)
 
     def param(self, name: str) -> np.ndarray:
-        return passes.read(self.folder, self.about, ("traj",), keys=(name,)).items["traj"][name]
+        return passes.read(self.folder, self.about, ("traj",), keys=(name,), until=self.until).items["traj"][name]
 
     def read(self, params: bool = True) -> Group:
         """All of it in memory."""
-        return read_group(self.folder, params)
+        return read_group(self.folder, params, self.about, self.until)
 
     def config(self, row: int) -> Config:
         """The config of a run, rebuilt."""

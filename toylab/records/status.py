@@ -4,7 +4,7 @@ Nothing is written or locked, so the status can be asked for while training runs
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def group_status(folder: Path, part: str, n_runs: int | None, verify: bool = Fal
     known |= {"ended": sum(end is not None for end in ends), "diverged": _diverged(diverged)}
     spare = _spare(folder, about) if verify and not held else ""
     more = _more(folder, about)
-    if passes.is_over(folder, about) and not more:
+    if _is_over(folder, about, info) and not more:
         return GroupStatus(**known, state="finished", detail=spare)
     if held:
         return GroupStatus(**known, state="going", detail=store.owner(folder, since=True))
@@ -126,6 +126,13 @@ def _more(folder: Path, about: dict[str, Any]) -> str:
     if not new:
         return ""
     return f"{len(new)} saved points from step {min(new):,} to {max(new):,} are not trained yet"
+
+
+def _is_over(folder: Path, about: dict[str, Any], info: Mapping[str, Any]) -> bool:
+    """Whether a group has all its points. Of a run that is recorded its own training alone knows that."""
+    if manifest.RECORDED in about:
+        return bool(info) and (bool(about[manifest.RECORDED].get("closed")) or all(info["ended"]))
+    return passes.is_over(folder, about)
 
 
 def as_text(status: SweepStatus) -> str:
@@ -212,6 +219,8 @@ def _stopped(folder: Path, otherwise: str) -> tuple[str, str]:
 
 def _command(sweep: Path, part: str, page: Path) -> str:
     """The command to go on: from sweep.json, else from the page's manifest, else made from the page's name."""
+    if any(map(manifest.is_recorded, manifest.begun(sweep))):
+        return f"run the training that is recorded in {sweep} again, with the same Recorder"
     record, _ = _outlined(sweep)
     if not record.get("command"):
         with contextlib.suppress(store.StoreError):  # a damaged manifest of a page stops nothing here

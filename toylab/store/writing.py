@@ -100,12 +100,21 @@ class Writer:
         finally:
             self.thread.shutdown()
 
-    def commit(self, step: int, items: Mapping[str, Arrays], info: Mapping[str, Any]) -> None:
-        """Waits for the previous chunk, then starts to write this one."""
+    def commit(
+        self,
+        step: int,
+        items: Mapping[str, Arrays],
+        info: Mapping[str, Any],
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Waits for the previous chunk, then starts to write this one, after `before` has run."""
         self.wait()
-        self.pending = self.thread.submit(self._write, step, items, info)
+        self.pending = self.thread.submit(self._write, step, items, info, before)
 
-    def _write(self, step: int, items: Mapping[str, Arrays], info: Mapping[str, Any]) -> None:
+    def _write(
+        self, step: int, items: Mapping[str, Arrays], info: Mapping[str, Any], before: Callable[[], None]
+    ) -> None:
+        before()
         write_chunk(self.folder, step, items, info, self.mine)
         self.committed = step
 
