@@ -1,6 +1,6 @@
 """Checkpoints of runs of one network, as the sweep's reader wants a group: shapes at once, weights when they are used."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from toylab.importers import buffers, checks
 from toylab.importers.files import settings_of, shapes_of
 from toylab.importers.layouts import forms_of
 from toylab.importers.naming import Refusal, listed, printable
-from toylab.importers.opening import Opened, ignored, opened, weights_of
+from toylab.importers.opening import Choice, Opened, opened, weights_of
 from toylab.importers.rules import Arrays
 from toylab.records.source import Block, Group, windows
 
@@ -37,10 +37,10 @@ class Checkpoints:
         runs: Mapping[str, list[Point]],
         layout: str,
         config: Any,
-        ignore: Collection[str],
+        choice: Choice,
         report: Callable[[int, int], None],
     ) -> None:
-        self.layout, self.given, self.ignore = layout, settings_of(config), ignored(ignore)
+        self.layout, self.given, self.choice = layout, settings_of(config), choice
         self.forms, self.folder = forms_of(layout), Path(next(iter(runs)))
         self.runs, self.points = list(runs), [list(points) for points in runs.values()]
         self.messages: list[str] = []
@@ -57,7 +57,7 @@ class Checkpoints:
         first, start = self._first_sound(every)
         if first.unused != last.unused:  # zeros in one of them alone
             last, first = (
-                opened(point.source, self.layout, self.given, self.ignore, whole=True) for point in (at, start)
+                opened(point.source, self.layout, self.given, self.choice, whole=True) for point in (at, start)
             )
         if first.net != last.net:
             raise Refusal(f"{start} is of another network than {at}: checkpoints of one are wanted.")
@@ -67,7 +67,7 @@ class Checkpoints:
         refused: ValueError | None = None
         for point in points:
             try:
-                return opened(point.source, self.layout, self.given, self.ignore), point
+                return opened(point.source, self.layout, self.given, self.choice), point
             except ValueError as error:
                 refused = refused or error
         assert refused is not None
@@ -76,11 +76,11 @@ class Checkpoints:
     def _look(self, point: Point) -> None:
         """Refuses a checkpoint of other shapes or settings; one that cannot be read is left out, with a message."""
         try:
-            shapes, said = shapes_of(point.source, self.layout, self.ignore)
+            shapes, said = shapes_of(point.source, self.layout, self.choice.ignore, self.choice.within)
         except ValueError as error:
             self._leave_out(point, error)
             return
-        self._check(point, shapes, said)
+        self._check(point, checks.bare(shapes, self.choice.prefix), said)
 
     def _check(self, point: Point, shapes: Mapping[str, tuple[int, ...]], said: Mapping[str, Any]) -> None:
         wanted = self.shapes
@@ -125,7 +125,7 @@ class Checkpoints:
         Raises:
             ValueError: where it has changed since it was looked at, is damaged, or has weights that are not finite.
         """
-        arrays, said = weights_of(point.source, self.layout, self.ignore)
+        arrays, said = weights_of(point.source, self.layout, self.choice)
         arrays, beside = buffers.apart(self.forms, arrays)
         buffers.check(self.wanted.net, beside)
         if self.layout == "toy_models":

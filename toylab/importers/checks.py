@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -20,6 +21,15 @@ def declared(arrays: Arrays, ignore: Collection[str]) -> Arrays:
         raise Refusal(f"ignore names {listed(absent)}: the source has {listed(sorted(arrays))}.")
     kept = {key: array for key, array in arrays.items() if key not in ignore}
     return {key: array for key, array in kept.items() if not (key.endswith("_extra_state") and array.size == 0)}
+
+
+def bare(found: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The same by keys without a prefix, which every key must have."""
+    if other := sorted(key for key in found if not key.startswith(prefix)):
+        raise Refusal(
+            f"prefix is {printable(prefix)!r}: {listed(other)} do not begin with it; name in ignore= what is no weight."
+        )
+    return {key.removeprefix(prefix): value for key, value in found.items()}
 
 
 def present(arrays: Arrays) -> Arrays:
@@ -70,19 +80,20 @@ def hint(forms: Mapping[str, tuple[Form, ...]], layout: str, best: Fit, shapes: 
     return f"; the keys look like layout {named}"
 
 
-def prefixed(forms: Sequence[Form], best: Fit, shapes: Mapping[str, tuple[int, ...]]) -> str:
+def prefixed(
+    forms: Sequence[Form], best: Fit, shapes: Mapping[str, tuple[int, ...]], given: Settings = MappingProxyType({})
+) -> str:
     """A hint where keys fit better without a common prefix, as DataParallel's "module."; "" otherwise."""
-    same = [parts[0] for parts in zip(*(key.split(".")[:-1] for key in shapes), strict=False) if len(set(parts)) == 1]
+    shared = shared_prefix(shapes)
+    better = shared and min(fit(form, bare(shapes, shared), given).n_problems for form in forms) < best.n_problems
+    return f"; every key begins with {printable(shared)}: say prefix={printable(shared)!r}" if better else ""
+
+
+def shared_prefix(keys: Collection[str]) -> str:
+    """What every key begins with, up to a dot, and no key is without; "" where there is no such thing."""
+    same = [parts[0] for parts in zip(*(key.split(".")[:-1] for key in keys), strict=False) if len(set(parts)) == 1]
     shared = "".join(f"{part}." for part in same)
-    if not all(key.startswith(shared) for key in shapes):
-        return ""
-    bare = {key.removeprefix(shared): shape for key, shape in shapes.items()}
-    better = shared and min(fit(form, bare).n_problems for form in forms) < best.n_problems
-    return (
-        f"; every key begins with {printable(shared)}: hand over a mapping of the arrays by keys without it"
-        if better
-        else ""
-    )
+    return shared if all(key.startswith(shared) for key in keys) else ""
 
 
 def without_zeros(best: Fit, weights: Arrays) -> Fit:
@@ -115,7 +126,7 @@ def their_arrays(best: Fit, arrays: Arrays) -> Arrays:
     """The arrays of a layout for params. A droppable part that is missing is written as 0."""
     arrays_of_layout: Arrays = {}
     for rule in best.rules:
-        arrays_of_layout |= rule.write(arrays[rule.name], best.n_layers, best.sizes)
+        arrays_of_layout |= rule.write(arrays, best.n_layers, best.sizes)
     part = best.form.droppable
     if part and part not in best.parts:
         for rule in best.form.rules:

@@ -3,13 +3,16 @@
 from typing import Literal, get_args
 
 from toylab.importers import toys
+from toylab.importers.hugging_face import GPT2, NEOX
 from toylab.importers.lens import LENS, UNIVERSAL_LENS
 from toylab.importers.naming import printable_value
 from toylab.importers.pairs import LINEAR, UNIVERSAL
 from toylab.importers.rules import Form
 from toylab.importers.transformers import PIZZA, PROGRESS
 
-Layout = Literal["toylab", "transformer_lens", "progress_measures", "pizza", "universality", "toy_models"]
+Layout = Literal[
+    "toylab", "transformer_lens", "progress_measures", "pizza", "universality", "toy_models", "gpt2", "gpt_neox",
+]  # fmt: skip
 
 FORMS: dict[str, tuple[Form, ...]] = {
     "toylab": toys.OWN,
@@ -18,6 +21,8 @@ FORMS: dict[str, tuple[Form, ...]] = {
     "pizza": (PIZZA, *LINEAR),
     "universality": (UNIVERSAL, UNIVERSAL_LENS),
     "toy_models": toys.TOY_MODELS,
+    "gpt2": GPT2,
+    "gpt_neox": NEOX,
 }
 
 

@@ -112,7 +112,7 @@ def _lens_settings(net: Net) -> dict[str, Any]:
     }
 
 
-def _unit_norms(net: Net, arrays: Arrays) -> Arrays:
+def _unit_norms(net: Net, arrays: Arrays, given: Settings) -> Arrays:
     """LNPre: LayerNorm whose weights are 1 and biases 0."""
     if not net.layer_norm or "ln1_w" in arrays:
         return {}

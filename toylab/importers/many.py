@@ -12,6 +12,7 @@ from toylab.importers.checkpoints import Checkpoints, Point
 from toylab.importers.files import SUFFIXES
 from toylab.importers.layouts import Layout
 from toylab.importers.naming import listed, printable
+from toylab.importers.opening import Choice
 from toylab.importers.saving import save
 from toylab.models import Net
 from toylab.records import Sweep
@@ -29,6 +30,8 @@ def load_many(
     steps: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     config: Mapping[str, Any] | str | Path | None = None,
     ignore: Collection[str] = (),
+    prefix: str = "",
+    within: str = "",
     report: Wanted = "auto",
 ) -> Sweep:
     """Checkpoints of one training, or of several, as a sweep. They are read when they are used, a few at a time.
@@ -43,7 +46,7 @@ def load_many(
         steps: of each checkpoint, ascending; for several runs by name, or one list for all. By default the number by which
             the names of the files differ.
         config: settings, as in `load`.
-        ignore: keys that are no weights.
+        ignore, prefix, within: which arrays are meant, as in `load`.
         report: called with the number of checkpoints whose shapes were looked at, and of all. By default a bar is shown on
             a terminal.
 
@@ -58,12 +61,13 @@ def load_many(
     runs = {name: _points(name, found, _steps_of(name, steps)) for name, found in _runs(sources).items()}
     if isinstance(steps, Mapping) and (unknown := sorted(set(steps) - set(runs))):
         raise ValueError(f"steps names the runs {listed(unknown)}: there are {listed(sorted(runs))}.")
+    choice = Choice(ignore, prefix, within)
     if report == "auto" and display.is_watched():
         with display.bars() as bars:
             tick = lambda done, total: bars.update("checkpoints", done, total, f"looked at {done:,}/{total:,}")  # noqa: E731
-            found = Checkpoints(runs, layout, config, ignore, tick)
+            found = Checkpoints(runs, layout, config, choice, tick)
     else:
-        found = Checkpoints(runs, layout, config, ignore, report if callable(report) else lambda done, total: None)
+        found = Checkpoints(runs, layout, config, choice, report if callable(report) else lambda done, total: None)
     return Sweep([found], [np.arange(len(runs))], True, [])
 
 

@@ -15,6 +15,22 @@ from toylab.models import Net
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Which arrays of a source are meant, as `load` has it; `ignore`: a tuple of keys."""
+
+    ignore: Any = ()
+    prefix: str = ""
+    within: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.ignore, str) or not isinstance(self.ignore, Collection):
+            raise ValueError(f"ignore is {self.ignore!r}: it must be a list of keys.")
+        object.__setattr__(self, "ignore", tuple(map(str, self.ignore)))
+        if not isinstance(self.prefix, str):
+            raise ValueError(f"prefix is {self.prefix!r}: it must be a text.")
+
+
+@dataclass(frozen=True)
 class Opened:
     """A source with its net. Other sources of the same shapes become params of this net by the same `converted`."""
 
@@ -28,23 +44,24 @@ class Opened:
         return checks.fitting(self.net, self.converted(weights))
 
 
-def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = (), whole: bool = False) -> Opened:
+def opened(source: Any, layout: str, given: Settings, choice: Choice, whole: bool = False) -> Opened:
     """Opens a source.
 
     Args:
-        source, layout, ignore: as of `load`.
+        source, layout: as of `load`.
+        choice: of its arrays.
         given: settings, which take precedence over those in the source.
         whole: keeps arrays that are all 0 and that the net could do without.
     """
     forms = forms_of(layout)
-    arrays, found = weights_of(source, layout, ignore)
+    arrays, found = weights_of(source, layout, choice)
     given = found | dict(given)
     arrays, beside = buffers.apart(forms, arrays)
     arrays = checks.present(arrays)
     if layout == "toy_models":
         arrays = checks.instance(arrays, given)
     shapes = {key: array.shape for key, array in arrays.items()}
-    best = min((fit(form, shapes) for form in forms), key=lambda found: found.n_problems)
+    best = min((fit(form, shapes, given) for form in forms), key=lambda found: found.n_problems)
     if best.n_problems and layout == "toylab" and "module" in given:
         return _of_module(arrays, given, found)
     if best.n_problems:
@@ -57,25 +74,20 @@ def opened(source: Any, layout: str, given: Settings, ignore: Collection[str] = 
     net = best.form.net(best.sizes, best.parts, given).check()
     buffers.check(net, beside)
     used = {key for rule in best.rules for key in rule.keys(best.n_layers)}
-    return Opened(net, weights, partial(_converted, best, net), found, tuple(sorted(set(weights) - used)))
+    return Opened(net, weights, partial(_converted, best, net, given), found, tuple(sorted(set(weights) - used)))
 
 
-def ignored(ignore: Collection[str]) -> list[str]:
-    """The keys to ignore, as texts."""
-    if isinstance(ignore, str) or not isinstance(ignore, Collection):
-        raise ValueError(f"ignore is {ignore!r}: it must be a list of keys.")
-    return [str(key) for key in ignore]
+def weights_of(source: Any, layout: str, choice: Choice) -> tuple[Arrays, dict[str, Any]]:
+    """The arrays of a source that are meant, by keys without the prefix, and its settings."""
+    arrays, found = arrays_of(source, layout, choice.ignore, choice.within)
+    return checks.bare(checks.declared(arrays, choice.ignore), choice.prefix), found
 
 
-def weights_of(source: Any, layout: str, ignore: Collection[str]) -> tuple[Arrays, dict[str, Any]]:
-    """The arrays of a source without those that are ignored, and its settings."""
-    arrays, found = arrays_of(source, layout, ignore)
-    return checks.declared(arrays, ignore), found
-
-
-def _converted(best: Fit, net: Net, weights: Arrays) -> Params:
-    arrays = {rule.name: rule.read(weights, best.n_layers, best.sizes) for rule in best.rules}
-    return checks.as_params(arrays | best.form.implied(net, arrays))
+def _converted(best: Fit, net: Net, given: Settings, weights: Arrays) -> Params:
+    arrays: Arrays = {}
+    for rule in best.rules:
+        arrays |= rule.read(weights, best.n_layers, best.sizes)
+    return checks.as_params(arrays | best.form.implied(net, arrays, given))
 
 
 def _of_module(arrays: Arrays, given: Settings, said: Settings) -> Opened:

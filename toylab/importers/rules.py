@@ -2,7 +2,8 @@
 
 A rule describes one array, axis by axis: `"d_model (n_heads d_head) -> n_heads d_head d_model"` is a matrix whose
 columns are the heads side by side. A prime distinguishes axes of the same size: `"d_mlp' d_mlp -> d_mlp d_mlp'"`. Sizes
-are determined from all arrays together, so an array that does not fit the others can be named.
+are determined from all arrays together, so an array that does not fit the others can be named. A rule with several names
+cuts an array into as many params: `"W_Q W_K W_V"` along the axis 3 of `"d_model (3 n_heads d_head) -> 3 n_heads …"`.
 """
 
 import math
@@ -10,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,13 +26,25 @@ Sizes = dict[str, int]
 
 @dataclass(frozen=True)
 class Rule:
-    """`key` of the source ↔ `name` of toylab. "{}" in a key runs over the layers, or over `over`, stacked as first axis."""
+    """`key` of the source ↔ `name` of toylab. "{}" in a key runs over the layers, or over `over`, stacked as first axis.
+
+    Several names, apart by spaces: the first axis of a layer's array on toylab's side is cut into so many."""
 
     key: str
     name: str
     axes: str
     parts: tuple[str, ...] = ()  # required where all of these parts are there
     over: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        return self.name.split()
+
+    def own_axes(self) -> list[list[str]]:
+        """The axes of each param: the layers' or `over`'s, then the array's."""
+        stacked = [["2"] if self.over else ["n_layers"]] if "{}" in self.key else []
+        ours = self.sides()[1]
+        return stacked + (ours[1:] if len(self.names) > 1 else ours)
 
     def keys(self, n_layers: int) -> list[str]:
         if "{}" not in self.key:
@@ -44,15 +58,19 @@ class Rule:
         )
         return theirs, ours
 
-    def read(self, arrays: Arrays, n_layers: int, sizes: Sizes) -> np.ndarray:
+    def read(self, arrays: Arrays, n_layers: int, sizes: Sizes) -> Arrays:
+        """The params by name."""
         theirs, ours = self.sides()
         found = [_rearranged(arrays[key], theirs, ours, sizes) for key in self.keys(n_layers)]
-        return np.stack(found) if "{}" in self.key else found[0]
+        value = np.stack(found) if "{}" in self.key else found[0]
+        cut = np.moveaxis(value, int("{}" in self.key), 0) if len(self.names) > 1 else [value]
+        return {name: np.ascontiguousarray(part) for name, part in zip(self.names, cut, strict=True)}
 
-    def write(self, value: np.ndarray, n_layers: int, sizes: Sizes) -> Arrays:
+    def write(self, params: Arrays, n_layers: int, sizes: Sizes) -> Arrays:
         theirs, ours = self.sides()
-        each = value if "{}" in self.key else value[None]
-        keys = self.keys(n_layers)
+        values, stacked = [params[name] for name in self.names], int("{}" in self.key)
+        value = np.stack(values, axis=stacked) if len(values) > 1 else values[0]
+        keys, each = self.keys(n_layers), value if stacked else value[None]
         return {key: _rearranged(array, ours, theirs, sizes) for key, array in zip(keys, each, strict=True)}
 
     def zeros(self, n_layers: int, sizes: Sizes) -> Arrays:
@@ -74,7 +92,10 @@ class Form:
     )  # see settings.Field
     buffers: tuple[str, ...] = ()  # keys of arrays that are no weights: buffers.py
     droppable: str = ""  # a part that is left out where all of it is 0, and written as 0
-    implied: Callable[[Net, Arrays], Arrays] = lambda net, arrays: {}  # params that no array says
+    implied: Callable[[Net, Arrays, Settings], Arrays] = lambda net, arrays, given: {}  # params that no array says
+    told: Callable[[Sizes, Settings], Sizes] = lambda sizes, given: {}  # sizes of axes that lie together in the arrays
+    absent: tuple[str, ...] = ()  # params that the layout has not: 0, or they are not written
+    written: bool = True  # whether `save` writes it
 
 
 @dataclass
@@ -102,7 +123,7 @@ class Fit:
         return [rule for rule in self.form.rules if set(rule.parts) <= self.parts]
 
 
-def fit(form: Form, shapes: Mapping[str, tuple[int, ...]]) -> Fit:
+def fit(form: Form, shapes: Mapping[str, tuple[int, ...]], given: Settings = MappingProxyType({})) -> Fit:
     """The sizes of `form` in a source of these shapes, and every key that is missing, extra or misshapen."""
     patterns = [(re.compile(re.escape(rule.key).replace(r"\{\}", r"(\w+)")), rule) for rule in form.rules]
     layers = {1}
@@ -117,6 +138,7 @@ def fit(form: Form, shapes: Mapping[str, tuple[int, ...]]) -> Fit:
     result = Fit(form, {}, max(layers), frozenset(parts))
     axes = {key: rule.sides()[0] for rule in result.rules for key in rule.keys(result.n_layers)}
     result.sizes = {"n_layers": result.n_layers, **_solved(axes, shapes)}
+    result.sizes |= form.told(result.sizes, given)
     result.missing, result.extra = sorted(set(axes) - set(shapes)), sorted(set(shapes) - set(axes))
     result.misshapen = _misshapen(axes, shapes, result.sizes)
     return result
@@ -124,10 +146,9 @@ def fit(form: Form, shapes: Mapping[str, tuple[int, ...]]) -> Fit:
 
 def fit_params(form: Form, shapes: Mapping[str, tuple[int, ...]]) -> Fit:
     """The same for toylab's params, by their names: what `save` writes."""
-    stacked = {rule.name: [["2"] if rule.over else ["n_layers"]] if "{}" in rule.key else [] for rule in form.rules}
-    parts = {rule.parts[0] for rule in form.rules if len(rule.parts) == 1 and rule.name in shapes}
+    parts = {rule.parts[0] for rule in form.rules if len(rule.parts) == 1 and set(rule.names) & set(shapes)}
     result = Fit(form, {}, 0, frozenset(parts))
-    axes = {rule.name: stacked[rule.name] + rule.sides()[1] for rule in result.rules}
+    axes = {name: rule.own_axes() for rule in result.rules for name in rule.names}
     result.sizes = _solved(axes, shapes)
     result.n_layers = result.sizes.setdefault("n_layers", 0)
     result.missing, result.extra = sorted(set(axes) - set(shapes)), sorted(set(shapes) - set(axes))

@@ -73,6 +73,8 @@ def expect(name: str, value: Any, only: tuple[Any, ...], why: str) -> None:
 
 def same(value: Any, wanted: Any) -> bool:
     """Whether a value of a config, of any type, is the wanted one: numbers by value, in float64."""
+    if isinstance(wanted, dict):
+        return isinstance(value, dict) and value == wanted
     if isinstance(wanted, bool) or wanted is None or isinstance(wanted, str):
         plain = value.item() if isinstance(value, np.generic) else value
         return isinstance(plain, bool | int | str | None) and plain == wanted

@@ -27,6 +27,7 @@ from toylab.models.exemplars import ExemplarTransformer
 from toylab.models.factors import FactoredMatrix
 from toylab.models.handbuilt import FractionOfPrevious, Histogram, InductionMachine, Reverse
 from toylab.models.mlp import ModularMLP
+from toylab.models.neox import NeoXTransformer
 from toylab.models.pizza import PizzaLinear, PizzaTransformer
 from toylab.models.relu import ToyModel, UntiedToyModel
 from toylab.models.sae import SparseAutoencoder
@@ -47,6 +48,7 @@ __all__ = [
     "Histogram",
     "InductionMachine",
     "ModularMLP",
+    "NeoXTransformer",
     "Net",
     "PizzaLinear",
     "PizzaTransformer",
