@@ -85,7 +85,11 @@ def test_a_prefix_of_all_keys_is_named():
     refused("; every key begins with module.: say prefix='module.'.", wrapped)
     net, params = importers.load(wrapped, "universality", prefix="module.")
     assert net == importers.load(SOURCE, "universality")[0] and (params["W_E"][0] == W_X).all()
-    refused("prefix is 'module.': extra do not begin with it; name in ignore= what", wrapped | {"extra": W_X}, prefix="module.")
+    refused(
+        "prefix is 'module.': extra do not begin with it; name in ignore= what",
+        wrapped | {"extra": W_X},
+        prefix="module.",
+    )
     importers.load(wrapped | {"extra": W_X}, "universality", prefix="module.", ignore=["extra"])
     refused("prefix is 'net.': module.W, module.W_U", wrapped, prefix="net.")
     refused("prefix is 3: it must be a text.", wrapped, prefix=3)

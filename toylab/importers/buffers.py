@@ -1,5 +1,6 @@
 """Buffers: arrays in a source that are no weights, as masks and rotary tables. They are left out, and refused where they
-belong to another network. TransformerLens 3 keeps its masks empty."""
+belong to another network. TransformerLens 3 keeps its masks empty, and where a bridge has no MLP its named parameters have
+one of zeros."""
 
 import re
 
@@ -7,19 +8,26 @@ import numpy as np
 
 from toylab.importers.naming import Refusal, printable
 from toylab.importers.rules import Arrays, Form
-from toylab.models import Net
+from toylab.importers.settings import Settings, same
+from toylab.models import NeoXTransformer, Net
+
+HOLLOW = ("W_in", "b_in", "W_out", "b_out")
 
 
-def apart(forms: tuple[Form, ...], arrays: Arrays) -> tuple[Arrays, Arrays]:
+def apart(forms: tuple[Form, ...], arrays: Arrays, given: Settings) -> tuple[Arrays, Arrays]:
     """Divides the arrays of a source into weights and buffers."""
-    found = {key: array for key, array in arrays.items() if is_buffer(forms, key)}
+    found = {key: array for key, array in arrays.items() if is_buffer(forms, key, given)}
     return {key: array for key, array in arrays.items() if key not in found}, found
 
 
-def is_buffer(forms: tuple[Form, ...], key: str) -> bool:
-    """Whether a key is that of a buffer."""
-    patterns = (re.escape(one).replace(r"\{\}", r"\d+") for form in forms for one in form.buffers)
-    return any(re.fullmatch(one, key) for one in patterns)
+def is_buffer(forms: tuple[Form, ...], key: str, given: Settings) -> bool:
+    """Whether a key is that of a buffer, or of an array that stands for what the config says is not there."""
+    keys = [one for form in forms for one in (*form.buffers, *(form.hollow if is_hollow(given) else ()))]
+    return any(re.fullmatch(re.escape(one).replace(r"\{\}", r"\d+"), key) for one in keys)
+
+
+def is_hollow(given: Settings) -> bool:
+    return same(given.get("attn_only"), True)
 
 
 def check(net: Net, buffers: Arrays) -> None:
@@ -32,39 +40,62 @@ def check(net: Net, buffers: Arrays) -> None:
             raise Refusal(f"{printable(key)} has dtype {array.dtype}: a {kind} holds numbers.")
         if kind in ("rotary_sin", "rotary_cos"):
             _check_rotary(net, key, array, np.sin if kind == "rotary_sin" else np.cos)
-        elif kind == "IGNORE" and (array.shape or array > -1e4):  # the value that replaces masked scores
+        elif kind in ("IGNORE", "masked_bias") and (
+            array.shape or array > -1e4
+        ):  # the value that replaces masked scores
             raise Refusal(
                 f"{printable(key)} is no large negative number: attention here gives masked positions no weight."
             )
-        elif kind == "mask":
+        elif kind in ("mask", "bias"):
             _check_mask(net, key, array)
+        elif kind in HOLLOW and array.any():
+            raise Refusal(f"{printable(key)} is not 0: config.attn_only is true, and then there is no MLP.")
+        elif kind == "inv_freq":
+            _check_frequencies(net, key, array)
 
 
 def _check_mask(net: Net, key: str, array: np.ndarray) -> None:
+    array = array[0, 0] if array.shape[:2] == (1, 1) and array.ndim == 4 else array  # Hugging Face's
     square = array.ndim == 2 and array.shape[0] == array.shape[1] >= net.n_ctx
     if not square:
         raise Refusal(f"{printable(key)} is {list(array.shape)}: a mask of {net.n_ctx} positions is wanted.")
-    if getattr(net, "causal", False) and not np.array_equal(np.asarray(array, bool), np.tri(len(array), dtype=bool)):
+    causal = getattr(net, "causal", net.module is NeoXTransformer)
+    if causal and not np.array_equal(np.asarray(array, bool), np.tri(len(array), dtype=bool)):
         raise Refusal(f"{printable(key)} is no causal mask: attention here sees all positions up to its own.")
+
+
+def _check_frequencies(net: Net, key: str, array: np.ndarray) -> None:
+    turning = _turning(net)
+    wanted = 10000.0 ** (-2 * np.arange(turning // 2) / max(turning, 1))
+    allowed = 2.0**-8 if _rounded(array) else 1e-5
+    if array.shape != wanted.shape or not (np.abs(array / wanted - 1) <= allowed).all():
+        raise Refusal(f"{printable(key)} has other frequencies than 10000^(−2i/{turning}), which toylab has.")
 
 
 def _check_rotary(net: Net, key: str, array: np.ndarray, part: np.ufunc) -> None:
     """Compares a table with the angles of `models.positions.rotated`, which float32 has to a relative 1e-6."""
-    if getattr(net, "positions", None) != "rotary":
+    turning = _turning(net)
+    if not turning:
         raise Refusal(f"{printable(key)} is there and config.positional_embedding_type is another than rotary.")
-    d_head = net.d_head
-    if array.ndim != 2 or array.shape[1] != d_head:
+    if array.ndim != 2 or array.shape[1] != turning:
         raise Refusal(
-            f"{printable(key)} is {list(array.shape)}: rotary positions here turn all {d_head} entries of a head."
+            f"{printable(key)} is {list(array.shape)}: rotary positions here turn {turning} entries of a head."
         )
-    half = d_head // 2
+    half = turning // 2
     angles = np.arange(len(array))[:, None] * 10000.0 ** (-np.arange(half) / half)
     wanted = np.concatenate([part(angles)] * 2, axis=1)
     allowed = 1e-5 * (1 + np.concatenate([angles] * 2, axis=1)) + (2.0**-8 if _rounded(array) else 0)
     if not (np.abs(array - wanted) <= allowed).all():
         raise Refusal(
-            f"{printable(key)} has other angles than t·10000^(−2i/d_head) in half-split order, which toylab has."
+            f"{printable(key)} has other angles than t·10000^(−2i/{turning}) in half-split order, which toylab has."
         )
+
+
+def _turning(net: Net) -> int:
+    """How many entries of a head turn with their position; 0 where none do."""
+    if net.module is NeoXTransformer:
+        return net.rotary_dim or net.d_head
+    return net.d_head if getattr(net, "positions", None) == "rotary" else 0
 
 
 def _rounded(array: np.ndarray) -> bool:

@@ -84,7 +84,11 @@ class Checkpoints:
 
     def _check(self, point: Point, shapes: Mapping[str, tuple[int, ...]], said: Mapping[str, Any]) -> None:
         wanted = self.shapes
-        found = {key: shape for key, shape in shapes.items() if not buffers.is_buffer(self.forms, key)}
+        found = {
+            key: shape
+            for key, shape in shapes.items()
+            if not buffers.is_buffer(self.forms, key, dict(said) | self.given)
+        }
         if self.layout == "toy_models" and len(found.get("W", ())) == 3:
             found = {key: shape[1:] if shape[:1] == found["W"][:1] else shape for key, shape in found.items()}
         other = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
@@ -126,7 +130,7 @@ class Checkpoints:
             ValueError: where it has changed since it was looked at, is damaged, or has weights that are not finite.
         """
         arrays, said = weights_of(point.source, self.layout, self.choice)
-        arrays, beside = buffers.apart(self.forms, arrays)
+        arrays, beside = buffers.apart(self.forms, arrays, said | self.given)
         buffers.check(self.wanted.net, beside)
         if self.layout == "toy_models":
             arrays = checks.instance(arrays, self.said | self.given)

@@ -56,12 +56,13 @@ def opened(source: Any, layout: str, given: Settings, choice: Choice, whole: boo
     forms = forms_of(layout)
     arrays, found = weights_of(source, layout, choice)
     given = found | dict(given)
-    arrays, beside = buffers.apart(forms, arrays)
+    arrays, beside = buffers.apart(forms, arrays, given)
     arrays = checks.present(arrays)
     if layout == "toy_models":
         arrays = checks.instance(arrays, given)
     shapes = {key: array.shape for key, array in arrays.items()}
-    best = min((fit(form, shapes, given) for form in forms), key=lambda found: found.n_problems)
+    suited = [form for form in forms if form.suits(given)] or forms
+    best = min((fit(form, shapes, given) for form in suited), key=lambda found: found.n_problems)
     if best.n_problems and layout == "toylab" and "module" in given:
         return _of_module(arrays, given, found)
     if best.n_problems:
