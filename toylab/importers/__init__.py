@@ -37,6 +37,9 @@ from typing import Any
 
 from toylab.base import Params
 from toylab.importers.files import settings_of
+from toylab.importers.guessing import Guess as Guess
+from toylab.importers.guessing import Guesses as Guesses
+from toylab.importers.guessing import guess as guess
 from toylab.importers.layouts import Layout
 from toylab.importers.many import load_many as load_many
 from toylab.importers.many import save_many as save_many

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from toylab.importers.lens import LENS, LENS_RULES, lens_settings
-from toylab.importers.lens_nets import BRIDGED, lens_net
+from toylab.importers.lens_nets import BRIDGED, lens_net, unsaid
 from toylab.importers.rules import Form, Rule, Sizes
 from toylab.importers.settings import Settings, expect, require, same, whole
 from toylab.models import NeoXTransformer, Net
@@ -54,7 +54,8 @@ def _is_size(value: Any) -> bool:
 
 
 def _net(sizes: Sizes, parts: frozenset[str], given: Settings) -> Net:
-    require(given, {"architecture": f"{NATIVE}, {CONV} or {NEOX}", "n_heads": "the number of heads"})
+    wanted = {"architecture": f"{NATIVE}, {CONV} or {NEOX}", "n_heads": "the number of heads"}
+    require(given, wanted | unsaid(sizes, parts, given))
     for name in ("n_heads", "n_key_value_heads", "d_head"):
         if given.get(name) is not None:
             whole(given, name, 1, 1 << 20, "a size")

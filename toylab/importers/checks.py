@@ -107,10 +107,14 @@ def without_zeros(best: Fit, weights: Arrays) -> Fit:
 
 def fitting(net: Net, params: Params, what: str = "source does") -> Params:
     """The params, checked once more against names and shapes of the net."""
+    fitting_shapes(net, {name: tuple(value.shape) for name, value in params.items()}, what)
+    return params
+
+
+def fitting_shapes(net: Net, found: Mapping[str, tuple[int, ...]], what: str = "source does") -> None:
     wanted = {name: value.shape for name, value in jax.eval_shape(net.init, jax.random.key(0)).items()}
-    found = {name: tuple(value.shape) for name, value in params.items()}
     if found == wanted:
-        return params
+        return
     missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     misshapen = [
         f"{printable(name)} {list(found[name])} where {list(wanted[name])} is wanted"

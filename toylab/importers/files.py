@@ -32,7 +32,7 @@ def arrays_of(
 def shapes_of(
     source: Any, layout: str, ignore: Collection[str], within: str = ""
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
-    """The same with shapes instead of arrays, without what is ignored. Of a .safetensors file only the header is read."""
+    """The same with shapes instead of arrays, without what is ignored. Of .safetensors and .npz headers alone are read."""
     if isinstance(source, Mapping):
         found, settings = _shapes(_of_mapping(source, ignore, within)), {}
     else:
@@ -99,9 +99,11 @@ def _read_shapes(
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
     if path.is_dir():
         return folders.read(path, lambda own: _read_shapes(own, layout, ignore, within)[0]), beside(path)
-    if kind_of(path) != ".safetensors" or within:
+    if within or kind_of(path) == ".pt":
         arrays, settings = _read(path, layout, ignore, within)
         return _shapes(arrays), settings
+    if kind_of(path) == ".npz":
+        return npz.shapes(path), beside(path)
     shapes, metadata = safetensors.shapes(path)
     return shapes, _settings_in(path, metadata, layout)
 
@@ -127,7 +129,7 @@ def _settings_in(path: Path, metadata: Mapping[str, str], layout: str) -> dict[s
         "settings",
     }:
         raise Refusal(f"{path} is damaged: it says {listed(metadata)} where toylab writes layout and settings.")
-    if metadata.get("layout", layout) != layout:
+    if layout and metadata.get("layout", layout) != layout:
         raise Refusal(f"layout is {layout}: {path} says that it is {printable(metadata['layout'], 40)}.")
     if "settings" not in metadata:
         return beside(path)

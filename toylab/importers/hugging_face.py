@@ -19,6 +19,7 @@ from toylab.models import BiasedTransformer, NeoXTransformer, Net
 ACTS = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_new", "gelu_pytorch_tanh": "gelu_new"}
 READOUTS = {"all": "all", "last": "last"}
 BASE = 10000.0
+SHARE = "the share of a head that turns"
 
 
 def _norm(key: str, name: str) -> tuple[Rule, ...]:
@@ -142,8 +143,8 @@ def rotary_dim(given: Settings, d_head: int) -> int:
     expect("rope_parameters.rope_type", inner.get("rope_parameters.rope_type", "default"), ("default",), angles)
     names = [name for name in ("rotary_pct", "rope_parameters.partial_rotary_factor") if name in inner | dict(given)]
     if not names:
-        require({}, {"rotary_pct": "the share of a head that turns"})
-    shares = [number(inner | dict(given), name, 0, 1, "the share of a head that turns") for name in names]
+        require({}, {"rotary_pct": SHARE})
+    shares = [number(inner | dict(given), name, 0, 1, SHARE) for name in names]
     if not same(shares[0], shares[-1]):
         raise Refusal(f"config.{names[0]} is {shares[0]} and config.{names[1]} {shares[1]}: they must be the same.")
     turning = int(d_head * shares[0])  # as the code has it
@@ -155,7 +156,7 @@ def rotary_dim(given: Settings, d_head: int) -> int:
 def _neox_net(sizes: Sizes, parts: frozenset[str], given: Settings) -> Net:
     wanted = {"num_attention_heads": "the number of heads", "max_position_embeddings": "the most positions",
               "hidden_act": "gelu, gelu_new or relu", "use_parallel_residual": "true or false"}  # fmt: skip
-    require(given, wanted)
+    require(given, wanted | ({"rotary_pct": SHARE} if "rope_parameters" not in given else {}))
     _check_heads(given, "num_attention_heads", "hidden_size", sizes["d_model"])
     _check_head(parts, given, "embed_out.weight", False)
     parallel = given["use_parallel_residual"]

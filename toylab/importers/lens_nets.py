@@ -18,7 +18,7 @@ BRIDGED = ("TransformerLensNative", "GPT2LMHeadModel", "GPTNeoXForCausalLM")  # 
 
 def lens_net(sizes: Sizes, parts: frozenset[str], given: Settings) -> Net:
     _check_lens_sizes(sizes, parts, given)
-    require(given, _unsaid(sizes, parts, given))
+    require(given, unsaid(sizes, parts, given))
     kind = given["positional_embedding_type"]
     positions = chosen(given, "positional_embedding_type", LENS_POSITIONS)
     if (positions in ("abs", "shortformer")) != ("positions" in parts):
@@ -71,15 +71,15 @@ def _turning(sizes: Sizes, given: Settings) -> int:
     return turning
 
 
-def _unsaid(sizes: Sizes, parts: frozenset[str], given: Settings) -> dict[str, str]:
+def unsaid(sizes: Sizes, parts: frozenset[str], given: Settings) -> dict[str, str]:
     """The settings that change the function and that these arrays leave open."""
-    scale = f"√d_head = {sizes['d_head'] ** 0.5:.6g}" if "use_attn_scale" not in given else ""
+    scale = f"√d_head = {sizes['d_head'] ** 0.5:.6g}" if "d_head" in sizes else "√d_head"
     return {
-        **({"act_fn": "relu or gelu"} if "mlp" in parts else {}),
+        **({"act_fn": "relu, gelu or gelu_new"} if "mlp" in parts else {}),
         **({} if "norm" in parts else {"normalization_type": "LNPre or null"}),
         "positional_embedding_type": "standard or shortformer" if "positions" in parts else "rotary or none",
         "attention_dir": "causal or bidirectional",
-        **({"attn_scale": scale} if scale else {}),
+        **({"attn_scale": scale} if "use_attn_scale" not in given else {}),
         **({} if "positions" in parts else {"n_ctx": "the most positions"}),
     }
 

@@ -1,6 +1,6 @@
 """A source opened: which net its arrays are the weights of, and how they become params."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -92,9 +92,13 @@ def _converted(best: Fit, net: Net, given: Settings, weights: Arrays) -> Params:
 
 
 def _of_module(arrays: Arrays, given: Settings, said: Settings) -> Opened:
+    net = module_net({key: array.shape for key, array in arrays.items()}, given)
+    return Opened(net, {key: checks.values(key, array) for key, array in arrays.items()}, checks.as_params, said)
+
+
+def module_net(shapes: Mapping[str, tuple[int, ...]], given: Settings) -> Net:
     """A net of any module of toylab. All of its fields are in the config."""
     module = toys.module_of(given, Net)
-    known = toys.typed(module, given, max(max(x.shape, default=1) for x in arrays.values()))
+    known = toys.typed(module, given, max((max(shape, default=1) for shape in shapes.values()), default=1))
     toys.require_all(module, known)
-    net = Net.of(module, **known).check()
-    return Opened(net, {key: checks.values(key, array) for key, array in arrays.items()}, checks.as_params, said)
+    return Net.of(module, **known).check()
