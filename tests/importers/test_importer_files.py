@@ -82,8 +82,17 @@ def test_what_is_no_weight_is_declared_and_named():
 
 def test_a_prefix_of_all_keys_is_named():
     wrapped = {f"module.{key}": x for key, x in SOURCE.items()}
-    reports = "; every key begins with module.: hand over a mapping of the arrays by keys without it."
-    refused(reports, wrapped)
+    refused("; every key begins with module.: say prefix='module.'.", wrapped)
+    net, params = importers.load(wrapped, "universality", prefix="module.")
+    assert net == importers.load(SOURCE, "universality")[0] and (params["W_E"][0] == W_X).all()
+    refused(
+        "prefix is 'module.': extra do not begin with it; name in ignore= what",
+        wrapped | {"extra": W_X},
+        prefix="module.",
+    )
+    importers.load(wrapped | {"extra": W_X}, "universality", prefix="module.", ignore=["extra"])
+    refused("prefix is 'net.': module.W, module.W_U", wrapped, prefix="net.")
+    refused("prefix is 3: it must be a text.", wrapped, prefix=3)
 
 
 def test_weights_are_finite_floats_and_there():
@@ -277,7 +286,7 @@ def test_an_npz_is_held_against_its_headers(tmp_path):
             archive.writestr("W.npy", content)
         refused(message, path)
     refused("there is no such file.", tmp_path / "absent.npz")
-    refused("a path must end in .npz, .safetensors, .pt, .pth.", tmp_path / "absent.pkl")
+    refused("a path must end in .npz, .safetensors, .pt, .pth, .ckpt, .bin.", tmp_path / "absent.pkl")
 
 
 def test_save_refuses_what_a_layout_cannot_say_and_leaves_nothing(tmp_path):

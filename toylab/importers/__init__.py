@@ -51,10 +51,13 @@ from typing import Any
 
 from toylab.base import Params
 from toylab.importers.files import settings_of
+from toylab.importers.guessing import Guess as Guess
+from toylab.importers.guessing import Guesses as Guesses
+from toylab.importers.guessing import guess as guess
 from toylab.importers.layouts import Layout
 from toylab.importers.many import load_many as load_many
 from toylab.importers.many import save_many as save_many
-from toylab.importers.opening import ignored, opened
+from toylab.importers.opening import Choice, opened
 from toylab.importers.probe import check_doubtful, check_probe
 from toylab.importers.saving import save as save
 from toylab.models import Net
@@ -66,18 +69,23 @@ def load(
     *,
     config: Mapping[str, Any] | str | Path | None = None,
     ignore: Collection[str] = (),
+    prefix: str = "",
+    within: str = "",
     probe: tuple[Any, Any] | None = None,
     vocabulary: Sequence[int] | None = None,
 ) -> tuple[Net, Params]:
     """Loads a network and its params.
 
     Args:
-        source: a `.npz`, `.safetensors` or `.pt` file (the last needs torch; it is read with `weights_only=True`), or a
-            mapping of arrays.
+        source: a `.npz`, `.safetensors` or `.pt` file (the last needs torch; it is read with `weights_only=True`), one of
+            these named `.bin` or `.ckpt`, a folder of Hugging Face with its `config.json`, or a mapping of arrays.
         layout: of the source, or a mapping from its keys to toylab's names with their axes (above).
         config: a mapping, a model's `cfg` (any object with to_dict()) or a JSON file. It takes precedence over a file next
             to the source, `NAME.config.json`, or `config_NAME.json` for `model_NAME.pt`.
         ignore: keys of the source that are no weights.
+        prefix: that every key begins with, as `model.` of a Lightning module's; it is taken off.
+        within: the key of the state dict, where the source holds it beside other things. Not for Lightning's own
+            checkpoints, whose weights are known to be in `state_dict`.
         probe: (tokens, logits) of the original network, with which the loaded one must agree. Nothing else finds a square
             matrix that is transposed, so a mapping of one's own that leaves that open needs it.
         vocabulary: entries of the source's vocabulary in the order in which the params have them, the others behind: those
@@ -92,7 +100,7 @@ def load(
         ValueError: in one sentence, with all keys that are unknown or of a wrong shape, or with the setting that is missing
             or wrong.
     """
-    found = opened(source, layout, settings_of(config), ignored(ignore))
+    found = opened(source, layout, settings_of(config), Choice(ignore, prefix, within))
     check_doubtful(found.doubtful, probe)
     params = found.ordered(vocabulary).params(found.weights)
     if probe is not None:
