@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from toylab import importers
+from toylab.analysis import task_measures
 from toylab.models import Net, PostNormTransformer
+from toylab.tasks import ModularPrompts
 
 N, H, P = 6, 2, 4  # widths and tokens, heads, positions
 TOKENS = np.random.default_rng(5).integers(0, N, (30, P))
@@ -247,3 +249,17 @@ def test_a_net_that_the_layout_has_not_is_not_written(tmp_path):
     params = {name: np.zeros(x.shape, np.float32) for name, x in jax.eval_shape(mixed.init, jax.random.key(0)).items()}
     with pytest.raises(ValueError, match=r"layout danielmamay_grokking \(decoder\): extra ln_final_b, ln_final_w\.$"):
         importers.save(params, tmp_path / "x.safetensors", "danielmamay_grokking", net=mixed)
+
+
+def test_checkpoints_of_prompts_are_measured_on_their_own_split():
+    """Numbers 0 to 3, "=" 4 and the operation 5: accuracies of two checkpoints by their authors' formula."""
+    every = [NEW | {"layers.2.weight": NEW["layers.2.weight"][::-1].copy()}, NEW]
+    pairs = np.array([[a, b] for a in range(4) for b in range(4)])
+    train, right = pairs[::2], pairs.sum(1) % 4
+    sweep = importers.load_many(every, "danielmamay_grokking", config={"num_heads": H}, steps=[0, 1])
+    found = sweep.analyze(task_measures, task=ModularPrompts(p=4), train=train)
+    tokens = np.stack([pairs[:, 0], np.full(16, 5), pairs[:, 1], np.full(16, 4)], axis=1)
+    for i, w in enumerate(every):
+        correct = mamay_forward(w, tokens, False)[:, -1].argmax(-1) == right
+        assert found["train_accuracy"][0, i] == pytest.approx(correct[::2].mean())
+        assert found["test_accuracy"][0, i] == pytest.approx(correct[1::2].mean())
