@@ -73,8 +73,16 @@ def test_a_model_of_transformers(kind, tmp_path):
     assert sweep.steps.tolist() == [100] and sweep.valid.all()
 
 
+def transformer_lens_of(least, most):
+    """Skips without transformer_lens of a version from `least` to `most`, which is not in its modules."""
+    pytest.importorskip("transformer_lens", reason="its own models are compared with")
+    version = int(importlib.metadata.version("transformer_lens").split(".")[0])
+    if not least <= version <= most:
+        pytest.skip(f"transformer_lens is {version}: {least} to {most} are compared with")
+
+
 def bridge_of(**fields):
-    pytest.importorskip("transformer_lens", minversion="3.9", reason="its own models are compared with")
+    transformer_lens_of(3, 4)
     from transformer_lens.config import TransformerBridgeConfig
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -120,7 +128,7 @@ def test_a_bridge_that_toylab_has_no_net_for_is_refused(fields):
 @pytest.mark.parametrize("compatible", [False, True])
 @pytest.mark.parametrize("kind", ["gpt2", "gpt_neox"])
 def test_a_bridge_of_a_model_of_transformers(kind, compatible, tmp_path):
-    pytest.importorskip("transformer_lens", minversion="3.9", reason="its own models are compared with")
+    transformer_lens_of(3, 4)
     tokenizers = pytest.importorskip("tokenizers", reason="a bridge wants a tokenizer")
     model = hugging_face(kind)
     import transformers
@@ -152,9 +160,7 @@ def test_a_bridge_of_a_model_of_transformers(kind, compatible, tmp_path):
     ],
 )
 def test_a_hooked_transformer(fields):
-    pytest.importorskip("transformer_lens", reason="its own models are compared with")
-    if int(importlib.metadata.version("transformer_lens").split(".")[0]) > 3:
-        pytest.skip("TransformerLens 4 has no HookedTransformer")
+    transformer_lens_of(2, 3)  # 4 has no HookedTransformer
     from transformer_lens import HookedTransformer, HookedTransformerConfig
 
     sizes = {"n_layers": 2, "d_model": 8, "n_ctx": P, "d_head": 4, "n_heads": 2, "d_vocab": N, "d_mlp": 8, "seed": 0}
