@@ -116,8 +116,9 @@ def test_what_nobody_knows_is_refused():
 
 def test_without_a_config_nothing_is_guessed():
     reports = (
-        "config lacks act_fn (relu, gelu or gelu_new), normalization_type (LNPre or null), positional_embedding_type (standard or"
-        " shortformer), attention_dir (causal or bidirectional), attn_scale (√d_head = 2): the arrays do not say it; "
+        "config lacks act_fn (relu, gelu or gelu_new), normalization_type (LNPre or null), "
+        "positional_embedding_type (standard or shortformer), attention_dir (causal or bidirectional), attn_scale "
+        "(√d_head = 2): the arrays do not say it; "
     )
     refused(reports, {})
     refused("config lacks act_fn (relu, gelu or gelu_new), positional_embedding_type (standard or", {}, norm=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
@@ -86,16 +87,17 @@ def prefixed(
     forms: Sequence[Form], best: Fit, shapes: Mapping[str, tuple[int, ...]], given: Settings = MappingProxyType({})
 ) -> str:
     """A hint where keys fit better without a common prefix, as DataParallel's "module."; "" otherwise."""
-    shared = shared_prefix(shapes)
-    better = shared and min(fit(form, bare(shapes, shared), given).n_problems for form in forms) < best.n_problems
-    return f"; every key begins with {printable(shared)}: say prefix={printable(shared)!r}" if better else ""
+    for shared in shared_prefixes(shapes):
+        if min(fit(form, bare(shapes, shared), given).n_problems for form in forms) < best.n_problems:
+            return f"; every key begins with {printable(shared)}: say prefix={printable(shared)!r}"
+    return ""
 
 
-def shared_prefix(keys: Collection[str]) -> str:
-    """What every key begins with, up to a dot, and no key is without; "" where there is no such thing."""
-    same = [parts[0] for parts in zip(*(key.split(".")[:-1] for key in keys), strict=False) if len(set(parts)) == 1]
-    shared = "".join(f"{part}." for part in same)
-    return shared if all(key.startswith(shared) for key in keys) else ""
+def shared_prefixes(keys: Collection[str]) -> list[str]:
+    """What every key begins with, up to a dot, the shortest first."""
+    columns = zip(*(key.split(".")[:-1] for key in keys), strict=False)
+    same = list(takewhile(lambda parts: len(set(parts)) == 1, columns))
+    return ["".join(f"{parts[0]}." for parts in same[: i + 1]) for i in range(len(same))]
 
 
 def without_zeros(best: Fit, weights: Arrays) -> Fit:

@@ -90,7 +90,7 @@ def guess(
     given = found | settings_of(config)
     if not shapes:
         raise Refusal("source holds no arrays.")
-    prefixes = ["", shared] if (shared := checks.shared_prefix(shapes)) else [""]
+    prefixes = ["", *checks.shared_prefixes(shapes)]
     guesses = []
     for layout in [stated] if stated in FORMS else FORMS:
         tried = [_guessed(layout, shapes, prefix, given) for prefix in prefixes]
