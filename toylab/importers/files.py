@@ -153,13 +153,12 @@ def beside(path: Path) -> dict[str, Any]:
     repository of Zhong et al. 2023, SAELens' `cfg.json` beside `sae_weights.safetensors`, or Hugging Face's `config.json`
     in a folder or beside `model.safetensors`."""
     if path.is_dir():
-        own = path / folders.CONFIG
-        return settings_of(own) if _is_file(own) else {}
+        own = [path / name for name in dict.fromkeys(folders.CONFIGS.values()) if _is_file(path / name)]
+        return settings_of(own[0]) if own else {}
     names = [f"{path.stem}.config.json"]
-    names += [folders.CONFIG] if path.name in folders.WEIGHTS else []
+    names += [folders.CONFIGS[path.name]] if path.name in folders.CONFIGS else []
     if path.stem.startswith("model_"):
         names.append(f"config_{path.stem.removeprefix('model_')}.json")
-    names += ["cfg.json"] if path.name == "sae_weights.safetensors" else []  # SAELens
     found = [path.with_name(name) for name in names if _is_file(path.with_name(name))]
     return settings_of(found[0]) if found else {}
 

@@ -1,4 +1,5 @@
-"""Folders of Hugging Face: `config.json` beside the weights, which may be divided into several files with an index."""
+"""Folders of one model: Hugging Face's `config.json` beside the weights, which may be divided into several files with an
+index, and SAELens' `cfg.json` beside `sae_weights.safetensors`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,15 +9,18 @@ from toylab.importers.naming import Refusal, listed, printable, printable_value
 from toylab.importers.safetensors import MAX_BYTES
 from toylab.importers.strict_json import parsed
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+CONFIGS = {  # by the weights beside it, in the order in which transformers looks
+    "model.safetensors": "config.json", "pytorch_model.bin": "config.json", "sae_weights.safetensors": "cfg.json",
+}  # fmt: skip
 INDEX = ".index.json"
-NAMES = tuple(f"{name}{end}" for name in WEIGHTS for end in ("", INDEX))  # in the order in which transformers looks
-CONFIG = "config.json"
+NAMES = tuple(f"{name}{end}" for name in CONFIGS for end in ("", INDEX))
 
 
 def is_model(folder: Path) -> bool:
     """Whether a folder is that of one model, rather than one of checkpoints."""
-    return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in NAMES)
+    return any((folder / own).is_file() for own in CONFIGS.values()) and any(
+        (folder / name).is_file() for name in NAMES
+    )
 
 
 def read(folder: Path, array_file: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
