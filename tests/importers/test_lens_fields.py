@@ -34,10 +34,10 @@ FIELDS = {  # names alone, by the version that first has them; from 3.0 on those
         yarn_truncate""",
     "4.2": "qk_norm_after_rope rotary_interleaved_cos_sin",
 }
-BRIDGED = {  # what a TransformerBridge adds of the config of the model that it wraps
-    "bos_token_id", "eos_token_id", "pad_token_id", "intermediate_size", "attention_bias", "hidden_act",
-    "use_parallel_residual", "rope_parameters", "rotary_pct", "rotary_emb_base", "rope_theta",
-}  # fmt: skip
+BRIDGED = set(  # what a TransformerBridge adds of the config of the model that it wraps
+    """bos_token_id eos_token_id pad_token_id intermediate_size attention_bias hidden_act use_parallel_residual
+    rope_parameters rotary_pct rotary_emb_base rope_theta partial_rotary_factor""".split()
+)
 OURS = {"readout", "rope_scaling"}  # toylab's own, and the name that Hugging Face's configs have for it
 N, D, H, D_HEAD, P = 7, 8, 2, 4, 5
 

@@ -10,21 +10,30 @@ analyzer accepts them. To differentiate with respect to the embeddings of tokens
 Layouts are named by the code whose arrays they have (columns: W x, a matrix is [out, in]; rows: x W):
 
     toylab             toylab's own names, a layer axis first
-    transformer_lens   a HookedTransformer's state dict; rows; with or without MLP, LayerNorm, biases
+    transformer_lens   a HookedTransformer's state dict, or a TransformerBridge's tl_named_parameters(); rows; with or
+                       without MLP, LayerNorm, biases
+    transformer_bridge a TransformerBridge's state_dict(): TransformerLens' own model, GPT-2 or GPT-NeoX, torch Linear's
+                       [out, in] but for GPT-2
     progress_measures  Nanda et al. 2023 (arXiv 2301.05217): columns but for W_U, causal
     pizza              Zhong et al. 2023 (arXiv 2306.17844): the transformer with attention rate α, columns but for W_U, no
                        mask; the linear models A, B, C, D (α, β, γ, δ), torch Linear's [out, in]
     universality       Chughtai et al. 2023 (arXiv 2302.03025): the MLP W_x, W_y, W, W_U; the transformer, as
                        transformer_lens but read at the last position
     toy_models         Elhage et al. 2022 (arXiv 2209.10652): W [(instance,) n_features, n_hidden] and b_final
+    gpt2, gpt_neox     Hugging Face's GPT2LMHeadModel and GPTNeoXForCausalLM (Pythia): a folder with its config.json, or a
+                       state dict
 
 Settings that the arrays do not determine are taken from `config`. Those that change the function are required:
 
 pizza              act_fn and attn_coeff; model_type for its linear models B and C
 progress_measures  act_type
 transformer_lens   the whole `cfg` of a model, or act_fn, attention_dir, normalization_type, … of it
+transformer_bridge the same, with architecture and n_heads
+gpt2, gpt_neox     the whole config, or the number of heads, the activation, … of it
 toylab             the module, and the fields of its net that shapes do not determine
 toy_models         instance
+
+`guess(source)` says which layouts the keys of a source fit, and which settings each would still need; it loads nothing.
 
 `universality` and the outputs of `toy_models` have only one value in their papers' code, which is used. Each layout has a
 table of fields (settings.py has its rules, lens_fields.py is the longest). A field is read, ignored for a stated reason, or
