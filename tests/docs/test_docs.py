@@ -64,6 +64,7 @@ def test_every_page_with_python_is_executed_here():
         "idea",
         "disk",
         "weights",
+        "layouts",
         "arrays",
         "read-results",
         "labelled-arrays",
@@ -122,6 +123,12 @@ def test_weights_go_out_and_come_back(place, capsys):
     names = execute("weights")
     assert "[1 9]" in capsys.readouterr().out
     assert names["fourier"].logit_fve(names["cube"], np.arange(6) > 0) > 0.5
+
+
+def test_a_layout_is_guessed_as_the_page_prints(capsys):
+    names = execute("layouts")
+    said = re.search(r"print\(importers\.guess\(source\)\)  # (.*)", (PAGES / "layouts.md").read_text())
+    assert capsys.readouterr().out.strip() == said[1] and names["net"].kind == "beta"
 
 
 def test_a_training_in_torch_is_measured_along_its_checkpoints(place, capsys):
