@@ -10,8 +10,9 @@ from typing import Any
 
 from toylab.importers.lens import LENS, LENS_RULES, lens_settings
 from toylab.importers.lens_nets import BRIDGED, lens_net, unsaid
+from toylab.importers.naming import Refusal
 from toylab.importers.rules import Form, Rule, Sizes
-from toylab.importers.settings import Settings, expect, require, same, whole
+from toylab.importers.settings import Settings, expect, is_size, require, same, whole
 from toylab.models import NeoXTransformer, Net
 
 NATIVE, CONV, NEOX = BRIDGED
@@ -40,25 +41,27 @@ def _renamed(rule: Rule, axes: dict[str, str]) -> Rule:
 
 def _told(sizes: Sizes, given: Settings) -> Sizes:
     """What lies together in the arrays: heads, and those with keys and values of their own."""
-    n_heads, d_model = given.get("n_heads"), sizes.get("d_model", 0)
-    n_own, d_head = given.get("n_key_value_heads"), given.get("d_head")
-    n_own = n_heads if n_own is None else n_own
-    d_head = d_model // n_heads if d_head is None and _is_size(n_heads) else d_head
-    if not (_is_size(n_heads) and _is_size(n_own) and _is_size(d_head)):
+    n_heads: Any = given.get("n_heads")
+    n_own: Any = n_heads if given.get("n_key_value_heads") is None else given["n_key_value_heads"]
+    d_head: Any = given.get("d_head")
+    if d_head is None and is_size(n_heads):
+        d_head = sizes.get("d_model", 0) // int(n_heads)
+    if not (is_size(n_heads) and is_size(n_own) and is_size(d_head)):
         return {}
-    return {"n_heads": n_heads, "n_kv_heads": n_own, "d_head": d_head}
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return {"n_heads": int(n_heads), "n_kv_heads": int(n_own), "d_head": int(d_head)}
 
 
 def _net(sizes: Sizes, parts: frozenset[str], given: Settings) -> Net:
     wanted = {"architecture": f"{NATIVE}, {CONV} or {NEOX}", "n_heads": "the number of heads"}
     require(given, wanted | unsaid(sizes, parts, given))
+    expect("architecture", given["architecture"], BRIDGED, "its matrices lie by the model that a bridge wraps")
     for name in ("n_heads", "n_key_value_heads", "d_head"):
         if given.get(name) is not None:
             whole(given, name, 1, 1 << 20, "a size")
+    if "n_heads" not in sizes:
+        raise Refusal(
+            f"config.n_heads is {given['n_heads']}: it must be at most d_model, {sizes['d_model']}, without d_head."
+        )
     positions = given.get("positional_embedding_type", "standard")
     expect("positional_embedding_type", positions, ("standard", "rotary"), "the wrapped models have no others")
     return lens_net(sizes, parts, given)

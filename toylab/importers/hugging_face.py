@@ -12,7 +12,7 @@ import numpy as np
 from toylab.importers.hugging_face_fields import GPT2_FIELDS, NEOX_FIELDS
 from toylab.importers.naming import Refusal, printable_value
 from toylab.importers.rules import Arrays, Form, Rule, Sizes
-from toylab.importers.settings import Settings, chosen, expect, number, require, same, stated, whole
+from toylab.importers.settings import Settings, chosen, expect, is_size, number, require, same, stated, whole
 from toylab.importers.transformers import sizes_of
 from toylab.models import BiasedTransformer, NeoXTransformer, Net
 
@@ -31,9 +31,10 @@ def _heads(field: str) -> Callable[[Sizes, Settings], Sizes]:
     """n_heads and d_head, which lie together in the arrays, by the config's number of heads."""
 
     def told(sizes: Sizes, given: Settings) -> Sizes:
-        n_heads, d_model = given.get(field), sizes.get("d_model", 0)
-        known = isinstance(n_heads, int) and not isinstance(n_heads, bool) and n_heads > 0
-        return {"n_heads": n_heads, "d_head": d_model // n_heads} if known and not d_model % n_heads else {}
+        n_heads: Any = given.get(field)
+        if not is_size(n_heads) or (d_model := sizes.get("d_model", 0)) % n_heads:
+            return {}
+        return {"n_heads": int(n_heads), "d_head": d_model // int(n_heads)}
 
     return told
 
@@ -142,12 +143,14 @@ def rotary_dim(given: Settings, d_head: int) -> int:
         for where in (name, f"rope_parameters.{name}"):
             expect(where, (inner | dict(given)).get(where, only), (only,), angles)
     expect("rope_parameters.rope_type", inner.get("rope_parameters.rope_type", "default"), ("default",), angles)
-    names = [name for name in ("rotary_pct", "rope_parameters.partial_rotary_factor") if name in inner | dict(given)]
+    shares_are = ("rotary_pct", "partial_rotary_factor", "rope_parameters.partial_rotary_factor")
+    names = [name for name in shares_are if name in inner | dict(given)]
     if not names:
         require({}, {"rotary_pct": SHARE})
     shares = [number(inner | dict(given), name, 0, 1, SHARE) for name in names]
-    if not same(shares[0], shares[-1]):
-        raise Refusal(f"config.{names[0]} is {shares[0]} and config.{names[1]} {shares[1]}: they must be the same.")
+    for name, share in zip(names, shares, strict=True):
+        if not same(share, shares[0]):
+            raise Refusal(f"config.{names[0]} is {shares[0]} and config.{name} {share}: they must be the same.")
     turning = int(d_head * shares[0])  # as the code has it
     if turning < 2 or turning % 2:
         raise Refusal(f"config.{names[0]} is {shares[0]}: of a head's {d_head} entries {turning} turn, no even number.")
@@ -157,7 +160,8 @@ def rotary_dim(given: Settings, d_head: int) -> int:
 def _neox_net(sizes: Sizes, parts: frozenset[str], given: Settings) -> Net:
     wanted = {"num_attention_heads": "the number of heads", "max_position_embeddings": "the most positions",
               "hidden_act": "gelu, gelu_new or relu", "use_parallel_residual": "true or false"}  # fmt: skip
-    require(given, wanted | ({"rotary_pct": SHARE} if "rope_parameters" not in given else {}))
+    said = {"rope_parameters", "partial_rotary_factor"} & set(given)
+    require(given, wanted | ({} if said else {"rotary_pct": SHARE}))
     _check_heads(given, "num_attention_heads", "hidden_size", sizes["d_model"])
     _check_head(parts, given, "embed_out.weight", False)
     parallel = given["use_parallel_residual"]

@@ -57,7 +57,7 @@ NEOX_FIELDS: dict[str, Field] = {
     **read(SIZE, "hidden_size", "num_hidden_layers", "intermediate_size"),
     **read("gelu, gelu_new or relu", "hidden_act"),
     **read("whether attention and MLP read the same", "use_parallel_residual"),
-    **read("the share of a head that turns", "rotary_pct"),
+    **read("the share of a head that turns", "rotary_pct", "partial_rotary_factor"),
     **read("10000 alone", "rotary_emb_base", "rope_theta"),
     **read("in transformers 5 the three before, and the kind of angles", "rope_parameters"),
     **refused("rotary positions here turn by t·10000^(−2i/rotary_dim)", "rope_scaling", None),

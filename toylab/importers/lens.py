@@ -91,7 +91,7 @@ def _biases(net: Net, arrays: Arrays) -> Arrays:
 
 def _repeated(net: Net, arrays: Arrays, given: Settings) -> Arrays:
     """Keys and values that heads share, once for each head. Raises Refusal where heads should share them and do not."""
-    n_own, found = given.get("n_key_value_heads"), {}
+    n_own, found = given.get("n_key_value_heads"), dict[str, np.ndarray]()
     for name in [name for name in ("W_K", "W_V", "b_K", "b_V") if name in arrays]:
         value = arrays[name]
         each = net.n_heads // value.shape[1]

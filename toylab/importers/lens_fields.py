@@ -30,7 +30,7 @@ LENS_FIELDS = {
     **read(
         "of a bridge of GPT-NeoX: the share of a head that turns", "rope_parameters", "rotary_pct", "rotary_emb_base"
     ),
-    **read("the same", "rope_theta"),
+    **read("the same", "rope_theta", "partial_rotary_factor"),
     **read("toylab's own: logits at all positions, or the last", "readout"),
     # attention
     **refused(PLAIN, "scale_attn_by_inverse_layer_idx", False),

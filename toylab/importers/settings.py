@@ -133,6 +133,11 @@ def whole(given: Settings, name: str, least: int, most: int, what: str) -> int:
     return int(value)
 
 
+def is_size(value: Any) -> bool:
+    """Whether a value of a config, of any type, is a whole number above 0 that an array's axis may have."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and 0 < int(value) < 1 << 31
+
+
 def stated(given: Settings, name: str, found: int, unset: tuple[Any, ...] = ()) -> None:
     """A size that the arrays say: a config that says another belongs to another model."""
     if name in given and not any(same(given[name], one) for one in (found, *unset)):
