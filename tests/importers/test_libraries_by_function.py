@@ -121,8 +121,15 @@ def test_the_architecture_says_how_a_bridge_s_square_matrices_lie():
         (
             "transformer_bridge native",
             {"architecture": "OPTForCausalLM"},
-            "config.architecture is 'OPTForCausalLM': of",
+            "config.architecture is 'OPTForCausalLM': it",
         ),
+        ("transformer_bridge native", {"architecture": None}, "config.architecture is None: it must be Transformer"),
+        (
+            "transformer_bridge native",
+            {"n_heads": 9, "d_head": None},
+            "config.n_heads is 9: it must be at most d_model,",
+        ),
+        ("transformer_bridge native", {"n_heads": 10**400}, "config.n_heads is 1000"),
         ("transformer_bridge native", {"positional_embedding_type": "shortformer"}, "it must be standard or rotary"),
         ("transformer_bridge grouped", {"n_key_value_heads": None}, "source does not fit layout transformer_bridge"),
         ("transformer_lens grouped", {"n_key_value_heads": 2}, "config.n_key_value_heads is 2 and the arrays have 1"),
