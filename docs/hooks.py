@@ -66,6 +66,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         add(f"tutorials/{script.stem}.md", page)
         for image, content in images.items():
             add(f"tutorials/{script.stem}/{image}", content)
+        for download, content in notebooks.downloads(script).items():
+            add(f"tutorials/{download}", content)
     return files
 
 

@@ -56,7 +56,21 @@ def execute(script: Path) -> tuple[str, dict[str, bytes]]:
             if picture:
                 images[picture.name] = picture.read_bytes()
                 parts.append(f"![{picture.stem.replace('_', ' ')}]({script.stem}/{picture.name})")
-    return "\n\n".join(parts) + f"\n\nThe script: `docs/notebooks/{script.name}`.\n", images
+    name = script.stem
+    parts.append(f"Download it as a [notebook]({name}.ipynb) or as a [script]({name}.py), `docs/notebooks/{name}.py`.")
+    return "\n\n".join(parts) + "\n", images
+
+
+def downloads(script: Path) -> dict[str, bytes]:
+    """The notebook without outputs, and the script, by file name."""
+    cells = jupytext.read(script)
+    for i, cell in enumerate(cells.cells):
+        cell["id"] = f"cell-{i}"  # jupytext draws them anew each time
+    cells.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return {
+        f"{script.stem}.ipynb": jupytext.writes(cells, fmt="ipynb").encode(),
+        script.name: script.read_bytes(),
+    }
 
 
 def _run(source: str, names: dict[str, Any], script: Path) -> tuple[str, Path | None]:

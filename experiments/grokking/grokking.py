@@ -7,14 +7,15 @@ Source    Nanda et al. 2023, Progress measures for grokking via mechanistic inte
 Expect    Train loss below 0.1 at steps 134 to 202 over data fractions, test loss below 0.1 at step 7,930 of the released
           run of this fraction; 2 to 9 key frequencies that explain 95 % of the logits' variance; 433 of 512 neurons with
           more than 85 % of their variance at a single frequency.
-Cost      cpu: one seed, 2 to 5 minutes on two cores. paper: 5 seeds to step 25,000, 35 minutes on two quiet cores. The
-          paper trains for 40,000 epochs; the claims on what is there at the end are of step 25,000.
+Cost      cpu: one seed, 2 to 5 minutes on two cores. paper: 20 seeds, 219,000 steps, three hours of one busy core and 25
+          minutes for their analyses. A run stops 3,000 steps after 99 % test accuracy, here at step 7,587 to 16,722; the
+          paper trains for 40,000 epochs. The claims on what is there at the end are of that step.
 Command   python run_sweep.py grokking [--scale smoke|cpu|paper]
-Fails     The five seeds are those of development (0 to 4): every claim is undecided. 20 fresh ones, which would decide,
-          are an hour and a half of two cores. As they stand, four of them generalise earlier than the released run
-          (2,734 to 6,588) and one later, so that it lies in their prediction interval; the train loss passes that run's
-          thresholds at its steps, and a PyTorch copy follows ours for 120 steps. 66 to 86 % of neurons have a single
-          frequency; those that have not vary less, so that of the variance it is 89 to 99 %.
+Fails     Neurons above 85 % single-frequency: 50 to 83 % of 512, median 73 %; the released run has 85 %. The prediction
+          interval, 51 to 91 %, has it, and is wider (.395) than the .3 that was declared: undecided, and more seeds would
+          not narrow the spread of runs. The paper counts at step 40,000, ours stop 3,000 steps after grokking. The neurons
+          that have no single frequency vary less: of the variance 89 to 99.7 % is in those that have. In six runs a key
+          frequency of W_E and W_L has less than 2 % of the logits' energy, and the restricted loss lacks it.
 Changed   Bounds of single runs (7,930 within a factor 2; 79.1 % of neurons; a floor of 95 %) are claims with prediction
           intervals now. Key frequencies were those of the logits, with more than 2 % of their energy: that missed 5 in
           seed 3, with 1.9 %, whose restricted loss therefore stays at 2e-3 in the figure. They are those of W_E and W_L
@@ -29,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from toylab.analysis import fourier, norms, progress, transitions, without
+from toylab.analysis import fourier, in_half, norms, progress, transitions, without
 from toylab.base import Config
 from toylab.claims import EXACT, Claim, Direction, Fidelity, Number, Source, Within, scaled
 from toylab.claims.claim import Quantity
@@ -48,10 +49,11 @@ def nanda(p: int = 113, n_train: int = 3830, d_model: int = 128, d_mlp: int = 51
     return Config(task=ModularArithmetic(p=p, n_train=n_train), net=net, optimizer=AdamW(), seed=seed)
 
 
+SEEDS = range(100, 120)  # none was trained before the claims were fixed
 CONFIGS = {
     "smoke": [nanda(p=13, n_train=100, d_model=16, d_mlp=32)],
     "cpu": [nanda()],
-    "paper": [nanda(seed=seed) for seed in range(5)],
+    "paper": [nanda(seed=seed) for seed in SEEDS],
 }
 SAVES = {
     "smoke": log_then_linear(10, 200, 12),
@@ -71,13 +73,13 @@ def well_after_grokking(measures: dict[str, np.ndarray]) -> bool:
     return bool(reached.any() and measures["step"][-1] >= measures["step"][reached.argmax()] + 3000)
 
 
-STOP = {"smoke": None, "cpu": well_after_grokking, "paper": None}
+STOP = {"smoke": None, "cpu": well_after_grokking, "paper": well_after_grokking}
 MILESTONE = ("grokked", grokked)
 PROBES: dict = {}
-FINAL = {"logits": fourier.logits, "neurons": fourier.neurons, "numbers": fourier.numbers}
+FINAL = {"logits": fourier.logits, "neurons": fourier.neurons, "numbers": in_half(fourier.numbers)}
 ANALYSES = {
-    "embedding": fourier.embedding,
-    "neuron_logit": fourier.neuron_logit,
+    "embedding": in_half(fourier.embedding),
+    "neuron_logit": in_half(fourier.neuron_logit),
     "neurons": fourier.neuron_census,
     "logits": without(fourier.logits, "coefficients"),  # of the last point alone
     "loss": progress.losses,
@@ -215,7 +217,7 @@ def stated(
 
 
 RUN = "released run of data fraction 0.3"
-SHORTER = scaled("25,000 steps, not 40,000")
+SHORTER = scaled("stopped 3,000 steps after 99 % test accuracy, not after 40,000")
 SPREAD = 6  # widest prediction interval as a factor: five runs of another program have a standard deviation of e^0.38
 THRESHOLDS = (0.005, 0.01, 0.05)  # for a key frequency
 CLAIMS = [
@@ -264,14 +266,17 @@ def progress_measures(m: Measures) -> object:
 def missed(m: Measures) -> str:
     """Which runs' restricted losses lack a frequency: it is in W_E and W_L, and below the rule for the logits."""
     lacks = key(m) & ~m["final/logits/key"]
-    return "; ".join(f"run {run} restricted without its frequency {k}" for run, k in np.argwhere(lacks))
+    runs = ", ".join(str(run) for run in np.flatnonzero(lacks.any(axis=1)))
+    return f"restricted lacks one of the frequencies in runs {runs}" if runs else ""
 
 
 def spectra_through_training(m: Measures) -> object:
     run = shown(m)
     n = modulus(m)[run] // 2 + 1  # frequencies, 0 included; beyond them stand those of larger p
-    energies = m["embedding/spectrum"][run, :, :n], m["neuron_logit/spectrum"][run, :, :n]
-    return spectra.through_training(m.steps, *energies, m["final/logits/key"][run, :n], phases(m)[run])
+    spectra_of = m["embedding/spectrum"][run, :, :n], m["neuron_logit/spectrum"][run, :, :n]
+    there = np.isfinite(spectra_of[0]).all(axis=1)  # others may go on for longer
+    energies = (energy[there].astype(float) for energy in spectra_of)
+    return spectra.through_training(m.steps[there], *energies, m["final/logits/key"][run, :n], phases(m)[run])
 
 
 def structure(m: Measures) -> object:

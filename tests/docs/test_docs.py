@@ -5,6 +5,7 @@ A block with a title is that file of docs/parity, any other runs as it stands; b
 
 import ast
 import importlib
+import json
 import os
 import re
 import shlex
@@ -79,6 +80,18 @@ def test_every_page_with_python_is_executed_here():
 def test_every_figure_that_is_shown_is_there():
     shown = [path for page in PAGES.glob("*.md") for path in re.findall(r"!\[.+?\]\((.+?)\)", page.read_text())]
     assert len(shown) > 40 and not [path for path in shown if not (ROOT / path).is_file()]
+
+
+@pytest.mark.parametrize("script", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_can_be_downloaded_with_the_cells_of_its_script(script, monkeypatch):
+    pytest.importorskip("jupytext", reason="of the extra docs")
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    found = importlib.import_module("notebooks").downloads(script)
+    cells = json.loads(found[f"{script.stem}.ipynb"])["cells"]
+    text = script.read_text()
+    assert found[script.name].decode() == text and len(cells) == text.count("# %%")
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) > 3 and all(one in text for one in code) and len({cell["id"] for cell in cells}) == len(cells)
 
 
 @pytest.mark.slow

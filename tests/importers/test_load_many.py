@@ -75,6 +75,26 @@ def test_a_folder_is_measured_as_the_lab_measures_its_own(own, tmp_path):
         np.testing.assert_allclose(found[name], wanted[name], rtol=2e-5, atol=1e-6, err_msg=name)
 
 
+def test_one_param_is_read_without_the_others(own, tmp_path, monkeypatch):
+    params, _ = own
+    sweep = importers.load_many(written(tmp_path / "mine", params), layout="toylab")
+    made = []
+    monkeypatch.setattr(
+        safetensors, "_array", lambda raw, entry, make=safetensors._array: made.append(1) or make(raw, entry)
+    )
+    np.testing.assert_array_equal(sweep.params["W_E"], params["W_E"][None])
+    assert len(made) == len(STEPS)
+
+
+def test_a_file_cut_short_under_the_header_of_another_is_seen(own, tmp_path):
+    params, _ = own
+    folder = written(tmp_path / "mine", params)
+    sweep = importers.load_many(folder, layout="toylab")
+    whole = (folder / "step_10.safetensors").read_bytes()
+    (folder / "step_10.safetensors").write_bytes(whole[:-4])
+    assert np.isnan(sweep.params["W_U"][0, -1]).all() and "damaged" in sweep.messages[-1]
+
+
 def test_runs_of_other_steps_stand_side_by_side(tmp_path):
     runs = {f"seed_{seed}": trained(seed) for seed in range(3)}
     for name, (params, _) in runs.items():

@@ -266,3 +266,18 @@ BAD = {
 def test_bad_input_is_refused_in_one_sentence(message):
     with pytest.raises(ValueError, match=message):
         BAD[message]()
+
+
+@style.house
+def with_note(text):
+    figure, _ = style.panels(style.COLUMN, 2.4)
+    style.note(figure, text)
+    return figure
+
+
+def test_a_note_is_broken_where_the_figure_ends():
+    figure = with_note("first\n" + "some words " * 20)
+    assert_printable(figure)
+    first, *rest = figure.get_supxlabel().split("\n")
+    assert first == "first" and " ".join(rest) == ("some words " * 20).strip() and 2 < len(rest) < 6
+    assert with_note("one line").get_supxlabel() == "one line"

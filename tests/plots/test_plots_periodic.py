@@ -47,6 +47,19 @@ def test_every_neuron_and_every_key_frequency_is_drawn():
     assert [tick.get_text() for tick in right.get_xticklabels()] == ["3", "17", "25", "4", "5", "28"]
 
 
+def test_of_many_runs_each_has_a_column_and_the_others_of_the_neurons_are_a_band():
+    n = 20
+    fractions = np.linspace(0.5, 1, n)[:, None] * np.ones((n, 100))
+    excluded = np.full((n, P // 2 + 1), np.nan)
+    excluded[:, [3, 17, 25]] = np.logspace(-3, 0, n)[:, None] * (1, 2, 3)
+    figure = periodic.single_frequency(fractions, excluded, np.full(n, 1e-7), 4)
+    assert_printable(figure)
+    left, right = figure.axes
+    assert "0 % of neurons\n19 others: 0 to 100 %" in left.texts[0].get_text()
+    dots = [line for line in right.lines if line.get_marker() == "o"]
+    assert [sorted(line.get_ydata()) for line in dots] == [sorted(own[[3, 17, 25]]) for own in excluded]
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"fractions has shape \(3, 200\) and excluded \(2, 30\)"):
         periodic.single_frequency(FRACTIONS, EXCLUDED[:2], np.ones(3))

@@ -94,5 +94,5 @@ def load(
     found = opened(source, layout, settings_of(config), Choice(ignore, prefix, within))
     params = found.params(found.weights)
     if probe is not None:
-        check_probe(found.net, found.weights, found.converted, probe)
+        check_probe(found.net, found.weights, found.params, probe)
     return found.net, params

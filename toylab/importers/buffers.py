@@ -3,6 +3,7 @@ belong to another network. TransformerLens 3 keeps its masks empty, and where a 
 one of zeros."""
 
 import re
+from functools import lru_cache
 
 import numpy as np
 
@@ -22,12 +23,17 @@ def apart(forms: tuple[Form, ...], arrays: Arrays, given: Settings) -> tuple[Arr
 
 def is_buffer(forms: tuple[Form, ...], key: str, given: Settings) -> bool:
     """Whether a key is that of a buffer, or of an array that stands for what the config says is not there."""
-    keys = [one for form in forms for one in (*form.buffers, *(form.hollow if is_hollow(given) else ()))]
-    return any(re.fullmatch(re.escape(one).replace(r"\{\}", r"\d+"), key) for one in keys)
+    hollow = is_hollow(given)
+    return any(_matches(one, key) for form in forms for one in (*form.buffers, *(form.hollow if hollow else ())))
 
 
 def is_hollow(given: Settings) -> bool:
     return same(given.get("attn_only"), True)
+
+
+@lru_cache(4096)
+def _matches(buffer: str, key: str) -> bool:
+    return bool(re.fullmatch(re.escape(buffer).replace(r"\{\}", r"\d+"), key))
 
 
 def check(net: Net, buffers: Arrays) -> None:

@@ -1,6 +1,6 @@
 """Checkpoints of runs of one network, as the sweep's reader wants a group: shapes at once, weights when they are used."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,16 +82,21 @@ class Checkpoints:
             return
         self._check(point, checks.bare(shapes, self.choice.prefix), said)
 
-    def _check(self, point: Point, shapes: Mapping[str, tuple[int, ...]], said: Mapping[str, Any]) -> None:
-        wanted = self.shapes
-        found = {
-            key: shape
-            for key, shape in shapes.items()
-            if not buffers.is_buffer(self.forms, key, dict(said) | self.given)
-        }
+    def _check(
+        self,
+        point: Point,
+        shapes: Mapping[str, tuple[int, ...]],
+        said: Mapping[str, Any],
+        keys: Collection[str] | None = None,
+    ) -> None:
+        """Of `keys` alone, or of all."""
+        wanted = self.shapes if keys is None else {key: self.shapes[key] for key in keys}
+        given = dict(said) | self.given
+        found = {key: shape for key, shape in shapes.items() if not buffers.is_buffer(self.forms, key, given)}
         if self.layout == "toy_models" and len(found.get("W", ())) == 3:
             found = {key: shape[1:] if shape[:1] == found["W"][:1] else shape for key, shape in found.items()}
-        other = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
+        either = {*found, *wanted} if keys is None else keys
+        other = sorted(key for key in either if found.get(key) != wanted.get(key))
         if other:
             key = other[0]
             here, there = (list(one[key]) if key in one else "not there" for one in (found, wanted))
@@ -123,22 +128,24 @@ class Checkpoints:
         net = cfg.canonical(self.wanted.net)
         return [{"type": "toylab.base.Config", "net": net, "name": name} for name in self.runs]
 
-    def at(self, point: Point) -> Arrays:
-        """The params of a checkpoint.
+    def at(self, point: Point, name: str | None = None) -> Arrays:
+        """The params of a checkpoint in NumPy, or at least one of them.
 
         Raises:
             ValueError: where it has changed since it was looked at, is damaged, or has weights that are not finite.
         """
-        arrays, said = weights_of(point.source, self.layout, self.choice)
+        own = None if name is None else self.wanted.keys.get(name, ())
+        keys = None if own is None or self.wanted.together else {*own, *self.wanted.unused}
+        arrays, said = weights_of(point.source, self.layout, self.choice, keys)
         arrays, beside = buffers.apart(self.forms, arrays, said | self.given)
         buffers.check(self.wanted.net, beside)
         if self.layout == "toy_models":
             arrays = checks.instance(arrays, self.said | self.given)
-        self._check(point, {key: array.shape for key, array in arrays.items()}, said)
+        self._check(point, {key: array.shape for key, array in arrays.items()}, said, keys)
         weights = {key: checks.values(key, array) for key, array in arrays.items()}
         if wrong := [key for key in self.wanted.unused if weights[key].any()]:
             raise Refusal(f"{point} has {listed(wrong)} other than 0; in the first and the last checkpoint they are 0.")
-        return {name: np.asarray(value) for name, value in self.wanted.params(weights).items()}
+        return self.wanted.converted(weights)
 
     @cached_property
     def group(self) -> Group:
@@ -177,14 +184,14 @@ class Checkpoints:
         out = np.full((len(self.runs), len(steps), *shape), np.nan, dtype)
         for row, points in enumerate(self.points):
             for point in list(points):
-                found = self._sound(point)
+                found = self._sound(point, name)
                 if found is not None:
                     out[row, np.searchsorted(steps, point.step)] = found[name]
         return out
 
-    def _sound(self, point: Point) -> Arrays | None:
+    def _sound(self, point: Point, name: str | None = None) -> Arrays | None:
         try:
-            return self.at(point)
+            return self.at(point, name)
         except ValueError as error:
             if (message := f"{point} is nan: {error}") not in self.messages:
                 self.messages.append(message)

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from toylab.base import Params
@@ -44,13 +43,16 @@ def present(arrays: Arrays) -> Arrays:
 
 def values(key: str, array: np.ndarray) -> np.ndarray:
     """An array of weights: finite floats, with half precision as float32."""
+    if array.dtype == np.float32 and array.dtype.isnative and np.isfinite(array).all():
+        return array
     array = array.astype(array.dtype.newbyteorder("="), copy=False) if array.dtype.kind == "f" else array
     if array.dtype.kind not in "fV" or str(array.dtype) not in ("float16", "float32", "float64", "bfloat16"):
         raise Refusal(f"{printable(key)} has dtype {array.dtype}: weights are float16, float32, float64 or bfloat16.")
     array = array.astype(np.float32) if array.dtype.itemsize == 2 else array
     with np.errstate(over="ignore"):  # float64 values beyond float32 become inf
         kept = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
-    if n_bad := int(np.size(array) - np.count_nonzero(np.isfinite(kept))):
+    if not (finite := np.isfinite(kept)).all():
+        n_bad = np.size(array) - np.count_nonzero(finite)
         raise Refusal(
             f"{printable(key)} has {n_bad:,} of {array.size:,} entries nan or inf: weights must be finite {kept.dtype}."
         )
@@ -141,8 +143,11 @@ def their_arrays(best: Fit, arrays: Arrays) -> Arrays:
     return arrays_of_layout
 
 
-def as_params(arrays: Arrays) -> Params:
-    return {name: jnp.asarray(array) for name, array in arrays.items()}
+def as_params(arrays: Arrays) -> Arrays:
+    """The arrays by the precision of JAX: float32, or float64 with x64 enabled."""
+    return {
+        name: array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False) for name, array in arrays.items()
+    }
 
 
 def settings_for(best: Fit, net: Net, layout: str) -> dict[str, Any]:

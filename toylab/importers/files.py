@@ -20,13 +20,13 @@ MAX_SETTINGS = 1 << 20  # bytes of a JSON file
 
 
 def arrays_of(
-    source: Any, layout: str, ignore: Collection[str], within: str = ""
+    source: Any, layout: str, ignore: Collection[str], within: str = "", keys: Collection[str] | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays by key, and settings, from a mapping, a file or a folder of one model. Values of ignored keys need not be
-    arrays. `within`: the key of a mapping within, which holds the arrays."""
+    arrays. `within`: the key of a mapping within, which holds the arrays. With `keys` others may be left out."""
     if isinstance(source, Mapping):
         return _of_mapping(source, ignore, within), {}
-    return _of_path(source, partial(_read, layout=layout, ignore=ignore, within=within))
+    return _of_path(source, partial(_read, layout=layout, ignore=ignore, within=within, keys=keys))
 
 
 def shapes_of(
@@ -81,15 +81,16 @@ def _of_mapping(source: Mapping[Any, Any], ignore: Collection[str], within: str)
 
 
 def _read(
-    path: Path, layout: str, ignore: Collection[str], within: str
+    path: Path, layout: str, ignore: Collection[str], within: str, keys: Collection[str] | None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if path.is_dir():
-        return folders.read(path, lambda own: _read(own, layout, ignore, within)[0]), beside(path)
+        each = lambda own, whole: _read(own, layout, ignore, within, None if whole else keys)[0]  # noqa: E731
+        return folders.read(path, each), beside(path)
     kind = kind_of(path)
     if within and kind in (".npz", ".safetensors"):
         raise Refusal(f"within is {within!r}: {printable(path, 400)} holds arrays alone, and no mapping within.")
     if kind == ".safetensors":
-        arrays, metadata = safetensors.read(path)
+        arrays, metadata = safetensors.read(path, keys)
         return arrays, _settings_in(path, metadata, layout)
     return (npz.read(path) if kind == ".npz" else torch_files.read(path, ignore, within)), beside(path)
 
@@ -98,9 +99,9 @@ def _read_shapes(
     path: Path, layout: str, ignore: Collection[str], within: str
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
     if path.is_dir():
-        return folders.read(path, lambda own: _read_shapes(own, layout, ignore, within)[0]), beside(path)
+        return folders.read(path, lambda own, _: _read_shapes(own, layout, ignore, within)[0]), beside(path)
     if within or kind_of(path) == ".pt":
-        arrays, settings = _read(path, layout, ignore, within)
+        arrays, settings = _read(path, layout, ignore, within, None)
         return _shapes(arrays), settings
     if kind_of(path) == ".npz":
         return npz.shapes(path), beside(path)

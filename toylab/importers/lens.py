@@ -85,8 +85,9 @@ def _biases(net: Net, arrays: Arrays) -> Arrays:
     """Those of NeoXTransformer that are all 0, and so are left out."""
     if net.module is not NeoXTransformer or "b_Q" in arrays:
         return {}
-    heads = {f"b_{name}": np.zeros_like(arrays["W_Q"][:, :, 0]) for name in "QKV"}
-    return heads | {"b_O": np.zeros_like(arrays["b_out"]), "b_U": np.zeros_like(arrays["W_U"][0])}
+    heads = (net.n_layers, net.n_heads, net.d_head or net.d_model // net.n_heads)
+    shapes = {f"b_{name}": heads for name in "QKV"} | {"b_O": (net.n_layers, net.d_model), "b_U": (net.d_vocab_out,)}
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
 
 def _repeated(net: Net, arrays: Arrays, given: Settings) -> Arrays:

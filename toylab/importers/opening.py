@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
+
 from toylab.base import Params
 from toylab.importers import buffers, checks, toys
 from toylab.importers.files import arrays_of
@@ -36,12 +38,14 @@ class Opened:
 
     net: Net
     weights: Arrays  # by the source's keys
-    converted: Callable[[Arrays], Params]
+    converted: Callable[[Arrays], Arrays]  # to params in NumPy
+    keys: Mapping[str, Collection[str]]  # of the source, from which each param is made
     said: Settings  # settings that the source brought along
     unused: tuple[str, ...] = ()  # keys whose arrays are all 0, and are no params of the net
+    together: bool = False  # whether a param is made of all arrays
 
     def params(self, weights: Arrays) -> Params:
-        return checks.fitting(self.net, self.converted(weights))
+        return checks.fitting(self.net, {name: jnp.asarray(x) for name, x in self.converted(weights).items()})
 
 
 def opened(source: Any, layout: str, given: Settings, choice: Choice, whole: bool = False) -> Opened:
@@ -75,25 +79,35 @@ def opened(source: Any, layout: str, given: Settings, choice: Choice, whole: boo
     net = best.form.net(best.sizes, best.parts, given).check()
     buffers.check(net, beside)
     used = {key for rule in best.rules for key in rule.keys(best.n_layers)}
-    return Opened(net, weights, partial(_converted, best, net, given), found, tuple(sorted(set(weights) - used)))
+    keys = {name: rule.keys(best.n_layers) for rule in best.rules for name in rule.names}
+    unused, made = tuple(sorted(set(weights) - used)), partial(_converted, best, net, given)
+    return Opened(net, weights, made, keys, found, unused, best.form.together)
 
 
-def weights_of(source: Any, layout: str, choice: Choice) -> tuple[Arrays, dict[str, Any]]:
-    """The arrays of a source that are meant, by keys without the prefix, and its settings."""
-    arrays, found = arrays_of(source, layout, choice.ignore, choice.within)
-    return checks.bare(checks.declared(arrays, choice.ignore), choice.prefix), found
+def weights_of(
+    source: Any, layout: str, choice: Choice, keys: Collection[str] | None = None
+) -> tuple[Arrays, dict[str, Any]]:
+    """The arrays of a source that are meant, by keys without the prefix, and its settings; or those of `keys`, and maybe
+    others."""
+    wanted = None if keys is None else {choice.prefix + key for key in keys}
+    arrays, found = arrays_of(source, layout, choice.ignore, choice.within, wanted)
+    ignore = choice.ignore if keys is None else set(choice.ignore) & set(arrays)
+    return checks.bare(checks.declared(arrays, ignore), choice.prefix), found
 
 
-def _converted(best: Fit, net: Net, given: Settings, weights: Arrays) -> Params:
+def _converted(best: Fit, net: Net, given: Settings, weights: Arrays) -> Arrays:
+    """Params of those rules whose arrays are all there."""
     arrays: Arrays = {}
     for rule in best.rules:
-        arrays |= rule.read(weights, best.n_layers, best.sizes)
+        if weights.keys() >= set(rule.keys(best.n_layers)):
+            arrays |= rule.read(weights, best.n_layers, best.sizes)
     return checks.as_params(arrays | best.form.implied(net, arrays, given))
 
 
 def _of_module(arrays: Arrays, given: Settings, said: Settings) -> Opened:
     net = module_net({key: array.shape for key, array in arrays.items()}, given)
-    return Opened(net, {key: checks.values(key, array) for key, array in arrays.items()}, checks.as_params, said)
+    weights = {key: checks.values(key, array) for key, array in arrays.items()}
+    return Opened(net, weights, checks.as_params, {key: [key] for key in weights}, said)
 
 
 def module_net(shapes: Mapping[str, tuple[int, ...]], given: Settings) -> Net:

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -52,11 +53,7 @@ class Rule:
         return [self.key.replace("{}", index) for index in self.over or map(str, range(n_layers))]
 
     def sides(self) -> tuple[list[list[str]], list[list[str]]]:
-        theirs, ours = (
-            [group.strip("()").split() for group in re.findall(r"\([^)]*\)|\S+", side)]
-            for side in self.axes.split("->")
-        )
-        return theirs, ours
+        return _sides(self.axes)
 
     def read(self, arrays: Arrays, n_layers: int, sizes: Sizes) -> Arrays:
         """The params by name."""
@@ -78,6 +75,14 @@ class Rule:
         return {key: np.zeros(shape, np.float32) for key in self.keys(n_layers)}
 
 
+@cache
+def _sides(axes: str) -> tuple[list[list[str]], list[list[str]]]:
+    theirs, ours = (
+        [group.strip("()").split() for group in re.findall(r"\([^)]*\)|\S+", side)] for side in axes.split("->")
+    )
+    return theirs, ours
+
+
 @dataclass(frozen=True)
 class Form:
     """One architecture of a layout: its arrays, and the net that they are the weights of."""
@@ -94,6 +99,7 @@ class Form:
     hollow: tuple[str, ...] = ()  # keys of weights that are no buffers, but for a config that says attn_only
     droppable: str = ""  # a part that is left out where all of it is 0, and written as 0
     implied: Callable[[Net, Arrays, Settings], Arrays] = lambda net, arrays, given: {}  # params that no array says
+    together: bool = False  # whether a param is made of all arrays
     told: Callable[[Sizes, Settings], Sizes] = lambda sizes, given: {}  # sizes of axes that lie together in the arrays
     absent: tuple[str, ...] = ()  # params that the layout has not: 0, or they are not written
     written: bool = True  # whether `save` writes it

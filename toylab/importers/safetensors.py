@@ -7,7 +7,7 @@ arrays that are not contiguous (a transpose) with their numbers in another order
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,11 +27,19 @@ DTYPES = {
 }  # fmt: skip
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """(arrays, metadata) of a file. bfloat16 becomes float32, which is exact."""
+Header = tuple[dict[str, Any], list[tuple[tuple[int, int], str]], dict[str, str]]
+_LAST: dict[tuple[bytes, int], Header] = {}  # checkpoints of one network have one header, which is checked once
+
+
+def read(path: Path, keys: Collection[str] | None = None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """(arrays, metadata) of a file, or those of some keys. bfloat16 becomes float32, which is exact."""
     with path.open("rb") as file:
         header, spans, metadata = _opened(path, file)
-        arrays = {name: _array(file.read(stop - start), header[name]) for (start, stop), name in spans}
+        begin, arrays = file.tell(), {}
+        for (start, stop), name in spans:
+            if keys is None or name in keys:
+                file.seek(begin + start)
+                arrays[name] = _array(file.read(stop - start), header[name])
     return arrays, metadata
 
 
@@ -42,19 +50,29 @@ def shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
     return {name: tuple(entry["shape"]) for name, entry in header.items()}, metadata
 
 
-def _opened(path: Path, file: BinaryIO) -> tuple[dict[str, Any], list[tuple[tuple[int, int], str]], dict[str, str]]:
+def _opened(path: Path, file: BinaryIO) -> Header:
     """The header, where each array lies, and the metadata; the file then stands at the first array."""
     n_bytes = path.stat().st_size
     length = int.from_bytes(file.read(8), "little") if n_bytes >= 8 else n_bytes
     if n_bytes < 8 or length > min(MAX_HEADER, n_bytes - 8):
         raise Refusal(f"{path} is no safetensors file, or cut short: its header should have {length} bytes.")
-    header = parsed(file.read(length), f"{path}: its header", f"{path} is no safetensors file: its header is not JSON.")
-    metadata = header.pop(METADATA, {})
-    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        raise Refusal(f"{path} is damaged: its {METADATA} must hold texts alone.")
     body = n_bytes - 8 - length
     if body > MAX_BYTES:
         raise Refusal(f"{path} has {body:,} bytes of arrays: at most {MAX_BYTES:,} are read.")
+    text = file.read(length)
+    if (found := _LAST.get((text, body))) is None:
+        found = _header(path, text, body)
+        _LAST.clear()
+        _LAST[text, body] = found
+    return found
+
+
+def _header(path: Path, text: bytes, body: int) -> Header:
+    """A header, after it was held against the bytes of the arrays."""
+    header = parsed(text, f"{path}: its header", f"{path} is no safetensors file: its header is not JSON.")
+    metadata = header.pop(METADATA, {})
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise Refusal(f"{path} is damaged: its {METADATA} must hold texts alone.")
     spans = sorted((_span(path, name, entry, body), name) for name, entry in header.items())
     end = 0
     for (start, stop), name in spans:

@@ -4,6 +4,7 @@ Figures are built on `matplotlib.figure.Figure` alone: no pyplot, so no global f
 """
 
 import io
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -114,8 +115,11 @@ def letter(ax: Axes, mark: str, title: str = "", lift: float = 8) -> None:
 
 
 def note(figure: Figure, text: str) -> None:
-    """One pale line below all panels."""
-    figure.supxlabel(text, fontsize=SMALL, color="#666666")
+    """Pale lines below all panels, broken where they are wider than the figure."""
+    told = figure.supxlabel(text, fontsize=SMALL, color="#666666")
+    if (wide := told.get_window_extent().width / figure.bbox.width) > 1:
+        fitting = int(0.95 * max(map(len, text.split("\n"))) / wide)  # letters differ in width
+        told.set_text("\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, fitting)))
 
 
 def step_axis(ax: Axes, steps: np.ndarray, xscale: XScale) -> None:

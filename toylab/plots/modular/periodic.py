@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from toylab.plots import labels, style
 
 KEY, OTHER, GUIDE = "#D55E00", "#9A9A9A", "#555555"
+FEW = 6  # runs that are drawn one by one
 
 
 @style.house
@@ -29,34 +32,63 @@ def single_frequency(
         raise ValueError(f"shown is {shown}; the runs are 0 to {len(fractions) - 1}")
     figure, (left, right) = style.panels(style.PAGE, 2.4, columns=2)
     bins = np.linspace(0, 1, 41)
-    for run, own in enumerate(fractions):
-        counts = np.histogram(own, bins)[0] / max(len(own), 1)
-        if run == shown:
-            left.stairs(100 * counts, bins, fill=True, color=style.SERIES[0], alpha=0.75)
-        else:
-            left.stairs(100 * counts, bins, color=OTHER, lw=0.6)
+    counts = np.array([100 * np.histogram(own, bins)[0] / max(len(own), 1) for own in fractions])
+    left.stairs(counts[shown], bins, fill=True, color=style.SERIES[0], alpha=0.75)
+    if len(others := np.delete(counts, shown, axis=0)) > FEW:
+        left.stairs(others.max(axis=0), bins, baseline=others.min(axis=0), fill=True, color=OTHER, alpha=0.35, zorder=0)
+        left.stairs(np.median(others, axis=0), bins, color=GUIDE, lw=0.8)
+    else:
+        for own in others:
+            left.stairs(own, bins, color=OTHER, lw=0.6)
     left.axvline(above, color=GUIDE, lw=0.8, ls=(0, (4, 2)))
     left.set(xlabel="share of a neuron's variance at its frequency", ylabel="neurons (%)", xlim=(0, 1))
-    shares = [f"{100 * np.mean(own > above):.0f}" for own in fractions]
-    others = f"; others {', '.join(shares[:shown] + shares[shown + 1 :])} %" if len(shares) > 1 else ""
-    told = f"beyond {100 * above:.0f} %:\n{shares[shown]} % of neurons{others}"
-    left.text(0.03, 0.95, told, transform=left.transAxes, va="top", fontsize=labels.SMALL, linespacing=1.4, wrap=True)
+    told = f"beyond {100 * above:.0f} %:\n{_percents(np.mean(fractions > above, axis=1), shown)}"
+    left.text(0.03, 0.95, told, transform=left.transAxes, va="top", fontsize=labels.SMALL, linespacing=1.4)
+    (_bars if len(excluded) <= FEW else _dots)(right, excluded, train_loss, shown)
+    right.set(yscale="log", ylabel="training loss (nats)")
+    style.letter(left, "a")
+    style.letter(right, "b")
+    band = "; grey: range and median of the others" if len(others) > FEW else ""
+    style.note(figure, f"strong: run {shown}{band}; blue lines: training loss with all frequencies")
+    return figure
+
+
+def _percents(shares: np.ndarray, shown: int) -> str:
+    """The share of the run shown, and those of the others."""
+    others = 100 * np.delete(shares, shown)
+    each = ", ".join(f"{share:.0f}" for share in others)
+    told = f"; others {each} %" if len(others) else ""
+    if len(others) > FEW:
+        told = f"\n{len(others)} others: {others.min():.0f} to {others.max():.0f} %"
+    return f"{100 * shares[shown]:.0f} % of neurons{told}"
+
+
+def _bars(ax: Axes, excluded: np.ndarray, train_loss: np.ndarray, shown: int) -> None:
+    """A bar for each frequency of each run, with its number below."""
     place = 0
     ticks: list[tuple[float, str]] = []
     for run, own in enumerate(excluded):
         for k in np.flatnonzero(np.isfinite(own)):
-            right.bar(place, own[k], width=0.8, color=KEY if run == shown else OTHER)
-            right.hlines(train_loss[run], place - 0.5, place + 0.5, color=style.TRAIN, lw=1)
+            ax.bar(place, own[k], width=0.8, color=KEY if run == shown else OTHER)
+            ax.hlines(train_loss[run], place - 0.5, place + 0.5, color=style.TRAIN, lw=1)
             ticks.append((place, str(k)))
             place += 1
         place += 1
-    right.set(yscale="log", ylabel="training loss (nats)", xlabel="frequency that is left out, by run")
-    right.set_xticks([at for at, _ in ticks], [name for _, name in ticks])
-    right.tick_params(axis="x", labelsize=labels.SMALL, length=0, rotation=90)
-    style.letter(left, "a")
-    style.letter(right, "b")
-    style.note(figure, f"strong: run {shown}; blue lines: training loss with all frequencies")
-    return figure
+    ax.set_xlabel("frequency that is left out, by run")
+    ax.set_xticks([at for at, _ in ticks], [name for _, name in ticks])
+    ax.tick_params(axis="x", labelsize=labels.SMALL, length=0, rotation=90)
+
+
+def _dots(ax: Axes, excluded: np.ndarray, train_loss: np.ndarray, shown: int) -> None:
+    """A column for each run: a dot for each frequency that is left out."""
+    for run, own in enumerate(excluded):
+        found = own[np.isfinite(own)]
+        color = KEY if run == shown else OTHER
+        ax.plot(np.full(len(found), run), found, "o", ms=3.2, color=color, zorder=3 if run == shown else 2)
+        ax.vlines(run, train_loss[run], found.max(initial=train_loss[run]), color=color, lw=0.5, alpha=0.6)
+        ax.hlines(train_loss[run], run - 0.4, run + 0.4, color=style.TRAIN, lw=1)
+    ax.set(xlabel="run; a dot: one frequency left out", xlim=(-1, len(excluded)))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 @style.house
