@@ -69,7 +69,9 @@ def lens_settings(net: Net) -> dict[str, Any]:
 
 
 def lens_implied(net: Net, arrays: Arrays, given: Settings) -> Arrays:
-    return _unit_norms(net, arrays) | _biases(net, arrays) | _repeated(net, arrays, given)
+    """Of a checkpoint some arrays may be read alone: what was read is kept."""
+    absent = _unit_norms(net, arrays) | _biases(net, arrays)
+    return {name: x for name, x in absent.items() if name not in arrays} | _repeated(net, arrays, given)
 
 
 def _unit_norms(net: Net, arrays: Arrays) -> Arrays:
