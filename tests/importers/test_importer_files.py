@@ -130,8 +130,9 @@ def test_settings_of_a_transformer():
     rated = {"attn_coeff": 0}
     refused("config lacks act_fn (ReLU or GeLU): the arrays do not say it; ", transformer(), "pizza", config=rated)
     refused("config lacks act_type (ReLU or GeLU): ", transformer(), "progress_measures")
-    refused("config lacks attn_coeff, the attention rate α", transformer(), "pizza")
-    refused("config.attn_coeff is 2: it must lie in [0, 1].", transformer(), "pizza", config={"attn_coeff": 2})
+    refused("config lacks attn_coeff (the attention rate α", transformer(), "pizza")
+    beyond = {"attn_coeff": 2, "act_fn": "ReLU"}
+    refused("config.attn_coeff is 2: it must lie in [0, 1].", transformer(), "pizza", config=beyond)
     tanh = "config.act_fn is 'Tanh': it must be one of relu, gelu."
     refused(tanh, transformer(), "pizza", config=rated | {"act_fn": "Tanh"})
     deep = "config.n_layers is 2 and the arrays have 1"

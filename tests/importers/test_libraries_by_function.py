@@ -121,8 +121,15 @@ def test_the_architecture_says_how_a_bridge_s_square_matrices_lie():
         (
             "transformer_bridge native",
             {"architecture": "OPTForCausalLM"},
-            "config.architecture is 'OPTForCausalLM': of",
+            "config.architecture is 'OPTForCausalLM': it",
         ),
+        ("transformer_bridge native", {"architecture": None}, "config.architecture is None: it must be Transformer"),
+        (
+            "transformer_bridge native",
+            {"n_heads": 9, "d_head": None},
+            "config.n_heads is 9: it must be at most d_model,",
+        ),
+        ("transformer_bridge native", {"n_heads": 10**400}, "config.n_heads is 1000"),
         ("transformer_bridge native", {"positional_embedding_type": "shortformer"}, "it must be standard or rotary"),
         ("transformer_bridge grouped", {"n_key_value_heads": None}, "source does not fit layout transformer_bridge"),
         ("transformer_lens grouped", {"n_key_value_heads": 2}, "config.n_key_value_heads is 2 and the arrays have 1"),
@@ -177,3 +184,17 @@ def test_what_a_layout_has_not_is_not_written(tmp_path):
         with pytest.raises(ValueError, match=message):
             layout = "gpt_neox" if message == "extra W_pos" else "gpt2"
             importers.save(values, tmp_path / "w.safetensors", layout, net=own)
+
+
+@cases
+def test_checkpoints_of_a_layout_have_each_param_by_itself(case, tmp_path):
+    source, config, _ = given(case)
+    later = {key: np.float32(2) * x for key, x in source.items()}
+    for step, arrays in enumerate((source, later)):
+        importers.safetensors.write(tmp_path / f"step_{step}.safetensors", arrays, {})
+    sweep = importers.load_many(tmp_path, case.split()[0], config=config)
+    _, params = importers.load(source, case.split()[0], config=config)
+    assert set(sweep.params) == set(params)
+    for name, value in params.items():
+        np.testing.assert_array_equal(sweep.params[name][0], np.stack([value, 2 * value]))
+    assert not sweep.messages

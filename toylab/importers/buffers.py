@@ -35,13 +35,13 @@ def is_buffer(forms: tuple[Form, ...], key: str, given: Settings) -> bool:
     return any(_matches(one, key) for form in forms for one in (*form.buffers, *(form.hollow if hollow else ())))
 
 
+def is_hollow(given: Settings) -> bool:
+    return same(given.get("attn_only"), True)
+
+
 @lru_cache(4096)
 def _matches(buffer: str, key: str) -> bool:
     return bool(re.fullmatch(re.escape(buffer).replace(r"\{\}", r"\d+"), key))
-
-
-def is_hollow(given: Settings) -> bool:
-    return same(given.get("attn_only"), True)
 
 
 def check(net: Net, buffers: Arrays) -> None:

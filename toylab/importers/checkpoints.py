@@ -103,10 +103,8 @@ class Checkpoints:
         keys: Collection[str] | None = None,
     ) -> None:
         """Of `keys` alone, or of all."""
-        wanted, given = (
-            self.shapes if keys is None else {key: self.shapes[key] for key in keys},
-            dict(said) | self.given,
-        )
+        wanted = self.shapes if keys is None else {key: self.shapes[key] for key in keys}
+        given = dict(said) | self.given
         found = {key: shape for key, shape in shapes.items() if not buffers.is_buffer(self.forms, key, given)}
         if self.layout == "toy_models" and len(found.get("W", ())) == 3:
             found = {key: shape[1:] if shape[:1] == found["W"][:1] else shape for key, shape in found.items()}
@@ -149,8 +147,8 @@ class Checkpoints:
         Raises:
             ValueError: where it has changed since it was looked at, is damaged, or has weights that are not finite.
         """
-        made = self.wanted.keys.get(name or "")  # of what no rule makes, all arrays are read
-        keys = None if made is None else {*made, *self.wanted.unused}
+        own = None if name is None else self.wanted.keys.get(name, ())
+        keys = None if own is None or self.wanted.together else {*own, *self.wanted.unused}
         arrays, said = weights_of(point.source, self.layout, self.choice, keys)
         arrays, beside = buffers.apart(self.forms, arrays, said | self.given)
         buffers.check(self.wanted.net, beside)

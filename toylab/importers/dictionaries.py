@@ -105,7 +105,7 @@ def _gated(sizes: Sizes, parts: frozenset[str], given: Settings) -> Net:
 
 def _form(what: str, net: Any, *rules: Rule) -> Form:
     return Form(
-        what, (*ENCODER, *rules), net, lambda net: {}, FIELDS, implied=_folded, written=False, together=lambda net: True,
+        what, (*ENCODER, *rules), net, lambda net: {}, FIELDS, implied=_folded, written=False, together=True,
     )  # fmt: skip
 
 

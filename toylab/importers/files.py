@@ -81,10 +81,11 @@ def _of_mapping(source: Mapping[Any, Any], ignore: Collection[str], within: str)
 
 
 def _read(
-    path: Path, layout: str, ignore: Collection[str], within: str, keys: Collection[str] | None = None
+    path: Path, layout: str, ignore: Collection[str], within: str, keys: Collection[str] | None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if path.is_dir():
-        return folders.read(path, lambda own: _read(own, layout, ignore, within)[0]), beside(path)
+        each = lambda own, whole: _read(own, layout, ignore, within, None if whole else keys)[0]  # noqa: E731
+        return folders.read(path, each), beside(path)
     kind = kind_of(path)
     if within and kind in (".npz", ".safetensors"):
         raise Refusal(f"within is {within!r}: {printable(path, 400)} holds arrays alone, and no mapping within.")
@@ -98,9 +99,9 @@ def _read_shapes(
     path: Path, layout: str, ignore: Collection[str], within: str
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
     if path.is_dir():
-        return folders.read(path, lambda own: _read_shapes(own, layout, ignore, within)[0]), beside(path)
+        return folders.read(path, lambda own, _: _read_shapes(own, layout, ignore, within)[0]), beside(path)
     if within or kind_of(path) == ".pt":
-        arrays, settings = _read(path, layout, ignore, within)
+        arrays, settings = _read(path, layout, ignore, within, None)
         return _shapes(arrays), settings
     if kind_of(path) == ".npz":
         return npz.shapes(path), beside(path)

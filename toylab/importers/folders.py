@@ -23,8 +23,8 @@ def is_model(folder: Path) -> bool:
     )
 
 
-def read(folder: Path, array_file: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """What `array_file` gives of each file of weights, by key.
+def read(folder: Path, array_file: Callable[[Path, bool], dict[str, Any]]) -> dict[str, Any]:
+    """What `array_file(path, whole)` gives of each file of weights, by key; `whole`: all of its keys are wanted.
 
     Raises:
         Refusal: where there are no weights, or the index and the files do not agree.
@@ -33,7 +33,7 @@ def read(folder: Path, array_file: Callable[[Path], dict[str, Any]]) -> dict[str
     if not found:
         raise Refusal(f"{printable(folder, 400)} is a folder without weights: one of {', '.join(NAMES)} must be there.")
     if not found[0].endswith(INDEX):
-        return array_file(folder / found[0])
+        return array_file(folder / found[0], False)
     owners = _owners(folder / found[0])
     shards = sorted(set(owners.values()))
     if missing := [name for name in shards if not (folder / name).is_file()]:
@@ -42,7 +42,7 @@ def read(folder: Path, array_file: Callable[[Path], dict[str, Any]]) -> dict[str
         raise Refusal(f"{printable(folder, 400)} has {total:,} bytes of weights: at most {MAX_BYTES:,} are read.")
     arrays: dict[str, Any] = {}
     for name in shards:
-        own = array_file(folder / name)
+        own = array_file(folder / name, True)
         if other := sorted(set(own) ^ {key for key, owner in owners.items() if owner == name}):
             raise Refusal(
                 f"{printable(folder / name, 400)} does not have the keys that {found[0]} says: {listed(other)}."

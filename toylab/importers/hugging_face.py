@@ -116,10 +116,9 @@ def _gpt2(start: str) -> Form:
         Rule("lm_head.weight", "W_U", "d_vocab d_model -> d_model d_vocab", ("head",)),
     )
     return Form(
-        "GPT-2", rules, _gpt2_net, _gpt2_settings, GPT2_FIELDS, told=_heads("n_head"), absent=("b_U",),
+        "GPT-2", rules, _gpt2_net, _gpt2_settings, GPT2_FIELDS, told=_heads("n_head"), absent=("b_U",), together=True,
         buffers=(f"{block}attn.bias", f"{block}attn.masked_bias"),
         implied=_unembedding("lm_head.weight", f"{start}wte.weight", True),
-        together=lambda net: True,
     )  # fmt: skip
 
 
@@ -211,9 +210,9 @@ def _neox(head: str) -> Form:
     named = ("bias", "masked_bias", "rotary_emb.inv_freq")
     return Form(
         "GPT-NeoX", rules, _neox_net, _neox_settings, NEOX_FIELDS, told=_heads("num_attention_heads"), absent=("b_U",),
+        together=True,
         buffers=(*(f"{block}attention.{name}" for name in named), f"{start}rotary_emb.inv_freq"),
         implied=_unembedding(head, f"{start}embed_in.weight", False),
-        together=lambda net: True,
     )  # fmt: skip
 
 

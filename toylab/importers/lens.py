@@ -69,7 +69,9 @@ def lens_settings(net: Net) -> dict[str, Any]:
 
 
 def lens_implied(net: Net, arrays: Arrays, given: Settings) -> Arrays:
-    return _unit_norms(net, arrays) | _biases(net, arrays) | _repeated(net, arrays, given)
+    """Of a checkpoint some arrays may be read alone: what was read is kept."""
+    absent = _unit_norms(net, arrays) | _biases(net, arrays)
+    return {name: x for name, x in absent.items() if name not in arrays} | _repeated(net, arrays, given)
 
 
 def _unit_norms(net: Net, arrays: Arrays) -> Arrays:
@@ -85,8 +87,9 @@ def _biases(net: Net, arrays: Arrays) -> Arrays:
     """Those of NeoXTransformer that are all 0, and so are left out."""
     if net.module is not NeoXTransformer or "b_Q" in arrays:
         return {}
-    heads = {f"b_{name}": np.zeros_like(arrays["W_Q"][:, :, 0]) for name in "QKV"}
-    return heads | {"b_O": np.zeros_like(arrays["b_out"]), "b_U": np.zeros_like(arrays["W_U"][0])}
+    heads = (net.n_layers, net.n_heads, net.d_head or net.d_model // net.n_heads)
+    shapes = {f"b_{name}": heads for name in "QKV"} | {"b_O": (net.n_layers, net.d_model), "b_U": (net.d_vocab_out,)}
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
 
 def _repeated(net: Net, arrays: Arrays, given: Settings) -> Arrays:
@@ -113,7 +116,6 @@ LENS = Form(
     hollow=tuple(rule.key for rule in LENS_RULES if rule.parts == ("mlp",)),
     droppable="biases",
     implied=lens_implied,
-    together=lambda net: net.module is NeoXTransformer,
 )
 GROUPED = replace(LENS, what="transformer with grouped keys and values", rules=GROUPED_RULES, written=False)
 

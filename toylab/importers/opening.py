@@ -44,6 +44,7 @@ class Opened:
     said: Settings  # settings that the source brought along
     unused: tuple[str, ...] = ()  # keys whose arrays are all 0, and are no params of the net
     doubtful: tuple[str, ...] = ()  # keys that no shape holds to what a mapping of one's own says of them
+    together: bool = False  # whether a param is made of all arrays
 
     def params(self, weights: Arrays) -> Params:
         return checks.fitting(self.net, {name: jnp.asarray(x) for name, x in self.converted(weights).items()})
@@ -90,9 +91,8 @@ def opened(source: Any, layout: Any, given: Settings, choice: Choice, whole: boo
     net = best.form.net(best.sizes, best.parts, given).check()
     buffers.check(net, beside)
     keys = {name: rule.keys(best.n_layers, best.sizes) for rule in best.rules for name in rule.names}
-    keys = {name: list(best.axes) for name in keys} if best.form.together(net) else keys
-    unused = tuple(sorted(set(weights) - set(best.axes)))
-    return Opened(net, weights, partial(_converted, best, net, given), keys, found, unused)
+    unused, made = tuple(sorted(set(weights) - set(best.axes))), partial(_converted, best, net, given)
+    return Opened(net, weights, made, keys, found, unused, together=best.form.together)
 
 
 def weights_of(
@@ -100,8 +100,8 @@ def weights_of(
 ) -> tuple[Arrays, dict[str, Any]]:
     """The arrays of a source that are meant, by keys without the prefix, and its settings; or those of `keys`, and maybe
     others."""
-    theirs = None if keys is None else [f"{choice.prefix}{key}" for key in keys]
-    arrays, found = arrays_of(source, named(layout), choice.ignore, choice.within, theirs)
+    wanted = None if keys is None else {choice.prefix + key for key in keys}
+    arrays, found = arrays_of(source, named(layout), choice.ignore, choice.within, wanted)
     ignore = choice.ignore if keys is None else set(choice.ignore) & set(arrays)
     return checks.bare(checks.declared(arrays, ignore), choice.prefix), found
 
