@@ -67,8 +67,8 @@ def test_every_page_with_python_is_executed_here():
         "index",
         "idea",
         "disk",
-        "layouts",
         "weights",
+        "layouts",
         "arrays",
         "read-results",
         "labelled-arrays",
@@ -141,10 +141,11 @@ def test_weights_go_out_and_come_back(place, capsys):
     assert names["fourier"].logit_fve(names["cube"], np.arange(6) > 0) > 0.5
 
 
-def test_a_module_of_ones_own_is_loaded_by_a_mapping(capsys):
+def test_a_layout_is_guessed_and_a_mapping_loaded_as_the_page_prints(capsys):
     pytest.importorskip("torch")
     execute("layouts")
-    assert capsys.readouterr().out == "True\n"
+    said = re.search(r"print\(importers\.guess\(source\)\)  # (.*)", (PAGES / "layouts.md").read_text())
+    assert capsys.readouterr().out == f"{said[1]}\nTrue\n"
 
 
 def test_a_training_in_torch_is_measured_along_its_checkpoints(place, capsys):

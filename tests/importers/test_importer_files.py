@@ -82,8 +82,17 @@ def test_what_is_no_weight_is_declared_and_named():
 
 def test_a_prefix_of_all_keys_is_named():
     wrapped = {f"module.{key}": x for key, x in SOURCE.items()}
-    reports = "; every key begins with module.: hand over a mapping of the arrays by keys without it."
-    refused(reports, wrapped)
+    refused("; every key begins with module.: say prefix='module.'.", wrapped)
+    net, params = importers.load(wrapped, "universality", prefix="module.")
+    assert net == importers.load(SOURCE, "universality")[0] and (params["W_E"][0] == W_X).all()
+    refused(
+        "prefix is 'module.': extra do not begin with it; name in ignore= what",
+        wrapped | {"extra": W_X},
+        prefix="module.",
+    )
+    importers.load(wrapped | {"extra": W_X}, "universality", prefix="module.", ignore=["extra"])
+    refused("prefix is 'net.': module.W, module.W_U", wrapped, prefix="net.")
+    refused("prefix is 3: it must be a text.", wrapped, prefix=3)
 
 
 def test_weights_are_finite_floats_and_there():
@@ -121,8 +130,9 @@ def test_settings_of_a_transformer():
     rated = {"attn_coeff": 0}
     refused("config lacks act_fn (ReLU or GeLU): the arrays do not say it; ", transformer(), "pizza", config=rated)
     refused("config lacks act_type (ReLU or GeLU): ", transformer(), "progress_measures")
-    refused("config lacks attn_coeff, the attention rate α", transformer(), "pizza")
-    refused("config.attn_coeff is 2: it must lie in [0, 1].", transformer(), "pizza", config={"attn_coeff": 2})
+    refused("config lacks attn_coeff (the attention rate α", transformer(), "pizza")
+    beyond = {"attn_coeff": 2, "act_fn": "ReLU"}
+    refused("config.attn_coeff is 2: it must lie in [0, 1].", transformer(), "pizza", config=beyond)
     tanh = "config.act_fn is 'Tanh': it must be one of relu, gelu."
     refused(tanh, transformer(), "pizza", config=rated | {"act_fn": "Tanh"})
     deep = "config.n_layers is 2 and the arrays have 1"
@@ -277,7 +287,7 @@ def test_an_npz_is_held_against_its_headers(tmp_path):
             archive.writestr("W.npy", content)
         refused(message, path)
     refused("there is no such file.", tmp_path / "absent.npz")
-    refused("a path must end in .npz, .safetensors, .pt, .pth.", tmp_path / "absent.pkl")
+    refused("a path must end in .npz, .safetensors, .pt, .pth, .ckpt, .bin.", tmp_path / "absent.pkl")
 
 
 def test_save_refuses_what_a_layout_cannot_say_and_leaves_nothing(tmp_path):

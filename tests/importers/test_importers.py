@@ -313,7 +313,7 @@ def test_toylabs_own_arrays_say_their_module_and_config_what_else_it_depends_on(
         ({"d_vocab": 1.5}, "d_vocab is 1.5: it must be a whole number."),
         ({"causal": 1}, "causal is 1: it must be true or false."),
         ({"init_scale": "1"}, "init_scale is '1': it must be a number."),
-        ({"activation": "tanh"}, "activation is 'tanh': it must be one of relu, gelu."),
+        ({"activation": "tanh"}, "activation is 'tanh': it must be one of relu, gelu, gelu_new."),
         (
             machine | {"n_ctx": 10**5},
             "n_ctx is 100000: no axis of the arrays has more than ",

@@ -33,6 +33,8 @@ FIELDS = {  # names alone, by the version that first has them; from 3.0 on those
         quantization_method train_seq_length use_attention_sinks use_dynamic_ntk_rope use_logn_attn yarn_global_attn_only
         yarn_truncate""",
     "4.2": "qk_norm_after_rope rotary_interleaved_cos_sin",
+    "bridges, of the wrapped model": """attention_bias bos_token_id eos_token_id hidden_act intermediate_size pad_token_id
+        partial_rotary_factor rope_parameters rope_theta rotary_emb_base rotary_pct use_parallel_residual""",
 }
 OURS = {"readout", "rope_scaling"}  # toylab's own, and the name that Hugging Face's configs have for it
 N, D, H, D_HEAD, P = 7, 8, 2, 4, 5
@@ -112,11 +114,12 @@ def test_what_nobody_knows_is_refused():
 
 def test_without_a_config_nothing_is_guessed():
     reports = (
-        "config lacks act_fn (relu or gelu), normalization_type (LNPre or null), positional_embedding_type (standard or"
-        " shortformer), attention_dir (causal or bidirectional), attn_scale (√d_head = 2): the arrays do not say it; "
+        "config lacks act_fn (relu, gelu or gelu_new), normalization_type (LNPre or null), "
+        "positional_embedding_type (standard or shortformer), attention_dir (causal or bidirectional), attn_scale "
+        "(√d_head = 2): the arrays do not say it; "
     )
     refused(reports, {})
-    refused("config lacks act_fn (relu or gelu), positional_embedding_type (standard or", {}, norm=True)
+    refused("config lacks act_fn (relu, gelu or gelu_new), positional_embedding_type (standard or", {}, norm=True)
     for left_out in SAYS:
         rest = {name: value for name, value in SAYS.items() if name != left_out}
         refused(f"config lacks {'attn_scale' if left_out == 'use_attn_scale' else left_out} (", rest)
@@ -137,11 +140,14 @@ def test_scores_are_divided_by_the_root_of_d_head_or_not_at_all_imported():
     [
         ({"d_mlp": 7}, "config.d_mlp is 7 and the arrays have 6"),
         ({"n_ctx": 6}, "config.n_ctx is 6 and the arrays have 5"),
-        ({"n_key_value_heads": 1}, "config.n_key_value_heads is 1 and the arrays have 2"),
+        ({"n_key_value_heads": 1}, "config.n_key_value_heads is 1: heads of one group have other W_K than each other."),
+        ({"n_key_value_heads": 3}, "config.n_key_value_heads is 3: it must lie in [1, 2]."),
         ({"positional_embedding_type": np.ones(2)}, "config.positional_embedding_type is array([1., 1.]): it must be"),
         ({"n_heads": [2]}, "config.n_heads is [2] and the arrays have 2"),
-        ({"attn_only": True}, "config.attn_only is True: mlp.W_in is there."),
-        ({"act_fn": "gelu_new"}, "config.act_fn is 'gelu_new': it must be one of relu, gelu."),
+        ({"attn_only": True}, "blocks.0.mlp.W_in is not 0: config.attn_only is true, and then there is no MLP."),
+        ({"act_fn": "silu"}, "config.act_fn is 'silu': it must be one of relu, gelu, gelu_new."),
+        ({"parallel_attn_mlp": True}, "config.parallel_attn_mlp is True: toylab has it with LayerNorm, MLP, causal"),
+        ({"architecture": "OPTForCausalLM"}, "config.architecture is 'OPTForCausalLM': of bridged models Transformer"),
         ({"normalization_type": "RMSPre"}, "config.normalization_type is 'RMSPre': it must be one of LN, LNPre, null."),
         ({"normalization_type": "LN"}, "config.normalization_type is 'LN': ln1.w is not there."),
         ({"positional_embedding_type": "alibi"}, "config.positional_embedding_type is 'alibi': it must be one of"),
@@ -195,9 +201,9 @@ def test_buffers_of_another_network_are_refused():
     half = {key: np.float32(np.float16(table)) for key, table in angles().items()}
     importers.load(source(positions=False) | half, "transformer_lens", config=ROTARY)
     for wrong in (angles(base=500.0), angles(adjacent=True)):
-        refused("has other angles than t·10000^(−2i/d_head)", ROTARY, wrong, positions=False)
+        refused("has other angles than t·10000^(−2i/4)", ROTARY, wrong, positions=False)
     narrow = {key: table[:, :2] for key, table in angles().items()}
-    refused("is [5, 2]: rotary positions here turn all 4 entries of a head.", ROTARY, narrow, positions=False)
+    refused("is [5, 2]: rotary positions here turn 4 entries of a head.", ROTARY, narrow, positions=False)
     refused("blocks.0.attn.rotary_sin is there and config.positional", SAYS, angles())
 
 

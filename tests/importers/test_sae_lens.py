@@ -81,11 +81,13 @@ def test_the_config_stands_beside_the_file_and_checkpoints_are_a_sweep(tmp_path)
         (folder / "cfg.json").write_text(json.dumps(config | {"metadata": {"sae_lens_version": "6.0.0"}}))
         importers.safetensors.write(folder / "sae_weights.safetensors", drawn("b_enc", "threshold", seed=step), {})
     net, params = importers.load(tmp_path / "step_0" / "sae_weights.safetensors", "sae_lens")
+    assert importers.load(tmp_path / "step_0", "sae_lens")[0] == net
     assert net.module is JumpReLUAutoencoder and (params["threshold"] > 0).all()
     files = [tmp_path / f"step_{step}" / "sae_weights.safetensors" for step in (0, 5)]
-    sweep = importers.load_many(files, "sae_lens", steps=[0, 5])
-    for name in params:  # each is read alone, and made of all arrays
-        np.testing.assert_array_equal(sweep.params[name][0, 0], params[name])
+    for sweep in (importers.load_many(files, "sae_lens", steps=[0, 5]), importers.load_many(tmp_path, "sae_lens")):
+        assert sweep.steps.tolist() == [0, 5]
+        for name in params:  # each is read alone, and made of all arrays
+            np.testing.assert_array_equal(sweep.params[name][0, 0], params[name])
 
 
 def test_configs_before_version_6_say_their_activation():

@@ -10,7 +10,10 @@ analyzer accepts them. To differentiate with respect to the embeddings of tokens
 Layouts are named by the code whose arrays they have (columns: W x, a matrix is [out, in]; rows: x W):
 
     toylab             toylab's own names, a layer axis first
-    transformer_lens   a HookedTransformer's state dict; rows; with or without MLP, LayerNorm, biases
+    transformer_lens   a HookedTransformer's state dict, or a TransformerBridge's tl_named_parameters(); rows; with or
+                       without MLP, LayerNorm, biases
+    transformer_bridge a TransformerBridge's state_dict(): TransformerLens' own model, GPT-2 or GPT-NeoX, torch Linear's
+                       [out, in] but for GPT-2
     progress_measures  Nanda et al. 2023 (arXiv 2301.05217): columns but for W_U, causal; with "attn_blocks" attention alone
     pizza              Zhong et al. 2023 (arXiv 2306.17844): the transformer with attention rate α, columns but for W_U, no
                        mask; the linear models A, B, C, D (α, β, γ, δ), torch Linear's [out, in]
@@ -23,6 +26,8 @@ Layouts are named by the code whose arrays they have (columns: W x, a matrix is 
     sae_lens           a dictionary of SAELens, `sae_weights.safetensors` with `cfg.json` beside it; rows. W_dec gets unit
                        rows by the same function, so latents are SAELens' times the norms (as by its fold_W_dec_norm)
     toy_models         Elhage et al. 2022 (arXiv 2209.10652): W [(instance,) n_features, n_hidden] and b_final
+    gpt2, gpt_neox     Hugging Face's GPT2LMHeadModel and GPTNeoXForCausalLM (Pythia): a folder with its config.json, or a
+                       state dict
 
 A network of one's own: in place of a name, a mapping from the source's keys to toylab's names with their axes, theirs and
 toylab's, by which the arrays become a source of layout toylab (rules.py has the notation; "{}" runs over layers):
@@ -34,11 +39,15 @@ Settings that the arrays do not determine are taken from `config`. Those that ch
 pizza              act_fn and attn_coeff; model_type for its linear models B and C
 progress_measures  act_type; of attention alone pos_embed_type
 transformer_lens   the whole `cfg` of a model, or act_fn, attention_dir, normalization_type, … of it
+transformer_bridge the same, with architecture and n_heads
+gpt2, gpt_neox     the whole config, or the number of heads, the activation, … of it
 grok               non_linearity; max_context_len where the buffers are not there
 danielmamay_grokking  num_heads
 sae_lens           its cfg.json, or architecture (standard, topk with k, or jumprelu)
 toylab             the module, and the fields of its net that shapes do not determine
 toy_models         instance
+
+`guess(source)` says which layouts the keys of a source fit, and which settings each would still need; it loads nothing.
 
 `universality` and the outputs of `toy_models` have only one value in their papers' code, which is used. Each layout has a
 table of fields (settings.py has its rules, lens_fields.py is the longest). A field is read, ignored for a stated reason, or
@@ -51,10 +60,13 @@ from typing import Any
 
 from toylab.base import Params
 from toylab.importers.files import settings_of
+from toylab.importers.guessing import Guess as Guess
+from toylab.importers.guessing import Guesses as Guesses
+from toylab.importers.guessing import guess as guess
 from toylab.importers.layouts import Layout
 from toylab.importers.many import load_many as load_many
 from toylab.importers.many import save_many as save_many
-from toylab.importers.opening import ignored, opened
+from toylab.importers.opening import Choice, opened
 from toylab.importers.probe import check_doubtful, check_probe
 from toylab.importers.saving import save as save
 from toylab.models import Net
@@ -66,18 +78,23 @@ def load(
     *,
     config: Mapping[str, Any] | str | Path | None = None,
     ignore: Collection[str] = (),
+    prefix: str = "",
+    within: str = "",
     probe: tuple[Any, Any] | None = None,
     vocabulary: Sequence[int] | None = None,
 ) -> tuple[Net, Params]:
     """Loads a network and its params.
 
     Args:
-        source: a `.npz`, `.safetensors` or `.pt` file (the last needs torch; it is read with `weights_only=True`), or a
-            mapping of arrays.
+        source: a `.npz`, `.safetensors` or `.pt` file (the last needs torch; it is read with `weights_only=True`), one of
+            these named `.bin` or `.ckpt`, a folder of Hugging Face with its `config.json`, or a mapping of arrays.
         layout: of the source, or a mapping from its keys to toylab's names with their axes (above).
         config: a mapping, a model's `cfg` (any object with to_dict()) or a JSON file. It takes precedence over a file next
             to the source, `NAME.config.json`, or `config_NAME.json` for `model_NAME.pt`.
         ignore: keys of the source that are no weights.
+        prefix: that every key begins with, as `model.` of a Lightning module's; it is taken off.
+        within: the key of the state dict, where the source holds it beside other things. Not for Lightning's own
+            checkpoints, whose weights are known to be in `state_dict`.
         probe: (tokens, logits) of the original network, with which the loaded one must agree. Nothing else finds a square
             matrix that is transposed, so a mapping of one's own that leaves that open needs it.
         vocabulary: entries of the source's vocabulary in the order in which the params have them, the others behind: those
@@ -92,7 +109,7 @@ def load(
         ValueError: in one sentence, with all keys that are unknown or of a wrong shape, or with the setting that is missing
             or wrong.
     """
-    found = opened(source, layout, settings_of(config), ignored(ignore))
+    found = opened(source, layout, settings_of(config), Choice(ignore, prefix, within))
     check_doubtful(found.doubtful, probe)
     params = found.ordered(vocabulary).params(found.weights)
     if probe is not None:

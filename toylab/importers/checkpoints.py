@@ -13,7 +13,7 @@ from toylab.importers import buffers, checks
 from toylab.importers.files import settings_of, shapes_of
 from toylab.importers.layouts import forms_of, named
 from toylab.importers.naming import Refusal, listed, printable
-from toylab.importers.opening import Opened, ignored, opened, weights_of
+from toylab.importers.opening import Choice, Opened, opened, weights_of
 from toylab.importers.probe import check_doubtful, check_probe
 from toylab.importers.rules import Arrays
 from toylab.records.source import Block, Group, windows
@@ -33,7 +33,7 @@ class Given(NamedTuple):
 
     layout: Any
     config: Any
-    ignore: Collection[str]
+    choice: Choice
     probe: Any = None
     vocabulary: Any = None
 
@@ -49,7 +49,7 @@ class Checkpoints:
         given: Given,
         report: Callable[[int, int], None],
     ) -> None:
-        self.layout, self.given, self.ignore = given.layout, settings_of(given.config), ignored(given.ignore)
+        self.layout, self.given, self.choice = given.layout, settings_of(given.config), given.choice
         self.forms, self.folder = forms_of(given.layout), Path(next(iter(runs)))
         self.runs, self.points = list(runs), [list(points) for points in runs.values()]
         self.messages: list[str] = []
@@ -70,7 +70,7 @@ class Checkpoints:
         first, start = self._first_sound(every)
         if first.unused != last.unused:  # zeros in one of them alone
             last, first = (
-                opened(point.source, self.layout, self.given, self.ignore, whole=True) for point in (at, start)
+                opened(point.source, self.layout, self.given, self.choice, whole=True) for point in (at, start)
             )
         if first.net != last.net:
             raise Refusal(f"{start} is of another network than {at}: checkpoints of one are wanted.")
@@ -80,7 +80,7 @@ class Checkpoints:
         refused: ValueError | None = None
         for point in points:
             try:
-                return opened(point.source, self.layout, self.given, self.ignore), point
+                return opened(point.source, self.layout, self.given, self.choice), point
             except ValueError as error:
                 refused = refused or error
         assert refused is not None
@@ -89,11 +89,11 @@ class Checkpoints:
     def _look(self, point: Point) -> None:
         """Refuses a checkpoint of other shapes or settings; one that cannot be read is left out, with a message."""
         try:
-            shapes, said = shapes_of(point.source, named(self.layout), self.ignore)
+            shapes, said = shapes_of(point.source, named(self.layout), self.choice.ignore, self.choice.within)
         except ValueError as error:
             self._leave_out(point, error)
             return
-        self._check(point, shapes, said)
+        self._check(point, checks.bare(shapes, self.choice.prefix), said)
 
     def _check(
         self,
@@ -104,7 +104,8 @@ class Checkpoints:
     ) -> None:
         """Of `keys` alone, or of all."""
         wanted = self.shapes if keys is None else {key: self.shapes[key] for key in keys}
-        found = {key: shape for key, shape in shapes.items() if not buffers.is_buffer(self.forms, key)}
+        given = dict(said) | self.given
+        found = {key: shape for key, shape in shapes.items() if not buffers.is_buffer(self.forms, key, given)}
         if self.layout == "toy_models" and len(found.get("W", ())) == 3:
             found = {key: shape[1:] if shape[:1] == found["W"][:1] else shape for key, shape in found.items()}
         either = {*found, *wanted} if keys is None else keys
@@ -146,9 +147,10 @@ class Checkpoints:
         Raises:
             ValueError: where it has changed since it was looked at, is damaged, or has weights that are not finite.
         """
-        keys = None if name is None else {*self.wanted.keys.get(name, ()), *self.wanted.unused}
-        arrays, said = weights_of(point.source, self.layout, self.ignore, keys)
-        arrays, beside = buffers.apart(self.forms, arrays)
+        own = None if name is None else self.wanted.keys.get(name, ())
+        keys = None if own is None or self.wanted.together else {*own, *self.wanted.unused}
+        arrays, said = weights_of(point.source, self.layout, self.choice, keys)
+        arrays, beside = buffers.apart(self.forms, arrays, said | self.given)
         buffers.check(self.wanted.net, beside)
         if self.layout == "toy_models":
             arrays = checks.instance(arrays, self.said | self.given)

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -19,6 +21,15 @@ def declared(arrays: Arrays, ignore: Collection[str]) -> Arrays:
         raise Refusal(f"ignore names {listed(absent)}: the source has {listed(sorted(arrays))}.")
     kept = {key: array for key, array in arrays.items() if key not in ignore}
     return {key: array for key, array in kept.items() if not (key.endswith("_extra_state") and array.size == 0)}
+
+
+def bare(found: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The same by keys without a prefix, which every key must have."""
+    if other := sorted(key for key in found if not key.startswith(prefix)):
+        raise Refusal(
+            f"prefix is {printable(prefix)!r}: {listed(other)} do not begin with it; name in ignore= what is no weight."
+        )
+    return {key.removeprefix(prefix): value for key, value in found.items()}
 
 
 def present(arrays: Arrays) -> Arrays:
@@ -72,19 +83,21 @@ def hint(forms: Mapping[str, tuple[Form, ...]], layout: str, best: Fit, shapes: 
     return f"; the keys look like layout {named}"
 
 
-def prefixed(forms: Sequence[Form], best: Fit, shapes: Mapping[str, tuple[int, ...]]) -> str:
+def prefixed(
+    forms: Sequence[Form], best: Fit, shapes: Mapping[str, tuple[int, ...]], given: Settings = MappingProxyType({})
+) -> str:
     """A hint where keys fit better without a common prefix, as DataParallel's "module."; "" otherwise."""
-    same = [parts[0] for parts in zip(*(key.split(".")[:-1] for key in shapes), strict=False) if len(set(parts)) == 1]
-    shared = "".join(f"{part}." for part in same)
-    if not all(key.startswith(shared) for key in shapes):
-        return ""
-    bare = {key.removeprefix(shared): shape for key, shape in shapes.items()}
-    better = shared and min(fit(form, bare).n_problems for form in forms) < best.n_problems
-    return (
-        f"; every key begins with {printable(shared)}: hand over a mapping of the arrays by keys without it"
-        if better
-        else ""
-    )
+    for shared in shared_prefixes(shapes):
+        if min(fit(form, bare(shapes, shared), given).n_problems for form in forms) < best.n_problems:
+            return f"; every key begins with {printable(shared)}: say prefix={printable(shared)!r}"
+    return ""
+
+
+def shared_prefixes(keys: Collection[str]) -> list[str]:
+    """What every key begins with, up to a dot, the shortest first."""
+    columns = zip(*(key.split(".")[:-1] for key in keys), strict=False)
+    same = list(takewhile(lambda parts: len(set(parts)) == 1, columns))
+    return ["".join(f"{parts[0]}." for parts in same[: i + 1]) for i in range(len(same))]
 
 
 def without_zeros(best: Fit, weights: Arrays) -> Fit:
@@ -98,10 +111,14 @@ def without_zeros(best: Fit, weights: Arrays) -> Fit:
 
 def fitting(net: Net, params: Params, what: str = "source does") -> Params:
     """The params, checked once more against names and shapes of the net."""
+    fitting_shapes(net, {name: tuple(value.shape) for name, value in params.items()}, what)
+    return params
+
+
+def fitting_shapes(net: Net, found: Mapping[str, tuple[int, ...]], what: str = "source does") -> None:
     wanted = {name: value.shape for name, value in jax.eval_shape(net.init, jax.random.key(0)).items()}
-    found = {name: tuple(value.shape) for name, value in params.items()}
     if found == wanted:
-        return params
+        return
     missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     misshapen = [
         f"{printable(name)} {list(found[name])} where {list(wanted[name])} is wanted"

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from toylab.importers import toys
+from toylab.importers.bridge import BRIDGE
 from toylab.importers.decoders import GROK, MAMAY
 from toylab.importers.dictionaries import SAE_LENS
-from toylab.importers.lens import LENS, UNIVERSAL_LENS
+from toylab.importers.hugging_face import GPT2, NEOX
+from toylab.importers.lens import GROUPED, LENS, UNIVERSAL_LENS
 from toylab.importers.naming import printable_value
 from toylab.importers.pairs import LINEAR, UNIVERSAL
 from toylab.importers.recipes import recipe
@@ -14,20 +16,14 @@ from toylab.importers.rules import Form
 from toylab.importers.transformers import PIZZA, PROGRESS, PROGRESS_ATTENTION
 
 Layout = Literal[
-    "toylab",
-    "transformer_lens",
-    "progress_measures",
-    "pizza",
-    "universality",
-    "grok",
-    "danielmamay_grokking",
-    "sae_lens",
-    "toy_models",
-]
+    "toylab", "transformer_lens", "transformer_bridge", "progress_measures", "pizza", "universality", "grok",
+    "danielmamay_grokking", "sae_lens", "toy_models", "gpt2", "gpt_neox",
+]  # fmt: skip
 
 FORMS: dict[str, tuple[Form, ...]] = {
     "toylab": toys.OWN,
-    "transformer_lens": (LENS,),
+    "transformer_lens": (LENS, GROUPED),
+    "transformer_bridge": BRIDGE,
     "progress_measures": (PROGRESS, PROGRESS_ATTENTION),
     "pizza": (PIZZA, *LINEAR),
     "universality": (UNIVERSAL, UNIVERSAL_LENS),
@@ -35,6 +31,8 @@ FORMS: dict[str, tuple[Form, ...]] = {
     "danielmamay_grokking": MAMAY,
     "sae_lens": SAE_LENS,
     "toy_models": toys.TOY_MODELS,
+    "gpt2": GPT2,
+    "gpt_neox": NEOX,
 }
 
 

@@ -1,17 +1,22 @@
-"""Layouts of TransformerLens, and of Chughtai et al. 2023, whose transformer is one of its."""
+"""Layouts of TransformerLens' names, and of Chughtai et al. 2023, whose transformer is one of its.
+
+The names are those of a HookedTransformer's state dict, up to TransformerLens 3, and of a TransformerBridge's
+`tl_named_parameters()`, in 3 and 4. Its `state_dict()` has others (bridge.py).
+"""
 
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from toylab.importers.lens_fields import LENS_FIELDS, OTHER_ARCHITECTURES
-from toylab.importers.naming import Refusal, printable_value
+from toylab.importers.lens_fields import LENS_FIELDS
+from toylab.importers.lens_nets import LENS_POSITIONS, lens_net
+from toylab.importers.naming import Refusal
 from toylab.importers.pairs import CHUGHTAI
-from toylab.importers.rules import Arrays, Form, Rule, Sizes
-from toylab.importers.settings import Settings, chosen, expect, refused, require, same, stated, whole
-from toylab.importers.transformers import ACTIVATIONS, BLOCK, MASK, sizes_of
-from toylab.models import BiasedTransformer, Net, Transformer
+from toylab.importers.rules import Arrays, Form, Rule
+from toylab.importers.settings import Settings, refused, same
+from toylab.importers.transformers import BLOCK, MASK
+from toylab.models import NeoXTransformer, Net
 
 LENS_RULES = (
     Rule("embed.W_E", "W_E", "d_vocab d_model -> d_vocab d_model"),
@@ -30,68 +35,15 @@ LENS_RULES = (
     Rule("unembed.W_U", "W_U", "d_model d_vocab_out -> d_model d_vocab_out"),
     Rule("unembed.b_U", "b_U", "d_vocab_out -> d_vocab_out", ("biases",)),
 )
-LENS_POSITIONS = {"standard": "abs", "shortformer": "shortformer", "rotary": "rotary", "none": "none"}
-NORMS = {"LN": "LN", "LNPre": "LNPre", None: None}
+GROUPED_RULES = tuple(
+    replace(rule, key=rule.key.replace("attn.", "attn._"), axes=rule.axes.replace("n_heads", "n_kv_heads"))
+    if rule.name in ("W_K", "W_V", "b_K", "b_V")
+    else rule
+    for rule in LENS_RULES
+)  # keys and values that several heads share
 
 
-def lens_net(sizes: Sizes, parts: frozenset[str], given: Settings) -> Net:
-    _check_lens_sizes(sizes, parts, given)
-    require(given, _unsaid(sizes, parts, given))
-    kind = given["positional_embedding_type"]
-    positions = chosen(given, "positional_embedding_type", LENS_POSITIONS)
-    if (positions in ("abs", "shortformer")) != ("positions" in parts):
-        there = "" if "positions" in parts else "not "
-        raise Refusal(f"config.positional_embedding_type is {printable_value(kind)}: pos_embed.W_pos is {there}there.")
-    norm = chosen(given, "normalization_type", NORMS, "LN")
-    if (norm == "LN") != ("norm" in parts):
-        raise Refusal(f"config.normalization_type is {norm!r}: ln1.w is {'not ' * (norm == 'LN')}there.")
-    if "positions" not in parts:
-        sizes = sizes | {"n_ctx": whole(given, "n_ctx", 1, 1 << 20, "the most positions")}
-    return Net.of(
-        BiasedTransformer if "biases" in parts else Transformer,
-        **({"d_mlp": 0} | sizes_of(sizes)),
-        activation=chosen(given, "act_fn", ACTIVATIONS) if "mlp" in parts else "relu",
-        layer_norm=norm is not None,
-        causal=chosen(given, "attention_dir", {"causal": True, "bidirectional": False}),
-        positions=positions,
-        readout=chosen(given, "readout", {"all": "all", "last": "last"}, "all"),  # the code gives those of all
-    )
-
-
-def _unsaid(sizes: Sizes, parts: frozenset[str], given: Settings) -> dict[str, str]:
-    """The settings that change the function and that these arrays leave open."""
-    scale = f"√d_head = {sizes['d_head'] ** 0.5:.6g}" if "use_attn_scale" not in given else ""
-    return {
-        **({"act_fn": "relu or gelu"} if "mlp" in parts else {}),
-        **({} if "norm" in parts else {"normalization_type": "LNPre or null"}),
-        "positional_embedding_type": "standard or shortformer" if "positions" in parts else "rotary or none",
-        "attention_dir": "causal or bidirectional",
-        **({"attn_scale": scale} if scale else {}),
-        **({} if "positions" in parts else {"n_ctx": "the most positions"}),
-    }
-
-
-def _check_lens_sizes(sizes: Sizes, parts: frozenset[str], given: Settings) -> None:
-    """Sizes and what blocks have, and how scores are divided."""
-    held = ("n_layers", "d_model", "n_heads", "d_head", "d_vocab", "d_vocab_out")
-    for name in (*held, *(("d_mlp",) if "mlp" in parts else ()), *(("n_ctx",) if "positions" in parts else ())):
-        stated(given, name, sizes[name], unset=(-1, None))
-    if "positions" not in parts:
-        stated(given, "rotary_dim", sizes["d_head"], unset=(None,))
-    stated(given, "n_key_value_heads", sizes["n_heads"], unset=(None,))
-    if "attn_only" in given and not same(given["attn_only"], "mlp" not in parts):
-        there = "" if "mlp" in parts else "not "
-        raise Refusal(f"config.attn_only is {printable_value(given['attn_only'])}: mlp.W_in is {there}there.")
-    scale = sizes["d_head"] ** 0.5
-    for name, only in {"use_attn_scale": (True,), "attn_scale": (scale, -1.0)}.items():
-        if name in given:
-            expect(name, given[name], only, "scores here are divided by √d_head alone")
-    for name in ("original_architecture", "architecture"):
-        if any(same(given.get(name), one) for one in OTHER_ARCHITECTURES):
-            raise Refusal(f"config.{name} is {printable_value(given[name])}: toylab has no such blocks.")
-
-
-def _lens_traits(parts: frozenset[str], given: Settings) -> frozenset[str]:
+def lens_traits(parts: frozenset[str], given: Settings) -> frozenset[str]:
     rotary = "positions" not in parts and not any(
         same(given.get("positional_embedding_type"), one) for one in (None, "none")
     )
@@ -99,39 +51,73 @@ def _lens_traits(parts: frozenset[str], given: Settings) -> frozenset[str]:
     return parts | ({"rotary"} if rotary else set()) | ({"norm"} if norm else set())
 
 
-def _lens_settings(net: Net) -> dict[str, Any]:
+def lens_settings(net: Net) -> dict[str, Any]:
     kinds = {ours: theirs for theirs, ours in LENS_POSITIONS.items()}
+    neox = net.module is NeoXTransformer
+    d_head = net.d_head or net.d_model // net.n_heads
+    more = {"parallel_attn_mlp": net.parallel, "rotary_dim": net.rotary_dim or d_head} if neox else {}
     return {
         "act_fn": net.activation,
-        "attention_dir": "causal" if net.causal else "bidirectional",
-        "positional_embedding_type": kinds[net.positions],
-        "normalization_type": "LN" if net.layer_norm else None,
+        "attention_dir": "causal" if neox or net.causal else "bidirectional",
+        "positional_embedding_type": "rotary" if neox else kinds[net.positions],
+        "normalization_type": "LN" if neox or net.layer_norm else None,
         "n_ctx": net.n_ctx,
         "readout": net.readout,
-        "attn_scale": float(net.d_head or net.d_model // net.n_heads) ** 0.5,
+        "attn_scale": float(d_head) ** 0.5,
+        **more,
     }
 
 
-def _unit_norms(net: Net, arrays: Arrays, given: Settings) -> Arrays:
+def lens_implied(net: Net, arrays: Arrays, given: Settings) -> Arrays:
+    """Of a checkpoint some arrays may be read alone: what was read is kept."""
+    absent = _unit_norms(net, arrays) | _biases(net, arrays)
+    return {name: x for name, x in absent.items() if name not in arrays} | _repeated(net, arrays, given)
+
+
+def _unit_norms(net: Net, arrays: Arrays) -> Arrays:
     """LNPre: LayerNorm whose weights are 1 and biases 0."""
-    if not net.layer_norm or "ln1_w" in arrays:
+    if not (net.module is NeoXTransformer or net.layer_norm) or "ln1_w" in arrays:
         return {}
     layers, final = np.ones((net.n_layers, net.d_model), np.float32), np.ones(net.d_model, np.float32)
     names = {"ln1": layers, "ln_final": final} | ({"ln2": layers} if net.d_mlp else {})
     return {f"{name}_{part}": ones if part == "w" else 0 * ones for name, ones in names.items() for part in "wb"}
 
 
+def _biases(net: Net, arrays: Arrays) -> Arrays:
+    """Those of NeoXTransformer that are all 0, and so are left out."""
+    if net.module is not NeoXTransformer or "b_Q" in arrays:
+        return {}
+    heads = (net.n_layers, net.n_heads, net.d_head or net.d_model // net.n_heads)
+    shapes = {f"b_{name}": heads for name in "QKV"} | {"b_O": (net.n_layers, net.d_model), "b_U": (net.d_vocab_out,)}
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+def _repeated(net: Net, arrays: Arrays, given: Settings) -> Arrays:
+    """Keys and values that heads share, once for each head. Raises Refusal where heads should share them and do not."""
+    n_own, found = given.get("n_key_value_heads"), dict[str, np.ndarray]()
+    for name in [name for name in ("W_K", "W_V", "b_K", "b_V") if name in arrays]:
+        value = arrays[name]
+        each = net.n_heads // value.shape[1]
+        found[name] = np.repeat(value, each, axis=1) if each > 1 else value
+        shared = net.n_heads // int(n_own) if n_own is not None else 1
+        if shared > 1 and not np.array_equal(np.repeat(found[name][:, ::shared], shared, axis=1), found[name]):
+            raise Refusal(f"config.n_key_value_heads is {n_own}: heads of one group have other {name} than each other.")
+    return found
+
+
 LENS = Form(
     what="transformer",
     rules=LENS_RULES,
     net=lens_net,
-    settings=_lens_settings,
+    settings=lens_settings,
     fields=LENS_FIELDS,
-    traits=_lens_traits,
+    traits=lens_traits,
     buffers=(*MASK, *(f"{BLOCK}attn.{name}" for name in ("IGNORE", "rotary_sin", "rotary_cos"))),
+    hollow=tuple(rule.key for rule in LENS_RULES if rule.parts == ("mlp",)),
     droppable="biases",
-    implied=_unit_norms,
+    implied=lens_implied,
 )
+GROUPED = replace(LENS, what="transformer with grouped keys and values", rules=GROUPED_RULES, written=False)
 
 CHUGHTAI_LENS = {  # Transformer in rep_theory/utils/models.py of the released code says no other
     "act_fn": "relu", "normalization_type": None, "positional_embedding_type": "standard", "attention_dir": "causal",

@@ -3,7 +3,7 @@ TransformerBridgeConfig, which from 3.0 on share its names. By TransformerLens' 
 
 from toylab.importers.settings import harmless, read, refused
 
-ROTARY = "rotary positions here turn all of a head by t·10000^(−2i/d_head), in half-split order"
+ROTARY = "rotary positions here turn by t·10000^(−2i/rotary_dim), in half-split order"
 ONE_NORM = "norms here are LayerNorm before attention, MLP and unembedding"
 ONE_BLOCK = "a block here is attention, then an MLP of two matrices"
 PLAIN = "attention here is softmax(q·k/√d_head) over all earlier positions, or all positions"
@@ -19,7 +19,7 @@ LENS_FIELDS = {
     **read("a size, held against the arrays", "n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_mlp", "d_vocab"),
     **read("a size, held against the arrays", "d_vocab_out", "rotary_dim", "n_key_value_heads"),
     **read("held against the arrays", "attn_only"),
-    **read("relu or gelu, where there is an MLP", "act_fn"),
+    **read("relu, gelu or gelu_new, where there is an MLP", "act_fn"),
     **read("whether a position sees later ones", "attention_dir"),
     **read("LN, LNPre (no weights of its own) or none", "normalization_type"),
     **read(
@@ -27,6 +27,10 @@ LENS_FIELDS = {
     ),
     **read("scores are divided by √d_head alone", "use_attn_scale", "attn_scale"),
     **read("refused where the code has other blocks for it", "original_architecture", "architecture"),
+    **read(
+        "of a bridge of GPT-NeoX: the share of a head that turns", "rope_parameters", "rotary_pct", "rotary_emb_base"
+    ),
+    **read("the same", "rope_theta", "partial_rotary_factor"),
     **read("toylab's own: logits at all positions, or the last", "readout"),
     # attention
     **refused(PLAIN, "scale_attn_by_inverse_layer_idx", False),
@@ -70,7 +74,7 @@ LENS_FIELDS = {
     **refused(ONE_NORM, "post_embedding_ln", False),
     **harmless("the name under which a layer's own code finds eps", "eps_attr"),
     # the block, the embedding, the logits
-    **refused(ONE_BLOCK, "parallel_attn_mlp", False, where="mlp"),
+    **read("whether attention and MLP read the same", "parallel_attn_mlp", "use_parallel_residual"),
     **refused(ONE_BLOCK, "gated_mlp", False, where="mlp"),
     **refused(ONE_BLOCK, "num_experts", None, where="mlp"),
     **refused(ONE_BLOCK, "experts_per_token", None, where="mlp"),
@@ -93,7 +97,10 @@ LENS_FIELDS = {
     **harmless("hooks alone", "use_attn_result", "use_split_qkv_input", "use_hook_mlp_in", "use_attn_in"),
     **harmless("hooks alone", "use_hook_tokens"),
     **harmless(TEXT, "tokenizer_name", "tokenizer_prepends_bos", "tokenizer_appends_eos", "default_prepend_bos"),
-    **harmless(TEXT, "default_padding_side", "decoder_start_token_id"),
+    **harmless(TEXT, "default_padding_side", "decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id"),
+    **harmless(
+        "what a bridge copies of the wrapped model's config", "intermediate_size", "attention_bias", "hidden_act"
+    ),
     **harmless("where the weights come from", "model_name", "from_checkpoint", "checkpoint_index"),
     **harmless("where the weights come from", "checkpoint_label_type", "checkpoint_value", "trust_remote_code"),
     **harmless("a count of weights", "n_params"),

@@ -8,10 +8,12 @@ from typing import Any, cast
 import numpy as np
 
 from toylab import display
+from toylab.importers import folders
 from toylab.importers.checkpoints import Checkpoints, Given, Point
 from toylab.importers.files import SUFFIXES
 from toylab.importers.layouts import Layout
 from toylab.importers.naming import listed, printable
+from toylab.importers.opening import Choice
 from toylab.importers.saving import save
 from toylab.models import Net
 from toylab.records import Sweep
@@ -19,6 +21,7 @@ from toylab.records.reader import Wanted
 from toylab.store import durable
 
 NUMBER = re.compile(r"\d+")
+LABELLED = re.compile(r"(?:^|[^a-z])step=(\d+)(?![\d.]*\.\d)")  # Lightning's epoch=3-step=400
 NO_WHOLE = re.compile(r"\d[eE.]-?\d")  # 1e3 and 0.5 are no steps
 
 
@@ -29,6 +32,8 @@ def load_many(
     steps: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     config: Mapping[str, Any] | str | Path | None = None,
     ignore: Collection[str] = (),
+    prefix: str = "",
+    within: str = "",
     probe: tuple[Any, Any] | None = None,
     vocabulary: Sequence[int] | None = None,
     report: Wanted = "auto",
@@ -39,13 +44,14 @@ def load_many(
     first are left out where the network can do without; they must then be 0 in all.
 
     Args:
-        sources: a folder of checkpoints, or a list of them, each as the source of `load`. Several runs: a folder of such
-            folders, or a mapping from a run's name to its folder or list.
+        sources: a folder of checkpoints, or a list of them, each as the source of `load`: files, or folders as
+            `checkpoint-100` with a `config.json`. Several runs: a folder of such folders, or a mapping from a run's name to
+            its folder or list.
         layout: of the checkpoints, as in `load`.
         steps: of each checkpoint, ascending; for several runs by name, or one list for all. By default the number by which
-            the names of the files differ.
+            the names differ, or what follows `step=` in each.
         config: settings, as in `load`.
-        ignore: keys that are no weights.
+        ignore, prefix, within: which arrays are meant, as in `load`.
         probe: (tokens, logits) of the last checkpoint (of the last run), as in `load`.
         vocabulary: as in `load`.
         report: called with the number of checkpoints whose shapes were looked at, and of all. By default a bar is shown on
@@ -62,7 +68,7 @@ def load_many(
     runs = {name: _points(name, found, _steps_of(name, steps)) for name, found in _runs(sources).items()}
     if isinstance(steps, Mapping) and (unknown := sorted(set(steps) - set(runs))):
         raise ValueError(f"steps names the runs {listed(unknown)}: there are {listed(sorted(runs))}.")
-    given = Given(layout, config, ignore, probe, vocabulary)
+    given = Given(layout, config, Choice(ignore, prefix, within), probe, vocabulary)
     if report == "auto" and display.is_watched():
         with display.bars() as bars:
             tick = lambda done, total: bars.update("checkpoints", done, total, f"looked at {done:,}/{total:,}")  # noqa: E731
@@ -134,8 +140,8 @@ def _of_folder(folder: Path) -> dict[str, list[Any]]:
         raise ValueError(
             f"sources is {printable(folder, 400)}: there is no such folder; hand over one checkpoint in a list."
         )
-    own = _checkpoints(folder)
-    within = {path.name: files for path in sorted(folder.iterdir()) if path.is_dir() and (files := _checkpoints(path))}
+    own, inner = _checkpoints(folder), [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    within = {path.name: files for path in inner if path not in own and (files := _checkpoints(path))}
     if own and within:
         raise ValueError(
             f"{printable(folder, 400)} has checkpoints, and folders with some ({listed(sorted(within))}): give one."
@@ -146,7 +152,11 @@ def _of_folder(folder: Path) -> dict[str, list[Any]]:
 
 
 def _checkpoints(folder: Path) -> list[Any]:
-    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    """Files of weights, and Hugging Face's folders of one model. What a folder of one model holds is no checkpoint."""
+    if folders.is_model(folder):
+        return [folder]
+    named = [path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file()]
+    return sorted(named + [path for path in folder.iterdir() if folders.is_model(path)])
 
 
 def _steps_of(name: str, steps: Any) -> Any:
@@ -183,6 +193,9 @@ def _numbered(name: str, sources: list[Any]) -> list[tuple[int, Any]]:
     varying = [i for i, own in enumerate(zip(*numbers, strict=True)) if len(set(own)) > 1] if sure else []
     if len(stems) == 1 and sure and len(numbers[0]) == 1:
         varying = [0]
+    labelled = [LABELLED.findall(stem) for stem in stems]
+    if len(varying) != 1 and all(len(own) == 1 for own in labelled):
+        numbers, varying = labelled, [0]
     if len(varying) != 1:
         raise ValueError(f"the steps of {printable(name)} are not clear from its names ({listed(stems)}): give steps=.")
     steps = [int(own[varying[0]]) for own in numbers]

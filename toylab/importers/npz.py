@@ -6,8 +6,10 @@ numpy's own reader takes a header as Python source and unpacks whatever an archi
 import math
 import re
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +39,16 @@ class Head:
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a file by name."""
+    return _members(path, lambda archive, entry, head: _array(archive.read(entry), head))
+
+
+def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays, by their headers alone."""
+    return _members(path, lambda archive, entry, head: head.shape)
+
+
+def _members(path: Path, made: Callable[[zipfile.ZipFile, zipfile.ZipInfo, Head], Any]) -> dict[str, Any]:
+    """What is made of each member, after all headers were read."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archives.checked(path, archive)
@@ -44,7 +56,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
             if len(named) < len(entries):
                 raise Refusal(f"{path} has an array twice, with .npy and without: each must stand there once.")
             heads = {name: _head(path, archive, entry, name) for name, entry in named.items()}
-            return {name: _array(archive.read(named[name]), head) for name, head in heads.items()}
+            return {name: made(archive, named[name], head) for name, head in heads.items()}
     except Refusal:
         raise
     except Exception as error:  # zip, zlib and struct each raise their own

@@ -18,6 +18,22 @@ from toylab.models import Net
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Which arrays of a source are meant, as `load` has it; `ignore`: a tuple of keys."""
+
+    ignore: Any = ()
+    prefix: str = ""
+    within: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.ignore, str) or not isinstance(self.ignore, Collection):
+            raise ValueError(f"ignore is {self.ignore!r}: it must be a list of keys.")
+        object.__setattr__(self, "ignore", tuple(map(str, self.ignore)))
+        if not isinstance(self.prefix, str):
+            raise ValueError(f"prefix is {self.prefix!r}: it must be a text.")
+
+
+@dataclass(frozen=True)
 class Opened:
     """A source with its net. Other sources of the same shapes become params of this net by the same `converted`."""
 
@@ -28,6 +44,7 @@ class Opened:
     said: Settings  # settings that the source brought along
     unused: tuple[str, ...] = ()  # keys whose arrays are all 0, and are no params of the net
     doubtful: tuple[str, ...] = ()  # keys that no shape holds to what a mapping of one's own says of them
+    together: bool = False  # whether a param is made of all arrays
 
     def params(self, weights: Arrays) -> Params:
         return checks.fitting(self.net, {name: jnp.asarray(x) for name, x in self.converted(weights).items()})
@@ -40,25 +57,28 @@ class Opened:
         return replace(self, converted=lambda weights: reordered(self.converted(weights), order))
 
 
-def opened(source: Any, layout: Any, given: Settings, ignore: Collection[str] = (), whole: bool = False) -> Opened:
+def opened(source: Any, layout: Any, given: Settings, choice: Choice, whole: bool = False) -> Opened:
     """Opens a source.
 
     Args:
-        source, layout, ignore: as of `load`.
+        source, layout: as of `load`.
+        choice: of its arrays.
         given: settings, which take precedence over those in the source.
         whole: keeps arrays that are all 0 and that the net could do without.
     """
     forms = forms_of(layout)
-    arrays, found = weights_of(source, layout, ignore)
+    arrays, found = weights_of(source, layout, choice)
     given = found | dict(given)
     if isinstance(layout, Mapping):
         return _by_recipe(forms[0], checks.present(arrays), given, found)
-    arrays, beside = buffers.apart(forms, arrays)
-    arrays, given = checks.present(arrays), buffers.said(forms, beside) | given
+    given = buffers.said(forms, {key: array.shape for key, array in arrays.items()}) | given
+    arrays, beside = buffers.apart(forms, arrays, given)
+    arrays = checks.present(arrays)
     if layout == "toy_models":
         arrays = checks.instance(arrays, given)
     shapes = {key: array.shape for key, array in arrays.items()}
-    best = min((fit(form, shapes, given) for form in forms), key=lambda found: found.n_problems)
+    suited = [form for form in forms if form.suits(given)] or forms
+    best = min((fit(form, shapes, given) for form in suited), key=lambda found: found.n_problems)
     if best.n_problems and layout == "toylab" and "module" in given:
         return _of_module(arrays, given, found)
     if best.n_problems:
@@ -71,24 +91,19 @@ def opened(source: Any, layout: Any, given: Settings, ignore: Collection[str] = 
     net = best.form.net(best.sizes, best.parts, given).check()
     buffers.check(net, beside)
     keys = {name: rule.keys(best.n_layers, best.sizes) for rule in best.rules for name in rule.names}
-    keys = {name: list(best.axes) for name in keys} if best.form.together else keys
-    unused = tuple(sorted(set(weights) - set(best.axes)))
-    return Opened(net, weights, partial(_converted, best, net, given), keys, found, unused)
-
-
-def ignored(ignore: Collection[str]) -> list[str]:
-    """The keys to ignore, as texts."""
-    if isinstance(ignore, str) or not isinstance(ignore, Collection):
-        raise ValueError(f"ignore is {ignore!r}: it must be a list of keys.")
-    return [str(key) for key in ignore]
+    unused, made = tuple(sorted(set(weights) - set(best.axes))), partial(_converted, best, net, given)
+    return Opened(net, weights, made, keys, found, unused, together=best.form.together)
 
 
 def weights_of(
-    source: Any, layout: Any, ignore: Collection[str], keys: Collection[str] | None = None
+    source: Any, layout: Any, choice: Choice, keys: Collection[str] | None = None
 ) -> tuple[Arrays, dict[str, Any]]:
-    """The arrays of a source without those that are ignored, and its settings; or those of `keys`, and maybe others."""
-    arrays, found = arrays_of(source, named(layout), ignore, keys)
-    return checks.declared(arrays, ignore if keys is None else set(ignore) & set(arrays)), found
+    """The arrays of a source that are meant, by keys without the prefix, and its settings; or those of `keys`, and maybe
+    others."""
+    wanted = None if keys is None else {choice.prefix + key for key in keys}
+    arrays, found = arrays_of(source, named(layout), choice.ignore, choice.within, wanted)
+    ignore = choice.ignore if keys is None else set(choice.ignore) & set(arrays)
+    return checks.bare(checks.declared(arrays, ignore), choice.prefix), found
 
 
 def _read(best: Fit, weights: Arrays) -> Arrays:
@@ -115,7 +130,7 @@ def _by_recipe(form: Form, arrays: Arrays, given: Settings, said: Settings) -> O
     weights = {key: checks.values(key, array) for key, array in arrays.items()}
     read = partial(_read, best)
     try:
-        inner = opened(read(weights), "toylab", toys.fields_of(given, best.sizes), whole=True)
+        inner = opened(read(weights), "toylab", toys.fields_of(given, best.sizes), Choice(), whole=True)
     except ValueError as error:
         raise ValueError(f"by your mapping, {error}") from error
     keys = {name: rule.keys(best.n_layers, best.sizes) for rule in best.rules for name in rule.names}
@@ -124,10 +139,14 @@ def _by_recipe(form: Form, arrays: Arrays, given: Settings, said: Settings) -> O
 
 
 def _of_module(arrays: Arrays, given: Settings, said: Settings) -> Opened:
-    """A net of any module of toylab. All of its fields are in the config."""
-    module = toys.module_of(given, Net)
-    known = toys.typed(module, given, max(max(x.shape, default=1) for x in arrays.values()))
-    toys.require_all(module, known)
-    net = Net.of(module, **known).check()
+    net = module_net({key: array.shape for key, array in arrays.items()}, given)
     weights = {key: checks.values(key, array) for key, array in arrays.items()}
     return Opened(net, weights, checks.as_params, {key: [key] for key in weights}, said)
+
+
+def module_net(shapes: Mapping[str, tuple[int, ...]], given: Settings) -> Net:
+    """A net of any module of toylab. All of its fields are in the config."""
+    module = toys.module_of(given, Net)
+    known = toys.typed(module, given, max((max(shape, default=1) for shape in shapes.values()), default=1))
+    toys.require_all(module, known)
+    return Net.of(module, **known).check()

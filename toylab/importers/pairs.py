@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from toylab.importers.naming import Refusal
 from toylab.importers.rules import Form, Rule, Sizes
-from toylab.importers.settings import Settings, chosen, harmless, read, refused, stated
+from toylab.importers.settings import Lacking, Settings, chosen, harmless, read, refused, stated
 from toylab.models import ModularMLP, Net, PizzaLinear
 
 TYPES = {"A": "alpha", "B": "beta", "C": "gamma", "D": "delta"}
@@ -34,9 +33,10 @@ def _linear(what: str, kinds: str, first: str, *deeper: Rule) -> Form:
         stated(given, "d_hidden", sizes["d_mlp"])
         stated(given, "n_vocab", sizes["d_vocab"])
         if len(kinds) > 1 and "model_type" not in given:
-            raise Refusal(
+            message = (
                 "config lacks model_type: models B and C have the same arrays; load(…, config={'model_type': 'B'})."
             )
+            raise Lacking(message, {"model_type": "B or C"})
         kind = chosen(given, "model_type", {kind: TYPES[kind] for kind in kinds}, TYPES[kinds[0]])
         fields: dict[str, Any] = {name: sizes[name] for name in ("d_vocab", "d_vocab_out", "d_model", "d_mlp")}
         return Net.of(PizzaLinear, **fields, kind=kind)

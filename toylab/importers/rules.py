@@ -111,11 +111,14 @@ class Form:
         frozenset()
     )  # see settings.Field
     buffers: tuple[str, ...] = ()  # keys of arrays that are no weights: buffers.py
+    hollow: tuple[str, ...] = ()  # keys of weights that are no buffers, but for a config that says attn_only
     droppable: str = ""  # a part that is left out where all of it is 0, and written as 0
     implied: Callable[[Net, Arrays, Settings], Arrays] = lambda net, arrays, given: {}  # params that no array says
     together: bool = False  # whether a param is made of all arrays
     told: Callable[[Sizes, Settings], Sizes] = lambda sizes, given: {}  # sizes of axes that lie together in the arrays
+    absent: tuple[str, ...] = ()  # params that the layout has not: 0, or they are not written
     written: bool = True  # whether `save` writes it
+    suits: Callable[[Settings], bool] = lambda given: True  # whether a config is of it: what arrays cannot tell
     rows: Mapping[str, str] = field(default_factory=dict)  # buffers whose number of rows is a setting
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from toylab.base import Params
 from toylab.importers import checks, safetensors, toys
 from toylab.importers.layouts import Layout, forms_of
-from toylab.importers.rules import fit_params
+from toylab.importers.rules import Arrays, Fit, Form, fit_params
 from toylab.models import Net
 
 
@@ -37,14 +37,19 @@ def save(params: Params, path: str | Path, layout: Layout, *, net: Net | None = 
     if net is not None:
         checks.fitting(net, params, "params do")
     if layout != "toylab":
-        shapes = {name: array.shape for name, array in arrays.items()}
         written = [form for form in forms if form.written]
         if not written:
             raise ValueError(f"layout is {layout}: it is read alone; save writes toylab, for one.")
-        best = min((fit_params(form, shapes) for form in written), key=lambda found: found.n_problems)
+        best = min((_fit(form, arrays) for form in written), key=lambda found: found.n_problems)
         if best.n_problems:
             raise ValueError(f"params do not fit layout {layout} ({best.form.what}): {best.problems()}.")
         arrays = checks.their_arrays(best, arrays)
         settings = checks.settings_for(best, net, layout) if net is not None else None
     about = {"layout": layout} | ({"settings": json.dumps(settings)} if settings is not None else {})
     safetensors.write(path, arrays, about)
+
+
+def _fit(form: Form, arrays: Arrays) -> Fit:
+    """How params fit a form, but for those that it has not and that are 0."""
+    kept = {name: array for name, array in arrays.items() if name not in form.absent or array.any()}
+    return fit_params(form, {name: array.shape for name, array in kept.items()})

@@ -73,6 +73,8 @@ def expect(name: str, value: Any, only: tuple[Any, ...], why: str) -> None:
 
 def same(value: Any, wanted: Any) -> bool:
     """Whether a value of a config, of any type, is the wanted one: numbers by value, in float64."""
+    if isinstance(wanted, dict):
+        return isinstance(value, dict) and value == wanted
     if isinstance(wanted, bool) or wanted is None or isinstance(wanted, str):
         plain = value.item() if isinstance(value, np.generic) else value
         return isinstance(plain, bool | int | str | None) and plain == wanted
@@ -82,12 +84,21 @@ def same(value: Any, wanted: Any) -> bool:
         return False
 
 
+class Lacking(Refusal):
+    """What the network depends on and nobody says: field → its values."""
+
+    def __init__(self, message: str, wanted: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.wanted = dict(wanted)
+
+
 def require(given: Settings, wanted: Mapping[str, str], why: str = "the arrays do not say it") -> None:
     """All that the network depends on and neither arrays nor config say, in one sentence: field → its values."""
-    if lacking := [f"{name} ({values})" for name, values in wanted.items() if name not in given]:
-        example = next(name for name in wanted if name not in given)
-        raise Refusal(
-            f"config lacks {', '.join(lacking)}: {why}; hand over the model's own config, or config={{{example!r}: …}}."
+    if lacking := {name: values for name, values in wanted.items() if name not in given}:
+        named = ", ".join(f"{name} ({values})" for name, values in lacking.items())
+        raise Lacking(
+            f"config lacks {named}: {why}; hand over the model's own config, or config={{{next(iter(lacking))!r}: …}}.",
+            lacking,
         )
 
 
@@ -107,7 +118,8 @@ def chosen(given: Settings, name: str, known: Mapping[Any, Any], default: Any = 
 def number(given: Settings, name: str, least: float, most: float, what: str) -> float:
     """A number that must be given."""
     if name not in given:
-        raise Refusal(f"config lacks {name}, {what}: the arrays do not say it; load(…, config={{{name!r}: …}}).")
+        message = f"config lacks {name}, {what}: the arrays do not say it; load(…, config={{{name!r}: …}})."
+        raise Lacking(message, {name: what})
     value: Any = given[name]
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not least <= value <= most:
         raise Refusal(f"config.{name} is {printable_value(value)}: it must lie in [{least}, {most}].")
@@ -119,6 +131,11 @@ def whole(given: Settings, name: str, least: int, most: int, what: str) -> int:
     if not isinstance(value, Integral):
         raise Refusal(f"config.{name} is {printable_value(value)}: it must be a whole number.")
     return int(value)
+
+
+def is_size(value: Any) -> bool:
+    """Whether a value of a config, of any type, is a whole number above 0 that an array's axis may have."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and 0 < int(value) < 1 << 31
 
 
 def stated(given: Settings, name: str, found: int, unset: tuple[Any, ...] = ()) -> None:

@@ -12,11 +12,12 @@ from toylab.importers.naming import Refusal, listed, printable, printable_value
 from toylab.importers.safetensors import MAX_BYTES
 
 LOAD = "torch.load(path, map_location='cpu', weights_only=True)"
+LIGHTNING = "pytorch-lightning_version"  # what Lightning alone writes, beside "state_dict"
 DEEPEST = 4  # state dicts within state dicts that are looked for
 
 
-def read(path: Path, ignore: Collection[str]) -> dict[str, np.ndarray]:
-    """The arrays of a file by key."""
+def read(path: Path, ignore: Collection[str], within: str = "") -> dict[str, np.ndarray]:
+    """The arrays of a file by key; of the mapping `within` it, if there is one."""
     if not _is_archive(path):
         raise Refusal(f"{path} is no archive of torch.save but a bare pickle or cut short: it is not read.")
     try:
@@ -41,8 +42,23 @@ def read(path: Path, ignore: Collection[str]) -> dict[str, np.ndarray]:
         ) from error
     if not isinstance(found, Mapping):
         raise Refusal(f"{path} holds a {type(found).__name__}: it must hold a state dict, name → tensor.")
+    found = inner(found, within, path)
     most = archives.SPARE + archives.RATIO * path.stat().st_size  # views may make many large tensors of one number
     return arrays(found, ignore, path, LOAD, min(MAX_BYTES, most))
+
+
+def inner(found: Mapping[Any, Any], within: str, where: object = "source") -> Mapping[Any, Any]:
+    """The mapping at a key of another, the state dict of a checkpoint of Lightning, or the mapping itself."""
+    if not isinstance(within, str):
+        raise Refusal(f"within is {printable_value(within)}: it must be a key, a text.")
+    if not within and LIGHTNING in found and isinstance(found.get("state_dict"), Mapping):
+        return found["state_dict"]
+    if not within:
+        return found
+    if not isinstance(found.get(within), Mapping):
+        names = [key for key, value in found.items() if isinstance(value, Mapping)]
+        raise Refusal(f"within is {within!r}: {where} has no mapping of that name, but {listed(names) or 'none'}.")
+    return found[within]
 
 
 def _is_archive(path: Path) -> bool:
@@ -65,12 +81,14 @@ def arrays(
     if len(named) < len(there):
         raise Refusal(f"{where} has two keys that are the same as text: each must stand there once.")
     kept = {key: value for key, value in named.items() if key not in ignore}
-    if len(within := list(_within(kept))) == 1:
-        raise Refusal(f"{where} holds a state dict within: hand over {got}{within[0]} as source.")
-    if within:
+    if within := list(_within(kept)):
+        said = within[0].removeprefix("[").removesuffix("]")
+        or_say = f", or say within={said}" if said[:1] in "'\"" and "[" not in said else ""
+        if len(within) == 1:
+            raise Refusal(f"{where} holds a state dict within: hand over {got}{within[0]} as source{or_say}.")
         raise Refusal(
             f"{where} holds {len(within)} state dicts within, {listed(within, 20)}: hand over one of them, as"
-            f" {got}{within[0]}, as source."
+            f" {got}{within[0]}, as source{or_say}."
         )
     for key, value in kept.items():
         if (size := _n_bytes(value)) > most:

@@ -117,7 +117,7 @@ SHAPED = (
     "bias",
     "layer_norm",
 )  # told by arrays or inputs
-FUNCTION = ("attention_rate", "k")  # numbers on which the function depends, not the start alone
+FUNCTION = ("attention_rate", "k", "rotary_dim")  # numbers on which the function depends, not the start alone
 
 
 def require_all(module: type, known: Mapping[str, Any]) -> None:

@@ -121,8 +121,9 @@ ZHONG_FIELDS = {
 def _pizza(sizes: Sizes, parts: frozenset[str], given: Settings) -> Net:
     for name in ("n_layers", "d_model", "n_heads", "d_head"):
         stated(given, name, sizes[name])
-    rate = number(given, "attn_coeff", 0, 1, "the attention rate α of the model (0 for pizzas, 1 for clocks)")
-    require(given, {"act_fn": "ReLU or GeLU"})
+    rate_is = "the attention rate α of the model: 0 for pizzas, 1 for clocks"
+    require(given, {"attn_coeff": rate_is, "act_fn": "ReLU or GeLU"})
+    rate = number(given, "attn_coeff", 0, 1, rate_is)
     activation = chosen(given, "act_fn", ACTIVATIONS)
     return Net.of(PizzaTransformer, **sizes_of(sizes), activation=activation, attention_rate=float(rate))
 

@@ -29,6 +29,7 @@ from toylab.models.exemplars import ExemplarTransformer
 from toylab.models.factors import FactoredMatrix
 from toylab.models.handbuilt import FractionOfPrevious, Histogram, InductionMachine, Reverse
 from toylab.models.mlp import ModularMLP
+from toylab.models.neox import NeoXTransformer
 from toylab.models.pizza import PizzaLinear, PizzaTransformer
 from toylab.models.postnorm import PostNormTransformer
 from toylab.models.relu import ToyModel, UntiedToyModel
@@ -51,6 +52,7 @@ __all__ = [
     "InductionMachine",
     "JumpReLUAutoencoder",
     "ModularMLP",
+    "NeoXTransformer",
     "Net",
     "PizzaLinear",
     "PizzaTransformer",

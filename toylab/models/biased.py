@@ -7,6 +7,7 @@ from flax import nnx
 from jax import Array
 
 from toylab.base import Cache, Patch
+from toylab.models.activations import Activation
 from toylab.models.positions import Positions
 from toylab.models.transformer import Transformer
 
@@ -28,7 +29,7 @@ class BiasedTransformer(Transformer):
         n_heads: int = 4,
         d_head: int = 0,  # 0: d_model / n_heads
         d_mlp: int = 512,  # 0: attention only
-        activation: Literal["relu", "gelu"] = "relu",
+        activation: Activation = "relu",
         layer_norm: bool = False,
         causal: bool = True,
         positions: Positions = "abs",

@@ -35,11 +35,13 @@ def sinusoidal(n_positions: int, d_model: int) -> np.ndarray:
     return np.where(column % 2, np.cos(angles), np.sin(angles))
 
 
-def rotated(x: Array, n_positions: int) -> Array:
-    """x [..., Q, d_head] with the pair (x_i, x_{i + d/2}) at position t turned by t·10000^(−2i/d), d = d_head.
+def rotated(x: Array, n_positions: int, rotary_dim: int = 0) -> Array:
+    """x [..., Q, d_head] with the pair (x_i, x_{i + d/2}) at position t turned by t·10000^(−2i/d), d = rotary_dim.
 
-    The Q rows are the last of n_positions. The half-split order of GPT-NeoX, over the whole of d_head.
+    The Q rows are the last of n_positions. The half-split order of GPT-NeoX, over the first rotary_dim entries (0: all).
     """
+    if 0 < rotary_dim < x.shape[-1]:
+        return jnp.concatenate([rotated(x[..., :rotary_dim], n_positions), x[..., rotary_dim:]], axis=-1)
     half, first_position = x.shape[-1] // 2, n_positions - x.shape[-2]
     angles = np.arange(first_position, n_positions)[:, None] * 10000.0 ** (-np.arange(half) / half)  # [Q, d/2], float64
     cos, sin = (jnp.asarray(part, x.dtype) for part in (np.cos(angles), np.sin(angles)))

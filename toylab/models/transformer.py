@@ -15,15 +15,12 @@ from jax import Array
 
 from toylab.base import Cache, Patch
 from toylab.models import fast
+from toylab.models.activations import ACTIVATIONS, Activation
 from toylab.models.attention import visible
 from toylab.models.parts import Parts
 from toylab.models.positions import Positions, by_key, rotated, sinusoidal
 from toylab.shapes.indices import check_range, nan_outside
 
-ACTIVATIONS = {
-    "relu": jax.nn.relu,
-    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
-}  # gelu: torch's exact erf
 EMBED = "embed"  # patched only, with layer 0: what the tokens (or x) enter as, [B, P, d_model], before positions
 INPUTS = ("q_input", "k_input", "v_input")  # patched only: the residual [B, H, P, d_model] as each head reads it
 MLP_INPUT = "mlp_input"  # and [B, P, d_model] as the MLP does, before LayerNorm
@@ -59,6 +56,8 @@ class Transformer(Parts):
     """
 
     blends: bool = False  # whether `pattern` is more than a softmax (pizza.py)
+    parallel: bool = False  # whether the MLP reads what attention reads (neox.py)
+    rotary_dim: int = 0  # how many entries of a head turn, 0: all (neox.py)
 
     def __init__(
         self,
@@ -72,7 +71,7 @@ class Transformer(Parts):
         d_head: int = 0,
         output_matrix: bool = True,
         d_mlp: int = 512,
-        activation: Literal["relu", "gelu"] = "relu",
+        activation: Activation = "relu",
         layer_norm: bool = False,
         causal: bool = True,
         positions: Positions = "abs",
@@ -173,7 +172,7 @@ class Transformer(Parts):
     def _full(self, x: Array, patch: Patch) -> tuple[Array, Cache]:
         """The plain form: every position of every layer, each activation passing through its patch into the cache."""
         known = ("resid_pre", *ATTENTION, *(MLP if self.d_mlp else ()), "resid_post")
-        patchable = (EMBED, *INPUTS, *((MLP_INPUT,) if self.d_mlp else ()), *known)
+        patchable = (EMBED, *INPUTS, *((MLP_INPUT,) if self.d_mlp and not self.parallel else ()), *known)
         if unknown := set(patch) - set(patchable):
             raise ValueError(f"patch names {sorted(unknown)}: the activations are {', '.join(patchable)}.")
         layers: list[Cache] = []
@@ -195,10 +194,11 @@ class Transformer(Parts):
             result = keep("result", by_head)  # far larger than their sum; under jit only computed where it is used
             if "result" in patch:
                 added = added + jnp.sum(result - by_head, axis=1)
-            resid = resid + keep("attn_out", self.attended(layer, added))
+            before, resid = resid, resid + keep("attn_out", self.attended(layer, added))
             resid = self.norm(resid, "ln1_post", layer)
             if self.d_mlp:
-                read = patch[MLP_INPUT](resid, layer) if MLP_INPUT in patch else resid
+                read = before if self.parallel else resid
+                read = patch[MLP_INPUT](read, layer) if MLP_INPUT in patch else read
                 x = self.norm(read, "ln2", layer)
                 pre = keep("mlp_pre", self.plus(x @ self.W_in[layer], "b_in", layer))
                 post = keep("mlp_post", self.activate(pre))
@@ -246,7 +246,7 @@ class Transformer(Parts):
     def scores(self, layer: int, q: Array, k: Array) -> Array:
         """[B, H, Q, P] from q [B, H, Q, d_head] and k [B, H, P, d_head], the mask included."""
         if self.positions == "rotary":
-            q, k = (rotated(x, k.shape[2]) for x in (q, k))
+            q, k = (rotated(x, k.shape[2], self.rotary_dim) for x in (q, k))
         scores = jnp.einsum("bhqe,bhke->bhqk", q, k)
         if self.positions == "relative":
             scores = scores + by_key(jnp.einsum("bhqe,hne->bhqn", q, self.W_rel[layer][:, : k.shape[2]]))
