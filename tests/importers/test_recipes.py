@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from toylab import importers
+from toylab import importers, load
 from toylab.importers.recipes import recipe
 from toylab.models import ModularMLP, Transformer
+from toylab.record import Recorder
 
 N, H, P = 6, 2, 3
 TOKENS = np.random.default_rng(0).integers(0, N, (20, P))
@@ -208,3 +209,27 @@ def test_the_vocabulary_may_be_put_in_another_order():
         ValueError, match=r"^vocabulary is given, and net has 6 tokens and 4 classes: they must be the same"
     ):
         importers.load(few, BLOCK, config=SAYS, probe=(TOKENS, PROBE[1][:, :4]), vocabulary=[0])
+
+
+def test_a_recorder_takes_a_mapping_and_asks_for_the_probe_of_the_first_point(tmp_path):
+    other = {key: 2 * value for key, value in W.items()}
+    with Recorder(tmp_path / "mine", layout=BLOCK, config=SAYS, probe=PROBE) as recorder:
+        recorder(0, W)
+        recorder(1, other)
+    sweep = load(tmp_path / "mine")
+    for at, weights in enumerate((W, other)):
+        net, params = importers.load(weights, BLOCK, config=SAYS, probe=(TOKENS, forward(weights, TOKENS)))
+        assert sweep.config(0).net == net
+        for name, value in params.items():
+            np.testing.assert_array_equal(sweep.params[name][0, at], value)
+    turned = W | {"head.weight": np.ascontiguousarray(W["head.weight"].T)}
+    with (
+        pytest.raises(ValueError, match="head.weight lies transposed"),
+        Recorder(tmp_path / "turned", layout=BLOCK, config=SAYS, probe=PROBE) as recorder,
+    ):
+        recorder(0, turned)
+    with (
+        pytest.raises(ValueError, match="may lie otherwise than your mapping says"),
+        Recorder(tmp_path / "unsure", layout=BLOCK, config=SAYS) as recorder,
+    ):
+        recorder(0, W)

@@ -14,6 +14,21 @@ class NeoXTransformer(BiasedTransformer):
 
     With `parallel`, a block is `x + attention(ln1(x)) + mlp(ln2(x))`, so there is no "mlp_input" to patch. Without it,
     the MLP comes after attention. For weights from elsewhere: its fast path is the plain one.
+
+    Args:
+        d_vocab: Tokens.
+        d_vocab_out: Classes C of the logits.
+        n_ctx: The most positions of an input.
+        n_layers: Layers L.
+        d_model: Width of the residual stream.
+        n_heads: Heads H in a layer.
+        d_head: Width of a head; 0 for d_model / n_heads.
+        d_mlp: Neurons in a layer.
+        rotary_dim: How many entries of a head turn with their position; 0 for all.
+        parallel: Whether the MLP reads what attention reads.
+        activation: The nonlinearity of the MLPs.
+        readout: Where logits are read: at the last position, or at all.
+        init_scale: Factor of every weight at the start.
     """
 
     def __init__(
@@ -25,13 +40,13 @@ class NeoXTransformer(BiasedTransformer):
         n_layers: int = 1,
         d_model: int = 128,
         n_heads: int = 4,
-        d_head: int = 0,  # 0: d_model / n_heads
+        d_head: int = 0,
         d_mlp: int = 512,
-        rotary_dim: int = 0,  # 0: all of d_head
+        rotary_dim: int = 0,
         parallel: bool = True,
         activation: Activation = "gelu",
         readout: Literal["last", "all"] = "all",
-        init_scale: float = 1.0,  # multiplies every weight at the start
+        init_scale: float = 1.0,
         rngs: nnx.Rngs,
     ) -> None:
         super().__init__(

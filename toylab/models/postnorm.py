@@ -24,6 +24,22 @@ class PostNormTransformer(Transformer):
     as an earlier danielmamay/grokking has; with biases the fast path is the plain one. Start: embeddings and learned
     positions N(0, 1), matrices even in ±1/√fan_in as torch's Linear (its MultiheadAttention: W_Q, W_K and W_V √1.5 times
     that, `init_attention_scale`), with biases b_in, b_out and b_U too; the others 0.
+
+    Args:
+        d_vocab: Tokens.
+        d_vocab_out: Classes C of the logits.
+        n_ctx: The most positions of an input.
+        n_layers: Layers L.
+        d_model: Width of the residual stream.
+        n_heads: Heads H in a layer.
+        d_mlp: Neurons in a layer.
+        activation: The nonlinearity of the MLPs.
+        positions: How positions enter: as a fixed table, or learned.
+        biases: Whether there are biases.
+        final_norm: Whether there is a LayerNorm before W_U.
+        readout: Where logits are read: at the last position, or at all.
+        init_attention_scale: Factor of W_Q, W_K and W_V at the start.
+        init_scale: Factor of every weight at the start.
     """
 
     def __init__(
@@ -41,8 +57,8 @@ class PostNormTransformer(Transformer):
         biases: bool = False,
         final_norm: bool = False,
         readout: Literal["last", "all"] = "last",
-        init_attention_scale: float = 1.0,  # multiplies W_Q, W_K and W_V at the start
-        init_scale: float = 1.0,  # multiplies every weight at the start
+        init_attention_scale: float = 1.0,
+        init_scale: float = 1.0,
         rngs: nnx.Rngs,
     ) -> None:
         super().__init__(

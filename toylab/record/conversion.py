@@ -1,6 +1,6 @@
 """How the arrays of a foreign network become params: decided at its first point, then the same for all."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import jax
@@ -9,7 +9,8 @@ import numpy as np
 from toylab.base import Params
 from toylab.importers import checks
 from toylab.importers.naming import Refusal, listed, printable
-from toylab.importers.opening import opened
+from toylab.importers.opening import Choice, opened
+from toylab.importers.probe import check_doubtful, check_probe
 from toylab.models import Net
 from toylab.store import Arrays
 
@@ -21,7 +22,7 @@ class Conversion:
     """
 
     def __init__(
-        self, arrays: Arrays, layout: str | None, settings: Mapping[str, Any], ignore: Collection[str]
+        self, arrays: Arrays, layout: Any, settings: Mapping[str, Any], choice: Choice, probe: Any = None
     ) -> None:
         """Reads the network from the shapes of its arrays, and its settings.
 
@@ -29,7 +30,8 @@ class Conversion:
             arrays: of its first point.
             layout: of the arrays, as of `importers.load`; None keeps their names.
             settings: what the arrays do not say, as of `importers.load`.
-            ignore: keys that are no weights.
+            choice: of its arrays.
+            probe: the network's own answer at that point, as of `importers.load`, or None.
 
         Raises:
             ValueError: as of `importers.load`, where the arrays do not fit the layout.
@@ -38,12 +40,15 @@ class Conversion:
         self.shapes = {key: array.shape for key, array in arrays.items()}
         self.net: Net | None = None
         if layout is None:
-            self.weights = list(checks.present(checks.declared(arrays, ignore)))
+            self.weights = list(checks.present(checks.declared(arrays, choice.ignore)))
             _check_names(self.weights)
             return
         finite = {key: _with_zeros(array) for key, array in arrays.items()}
         # Biases that begin as zeros are no other network: all arrays are kept.
-        found = opened(finite, layout, settings, ignore, whole=True)
+        found = opened(finite, layout, settings, choice, whole=True)
+        check_doubtful(found.doubtful, probe)
+        if probe is not None:
+            check_probe(found.net, found.weights, found.params, probe)
         checks.fitting(found.net, cast(Params, found.converted(found.weights)))  # by their shapes
         self.net, self.converted, self.weights = found.net, found.converted, list(found.weights)
 

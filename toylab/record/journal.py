@@ -115,7 +115,7 @@ class Journal:
                 raise
             return {}
 
-    def begin(self, net: Any, params: Arrays, layout: str | None, step: int) -> None:
+    def begin(self, net: Any, params: Arrays, layout: Any, step: int) -> None:
         """Fixes the network of the run, before its first point or the first after a break.
 
         Raises:

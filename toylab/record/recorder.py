@@ -11,7 +11,7 @@ from toylab import store
 from toylab.importers.files import settings_of
 from toylab.importers.layouts import Layout, forms_of
 from toylab.importers.naming import listed
-from toylab.importers.opening import ignored
+from toylab.importers.opening import Choice
 from toylab.importers.toys import settings_of_net
 from toylab.models import Net
 from toylab.record import arguments
@@ -44,12 +44,13 @@ class Recorder:
         self,
         folder: str | Path,
         *,
-        layout: Layout | None = None,
+        layout: Layout | Mapping[str, str] | None = None,
         every: int | Sequence[int] = 1,
         config: Net | Mapping[str, Any] | str | Path | None = None,
         name: str = "run",
         fields: Mapping[str, Any] | None = None,
         ignore: Collection[str] = (),
+        probe: tuple[Any, Any] | None = None,
         chunk: int | None = None,
     ) -> None:
         """Opens the run, or begins it.
@@ -64,6 +65,8 @@ class Recorder:
             name: of the run in its sweep, as seed_0.
             fields: numbers, texts or flags that tell the run from others of the sweep, as lr and seed: its columns.
             ignore: keys that are no weights.
+            probe: (tokens, logits) of the network as it is at the first point, as of `importers.load`. A layout that is a
+                mapping of one's own may need it.
             chunk: points of one commit. By default as many as come to 64 MB or in a minute, whichever is less.
 
         Raises:
@@ -73,7 +76,8 @@ class Recorder:
         """
         self._every, self._chunk = arguments.every_of(every), arguments.chunk_of(chunk)
         settings = settings_of_net(config) if isinstance(config, Net) else settings_of(config)
-        self._options: tuple[Any, ...] = (layout, settings, ignored(ignore))
+        layout = dict(layout) if isinstance(layout, Mapping) else layout
+        self._options: tuple[Any, ...] = (layout, settings, Choice(ignore), probe)
         if layout is not None:
             forms_of(layout)
         said = {"name": arguments.name_of(name), **arguments.fields_of(fields or {})}

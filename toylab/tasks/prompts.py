@@ -20,8 +20,10 @@ class ModularPrompts(Epochs, modular.ModularArithmetic):
     loss is the mean over the answer and the "<|eos|>" behind it, here it is that of the answer alone.
     """
 
-    batch_size: int = static(default=512)  # 0: all training pairs
+    batch_size: int = static(default=512)
+    """Pairs of a batch, at most half of the training pairs; 0 for all training pairs."""
     eos: bool = static(default=False)
+    """Whether openai/grok's "<|eos|>" stands first."""
 
     def check(self) -> "ModularPrompts":
         super().check()
