@@ -1,7 +1,7 @@
 """What every page trains and analyzes lowers for a TPU and for CUDA, on a machine that has neither.
 
-`jax.export` runs the lowering rules of the other platform: an operation that has none there, as `eig` on a TPU, is named. It
-compiles nothing. Sizes are those of smoke scale.
+`jax.export` runs the lowering rules of the other platform: an operation that has none there, as `eig` on a TPU, is named.
+It compiles nothing. Sizes are those of smoke scale.
 """
 
 import jax
