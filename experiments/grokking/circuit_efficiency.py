@@ -29,8 +29,8 @@ Fails     The critical size does depend on weight decay: with decay 3 a network 
           generalise without fitting (8 of 8). The dip over the width stands at 480 pairs alone, where width 2 is better
           than width 4. Varma et al. train the circuits apart; here they are read off networks that memorise or
           generalise. At p = 113 test accuracy .7 is kept with 821 pairs (772 to 866, n = 20): undecided against their
-          800 to 1,000, of which the lower end lies within. There 700 and 800 pairs still rise after 1,500 steps; with 2,000 from scratch a development seed had
-          .005 after 5,000, and theirs are trained far longer.
+          800 to 1,000, of which the lower end lies within. There 700 and 800 pairs still rise after 1,500 steps; with 2,000
+          from scratch a development seed had .005 after 5,000, and theirs are trained far longer.
 """
 
 from collections.abc import Callable, Sequence

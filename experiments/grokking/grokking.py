@@ -275,8 +275,8 @@ def spectra_through_training(m: Measures) -> object:
     n = modulus(m)[run] // 2 + 1  # frequencies, 0 included; beyond them stand those of larger p
     spectra_of = m["embedding/spectrum"][run, :, :n], m["neuron_logit/spectrum"][run, :, :n]
     there = np.isfinite(spectra_of[0]).all(axis=1)  # others may go on for longer
-    energies = (energy[there].astype(float) for energy in spectra_of)
-    return spectra.through_training(m.steps[there], *energies, m["final/logits/key"][run, :n], phases(m)[run])
+    W_E, W_L = (energy[there].astype(float) for energy in spectra_of)
+    return spectra.through_training(m.steps[there], W_E, W_L, m["final/logits/key"][run, :n], phases(m)[run])
 
 
 def structure(m: Measures) -> object:
