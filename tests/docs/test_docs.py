@@ -69,6 +69,7 @@ def test_every_page_with_python_is_executed_here():
         "disk",
         "weights",
         "layouts",
+        "transformer-lens",
         "arrays",
         "read-results",
         "labelled-arrays",
@@ -146,6 +147,15 @@ def test_a_layout_is_guessed_and_a_mapping_loaded_as_the_page_prints(capsys):
     execute("layouts")
     said = re.search(r"print\(importers\.guess\(source\)\)  # (.*)", (PAGES / "layouts.md").read_text())
     assert capsys.readouterr().out == f"{said[1]}\nTrue\n"
+
+
+def test_what_users_of_transformer_lens_look_for_prints_as_the_page_says(capsys):
+    names = execute("transformer-lens")
+    printed = capsys.readouterr().out.splitlines()
+    assert np.asarray(names["parts"]["source"])[1, 0, 0, 5, 3] == pytest.approx(20, abs=0.1)
+    assert float(printed[1]) == pytest.approx(0.378, abs=1e-3)
+    assert np.fromstring(printed[2].strip("[]"), sep=" ") == pytest.approx([1, 0], abs=1e-2)
+    assert printed[3] == "(1, 1, 7, 7)"
 
 
 def test_a_training_in_torch_is_measured_along_its_checkpoints(place, capsys):
