@@ -582,3 +582,14 @@ def test_a_single_failing_group_raises_from_its_cause_and_another_cut_is_refused
     assert two.value.__cause__ is None  # which of them would it be?
     with pytest.raises(store.Refused, match=r"--group is 2, and .* was begun in groups of 1: leave it out"):
         sweep.run([A, B], Spec(saves=SAVES), tmp_path / "two", plan=PAIRS, group_size=2)
+
+
+def test_a_sweep_in_python_trains_an_accelerator_in_full_precision(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        runner, "run_group", lambda *args, **given: seen.append(jax.config.jax_default_matmul_precision)
+    )
+    monkeypatch.setattr(runner, "read_manifest", lambda folder: {"plan": {"lane": 1}})
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    sweep.run([A], Spec(saves=SAVES), tmp_path / "sweep", report=None)
+    assert seen == ["highest"] and jax.config.jax_default_matmul_precision is None

@@ -108,7 +108,7 @@ def run(
     widths: dict[Any, int] = {}
     failures = {}
     cause: Exception | None = None
-    with reporting(report) as shown:
+    with train.full_precision(), reporting(report) as shown:
         for name, members in named.items():
             alike = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(shapes(members[0])))
             width = lane or widths.get(alike)
