@@ -98,7 +98,7 @@ def test_a_net_that_does_not_fit_is_refused(task, net, message):
 
 
 def test_a_small_decoder_learns_its_training_pairs():
-    """300 steps on 45 of 49 pairs, from a loss near that of chance, ln 9 = 2.2: most of five points are below a tenth of it.
+    """300 steps on 45 of 49 pairs, from a loss near that of chance, ln 9 = 2.2: most of five are below a tenth of it.
     One alone may lie on a spike, which roundings move."""
     task = ModularPrompts(p=7, n_train=45)
     net = small(p=7, d_model=32, n_heads=4, d_mlp=64)
