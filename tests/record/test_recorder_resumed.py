@@ -8,12 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from toylab import Config, Net, Spec, load, run, store
+from toylab import Config, Net, Spec, importers, load, run, store
 from toylab.cli.main import main
-from toylab.models import ToyModel
+from toylab.importers import safetensors
+from toylab.models import BiasedTransformer, ToyModel
 from toylab.optim import AdamW
 from toylab.record import Recorder
 from toylab.records import status
@@ -376,3 +378,43 @@ def test_a_closed_recorder_records_nothing(tmp_path):
     recorder.close()
     with pytest.raises(ValueError, match="the recorder is closed"):
         recorder(5, weights(5))
+
+
+def test_a_run_is_gone_on_with_by_its_own_layout(tmp_path):
+    """A square W_E lies otherwise by another mapping, and shapes do not tell."""
+    rules = {"E": "W_E: d_vocab d_model", "W": "W_in: 2 d_model d_mlp", "U": "W_U: d_mlp d_vocab_out"}
+    other = rules | {"E": "W_E: d_model d_vocab -> d_vocab d_model"}
+    draw = np.random.default_rng(0)
+    weights = {name: draw.normal(size=shape) for name, shape in {"E": (6, 6), "W": (2, 6, 5), "U": (5, 6)}.items()}
+    tokens, given = np.array([[0, 1], [2, 3]]), {"config": {"activation": "relu"}}
+
+    def probe(E):
+        pre = np.maximum(sum(E[tokens[:, i]] @ weights["W"][i] for i in range(2)), 0)
+        return tokens, pre @ weights["U"]
+
+    with Recorder(tmp_path, layout=rules, probe=probe(weights["E"]), **given) as recorder:
+        recorder(0, weights)
+    with (
+        Recorder(tmp_path, layout=other, probe=probe(weights["E"].T), **given) as recorder,
+        pytest.raises(store.Refused, match=r"read by another layout \(layout.E: W_E: d_vocab d_model → W_E: d_model"),
+    ):
+        recorder(1, weights)
+    with Recorder(tmp_path, layout=rules, probe=probe(weights["E"]), **given) as recorder:
+        recorder(1, weights)
+    assert load(tmp_path).steps.tolist() == [0, 1]
+
+
+def test_a_run_whose_tied_embedding_diverges_ends_there(tmp_path):
+    net = Net.of(BiasedTransformer, d_vocab=7, d_vocab_out=7, n_ctx=4, d_model=8, n_heads=2, layer_norm=True,
+                 activation="gelu_new", readout="all")  # fmt: skip
+    params = {name: np.asarray(value) for name, value in net.init(jax.random.key(0)).items()}
+    importers.save(params | {"W_U": params["W_E"].T}, tmp_path / "w.safetensors", "gpt2", net=net)
+    weights, _ = safetensors.read(tmp_path / "w.safetensors")
+    config = {"n_head": 2, "activation_function": "gelu_new", "tie_word_embeddings": True}
+    with Recorder(tmp_path / "runs", layout="gpt2", config=config) as recorder:
+        recorder(0, weights)
+        table = weights["transformer.wte.weight"].copy()
+        table[0, 0] = np.nan
+        with pytest.warns(RuntimeWarning, match="diverged"):
+            recorder(1, weights | {"transformer.wte.weight": table, "lm_head.weight": table})
+    assert recorder.diverged == 1

@@ -93,7 +93,11 @@ class Checkpoints:
         except ValueError as error:
             self._leave_out(point, error)
             return
-        self._check(point, checks.bare(shapes, self.choice.prefix), said)
+        try:
+            shapes = checks.bare(shapes, self.choice.prefix)
+        except Refusal as error:
+            raise Refusal(f"{point}: {error}") from error
+        self._check(point, shapes, said)
 
     def _check(
         self,
@@ -149,7 +153,7 @@ class Checkpoints:
         """
         own = None if name is None else self.wanted.keys.get(name, ())
         keys = None if own is None or self.wanted.together else {*own, *self.wanted.unused}
-        arrays, said = weights_of(point.source, self.layout, self.choice, keys)
+        arrays, said = weights_of(point.source, self.layout, self.choice, keys, strict=False)
         arrays, beside = buffers.apart(self.forms, arrays, said | self.given)
         buffers.check(self.wanted.net, beside)
         if self.layout == "toy_models":

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from toylab.base import Params
+from toylab.importers.files import is_hollow_state
 from toylab.importers.naming import Refusal, listed, printable, printable_value
 from toylab.importers.rules import Arrays, Fit, Form, Settings, fit
 from toylab.models import Net
@@ -20,7 +21,7 @@ def declared(arrays: Arrays, ignore: Collection[str]) -> Arrays:
     if absent := sorted(set(ignore) - set(arrays)):
         raise Refusal(f"ignore names {listed(absent)}: the source has {listed(sorted(arrays))}.")
     kept = {key: array for key, array in arrays.items() if key not in ignore}
-    return {key: array for key, array in kept.items() if not (key.endswith("_extra_state") and array.size == 0)}
+    return {key: array for key, array in kept.items() if not is_hollow_state(key, array.shape)}
 
 
 def bare(found: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -116,18 +117,21 @@ def fitting(net: Net, params: Params, what: str = "source does") -> Params:
 
 
 def fitting_shapes(net: Net, found: Mapping[str, tuple[int, ...]], what: str = "source does") -> None:
+    named = unfit(net, found)
+    if problems := "; ".join(f"{what} {listed(names, each=160)}" for what, names in named.items() if names):
+        raise Refusal(f"{what} not fit {net.module.__name__}: {problems}.")
+
+
+def unfit(net: Net, found: Mapping[str, tuple[int, ...]]) -> dict[str, list[str]]:
+    """The names that are missing, extra or misshapen in params of these shapes."""
     wanted = {name: value.shape for name, value in jax.eval_shape(net.init, jax.random.key(0)).items()}
-    if found == wanted:
-        return
     missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     misshapen = [
         f"{printable(name)} {list(found[name])} where {list(wanted[name])} is wanted"
         for name in sorted(set(found) & set(wanted))
         if found[name] != wanted[name]
     ]
-    named = {"missing": missing, "extra": extra, "misshapen": misshapen}
-    problems = "; ".join(f"{what} {listed(names, each=160)}" for what, names in named.items() if names)
-    raise Refusal(f"{what} not fit {net.module.__name__}: {problems}.")
+    return {"missing": missing, "extra": extra, "misshapen": misshapen}
 
 
 def their_arrays(best: Fit, arrays: Arrays) -> Arrays:

@@ -37,7 +37,14 @@ def shapes_of(
         found, settings = _shapes(_of_mapping(source, ignore, within)), {}
     else:
         found, settings = _of_path(source, partial(_read_shapes, layout=layout, ignore=ignore, within=within))
-    return {key: shape for key, shape in found.items() if key not in ignore}, settings
+    return {
+        key: shape for key, shape in found.items() if key not in ignore and not is_hollow_state(key, shape)
+    }, settings
+
+
+def is_hollow_state(key: str, shape: tuple[int, ...]) -> bool:
+    """Whether this is an empty `_extra_state` of a torch module, which is no weight."""
+    return key.endswith("_extra_state") and 0 in shape
 
 
 def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:

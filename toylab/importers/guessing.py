@@ -123,7 +123,7 @@ def _guessed(layout: str, shapes: Shapes, prefix: str, given: Settings) -> tuple
         needs = {"instance": f"0 to {stack[0] - 1}"} if "instance" not in given and stack[0] > 1 else {}
     best = min((fit(form, kept, given) for form in forms), key=lambda found: found.n_problems)
     if best.n_problems and layout == "toylab" and "module" in given:
-        return _of_module(kept, given)
+        return _of_module(kept, given, prefix)
     more, refused, what = _wanted(layout, best, given) if not best.n_problems else ({}, "", best.form.what)
     missing, extra = (tuple(map(printable, keys)) for keys in (best.missing, best.extra))
     found = Guess(layout, what, prefix, missing, extra, tuple(best.misshapen), needs | more, refused)
@@ -144,14 +144,15 @@ def _wanted(layout: str, best: Fit, given: Settings) -> tuple[dict[str, str], st
         return {}, str(error), form.what
 
 
-def _of_module(shapes: Shapes, given: Settings) -> tuple[int, Guess]:
+def _of_module(shapes: Shapes, given: Settings, prefix: str) -> tuple[int, Guess]:
     """The guess for params of a module that the config names."""
     what = printable(given["module"])
     try:
-        net = module_net(shapes, given)
-        checks.fitting_shapes(net, shapes)
+        problems = checks.unfit(module_net(shapes, given), shapes)
     except Lacking as error:
-        return 0, Guess("toylab", what, needs=error.wanted)
+        return 0, Guess("toylab", what, prefix, needs=error.wanted)
     except ValueError as error:
-        return 0, Guess("toylab", what, refused=str(error))
-    return 0, Guess("toylab", what)
+        return 0, Guess("toylab", what, prefix, refused=str(error))
+    missing, extra, misshapen = (tuple(problems[name]) for name in ("missing", "extra", "misshapen"))
+    found = Guess("toylab", what, prefix, tuple(map(printable, missing)), tuple(map(printable, extra)), misshapen)
+    return len(missing) + len(extra) + len(misshapen), found

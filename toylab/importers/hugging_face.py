@@ -62,7 +62,7 @@ def _unembedding(key: str, embedding: str, default: bool) -> Callable[[Net, Arra
 
     def implied(net: Net, arrays: Arrays, given: Settings) -> Arrays:
         own = np.ascontiguousarray(arrays["W_E"].T)
-        if "W_U" in arrays and _tied(given, default) and not np.array_equal(arrays["W_U"], own):
+        if "W_U" in arrays and _tied(given, default) and not np.array_equal(arrays["W_U"], own, equal_nan=True):
             raise Refusal(f"{key} is other than {embedding}: then config.tie_word_embeddings must be false.")
         zeros = np.zeros(net.d_vocab_out, own.dtype)
         return {"b_U": zeros} | ({} if "W_U" in arrays else {"W_U": own})

@@ -100,7 +100,8 @@ def _repeated(net: Net, arrays: Arrays, given: Settings) -> Arrays:
         each = net.n_heads // value.shape[1]
         found[name] = np.repeat(value, each, axis=1) if each > 1 else value
         shared = net.n_heads // int(n_own) if n_own is not None else 1
-        if shared > 1 and not np.array_equal(np.repeat(found[name][:, ::shared], shared, axis=1), found[name]):
+        each_own = np.repeat(found[name][:, ::shared], shared, axis=1)
+        if shared > 1 and not np.array_equal(each_own, found[name], equal_nan=True):
             raise Refusal(f"config.n_key_value_heads is {n_own}: heads of one group have other {name} than each other.")
     return found
 

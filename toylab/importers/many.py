@@ -12,7 +12,7 @@ from toylab.importers import folders
 from toylab.importers.checkpoints import Checkpoints, Given, Point
 from toylab.importers.files import SUFFIXES
 from toylab.importers.layouts import Layout
-from toylab.importers.naming import listed, printable
+from toylab.importers.naming import Refusal, listed, printable
 from toylab.importers.opening import Choice
 from toylab.importers.saving import save
 from toylab.models import Net
@@ -49,7 +49,8 @@ def load_many(
             its folder or list.
         layout: of the checkpoints, as in `load`.
         steps: of each checkpoint, ascending; for several runs by name, or one list for all. By default the number by which
-            the names differ, or what follows `step=` in each.
+            the names differ, or what follows `step=` in each. The checkpoints of a folder are taken in the order of this
+            number.
         config: settings, as in `load`.
         ignore, prefix, within: which arrays are meant, as in `load`.
         probe: (tokens, logits) of the last checkpoint (of the last run), as in `load`.
@@ -62,10 +63,14 @@ def load_many(
         A checkpoint that is damaged has no point; `sweep.messages` names it.
 
     Raises:
-        ValueError: in one sentence, where there are no checkpoints, where steps are not known, not ascending, or not as
-            many, where checkpoints have other shapes or settings than the last, and where that is refused by `load`.
+        ValueError: in one sentence, where there are no checkpoints, where steps are not known, not ascending, not as many,
+            or in another order than the names, where checkpoints have other shapes or settings than the last, and where
+            that is refused by `load`.
     """
-    runs = {name: _points(name, found, _steps_of(name, steps)) for name, found in _runs(sources).items()}
+    runs = {
+        name: _points(name, found, _steps_of(name, steps), _is_folder(sources, name))
+        for name, found in _runs(sources).items()
+    }
     if isinstance(steps, Mapping) and (unknown := sorted(set(steps) - set(runs))):
         raise ValueError(f"steps names the runs {listed(unknown)}: there are {listed(sorted(runs))}.")
     given = Given(layout, config, Choice(ignore, prefix, within), probe, vocabulary)
@@ -88,12 +93,15 @@ def save_many(sweep: Sweep, folder: str | Path, layout: Layout) -> None:
         layout: of the files.
 
     Raises:
-        ValueError: where the layout cannot hold the nets, params were not recorded, or `folder` has something in it.
+        ValueError: where the layout cannot hold the nets, params were not recorded, `folder` has something in it, or names
+            of runs are the same or can be no folder's.
         StoreError: where a file cannot be written.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"folder is {printable(folder, 400)}: it must be new or empty.")
+    if len(sweep) > 1:
+        _check_folders(list(map(str, sweep.runs)))
     for source, rows in sweep.each():
         steps = source.group.steps
         for row, at, params in source.blocks(rows, 16):
@@ -102,6 +110,14 @@ def save_many(sweep: Sweep, folder: str | Path, layout: Layout) -> None:
             for i, step in enumerate(steps[at].tolist()):
                 one = {name: value[i] for name, value in params.items()}
                 save(one, own / f"step_{step}.safetensors", layout, net=cast(Net, source.config(row).net))
+
+
+def _check_folders(names: list[str]) -> None:
+    """Each run has a folder of its own, within the one that is given."""
+    if odd := [name for name in names if Path(name).name != name or name in ("", "..") or "\0" in name]:
+        raise Refusal(f"sweep has a run named {printable(odd[0])!r}: it can be no folder; give runs other names.")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise Refusal(f"sweep has several runs named {listed(twice)}: save those of one name one by one (select).")
 
 
 def _runs(sources: Any) -> dict[str, list[Any]]:
@@ -167,10 +183,17 @@ def _steps_of(name: str, steps: Any) -> Any:
     return steps[name]
 
 
-def _points(name: str, sources: list[Any], steps: Any) -> list[Point]:
+def _is_folder(sources: Any, name: str) -> bool:
+    """Whether a run's checkpoints are those of a folder, which says no order but by their names."""
+    own = {str(key): one for key, one in sources.items()}.get(name) if isinstance(sources, Mapping) else sources
+    return isinstance(own, str | Path)
+
+
+def _points(name: str, sources: list[Any], steps: Any, folder: bool) -> list[Point]:
     if steps is None:
         found = _numbered(name, sources)
         return sorted((Point(step, source) for step, source in found), key=lambda point: point.step)
+    sources = _ordered(name, sources, folder)
     given = np.asarray(steps)
     if given.ndim != 1 or given.dtype.kind not in "iu" or len(given) != len(sources):
         raise ValueError(
@@ -180,6 +203,28 @@ def _points(name: str, sources: list[Any], steps: Any) -> list[Point]:
     if (np.diff(given) <= 0).any() or (given < 0).any():
         raise ValueError(f"steps of {printable(name)} do not ascend: {listed([str(step) for step in given.tolist()])}.")
     return [Point(int(step), source) for step, source in zip(given.tolist(), sources, strict=True)]
+
+
+def _ordered(name: str, sources: list[Any], folder: bool) -> list[Any]:
+    """Those of a folder by their numbers; a list as it is, if these ascend."""
+    try:
+        found = _numbered(name, sources)
+    except ValueError:  # names that say no order
+        if folder and len(sources) > 1:
+            stems = listed([Path(source).stem for source in sources])
+            raise Refusal(
+                f"steps of {printable(name)} are given, and the names of its folder say no order ({stems}): give its "
+                "checkpoints as a list."
+            ) from None
+        return sources
+    if folder:
+        return [source for _, source in sorted(found, key=lambda one: one[0])]
+    if (numbers := [step for step, _ in found]) != sorted(numbers):
+        raise Refusal(
+            f"{printable(name)} has its checkpoints in the order {listed(map(str, numbers))} by their names, and steps "
+            "ascend: list them in the order of steps."
+        )
+    return sources
 
 
 def _numbered(name: str, sources: list[Any]) -> list[tuple[int, Any]]:

@@ -96,13 +96,13 @@ def opened(source: Any, layout: Any, given: Settings, choice: Choice, whole: boo
 
 
 def weights_of(
-    source: Any, layout: Any, choice: Choice, keys: Collection[str] | None = None
+    source: Any, layout: Any, choice: Choice, keys: Collection[str] | None = None, strict: bool = True
 ) -> tuple[Arrays, dict[str, Any]]:
     """The arrays of a source that are meant, by keys without the prefix, and its settings; or those of `keys`, and maybe
-    others."""
+    others. `strict`: of all arrays, what is to be ignored must be there."""
     wanted = None if keys is None else {choice.prefix + key for key in keys}
     arrays, found = arrays_of(source, named(layout), choice.ignore, choice.within, wanted)
-    ignore = choice.ignore if keys is None else set(choice.ignore) & set(arrays)
+    ignore = choice.ignore if strict and keys is None else set(choice.ignore) & set(arrays)
     return checks.bare(checks.declared(arrays, ignore), choice.prefix), found
 
 

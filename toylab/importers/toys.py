@@ -40,7 +40,7 @@ def _toy_form(*bias: str) -> Form:
     parts = frozenset({"bias"} if bias else ())
     return Form(
         "toy model", tuple(rules), lambda sizes, _, given: _toy(sizes, parts, given), _toy_settings,
-        TOY_FIELDS,
+        TOY_FIELDS, together=True,  # W says how many instances are side by side
     )  # fmt: skip
 
 

@@ -119,7 +119,7 @@ class Journal:
         """Fixes the network of the run, before its first point or the first after a break.
 
         Raises:
-            Refused: where the run has points of another network.
+            Refused: where the run has points of another network, or of another layout.
         """
         own = {"type": "toylab.base.Config", "net": None if net is None else cfg.canonical(net)}
         config = {**own, **self.said}
@@ -136,6 +136,11 @@ class Journal:
                 raise store.Refused(
                     f"{self.folder} holds a run of another network ({apart[0]}): give another name or folder."
                 )
+        before = self.about[manifest.RECORDED].get("layout", layout) if self.about else layout
+        if apart := cfg.differences({"layout": before}, {"layout": layout}):
+            raise store.Refused(
+                f"{self.folder} holds a run read by another layout ({'; '.join(apart)}): give another name or folder."
+            )
         about = {
             "schema": store.SCHEMA,
             "configs": [config],

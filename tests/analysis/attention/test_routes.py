@@ -8,7 +8,7 @@ import pytest
 from toylab.analysis.attention.edges import Graph, circuit, written
 from toylab.analysis.attention.interventions import path_patching, restored
 from toylab.analysis.attention.routes import patched_edges, patched_path, path_shares
-from toylab.models import BiasedTransformer, InductionMachine, Net, Transformer
+from toylab.models import BiasedTransformer, InductionMachine, Net, PostNormTransformer, Transformer
 
 QUICK = {"xla_backend_optimization_level": 0}
 SIZES = {"d_vocab": 11, "d_vocab_out": 11, "n_ctx": 5, "n_layers": 2, "d_model": 16, "n_heads": 2, "readout": "all"}
@@ -160,3 +160,9 @@ def test_clamps_and_unknown_words_are_refused(biased):
         patched_path(clamped.apply, params, clean, corrupt, ["0.0", "out"])
     with pytest.raises(ValueError, match="paths must have at least one path"):
         path_shares(apply, params, clean, corrupt, jnp.mean, [])
+
+
+def test_a_stream_with_norms_behind_each_sum_has_no_paths(biased):
+    net = Net.of(PostNormTransformer, d_mlp=12, **SIZES)
+    with pytest.raises(ValueError, match="a LayerNorm behind each sum leaves no path"):
+        patched_path(net.apply, net.init(jax.random.key(0)), *biased[2:], ["0.0", "1.0.k", "out"])

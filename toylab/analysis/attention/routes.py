@@ -26,7 +26,7 @@ from jaxtyping import Float, Shaped
 
 from toylab.analysis.attention.attribution import run_with_embedding
 from toylab.analysis.attention.edges import Graph
-from toylab.analysis.attention.interventions import Score, check_unclamped, restored
+from toylab.analysis.attention.interventions import Score, check_sum, check_unclamped, restored
 from toylab.base import Apply, Cache, Params, Patch
 from toylab.shapes import shaped
 
@@ -129,9 +129,10 @@ def patched_path(
         Logits, as of `apply`.
 
     Raises:
-        ValueError: For names that are no nodes, steps that do not ascend, a path that does not end in out, and a net
-            with clamps on what is patched here.
+        ValueError: For names that are no nodes, steps that do not ascend, a path that does not end in out, a net
+            with clamps on what is patched here, and one whose stream is no sum.
     """
+    check_sum(params)
     nodes = _Nodes(apply, params, corrupt)
     if len(path) < 2 or path[-1] != "out" or "out" in path[:-1]:
         raise ValueError(f"path is {list(path)}: it must be a sender, inputs that it passes, and out at the end.")
