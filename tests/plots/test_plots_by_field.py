@@ -56,6 +56,16 @@ def test_a_median_is_not_drawn_where_half_of_the_runs_have_no_value():
     np.testing.assert_array_equal(line.get_ydata(), [np.nan, 30])
 
 
+def test_the_median_of_an_even_number_of_runs_lies_between_those_in_the_middle():
+    last = np.array([0.0, 0.06, 0.1, 0.2, 0.3, 0.8])
+    for values, style_of in (([5, 5, 7, 7, 7, 7], "-"), (["SGD"] * 2 + ["Adam"] * 4, "None")):  # words are no axis
+        figure = by_field.curves(STEPS[:2], "f", np.array(values), Curve("x", np.ones((6, 2))), Outcome("last", last))
+        (line,) = [line for line in figure.axes[1].get_lines() if line.get_label() == "median"]
+        np.testing.assert_allclose(np.sort(line.get_ydata()), [0.03, 0.25])
+        assert line.get_linestyle() == style_of
+        assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["median"]
+
+
 def test_few_runs_are_drawn_each_and_many_values_have_a_colour_bar():
     few = by_field.curves(STEPS, "wd", DECAYS[::5], Curve("loss", LOSS[::5]))
     assert len(few.axes) == 1 and not few.axes[0].collections and len(few.axes[0].get_lines()) == 4

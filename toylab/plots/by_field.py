@@ -159,7 +159,7 @@ def _bar(figure: Figure, ax: Axes, field: str, known: np.ndarray, colors: Sequen
 
 
 def _over_field(ax: Axes, field: str, values: np.ndarray, outcome: Outcome, colors: Sequence[str]) -> None:
-    """A mark a run, a line through the medians; runs without a value stand at the top."""
+    """A mark a run, a line through the medians, or a dash at each of words; runs without a value stand at the top."""
     axis, x = axis_of(field, values)
     there = np.isfinite(outcome.values)
     ax.set(xlabel=axis.label, ylabel=outcome.label, xscale="log" if axis.scale == "log" else "linear")
@@ -168,15 +168,16 @@ def _over_field(ax: Axes, field: str, values: np.ndarray, outcome: Outcome, colo
         ax.plot(x[i], outcome.values[i], "o", ms=3, mfc=colors[int(i)], mec="white", mew=0.4, zorder=3, clip_on=False)
     known = np.unique(x)
     ranked = [np.sort(np.where(there, outcome.values, np.inf)[x == one]) for one in known]
-    middle = np.array([own[(len(own) - 1) // 2] for own in ranked])  # the lower one, so that it is always a run's
+    middle = np.array([(own[(len(own) - 1) // 2] + own[len(own) // 2]) / 2 for own in ranked])
     middle[~np.isfinite(middle)] = np.nan
-    ax.plot(known, middle, color="#777777", lw=0.9, zorder=2, label="median")
+    dash: dict[str, Any] = {"marker": "_", "ms": 14, "ls": ""} if values.dtype.kind in "Ub" else {}
+    ax.plot(known, middle, color="#777777", lw=0.9, zorder=2, label="median", **dash)
     if (~there).any():
         put = ax.get_xaxis_transform()
         for i in np.flatnonzero(~there):
             ax.plot(x[i], 1.0, **NEVER, mec=colors[int(i)], transform=put, clip_on=False, zorder=4)
         ax.plot([], [], **NEVER, mec="#777777", label=outcome.none)
-        ax.legend(frameon=False, fontsize=labels.SMALL)
+    ax.legend(frameon=False, fontsize=labels.SMALL)
     if outcome.log:
         labels.log_numbers(ax.yaxis)
     _margin(ax, axis, known)
