@@ -49,7 +49,7 @@ def axis_of(label: str, values: np.ndarray) -> tuple[phase.Axis, np.ndarray]:
             return phase.Axis(label, "log"), values.astype(float)
         if len(known) < 3 or np.ptp(np.diff(known)) <= 1e-3 * np.ptp(known):
             return phase.Axis(label), values.astype(float)
-    return phase.Axis(label, "even", [_text(one) for one in known.tolist()]), place.astype(float)
+    return phase.Axis(label, "even", _texts(known)), place.astype(float)
 
 
 def diagram(fields: Mapping[str, np.ndarray], outcomes: Sequence[Outcome]) -> Figure:
@@ -83,7 +83,8 @@ def diagram(fields: Mapping[str, np.ndarray], outcomes: Sequence[Outcome]) -> Fi
     known = np.unique(values)
     if len(known) > PANELS:
         raise ValueError(f"{name} has {len(known)} values; at most {PANELS} panels are drawn")
-    return phase.diagram(*(panel(outcomes[0], values == one, f"{name} = {_text(one)}") for one in known))
+    titles = zip(known, _texts(known), strict=True)
+    return phase.diagram(*(panel(outcomes[0], values == one, f"{name} = {text}") for one, text in titles))
 
 
 def _of(axis: phase.Axis, places: np.ndarray) -> phase.Axis:
@@ -122,9 +123,7 @@ def curves(
     for i, color in enumerate(colors):
         _bundle(axes[0], steps, curve.values[place == i], color)
     if len(known) <= NAMED:
-        handles = [
-            Line2D([], [], color=color, label=_text(one)) for one, color in zip(known.tolist(), colors, strict=True)
-        ]
+        handles = [Line2D([], [], color=color, label=text) for text, color in zip(_texts(known), colors, strict=True)]
         axes[0].legend(handles=handles, title=field, frameon=False, fontsize=labels.SMALL, title_fontsize=labels.SMALL)
     else:
         _bar(figure, axes[0], field, known, colors)
@@ -150,9 +149,7 @@ def _bar(figure: Figure, ax: Axes, field: str, known: np.ndarray, colors: Sequen
     norm = BoundaryNorm(np.arange(len(known) + 1) - 0.5, len(known))
     bar = figure.colorbar(ScalarMappable(norm, ListedColormap(list(colors))), ax=ax, label=field, pad=0.02)
     every = -(-len(known) // 8)
-    bar.set_ticks(
-        [float(i) for i in range(0, len(known), every)], labels=[_text(one) for one in known.tolist()[::every]]
-    )
+    bar.set_ticks([float(i) for i in range(0, len(known), every)], labels=_texts(known)[::every])
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.outline.set_linewidth(0.6)
     style.ticks(bar.ax)
@@ -193,7 +190,7 @@ def _margin(ax: Axes, axis: phase.Axis, known: np.ndarray) -> None:
         room = wide if len(known) > 1 else 1.0
         ax.set_xlim(known[0] - room, known[-1] + room)
     ax.xaxis.set_major_locator(FixedLocator(list(known)))
-    labels.ticks_at(ax.xaxis, known, axis.numbers or [f"{one:.3g}" for one in known], room=2.4)
+    labels.ticks_at(ax.xaxis, known, axis.numbers or labels.numbers(known), room=2.4)
 
 
 def _colors(n: int) -> list[str]:
@@ -204,5 +201,5 @@ def _colors(n: int) -> list[str]:
     return [matplotlib.colors.to_hex(shade) for shade in shades]
 
 
-def _text(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
+def _texts(values: np.ndarray) -> list[str]:
+    return labels.numbers(values) if values.dtype.kind in "iuf" else [str(value) for value in values.tolist()]
