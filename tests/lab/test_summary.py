@@ -263,6 +263,30 @@ def test_a_custom_sweep_ends_with_a_summary_and_claims_marked_as_off_their_set_u
     assert not (folder / "figures" / "summary_first.png").exists()
 
 
+def ended(measures):
+    return bool(measures["step"][-1] >= 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("saves", "stop", "told"), [((0, 2), None, "steps = 2"), ((0, 3, 5), None, "steps = 5"), ((0, 2, 5), ended, None)]
+)
+def test_claims_of_runs_that_are_trained_to_another_step_are_marked(tmp_path, saves, stop, told):
+    """A page's own configs, whose last step is 3: of a shorter run what comes later is not yet there. A run that STOP ended
+    is over, whatever was asked for."""
+    from toylab import sweep
+
+    folder = tmp_path / "a_page"
+    configs = {"first": small(2), "second": small(3)}
+    sweep.run(configs["first"], sweep.Spec(saves=saves, stop=stop), folder / "runs" / "first", report=None)
+    sweep.run(configs["second"], stages.spec(PAGE.PARTS["second"], "smoke"), folder / "runs" / "second", report=None)
+    claims = stages.analyze(PAGE, configs, folder, lambda _: None, scale="smoke")
+    assert [claim.get("off") for claim in claims] == [told, None] and not list(folder.glob("summary.*"))
+    assert (table.setup(claims[0]) == "off its set-up") == bool(told)
+    again = stages.analyze(PAGE, {"second": configs["second"]}, folder, lambda _: None, scale="smoke")
+    assert again == claims  # the other part was not run again
+
+
 @pytest.mark.slow
 def test_the_page_s_own_values_leave_no_summary(trained, tmp_path, capsys):
     from toylab import sweep
