@@ -66,6 +66,17 @@ def test_going_on_after_a_kill_repeats_no_point_and_leaves_none_out(tmp_path, re
     assert both(tmp_path) == EXPECTED
 
 
+def test_points_between_those_that_are_written_are_filled_in(tmp_path):
+    """A sweep that was made denser without event files, and is then exported again."""
+    few = [0, 2, 4]
+    sparse = {"loss": LOSS[:, few], "accuracy": 2 * LOSS[:, few]}
+    steps = tuple(STEPS[i] for i in few)
+    Events(tmp_path)(Progress("000-a", 80, 80, sparse, np.zeros(2, bool), runs=("aaa", "bbb"), steps=steps))
+    assert [step for step, _ in both(tmp_path)[0]] == [0, 20, 80]
+    Events(tmp_path)(progress_of(5))
+    assert both(tmp_path) == EXPECTED
+
+
 def test_hundreds_of_runs_hold_no_file_open(tmp_path):
     import resource
 

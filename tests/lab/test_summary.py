@@ -14,6 +14,8 @@ from toylab import lab
 from toylab.claims import table
 from toylab.cli import report
 from toylab.lab import Measures, Part, pages, stages, summary, summary_figures, summary_tables
+from toylab.lab.asked import _same
+from toylab.lab.measuring import _padded
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = np.array([0, 10, 20, 40])
@@ -105,6 +107,29 @@ def test_a_part_without_a_milestone_and_one_whose_milestone_fails():
 )  # fmt: skip
 def test_the_fields_that_divide_runs(columns, named, fields, along):
     assert summary.varying({name: np.array(values) for name, values in columns.items()}, named) == (fields, along)
+
+
+def test_a_field_that_a_group_lacks_is_no_zero_there():
+    """Groups of two classes of net: one has heads and a causal mask, the other has neither."""
+
+    def group(**fields):
+        found = measures([[0, 0.5, 0.5, 0.5]], **fields)
+        return {name: found[name] for name in found}
+
+    blocks = [
+        group(net__n_heads=[2], net__causal=[True], net__kind=["a"]),
+        group(net__n_heads=[4], net__causal=[False], net__kind=["a"]),
+        group(net__n_mlp=[8]),
+    ]
+    joined = Measures(_padded(blocks))
+    np.testing.assert_array_equal(joined["net.n_heads"], [2, 4, np.nan])
+    np.testing.assert_array_equal(joined["net.causal"], [1, 0, np.nan])
+    np.testing.assert_array_equal(joined["net.n_mlp"], [np.nan, np.nan, 8])
+    assert joined["net.kind"].tolist() == ["a", "a", ""] and joined["valid"].dtype == bool
+    rows = summary.of_part(Part(), joined, ("net.n_heads",))["rows"]
+    assert [row["values"]["net.n_heads"] for row in rows] == [2, 4, None]
+    assert _same(np.unique(joined["net.n_heads"]), np.array([2, 4, np.nan]))
+    assert not _same(np.unique(joined["net.n_heads"]), np.array([2, 4.0]))
 
 
 def test_runs_without_a_value_are_told_and_left_out():
@@ -236,6 +261,30 @@ def test_a_custom_sweep_ends_with_a_summary_and_claims_marked_as_off_their_set_u
     (folder / "summary.json").unlink()
     stages.draw(PAGE, folder)
     assert not (folder / "figures" / "summary_first.png").exists()
+
+
+def ended(measures):
+    return bool(measures["step"][-1] >= 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("saves", "stop", "told"), [((0, 2), None, "steps = 2"), ((0, 3, 5), None, "steps = 5"), ((0, 2, 5), ended, None)]
+)
+def test_claims_of_runs_that_are_trained_to_another_step_are_marked(tmp_path, saves, stop, told):
+    """A page's own configs, whose last step is 3: of a shorter run what comes later is not yet there. A run that STOP ended
+    is over, whatever was asked for."""
+    from toylab import sweep
+
+    folder = tmp_path / "a_page"
+    configs = {"first": small(2), "second": small(3)}
+    sweep.run(configs["first"], sweep.Spec(saves=saves, stop=stop), folder / "runs" / "first", report=None)
+    sweep.run(configs["second"], stages.spec(PAGE.PARTS["second"], "smoke"), folder / "runs" / "second", report=None)
+    claims = stages.analyze(PAGE, configs, folder, lambda _: None, scale="smoke")
+    assert [claim.get("off") for claim in claims] == [told, None] and not list(folder.glob("summary.*"))
+    assert (table.setup(claims[0]) == "off its set-up") == bool(told)
+    again = stages.analyze(PAGE, {"second": configs["second"]}, folder, lambda _: None, scale="smoke")
+    assert again == claims  # the other part was not run again
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from toylab.plots import by_field, style
+from toylab.plots import by_field, labels, style
 from toylab.plots.by_field import Curve, Outcome
 
 STEPS = np.array([0, 10, 20, 40, 80])
@@ -54,6 +54,31 @@ def test_a_median_is_not_drawn_where_half_of_the_runs_have_no_value():
     figure = by_field.curves(STEPS[:2], "p", np.repeat([5, 7], 3), Curve("x", np.ones((6, 2))), Outcome("step", steps))
     (line,) = [line for line in figure.axes[1].get_lines() if line.get_label() == "median"]
     np.testing.assert_array_equal(line.get_ydata(), [np.nan, 30])
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([500, 1000, 2000], ["500", "1,000", "2,000"]),
+        ([3830, 3834], ["3,830", "3,834"]),
+        ([0.1, 0.5142857, 3.0], ["0.1", "0.514", "3"]),
+        ([1e-8, 0.12341, 0.12342, 2e7], ["1e-08", "0.12341", "0.12342", "2e+07"]),
+    ],
+)
+def test_values_are_told_apart_by_what_is_written_at_them(values, texts):
+    assert labels.numbers(values) == texts
+    drawn = by_field.curves(STEPS[:1], "f", np.array(values), Curve("x", np.ones((len(values), 1))))
+    assert [text.get_text() for text in drawn.axes[0].get_legend().get_texts()] == texts
+
+
+def test_the_median_of_an_even_number_of_runs_lies_between_those_in_the_middle():
+    last = np.array([0.0, 0.06, 0.1, 0.2, 0.3, 0.8])
+    for values, style_of in (([5, 5, 7, 7, 7, 7], "-"), (["SGD"] * 2 + ["Adam"] * 4, "None")):  # words are no axis
+        figure = by_field.curves(STEPS[:2], "f", np.array(values), Curve("x", np.ones((6, 2))), Outcome("last", last))
+        (line,) = [line for line in figure.axes[1].get_lines() if line.get_label() == "median"]
+        np.testing.assert_allclose(np.sort(line.get_ydata()), [0.03, 0.25])
+        assert line.get_linestyle() == style_of
+        assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["median"]
 
 
 def test_few_runs_are_drawn_each_and_many_values_have_a_colour_bar():

@@ -209,3 +209,7 @@ def test_several_sweeps_stand_side_by_side(page, tmp_path):
     for paths in ([page, page], []):
         with pytest.raises(store.StoreError, match="give folders of sweeps, each once"):
             load(paths)
+    group = alone.sources[0].folder
+    for twice in (f"{page}/", page / "runs", group):  # other words for the same, and a part of it
+        with pytest.raises(store.StoreError, match=f"both hold {group}: give each run once"):
+            load([page, twice] if twice != f"{page}/" else [str(page), twice])

@@ -157,6 +157,20 @@ def test_a_run_may_end_sooner_where_there_are_more_points(tmp_path):
     assert np.isnan(found.measures["train_loss"][1, found.steps > 15]).all()
 
 
+def test_there_are_no_points_where_every_run_has_ended_sooner(tmp_path):
+    """C ends at 20 of TENS and at 15 of FIVES: its point at 20 is no point of the sweep any more."""
+    stories = {
+        "denser": [([C], TENS), ([C], FIVES)],
+        "longer": [([C], TENS), ([C], FIVES), ([C], LONG)],
+        "denser twice": [([C], TENS), ([C], FIVES), ([C], sorted([*FIVES, 3, 12]))],
+    }
+    for story, requests in stories.items():
+        straight, _ = grown(tmp_path / story / "whole", requests[-1], stop=low)
+        found, _ = grown(tmp_path / story / "grown", *requests, stop=low)
+        assert differences(found, straight) == [] and status(tmp_path / story / "grown").finished, story
+        assert found.valid.all() and found.steps[-1] == 15, story
+
+
 def test_new_runs_have_the_plan_of_those_of_their_program(tmp_path):
     for runs in ([A, B], [A, B, C], [tiny(0, d_model=12), A, B, C, D]):
         sweep.run(runs, Spec(saves=(0, 5)), tmp_path)

@@ -49,7 +49,8 @@ def check_measured(measures: Measures, folder: Path, configs: Configs, fields: S
 
 
 def _same(values: np.ndarray, others: np.ndarray) -> bool:
-    return values.dtype.kind == others.dtype.kind and np.array_equal(values, np.unique(others))
+    floats = values.dtype.kind == "f"  # nan where some runs lack the field
+    return values.dtype.kind == others.dtype.kind and np.array_equal(values, np.unique(others), equal_nan=floats)
 
 
 def off(members: Sequence[Config], own: Sequence[Config], named: Sequence[str]) -> str | None:

@@ -25,8 +25,9 @@ class Events:
     """A `report` that appends each run's new points after every segment.
 
     Each file is opened, written and closed at once, so any number of runs works. When a group begins, its files are cut
-    back to the point from which training resumes, and missing points are filled in. So no point appears twice, however
-    often training was killed, and training a finished sweep again exports it.
+    back to the first event that is no point of the run's so far, or before which one is missing, and missing points are
+    filled in. So no point appears twice, however often training was killed or points between were asked for, and training
+    a finished sweep again exports it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,7 +40,8 @@ class Events:
             done = self.written.pop((progress.group, run), None)
             try:
                 if done is None:
-                    last = _cut_back(self._path(run), progress.steps[-1] if progress.steps else -1)
+                    known = np.isfinite([progress.measures[name][r] for name in names]).any(axis=0) if names else ()
+                    last = _cut_back(self._path(run), np.array(progress.steps, int)[np.flatnonzero(known)].tolist())
                     done = int(np.searchsorted(progress.steps, last, side="right"))
                 values = np.array([progress.measures[name][r, done:] for name in names], float)  # [measures, new]
                 self._append(run, names, progress.steps[done:], values)
@@ -88,13 +90,14 @@ def _masked(content: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _cut_back(path: Path, step: int) -> int:
-    """Removes incomplete records and events after `step`; returns the step of the last remaining event, or −1."""
+def _cut_back(path: Path, steps: list[int]) -> int:
+    """Removes incomplete records, and events from the first on that is not the next of `steps`; returns the step of the
+    last remaining event, or −1."""
     from tensorboardX.proto.event_pb2 import Event
 
     if not path.exists():
         return -1
-    content, at, last = path.read_bytes(), 0, -1
+    content, at, last, following = path.read_bytes(), 0, -1, iter(steps)
     length, checksum = WORD
     while at + 12 <= len(content):
         end = at + 12 + length.unpack_from(content, at)[0] + 4
@@ -103,7 +106,7 @@ def _cut_back(path: Path, step: int) -> int:
             break
         event = Event.FromString(body)
         if event.HasField("summary"):
-            if event.step > step:
+            if event.step != next(following, None):
                 break
             last = event.step
         at = end

@@ -93,7 +93,8 @@ def _blanked(value: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def _padded(parts: Sequence[Arrays]) -> Arrays:
-    """Joins groups over runs, on one axis of all their steps, with nan (0, "") where a group has no such point or size."""
+    """Joins groups over runs, on one axis of all their steps, with nan (0, "") where a group has no such point or size. A
+    field that a group's configs lack is nan there, whole numbers and flags too: 0 would be a value of theirs."""
     if len(parts) == 1:
         return dict(parts[0])
     steps = np.unique(np.concatenate([part["steps"] for part in parts]))
@@ -106,6 +107,8 @@ def _side_by_side(name: str, parts: Sequence[Arrays], steps: np.ndarray) -> np.n
     present = [part[name] for part in parts if name in part]
     over_time = not name.startswith(lab.PER_RUN)
     dtype = np.result_type(*present)
+    if name.startswith("config/") and len(present) < len(parts) and dtype.kind in "biu":
+        dtype = np.dtype(float)
     tail = np.max([value.shape[1 + over_time :] for value in present], axis=0).astype(int)
     for part in parts:
         shape = (len(part["valid"]), *((len(steps),) if over_time else ()), *tail)

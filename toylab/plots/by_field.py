@@ -49,7 +49,7 @@ def axis_of(label: str, values: np.ndarray) -> tuple[phase.Axis, np.ndarray]:
             return phase.Axis(label, "log"), values.astype(float)
         if len(known) < 3 or np.ptp(np.diff(known)) <= 1e-3 * np.ptp(known):
             return phase.Axis(label), values.astype(float)
-    return phase.Axis(label, "even", [_text(one) for one in known.tolist()]), place.astype(float)
+    return phase.Axis(label, "even", _texts(known)), place.astype(float)
 
 
 def diagram(fields: Mapping[str, np.ndarray], outcomes: Sequence[Outcome]) -> Figure:
@@ -83,7 +83,8 @@ def diagram(fields: Mapping[str, np.ndarray], outcomes: Sequence[Outcome]) -> Fi
     known = np.unique(values)
     if len(known) > PANELS:
         raise ValueError(f"{name} has {len(known)} values; at most {PANELS} panels are drawn")
-    return phase.diagram(*(panel(outcomes[0], values == one, f"{name} = {_text(one)}") for one in known))
+    titles = zip(known, _texts(known), strict=True)
+    return phase.diagram(*(panel(outcomes[0], values == one, f"{name} = {text}") for one, text in titles))
 
 
 def _of(axis: phase.Axis, places: np.ndarray) -> phase.Axis:
@@ -122,9 +123,7 @@ def curves(
     for i, color in enumerate(colors):
         _bundle(axes[0], steps, curve.values[place == i], color)
     if len(known) <= NAMED:
-        handles = [
-            Line2D([], [], color=color, label=_text(one)) for one, color in zip(known.tolist(), colors, strict=True)
-        ]
+        handles = [Line2D([], [], color=color, label=text) for text, color in zip(_texts(known), colors, strict=True)]
         axes[0].legend(handles=handles, title=field, frameon=False, fontsize=labels.SMALL, title_fontsize=labels.SMALL)
     else:
         _bar(figure, axes[0], field, known, colors)
@@ -150,16 +149,14 @@ def _bar(figure: Figure, ax: Axes, field: str, known: np.ndarray, colors: Sequen
     norm = BoundaryNorm(np.arange(len(known) + 1) - 0.5, len(known))
     bar = figure.colorbar(ScalarMappable(norm, ListedColormap(list(colors))), ax=ax, label=field, pad=0.02)
     every = -(-len(known) // 8)
-    bar.set_ticks(
-        [float(i) for i in range(0, len(known), every)], labels=[_text(one) for one in known.tolist()[::every]]
-    )
+    bar.set_ticks([float(i) for i in range(0, len(known), every)], labels=_texts(known)[::every])
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.outline.set_linewidth(0.6)
     style.ticks(bar.ax)
 
 
 def _over_field(ax: Axes, field: str, values: np.ndarray, outcome: Outcome, colors: Sequence[str]) -> None:
-    """A mark a run, a line through the medians; runs without a value stand at the top."""
+    """A mark a run, a line through the medians, or a dash at each of words; runs without a value stand at the top."""
     axis, x = axis_of(field, values)
     there = np.isfinite(outcome.values)
     ax.set(xlabel=axis.label, ylabel=outcome.label, xscale="log" if axis.scale == "log" else "linear")
@@ -168,15 +165,16 @@ def _over_field(ax: Axes, field: str, values: np.ndarray, outcome: Outcome, colo
         ax.plot(x[i], outcome.values[i], "o", ms=3, mfc=colors[int(i)], mec="white", mew=0.4, zorder=3, clip_on=False)
     known = np.unique(x)
     ranked = [np.sort(np.where(there, outcome.values, np.inf)[x == one]) for one in known]
-    middle = np.array([own[(len(own) - 1) // 2] for own in ranked])  # the lower one, so that it is always a run's
+    middle = np.array([(own[(len(own) - 1) // 2] + own[len(own) // 2]) / 2 for own in ranked])
     middle[~np.isfinite(middle)] = np.nan
-    ax.plot(known, middle, color="#777777", lw=0.9, zorder=2, label="median")
+    dash: dict[str, Any] = {"marker": "_", "ms": 14, "ls": ""} if values.dtype.kind in "Ub" else {}
+    ax.plot(known, middle, color="#777777", lw=0.9, zorder=2, label="median", **dash)
     if (~there).any():
         put = ax.get_xaxis_transform()
         for i in np.flatnonzero(~there):
             ax.plot(x[i], 1.0, **NEVER, mec=colors[int(i)], transform=put, clip_on=False, zorder=4)
         ax.plot([], [], **NEVER, mec="#777777", label=outcome.none)
-        ax.legend(frameon=False, fontsize=labels.SMALL)
+    ax.legend(frameon=False, fontsize=labels.SMALL)
     if outcome.log:
         labels.log_numbers(ax.yaxis)
     _margin(ax, axis, known)
@@ -192,7 +190,7 @@ def _margin(ax: Axes, axis: phase.Axis, known: np.ndarray) -> None:
         room = wide if len(known) > 1 else 1.0
         ax.set_xlim(known[0] - room, known[-1] + room)
     ax.xaxis.set_major_locator(FixedLocator(list(known)))
-    labels.ticks_at(ax.xaxis, known, axis.numbers or [f"{one:.3g}" for one in known], room=2.4)
+    labels.ticks_at(ax.xaxis, known, axis.numbers or labels.numbers(known), room=2.4)
 
 
 def _colors(n: int) -> list[str]:
@@ -203,5 +201,5 @@ def _colors(n: int) -> list[str]:
     return [matplotlib.colors.to_hex(shade) for shade in shades]
 
 
-def _text(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
+def _texts(values: np.ndarray) -> list[str]:
+    return labels.numbers(values) if values.dtype.kind in "iuf" else [str(value) for value in values.tolist()]

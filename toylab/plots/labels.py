@@ -1,6 +1,6 @@
 """Labels in the margins of an axes that are placed when the figure is drawn, so that they never touch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -106,6 +106,16 @@ class MarginLabels(Artist):
         self._place(renderer)
         for child in self.get_children():
             child.draw(renderer)
+
+
+def numbers(values: Iterable[float]) -> list[str]:
+    """Numbers with three digits, or as many as tell them apart; whole ones below a million with all."""
+    each, found = [float(value) for value in values], list[str]()
+    for digits in range(3, 18):
+        found = [f"{one:,.0f}" if one.is_integer() and abs(one) < 1e6 else f"{one:.{digits}g}" for one in each]
+        if len(set(found)) == len(set(each)):
+            break
+    return found
 
 
 def log_numbers(axis: Axis) -> None:

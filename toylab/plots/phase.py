@@ -122,7 +122,7 @@ def _draw(figure: Figure, ax: Axes, panel: Panel) -> None:
         ax.pcolor(across, up, empty, hatch="/////", cmap=ListedColormap(["#FFFFFF"]), edgecolor="#888888", lw=0)
     _marks(ax, panel, x, y, norm)
     for own, places, values, axis in ((ax.xaxis, x, cells.x, panel.x), (ax.yaxis, y, cells.y, panel.y)):
-        labels.ticks_at(own, places, axis.numbers or [f"{value:.3g}" for value in values])
+        labels.ticks_at(own, places, axis.numbers or labels.numbers(values))
     if panel.title:
         ax.set_title(panel.title, fontsize=8)
     if not panel.categories:

@@ -103,7 +103,11 @@ def read(
     if behind.any():
         for value in (value for held in items.values() for value in held.values()):
             value[behind] = blank((), value.dtype)
-    return Points(steps, valid & ~behind, items, ended, ends, diverged, arrays, messages)
+        valid &= ~behind
+        reached = valid.any(axis=0)  # in a sweep begun with all points there are none where no run is any more
+        steps, valid = steps[reached], valid[:, reached]
+        items = {name: {key: value[:, reached] for key, value in held.items()} for name, held in items.items()}
+    return Points(steps, valid, items, ended, ends, diverged, arrays, messages)
 
 
 def _ends(info: Mapping[str, Any], steps: np.ndarray) -> list[int | None]:

@@ -359,7 +359,7 @@ def load(path: str | Path | Sequence[str | Path], *, params: bool = True) -> Swe
         The sweep. A damaged newest chunk is left out and named in `messages`.
 
     Raises:
-        StoreError: where there are no runs.
+        StoreError: where there are no runs, or two folders of the list hold the same group.
         Damaged: where an older chunk is damaged, with the steps that are lost.
         Refused: where files do not belong together, or a newer version of toylab wrote them.
     """
@@ -371,6 +371,10 @@ def load(path: str | Path | Sequence[str | Path], *, params: bool = True) -> Swe
     else:
         each = [_sources(Path(path), "")]
     sources = [source for found, _ in each for source in found]
+    folders_of: dict[Path, str] = {}
+    for source in sources:
+        if (before := folders_of.setdefault(source.folder.resolve(), source.sweep)) != source.sweep:
+            raise store.StoreError(f"{before} and {source.sweep} both hold {source.folder}: give each run once.")
     notes = [note for _, notes in each for note in notes]
     rows = [np.arange(len(source.configs)) for source in sources]
     return Sweep(sources, rows, params, notes, order_of(sources))
