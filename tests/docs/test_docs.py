@@ -145,7 +145,7 @@ def test_weights_go_out_and_come_back(place, capsys):
 def test_a_layout_is_guessed_and_a_mapping_loaded_as_the_page_prints(capsys):
     pytest.importorskip("torch")
     execute("layouts")
-    said = re.search(r"print\(importers\.guess\(source\)\)  # (.*)", (PAGES / "layouts.md").read_text())
+    said = re.search(r"print\(importers\.guess\(source\)\)\n# (.*)", (PAGES / "layouts.md").read_text())
     assert capsys.readouterr().out == f"{said[1]}\nTrue\n"
 
 
@@ -269,7 +269,7 @@ def test_committed_measures_are_read_and_drawn_as_written(place, capsys):
 
 def test_a_sweep_in_python_has_the_runs_that_the_page_prints(place, capsys):
     execute("sweeps")
-    assert capsys.readouterr().out.split() == ["26", "True"]
+    assert capsys.readouterr().out.split() == ["8", "400", "26", "True"]
 
 
 def test_a_claim_is_judged_as_the_page_prints(place, capsys):
