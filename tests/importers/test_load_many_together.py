@@ -123,3 +123,26 @@ def test_a_module_that_a_config_names_is_found_behind_a_prefix(net):
     assert importers.load(source, "toylab", prefix="model.", config=settings_of_net(net))[0] == net
     wrong = importers.guess({"odd": np.zeros(3), **params}, config=settings_of_net(net))[0]
     assert not wrong.fits and wrong.extra == ("odd",)
+
+
+@pytest.mark.parametrize(
+    ("layout", "why"),
+    [
+        ("nope", "it must be one of"),
+        ({"W": "W: a b"}, "a mapping of your own"),
+        ("sae_lens", "read alone"),
+        ("gpt2", "do not fit"),
+    ],
+)
+def test_what_cannot_be_written_makes_no_folder(tmp_path, layout, why):
+    sweep = importers.load_many([toy(1)], "toy_models", steps=[0])
+    with pytest.raises(ValueError, match=why):
+        importers.save_many(sweep, tmp_path / "out", layout)
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_and_steps_are_named_by_the_same_texts():
+    sweep = importers.load_many({0: [toy(1)], 1: [toy(2)]}, "toy_models", steps={0: [5], 1: [7]})
+    assert sweep.runs.tolist() == ["0", "1"] and sweep.steps.tolist() == [5, 7]
+    with pytest.raises(ValueError, match="sources has two runs named alike: 0, 0"):
+        importers.load_many({0: [toy(1)], "0": [toy(2)]}, "toy_models", steps=[1])

@@ -67,10 +67,10 @@ from toylab.importers.guessing import Guesses as Guesses
 from toylab.importers.guessing import guess as guess
 from toylab.importers.layouts import Layout
 from toylab.importers.many import load_many as load_many
-from toylab.importers.many import save_many as save_many
 from toylab.importers.opening import Choice, opened
 from toylab.importers.probe import check_doubtful, check_probe
 from toylab.importers.saving import save as save
+from toylab.importers.saving import save_many as save_many
 from toylab.models import Net
 
 
