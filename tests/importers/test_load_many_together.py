@@ -7,7 +7,7 @@ import pytest
 from toylab import importers, load
 from toylab.importers import safetensors
 from toylab.importers.toys import settings_of_net
-from toylab.models import ModularMLP, Net, PostNormTransformer
+from toylab.models import ModularMLP, NeoXTransformer, Net, PostNormTransformer
 from toylab.record import Recorder
 
 N, D = 5, 2
@@ -123,3 +123,37 @@ def test_a_module_that_a_config_names_is_found_behind_a_prefix(net):
     assert importers.load(source, "toylab", prefix="model.", config=settings_of_net(net))[0] == net
     wrong = importers.guess({"odd": np.zeros(3), **params}, config=settings_of_net(net))[0]
     assert not wrong.fits and wrong.extra == ("odd",)
+
+
+@pytest.mark.parametrize(
+    ("layout", "why"),
+    [
+        ("nope", "it must be one of"),
+        ({"W": "W: a b"}, "a mapping of your own"),
+        ("sae_lens", "read alone"),
+        ("gpt2", "do not fit"),
+    ],
+)
+def test_what_cannot_be_written_makes_no_folder(tmp_path, layout, why):
+    sweep = importers.load_many([toy(1)], "toy_models", steps=[0])
+    with pytest.raises(ValueError, match=why):
+        importers.save_many(sweep, tmp_path / "out", layout)
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_and_steps_are_named_by_the_same_texts():
+    sweep = importers.load_many({0: [toy(1)], 1: [toy(2)]}, "toy_models", steps={0: [5], 1: [7]})
+    assert sweep.runs.tolist() == ["0", "1"] and sweep.steps.tolist() == [5, 7]
+    with pytest.raises(ValueError, match="sources has two runs named alike: 0, 0"):
+        importers.load_many({0: [toy(1)], "0": [toy(2)]}, "toy_models", steps=[1])
+
+
+@pytest.mark.parametrize("layout", ["gpt_neox", "transformer_lens"])
+def test_heads_that_turn_whole_are_written_as_such(tmp_path, layout):
+    """rotary_dim 0 and d_head, 4 here, are the same network."""
+    net = Net.of(NeoXTransformer, d_vocab=7, d_vocab_out=7, n_ctx=4, d_model=8, n_heads=2, d_mlp=12)
+    params, path, tokens = net.init(jax.random.key(0)), tmp_path / "w.safetensors", np.array([[1, 2, 3]])
+    importers.save(params, path, layout, net=net)
+    again, own = importers.load(path, layout)
+    assert (net.rotary_dim, again.rotary_dim) == (0, 4)
+    np.testing.assert_array_equal(again.apply(own, tokens)[0], net.apply(params, tokens)[0])

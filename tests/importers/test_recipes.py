@@ -233,3 +233,37 @@ def test_a_recorder_takes_a_mapping_and_asks_for_the_probe_of_the_first_point(tm
         Recorder(tmp_path / "unsure", layout=BLOCK, config=SAYS) as recorder,
     ):
         recorder(0, W)
+
+
+def test_a_probe_that_does_not_tell_how_a_square_matrix_lies_is_refused(tmp_path):
+    """At one position the softmax is 1 whatever queries and keys are; of matrices that are 0 both ways are the same."""
+    q = {
+        f"layers.{{}}.{name}.weight": f"W_{name.upper()}: (n_heads d_head) d_model -> n_heads d_model d_head"
+        for name in "qkv"
+    }
+    apart = {key: rule for key, rule in BLOCK.items() if "qkv" not in key} | q
+    w = {key: value for key, value in W.items() if "qkv" not in key}
+    for layer in range(2):
+        parts = np.split(W[f"layers.{layer}.qkv.weight"], 3)
+        w |= {f"layers.{layer}.{name}.weight": part for name, part in zip("qkv", parts, strict=True)}
+    assert importers.load(w, apart, config=SAYS, probe=PROBE)
+    short = TOKENS[:, :1]
+    one = {
+        "layers.{}.q.weight": q["layers.{}.q.weight"].replace("(n_heads d_head) d_model", "d_model (n_heads d_head)")
+    }
+    logits = importers.load(W, BLOCK, config=SAYS, probe=PROBE)[0].apply(
+        importers.load(W, BLOCK, config=SAYS, probe=PROBE)[1], short
+    )[0]
+    for rules in (apart, apart | one):
+        with pytest.raises(
+            ValueError, match=r"^probe does not tell how layers\.0\.k\.weight lies: .* with it transposed"
+        ):
+            importers.load(w, rules, config=SAYS, probe=(short, logits))
+    still = W | {"layers.1.out.weight": np.zeros((N, N), np.float32)}
+    probe = (TOKENS, forward(still, TOKENS))
+    assert importers.load(still, BLOCK, config=SAYS, probe=probe)  # it is the same both ways
+    with (
+        Recorder(tmp_path, layout=BLOCK, config=SAYS, probe=probe) as recorder,  # but later it is not
+        pytest.raises(ValueError, match=r"^probe does not tell how layers\.1\.out\.weight lies"),
+    ):
+        recorder(0, still)

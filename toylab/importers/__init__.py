@@ -58,6 +58,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from toylab.base import Params
 from toylab.importers.files import settings_of
 from toylab.importers.guessing import Guess as Guess
@@ -65,10 +67,10 @@ from toylab.importers.guessing import Guesses as Guesses
 from toylab.importers.guessing import guess as guess
 from toylab.importers.layouts import Layout
 from toylab.importers.many import load_many as load_many
-from toylab.importers.many import save_many as save_many
 from toylab.importers.opening import Choice, opened
 from toylab.importers.probe import check_doubtful, check_probe
 from toylab.importers.saving import save as save
+from toylab.importers.saving import save_many as save_many
 from toylab.models import Net
 
 
@@ -96,7 +98,8 @@ def load(
         within: the key of the state dict, where the source holds it beside other things. Not for Lightning's own
             checkpoints, whose weights are known to be in `state_dict`.
         probe: (tokens, logits) of the original network, with which the loaded one must agree. Nothing else finds a square
-            matrix that is transposed, so a mapping of one's own that leaves that open needs it.
+            matrix that is transposed, so a mapping of one's own that leaves that open needs it, with inputs on which each
+            such matrix counts.
         vocabulary: entries of the source's vocabulary in the order in which the params have them, the others behind: those
             of the numbers 0 … p−1 first, which modular tasks and analyzers take, then "=" and the operation. The probe is
             in the source's own. By default nothing is moved.
@@ -113,5 +116,6 @@ def load(
     check_doubtful(found.doubtful, probe)
     params = found.ordered(vocabulary).params(found.weights)
     if probe is not None:
-        check_probe(found.net, found.weights, found.params, probe)
+        doubtful = [key for key in found.doubtful if not np.array_equal(found.weights[key], found.weights[key].T)]
+        check_probe(found.net, found.weights, found.params, probe, doubtful)
     return found.net, params

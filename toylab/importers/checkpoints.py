@@ -57,7 +57,7 @@ class Checkpoints:
         wanted = self._reference(every)
         check_doubtful(wanted.doubtful, given.probe)
         if given.probe is not None:
-            check_probe(wanted.net, wanted.weights, wanted.params, given.probe)
+            check_probe(wanted.net, wanted.weights, wanted.params, given.probe, wanted.doubtful)
         self.wanted = wanted.ordered(given.vocabulary)
         self.said = dict(self.wanted.said)
         for done, point in enumerate(every):

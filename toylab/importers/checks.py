@@ -164,6 +164,8 @@ def settings_for(best: Fit, net: Net, layout: str) -> dict[str, Any]:
     if again.module is not net.module:
         raise Refusal(f"net is a {net.module.__name__}: layout {layout} holds a {again.module.__name__}.")
     for name, (_, value) in net.module_fields().items():
+        if name == "rotary_dim" and (value or net.d_head or net.d_model // net.n_heads) == again.rotary_dim:
+            continue  # 0: all of a head
         if not name.startswith("init_") and name not in ("d_head", "bias_std") and value != getattr(again, name):
             raise Refusal(f"net.{name} is {value!r}: layout {layout} has it {getattr(again, name)!r} only.")
     return settings

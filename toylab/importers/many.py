@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +14,8 @@ from toylab.importers.files import SUFFIXES
 from toylab.importers.layouts import Layout
 from toylab.importers.naming import Refusal, listed, printable
 from toylab.importers.opening import Choice
-from toylab.importers.saving import save
-from toylab.models import Net
 from toylab.records import Sweep
 from toylab.records.reader import Wanted
-from toylab.store import durable
 
 NUMBER = re.compile(r"\d+")
 LABELLED = re.compile(r"(?:^|[^a-z])step=(\d+)(?![\d.]*\.\d)")  # Lightning's epoch=3-step=400
@@ -71,7 +68,7 @@ def load_many(
         name: _points(name, found, _steps_of(name, steps), _is_folder(sources, name))
         for name, found in _runs(sources).items()
     }
-    if isinstance(steps, Mapping) and (unknown := sorted(set(steps) - set(runs))):
+    if isinstance(steps, Mapping) and (unknown := sorted(set(map(str, steps)) - set(runs))):
         raise ValueError(f"steps names the runs {listed(unknown)}: there are {listed(sorted(runs))}.")
     given = Given(layout, config, Choice(ignore, prefix, within), probe, vocabulary)
     if report == "auto" and display.is_watched():
@@ -81,43 +78,6 @@ def load_many(
     else:
         found = Checkpoints(runs, given, report if callable(report) else lambda done, total: None)
     return Sweep([found], [np.arange(len(runs))], True, [])
-
-
-def save_many(sweep: Sweep, folder: str | Path, layout: Layout) -> None:
-    """Writes the points of a sweep as checkpoints `step_100.safetensors`; of several runs each run's are in a folder of its
-    name. `load_many` gives the same bits.
-
-    Args:
-        sweep: the lab's own, or one of `load_many`; with all params of its net recorded.
-        folder: that is made, or is empty.
-        layout: of the files.
-
-    Raises:
-        ValueError: where the layout cannot hold the nets, params were not recorded, `folder` has something in it, or names
-            of runs are the same or can be no folder's.
-        StoreError: where a file cannot be written.
-    """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"folder is {printable(folder, 400)}: it must be new or empty.")
-    if len(sweep) > 1:
-        _check_folders(list(map(str, sweep.runs)))
-    for source, rows in sweep.each():
-        steps = source.group.steps
-        for row, at, params in source.blocks(rows, 16):
-            own = folder / str(source.runs[row]) if len(sweep) > 1 else folder
-            durable.make(own)
-            for i, step in enumerate(steps[at].tolist()):
-                one = {name: value[i] for name, value in params.items()}
-                save(one, own / f"step_{step}.safetensors", layout, net=cast(Net, source.config(row).net))
-
-
-def _check_folders(names: list[str]) -> None:
-    """Each run has a folder of its own, within the one that is given."""
-    if odd := [name for name in names if Path(name).name != name or name in ("", "..") or "\0" in name]:
-        raise Refusal(f"sweep has a run named {printable(odd[0])!r}: it can be no folder; give runs other names.")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise Refusal(f"sweep has several runs named {listed(twice)}: save those of one name one by one (select).")
 
 
 def _runs(sources: Any) -> dict[str, list[Any]]:
@@ -130,6 +90,8 @@ def _runs(sources: Any) -> dict[str, list[Any]]:
             raise ValueError(
                 "sources is one mapping of arrays: give a list of checkpoints, or a mapping from runs to lists."
             )
+        if len(set(map(str, inner))) < len(inner):
+            raise Refusal(f"sources has two runs named alike: {listed(sorted(map(str, inner)))}.")
         return {str(name): _of_run(str(name), value) for name, value in inner.items()}
     if not isinstance(sources, Sequence):
         raise ValueError(
@@ -178,9 +140,9 @@ def _checkpoints(folder: Path) -> list[Any]:
 def _steps_of(name: str, steps: Any) -> Any:
     if not isinstance(steps, Mapping):
         return steps
-    if name not in steps:
-        raise ValueError(f"steps has no run {printable(name)}: it names {listed(sorted(map(str, steps)))}.")
-    return steps[name]
+    if name not in (named := {str(key): own for key, own in steps.items()}):
+        raise ValueError(f"steps has no run {printable(name)}: it names {listed(sorted(named))}.")
+    return named[name]
 
 
 def _is_folder(sources: Any, name: str) -> bool:

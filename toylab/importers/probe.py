@@ -15,10 +15,21 @@ from toylab.importers.torch_files import plain
 from toylab.models import Net
 
 TOLERANCE = 1e-3  # of the largest logit; float32 sums in another order differ by about 1e-6
+TOLD, ROUNDING = (
+    4,
+    1e-6,
+)  # how far logits of a transposed array must be off: times those of the array as it lies, and at least
 
 
-def check_probe(net: Net, weights: Arrays, converted: Callable[[Arrays], Params], probe: tuple[Any, Any]) -> None:
-    """Raise one sentence with the largest difference, and the square array by whose transpose it vanishes, if any."""
+def check_probe(
+    net: Net,
+    weights: Arrays,
+    converted: Callable[[Arrays], Params],
+    probe: tuple[Any, Any],
+    doubtful: Collection[str] = (),
+) -> None:
+    """Raise one sentence with the largest difference, and the square array by whose transpose it vanishes, if any; or where
+    logits agree with a doubtful array as well when it lies transposed."""
     if not isinstance(probe, tuple | list) or len(probe) != 2:
         raise ValueError(f"probe is a {type(probe).__name__}: it must be a pair, (tokens, logits).")
     inputs, wanted = _numbers(probe)
@@ -37,17 +48,34 @@ def check_probe(net: Net, weights: Arrays, converted: Callable[[Arrays], Params]
     if wanted.shape != found.shape:
         raise ValueError(f"probe has logits of shape {list(wanted.shape)}: the network gives {list(found.shape)}.")
     if _agree(found, wanted):
+        _check_told(lambda turned: _logits(net, converted(turned), inputs), weights, doubtful, found, wanted)
         return
     off = np.abs(found - wanted)
     at = tuple(int(index) for index in np.unravel_index(np.argmax(off), off.shape))
     for name, keys in _square(weights).items():
-        turned = weights | {key: np.ascontiguousarray(np.swapaxes(weights[key], -1, -2)) for key in keys}
-        if _agree(_logits(net, converted(turned), inputs), wanted):
+        if _agree(_logits(net, converted(weights | _turned(weights, keys)), inputs), wanted):
             raise ValueError(f"probe: logits are off by up to {off.max():.3g}, at {list(at)}: {name} lies transposed.")
     raise ValueError(
         f"probe: logits are off by up to {off.max():.3g}, at {list(at)} ({found[at]:.5g} for {wanted[at]:.5g}): layout,"
         " config or the orientation of several square arrays is not that of the source."
     )
+
+
+def _check_told(
+    logits: Callable[[Arrays], np.ndarray],
+    weights: Arrays,
+    doubtful: Collection[str],
+    found: np.ndarray,
+    wanted: np.ndarray,
+) -> None:
+    """Raises Refusal where the probe does not tell how one of the square arrays lies."""
+    least = max(TOLD * np.abs(found - wanted).max(), ROUNDING * np.abs(wanted).max())
+    for key in filter(lambda key: _is_square(weights[key]), sorted(doubtful)):
+        if np.abs(logits(weights | _turned(weights, [key])) - wanted).max() <= least:
+            raise Refusal(
+                f"probe does not tell how {printable(key)} lies: the logits come out as well with it transposed; give "
+                "logits in float32, of inputs and weights on which it counts."
+            )
 
 
 def check_doubtful(doubtful: Collection[str], probe: object) -> None:
@@ -72,11 +100,19 @@ def _numbers(probe: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _square(weights: Arrays) -> dict[str, list[str]]:
     """The arrays whose transpose has their shape: each alone, and those of all layers together."""
-    square = [key for key, array in weights.items() if array.ndim >= 2 and array.shape[-1] == array.shape[-2]]
+    square = [key for key, array in weights.items() if _is_square(array)]
     groups = {key: [key] for key in square}
     for key in square:
         groups.setdefault(re.sub(r"\.\d+\.", ".*.", key), []).append(key)
     return groups
+
+
+def _is_square(array: np.ndarray) -> bool:
+    return array.ndim >= 2 and array.shape[-1] == array.shape[-2]
+
+
+def _turned(weights: Arrays, keys: Collection[str]) -> Arrays:
+    return {key: np.ascontiguousarray(np.swapaxes(weights[key], -1, -2)) for key in keys}
 
 
 def _logits(net: Net, params: Params, inputs: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ class Conversion:
         found = opened(finite, layout, settings, choice, whole=True)
         check_doubtful(found.doubtful, probe)
         if probe is not None:
-            check_probe(found.net, found.weights, found.params, probe)
+            check_probe(found.net, found.weights, found.params, probe, found.doubtful)
         checks.fitting(found.net, cast(Params, found.converted(found.weights)))  # by their shapes
         self.net, self.converted, self.weights = found.net, found.converted, list(found.weights)
 
