@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from toylab import configs as cfg
-from toylab import store
+from toylab import store, sweep
 from toylab.base import Config
 from toylab.fields import column
-from toylab.lab import Measures
+from toylab.lab import Measures, Part, Scale
 
 SEEDS = ("seed", "data_seed")
 Configs = Mapping[str, Sequence[Config]]  # by part
@@ -68,3 +69,29 @@ def off(members: Sequence[Config], own: Sequence[Config], named: Sequence[str]) 
     if all(cfg.digest(config) in known for config in members):
         return None
     return under({"": members}, [name for name in named if name not in SEEDS])
+
+
+def mark_other_ends(
+    claims: Sequence[dict[str, Any]], parts: Mapping[str, Part], scale: Scale, runs: Mapping[str, Path]
+) -> None:
+    """Says in the judged claims (`off`) where runs were trained to another step than the page's last one.
+
+    Args:
+        claims: of a page, judged.
+        parts, scale: of the page.
+        runs: the folders of the runs, by part.
+    """
+    for name in set(parts) & set(runs):
+        if steps := _other_end(runs[name], int(parts[name].saves[scale][-1])):
+            own = {claim.name for claim in parts[name].claims}
+            for claim in claims:
+                if claim["name"] in own:
+                    claim["off"] = "; ".join(filter(None, (claim.get("off"), steps)))
+
+
+def _other_end(runs: Path, last: int) -> str:
+    """The steps up to which a part's runs are trained that neither STOP nor a divergence ended, where they are not the
+    page's last one: a claim that a milestone comes, or of the end, is of that."""
+    groups = [source.group for source in sweep.load(runs, params=False).sources]
+    steps = {int(group.steps[-1]) for group in groups if len(group.steps) and not group.ended.all()}
+    return f"steps = {', '.join(f'{step:,}' for step in sorted(steps))}" if steps - {last} else ""

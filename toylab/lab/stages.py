@@ -168,24 +168,11 @@ def analyze(
     for claim in claims:
         if claim["name"] in of_part:
             claim["off"] = summarised[of_part[claim["name"]]]["off"]
-    there = sweep.folders(folder / "runs") if scale and configs else {}
-    for name in set(parts) & set(there):
-        if scale and (steps := _other_end(there[name], int(parts[name].saves[scale][-1]))):
-            own = {claim.name for claim in parts[name].claims}
-            for claim in claims:
-                if claim["name"] in own:
-                    claim["off"] = "; ".join(filter(None, (claim.get("off"), steps)))
+    if scale and configs:
+        asked.mark_other_ends(claims, parts, scale, sweep.folders(folder / "runs"))
     store.write_json(folder / "claims.json", {"experiment": lab.name_of(page), "claims": claims})
     store.write_text(folder / "claims.md", table.markdown(claims))
     return claims
-
-
-def _other_end(runs: Path, last: int) -> str:
-    """The steps up to which a part's runs are trained that neither STOP nor a divergence ended, where they are not the
-    page's last one: a claim that a milestone comes, or of the end, is of that."""
-    groups = [source.group for source in sweep.load(runs, params=False).sources]
-    steps = {int(group.steps[-1]) for group in groups if len(group.steps) and not group.ended.all()}
-    return f"steps = {', '.join(f'{step:,}' for step in sorted(steps))}" if steps - {last} else ""
 
 
 def write_table(page: Page, folder: Path, measures: Measures | None = None) -> None:

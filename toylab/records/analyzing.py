@@ -139,8 +139,10 @@ class _Params(_Asked):
 class _Final(_Asked):
     def __missing__(self, key: str) -> Any:
         group = key.partition("/")[0]
+        there = f"; there are {', '.join(self)}" if self else ""
         raise ValueError(
-            f"{self.name} needs {key!r} of the last point: give final={{{group!r}: …}}, the analyzer that computes it."
+            f"{self.name} needs {key!r} of the last point: give final={{{group!r}: …}}, the analyzer that computes it"
+            f"{there}."
         )
 
 
