@@ -593,3 +593,9 @@ def test_a_sweep_in_python_trains_an_accelerator_in_full_precision(tmp_path, mon
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     sweep.run([A], Spec(saves=SAVES), tmp_path / "sweep", report=None)
     assert seen == ["highest"] and jax.config.jax_default_matmul_precision is None
+
+
+@pytest.mark.parametrize("saves", [np.array(SAVES), tuple(SAVES)])
+def test_saves_may_be_any_sequence_of_whole_numbers(tmp_path, saves):
+    sweep.run([A], Spec(saves=saves), tmp_path / "sweep", plan=PAIRS, report=None)
+    assert sweep.load(tmp_path / "sweep").steps.tolist() == list(SAVES)

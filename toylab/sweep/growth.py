@@ -94,7 +94,8 @@ def _has_these(about: Mapping[str, Any], there: Sequence[Path], configs: Sequenc
 
 def record(sweep: Path, saves: Sequence[int] | None) -> dict[str, Any]:
     """The steps at which a sweep's runs are saved, for sweep.json: those asked for now, and those that are there."""
-    every = {*map(int, saves or ()), *(step for path in begun_in(sweep) for step in _saves_in(path))}
+    asked = () if saves is None else map(int, saves)
+    every = {*asked, *(step for path in begun_in(sweep) for step in _saves_in(path))}
     return {SAVES: sorted(every)} if every else {}
 
 
