@@ -98,7 +98,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     """No page fetches anything from elsewhere when it is viewed, and none shows a reference that leads nowhere."""
     if nowhere := re.search(r"\]\[(toylab[\w.]*)\]", output):
-        raise PluginError(f"{page.file.src_uri} refers to {nowhere[1]}, which has no entry: a module is linked by its page.")
+        raise PluginError(f"{page.file.src_uri} refers to {nowhere[1]}, which has no entry: link a module by its page.")
     if fetched := re.search(r"""<(?:script|img|iframe|source)[^>]*\ssrc="?(?:https?:)?//[^>]*>""", output):
         raise PluginError(f"{page.file.src_uri} fetches {fetched[0]}: the site must be viewed without a network.")
     used = r"""<link(?=[^>]*\srel="?(?:stylesheet|preconnect|preload|icon))[^>]*\shref="?(?:https?:)?//[^>]*>"""
