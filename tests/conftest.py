@@ -10,6 +10,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+import jax
 import pytest
 from hypothesis import settings
 
@@ -101,3 +102,12 @@ def reference() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference data at {folder} (set TOYLAB_REFERENCE)")
     return folder
+
+
+@pytest.fixture
+def no_precision():
+    """No precision of products is set, as the command line sets one for the process."""
+    before = jax.config.jax_default_matmul_precision
+    jax.config.update("jax_default_matmul_precision", None)
+    yield
+    jax.config.update("jax_default_matmul_precision", before)

@@ -260,7 +260,9 @@ def test_the_initial_loss_at_p_113_is_nandas():
 @pytest.mark.parametrize("backend, given, wanted", [
     ("gpu", None, "highest"), ("tpu", None, "highest"), ("tpu", "bfloat16", "bfloat16"), ("cpu", None, None),
 ])  # fmt: skip
-def test_accelerators_multiply_in_full_precision_unless_another_is_set(monkeypatch, backend, given, wanted):
+def test_accelerators_multiply_in_full_precision_unless_another_is_set(
+    no_precision, monkeypatch, backend, given, wanted
+):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     with jax.default_matmul_precision(given) if given else contextlib.nullcontext(), train.full_precision():
         assert jax.config.jax_default_matmul_precision == wanted

@@ -584,7 +584,7 @@ def test_a_single_failing_group_raises_from_its_cause_and_another_cut_is_refused
         sweep.run([A, B], Spec(saves=SAVES), tmp_path / "two", plan=PAIRS, group_size=2)
 
 
-def test_a_sweep_in_python_trains_an_accelerator_in_full_precision(tmp_path, monkeypatch):
+def test_a_sweep_in_python_trains_an_accelerator_in_full_precision(no_precision, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
         runner, "run_group", lambda *args, **given: seen.append(jax.config.jax_default_matmul_precision)
