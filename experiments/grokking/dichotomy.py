@@ -342,6 +342,7 @@ class OneHotAddition(ModularArithmetic):
     2023), for which the largest margin is known."""
 
     penalty: float = 0.0
+    """Factor of Σ_i ‖θ_i‖³ in the loss."""
 
     def check_net(self, net: Any) -> None:
         if (found := getattr(net, "d_in", 0)) != 2 * self.p:
