@@ -16,14 +16,10 @@ from toylab import store
 from toylab.records import binding
 from toylab.records.history import Arrays, blank, joined, read_chunks
 
-PASSES, CLOSED = (
-    "passes",
-    "closed",
-)  # in a manifest: the steps of later passes; whether the newest needs no more of its own
-UNTIL, OWN = (
-    "until",
-    "pass",
-)  # in a chunk's info of a later pass: the last step of each run that ended; the pass's steps
+# in a manifest: the steps of later passes; whether the newest needs no more of its own
+PASSES, CLOSED = "passes", "closed"
+# in a chunk's info of a later pass: the last step of each run that ended; the pass's steps
+UNTIL, OWN = "until", "pass"
 
 
 def folder_of(group: Path, number: int) -> Path:
