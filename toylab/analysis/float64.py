@@ -1,5 +1,5 @@
-"""float64 on every machine: it is computed on the host's CPU, because XLA aborts the process where a TPU is given complex128.
-What is computed so is small.
+"""float64 on every machine: it is computed on the host's CPU. Where a TPU is given complex128, XLA aborts the process. What
+is computed so is small.
 """
 
 import contextlib

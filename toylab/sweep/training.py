@@ -14,7 +14,7 @@ from toylab.base import Config, State, Trajectory
 from toylab.records import binding, passes
 from toylab.records.history import Arrays, blank, flat_state, joined, state_of
 from toylab.store import durable
-from toylab.sweep.lanes import Lane, first_state, stacked
+from toylab.sweep.lanes import Lane, first_states
 from toylab.sweep.manifest import Spec, close_pass
 from toylab.sweep.plan import Plan
 from toylab.sweep.starts import Starts
@@ -72,7 +72,7 @@ class Training:
         elif not self._from_kept_state(-1):
             start = spec.start
             given = start.params(configs) if isinstance(start, Starts) else [start] * len(configs)
-            self.state = stacked([first_state(*both) for both in zip(self.configs, given, strict=True)])
+            self.state = first_states(self.configs, given)
         self.walk.messages += messages + notes
 
     def _is_over(self, info: dict[str, Any]) -> bool:
