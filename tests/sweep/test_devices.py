@@ -48,7 +48,7 @@ few = trained("few", Plan(16, 2, 2, 8), n=3)
 print("bits whatever the neighbours:", differing(few, {name: value[:3] for name, value in sixteen.items()}))
 
 members = list(range(11))
-states = lanes.stacked([lanes.first_state(tiny(seed), None) for seed in members])
+states = lanes.first_states([tiny(seed) for seed in members])
 lane = lanes.Lane([tiny(seed) for seed in members], states, members, 16, (), None, 8)
 program = lane.function.lower(lane.config, lane.state, np.zeros(2, np.int32)).compile().as_text()
 words = "all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|collective-broadcast"
