@@ -45,6 +45,7 @@ print("one run a device as alone within rounding:", same_training(one, eight))
 two, sixteen = trained("two", Plan(2, 2, 2, 1)), trained("sixteen", Plan(16, 2, 2, 8))
 print("two runs a device as in a lane of two within rounding:", same_training(two, sixteen))
 few = trained("few", Plan(16, 2, 2, 8), n=3)
+print("bits whatever is launched ahead:", differing(trained("each", Plan(8, 1, 1, 8)), eight))
 print("bits whatever the neighbours:", differing(few, {name: value[:3] for name, value in sixteen.items()}))
 
 members = list(range(11))
@@ -72,6 +73,7 @@ def test_lanes_over_devices(tmp_path):
     assert done.stdout.splitlines() == [
         "one run a device as alone within rounding: True",
         "two runs a device as in a lane of two within rounding: True",
+        "bits whatever is launched ahead: []",
         "bits whatever the neighbours: []",
         "collectives: []",
         "devices: [8]",

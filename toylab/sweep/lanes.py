@@ -153,6 +153,7 @@ class Lane:
         put = place if shards > 1 else jax.numpy.array
         self.state = jax.tree.map(lambda leaf: put(leaf[take]), state.replace(step=None))
         self.state = self.state.replace(step=jax.numpy.int32(state.step))
+        self.kept: State | None = None
         self.config = configs[padded[0]] if width == 1 else cfg.stack([configs[i] for i in padded], own_draws)
         self.function = compiled(width, probes, keep, shards)
 
@@ -179,10 +180,14 @@ class Lane:
         """`launch` and `land`."""
         return self.land(self.launch(gaps, segment), len(gaps))
 
+    def keep(self) -> None:
+        """Keeps a copy of the state on the device for `put_back`: a launch takes the state itself."""
+        self.kept = jax.tree.map(jax.numpy.copy, self.state)
+
     def put_back(self, state: State) -> None:
-        """Writes the lane's rows into the group's state on the host."""
-        own = jax.tree.leaves(self.state.replace(step=None))
-        for target, value in zip(jax.tree.leaves(state.replace(step=None)), own, strict=True):
+        """Writes the lane's rows into the group's state on the host: of what was kept, else of the state that it is in."""
+        own, self.kept = self.kept or self.state, None
+        for target, value in zip(*(jax.tree.leaves(one.replace(step=None)) for one in (state, own)), strict=True):
             target[self.members] = self._rows(value)
 
     def _rows(self, value: jax.Array) -> np.ndarray:

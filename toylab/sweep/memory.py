@@ -6,6 +6,8 @@ adds to it, so the estimate lies above what the compiled program takes, by a fac
 """
 
 import os
+import resource
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,14 @@ def budget() -> int:
         return int(stats["bytes_limit"])
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([physical, *_cgroup_limits(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))])
+
+
+def room() -> int:
+    """Bytes of `budget` that have not been in use at any time so far."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        return budget() - int(stats["peak_bytes_in_use"])
+    return budget() - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _cgroup_limits(mounted: Path, own: Path) -> list[int]:
