@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-CORE = "base protocol configs fields classes meanings train losses optim display"  # what one run is, and its whole dynamics
+# what one run is, and its whole dynamics
+CORE = "base protocol platforms configs fields classes meanings train losses optim display"
 MAY_IMPORT = {
     "shapes": "",
     "core": "shapes",

@@ -14,6 +14,7 @@ from . import (
     meanings as meanings,
     models as models,
     optim as optim,
+    platforms as platforms,
     plots as plots,
     protocol as protocol,
     record as record,

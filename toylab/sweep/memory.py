@@ -116,7 +116,12 @@ def peak(jaxpr: Jaxpr) -> int:
 
 
 def _parts(equation: Any) -> Iterator[Jaxpr]:
-    """The jaxprs that an operation runs: bodies of loops, branches, calls."""
+    """The jaxprs that an operation runs: bodies of loops, branches, calls; of branches by platform, this one's."""
+    platforms = equation.params.get("branches_platforms")
+    if platforms:
+        mine = [i for i, names in enumerate(platforms) if names is None or jax.default_backend() in names]
+        yield equation.params["branches"][mine[0]].jaxpr
+        return
     for parameter in equation.params.values():
         for value in parameter if isinstance(parameter, tuple | list) else (parameter,):
             if isinstance(value, ClosedJaxpr):
