@@ -1,11 +1,16 @@
 """Pieces of attention that the plain and the fast path of the transformer share, and those that only XLA:CPU asks for."""
 
+import math
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from toylab.platforms import by_platform
+
+MOST_ROWS = 4096  # of a table whose gradient is a product with one-hot vectors: these are written out
 
 
 def visible(n_queries: int, n_keys: int) -> Array:
@@ -120,18 +125,59 @@ def narrowing(x: Array, w: Array) -> Array:
     return x @ jax.lax.optimization_barrier(w.T).T
 
 
-def rows(tables: Array, index: Array) -> Array:
-    """Entry index[b, p] of table p.
+def rows(tables: Array, *index: Array) -> Array:
+    """Entry index[b, p] of table p, or entry (first[b, p], second[b, p]) of one that has two axes of entries.
 
-    By one flat index: XLA:CPU adds up the gradient of a gather with two index arrays several times slower.
+    By one flat index: XLA:CPU adds up the gradient of a gather with two index arrays several times slower. Elsewhere than
+    on a CPU the gradient is a product with one-hot vectors: a GPU sorts for an addition by index whose bits are to repeat.
+    It can be differentiated again in reverse, not forward.
 
     Args:
-        tables: [P, V, …].
-        index: [B, P].
+        tables: [P, V, …], with two indices [P, V, W, …].
+        index: One or two of [B, P].
 
     Returns:
         [B, P, …].
     """
-    n_tables, n_rows = tables.shape[:2]
-    flat = tables.reshape(n_tables * n_rows, *tables.shape[2:])
-    return flat[jnp.arange(n_tables) * n_rows + index]
+    return _rows(tables.shape, tables, index)
+
+
+def _gathered(shape: tuple[int, ...], tables: Array, index: tuple[Array, ...]) -> Array:
+    n_tables, *sizes = shape[: 1 + len(index)]
+    within = index[0]
+    for size, more in zip(sizes[1:], index[1:], strict=True):
+        within = within * size + more
+    flat = tables.reshape(n_tables * math.prod(sizes), *shape[1 + len(index) :])
+    return flat[jnp.arange(n_tables) * math.prod(sizes) + within]
+
+
+_rows = jax.custom_vjp(_gathered, nondiff_argnums=(0,))
+
+
+def _rows_backward(shape: tuple[int, ...], index: tuple[Array, ...], g: Array) -> tuple[Array, None]:
+    few = max(shape[1 : 1 + len(index)]) <= MOST_ROWS
+    by = {"cpu": _added, "others": _multiplied if few else _added}
+    return by_platform(g, *index, **{name: partial(sum_, shape) for name, sum_ in by.items()}), None
+
+
+def _added(shape: tuple[int, ...], g: Array, *index: Array) -> Array:
+    """The gradient of tables of this shape: g [B, P, …] added up by index."""
+    tables = jax.ShapeDtypeStruct(shape, g.dtype)
+    return jax.linear_transpose(lambda tables: _gathered(shape, tables, index), tables)(g)[0]
+
+
+def _multiplied(shape: tuple[int, ...], g: Array, *index: Array) -> Array:
+    """The same as Σ_b one-hot(index[b, p]) g[b, p]; of two indices, with the product of both one-hot vectors."""
+    *first, last = (jax.nn.one_hot(i, size, dtype=g.dtype) for i, size in zip(index, shape[1:], strict=False))
+    left = g.reshape(*g.shape[:2], 1, -1)  # [B, P, 1 or V, F]
+    for hot in first:
+        left = left * hot[..., None]
+    return jnp.einsum("bplf,bpw->plwf", left, last, precision="highest").reshape(shape)
+
+
+_rows.defvjp(lambda shape, tables, index: (_gathered(shape, tables, index), index), _rows_backward)
+
+
+def row(table: Array, index: Array) -> Array:
+    """Entries of one table [V, …] at an index of any shape, as of `rows`: [*index, …]."""
+    return rows(table[None], index.reshape(-1, 1)).reshape(*index.shape, *table.shape[1:])
