@@ -17,7 +17,7 @@ from toylab import train
 from toylab.base import Cache, Config, Params, Patch
 from toylab.models import Net, Transformer
 from toylab.optim import AdamW
-from toylab.sweep.lanes import compiled, first_state, stacked
+from toylab.sweep.lanes import compiled, first_state, first_states
 from toylab.tasks.modular import ModularArithmetic
 
 SQUARES = (512, 1024, 2048)
@@ -61,7 +61,7 @@ class JaxTraining:
     """The program that a sweep compiles, for a lane of one or more runs."""
 
     def __init__(self, configs: Sequence[Config]) -> None:
-        alone, states = len(configs) == 1, stacked([first_state(config, None) for config in configs])
+        alone, states = len(configs) == 1, first_states(configs)
         self.config = configs[0] if alone else cfg.stack(configs)
         state = jax.tree.map(lambda leaf: jnp.array(leaf[0] if alone else leaf), states.replace(step=None))
         self.state = state.replace(step=jnp.int32(0))

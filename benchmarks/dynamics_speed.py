@@ -25,7 +25,7 @@ from jax import Array
 
 from toylab.base import Config
 from toylab.experiments.grokking import norm_landscape, two_circuits
-from toylab.sweep.lanes import Lane, first_state, stacked
+from toylab.sweep.lanes import Lane, first_states
 from toylab.sweep.plan import choose_plan, environment
 
 WINDOW = 64  # steps timed at a time: two epochs of two_circuits
@@ -39,7 +39,7 @@ def of_toylab(configs: Sequence[Config]) -> tuple[Advance, int]:
     """All steps of one lane, and how many runs it has."""
     width = choose_plan(configs, [0, 1000, 2000], {}, None, None).lane
     members = list(configs)[:width]
-    state = stacked([first_state(config, None) for config in members])
+    state = first_states(members)
     lane = Lane(members, state, list(range(len(members))), len(members), (), None)
     return lambda steps: _fetched(lane.advance(np.array([steps]), 1)), len(members)
 

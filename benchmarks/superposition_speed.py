@@ -25,7 +25,7 @@ from toylab.base import Config
 from toylab.models import Net, ToyModel
 from toylab.models.relu import joint_xavier_std
 from toylab.optim import AdamW
-from toylab.sweep.lanes import Lane, first_state, stacked
+from toylab.sweep.lanes import Lane, first_states
 from toylab.sweep.plan import environment
 from toylab.tasks import SparseFeatures
 
@@ -61,7 +61,7 @@ class Training:
     """A lane of all runs, as the sweep trains it."""
 
     def __init__(self, configs: list[Config]) -> None:
-        state = stacked([first_state(config, None) for config in configs])
+        state = first_states(configs)
         self.lane = Lane(configs, state, list(range(len(configs))), len(configs), (), None)
 
     def advance(self, n_steps: int) -> np.ndarray:

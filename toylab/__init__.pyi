@@ -15,6 +15,7 @@ from . import (
     models as models,
     numerics as numerics,
     optim as optim,
+    platforms as platforms,
     plots as plots,
     protocol as protocol,
     record as record,

@@ -15,6 +15,7 @@ import optax
 from jax import Array
 
 from toylab.base import Analyzer, Config, Data, Params, Run, State, Trajectory
+from toylab.platforms import repeated
 from toylab.protocol import batch_of, epoch_steps, order_at
 
 
@@ -58,7 +59,7 @@ def _steps(config: Config, data: Data, key: Array, state: State, n: Array) -> St
 
     def within_epoch(state: State, n: Array) -> State:
         order = order_at(config.task, key, state.step)
-        return jax.lax.fori_loop(0, n, lambda _, state: _step(config, data, order, state), state)
+        return repeated(partial(_step, config, data, order), state, n)
 
     if not (length := epoch_steps(config.task)):
         return within_epoch(state, n)

@@ -5,6 +5,7 @@ that is left out stands in LEFT_OUT, with the reason."""
 
 import inspect
 import pkgutil
+import re
 from functools import partial
 from importlib import import_module
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from jax import export
 
 from toylab import analysis
 from toylab.analysis.groups import cosets, irreps
@@ -199,6 +201,12 @@ def numbers(found):
     return [leaf for leaf in leaves if leaf.dtype.kind in "fc"]
 
 
+def on_host(name):
+    """Whether it takes arrays of numpy alone, or float64."""
+    annotations = [parameter.annotation for parameter in inspect.signature(PUBLIC[name]).parameters.values()]
+    return name.endswith("_exactly") or any(getattr(one, "array_type", None) is np.ndarray for one in annotations)
+
+
 PUBLIC = public()
 
 
@@ -259,3 +267,16 @@ def test_what_is_free_of_scale_is_so_at_every_scale(name):
             for one, other, is_free in zip(plain, scaled(power), free, strict=True):
                 if is_free:
                     np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-5, err_msg=f"{which} · 2^{power}")
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if not on_host(name)])
+def test_it_lowers_for_tpu_and_cuda(name):
+    """What can be traced has an operation for each of its steps on both, and none of 64 bits, which TPUs compute wrongly
+    or not at all; what wants to know its numbers is computed where they are."""
+    fn, drawn = PUBLIC[name], arguments(name, PUBLIC[name])
+    traced = {key: drawn[key] for key in floats(drawn)}
+    try:
+        program = export.export(jax.jit(lambda x: called(fn, drawn | x)), platforms=("tpu", "cuda"))(traced)
+    except (ValueError, jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
+        pytest.skip("it wants to know its numbers")
+    assert not re.search(r"xf64|complex<f64>", program.mlir_module())

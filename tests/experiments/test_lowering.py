@@ -31,9 +31,9 @@ def shapes(tree):
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.asarray(x).dtype), tree)
 
 
-def lowered(fn, *args):
+def lowered(fn, *args, platforms=PLATFORMS):
     with jax.default_matmul_precision("highest"):  # as the command line trains
-        export.export(fn, platforms=PLATFORMS)(*args)
+        return export.export(fn, platforms=platforms)(*args)
 
 
 @pytest.fixture(scope="module", params=list(parts()))
@@ -46,13 +46,26 @@ def config(part):
     return cfg.check(part.configs["smoke"][0])
 
 
-def test_a_lane_of_two_runs_lowers(part, config):
+def lane(part, config):
+    """A lane of two runs, and what it is called with."""
     both = cfg.stack([config, config])
     one = jax.eval_shape(train.init, config)
     rows = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), one.replace(step=None))
-    states = rows.replace(step=one.step)
     function = lanes.compiled(2, tuple(part.probes.items()), part.keep)
-    lowered(function, shapes(both), states, jax.ShapeDtypeStruct((POINTS,), jnp.int32))
+    return function, shapes(both), rows.replace(step=one.step), jax.ShapeDtypeStruct((POINTS,), jnp.int32)
+
+
+def test_a_lane_of_two_runs_lowers(part, config):
+    lowered(*lane(part, config))
+
+
+@pytest.mark.parametrize("scale", ["smoke", "cpu"])
+def test_grokking_has_no_addition_by_index_on_accelerators(scale):
+    """For one whose bits are to repeat a GPU sorts, which takes two thirds of the bytes of a step."""
+    (part,) = lab.parts(pages.load("grokking")).values()
+    for platform, some in {"cuda": False, "tpu": False, "cpu": True}.items():
+        program = lowered(*lane(part, cfg.check(part.configs[scale][0])), platforms=[platform]).mlir_module()
+        assert ("stablehlo.scatter" in program) == some
 
 
 def test_its_analyses_lower(part, config, monkeypatch):

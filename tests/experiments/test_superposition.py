@@ -7,7 +7,7 @@ from toylab import configs as cfg
 from toylab.analysis.superposition import geometry
 from toylab.experiments.superposition import superposition as page
 from toylab.experiments.superposition import superposition_uniform
-from toylab.sweep.lanes import Lane, first_state, stacked
+from toylab.sweep.lanes import Lane, first_states
 
 pytestmark = pytest.mark.slow
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 def trained(configs, n_steps):
     """params and loss [R] of all runs, as one lane."""
     configs = [cfg.check(config) for config in configs]
-    state = stacked([first_state(config, None) for config in configs])
+    state = first_states(configs)
     lane = Lane(configs, state, list(range(len(configs))), len(configs), (), None)
     point = lane.advance(np.array([n_steps]), 1)
     return {name: value[:, 0] for name, value in point["traj"].items()}, point["measures"]["loss"][:, 0]

@@ -45,10 +45,11 @@ print("one run a device as alone within rounding:", same_training(one, eight))
 two, sixteen = trained("two", Plan(2, 2, 2, 1)), trained("sixteen", Plan(16, 2, 2, 8))
 print("two runs a device as in a lane of two within rounding:", same_training(two, sixteen))
 few = trained("few", Plan(16, 2, 2, 8), n=3)
+print("bits whatever is launched ahead:", differing(trained("each", Plan(8, 1, 1, 8)), eight))
 print("bits whatever the neighbours:", differing(few, {name: value[:3] for name, value in sixteen.items()}))
 
 members = list(range(11))
-states = lanes.stacked([lanes.first_state(tiny(seed), None) for seed in members])
+states = lanes.first_states([tiny(seed) for seed in members])
 lane = lanes.Lane([tiny(seed) for seed in members], states, members, 16, (), None, 8)
 program = lane.function.lower(lane.config, lane.state, np.zeros(2, np.int32)).compile().as_text()
 words = "all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|collective-broadcast"
@@ -72,6 +73,7 @@ def test_lanes_over_devices(tmp_path):
     assert done.stdout.splitlines() == [
         "one run a device as alone within rounding: True",
         "two runs a device as in a lane of two within rounding: True",
+        "bits whatever is launched ahead: []",
         "bits whatever the neighbours: []",
         "collectives: []",
         "devices: [8]",

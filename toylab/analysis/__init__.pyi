@@ -6,6 +6,7 @@ from . import (
     corruption as corruption,
     eigenvalues as eigenvalues,
     feature_machines as feature_machines,
+    float64 as float64,
     flow as flow,
     groups as groups,
     linear_regression as linear_regression,

@@ -1,5 +1,6 @@
 """Pieces of attention that the plain and the fast path of the transformer share, and those that only XLA:CPU asks for."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -7,6 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+
+from toylab.platforms import by_platform
+
+MOST_ROWS = 4096  # of a table whose gradient is a product with one-hot vectors: these are written out
 
 
 def visible(n_queries: int, n_keys: int) -> Array:
@@ -121,21 +126,57 @@ def narrowing(x: Array, w: Array) -> Array:
     return x @ jax.lax.optimization_barrier(w.T).T
 
 
-def rows(tables: Array, index: Array) -> Array:
-    """Entry index[b, p] of table p.
+def rows(tables: Array, *index: Array) -> Array:
+    """Entry index[b, p] of table p, or entry (first[b, p], second[b, p]) of one that has two axes of entries.
 
-    By one flat index: XLA:CPU adds up the gradient of a gather with two index arrays several times slower.
+    By one flat index: XLA:CPU adds up the gradient of a gather with two index arrays several times slower. Elsewhere than
+    on a CPU the gradient is a product with one-hot vectors: a GPU sorts for an addition by index whose bits are to repeat.
 
     Args:
-        tables: [P, V, …].
-        index: [B, P].
+        tables: [P, V, …], with two indices [P, V, W, …].
+        index: One or two of [B, P].
 
     Returns:
         [B, P, …].
     """
-    n_tables, n_rows = tables.shape[:2]
-    flat = tables.reshape(n_tables * n_rows, *tables.shape[2:])
-    first = n_rows * np.arange(
-        n_tables, dtype=np.int32
-    )  # written out: what is computed is moved out of loops, once for each
-    return flat[first + index]  # call, and two calls with the same arrays are then no longer seen to be one
+    return _rows(tables.shape, tables, *index)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _rows(shape: tuple[int, ...], tables: Array, *index: Array) -> Array:
+    n_tables, *sizes = shape[: 1 + len(index)]
+    within = index[0]
+    for size, more in zip(sizes[1:], index[1:], strict=True):
+        within = within * size + more
+    flat = tables.reshape(n_tables * math.prod(sizes), *shape[1 + len(index) :])
+    # Written out: what is computed would be moved out of a loop, once for each call, and XLA would not see then that two
+    # calls with the same arrays are one.
+    return flat[math.prod(sizes) * np.arange(n_tables, dtype=np.int32) + within]
+
+
+@_rows.defjvp
+def _rows_jvp(shape: tuple[int, ...], primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    """The entries of the change of the tables. Its transpose is the gradient: on a CPU an addition by index."""
+    few = max(shape[1 : len(primals)]) <= MOST_ROWS
+    ways = {"cpu": _rows, "others": _chosen if few else _rows}
+    change = by_platform(tangents[0], *primals[1:], **{name: partial(way, shape) for name, way in ways.items()})
+    return _rows(shape, *primals), change
+
+
+def _chosen(shape: tuple[int, ...], tables: Array, *index: Array) -> Array:
+    """`_rows` as a product with one-hot vectors; of two indices with those of the second, then of the first."""
+    *first, last = (jax.nn.one_hot(i, size, dtype=tables.dtype) for i, size in zip(index, shape[1:], strict=False))
+    found = jnp.einsum("plwf,bpw->bplf", tables.reshape(*_sizes(shape, len(index)), -1), last, precision="highest")
+    for hot in first:
+        found = (found * hot[..., None]).sum(2, keepdims=True)
+    return found.reshape(*index[0].shape, *shape[1 + len(index) :])
+
+
+def _sizes(shape: tuple[int, ...], n: int) -> tuple[int, int, int]:
+    """Tables, entries before the last axis of entries, and along it."""
+    return shape[0], math.prod(shape[1:n]), shape[n]
+
+
+def row(table: Array, index: Array) -> Array:
+    """Entries of one table [V, …] at an index of any shape, as of `rows`: [*index, …]."""
+    return rows(table[None], index.reshape(-1, 1)).reshape(*index.shape, *table.shape[1:])

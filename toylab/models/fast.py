@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from toylab.base import Cache
-from toylab.models.attention import asked_once, attend, attend_last, heads_last, narrowing, rows, times
+from toylab.models.attention import asked_once, attend, attend_last, heads_last, narrowing, row, rows, times
 from toylab.models.positions import by_key, rotated
 
 FEW = 8  # positions up to which a table of what enters the first layer pays
@@ -29,7 +29,7 @@ def logits(net: Any, x: Array) -> tuple[Array, Cache]:
         and 4 * net.width <= batch
     )
     cache: Cache = {}
-    resid = x if tabled else net.enter(x)  # tokens enter the first layer through its table
+    resid = x if tabled else net.enter(x, select=row)  # tokens enter the first layer through its table
     for layer in range(net.n_layers):
         only_last = net.readout == "last" and layer == net.n_layers - 1
         at = slice(-1, None) if only_last else slice(None)
@@ -98,9 +98,10 @@ def _from_tables(net: Any, tokens: Array, at: slice) -> tuple[Array, Array]:
     k = jnp.einsum("pvd,hde->pvhe", x, net.W_K[0])
     v = rows(jnp.einsum("pvd,hde->pvhe", x, net.W_V[0]), tokens)
     if n_vocab**2 <= 4 * batch:
-        pairs = tokens[:, at, None] * n_vocab + tokens[:, None, :]  # [B, Q, P]
-        scores = jnp.einsum("qvhe,kwhe->qkvwh", q, k).reshape(len(q) * len(k), n_vocab**2, q.shape[2])
-        scores = rows(scores, pairs.reshape(batch, len(q) * len(k))).reshape(batch, len(q), len(k), q.shape[2])
+        pairs = batch, len(q), len(k)
+        both = (jnp.broadcast_to(x, pairs).reshape(batch, -1) for x in (tokens[:, at, None], tokens[:, None, :]))
+        scores = jnp.einsum("qvhe,kwhe->qkvwh", q, k).reshape(len(q) * len(k), n_vocab, n_vocab, q.shape[2])
+        scores = rows(scores, *both).reshape(*pairs, q.shape[2])
     else:
         scores = jnp.einsum("bqhe,bkhe->bqkh", rows(q, tokens[:, at]), rows(k, tokens))
     z = heads_last(scores / q.shape[-1] ** 0.5, v, net.causal)

@@ -9,6 +9,7 @@ from flax import nnx
 from jax import Array
 
 from toylab.base import Cache, Patch
+from toylab.models.attention import row
 from toylab.shapes.indices import check_range, nan_outside
 
 
@@ -83,7 +84,7 @@ class ModularMLP(nnx.Module):
         else:
             product = "...vd,odm->ovm" if self.embedding == "shared" else "ovd,odm->ovm"
             table = jnp.einsum(product, self.W_E[...], self.W_in[...])
-        return table[0][tokens[:, 0]] + table[1][tokens[:, 1]]
+        return row(table[0], tokens[:, 0]) + row(table[1], tokens[:, 1])
 
     def _from_embeddings(self, tokens: Array, change: Callable[[Array, int], Array]) -> Array:
         """The same from the two tokens' embeddings, which `change` has seen."""

@@ -6,6 +6,7 @@ in the MLP and the hidden read-out layers, zero at the start; no LayerNorm unles
 """
 
 from collections.abc import Callable
+from operator import getitem
 from typing import Literal, get_args
 
 import jax
@@ -208,9 +209,10 @@ class Transformer(Parts):
         cache = {name: jnp.stack([kept[name] for kept in layers]) for name in known}
         return self.read_out(resid[:, -1] if self.readout == "last" else resid), cache
 
-    def enter(self, x: Array, patch: Patch | None = None) -> Array:
-        """The residual before the first layer, [B, P, d_model]."""
-        resid = x if self.inputs == "residual" else x @ self.W_E if self.inputs == "vectors" else self.W_E[x]
+    def enter(self, x: Array, patch: Patch | None = None, select: Callable[[Array, Array], Array] = getitem) -> Array:
+        """The residual before the first layer, [B, P, d_model]; `select(W_E, tokens)` gives the rows of tokens."""
+        own = self.inputs
+        resid = x if own == "residual" else x @ self.W_E if own == "vectors" else select(self.W_E[...], x)
         resid = patch[EMBED](resid, 0) if patch and EMBED in patch else resid
         return resid + self.added(x.shape[1]) if self.positions in ADDED else resid
 

@@ -10,6 +10,7 @@ from . import (
     plan as plan,
     progress as progress,
     runner as runner,
+    segments as segments,
     sizes as sizes,
     starts as starts,
     training as training,

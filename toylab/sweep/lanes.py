@@ -16,6 +16,8 @@ from toylab import configs as cfg
 from toylab import train
 from toylab.base import Analyzer, Config, Params, State, Trajectory
 
+FIRST_BYTES = 1 << 28  # of initial states that are made at a time
+
 Arrays = dict[str, np.ndarray]
 Probes = tuple[tuple[str, Analyzer], ...]
 
@@ -84,7 +86,38 @@ def first_state(config: Config, params: Params | None) -> State:
     return state
 
 
+def first_states(configs: Sequence[Config], given: Sequence[Params | None] | None = None) -> State:
+    """The initial states of runs of one family on the host, leaves [R, …], bit for bit as `first_state` makes each.
+
+    One program makes many, one after another on the device (of a vmap some norms have other bits), and they come to the
+    host together.
+
+    Args:
+        configs: of the runs.
+        given: the params of each run, or None for the net's own.
+
+    Raises:
+        ValueError: where the optimizer cannot start.
+    """
+    given = [None] * len(configs) if given is None else given
+    each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(train.init, configs[0])))
+    most = int(np.clip(FIRST_BYTES // max(each, 1), 1, len(configs)))
+    if most == 1:
+        return stacked([first_state(*both) for both in zip(configs, given, strict=True)])
+    parts = []
+    for i in range(0, len(configs), most):
+        of, params = list(configs[i : i + most]), list(given[i : i + most])
+        more = most - len(of)  # filled up, so that all parts are made by one program
+        parts.append(jax.device_get(_inits(cfg.stack(of + of[:1] * more, True), _stacked(params + params[:1] * more))))
+    states = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(configs)], *parts)
+    if hasattr(configs[0].optimizer, "check_start"):
+        for row, config in enumerate(configs):
+            train.check_start(config, {name: leaf[row] for name, leaf in states.params.items()})
+    return states.replace(step=int(states.step[0]))
+
+
 _init = jax.jit(train.init)
+_inits = jax.jit(lambda configs, params: jax.lax.map(lambda both: train.init(*both), (configs, params)))
 
 
 class Lane:
@@ -120,6 +153,7 @@ class Lane:
         put = place if shards > 1 else jax.numpy.array
         self.state = jax.tree.map(lambda leaf: put(leaf[take]), state.replace(step=None))
         self.state = self.state.replace(step=jax.numpy.int32(state.step))
+        self.kept: State | None = None
         self.config = configs[padded[0]] if width == 1 else cfg.stack([configs[i] for i in padded], own_draws)
         self.function = compiled(width, probes, keep, shards)
 
@@ -146,10 +180,14 @@ class Lane:
         """`launch` and `land`."""
         return self.land(self.launch(gaps, segment), len(gaps))
 
+    def keep(self) -> None:
+        """Keeps a copy of the state on the device for `put_back`: a launch takes the state itself."""
+        self.kept = jax.tree.map(jax.numpy.copy, self.state)
+
     def put_back(self, state: State) -> None:
-        """Writes the lane's rows into the group's state on the host."""
-        own = jax.tree.leaves(self.state.replace(step=None))
-        for target, value in zip(jax.tree.leaves(state.replace(step=None)), own, strict=True):
+        """Writes the lane's rows into the group's state on the host: of what was kept, else of the state that it is in."""
+        own, self.kept = self.kept or self.state, None
+        for target, value in zip(*(jax.tree.leaves(one.replace(step=None)) for one in (state, own)), strict=True):
             target[self.members] = self._rows(value)
 
     def _rows(self, value: jax.Array) -> np.ndarray:
@@ -159,6 +197,8 @@ class Lane:
 
 def stacked(states: Sequence[State]) -> State:
     """Stacks the states of a group's runs on the host, leaves [R, …]. The step stays a scalar."""
-    step = int(states[0].step)
-    host = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *states)
-    return host.replace(step=step)
+    return _stacked(states).replace(step=int(states[0].step))
+
+
+def _stacked(trees: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *trees)

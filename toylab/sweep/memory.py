@@ -6,6 +6,8 @@ adds to it, so the estimate lies above what the compiled program takes, by a fac
 """
 
 import os
+import resource
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,14 @@ def budget() -> int:
     return min([physical, *_cgroup_limits(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))])
 
 
+def room() -> int:
+    """Bytes of `budget` that have not been in use at any time so far."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        return budget() - int(stats["peak_bytes_in_use"])
+    return budget() - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def _cgroup_limits(mounted: Path, own: Path) -> list[int]:
     """The memory limits of the process's control groups and their parents (cgroups of version 1 and 2)."""
     found = []
@@ -106,7 +116,12 @@ def peak(jaxpr: Jaxpr) -> int:
 
 
 def _parts(equation: Any) -> Iterator[Jaxpr]:
-    """The jaxprs that an operation runs: bodies of loops, branches, calls."""
+    """The jaxprs that an operation runs: bodies of loops, branches, calls; of branches by platform, this one's."""
+    platforms = equation.params.get("branches_platforms")
+    if platforms:
+        mine = [i for i, names in enumerate(platforms) if names is None or jax.default_backend() in names]
+        yield equation.params["branches"][mine[0]].jaxpr
+        return
     for parameter in equation.params.values():
         for value in parameter if isinstance(parameter, tuple | list) else (parameter,):
             if isinstance(value, ClosedJaxpr):

@@ -18,14 +18,15 @@ import jaxlib
 import numpy as np
 
 from toylab import train
-from toylab.base import Analyzer, Config
+from toylab.base import Analyzer, Config, State
 from toylab.sweep import memory
-from toylab.sweep.lanes import Lane, Probes, first_state, stacked
+from toylab.sweep.lanes import Lane, Probes, first_states
 
 CHUNK_BYTES, CHUNK_SECONDS, SEGMENT_SECONDS = 64e6, 60.0, 1.0
 WIDTHS = (1, 4, 16, 64, 256)  # that are tried, for each device, besides the number of runs
 MAX_SEGMENT = 64  # the most points in a launch
 SHORT_STEPS, SHORT_PARAMS, SHORT_LANE = 500, 10_000, 64  # up to these sizes training takes less time than a measurement
+TICK = 1e-6  # s: the least that a measurement gives
 LARGE_STEP = 3e-3  # s on a CPU: one run with such a step uses all cores, so a wider lane only takes memory
 
 
@@ -142,16 +143,18 @@ def _seconds_by_width(
     """
     seconds: dict[int, float] = {}
     each = memory.lane_bytes(configs[0], 1, segment, probes, keep) if len(widths) > 1 else 0
+    configs, n_runs = configs[: max(widths)], len(configs)
+    state = first_states(configs)
     for width in widths:
         if width > shards and len(widths) > 1 and width // shards * each > memory.budget():
             continue
         try:
-            step = _seconds_a_step(configs, width, shards, tuple(probes.items()), keep, segment)
+            step = _seconds_a_step(configs, state, width, shards, tuple(probes.items()), keep, segment)
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             if width == shards or not is_out_of_memory(error):
                 raise
             continue
-        seconds[width] = step * -(-len(configs) // width)
+        seconds[width] = step * -(-n_runs // width)
         large = jax.default_backend() == "cpu" and width == 1 and step > LARGE_STEP
         if large or (len(seconds) > 2 and seconds[width] > min(seconds.values())):
             break
@@ -164,17 +167,25 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _seconds_a_step(
-    configs: Sequence[Config], width: int, shards: int, probes: Probes, keep: Any, segment: int
+    configs: Sequence[Config], state: State, width: int, shards: int, probes: Probes, keep: Any, segment: int
 ) -> float:
-    """Seconds of one step of a whole lane, measured over at least 0.2 s."""
+    """Seconds of one step of a whole lane: what a call takes longer with steps than without any, 0.2 s at least.
+
+    A call without steps makes the data, records the points and brings them to the host. Wide lanes have more of that, and a
+    launch of about a second has it once.
+    """
     members = list(range(min(width, len(configs))))
-    states = [first_state(configs[i], None) for i in members]
-    lane = Lane(configs, stacked(states), members, width, probes, keep, shards)
-    lane.advance(np.array([0]), segment)  # compiles
-    steps, taken = 1, 0.0
-    while taken < 0.2 and steps < 4096:
-        steps *= 2
+    lane = Lane(configs, state, members, width, probes, keep, shards)
+
+    def seconds(steps: int) -> float:
         start = time.perf_counter()
         lane.advance(np.array([steps]), segment)
-        taken = time.perf_counter() - start
-    return taken / steps
+        return time.perf_counter() - start
+
+    seconds(0)  # compiles
+    fixed = min(seconds(0) for _ in range(3))
+    steps, more = 1, 0.0
+    while more < 0.2 and steps < 4096:
+        steps *= 2
+        more = seconds(steps) - fixed
+    return max(more, TICK) / steps

@@ -10,13 +10,14 @@ import numpy as np
 
 from toylab import configs as cfg
 from toylab import store
-from toylab.base import Config, State, Trajectory
+from toylab.base import Config, State
 from toylab.records import binding, passes
 from toylab.records.history import Arrays, blank, flat_state, joined, state_of
 from toylab.store import durable
-from toylab.sweep.lanes import Lane, first_state, stacked
+from toylab.sweep.lanes import Lane, first_states
 from toylab.sweep.manifest import Spec, close_pass
 from toylab.sweep.plan import Plan
+from toylab.sweep.segments import Lanes, Launched
 from toylab.sweep.starts import Starts
 from toylab.sweep.walk import Walk
 
@@ -72,8 +73,9 @@ class Training:
         elif not self._from_kept_state(-1):
             start = spec.start
             given = start.params(configs) if isinstance(start, Starts) else [start] * len(configs)
-            self.state = stacked([first_state(*both) for both in zip(self.configs, given, strict=True)])
+            self.state = first_states(self.configs, given)
         self.walk.messages += messages + notes
+        self.lanes = Lanes(self.plan, self._lane)
 
     def _is_over(self, info: dict[str, Any]) -> bool:
         """Whether the pass has all its points, by the info of its newest chunk. Its resume point is not needed then.
@@ -103,16 +105,15 @@ class Training:
         self, report: Callable[[Progress], None], interrupted: Callable[[], bool], mine: Callable[[], None]
     ) -> None:
         self._report(report)
-        lanes: list[Lane] = []
         with store.Writer(self.place, mine) as writer:
             while self.done < len(self.own) and not self.walk.ended.all():
                 if self._from_kept_state(int(self.state.step)):
-                    lanes = []
+                    self.lanes.clear()
                     continue
                 points = self.walk.steps[self.walk.at : self.walk.at + self.plan.chunk]
-                lanes = self._packed(lanes)
-                segments, stopped = self._chunk(lanes, points, report, interrupted)
-                self._commit(writer, lanes, segments)
+                self.lanes.pack(self.walk.ended)
+                segments, stopped = self._chunk(points, report, interrupted)
+                self._commit(writer, segments)
                 if stopped and self.done < len(self.own) and not self.walk.ended.all():
                     writer.wait()
                     raise Interrupted(f"all points up to step {self.state.step} are committed")
@@ -122,57 +123,53 @@ class Training:
                 close_pass(self.folder, self.manifest)
             self._report(report)
 
-    def _packed(self, lanes: list[Lane]) -> list[Lane]:
-        """The runs that have not ended, in as few lanes as possible; `lanes` itself if it holds just these."""
-        going = np.flatnonzero(~self.walk.ended).tolist()
-        members = [going[i : i + self.plan.lane] for i in range(0, len(going), self.plan.lane)]
-        if members == [lane.members for lane in lanes]:
-            return lanes
+    def _lane(self, runs: list[int]) -> Lane:
         probes = tuple(self.spec.probes.items())
         keep = None if self.spec.keep is None else tuple(self.spec.keep)
-        lanes.clear()  # frees their memory before new ones are made
-        return [
-            Lane(self.configs, self.state, runs, self.plan.lane, probes, keep, self.plan.shards, self.is_own)
-            for runs in members
-        ]
+        return Lane(self.configs, self.state, runs, self.plan.lane, probes, keep, self.plan.shards, self.is_own)
 
     def _chunk(
-        self,
-        lanes: list[Lane],
-        points: list[int],
-        report: Callable[[Progress], None],
-        interrupted: Callable[[], bool],
+        self, points: list[int], report: Callable[[Progress], None], interrupted: Callable[[], bool]
     ) -> tuple[list[dict[str, Arrays]], bool]:
         """Trains through the points of a chunk; returns what each segment recorded, and whether to stop afterwards.
 
-        The next segment is launched before the last one is fetched and judged, so that the device does not wait.
+        The next segment, of this chunk or the next one, is launched before the last one is fetched and judged, so that the
+        device does not wait.
         """
         segments: list[dict[str, Arrays]] = []
         stopped, at_step, flying = False, int(self.state.step), None
         for at in range(0, len(points), self.plan.segment):
             steps = points[at : at + self.plan.segment]
-            gaps, at_step = np.diff([at_step, *steps]), steps[-1]
-            going = [lane for lane in lanes if not self.walk.ended[lane.members].all()]
-            launched = steps, [(lane, lane.launch(gaps, self.plan.segment)) for lane in going]
+            launched, at_step = self.lanes.launch(at_step, steps, self.walk.ended), steps[-1]
             if flying:
-                segments.append(self._land(*flying))
+                segments.append(self._land(flying))
                 stopped = self._report_and_ask(report, interrupted)
             flying = launched
             if self.walk.ended.all() or stopped:
                 break
         if flying and not self.walk.ended.all():
-            segments.append(self._land(*flying))
+            if not stopped:
+                self._launch_ahead(flying)
+            segments.append(self._land(flying))
             stopped = self._report_and_ask(report, interrupted) or stopped
         return segments, stopped
+
+    def _launch_ahead(self, flying: Launched) -> None:
+        """The first segment of the chunk behind the one whose last segment flies. Not while an earlier pass may have kept
+        a state further on."""
+        walk, length = self.walk, min(self.plan.segment, self.plan.chunk)
+        steps = walk.steps[walk.at + len(flying.steps) :][:length]
+        if steps and (walk.known is None or walk.known.steps[-1] <= flying.steps[-1]):
+            self.lanes.launch_ahead(steps, flying, walk.ended)
 
     def _report_and_ask(self, report: Callable[[Progress], None], interrupted: Callable[[], bool]) -> bool:
         self._report(report)
         return interrupted()
 
-    def _land(self, steps: list[int], launched: list[tuple[Lane, Trajectory]]) -> dict[str, Arrays]:
+    def _land(self, flown: Launched) -> dict[str, Arrays]:
         """Fetches what a segment recorded, leaves [R, k, …]. STOP judges every point; points after an end are blank."""
-        recorded: dict[str, Arrays] = {}
-        for lane, trajectory in launched:
+        recorded, steps = dict[str, Arrays](), flown.steps
+        for lane, trajectory in flown.recorded:
             for item, arrays in lane.land(trajectory, len(steps)).items():
                 rows = recorded.setdefault(item, {})
                 for name, value in arrays.items():
@@ -186,11 +183,10 @@ class Training:
             return recorded
         return {item: {name: value[:, own] for name, value in arrays.items()} for item, arrays in recorded.items()}
 
-    def _commit(self, writer: store.Writer, lanes: list[Lane], segments: list[dict[str, Arrays]]) -> None:
+    def _commit(self, writer: store.Writer, segments: list[dict[str, Arrays]]) -> None:
         """Hands the chunk to the writer, with a copy of the state, because training goes on meanwhile."""
         self.state = jax.tree.map(np.array, self.state.replace(step=None)).replace(step=self.state.step)
-        for lane in lanes:
-            lane.put_back(self.state)
+        self.lanes.put_back(self.state)
         items = {item: joined([segment[item] for segment in segments]) for item in segments[0]}
         n_points, step = next(iter(items["measures"].values())).shape[1], int(self.state.step)
         if self.walk.ended.all():  # behind the last end there are no points

@@ -295,9 +295,9 @@ def mean_row_entropy(k: int, alpha: float = 1.0) -> float:
     Returns:
         In nats.
     """
-    digamma = jax.scipy.special.digamma
-    with jax.enable_x64():
-        return float(digamma(k * alpha + 1) - digamma(alpha + 1))
+    from scipy.special import digamma
+
+    return float(digamma(k * alpha + 1) - digamma(alpha + 1))
 
 
 def check_transition(name: str, rows: np.ndarray, k: int, first: First) -> None:

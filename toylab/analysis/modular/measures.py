@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Real
 
+from toylab.analysis.float64 import float64_on_host, on_host
 from toylab.analysis.modular.circles import alone, circularity_of, explained
 from toylab.analysis.modular.inputs import (
     Prompt,
@@ -66,7 +67,7 @@ def gradient_symmetricity(
     inputs = inputs_of(params, p, n_tokens, prompt)
     triples = published_triples(inputs.p) if triples is None else checked_triples(triples, inputs.p)
     tokens = inputs.tokens(triples[:, 0], triples[:, 1])
-    with jax.enable_x64():
+    with float64_on_host():
         arguments = passable(net), in_own_dtype(params), tokens, triples[:, 2]
         return float(_symmetricity(*arguments, jnp.float64, operands_of(prompt)))
 
@@ -100,8 +101,8 @@ def distance_irrelevance(
     check_finite("logits", logits)
     if isinstance(logits, jax.core.Tracer):
         return irrelevance(logits.reshape(p, p, -1), which)
-    with jax.enable_x64():  # keeps an input of 64 bits
-        return float(_irrelevance(floating(logits).reshape(p, p, -1), which))
+    with float64_on_host():  # keeps an input of 64 bits
+        return float(_irrelevance(floating(on_host(logits)).reshape(p, p, -1), which))
 
 
 @shaped
@@ -136,8 +137,8 @@ def circularity(W_E: Real[ArrayLike, "*operands d_vocab d_model"], *, p: int | N
     check_finite("W_E", W_E)
     if isinstance(W_E, jax.core.Tracer):
         return circularity_of(W_E, p)
-    with jax.enable_x64():
-        return float(_circularity(jnp.asarray(W_E, jnp.float64), p))
+    with float64_on_host():
+        return float(_circularity(jnp.asarray(on_host(W_E), jnp.float64), p))
 
 
 @shaped
@@ -191,7 +192,7 @@ def circle_fves(
     for circle in circles:
         if circle not in range(rank // 2):
             raise ValueError(f"circle is {circle}, W_E has the circles 0 … {rank // 2 - 1}")
-    with jax.enable_x64():
+    with float64_on_host():
         weights = in_own_dtype(params)
         own, rest = number_part(weights["W_E"], inputs.p, prompt)
         tables, frequencies = _alone(own, np.array(circles, int), inputs.p)

@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer, Real
 
+from toylab.analysis.float64 import on_host
 from toylab.base import Params, static
 from toylab.shapes import shaped
 
@@ -38,21 +39,21 @@ class Held(struct.PyTreeNode):
 
 
 def passable(net: Any) -> Any:
-    """`net` as an argument of a jitted function, whose compilations are kept by it."""
+    """`net` as an argument of a jitted function, whose compilations are kept by it; its numbers are on the host."""
     numbers = all(isinstance(leaf, Array | np.ndarray | np.generic | int | float) for leaf in jax.tree.leaves(net))
-    return net if numbers else Held(Same(net))
+    return on_host(net) if numbers else Held(Same(net))
 
 
 @shaped
 def in_float64(params: Mapping[str, Real[ArrayLike, "..."]]) -> Params:
-    return {name: jnp.asarray(np.asarray(x), jnp.float64) for name, x in params.items()}
+    return {name: jnp.asarray(on_host(x), jnp.float64) for name, x in params.items()}
 
 
 @shaped
 def in_own_dtype(params: Mapping[str, Real[ArrayLike, "..."]]) -> Params:
     """All in the floating dtype of W_E: float64 is for where jax has x64 enabled."""
     own = np.result_type(params["W_E"], np.float32)
-    return {name: jnp.asarray(x, own) for name, x in params.items()}
+    return {name: jnp.asarray(on_host(x), own) for name, x in params.items()}
 
 
 @shaped

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from toylab.analysis.float64 import float64_on_host
 from toylab.analysis.modular.circles import circularities, components
 from toylab.analysis.modular.fourier import key_frequencies, neuron_frequencies, spectrum, waves
 from toylab.analysis.modular.inputs import Inputs, Prompt, Weights, inputs_of, number_part, number_table
@@ -113,7 +114,7 @@ def circuit_report(
     """
     inputs = inputs_of(params, p, n_tokens, prompt)
     asked: dict[str, Any] = {"p": inputs.p, "n_tokens": None if prompt else inputs.n_tokens, "prompt": inputs.prompt}
-    with jax.enable_x64():
+    with float64_on_host():
         found = {name: np.asarray(x) for name, x in _forward(passable(net), in_float64(params), inputs).items()}
     accuracy = 1 - int(found["errors"]) / inputs.p**2
     solved = accuracy >= SOLVED
@@ -178,7 +179,7 @@ def ablations(
     """What is left over all pairs when a frequency is taken out of the rows of W_E, of either operand's own numbers."""
     if not frequencies:
         return {}
-    with jax.enable_x64():
+    with float64_on_host():
         arguments = in_own_dtype(params), np.array(frequencies), inputs
         accuracies, losses = (np.asarray(x).tolist() for x in _without(passable(net), *arguments))
     return {
