@@ -13,6 +13,7 @@ from . import (
     losses as losses,
     meanings as meanings,
     models as models,
+    numerics as numerics,
     optim as optim,
     platforms as platforms,
     plots as plots,

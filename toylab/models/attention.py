@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from toylab.platforms import by_platform
@@ -147,8 +148,12 @@ def _gathered(shape: tuple[int, ...], tables: Array, index: tuple[Array, ...]) -
     within = index[0]
     for size, more in zip(sizes[1:], index[1:], strict=True):
         within = within * size + more
-    flat = tables.reshape(n_tables * math.prod(sizes), *shape[1 + len(index) :])
-    return flat[jnp.arange(n_tables) * math.prod(sizes) + within]
+    n_rows = math.prod(sizes)
+    flat = tables.reshape(n_tables * n_rows, *shape[1 + len(index) :])
+    first = n_rows * np.arange(
+        n_tables, dtype=np.int32
+    )  # written out: what is computed is moved out of loops, once for each
+    return flat[first + within]  # call, and two calls with the same arrays are then no longer seen to be one
 
 
 _rows = jax.custom_vjp(_gathered, nondiff_argnums=(0,))
