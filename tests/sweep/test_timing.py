@@ -62,3 +62,15 @@ def test_the_wide_lane_wins_though_its_calls_cost_more(clock):
 def test_a_clock_that_says_less_than_nothing_gives_a_plan(clock, monkeypatch):
     monkeypatch.setattr(clock, "perf_counter", lambda: -clock.now)
     assert planning.choose_plan(configs(20), (0, 1000, 2000), {}, None, 4).lane == 4
+
+
+def test_states_are_made_once_for_all_widths_and_no_more_than_are_tried(clock, monkeypatch):
+    made, make = [], planning.first_states
+    monkeypatch.setattr(planning, "first_states", lambda configs: made.append(len(configs)) or make(configs))
+    planning.choose_plan(configs(20), (0, 1000, 2000), {}, None, None)
+    assert made == [1, 20] and {width for width, _ in clock.calls} == {1, 16, 20}
+    made.clear()
+    monkeypatch.setitem(STEP, 1, 2 * planning.LARGE_STEP)
+    monkeypatch.setitem(CALL, 1, 1.0)
+    assert planning.choose_plan(configs(20), (0, 1000, 2000), {}, None, None).lane == 1
+    assert made == [1]

@@ -143,18 +143,20 @@ def _seconds_by_width(
     """
     seconds: dict[int, float] = {}
     each = memory.lane_bytes(configs[0], 1, segment, probes, keep) if len(widths) > 1 else 0
-    configs, n_runs = configs[: max(widths)], len(configs)
-    state = first_states(configs)
+    state: Any = None
+    n_made = 0  # made once for all widths but the first, which is 1
     for width in widths:
         if width > shards and len(widths) > 1 and width // shards * each > memory.budget():
             continue
         try:
+            if n_made < (n_needed := min(width, len(configs))):
+                state, n_made = first_states(configs[:n_needed]), n_needed
             step = _seconds_a_step(configs, state, width, shards, tuple(probes.items()), keep, segment)
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             if width == shards or not is_out_of_memory(error):
                 raise
             continue
-        seconds[width] = step * -(-n_runs // width)
+        seconds[width] = step * -(-len(configs) // width)
         large = jax.default_backend() == "cpu" and width == 1 and step > LARGE_STEP
         if large or (len(seconds) > 2 and seconds[width] > min(seconds.values())):
             break
