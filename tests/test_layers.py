@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-CORE = "base protocol configs fields classes meanings train losses optim display"  # what one run is, and its whole dynamics
+CORE = "base protocol checking configs fields classes meanings train losses optim display"  # what one run is, and its whole dynamics
 MAY_IMPORT = {
     "shapes": "",
     "core": "shapes",

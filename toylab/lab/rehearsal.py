@@ -33,7 +33,7 @@ def rehearse(part: Part, configs: Sequence[Config], saves: Sequence[int], change
     Raises:
         ValueError: where an analyzer does not fit a config, or a claim needs a measure that will not exist.
     """
-    families = list({cfg.family(config): config for config in reversed(configs)}.values())[::-1]
+    families = cfg.one_of_each(configs)
     found = [_analyzed(part, config) for config in (families if changed else families[:1])]
     try:
         recorded = _recorded(part, families[0])
