@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-CORE = "base protocol checking configs fields classes meanings train losses optim display"  # what one run is, and its whole dynamics
+# what one run is, and its whole dynamics
+CORE = "base protocol checking configs fields classes meanings train losses optim display"
 MAY_IMPORT = {
     "shapes": "",
     "core": "shapes",
@@ -33,7 +34,7 @@ MAY_IMPORT = {
     "cli": "core store records sweep launch lab claims toylab",  # of toylab itself its version
     "run_sweep": "cli",  # and toylab/__main__.py
     "toylab": "",  # the package itself: its stub, which names what is public
-    "benchmarks": "shapes core tasks models store record importers sweep analysis lab experiments cli run_sweep",
+    "benchmarks": "shapes core tasks models store records record importers sweep analysis lab experiments cli run_sweep",
 }
 ONLY_IN = {
     "flax.nnx": "models",

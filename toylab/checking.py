@@ -66,7 +66,7 @@ class _Checks:
 
 
 class Shared:
-    """A function of parts of configs, called once for the same objects. It holds them, so that no other takes their place."""
+    """A function of parts of configs, called once for the same objects. It holds them, so that no other has their id."""
 
     def __init__(self, make: Callable[..., Any]) -> None:
         self.make = make

@@ -1,11 +1,11 @@
 """Compiled programs, kept between processes: where a page was run before, its second start compiles nothing.
 
-They lie in the folder of caches, as ~/.cache/toylab/compiled. TOYLAB_CACHE names another folder, or is `off`; TOYLAB_CACHE_MB
-is the most that they take (1,000). Where JAX_COMPILATION_CACHE_DIR is set, JAX keeps them there in its own way instead.
+They lie in the folder of caches, as ~/.cache/toylab/compiled. In the environment TOYLAB_CACHE names another folder, or is
+`off`, and TOYLAB_CACHE_MB is the most that they take (1,000). Where JAX_COMPILATION_CACHE_DIR is set, JAX keeps them there,
+in its own way.
 
 A program is found by JAX's key, of what is computed, options, versions and device, and by the processor. It is what was
-compiled, so that bits are the same. It has a digest: what is damaged, or cannot be read or written, is compiled again, and no
-run stops for it.
+compiled, so that bits are the same. It has a digest: what is damaged, or cannot be read or written, is compiled again.
 """
 
 import contextlib

@@ -14,8 +14,8 @@ def run_parser(program: str, ending: Callable[[], str]) -> Parser:
         ending: gives the pages, for --help; reading them takes longer than all other options.
     """
     description = (
-        "Train, analyze and draw a lab page. Stopped or killed, the same command goes on. Compiled programs are kept, as in "
-        "~/.cache/toylab; in the environment TOYLAB_CACHE=FOLDER names another folder, or off."
+        "Train, analyze and draw a lab page. Stopped or killed, the same command goes on. Compiled programs are kept, as "
+        "in ~/.cache/toylab; TOYLAB_CACHE=FOLDER in the environment names another folder, or off."
     )
     form = argparse.RawDescriptionHelpFormatter
     parser = Parser(program, description=description, ending=ending, formatter_class=form)

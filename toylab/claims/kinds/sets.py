@@ -198,7 +198,10 @@ class Excess:
         n = int(counted)
         if not expected > 0:
             return undecided("the density gives no counts there.", n)
-        interval, p = claims.intervals.poisson_ratio(counted, expected, level), claims.intervals.poisson_above(counted, expected)
+        interval, p = (
+            claims.intervals.poisson_ratio(counted, expected, level),
+            claims.intervals.poisson_above(counted, expected),
+        )
         verdict: Verdict = "undecided"
         reason = f"{counted:.0f} counted where {expected:.1f} are expected."
         if interval[0] > 1:
