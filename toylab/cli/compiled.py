@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import os
 import platform
-import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +35,8 @@ def keep() -> None:
     folder = folder_in(os.environ)
     import jax
 
-    if folder is None or jax.config.jax_compilation_cache_dir is not None:
+    own = os.environ.get("JAX_COMPILATION_CACHE_DIR") or jax.config.jax_compilation_cache_dir
+    if folder is None or own is not None:
         return
     try:
         durable.make(folder)
@@ -107,14 +107,9 @@ class Programs:
         return None
 
     def put(self, key: str, value: bytes) -> None:
-        path = self._place(key)
-        beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # two processes may compile the same
-        try:
-            beside.write_bytes(value + hashlib.sha256(value).digest())
-            os.replace(beside, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                beside.unlink()
+        whole = value + hashlib.sha256(value).digest()
+        with contextlib.suppress(OSError):
+            durable.replace(self._place(key), lambda beside: beside.write_bytes(whole))
 
     def _place(self, key: str) -> Path:
         return self._path / hashlib.sha256(f"{self.machine} {key}".encode()).hexdigest()
