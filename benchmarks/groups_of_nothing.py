@@ -41,7 +41,7 @@ def make(sweep: Path, n_groups: int, n_runs: int = 1, n_points: int = 10, n_chun
         n_groups: how many groups it has.
         n_runs: of each group.
         n_points: of each run.
-        n_chunks: in which these lie; it divides `n_points`.
+        n_chunks: in which these lie; it divides `n_points`. 0: the groups are begun, and have no point yet.
     """
     first = canonical()
     durable.make(sweep)
@@ -71,7 +71,7 @@ def make(sweep: Path, n_groups: int, n_runs: int = 1, n_points: int = 10, n_chun
 def _write(folder: Path, about: dict[str, Any], n_chunks: int) -> None:
     durable.make(folder)
     saves, n_runs = about["saves"], len(about["configs"])
-    each = len(saves) // n_chunks
+    each = len(saves) // n_chunks if n_chunks else len(saves) + 1
     for end in range(each, len(saves) + 1, each):
         values = np.ones((n_runs, each), np.float32)
         items = {
@@ -92,6 +92,7 @@ def _write(folder: Path, about: dict[str, Any], n_chunks: int) -> None:
 def _copy(template: Path, folder: Path, about: dict[str, Any]) -> None:
     """The template's chunks as those of other runs."""
     group = binding.group_info(about)
+    os.mkdir(folder)  # not synced: it is thrown away
     for step in store.chunks(template):
         chunk, source = folder / str(step), template / str(step)
         shutil.copytree(source, chunk, copy_function=os.link)
