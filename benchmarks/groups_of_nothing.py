@@ -52,12 +52,12 @@ def make(sweep: Path, n_groups: int, n_runs: int = 1, n_points: int = 10, n_chun
         configs = [{**first, "seed": number * n_runs + run} for run in range(n_runs)]
         about = {"configs": configs, "saves": saves, "plan": PLAN, "keep": None, "probes": [], "stop": None}
         about |= {"started_from": None}
-        if not number:
+        if n_chunks and not number:
             _write(template, about, n_chunks)
         name = f"{number:03d}-{cfg.digest_of(configs[0])[:10]}"
         groups[name] = n_runs
         _copy(template, sweep / name, about)
-    shutil.rmtree(template)
+    shutil.rmtree(template, ignore_errors=True)
     record = {
         "schema": store.SCHEMA,
         "group_size": n_runs,
@@ -71,7 +71,7 @@ def make(sweep: Path, n_groups: int, n_runs: int = 1, n_points: int = 10, n_chun
 def _write(folder: Path, about: dict[str, Any], n_chunks: int) -> None:
     durable.make(folder)
     saves, n_runs = about["saves"], len(about["configs"])
-    each = len(saves) // n_chunks if n_chunks else len(saves) + 1
+    each = len(saves) // n_chunks
     for end in range(each, len(saves) + 1, each):
         values = np.ones((n_runs, each), np.float32)
         items = {
@@ -91,9 +91,10 @@ def _write(folder: Path, about: dict[str, Any], n_chunks: int) -> None:
 
 def _copy(template: Path, folder: Path, about: dict[str, Any]) -> None:
     """The template's chunks as those of other runs."""
-    group = binding.group_info(about)
     os.mkdir(folder)  # not synced: it is thrown away
-    for step in store.chunks(template):
+    steps = store.chunks(template) if template.is_dir() else []
+    group = binding.group_info(about) if steps else {}
+    for step in steps:
         chunk, source = folder / str(step), template / str(step)
         shutil.copytree(source, chunk, copy_function=os.link)
         path = chunk / "info" / "metadata"

@@ -3,8 +3,8 @@
     python benchmarks/growth.py [--quick] [--json benchmarks/results/growth_cpu.json] [--figure docs/pages/growth.png]
 
 Each is measured over two decades, in seconds of CPU time of this process (or of the command's), so that other work on the
-machine matters little. Groups are those of benchmarks/groups_of_nothing.py: whole on disk, and trained by nobody. Below each
-table stands the power of the cost over the last decade: 1 is linear.
+machine matters little. Groups are those of benchmarks/groups_of_nothing.py: whole on disk, and trained by nobody. Below a
+table stands the power of each cost over the last decade: 1 is linear.
 """
 
 import argparse
@@ -131,7 +131,7 @@ def measured(quick: bool) -> dict[str, list[Row]]:
     def some(sizes: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(size // 10 for size in sizes[1:]) if quick else sizes
 
-    found = {
+    found: dict[str, list[Row]] = {
         "runs": [dry_run(n) for n in some(RUNS)],
         "groups": [on_disk("groups", n, n_groups=n) for n in some(GROUPS)],
         "groups begun": [begun(n) for n in some(BEGUN)],

@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "cli": "core store records sweep launch lab claims toylab",  # of toylab itself its version
     "run_sweep": "cli",  # and toylab/__main__.py
     "toylab": "",  # the package itself: its stub, which names what is public
-    "benchmarks": "shapes core tasks models store record records importers sweep analysis plots lab experiments cli run_sweep",
+    "benchmarks": "shapes core tasks models store record records importers sweep analysis plots lab "
+    "experiments cli run_sweep",
 }
 ONLY_IN = {
     "flax.nnx": "models",
