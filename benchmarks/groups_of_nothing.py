@@ -74,7 +74,7 @@ def _write(folder: Path, about: dict[str, Any], n_chunks: int) -> None:
     each = len(saves) // n_chunks
     for end in range(each, len(saves) + 1, each):
         values = np.ones((n_runs, each), np.float32)
-        items = {
+        items: dict[str, dict[str, np.ndarray]] = {
             "measures": {name: values for name in MEASURES},
             "traj": {"W": np.ones((n_runs, each, 8), np.float32)},
             "state": {"W": np.ones((n_runs, 8), np.float32)},

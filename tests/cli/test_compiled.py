@@ -101,10 +101,21 @@ def test_a_program_of_another_processor_is_not_taken(tmp_path, monkeypatch):
     assert other.get("key") == b"other"
 
 
-def test_a_disk_that_fails_is_passed_over(tmp_path):
-    programs = Programs(tmp_path / "gone")
+def test_a_folder_that_cannot_be_made_is_passed_over_and_told_once(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    programs = Programs(tmp_path / "file" / "compiled")
+    for _ in range(3):
+        programs.put("key", b"program")
+        assert programs.get("key") is None
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1 and "compiled programs are not kept" in said and "TOYLAB_CACHE" in said
+
+
+def test_the_folder_is_made_for_the_first_program_alone(tmp_path):
+    programs = Programs(tmp_path / "a" / "b")
+    assert programs.get("key") is None and not (tmp_path / "a").exists()
     programs.put("key", b"program")
-    assert programs.get("key") is None
+    assert programs.get("key") == b"program"
 
 
 def test_what_was_not_used_for_longest_makes_room(tmp_path):

@@ -35,16 +35,11 @@ def keep() -> None:
     folder = folder_in(os.environ)
     import jax
 
-    own = os.environ.get("JAX_COMPILATION_CACHE_DIR") or jax.config.jax_compilation_cache_dir
+    own = os.environ.get("JAX_COMPILATION_CACHE_DIR") or getattr(jax.config, "jax_compilation_cache_dir")
     if folder is None or own is not None:
         return
-    try:
-        durable.make(folder)
+    with contextlib.suppress(OSError):
         _within(folder, limit)
-    except OSError as error:
-        why = store.first_line(error)
-        print(f"compiled programs are not kept ({why}): {FOLDER} may name another folder, or be off.", file=sys.stderr)
-        return
     with contextlib.suppress(ImportError, AttributeError):  # a JAX that keeps programs in another way compiles them
         _install(Programs(folder))
 
@@ -85,11 +80,13 @@ def _within(folder: Path, limit: int) -> None:
 
 
 class Programs:
-    """A folder of compiled programs, as JAX asks for them: `get` gives bytes or None, `put` takes them."""
+    """A folder of compiled programs, as JAX asks for them: `get` gives bytes or None, `put` takes them. The folder is made
+    for the first. That it cannot be written to is told once."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder  # JAX names it in its log
         self.machine = _machine()
+        self.is_told = False
 
     def get(self, key: str) -> bytes | None:
         path = self._place(key)
@@ -108,8 +105,14 @@ class Programs:
 
     def put(self, key: str, value: bytes) -> None:
         whole = value + hashlib.sha256(value).digest()
-        with contextlib.suppress(OSError):
+        try:
+            durable.make(self._path)
             durable.replace(self._place(key), lambda beside: beside.write_bytes(whole))
+        except OSError as error:
+            if not self.is_told:
+                why = f"compiled programs are not kept ({store.first_line(error)})"
+                print(f"{why}: {FOLDER} may name another folder, or be off.", file=sys.stderr, flush=True)
+            self.is_told = True
 
     def _place(self, key: str) -> Path:
         return self._path / hashlib.sha256(f"{self.machine} {key}".encode()).hexdigest()

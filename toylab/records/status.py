@@ -93,7 +93,7 @@ def group_status(
     except store.Damaged as error:
         return GroupStatus(**known, state="damaged", detail=str(error), advice=manifest.remedy(folder))
     newest, damage, advice = _passes(folder, about, verify and not held)
-    info = next((one for one in reversed(newest) if one), {})
+    info: dict[str, Any] = next((one for one in reversed(newest) if one), {})
     known |= {
         "runs": len(about["configs"]),
         "last": passes.all_saves(about)[-1],
