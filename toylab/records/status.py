@@ -138,26 +138,6 @@ def _is_over(folder: Path, about: dict[str, Any], newest: passes.Infos) -> bool:
     return passes.is_over(folder, about, newest)
 
 
-def as_text(status: SweepStatus) -> str:
-    """The status as aligned plain text, with a line of totals and what to type."""
-    with_part = any(one.part for one in status.groups)
-    head = [*(["part"] if with_part else []), "group", "runs", "step", "ended", "diverged", "state"]
-    rows = [head, *([*([one.part] if with_part else []), *_cells(one)] for one in status.groups)]
-    left = {0, len(head) - 1, *({1} if with_part else ())}
-    lines = _aligned(rows, left)
-    counts = {state: sum(one.runs for one in status.groups if one.state == state) for state in STATES}
-    totals = ", ".join(f"{n:,} {state}" for state, n in counts.items() if n)
-    n_groups = f"{len(status.groups)} group{'s' if len(status.groups) > 1 else ''}"
-    lines.append(f"total: {n_groups}, {sum(counts.values()):,} runs: {totals}")
-    for one in status.groups:
-        if one.advice:
-            lines.append(f"{one.group}: {one.advice}, then go on.")
-    lines += status.notes
-    if status.notes or any(one.state not in ("finished", "going") for one in status.groups):
-        lines += [f"to go on: {command}" for command in status.commands]
-    return "\n".join(lines)
-
-
 def _named(sweep: Path) -> dict[str, int | None]:
     """The groups of one sweep with the number of their runs: those in sweep.json, and any others with a folder."""
     named: dict[str, int | None] = dict(_outlined(sweep)[0].get("groups", {}))
@@ -222,7 +202,7 @@ def _stopped(folder: Path, otherwise: str) -> tuple[str, str]:
 
 def _command(sweep: Path, part: str, page: Path) -> str:
     """The command to go on: from sweep.json, else from the page's manifest, else made from the page's name."""
-    if any(map(manifest.is_recorded, manifest.begun(sweep))):
+    if any(map(manifest.is_recorded, sweep.glob("000-*"))):  # as all runs that were recorded are named
         return f"run the training that is recorded in {sweep} again, with the same Recorder"
     record, _ = _outlined(sweep)
     if not record.get("command"):
@@ -230,22 +210,3 @@ def _command(sweep: Path, part: str, page: Path) -> str:
             found = notes.page_record(page)
             record = found.get("parts", {}).get(part, found)
     return record.get("command") or f"python run_sweep.py {page.name} --out {page.parent}"
-
-
-def _cells(one: GroupStatus) -> list[str]:
-    step = "–" if one.step is None else f"{one.step:,}"
-    of = "" if one.last is None else f"/{one.last:,}"
-    state = f"{one.state}: {one.detail}" if one.detail else one.state
-    return [one.group, f"{one.runs:,}", step + of, f"{one.ended:,}", f"{one.diverged:,}", state]
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    cells = (
-        [
-            cell.ljust(width) if i in left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        for row in rows
-    )
-    return ["  ".join(row).rstrip() for row in cells]
