@@ -131,6 +131,16 @@ def test_what_was_not_used_for_longest_makes_room(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_files_that_are_no_programs_are_never_removed(tmp_path):
+    """As where TOYLAB_CACHE names a folder with other things in it."""
+    Programs(tmp_path).put("key", bytes(1000))
+    (tmp_path / f".{64 * 'a'}.0123456789abcdef").write_bytes(bytes(1000))  # of a write that was cut short
+    (tmp_path / "thesis.txt").write_bytes(bytes(1000))
+    (tmp_path / (64 * "b")).mkdir()
+    compiled._within(tmp_path, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [64 * "b", "thesis.txt"]
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "much"])
 def test_a_limit_that_is_none_is_refused(tmp_path, monkeypatch, capsys, text):
     monkeypatch.setenv("TOYLAB_CACHE_MB", text)
@@ -159,6 +169,8 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch):
 
     monkeypatch.setattr(Path, "home", homeless)
     assert folder_in({}) is None and folder_in({"TOYLAB_CACHE": "/mine"}) == Path("/mine")
+    assert folder_in({"XDG_CACHE_HOME": "/caches"}) == Path("/caches/toylab/compiled")
+    assert folder_in({"TOYLAB_CACHE": "~nobody-here/x"}) == Path("~nobody-here/x").absolute()
 
 
 def test_tests_share_no_cache_with_the_user(tmp_path, monkeypatch):

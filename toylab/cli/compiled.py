@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from toylab.store import durable
 FOLDER, MEGABYTES = "TOYLAB_CACHE", "TOYLAB_CACHE_MB"  # in the environment
 LIMIT = 1_000  # megabytes
 SIZE = hashlib.sha256().digest_size
+OWN = re.compile(r"[0-9a-f]{64}|\.[0-9a-f]{64}\.[0-9a-f]+")  # names of programs, and of what was being written
 
 
 def keep() -> None:
@@ -47,15 +49,15 @@ def keep() -> None:
 def folder_in(environment: Mapping[str, str]) -> Path | None:
     """The folder of compiled programs; None where there shall be none, or no folder of a user is known."""
     if named := environment.get(FOLDER):
-        return None if named.lower() == "off" else Path(named).expanduser().absolute()
-    given = Path(environment.get("XDG_CACHE_HOME", ""))
+        return None if named.lower() == "off" else Path(os.path.expanduser(named)).absolute()
+    if (given := Path(environment.get("XDG_CACHE_HOME", ""))).is_absolute():
+        return given / "toylab" / "compiled"
     try:
         home = Path.home()
     except RuntimeError:
         return None
     own = {"darwin": home / "Library" / "Caches", "win32": Path(environment.get("LOCALAPPDATA", home / ".cache"))}
-    caches = given if given.is_absolute() else own.get(sys.platform, home / ".cache")
-    return caches / "toylab" / "compiled"
+    return own.get(sys.platform, home / ".cache") / "toylab" / "compiled"
 
 
 def _limit(environment: Mapping[str, str]) -> int:
@@ -67,9 +69,10 @@ def _limit(environment: Mapping[str, str]) -> int:
 
 
 def _within(folder: Path, limit: int) -> None:
-    """Removes what was not used for longest, until the folder has at most so many bytes."""
+    """Removes the programs that were not used for longest, until they have at most so many bytes. Other files stay."""
     with os.scandir(folder) as files:
-        found = sorted((one.stat().st_mtime, one.stat().st_size, one.path) for one in files if one.is_file())
+        programs = [one for one in files if OWN.fullmatch(one.name) and one.is_file(follow_symlinks=False)]
+        found = sorted((one.stat().st_mtime, one.stat().st_size, one.path) for one in programs)
     total = sum(size for _, size, _ in found)
     for _, size, path in found:
         if total <= limit:
@@ -106,7 +109,8 @@ class Programs:
     def put(self, key: str, value: bytes) -> None:
         whole = value + hashlib.sha256(value).digest()
         try:
-            durable.make(self._path)
+            if not self._path.is_dir():
+                durable.make(self._path)
             durable.replace(self._place(key), lambda beside: beside.write_bytes(whole))
         except OSError as error:
             if not self.is_told:
