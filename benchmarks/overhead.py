@@ -1,7 +1,7 @@
 """What everything around the training steps costs: saved points, the cold start, memory, the analyses.
 
     python benchmarks/overhead.py [--steps 2000] [--json benchmarks/results/overhead.json]
-    python benchmarks/overhead.py --starts [--json benchmarks/results/starts_cpu.json]
+    python benchmarks/overhead.py --starts
 
 All of it is the experiment `grokking` at its scale `cpu` on the real path: the sweep, the store, the command line. Where a
 whole run would take too long, only its schedule of saved points is shortened. Takes about four minutes on two cores. With
