@@ -1,13 +1,16 @@
 """What everything around the training steps costs: saved points, the cold start, memory, the analyses.
 
     python benchmarks/overhead.py [--steps 2000] [--json benchmarks/results/overhead.json]
+    python benchmarks/overhead.py --starts
 
 All of it is the experiment `grokking` at its scale `cpu` on the real path: the sweep, the store, the command line. Where a
-whole run would take too long, only its schedule of saved points is shortened. Takes about four minutes on two cores.
+whole run would take too long, only its schedule of saved points is shortened. Takes about four minutes on two cores. With
+`--starts` only how long two processes take to their first step, one after the other: the second finds compiled programs.
 """
 
 import argparse
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -38,7 +41,8 @@ WHOLE, POINTS = 15_000, 200  # steps of a usual run (to grokking and through cle
 JOB_STEPS = 2_000  # over which the main job here spreads as many points
 TARGETS = {
     "saving_share": (0.05, "saving and measuring, at the experiment's schedule, over the bare steps"),
-    "first_step_seconds": (10.0, "process start to the first trained step, cold, in seconds"),
+    "first_step_seconds": (4.0, "process start to the first trained step, cold, in seconds"),
+    "second_step_seconds": (2.5, "the same where a process before it kept what it compiled"),
     "peak_gib": (2.0, "peak memory of the main job, in GiB"),
     "analysis_share": (0.25, f"all analyses of {POINTS} points over the training of {WHOLE:,} steps"),
 }
@@ -93,20 +97,49 @@ def saving(n_steps: int) -> dict[str, float]:
     }
 
 
-def first_step_seconds() -> float:
-    """Wall time from starting the command to its first line about trained steps; then it is asked to stop."""
+def starts() -> dict[str, float]:
+    """Wall and CPU time of two processes to their first step, the first without any program that is compiled already."""
+    with tempfile.TemporaryDirectory() as cache:
+        each = [to_first_step(cache) for _ in range(2)]
+    names = ("first_step", "second_step")
+    return {
+        f"{name}_{kind}": taken
+        for name, own in zip(names, each, strict=True)
+        for kind, taken in zip(("seconds", "cpu_seconds"), own, strict=True)
+    }
+
+
+def to_first_step(cache: str) -> tuple[float, float]:
+    """Wall and CPU time from starting the command to its first line about trained steps; then it is asked to stop."""
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "toylab", "run", "grokking", "--scale", "cpu", "--out", folder]
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen(
+            command,
+            env={**environment, "TOYLAB_CACHE": cache},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
         assert process.stdout is not None
-        line = next((line for line in process.stdout if line.startswith("step")), "")
+        line = next((line for line in process.stdout if " · step" in line), "")
         taken = time.perf_counter() - start
+        cpu = _cpu_seconds(process.pid)
         process.send_signal(signal.SIGTERM)
         process.communicate()
         if not line:
             raise SystemExit(f"{' '.join(command)} ended with status {process.returncode} before its first step.")
-    return taken
+    return taken, cpu
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU time of a process that runs, by Linux; nan elsewhere."""
+    path = Path(f"/proc/{pid}/stat")
+    if not path.exists():
+        return float("nan")
+    user, system = path.read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def main_job() -> dict[str, float]:
@@ -154,12 +187,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--steps", type=int, default=2000, help="how far to train for the cost of saving (2000)")
     parser.add_argument("--json", type=Path, help="also write the numbers there")
+    parser.add_argument("--starts", action="store_true", help="only how long a first and a second start take")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.job:
         job(given.job)
         return
-    found: dict[str, Any] = {"first_step_seconds": first_step_seconds(), **main_job()}
+    if given.starts:
+        found: dict[str, Any] = {**starts(), "environment": environment()}
+        for name in ("first", "second"):
+            wall, cpu = found[f"{name}_step_seconds"], found[f"{name}_step_cpu_seconds"]
+            print(f"{name} start to the first step: {wall:.2f} s, CPU {cpu:.2f} s")
+        keep(found, given.json)
+        return
+    found = {**starts(), **main_job()}
     found |= {"environment": environment(), **saving(given.steps)}
     report(found)
     keep(found, given.json)

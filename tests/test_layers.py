@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # what one run is, and its whole dynamics
-CORE = "base protocol platforms configs fields classes meanings train losses optim display numerics"
+CORE = "base protocol checking platforms configs fields classes meanings train losses optim display numerics"
 MAY_IMPORT = {
     "shapes": "",
     "core": "shapes",
@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "cli": "core store records sweep launch lab claims toylab",  # of toylab itself its version
     "run_sweep": "cli",  # and toylab/__main__.py
     "toylab": "",  # the package itself: its stub, which names what is public
-    "benchmarks": "shapes core tasks models store record importers sweep analysis lab experiments cli run_sweep",
+    "benchmarks": "shapes core tasks models store record records importers sweep analysis plots lab "
+    "experiments cli run_sweep",
 }
 ONLY_IN = {
     "flax.nnx": "models",

@@ -1,6 +1,7 @@
 from . import (
     analysis as analysis,
     base as base,
+    checking as checking,
     claims as claims,
     classes as classes,
     cli as cli,

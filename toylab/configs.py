@@ -1,47 +1,30 @@
-"""Configs as data: checked, written as canonical JSON, hashed, compared, stacked into a batch. Fields are set by
-`toylab.fields`."""
+"""Configs as data: written as canonical JSON, hashed, compared, stacked into a batch. They are checked by
+`toylab.checking`, and their fields set by `toylab.fields`."""
 
-import difflib
 import hashlib
 import json
 import re
-import typing
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
-from jax import Array
 
-from toylab import protocol
-from toylab.base import Config, Network, Optimizer, Task
-from toylab.fields import has_parts, is_static, own_fields, with_fields
+from toylab.base import Config
+from toylab.checking import Shared
+from toylab.checking import check as check
+from toylab.checking import checked as checked
 from toylab.fields import is_part as is_part
 from toylab.fields import overridden as overridden
 from toylab.fields import override as override
 from toylab.fields import plain as plain
 from toylab.fields import takes as takes
 from toylab.fields import with_classes as with_classes
+from toylab.protocol import METHODS
 
-
-def check(config: Config) -> Config:
-    """Checks a config and casts its leaves to float32 or int32 by the types of their fields, so that 1 and 1.0 are equal.
-
-    It is called once, where a config enters a sweep. A pytree cannot check itself, because it is rebuilt with tracers.
-    The parts are checked against their protocols. Loss and measures are traced once for each structure (protocol.py).
-
-    Raises:
-        ValueError: in one sentence, with the field, its value and what would be right.
-    """
-    protocol.check_parts(config)
-    config = _typed(config, "")
-    for part in (config.task, config.net, config.optimizer):
-        part.check()
-    protocol.check_net(config.task, config.net)
-    protocol.check_fit(config)
-    return config
+ROLES = tuple(METHODS)  # of the parts of a config
 
 
 def canonical(value: Any, also: Collection[str] = ()) -> Any:
@@ -86,16 +69,38 @@ def distinct(configs: Sequence[Config]) -> None:
     """Raises ValueError for an empty list, and where a config occurs twice."""
     if not configs:
         raise ValueError("the sweep has no configs: give at least one value for each field.")
-    if n_double := len(configs) - len({_identity(config) for config in configs}):
+    if n_double := len(configs) - len(set(_by_parts(configs, _identity))):
         raise ValueError(
             f"the sweep has {n_double} duplicate config(s): every run must differ from the others in a field."
         )
 
 
-def _identity(config: Config) -> Any:
-    """A key that is equal for equal checked configs; much faster than a digest."""
-    leaves, structure = jax.tree.flatten(config)
+def _identity(part: Any) -> Any:
+    """A key that is equal for equal parts of checked configs; much faster than a digest."""
+    if isinstance(part, np.generic):
+        return type(part), part.tobytes()
+    leaves, structure = jax.tree.flatten(part)
     return structure, tuple((array.dtype.str, array.tobytes()) for array in map(np.asarray, leaves))
+
+
+def _program(part: Any) -> Any:
+    """What two parts must share to share a compiled program: structure (static fields in it), shapes, dtypes."""
+    if isinstance(part, np.generic):
+        return type(part)
+    leaves, structure = jax.tree.flatten(part)
+    return structure, tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves)
+
+
+def _by_parts(configs: Sequence[Config], make: Callable[[Any], Any]) -> list[Any]:
+    """For each config a key of what `make` gives of its fields. It is asked once for a part that several configs have."""
+    numbers: dict[Any, int] = {}
+    number = Shared(lambda part: numbers.setdefault(make(part), len(numbers)))
+    names = [field.name for field in fields(Config)]
+    parts, rest = [name for name in names if name in ROLES], [name for name in names if name not in ROLES]
+    return [
+        (type(one), *(number(getattr(one, name)) for name in parts), *(make(getattr(one, name)) for name in rest))
+        for one in configs
+    ]
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -129,8 +134,10 @@ def set_later(configs: Sequence[Config]) -> set[str]:
         for inner in value if isinstance(value, tuple | list) else ():
             look(inner)
 
+    once = Shared(look)
     for config in configs:
-        look(config)
+        for role in ROLES:
+            once(getattr(config, role))
     return found
 
 
@@ -164,14 +171,18 @@ def differences(old: Any, new: Any) -> list[str]:
 
 
 def family(config: Config) -> Any:
-    """What two configs must share to share a compiled program: structure (static fields in it), shapes, dtypes; and
-    data_seed, since a group draws its batches once (unless each run has a stream of its own)."""
-    leaves, structure = jax.tree.flatten(config)
-    return (
-        structure,
-        tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves),
-        None if streams(config) == "own" else int(config.data_seed),
-    )
+    """What two configs must share to be trained in one group: their program, and data_seed, since a group draws its batches
+    once (unless each run has a stream of its own)."""
+    return *_program(config), _stream(config)
+
+
+def _stream(config: Config) -> int | None:
+    return None if streams(config) == "own" else int(config.data_seed)
+
+
+def one_of_each(configs: Sequence[Config]) -> list[Config]:
+    """The first config of each family."""
+    return [members[0] for members in families(configs, False).values()]
 
 
 def families(configs: Sequence[Config], together: bool = True) -> dict[Any, list[Config]]:
@@ -184,9 +195,10 @@ def families(configs: Sequence[Config], together: bool = True) -> dict[Any, list
         configs: of a sweep.
         together: False for sweeps of before, in which such runs trained each in a group of its own.
     """
-    found: dict[Any, list[Config]] = {}
-    for config in configs:
-        found.setdefault(family(config), []).append(config)
+    alike: dict[Any, list[Config]] = {}
+    for program, config in zip(_by_parts(configs, _program), configs, strict=True):
+        alike.setdefault((program, _stream(config)), []).append(config)
+    found = {family(members[0]): members for members in alike.values()}
     if not together:
         return found
     merged: dict[Any, list[Config]] = {}
@@ -228,61 +240,3 @@ def unwritten(kind: type) -> dict[str, Any]:
     """The fields of a dataclass that came later than runs of it (`static(later=True)`), and the defaults at which they are
     left out of a canonical config."""
     return {field.name: field.default for field in fields(kind) if field.metadata.get("later")}
-
-
-def _typed(part: Any, prefix: str) -> Any:
-    changes = {}
-    for name, (hint, value) in own_fields(part).items():
-        inner = _typed(value, f"{prefix}{name}.") if has_parts(value) else _cast(value, hint, prefix + name, part)
-        changes[name] = inner
-    return with_fields(part, **changes)
-
-
-def _cast(value: Any, hint: Any, path: str, part: Any) -> Any:
-    static = is_static(part, path.rsplit(".", 1)[-1])
-    if isinstance(value, list | tuple) and not static and not _is_of_parts(hint):
-        value = _array_of(value, path)
-    if hint == float | Array and np.ndim(value) == 0:
-        hint = float  # one number for all, or one each
-    if hint is float or hint is int:
-        wanted = "a number" if hint is float else "a whole number within ±2,147,483,647"
-        if not _is_number(value, hint):
-            raise ValueError(f"{path} is {value!r}: it must be {wanted}.")
-        return hint(value) if static else (np.float32 if hint is float else np.int32)(value)
-    if typing.get_origin(hint) is Literal and value not in typing.get_args(hint):
-        near = difflib.get_close_matches(str(value), map(str, typing.get_args(hint)), 1)
-        known = ", ".join(map(str, typing.get_args(hint)))
-        raise ValueError(
-            f"{path} is {value!r}: {f'did you mean {near[0]}? ' if near else ''}it must be one of {known}."
-        )
-    if hint is bool and not isinstance(value, bool):
-        raise ValueError(f"{path} is {value!r}: it must be true or false.")
-    if hasattr(value, "dtype") and np.ndim(value):
-        return np.asarray(value, np.float32 if np.asarray(value).dtype.kind == "f" else np.int32)
-    return value
-
-
-def _is_of_parts(hint: Any) -> bool:
-    """Whether an annotation is that of a part within a part, as Optimizer, or of a tuple of such, as tuple[Piece, ...]."""
-    one = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
-    return one in (Task, Network, Optimizer) or is_dataclass(one)
-
-
-def _array_of(value: Any, path: str) -> np.ndarray:
-    """Numbers in lists, as an array; a static field of them is a tuple, made so where it is read."""
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        array = np.asarray(None)
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{path} is {value!r:.60}: it must be an array of numbers.")
-    return array
-
-
-def _is_number(value: Any, hint: type) -> bool:
-    scalar = isinstance(value, int | float | np.number) or (hasattr(value, "dtype") and np.shape(value) == ())
-    if not scalar or isinstance(value, bool | np.bool_):
-        return False
-    if not abs(value if isinstance(value, int) else float(value)) <= float(np.finfo(np.float32).max):
-        return False
-    return hint is float or (float(value).is_integer() and abs(int(value)) < 2**31)

@@ -30,26 +30,24 @@ MEMBERS = (property, staticmethod, classmethod, cached_property)
 _fitting: set[Any] = set()  # structures whose loss and measures have been traced
 
 
-def check_parts(config: Config) -> None:
-    """Checks task, net and optimizer of a config.
+def check_part(role: str, part: Any) -> None:
+    """Checks the task, net or optimizer of a config, by its `role`.
 
     Raises:
         ValueError: where a part is a class, a raw optax transform or an nnx.Module; where it lacks a method; or where an
             attribute has no annotation. Such an attribute is no field: a sweep could not set it, and digests would miss it.
     """
-    for role, methods in METHODS.items():
-        part = getattr(config, role)
-        kind = part if isinstance(part, type) else type(part)
-        if isinstance(part, type) or not is_dataclass(part) or jax.tree_util.all_leaves([part]):
-            given = f"the class {kind.__name__}" if isinstance(part, type) else f"a {kind.__name__}"
-            raise ValueError(f"{role} is {given}: it must be {MADE[role]}.")
-        if missing := [name for name in methods if not callable(getattr(part, name, None))]:
-            raise ValueError(f"{role} {kind.__name__} has no {' and no '.join(missing)}: it must be {MADE[role]}.")
-        for path, one in _kinds(role, part):
-            if bare := _without_annotation(one):
-                raise ValueError(
-                    f"{path}.{bare} has no annotation, and so is no field of {one.__name__}: write {bare}: int = …"
-                )
+    kind = part if isinstance(part, type) else type(part)
+    if isinstance(part, type) or not is_dataclass(part) or jax.tree_util.all_leaves([part]):
+        given = f"the class {kind.__name__}" if isinstance(part, type) else f"a {kind.__name__}"
+        raise ValueError(f"{role} is {given}: it must be {MADE[role]}.")
+    if missing := [name for name in METHODS[role] if not callable(getattr(part, name, None))]:
+        raise ValueError(f"{role} {kind.__name__} has no {' and no '.join(missing)}: it must be {MADE[role]}.")
+    for path, one in _kinds(role, part):
+        if bare := _without_annotation(one):
+            raise ValueError(
+                f"{path}.{bare} has no annotation, and so is no field of {one.__name__}: write {bare}: int = …"
+            )
 
 
 def _kinds(path: str, part: Any) -> Iterator[tuple[str, type]]:

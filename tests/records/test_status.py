@@ -10,7 +10,9 @@ from sweeps_on_disk import names, outline, seeds, write_group
 import run_sweep
 from toylab import store
 from toylab.records import notes
-from toylab.records.status import as_text, status
+from toylab.records.status import status
+from toylab.records.status_text import as_text, totals
+from toylab.store import chunk, files
 
 STEPS = [[0, 10], [20, 40], [80]]
 
@@ -201,3 +203,37 @@ def test_names_of_groups_that_are_there_twice_or_not_named_are_reported_once(swe
     extra = a_group(sweep, 6, 1)
     found = [one.group for one in status(sweep).groups]
     assert found.count(extra.name) == 1 and len(found) == 7 and names(seeds(1, start=600))[0] in extra.name
+
+
+def test_several_folders_get_a_line_each_and_the_worst_status(sweep, tmp_path, capsys):
+    other = tmp_path / "other"
+    a_group(other / "runs", 0, 3)
+    assert run_sweep.main(["status", str(other), str(other / "runs")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{folder}: 1 group, 3 runs: 3 finished" for folder in (other, other / "runs")
+    ]
+    assert run_sweep.main(["status", str(other), str(sweep.parent)]) == 3
+    assert capsys.readouterr().out.splitlines()[1] == f"{sweep.parent}: {totals(status(sweep))}"
+    assert run_sweep.main(["status", str(sweep.parent), str(tmp_path / "nowhere"), str(other)]) == 2
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2 and "nowhere" in err
+
+
+@pytest.mark.parametrize("n", [2, 6])
+def test_each_record_is_read_once_however_many_groups_there_are(n, tmp_path, monkeypatch):
+    """sweep.json apart, which is read a few times for all groups together."""
+    groups = [a_group(tmp_path, number, 1, STEPS[:2]) for number in range(n)]
+    outline(tmp_path, {group.name: 1 for group in groups})
+    read, reads = files.read_json, []
+
+    def counted(path, **more):
+        reads.append(path)
+        return read(path, **more)
+
+    for module in (store, chunk, files):
+        monkeypatch.setattr(module, "read_json", counted)
+    status(tmp_path)
+    per_group = [path for path in reads if path.name != "sweep.json" and path.parents[0] != tmp_path]
+    assert sum(path.name == "manifest.json" for path in per_group) == n + 1  # that of 000 says whether it was recorded
+    assert sum(path.name == "files.json" for path in per_group) == 2 * n  # of two chunks each
+    assert len(reads) - len(per_group) <= 5

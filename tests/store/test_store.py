@@ -163,8 +163,8 @@ def test_arrays_that_are_not_as_written_are_noticed(folder, monkeypatch, change)
     """Orbax itself notices nothing: the digests must."""
     restore = chunk.restore
 
-    def altered(path, item):
-        return {key: change(np.asarray(value)) for key, value in restore(path, item).items()}
+    def altered(path, item, names):
+        return {key: change(np.asarray(value)) for key, value in restore(path, item, names).items()}
 
     monkeypatch.setattr(chunk, "restore", altered)
     with pytest.raises(Damaged, match=r"differs from what was written"):

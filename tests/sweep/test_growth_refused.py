@@ -8,7 +8,8 @@ from tiny_sweeps import PAIRS, A, B, C, D, E, only, tiny
 
 from toylab import store, sweep
 from toylab.records import passes
-from toylab.records.status import as_text, status
+from toylab.records.status import status
+from toylab.records.status_text import as_text
 from toylab.sweep import Interrupted, Spec
 
 

@@ -1,4 +1,6 @@
-"""Intervals and tests, all by SciPy and statsmodels. A level is that of the interval: 0.95 leaves 2.5 % on each side."""
+"""Intervals and tests, all by SciPy and statsmodels. A level is that of the interval: 0.95 leaves 2.5 % on each side.
+
+These take a second to import, so it is imported when a claim is judged: `claims.intervals`, which is lazy."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -6,14 +8,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.rates import confint_poisson
 
-from toylab.claims.scales import Scale
+from toylab.claims.scales import Interval, Scale
 
 RESAMPLES = 4_999  # the 2.5 % quantile of so many has a standard error of a tenth of the tail
 SEED = 0  # of the resampling: the same measures give the same verdict
-Interval = tuple[float, float]
 
 
 def of_median(values: np.ndarray, level: float) -> Interval:
@@ -111,3 +113,9 @@ def normal_reach(level: float) -> float:
 def poisson_above(count: float, expected: float) -> float:
     """The probability of at least so many counts, of a Poisson distribution of the expected mean."""
     return float(stats.poisson.sf(count - 1, expected))
+
+
+def holm(p: Sequence[float], alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """Which of several tests are significant at a level together, and their p, adjusted by Holm's method."""
+    significant, adjusted, *_ = multipletests(p, alpha, method="holm")
+    return significant, adjusted

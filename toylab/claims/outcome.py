@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from toylab.claims.counts import Verdict
-from toylab.claims.intervals import Interval
-from toylab.claims.scales import Scale
+from toylab.claims.scales import Interval, Scale
 
 MOST_SEEDS = 10_000  # a number of seeds beyond it is not worth naming
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from statsmodels.stats.multitest import multipletests
-
+from toylab import claims as package
 from toylab.claims.claim import SPENT, Claim
 
 ALPHA = 0.05
@@ -47,7 +46,7 @@ def corrected(claims: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         members = [claim for claim in found if claim.get("family") == family and claim.get("p") is not None]
         if not members:
             continue
-        significant, adjusted, *_ = multipletests([claim["p"] for claim in members], ALPHA, method="holm")
+        significant, adjusted = package.intervals.holm([claim["p"] for claim in members], ALPHA)
         for claim, is_so, p in zip(members, significant, adjusted, strict=True):
             claim["p"] = float(f"{p:.6g}")
             if claim["verdict"] == "agrees" and not is_so:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import special
 
 ScaleName = Literal["linear", "log", "logit", "fisher"]
 Map = Callable[[Any], Any]
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,21 @@ class Scale:
         return float(self.back(self.to(value) - step)), float(self.back(self.to(value) + step))
 
 
+def _logit(p: Any) -> Any:
+    from scipy import special  # takes as long to import as all claims do
+
+    return special.logit(p)
+
+
+def _expit(x: Any) -> Any:
+    from scipy import special
+
+    return special.expit(x)
+
+
 SCALES: dict[str, Scale] = {
     "linear": Scale("linear", np.asarray, np.asarray),
     "log": Scale("log", np.log, np.exp, 0),
-    "logit": Scale("logit", special.logit, special.expit, 0, 1),
+    "logit": Scale("logit", _logit, _expit, 0, 1),
     "fisher": Scale("fisher", np.arctanh, np.tanh, -1, 1),
 }

@@ -13,7 +13,10 @@ def run_parser(program: str, ending: Callable[[], str]) -> Parser:
         program: what is typed before the page, as "toylab run".
         ending: gives the pages, for --help; reading them takes longer than all other options.
     """
-    description = "Train, analyze and draw a lab page. Stopped or killed, the same command goes on."
+    description = (
+        "Train, analyze and draw a lab page. Stopped or killed, the same command goes on. Compiled programs are kept, as "
+        "in ~/.cache/toylab; TOYLAB_CACHE=FOLDER in the environment names another folder, or off."
+    )
     form = argparse.RawDescriptionHelpFormatter
     parser = Parser(program, description=description, ending=ending, formatter_class=form)
     parser.register("action", None, Once)  # of every option that says no other

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import toylab
-from toylab.cli import report
+from toylab.cli import compiled, report
 from toylab.cli.listing import listing
 from toylab.cli.options import check_heeded, run_parser
 from toylab.lab import pages
@@ -82,6 +82,7 @@ def _job(options: argparse.Namespace) -> Any:
     asked = describe.with_texts(asked, describe.from_texts(options.set, options.zip, options.seeds))
     asked = describe.with_choices(asked, experiment=options.experiment, scale=options.scale, parts=options.part)
     _deterministic()
+    compiled.keep()
     page = pages.load(asked.experiment or "")
     from toylab.lab import job
 

@@ -172,7 +172,7 @@ def job(
 def _try_training(part: lab.Part, configs: Sequence[Config], named: Sequence[str]) -> None:
     """Raises ValueError where the set fields make a config that cannot be trained. Only the first programs are tried; a
     group that fails later stops no other."""
-    for config in list({cfg.family(config): config for config in configs}.values())[:TRIED]:
+    for config in cfg.one_of_each(configs)[:TRIED]:
         try:
             sizes.check_trainable(config, part.probes, part.keep)
         except Exception as error:  # JAX and tasks raise anything for sizes that do not fit

@@ -12,9 +12,10 @@ from toylab import store, sweep
 from toylab.base import Config, Trajectory
 from toylab.lab.job import Job
 from toylab.records import passes, status
-from toylab.records.manifest import read
+from toylab.records.manifest import SAVES, read
 from toylab.store import size
 from toylab.sweep import memory
+from toylab.sweep.growth import outlined
 from toylab.sweep.manifest import resumed
 from toylab.sweep.plan import MAX_SEGMENT, WIDTHS
 
@@ -129,7 +130,8 @@ def _kept(recorded: Trajectory) -> list[str]:
 
 def _done(folder: Path, named: dict[str, list[Config]], begun: Begun) -> list[str]:
     """The progress of a sweep that was begun, towards the requested last step."""
-    stands = [status.group_status(folder / name, "", len(members)) for name, members in named.items()]
+    saves = outlined(folder).get(SAVES, [])
+    stands = [status.group_status(folder / name, "", len(members), asked=saves) for name, members in named.items()]
     longer = [one for one in stands if one.state == "finished" and _new(folder / one.group, begun[one.group])]
     counts = {state: sum(one.runs for one in stands if one.state == state) for state in status.STATES}
     counts["finished"] -= sum(one.runs for one in longer)

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ from toylab.base import Config, Run
 from toylab.claims import Claim
 from toylab.lab import Measures, Part
 from toylab.lab.measuring import composed
+from toylab.sweep import sizes
 
 POINTS, RUNS = 8, 32  # the most of made-up measures
 LARGE = 2**28  # bytes of made-up measures from which on claims are not tried
@@ -33,10 +33,10 @@ def rehearse(part: Part, configs: Sequence[Config], saves: Sequence[int], change
     Raises:
         ValueError: where an analyzer does not fit a config, or a claim needs a measure that will not exist.
     """
-    families = list({cfg.family(config): config for config in reversed(configs)}.values())[::-1]
+    families = cfg.one_of_each(configs)
     found = [_analyzed(part, config) for config in (families if changed else families[:1])]
     try:
-        recorded = _recorded(part, families[0])
+        recorded = sizes.recorded(families[0], part.probes, part.keep)
     except Exception:  # its group will fail when it is trained, the others will not
         return
     some = [configs[int(i)] for i in np.unique(np.linspace(0, len(configs) - 1, RUNS).astype(int))]
@@ -57,7 +57,7 @@ def made_up(part: Part, configs: Sequence[Config], saves: Sequence[int]) -> Meas
     Raises:
         ValueError: where an analyzer does not fit the first config.
     """
-    return _measures(_recorded(part, configs[0]), *_analyzed(part, configs[0]), configs, saves)
+    return _measures(sizes.recorded(configs[0], part.probes, part.keep), *_analyzed(part, configs[0]), configs, saves)
 
 
 def _try(claim: Claim, measures: Measures) -> None:
@@ -103,12 +103,6 @@ def _measures(recorded: Any, final: Any, own: Any, configs: Sequence[Config], sa
     of_configs = cfg.columns([cfg.canonical(config, later) for config in configs])
     made_up |= {f"config/{name}": value for name, value in of_configs.items()}
     return Measures({"steps": steps, "valid": np.ones(shape, bool), **made_up})
-
-
-def _recorded(part: Part, config: Config) -> Any:
-    advance = partial(train.advance, probes=part.probes, keep=part.keep)
-    _, recorded = jax.eval_shape(advance, config, sweep.shapes(config), jax.ShapeDtypeStruct((1,), np.int32))
-    return recorded
 
 
 def _filled(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -44,7 +44,7 @@ class Runs:
             folder: of the page, which gets a folder wandb. The same runs in another folder are other runs.
         """
         self.project, self.page, self.part, self.folder = project, page, part, folder
-        canonical = [cfg.canonical(cfg.check(config)) for config in configs]
+        canonical = [cfg.canonical(config) for config in cfg.checked(configs)]
         self.fields = {cfg.digest_of(one)[:10]: cfg.flat(one) for one in canonical}
         self.open: dict[tuple[str, str], Any] = {}  # (group, run) → the run there
         self.done: dict[tuple[str, str], int] = {}  # number of points that are logged

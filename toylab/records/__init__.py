@@ -4,7 +4,7 @@ reader    `load`, a sweep as arrays over all its runs · source  its groups · s
 analyzing analyzers over its runs and points
 history   what a group saved, joined · passes  its trainings side by side · binding  what ties a chunk to its group
 manifest  read and checked
-table     the whole sweep as one table, runs.parquet · status  how far it is
+table     the whole sweep as one table, runs.parquet · status, status_text  how far it is
 rebuilt   a config from its manifest · notes  small files without a digest"""
 
 import lazy_loader as _lazy

@@ -12,6 +12,7 @@ from . import (
     selection as selection,
     source as source,
     status as status,
+    status_text as status_text,
     table as table,
 )
 from .reader import Sweep as Sweep, folders as folders, has_run as has_run, load as load, params_at as params_at

@@ -39,13 +39,16 @@ def _saves_digest(saves: Sequence[int]) -> list[Any]:
     return [len(saves), hashlib.sha256(json.dumps(list(saves)).encode()).hexdigest()[:16]]
 
 
-def check(folder: Path, info: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+def check(
+    folder: Path, info: Mapping[str, Any], manifest: Mapping[str, Any], runs: Sequence[str] | None = None
+) -> None:
     """Checks that a chunk belongs to the runs of a manifest.
 
     Args:
         folder: of the group, for messages.
         info: of the chunk. Before schema 3 it has only the number of runs.
         manifest: of the group.
+        runs: the `digests` of its configs, for one who checks many chunks.
 
     Raises:
         Refused: where the chunk is of other runs, or recorded otherwise.
@@ -54,7 +57,7 @@ def check(folder: Path, info: Mapping[str, Any], manifest: Mapping[str, Any]) ->
     if what := _nonsense(info):
         raise store.Damaged(f"the chunk at step {info.get('step')} in {folder} is damaged: {what}")
     points, steps, n_runs = info["points"], info["steps"], len(info["ended"])
-    differ = differences(info.get(GROUP, {}), manifest)
+    differ = differences(info.get(GROUP, {}), manifest, runs)
     if n_runs != len(manifest["configs"]):
         differ = [f"runs: {n_runs} → {len(manifest['configs'])}"]
     elif not differ and steps != manifest["saves"][points - len(steps) : points]:
@@ -76,9 +79,11 @@ def _nonsense(info: Mapping[str, Any]) -> str:
     return ""
 
 
-def differences(of_chunk: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
+def differences(
+    of_chunk: Mapping[str, Any], manifest: Mapping[str, Any], runs: Sequence[str] | None = None
+) -> list[str]:
     """How the group recorded in a chunk (`of_chunk`, may be empty) differs from a manifest or a request."""
-    found = other_runs(of_chunk, manifest["configs"])
+    found = other_runs(of_chunk, manifest["configs"], runs)
     if of_chunk and not found:
         found = cfg.differences(*({name: side.get(name) for name in ASKED} for side in (of_chunk, manifest)))
         n, _ = of_chunk["saves"]
@@ -87,10 +92,12 @@ def differences(of_chunk: Mapping[str, Any], manifest: Mapping[str, Any]) -> lis
     return found
 
 
-def other_runs(of_chunk: Mapping[str, Any], configs: Sequence[Any]) -> list[str]:
+def other_runs(of_chunk: Mapping[str, Any], configs: Sequence[Any], runs: Sequence[str] | None = None) -> list[str]:
     """The first run in which the group recorded in a chunk differs from canonical configs; empty if none does."""
-    old, new = of_chunk.get("runs"), digests(configs)
-    if old is None or old == new:
+    if (old := of_chunk.get("runs")) is None:
+        return []
+    new = digests(configs) if runs is None else list(runs)
+    if old == new:
         return []
     if len(old) != len(new):
         return [f"runs: {len(old)} → {len(new)}"]

@@ -45,12 +45,13 @@ def read_chunks(
     """
     read: list[tuple[dict[str, Arrays], dict[str, Any]]] = []
     steps = [step for step in store.chunks(folder) if until is None or step <= until]
+    runs = binding.digests(about["configs"])
     for step in steps:
         before = read[-1][1] if read else {"points": 0, "step": 0}
         missing = False
         try:
             items, info = store.read_chunk(folder, step, names, alone=alone and step != steps[-1])
-            binding.check(folder, info, about)
+            binding.check(folder, info, about, runs)
             if missing := info["points"] - len(info["steps"]) != before["points"]:
                 raise store.Damaged(f"a chunk between steps {before['step']} and {step} of {folder} is missing")
             if keys is not None:

@@ -43,6 +43,9 @@ def each(group: Path, manifest: Mapping[str, Any]) -> list[tuple[Path, dict[str,
     return [(folder_of(group, i), {**about, "saves": saves}) for i, saves in enumerate(saves_of(manifest))]
 
 
+Infos = Sequence[Mapping[str, Any]]  # of each pass the info of its newest chunk; empty for a pass without one
+
+
 @dataclass(frozen=True)
 class Points:
     """What the passes of a group have recorded, side by side. Leaves [R, T, …]; blank where a run has no point."""
@@ -165,52 +168,60 @@ def _newest_info(folder: Path, about: Mapping[str, Any] | None = None) -> dict[s
     return {}
 
 
-def ends(group: Path, manifest: Mapping[str, Any]) -> tuple[list[int | None], list[int | None]]:
+# (`newest`: their `infos`, where these are read already)
+
+
+def ends(
+    group: Path, manifest: Mapping[str, Any], newest: Infos | None = None
+) -> tuple[list[int | None], list[int | None]]:
     """[R]: the last step of each run that has ended, and the step at which it diverged, by the newest pass that says so."""
     n_runs = len(manifest["configs"])
     found: list[int | None] = [None] * n_runs
     diverged: list[int | None] = [None] * n_runs
-    for saves, info in zip(saves_of(manifest), infos(group, manifest), strict=True):
+    for saves, info in zip(saves_of(manifest), newest or infos(group, manifest), strict=True):
         for run, end in enumerate(_ends(info, np.array(saves)) if info else []):
             if end is not None:
                 found[run], diverged[run] = end, info.get("diverged", [None] * n_runs)[run]
     return found, diverged
 
 
-def recorded(group: Path, manifest: Mapping[str, Any]) -> list[set[int]]:
+def recorded(group: Path, manifest: Mapping[str, Any], newest: Infos | None = None) -> list[set[int]]:
     """The steps at which each pass has recorded points."""
-    by_pass = zip(saves_of(manifest), infos(group, manifest), strict=True)
+    by_pass = zip(saves_of(manifest), newest or infos(group, manifest), strict=True)
     return [set(saves[: info.get("points", 0)]) for saves, info in by_pass]
 
 
-def is_over(group: Path, manifest: Mapping[str, Any]) -> bool:
+def is_over(group: Path, manifest: Mapping[str, Any], newest: Infos | None = None) -> bool:
     """Whether the newest pass has all its points."""
     if manifest.get(CLOSED):
         return True
-    info = infos(group, manifest)[-1]
+    info = (newest or infos(group, manifest))[-1]
     return bool(info) and (info["points"] >= len(saves_of(manifest)[-1]) or all(info["ended"]))
 
 
-def planned(group: Path, manifest: Mapping[str, Any], asked: Sequence[int]) -> list[list[int]]:
+def planned(
+    group: Path, manifest: Mapping[str, Any], asked: Sequence[int], newest: Infos | None = None
+) -> list[list[int]]:
     """The steps that each pass has to record, so that the runs are saved at these steps too.
 
     Steps behind the newest pass's last one are added to it. Others, and those of an earlier pass that were lost or never
     reached, need a pass of their own. After the end of all runs there are no points.
     """
     passes = saves_of(manifest)
-    done, newest = recorded(group, manifest), infos(group, manifest)[-1]
+    by_pass = newest or infos(group, manifest)
+    done, last = recorded(group, manifest, by_pass), by_pass[-1]
     there = set(passes[-1]).union(*done[:-1])
     wanted = {*asked, *all_saves(manifest)}
-    if newest and all(newest["ended"]) and (ends := _ends_of(newest, passes[-1])):
+    if last and all(last["ended"]) and (ends := _ends_of(last, passes[-1])):
         wanted = {step for step in wanted if step <= max(ends)}
     if not (missing := sorted(wanted - there)):
         return passes
-    if not newest and len(passes) == 1:
+    if not last and len(passes) == 1:
         return [sorted(wanted)]
     if missing[0] > passes[-1][-1]:
         return [*passes[:-1], passes[-1] + missing]
-    others = sorted(wanted.difference(*(done if newest else done[:-1])))
-    return [*passes, others] if newest else [*passes[:-1], others]
+    others = sorted(wanted.difference(*(done if last else done[:-1])))
+    return [*passes, others] if last else [*passes[:-1], others]
 
 
 def _ends_of(info: Mapping[str, Any], saves: Sequence[int]) -> list[int]:

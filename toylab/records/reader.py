@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from toylab.records.source import Group, Runs, Source, read_group
 if TYPE_CHECKING:
     import pandas
     import xarray
+
+READERS = 8  # of groups at once: files over a network come while others are waited for
 
 
 class Named(Mapping[str, np.ndarray]):
@@ -129,7 +132,7 @@ class Sweep:
 
     @cached_property
     def steps(self) -> np.ndarray:
-        return np.unique(np.concatenate([source.group.steps for source in self.sources]))
+        return np.unique(np.concatenate([source.group.steps for source in self._read()]))
 
     @cached_property
     def valid(self) -> np.ndarray:
@@ -296,10 +299,15 @@ class Sweep:
         return [found[i] for i in self.order]
 
     def _recorded(self, item: str) -> Named:
-        groups = [getattr(source.group, item) for source in self.sources]
-        return Named(
-            list(dict.fromkeys(name for arrays in groups for name in arrays)), lambda name: self._make(item, name)
-        )
+        names = dict.fromkeys(name for source in self._read() for name in getattr(source.group, item))
+        return Named(list(names), lambda name: self._make(item, name))
+
+    def _read(self) -> Sequence[Runs]:
+        """The sources, with all that they have but params in memory. Several are read at once."""
+        with ThreadPoolExecutor(READERS) as pool:
+            for _ in pool.map(lambda source: source.group, self.sources):
+                pass
+        return self.sources
 
     def _make(self, item: str, name: str) -> np.ndarray:
         blocks = [getattr(source.group, item).get(name) for source in self.sources]

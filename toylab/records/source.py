@@ -143,14 +143,17 @@ class Source:
         self.until = max(store.chunks(folder), default=-1)  # before the manifest, which grows where a run is recorded
         self.about = manifest.read(folder)
         self.configs: list[dict[str, Any]] = self.about["configs"]
+        self.without_params: Group | None = None
 
     @cached_property
     def runs(self) -> list[str]:
         return run_names(self.configs)
 
-    @cached_property
+    @property
     def group(self) -> Group:
-        return self.read(params=False)
+        if self.without_params is None:  # no cached_property: its lock would let one thread read at a time
+            self.without_params = self.read(params=False)
+        return self.without_params
 
     def param(self, name: str) -> np.ndarray:
         return passes.read(self.folder, self.about, ("traj",), keys=(name,), until=self.until).items["traj"][name]

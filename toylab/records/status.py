@@ -4,7 +4,7 @@ Nothing is written or locked, so the status can be asked for while training runs
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,9 @@ def status(path: str | Path, verify: bool = False) -> SweepStatus:
         )
         raise store.Refused(f"{path} holds no runs: {hint}")
     groups = [
-        group_status(sweep / name, part, n_runs, verify)
+        group_status(sweep / name, part, n_runs, verify, saves)
         for part, sweep in sweeps.items()
+        for saves in [_outlined(sweep)[0].get(manifest.SAVES, [])]
         for name, n_runs in _named(sweep).items()
     ]
     commands = dict.fromkeys(_command(sweep, part, place.parent) for part, sweep in sweeps.items())
@@ -76,8 +77,10 @@ def status(path: str | Path, verify: bool = False) -> SweepStatus:
     return SweepStatus(groups, list(commands), notes)
 
 
-def group_status(folder: Path, part: str, n_runs: int | None, verify: bool = False) -> GroupStatus:
-    """The status of one group. `n_runs`: the number of its runs by sweep.json, used where it has no manifest yet."""
+def group_status(
+    folder: Path, part: str, n_runs: int | None, verify: bool = False, asked: Sequence[int] = ()
+) -> GroupStatus:
+    """The status of one group. `n_runs`, `asked`: its runs and saved steps by sweep.json; the former if it is not begun."""
     held = store.is_locked(folder)
     known: dict[str, Any] = {"part": part, "group": folder.name, "runs": n_runs or 0}
     if not (folder / "manifest.json").exists() and not store.chunks(folder):
@@ -89,21 +92,21 @@ def group_status(folder: Path, part: str, n_runs: int | None, verify: bool = Fal
         about = manifest.read(folder)
     except store.Damaged as error:
         return GroupStatus(**known, state="damaged", detail=str(error), advice=manifest.remedy(folder))
-    infos, damage, advice = _passes(folder, about, verify and not held)
-    info = infos[-1] if infos else {}
+    newest, damage, advice = _passes(folder, about, verify and not held)
+    info: dict[str, Any] = next((one for one in reversed(newest) if one), {})
     known |= {
         "runs": len(about["configs"]),
         "last": passes.all_saves(about)[-1],
-        "step": max((one["step"] for one in infos), default=None),
+        "step": max((one["step"] for one in newest if one), default=None),
     }
     if damage:
         known |= {"ended": sum(info.get("ended", [])), "diverged": _diverged(info.get("diverged", []))}
         return GroupStatus(**known, state="damaged", detail=damage, advice=advice)
-    ends, diverged = passes.ends(folder, about)
+    ends, diverged = passes.ends(folder, about, newest)
     known |= {"ended": sum(end is not None for end in ends), "diverged": _diverged(diverged)}
     spare = _spare(folder, about) if verify and not held else ""
-    more = _more(folder, about)
-    if _is_over(folder, about, info) and not more:
+    more = _more(folder, about, asked, newest)
+    if _is_over(folder, about, newest) and not more:
         return GroupStatus(**known, state="finished", detail=spare)
     if held:
         return GroupStatus(**known, state="going", detail=store.owner(folder, since=True))
@@ -115,44 +118,24 @@ def _diverged(steps: Sequence[int | None]) -> int:
     return sum(step is not None for step in steps)
 
 
-def _more(folder: Path, about: dict[str, Any]) -> str:
-    """What a group lacks of the saved steps that its sweep was asked for; "" if nothing, or the outline is damaged."""
-    asked = _outlined(folder.parent)[0].get(manifest.SAVES, [])
+def _more(folder: Path, about: dict[str, Any], asked: Sequence[int], newest: passes.Infos) -> str:
+    """What a group lacks of the saved steps that its sweep was asked for; "" if nothing."""
     later = passes.PASSES in about
-    new = {step for own in passes.planned(folder, about, asked) for step in own} - {*passes.all_saves(about)}
-    if not new and later and not passes.is_over(folder, about):
-        done = passes.recorded(folder, about)
+    new = {step for own in passes.planned(folder, about, asked, newest) for step in own} - {*passes.all_saves(about)}
+    if not new and later and not passes.is_over(folder, about, newest):
+        done = passes.recorded(folder, about, newest)
         new = {step for own in passes.saves_of(about)[-1:] for step in own} - set().union(*done)
     if not new:
         return ""
     return f"{len(new)} saved points from step {min(new):,} to {max(new):,} are not trained yet"
 
 
-def _is_over(folder: Path, about: dict[str, Any], info: Mapping[str, Any]) -> bool:
+def _is_over(folder: Path, about: dict[str, Any], newest: passes.Infos) -> bool:
     """Whether a group has all its points. Of a run that is recorded its own training alone knows that."""
     if manifest.RECORDED in about:
+        info = newest[-1]
         return bool(info) and (bool(about[manifest.RECORDED].get("closed")) or all(info["ended"]))
-    return passes.is_over(folder, about)
-
-
-def as_text(status: SweepStatus) -> str:
-    """The status as aligned plain text, with a line of totals and what to type."""
-    with_part = any(one.part for one in status.groups)
-    head = [*(["part"] if with_part else []), "group", "runs", "step", "ended", "diverged", "state"]
-    rows = [head, *([*([one.part] if with_part else []), *_cells(one)] for one in status.groups)]
-    left = {0, len(head) - 1, *({1} if with_part else ())}
-    lines = _aligned(rows, left)
-    counts = {state: sum(one.runs for one in status.groups if one.state == state) for state in STATES}
-    totals = ", ".join(f"{n:,} {state}" for state, n in counts.items() if n)
-    n_groups = f"{len(status.groups)} group{'s' if len(status.groups) > 1 else ''}"
-    lines.append(f"total: {n_groups}, {sum(counts.values()):,} runs: {totals}")
-    for one in status.groups:
-        if one.advice:
-            lines.append(f"{one.group}: {one.advice}, then go on.")
-    lines += status.notes
-    if status.notes or any(one.state not in ("finished", "going") for one in status.groups):
-        lines += [f"to go on: {command}" for command in status.commands]
-    return "\n".join(lines)
+    return passes.is_over(folder, about, newest)
 
 
 def _named(sweep: Path) -> dict[str, int | None]:
@@ -170,26 +153,26 @@ def _outlined(sweep: Path) -> tuple[dict[str, Any], str]:
 
 
 def _passes(folder: Path, about: dict[str, Any], verify: bool) -> tuple[list[dict[str, Any]], str, str]:
-    """The infos of all passes' chunks before the first damaged one; what is wrong with that one; what to do about it."""
-    found: list[dict[str, Any]] = []
+    """Of each pass the newest info before its first damaged chunk; what is wrong with that one; what to do about it."""
+    newest: list[dict[str, Any]] = []
     for place, own in passes.each(folder, about):
         infos, damage, advice = _chunks(place, own, verify)
-        found += infos
+        newest.append(infos[-1] if infos else {})
         if damage:
-            return found, damage, advice
-    return found, "", ""
+            return newest, damage, advice
+    return newest, "", ""
 
 
 def _chunks(folder: Path, about: dict[str, Any], verify: bool) -> tuple[list[dict[str, Any]], str, str]:
     """The infos of the chunks before the first damaged one; what is wrong with that one; what to do about it."""
     infos: list[dict[str, Any]] = []
-    steps = store.chunks(folder)
+    steps, runs = store.chunks(folder), binding.digests(about["configs"])
     for step in steps:
         try:
             if verify:
                 store.read_chunk(folder, step, ())
             info = store.read_info(folder, step)
-            binding.check(folder, info, about)
+            binding.check(folder, info, about, runs)
             if info["points"] - len(info["steps"]) != (infos[-1]["points"] if infos else 0):
                 raise store.Damaged(f"a chunk between steps {infos[-1]['step'] if infos else 0} and {step} is missing")
             infos.append(info)
@@ -219,7 +202,7 @@ def _stopped(folder: Path, otherwise: str) -> tuple[str, str]:
 
 def _command(sweep: Path, part: str, page: Path) -> str:
     """The command to go on: from sweep.json, else from the page's manifest, else made from the page's name."""
-    if any(map(manifest.is_recorded, manifest.begun(sweep))):
+    if any(map(manifest.is_recorded, sweep.glob("000-*"))):  # as all runs that were recorded are named
         return f"run the training that is recorded in {sweep} again, with the same Recorder"
     record, _ = _outlined(sweep)
     if not record.get("command"):
@@ -227,22 +210,3 @@ def _command(sweep: Path, part: str, page: Path) -> str:
             found = notes.page_record(page)
             record = found.get("parts", {}).get(part, found)
     return record.get("command") or f"python run_sweep.py {page.name} --out {page.parent}"
-
-
-def _cells(one: GroupStatus) -> list[str]:
-    step = "–" if one.step is None else f"{one.step:,}"
-    of = "" if one.last is None else f"/{one.last:,}"
-    state = f"{one.state}: {one.detail}" if one.detail else one.state
-    return [one.group, f"{one.runs:,}", step + of, f"{one.ended:,}", f"{one.diverged:,}", state]
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: set[int]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    cells = (
-        [
-            cell.ljust(width) if i in left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        for row in rows
-    )
-    return ["  ".join(row).rstrip() for row in cells]

@@ -5,8 +5,9 @@ chunk has the sha256, shape and dtype of every array, and reading checks them. H
 """
 
 import hashlib
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ STEP = re.compile(r"0|[1-9][0-9]{0,9}")
 
 def chunks(folder: Path) -> list[int]:
     """The committed chunks of a group: the steps of their last points, ascending."""
-    return sorted(int(path.name) for path in folder.iterdir() if STEP.fullmatch(path.name)) if folder.is_dir() else []
+    try:
+        return sorted(int(name) for name in os.listdir(folder) if STEP.fullmatch(name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def has_state(folder: Path, step: int) -> bool:
@@ -88,7 +92,7 @@ def _read_chunk(
             raise ValueError(f"its info says schema {info.get('schema')}, step {info.get('step')}")
         wanted = [name for name in info["arrays"] if names is None or name in names]
         wanted = [name for name in wanted if name != STATE or with_state]
-        items = {name: restore(path, name) for name in wanted}
+        items = {name: restore(path, name, tuple(info["arrays"][name])) for name in wanted}
         for name in wanted:
             _verify(name, items[name], info["arrays"][name])
     except (Refused, Unread, MemoryError):
@@ -104,7 +108,7 @@ def read_info(folder: Path, step: int) -> dict[str, Any]:
     """A chunk's info. Checks that all files of its points exist, but not their bytes; raises Damaged otherwise."""
     path = folder / str(step)
     try:
-        there = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
+        there = set(_files(path))
         written = there if (named := _recorded_digests(path)) is None else set(named)
         inside = {file for file in written ^ there if "/" in file and not file.startswith(f"{STATE}/")}
         if gone := inside - there:
@@ -147,9 +151,18 @@ def _info(path: Path) -> dict[str, Any]:
 
 def file_digests(path: Path, is_judged: Callable[[str], bool] = lambda file: True) -> dict[str, str]:
     """The sha256 of a chunk's files. They are checked before Orbax opens one, because Orbax can crash on damaged files."""
-    found = (file for file in path.rglob("*") if file.is_file() and file.name != FILES)
-    names = {str(file.relative_to(path)): file for file in sorted(found)}
-    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in names.items() if is_judged(name)}
+    names = sorted(name for name in _files(path) if name.rpartition("/")[2] != FILES and is_judged(name))
+    return {name: hashlib.sha256((path / name).read_bytes()).hexdigest() for name in names}
+
+
+def _files(folder: str | Path, within: str = "") -> Iterator[str]:
+    """The paths of all files below a folder, from it on. Links to folders are not followed."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path, f"{within}{entry.name}/")
+            elif entry.is_file():
+                yield within + entry.name
 
 
 def array_record(array: np.ndarray) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def zipped(base: Base, fields: Fields) -> list[Config]:
 
 def chain(*lists: Iterable[Config]) -> list[Config]:
     """The lists one after another. Raises ValueError where a config occurs twice."""
-    found = [cfg.check(config) for configs in lists for config in configs]
+    found = cfg.checked(config for configs in lists for config in configs)
     cfg.distinct(found)
     return found
 
@@ -79,7 +79,7 @@ def over(base: Base, *rows: Sequence[Row]) -> list[Config]:
         raise ValueError(f"the grid has {n_runs:,} runs: give fewer values, {MAX_CONFIGS:,} runs are the most.")
     for block in rows:
         configs = [cfg.overridden(config, row) for config in configs for row in block]
-    return [cfg.check(config) for config in configs]
+    return cfg.checked(configs)
 
 
 def _combined(rows: Sequence[Sequence[Row]]) -> list[Row]:

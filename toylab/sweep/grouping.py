@@ -67,7 +67,7 @@ def begin(
         InUse: where another process trains runs of this folder that were not requested.
     """
     store.check_name(folder)
-    configs = [cfg.check(config) for config in configs]
+    configs = cfg.checked(configs)
     named, has_grown = _division(folder, configs, group_size, otherwise)
     same_sweep(folder, named)
     old = growth.outlined(folder)
@@ -123,8 +123,9 @@ def _rule(folder: Path, configs: Sequence[Config], asked: int) -> tuple[int, boo
     before they did have no such entry. If that is lost, what gives the groups that exist, the requested size first."""
     if outlined := growth.outlined(folder):
         return int(outlined["group_size"]), bool(outlined.get("own_draws_together", False))
-    there = {path.name: n_runs for path in begun_in(folder) if (n_runs := _n_runs(path))}
-    largest = max(there.values(), default=asked)
+    if not (there := {path.name: n_runs for path in begun_in(folder) if (n_runs := _n_runs(path))}):
+        return asked, True
+    largest = max(there.values())
     for rule in ((asked, True), (asked, False), (largest, True), (largest, False)):
         named = groups(configs, *rule)
         if all(len(named.get(name, ())) == n_runs for name, n_runs in there.items()):

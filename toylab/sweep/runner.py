@@ -6,7 +6,6 @@ group is in group.py. Configs are divided into groups in grouping.py, and runs i
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from toylab.sweep.lanes import compiled
 from toylab.sweep.manifest import Spec
 from toylab.sweep.plan import Plan, environment
 from toylab.sweep.progress import Wanted, reporting
+from toylab.sweep.sizes import recorded
 
 __all__ = [
     "FAILED", "SWEEP", "Failed", "Group", "Interrupted", "Plan", "Progress", "Spec", "Sweep", "begin", "bytes_needed",
@@ -182,12 +182,11 @@ def bytes_needed(configs: Sequence[Config], spec: Spec, group_size: int | None =
 
 def _bytes_measured(config: Config, spec: Spec) -> int:
     """Bytes of a run's measures and probes at one point."""
-    advance = partial(train.advance, probes=spec.probes, keep=())
     try:
-        _, recorded = jax.eval_shape(advance, config, shapes(config), jax.ShapeDtypeStruct((1,), np.int32))
+        found = recorded(config, spec.probes, spec.keep)
     except Exception:  # its group will fail when it is trained, the others will not
         return 0
-    return _n_bytes((recorded.measures, recorded.probes))
+    return _n_bytes((found.measures, found.probes))
 
 
 def shapes(config: Config) -> State:

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from toylab import configs as cfg
 from toylab import train
-from toylab.base import Analyzer, Config, Params
+from toylab.base import Analyzer, Config, Params, Trajectory
 from toylab.store import size
 from toylab.sweep import memory
 
@@ -27,6 +28,19 @@ def param_shapes(config: Config) -> Params:
     return params
 
 
+_known: dict[Any, Trajectory] = {}  # by program, and what is recorded
+
+
+def recorded(config: Config, probes: Mapping[str, Analyzer], keep: tuple[str, ...] | None = None) -> Trajectory:
+    """The shapes of what a run records in one launch of one point; traced once for each program."""
+    key = (*cfg.family(config), tuple(probes.items()), keep if keep is None else tuple(keep))
+    if key not in _known:
+        advance = partial(train.advance, probes=dict(probes), keep=keep)
+        state, gap = jax.eval_shape(train.init, config), jax.ShapeDtypeStruct((1,), np.int32)
+        _known[key] = jax.eval_shape(advance, config, state, gap)[1]
+    return _known[key]
+
+
 def check_trainable(config: Config, probes: Mapping[str, Analyzer], keep: tuple[str, ...] | None = None) -> None:
     """Traces one training step and what is recorded of it.
 
@@ -36,10 +50,8 @@ def check_trainable(config: Config, probes: Mapping[str, Analyzer], keep: tuple[
     """
     _fits("net", param_shapes(config))
     _fits("task", jax.eval_shape(train.data, config))
-    advance = partial(train.advance, probes=dict(probes), keep=keep)
-    state, gap = jax.eval_shape(train.init, config), jax.ShapeDtypeStruct((1,), np.int32)
-    _, recorded = jax.eval_shape(advance, config, state, gap)
-    found = {"measures": recorded.measures, "probes": recorded.probes}
+    of_point = recorded(config, probes, keep)
+    found = {"measures": of_point.measures, "probes": of_point.probes}
     for path, leaf in jax.tree_util.tree_leaves_with_path(found):
         if not leaf.size:
             name = jax.tree_util.keystr(path, simple=True, separator="/")

@@ -4,11 +4,10 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from toylab.claims import intervals
+from toylab import claims
 from toylab.claims.counts import Verdict
-from toylab.claims.intervals import Interval
 from toylab.claims.outcome import Outcome, seeds_needed
-from toylab.claims.scales import SCALES, Scale
+from toylab.claims.scales import SCALES, Interval, Scale
 
 
 class Kind(Protocol):
@@ -60,8 +59,8 @@ def shown(value: float) -> str:
 
 def of_median_with_gaps(values: np.ndarray, level: float) -> Interval:
     """The interval of the median, whatever the values are that runs do not have."""
-    low = intervals.of_median(np.where(np.isnan(values), -np.inf, values), level)
-    high = intervals.of_median(np.where(np.isnan(values), np.inf, values), level)
+    low = claims.intervals.of_median(np.where(np.isnan(values), -np.inf, values), level)
+    high = claims.intervals.of_median(np.where(np.isnan(values), np.inf, values), level)
     return low[0], high[1]
 
 

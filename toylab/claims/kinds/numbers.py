@@ -6,12 +6,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from toylab.claims import intervals
+from toylab import claims
 from toylab.claims.counts import Verdict
-from toylab.claims.intervals import Interval
 from toylab.claims.kinds.kind import against, beside, of_median_with_gaps, off_scale
 from toylab.claims.outcome import Outcome, ratio_to, undecided
-from toylab.claims.scales import SCALES, Scale, ScaleName
+from toylab.claims.scales import SCALES, Interval, Scale, ScaleName
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Number:
         scale = SCALES[self.scale]
         if (off := ~scale.holds(values)).any():
             return undecided(f"{off.sum()} of {len(values)} runs have no value on the {self.scale} scale.", len(values))
-        interval = intervals.of_prediction(values, level, scale)
+        interval = claims.intervals.of_prediction(values, level, scale)
         middle = float(scale.back(scale.to(values).mean()))
         width = scale.width(*interval)
         verdict: Verdict
@@ -84,7 +83,7 @@ class Number:
         if not interval[0] <= self.paper <= interval[1]:
             verdict = "differs"
             reason = f"The paper's run is outside the {level:.0%} prediction interval."
-            if self.null is not None and beside(self.null, self.paper, intervals.of_median(values, level)):
+            if self.null is not None and beside(self.null, self.paper, claims.intervals.of_median(values, level)):
                 verdict = "direction only"
         elif width > self.widest:
             verdict = "undecided"
@@ -160,9 +159,9 @@ class Median:
             of_paper = paper if np.ndim(paper) == 0 else np.median(paper, axis=axis)
             return np.median(ours, axis=axis) - of_paper
 
-        low, high = intervals.bootstrapped(samples, apart, level)
+        low, high = claims.intervals.bootstrapped(samples, apart, level)
         middle = own - theirs
-        more = self.error * float(intervals.normal_reach(level))
+        more = self.error * float(claims.intervals.normal_reach(level))
         low = middle - np.hypot(middle - low, more)
         high = middle + np.hypot(high - middle, more)
         return float(scale.back(theirs + low)), float(scale.back(theirs + high))

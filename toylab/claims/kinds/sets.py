@@ -6,12 +6,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from toylab.claims import intervals, regression
+from toylab import claims
 from toylab.claims.counts import Verdict
-from toylab.claims.intervals import Interval
 from toylab.claims.kinds.kind import against
 from toylab.claims.outcome import Outcome, ratio_to, undecided
-from toylab.claims.scales import SCALES
+from toylab.claims.scales import SCALES, Interval
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Law:
             return undecided(f"a law needs positive values at {self.sizes} sizes.", n)
         x = np.log(rows[:, 0]) if self.per == "power" else rows[:, 0] / self.step
         seen = rows[:, 2].astype(bool) if rows.shape[1] == 3 else np.ones(n, bool)
-        _, slope, low, high = regression.line(x, rows[:, 1], seen, level)
+        _, slope, low, high = claims.regression.line(x, rows[:, 1], seen, level)
         if np.isnan(slope):
             return undecided("the fit of the censored runs finds no maximum: too few events were seen.", n)
         found = (slope, low, high) if self.per == "power" else tuple(float(np.exp(b)) for b in (slope, low, high))
@@ -144,7 +143,7 @@ class Existence:
         sizes = np.unique([*(2 ** np.arange(int(np.log2(n)) + 1)), n])
         curve = {str(size): best_has(has, int(size)) for size in sizes}
         details = {"gap": None if gap is None else gap / abs(rows[0, 0] or 1), "best_of": curve}
-        share = (has.mean(), *intervals.jeffreys(int(has.sum()), n, level))
+        share = (has.mean(), *claims.intervals.jeffreys(int(has.sum()), n, level))
         return Outcome(
             verdict, float(rows[0, 0]), (float(rows[0, 0]),) * 2, n, "lowest loss", None, share, None, reason,
             self.k if verdict == "undecided" and n < self.k else None, details,
@@ -199,7 +198,10 @@ class Excess:
         n = int(counted)
         if not expected > 0:
             return undecided("the density gives no counts there.", n)
-        interval, p = intervals.poisson_ratio(counted, expected, level), intervals.poisson_above(counted, expected)
+        interval, p = (
+            claims.intervals.poisson_ratio(counted, expected, level),
+            claims.intervals.poisson_above(counted, expected),
+        )
         verdict: Verdict = "undecided"
         reason = f"{counted:.0f} counted where {expected:.1f} are expected."
         if interval[0] > 1:
@@ -246,7 +248,7 @@ class Ratio:
             at = runs.astype(int)
             return values[at, 0].sum(axis=axis) / values[at, 1].sum(axis=axis)
 
-        inner, outer = (intervals.bootstrapped([np.arange(n)], ratio, at) for at in (2 * level - 1, level))
+        inner, outer = (claims.intervals.bootstrapped([np.arange(n)], ratio, at) for at in (2 * level - 1, level))
         found = float(values[:, 0].sum() / values[:, 1].sum())
         scale = SCALES["log"]
         verdict, reason, seeds = against(scale.around(self.paper, self.margin), inner, outer, scale, n, found)
@@ -282,7 +284,7 @@ class Cells:
             return undecided("all cells are of one sort.", len(rows))
         table = np.zeros((len(labels), len(labels)))
         np.add.at(table, tuple(at.reshape(rows.shape).T), 1)
-        found, *ends = intervals.kappa(table, level)
+        found, *ends = claims.intervals.kappa(table, level)
         interval: Interval = ends[0], ends[1]
         verdict, reason, _ = against((self.least_kappa, 1.0), interval, interval, SCALES["linear"], len(rows), found)
         same = float((rows[:, 0] == rows[:, 1]).mean())

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from toylab.claims import intervals
+from toylab import claims
 from toylab.claims.counts import Verdict
 from toylab.claims.kinds.kind import against, off_scale
 from toylab.claims.outcome import Outcome, ratio_to, seeds_needed, undecided
@@ -52,9 +52,9 @@ class Direction:
 
     def outcome(self, values: np.ndarray, level: float) -> Outcome:
         n, k = len(values), int((values > self.null).sum())
-        share = intervals.wilson(k, n, level)
+        share = claims.intervals.wilson(k, n, level)
         filled = np.where(np.isnan(values), -np.inf, values)  # a run without a value has no effect of the paper's sign
-        found, interval = float(np.median(filled)), intervals.of_median(filled, level)
+        found, interval = float(np.median(filled)), claims.intervals.of_median(filled, level)
         least = self.mostly if self.always else 0.5
         reason, seeds = "", None
         verdict: Verdict
@@ -74,7 +74,7 @@ class Direction:
         if verdict == "agrees" and self.amount is not None and self.margin is not None:
             scale = SCALES[self.scale]
             margin = scale.around(self.amount, self.margin)
-            inner = intervals.of_median(filled, 2 * level - 1)
+            inner = claims.intervals.of_median(filled, 2 * level - 1)
             of_amount, reason, seeds = against(margin, inner, interval, scale, n, found)
             verdict = "agrees" if of_amount == "agrees" else "direction only"
         ratio = None if self.amount is None else ratio_to(self.amount, found, interval)
@@ -120,14 +120,14 @@ class Proportion:
                 f"{gaps} of {len(values)} runs have no value." if gaps else "values are not 0 or 1.", len(values)
             )
         n, k = len(values), int(values.sum())
-        interval, found = intervals.jeffreys(k, n, level), k / n
+        interval, found = claims.intervals.jeffreys(k, n, level), k / n
         p, reason, seeds = None, "", None
         verdict: Verdict
         if self.k is None or self.n is None:
             at_least = (self.least_share or 0.0, 1.0)
             verdict, reason, seeds = against(at_least, interval, interval, SCALES["linear"], n, found)
         else:
-            p = intervals.fisher(k, n, self.k, self.n)
+            p = claims.intervals.fisher(k, n, self.k, self.n)
             if p < 1 - level:
                 verdict, reason = "differs", f"{k} of {n} against {self.k} of {self.n}: Fisher's p is {p:.2g}."
             elif interval[1] - interval[0] > self.widest:
