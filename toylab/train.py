@@ -18,6 +18,8 @@ from jax import Array
 from toylab.base import Analyzer, Config, Data, Params, Run, State, Trajectory
 from toylab.protocol import batch_of, epoch_steps, order_at
 
+STEPS = "steps_between_points"  # the name of the loop over steps in a compiled program, by which it is found there
+
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
@@ -70,7 +72,8 @@ def _steps(config: Config, data: Data, key: Array, state: State, n: Array) -> St
 
     def within_epoch(state: State, n: Array) -> State:
         order = order_at(config.task, key, state.step)
-        return jax.lax.fori_loop(0, n, lambda _, state: _step(config, data, order, state), state)
+        with jax.named_scope(STEPS):
+            return jax.lax.fori_loop(0, n, lambda _, state: _step(config, data, order, state), state)
 
     if not (length := epoch_steps(config.task)):
         return within_epoch(state, n)
