@@ -15,9 +15,9 @@ from toylab.sweep.plan import WIDTHS, at_first
 from toylab.sweep.prediction import Prediction
 
 ENDING = (
-    "Nothing ran on the device. Bytes, kernels and cycles are its compiler's. Times are lower bounds, an estimate: the",
-    "longest of bytes moved over the published bandwidth, products over the published peak, and 1 µs a kernel of a GPU. Saving and",
-    "measuring are left out; runs that stop sooner take less.",
+    "Nothing ran on the device. Bytes, kernels and cycles are its compiler's. A time is an estimate, a lower bound: bytes",
+    "moved over the published bandwidth, products over the published peak, 1 µs a kernel of a GPU or the cycles of a TPU's",
+    "compiler, whichever is longest. Saving and measuring are left out; runs that stop sooner take less.",
 )
 
 

@@ -7,6 +7,7 @@ variables are set that the compilers read when they are loaded. Nothing runs on 
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,8 @@ from toylab.sweep.plan import shards_of
 from toylab.sweep.prediction import Prediction
 
 VERSION = 1  # of what is kept in the cache: one more whenever aot_child.py, hlo.py or moved.py say something else
+CHILD = [sys.executable, "-m", "toylab.sweep.aot_child"]
+PLACES = re.compile(r'^#loc.*\n| ?loc\((?:[^()"]|"[^"]*"|\([^()]*\))*\)', re.M)  # of source, in a program's text
 READ = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")  # environment variables that change what is compiled
 SET = {
     "JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -109,22 +112,18 @@ def _exported(
     def flat(*arrays: Any) -> Any:
         return jax.tree.leaves(function(*jax.tree.unflatten(tree, arrays)))
 
-    chip = device.chip
     with jax.default_matmul_precision("highest"):
-        program = export.export(jax.jit(flat, donate_argnums=donated), platforms=[chip.platform])(*leaves)
-    request = {
-        "platform": chip.platform, "target": chip.target, "layout": chip.shapes[device.count], "count": device.count,
-        "split": split,
-        "donated": donated, "loop": train.STEPS,
-    }  # fmt: skip
+        program = export.export(jax.jit(flat, donate_argnums=donated), platforms=[device.chip.platform])(*leaves)
+    request = {"topology": device.topology(), "split": split, "donated": donated, "loop": train.STEPS}
     return program, request
 
 
 def _found(program: export.Exported, request: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """What the compiler says of a program, and whether the cache says so."""
-    used = {name: version(name) for name in ("jax", "jaxlib", *NEEDED[request["platform"]])}
+    used = {name: version(name) for name in ("jax", "jaxlib", *NEEDED[request["topology"]["platform"]])}
     flags = {name: os.environ.get(name, "").split() for name in READ}
-    key = json.dumps([VERSION, request, used, flags]) + program.mlir_module()
+    text = PLACES.sub("", program.mlir_module())
+    key = json.dumps([VERSION, request, used, flags]) + text
     file = _folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     is_on = os.environ.get("TOYLAB_CACHE", "").lower() not in ("off", "0", "no", "false")
     if is_on:
@@ -150,8 +149,9 @@ def _compiled_apart(program: export.Exported, request: dict[str, Any]) -> dict[s
         (folder / "request.json").write_text(json.dumps(request), "utf-8")
         own = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, **SET, "PYTHONPATH": os.pathsep.join(filter(None, own))}
-        command = [sys.executable, "-m", "toylab.sweep.aot_child", place]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            [*CHILD, place], env=environment, capture_output=True, text=True, errors="replace", check=False
+        )
         if (result := folder / "result.json").is_file():
             return dict(json.loads(result.read_text("utf-8")))
         said = done.stderr.strip().splitlines() or ["it said nothing"]

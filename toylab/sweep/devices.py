@@ -9,7 +9,7 @@ import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 Platform = Literal["cuda", "tpu"]
 NEEDED: dict[Platform, tuple[str, ...]] = {
@@ -37,7 +37,7 @@ class Chip:
     sources    where these numbers are from
     target     the compiler's description of a GPU; of a TPU the name of its generation
     shapes     chips of one process → how they are laid out (TPU)
-    cores      that the name of several chips counts in each (v4-8 has four chips)
+    cores      of a chip, as names of several count them (v4-8 has four chips)
     clock      Hz, for the cycles that a TPU's compiler estimates; 0 where it is not published
     """
 
@@ -61,6 +61,15 @@ class Device:
     name: str
     chip: Chip
     count: int
+
+    def topology(self) -> dict[str, Any]:
+        """Arguments of `jax.experimental.topologies.get_topology_desc`."""
+        chip = self.chip
+        if chip.platform == "cuda":
+            return {"platform": "cuda", "target_config": chip.target, "topology": f"1x1x{self.count}"}
+        alone = {"chips_per_host_bounds": (1, 1, 1)} if self.count == 1 else {}
+        joined = {"chip_config_name": "megacore"} if chip.cores == 2 else {}  # two cores that are one device to JAX
+        return {"platform": "tpu", "topology_name": f"{chip.target}:{chip.shapes[self.count]}", **alone, **joined}
 
 
 def _gpu(title: str, size: int, bandwidth: float, float32: float, bfloat16: float, sources: str, more: str) -> Chip:
