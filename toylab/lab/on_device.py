@@ -19,6 +19,12 @@ ENDING = (
     "moved over the published bandwidth, products over the published peak, 1 µs a kernel of a GPU or the cycles of a TPU's",
     "compiler, whichever is longest. Saving and measuring are left out; runs that stop sooner take less.",
 )
+BOUND = {
+    "memory": "bound by memory",
+    "arithmetic": "bound by arithmetic",
+    "kernels": "bound by the number of kernels",
+    "cycles": "its compiler's estimate",
+}
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ def lines(program: Program, found: Prediction) -> list[str]:
     return [
         *told,
         f"  a step    {done} in products; {size(step.moved)} to and from memory{kernels}{padded}",
-        f"  time      at least {_seconds(least)} a step: bound by {found.bound} "
+        f"  time      at least {_seconds(least)} a step: {BOUND[found.bound]} "
         f"(memory {_seconds(times['memory'])}, arithmetic {_seconds(times['arithmetic'])}{starting}{cycles})",
         f"  sweep     at least {_seconds(program.seconds(least))} for {program.spec.saves[-1]:,} steps of "
         f"{_count(program.runs, 'run')}",

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 Platform = Literal["cuda", "tpu"]
 NEEDED: dict[Platform, tuple[str, ...]] = {
-    "cuda": ("jax-cuda12-plugin", "jax-cuda12-pjrt", "flatbuffers"),
+    "cuda": ("jax-cuda12-plugin", "jax-cuda12-pjrt", "nvidia-cuda-nvcc-cu12", "flatbuffers"),
     "tpu": ("libtpu", "flatbuffers"),
 }
 EXTRAS: dict[Platform, str] = {"cuda": "aot-gpu", "tpu": "aot-tpu"}

@@ -76,6 +76,6 @@ class Prediction:
 
     @property
     def bound(self) -> str:
-        """Which of memory, arithmetic and kernels takes longest; "" where what a step moves is not counted."""
-        times = {name: value for name, value in self.times().items() if name != "cycles"}
+        """Which of `times` is the longest; "" where what a step moves is not counted."""
+        times = self.times()
         return max(times, key=lambda name: times[name]) if self.step else ""
