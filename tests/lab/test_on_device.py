@@ -8,7 +8,7 @@ from small_pages import small
 
 import run_sweep
 from toylab import configs as cfg
-from toylab.lab import on_device
+from toylab.lab import foretold, on_device
 from toylab.sweep import Spec, aot, devices, memory
 
 SAID = {
@@ -73,7 +73,7 @@ def test_each_program_is_told_once_and_nothing_is_created(said, tmp_path, capfd)
     assert "16 runs at scale smoke" in told and "it has 63.7 GB\n" in told  # the preview, by the device's memory
     assert "program 1 of 1 of part pentagon: 16 runs, 2 runs wide" in told
     assert (
-        "memory    2 kB for 2 runs on a device (estimated 4.1 MB); it has 63.7 GB, room for about 63,697,010 runs"
+        "memory    2 kB for 2 runs on a device (estimated 4.1 MB); it has 63.7 GB, room for a lane of about 63,697,010 runs"
         in told
     )
     assert "1 device, no communication" in told
@@ -107,9 +107,16 @@ def test_what_cannot_be_compiled_stops_no_other_program(said, tmp_path, capfd):
     arguments = [*DRY, "v5e", "--set", "net.n_hidden=2,3"]
     said |= {"error": "UNIMPLEMENTED: no such operation", "too_large": False}
     told = printed(arguments, tmp_path, capfd, status=1)
+    assert "program 2 of 2 of part pentagon: 16 runs, 2 runs wide, net.n_hidden=3\n" in told
     assert told.count("failed    it cannot be compiled for v5e: UNIMPLEMENTED: no such operation.") == 2
     programs = json.loads(printed([*arguments, "--json"], tmp_path, capfd, status=1))["programs"]
     assert ["UNIMPLEMENTED" in one["error"] for one in programs] == [True, True]
+
+
+def test_what_cannot_be_traced_stops_no_other_program(said, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(memory, "traced", lambda *_: 1 / 0)
+    told = printed([*DRY, "v5e"], tmp_path, capfd, status=1)
+    assert "16 runs, 1 run wide" in told and "failed    it cannot be traced or compiled (division by zero)." in told
 
 
 def test_too_large_a_program_is_an_answer(said, tmp_path, capfd):
@@ -163,9 +170,9 @@ def test_the_planned_width_is_the_widest_whose_estimate_fits(monkeypatch):
 
 
 def test_numbers_are_told_in_units_of_their_size():
-    assert [on_device._seconds(x) for x in (5e-8, 2.5e-3, 1.5, 90, 600, 9000)] == [
+    assert [foretold._seconds(x) for x in (5e-8, 2.5e-3, 1.5, 90, 600, 9000)] == [
         "0.05 µs", "2.5 ms", "1.5 s", "90 s", "10 minutes", "2.5 hours",
     ]  # fmt: skip
-    assert [on_device._flops(x) for x in (0, 999, 1.2e4, 6.69e13, 3e16)] == [
+    assert [foretold._flops(x) for x in (0, 999, 1.2e4, 6.69e13, 3e16)] == [
         "0 FLOP", "999 FLOP", "12 kFLOP", "66.9 TFLOP", "30 PFLOP",
     ]  # fmt: skip

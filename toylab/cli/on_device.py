@@ -23,28 +23,28 @@ def named(name: str) -> Any:
 
 def tell(job: Any, as_json: bool) -> int:
     """Prints what each program of a job takes; 0, or 1 where one could not be compiled for another reason than its size."""
-    from toylab.lab import on_device, preview
+    from toylab.lab import foretold, on_device, preview
     from toylab.sweep.aot import NotCompiled
 
     previewed = preview.lines(job, True)  # raises where training would be refused
     if not as_json:
-        print("\n".join([*previewed, *on_device.heading(job)]), flush=True)
+        print("\n".join([*previewed, *foretold.heading(job)]), flush=True)
     records, status = [], 0
     for asked in on_device.programs(job):
         if not as_json:
-            print("\n".join(asked.heading()), flush=True)
+            print(foretold.title(asked), flush=True)
         try:
             found = asked.predict()
-            records.append(on_device.record(asked, found))
-            told = on_device.lines(asked, found)
+            records.append(foretold.record(asked, found))
+            told = foretold.lines(asked, found)
         except NotCompiled as error:
             status = 1
-            records.append(on_device.record(asked, None) | {"error": str(error)})
+            records.append(foretold.record(asked, None) | {"error": str(error)})
             told = [f"  failed    {error}"]
         if not as_json:
             print("\n".join(told), flush=True)
     if as_json:
-        print(json.dumps(on_device.about(job) | {"programs": records}, indent=1, ensure_ascii=False))
+        print(json.dumps(foretold.about(job) | {"programs": records}, indent=1, ensure_ascii=False))
     else:
-        print("\n".join(on_device.ENDING))
+        print("\n".join(foretold.ENDING))
     return status
