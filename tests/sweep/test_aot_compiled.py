@@ -71,5 +71,5 @@ def test_superposition_on_a_tpu():
 
 
 def test_what_a_tpu_has_no_room_for_is_said_by_its_compiler():
-    found = aot.predict(config_of("superposition_uniform"), device("v5e"), 4096, keep=())
+    found = aot.predict(config_of("superposition"), device("v5e"), 400_000, keep=())
     assert not found.fits and found.takes is None and "15.75G" in found.why
