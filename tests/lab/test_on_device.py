@@ -73,7 +73,7 @@ def test_each_program_is_told_once_and_nothing_is_created(said, tmp_path, capfd)
     assert "16 runs at scale smoke" in told and "it has 63.7 GB\n" in told  # the preview, by the device's memory
     assert "program 1 of 1 of part pentagon: 16 runs, 2 runs wide" in told
     assert (
-        "memory    2 kB for 2 runs on a device (estimated 4.1 MB); it has 63.7 GB, room for a lane of about 63,697,010 runs"
+        "memory    2 kB for 2 runs on a device, 2 points a launch (estimated 4.1 MB); it has 63.7 GB, room for a lane of about 63,697,010 runs"
         in told
     )
     assert "1 device, no communication" in told
@@ -132,7 +132,7 @@ def test_too_large_a_program_is_an_answer(said, tmp_path, capfd):
 def test_a_program_over_the_devices_memory_says_how_many_fit(said, tmp_path, capfd):
     said["memory"]["temp"] = 40_000_000_000
     told = printed([*DRY, "v5e"], tmp_path, capfd)
-    assert "40 GB for 2 runs on a device, too large" in told and "too little for 1 run" in told
+    assert "40 GB for 2 runs on a device, 2 points a launch, too large" in told and "too little for 1 run" in told
 
 
 def test_a_step_that_is_not_counted_says_why_and_has_no_time(said, tmp_path, capfd):

@@ -93,6 +93,8 @@ def test_a_step_that_cannot_be_counted_is_not():
         Program(unknown).a_step("steps")
     with pytest.raises(ValueError, match="0 loops over steps, not one"):
         Program(TEXT).a_step("epochs")
+    with pytest.raises(ValueError, match="no computation 'inner_body'"):
+        Program(TEXT.replace("%inner_body (", "%other (")).a_step("steps")
     with pytest.raises(ValueError, match="bracket that is not closed"):
         hlo.operation("  %a = (f32[2], f32[2] tuple(%b")
 

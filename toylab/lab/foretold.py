@@ -113,7 +113,9 @@ def _memory(found: Prediction) -> str:
         return f"too large for the device with {each} on it ({found.why}); estimated {size(found.estimate)} of {has}"
     room = f"room for a lane of about {_count(found.widest, 'run')}" if found.widest else "too little for 1 run"
     few = "" if found.fits else ", too large"
-    return f"{size(found.takes)} for {each} on a device{few} (estimated {size(found.estimate)}); it has {has}, {room}"
+    launch = f"{_count(found.segment, 'point')} a launch"
+    takes = f"{size(found.takes)} for {each} on a device, {launch}{few} (estimated {size(found.estimate)})"
+    return f"{takes}; it has {has}, {room}"
 
 
 def _flops(n: float) -> str:

@@ -96,7 +96,7 @@ def _exported(
 ) -> tuple[export.Exported, dict[str, Any]]:  # fmt: skip
     """The lane's program with flat arguments, and what compiling it needs besides."""
     over = AbstractMesh((shards,), ("run",))
-    function = compiled(width, tuple(probes.items()), keep, shards, over)
+    function = compiled(width, tuple(probes.items()), keep, shards, over if shards > 1 else None)
     given = memory.arguments(config, width, segment, own_draws)
     leaves, tree = jax.tree.flatten(given)
     split = jax.tree.leaves((*axes(*given[:2], True, False), False)) if shards > 1 else [False] * len(leaves)

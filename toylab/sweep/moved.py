@@ -63,7 +63,7 @@ class Program:
         Raises:
             ValueError: where there is not one loop of that name.
         """
-        named = re.compile(rf'op_name="[^"]*\b{loop}\b[)\w]*/while"')
+        named = re.compile(rf'op_name="[^"]*\b{loop}\)*/while"')
         found = {
             one.called("body")
             for own in self.computations.values()
@@ -82,7 +82,8 @@ class Program:
         Raises:
             ValueError: where a loop in it runs as often as its data say.
         """
-        own = self.computations[computation]
+        if not (own := self.computations.get(computation)):
+            raise ValueError(f"the compiled program has no computation {computation!r}: its steps are not counted")
         return sum((self._cost(one, own) for one in own.values()), Cost())
 
     def _cost(self, one: Operation, own: Computation) -> Cost:
@@ -113,9 +114,13 @@ class Program:
         """How often a loop runs: as the compiler says, or its condition, i < constant, where JAX's loops begin at 0."""
         if found := re.search(r'"known_trip_count":\{"n":"?(\d+)', loop.text):
             return int(found[1])
-        condition = self.computations[loop.called("condition")]
-        root = next(one for one in condition.values() if one.root)
-        bound = condition.get(root.operands[-1]) if root.kind == "compare" and "direction=LT" in root.text else None
+        condition = self.computations.get(loop.called("condition"), {})
+        bounds = [
+            condition.get(one.operands[-1])
+            for one in condition.values()
+            if one.root and one.kind == "compare" and "direction=LT" in one.text
+        ]
+        bound = bounds[0] if bounds else None
         if bound is None or bound.kind != "constant" or not bound.operands[0].isdecimal():
             raise ValueError(f"a step has a loop in it ({loop.name}) whose length is not known: it is not counted")
         return int(bound.operands[0])
