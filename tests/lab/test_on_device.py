@@ -72,15 +72,13 @@ def test_each_program_is_told_once_and_nothing_is_created(said, tmp_path, capfd)
     told = printed([*DRY, "h100"], tmp_path, capfd)
     assert "16 runs at scale smoke" in told and "it has 63.7 GB\n" in told  # the preview, by the device's memory
     assert "program 1 of 1 of part pentagon: 16 runs, 2 runs wide" in told
-    assert (
-        "memory    2 kB for 2 runs on a device, 2 points a launch (estimated 4.1 MB); it has 63.7 GB, room for a lane of about 63,697,010 runs"
-        in told
-    )
+    assert "memory    2 kB for 2 runs on a device, 2 points a launch (estimated 4.1 MB); it has 63.7 GB, room" in told
+    assert "room for a lane of about 63,697,010 runs; compiled in 2 s of CPU time" in told
     assert "1 device, no communication" in told
     assert "3.35 GB to and from memory by 7 kernels" in told
     assert "at least 1 ms a step: bound by memory (memory 1 ms, arithmetic 0.00153 µs, kernels 7 µs)" in told
     assert "at least 800 ms for 100 steps of 16 runs" in told  # 8 groups of 2, one after another
-    assert told.endswith("runs that stop sooner take less.\n") and "compiled in 2 s of CPU time" in told
+    assert told.endswith("runs that stop sooner take less.\n")
 
 
 def test_of_a_tpu_padding_and_cycles_are_told(said, tmp_path, capfd):

@@ -28,7 +28,7 @@ def tell(job: Any, as_json: bool) -> int:
 
     previewed = preview.lines(job, True)  # raises where training would be refused
     if not as_json:
-        print("\n".join([*previewed, *foretold.heading(job)]), flush=True)
+        print("\n".join([*previewed, *(foretold.heading(job) if job.configs else [])]), flush=True)
     records, status = [], 0
     for asked in on_device.programs(job):
         if not as_json:
@@ -45,6 +45,6 @@ def tell(job: Any, as_json: bool) -> int:
             print("\n".join(told), flush=True)
     if as_json:
         print(json.dumps(foretold.about(job) | {"programs": records}, indent=1, ensure_ascii=False))
-    else:
+    elif records:
         print("\n".join(foretold.ENDING))
     return status
