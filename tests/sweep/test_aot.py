@@ -95,8 +95,9 @@ def test_times_of_a_tpu_are_by_its_rates():
         devices.device("v5e"), 2, 1, 1, 10, 20, "", step, {"float32": 600, "bfloat16": 1970}, (), 0.0, False
     )  # fmt: skip
     assert half.times() == pytest.approx(
-        {"memory": 1e-8, "arithmetic": 600 / (197e12 / 6) + 1970 / 197e12, "cycles": 2e-6}
+        {"memory": 1e-8, "arithmetic": 600 / (197e12 / 6) + 1970 / 197e12, "cycles": 3000 / chip.clock}
     )
+    assert chip.clock == pytest.approx(1.5e9, rel=0.01)  # four units of 128 × 128, two operations each a cycle
     assert half.bound == "cycles" and chip.float32 == 197e12 / 6
 
 

@@ -62,6 +62,7 @@ def lines(program: Program, found: Prediction) -> list[str]:
         return [*told, f"  a step    {done} in products; {found.why}"]
     step = found.step
     padded = f", padding {step.padded / max(step.logical, 1):.2g} times" if chip.platform == "tpu" else ""
+    padded += f", {step.cycles:,} cycles" if step.cycles else ""
     kernels = f" by {_count(step.kernels, 'kernel')}" if chip.platform == "cuda" else ""
     cycles = f", compiler's cycles {_seconds(times['cycles'])}" if "cycles" in times else ""
     starting = f", kernels {_seconds(times['kernels'])}" if "kernels" in times else ""

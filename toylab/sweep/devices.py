@@ -38,7 +38,7 @@ class Chip:
     target     the compiler's description of a GPU; of a TPU the name of its generation
     shapes     chips of one process → how they are laid out (TPU)
     cores      of a chip, as names of several count them (v4-8 has four chips)
-    clock      Hz, for the cycles that a TPU's compiler estimates; 0 where it is not published
+    clock      Hz, for the cycles that a TPU's compiler estimates; 0 where it is not known
     """
 
     platform: Platform
@@ -90,11 +90,12 @@ def _gpu(title: str, size: int, bandwidth: float, float32: float, bfloat16: floa
 
 def _tpu(
     name: str, memory: float, bandwidth: float, bfloat16: float, shapes: Mapping[int, str], cores: int = 1,
-    clock: float = 0.0,
+    units: int = 0,
 ) -> Chip:  # fmt: skip
-    """A TPU of Google. `memory` in GiB is what its compiler says of itself where a program is too large."""
+    """A TPU of Google. `memory` in GiB is what its compiler says of itself where a program is too large. `units` are its
+    matrix units of 128 × 128: each does 2·128² operations a cycle, and so the peak gives the clock. 0: of another size."""
     sources = f"docs.cloud.google.com/tpu/docs/{name}; memory: libtpu 0.0.42 of a program that is too large"
-    size = int(memory * 2**30)
+    size, clock = int(memory * 2**30), bfloat16 / (2 * 128**2 * units) if units else 0.0
     return Chip("tpu", f"TPU {name}", size, bandwidth, bfloat16 / PASSES, bfloat16, sources, name, shapes, cores, clock)
 
 
@@ -114,9 +115,9 @@ CHIPS: dict[str, Chip] = {
     "h200": _gpu("NVIDIA H200 141GB HBM3e", 151397597184, 4.8e12, 66.9e12, 989.4e12, BY_NVIDIA, HOPPER),
     "a100": _gpu("NVIDIA A100-SXM4-80GB", 85100068864, 2.03904e12, 19.5e12, 312e12, BY_NVIDIA, AMPERE),
     "a100-40gb": _gpu("NVIDIA A100-SXM4-40GB", 42331013120, 1.5552e12, 19.5e12, 312e12, BY_NVIDIA, AMPERE),
-    "v4": _tpu("v4", 30.75, 1.2e12, 275e12, CUBE, 2),
-    "v5e": _tpu("v5e", 15.75, 0.819e12, 197e12, PLANE, clock=1.5e9),
-    "v5p": _tpu("v5p", 95.74, 2.765e12, 459e12, CUBE, 2),
+    "v4": _tpu("v4", 30.75, 1.2e12, 275e12, CUBE, 2, units=8),
+    "v5e": _tpu("v5e", 15.75, 0.819e12, 197e12, PLANE, units=4),
+    "v5p": _tpu("v5p", 95.74, 2.765e12, 459e12, CUBE, 2, units=8),
     "v6e": _tpu("v6e", 31.25, 1.638e12, 918e12, PLANE),
 }
 
