@@ -14,7 +14,7 @@ from toylab.sweep.moved import Cost
 from toylab.sweep.prediction import Prediction
 
 SAID = {
-    "memory": {"argument": 700, "output": 500, "alias": 200, "temp": 1000, "generated_code": 0},
+    "memory": {"argument": 700, "output": 500, "alias": 200, "temp": 1000, "generated_code": 400},
     "seconds": {"wall": 3.0, "cpu": 2.0}, "collectives": [],
     "step": {"moved": 5000, "padded": 6000, "logical": 3000, "kernels": 7, "cycles": 0},
 }  # fmt: skip
@@ -78,8 +78,8 @@ def test_a_compiler_that_is_not_installed_is_asked_for_by_its_extra(name, extra,
 def test_figures_follow_from_what_the_compiler_says(config, asked):
     found = aot.predict(config, devices.device("h100"), 4)
     chip = found.device.chip
-    assert found.takes == 700 + 500 - 200 + 1000 and found.fits and not found.cached
-    assert found.widest == 4 * chip.memory // 2000
+    assert found.takes == 700 + 500 - 200 + 1000 + 400 and found.code == 400 and found.fits and not found.cached
+    assert found.widest == 4 * (chip.memory - 400) // 2000
     assert found.estimate == memory.lane_bytes(config, 4, 1)
     assert found.products == {"float32": 4 * 5 * 2 * 8 * 4 * 2}
     assert found.times() == pytest.approx(
@@ -92,7 +92,7 @@ def test_times_of_a_tpu_are_by_its_rates():
     chip = devices.device("v5e").chip
     step = Cost(moved=8190, padded=9000, logical=3000, kernels=9, cycles=3000)
     half = Prediction(
-        devices.device("v5e"), 2, 1, 1, 10, 20, "", step, {"float32": 600, "bfloat16": 1970}, (), 0.0, False
+        devices.device("v5e"), 2, 1, 1, 10, 1, 20, "", step, {"float32": 600, "bfloat16": 1970}, (), 0.0, False
     )  # fmt: skip
     assert half.times() == pytest.approx(
         {"memory": 1e-8, "arithmetic": 600 / (197e12 / 6) + 1970 / 197e12, "cycles": 3000 / chip.clock}
@@ -105,7 +105,7 @@ def test_a_lane_over_several_devices_is_split_between_them(config, asked):
     found = aot.predict(config, devices.device("h100-4"), 8)
     (request,) = asked
     assert found.shards == 4 and found.products == {"float32": 2 * 640}
-    assert found.widest == 2 * found.device.chip.memory // 2000 * 4
+    assert found.widest == 2 * (found.device.chip.memory - 400) // 2000 * 4
     arguments = memory.arguments(config, 8, 1)
     is_wide = [leaf.shape[:1] == (8,) for leaf in jax.tree.leaves(arguments)]
     assert request["split"] == is_wide and sum(is_wide) > 10
@@ -183,7 +183,7 @@ def test_a_step_that_is_not_counted_has_a_reason_and_no_time(config, asked, monk
     said = {**SAID, "step": None, "why": "the compiled program has 0 loops over steps"}
     monkeypatch.setattr(aot, "_compiled_apart", lambda *_: said)
     found = aot.predict(config, devices.device("v5e"), 2)
-    assert found.step is None and found.takes == 2000 and "0 loops" in found.why and "memory" not in found.times()
+    assert found.step is None and found.takes == 2400 and "0 loops" in found.why and "memory" not in found.times()
 
 
 def test_a_process_that_dies_leaves_its_last_words(config, monkeypatch, tmp_path):

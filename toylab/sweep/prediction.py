@@ -19,7 +19,8 @@ class Prediction:
     width        runs of the lane, on all devices together
     shards       devices that share it
     segment      saved points in a launch
-    takes        bytes on each device: arguments, results, what lies between; None where the program is too large
+    takes        bytes on each device: arguments, results, what lies between, the program; None where it is too large
+    code         of these the program's own, the same for every width
     estimate     the same as toylab estimates it without compiling
     why          the compiler's words where the program is too large, or why a step is not counted; else ""
     step         what one step moves on each device; None where it is not counted
@@ -34,6 +35,7 @@ class Prediction:
     shards: int
     segment: int
     takes: int | None
+    code: int
     estimate: int
     why: str
     step: Cost | None
@@ -51,8 +53,10 @@ class Prediction:
     def widest(self) -> int | None:
         """About the most runs of a lane that fit, in proportion to these: at least so many, because some arrays are shared.
         None where the program was too large to be compiled."""
-        each = self.width // self.shards
-        return None if not self.takes else int(each * self.device.chip.memory / self.takes) * self.shards
+        if self.takes is None:
+            return None
+        each, room = self.width // self.shards, self.device.chip.memory - self.code
+        return int(each * room / max(self.takes - self.code, 1)) * self.shards
 
     def times(self) -> dict[str, float]:
         """Lower bounds of a step's seconds, by what bounds it.
