@@ -78,8 +78,8 @@ def test_a_compiler_that_is_not_installed_is_asked_for_by_its_extra(name, extra,
 def test_figures_follow_from_what_the_compiler_says(config, asked):
     found = aot.predict(config, devices.device("h100"), 4)
     chip = found.device.chip
-    assert found.takes == 700 + 500 - 200 + 1000 + 400 and found.code == 400 and found.fits and not found.cached
-    assert found.widest == 4 * (chip.memory - 400) // 2000
+    assert found.takes == 700 + 500 - 200 + 1000 + 400 and found.fits and not found.cached
+    assert found.widest == 4 * chip.memory // 2400
     assert found.estimate == memory.lane_bytes(config, 4, 1)
     assert found.products == {"float32": 4 * 5 * 2 * 8 * 4 * 2}
     assert found.times() == pytest.approx(
@@ -92,12 +92,13 @@ def test_times_of_a_tpu_are_by_its_rates():
     chip = devices.device("v5e").chip
     step = Cost(moved=8190, padded=9000, logical=3000, kernels=9, cycles=3000)
     half = Prediction(
-        devices.device("v5e"), 2, 1, 1, 10, 1, 20, "", step, {"float32": 600, "bfloat16": 1970}, (), 0.0, False
+        devices.device("v5e"), 2, 1, 1, 10, 20, "", step, {"float32": 600, "bfloat16": 1970}, (), 0.0, False
     )  # fmt: skip
     assert half.times() == pytest.approx(
         {"memory": 1e-8, "arithmetic": 600 / (197e12 / 6) + 1970 / 197e12, "cycles": 3000 / chip.clock}
     )
     assert chip.clock == pytest.approx(1.5e9, rel=0.01)  # four units of 128 × 128, two operations each a cycle
+    assert half.widest == 2 * chip.memory // 20  # by the estimate, which is the larger
     assert half.bound == "cycles" and chip.float32 == 197e12 / 6
 
 
@@ -105,7 +106,7 @@ def test_a_lane_over_several_devices_is_split_between_them(config, asked):
     found = aot.predict(config, devices.device("h100-4"), 8)
     (request,) = asked
     assert found.shards == 4 and found.products == {"float32": 2 * 640}
-    assert found.widest == 2 * (found.device.chip.memory - 400) // 2000 * 4
+    assert found.widest == 2 * found.device.chip.memory // 2400 * 4
     arguments = memory.arguments(config, 8, 1)
     is_wide = [leaf.shape[:1] == (8,) for leaf in jax.tree.leaves(arguments)]
     assert request["split"] == is_wide and sum(is_wide) > 10

@@ -80,7 +80,6 @@ def predict(
         shards,
         segment,
         taken,
-        sizes.get("generated_code", 0),
         memory.traced(config, width // shards, segment, probes, keep, own_draws)[0],
         found.get("error") or found.get("why") or "",
         Cost(**found["step"]) if found.get("step") else None,

@@ -20,7 +20,6 @@ class Prediction:
     shards       devices that share it
     segment      saved points in a launch
     takes        bytes on each device: arguments, results, what lies between, the program; None where it is too large
-    code         of these the program's own, the same for every width
     estimate     the same as toylab estimates it without compiling
     why          the compiler's words where the program is too large, or why a step is not counted; else ""
     step         what one step moves on each device; None where it is not counted
@@ -35,7 +34,6 @@ class Prediction:
     shards: int
     segment: int
     takes: int | None
-    code: int
     estimate: int
     why: str
     step: Cost | None
@@ -52,11 +50,12 @@ class Prediction:
     @property
     def widest(self) -> int | None:
         """About the most runs of a lane that fit, in proportion to these: at least so many, because some arrays are shared.
-        None where the program was too large to be compiled."""
+        On a TPU no more than the estimate has room for: arrays that lie in the chip's own memory now will not in a wider
+        lane. None where the program was too large to be compiled."""
         if self.takes is None:
             return None
-        each, room = self.width // self.shards, self.device.chip.memory - self.code
-        return int(each * room / max(self.takes - self.code, 1)) * self.shards
+        needed = max(self.takes, self.estimate) if self.device.chip.platform == "tpu" else self.takes
+        return int(self.width // self.shards * self.device.chip.memory / max(needed, 1)) * self.shards
 
     def times(self) -> dict[str, float]:
         """Lower bounds of a step's seconds, by what bounds it.
