@@ -100,7 +100,8 @@ def record(program: Program, found: Prediction | None) -> dict[str, Any]:
     times = found.times()
     least = max(times.values()) if found.step else None
     return own | {
-        "shards": found.shards, "segment": found.segment, "bytes": found.takes, "estimated_bytes": found.estimate, "fits": found.fits, "widest": found.widest, "products": dict(found.products),
+        "shards": found.shards, "segment": found.segment, "bytes": found.takes, "estimated_bytes": found.estimate,
+        "fits": found.fits, "widest": found.widest, "products": dict(found.products),
         "step": vars(found.step) if found.step else None, "bound": found.bound, "lower_bounds": times,
         "sweep_seconds": None if least is None else program.seconds(least), "collectives": list(found.collectives),
         "compile_cpu_seconds": found.seconds, "cached": found.cached, "why": found.why,
