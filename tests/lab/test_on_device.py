@@ -72,9 +72,9 @@ def test_each_program_is_told_once_and_nothing_is_created(said, tmp_path, capfd)
     told = printed([*DRY, "h100"], tmp_path, capfd)
     assert "16 runs at scale smoke" in told and "it has 63.7 GB\n" in told  # the preview, by the device's memory
     assert "program 1 of 1 of part pentagon: 16 runs, 2 runs wide" in told
-    assert "memory    2 kB for 2 runs on a device, 2 points a launch (estimated 4.1 MB); it has 63.7 GB, room" in told
-    assert "room for a lane of about 63,697,010 runs; compiled in 2 s of CPU time" in told
-    assert "1 device, no communication" in told
+    assert "memory    2 kB for 2 runs on a device, 2 points a launch (estimated 4.1 MB)\n" in told
+    assert "room      63.7 GB on a device, for a lane of about 63,697,010 runs\n" in told
+    assert "1 device, no communication; compiled in 2 s of CPU time\n" in told
     assert "3.35 GB to and from memory by 7 kernels" in told
     assert "at least 1 ms a step: bound by memory (memory 1 ms, arithmetic 0.00153 µs, kernels 7 µs)" in told
     assert "at least 800 ms for 100 steps of 16 runs" in told  # 8 groups of 2, one after another
@@ -122,7 +122,7 @@ def test_too_large_a_program_is_an_answer(said, tmp_path, capfd):
     said |= {"error": "temporaries (20.00G) exceeds available HBM (15.75G)", "too_large": True}
     del said["memory"], said["step"]
     told = printed([*DRY, "v5e"], tmp_path, capfd)
-    assert "too large for the device with 2 runs on it (temporaries (20.00G) exceeds available HBM (15.75G))" in told
+    assert "too large with 2 runs on a device (temporaries (20.00G) exceeds available HBM (15.75G))" in told
     assert "a step" not in told.partition("program")[2].partition("Nothing")[0]
     (program,) = json.loads(printed([*DRY, "v5e", "--json"], tmp_path, capfd))["programs"]
     assert not program["fits"] and program["bytes"] is None and program["sweep_seconds"] is None

@@ -46,17 +46,15 @@ def lines(program: Program, found: Prediction) -> list[str]:
     """What is told of a program."""
     chip, times = found.device.chip, found.times()
     compiled = "from the cache" if found.cached else f"compiled in {found.seconds:.0f} s of CPU time"
-    told = [f"  memory    {_memory(found)}; {compiled}"]
+    told = [f"  memory    {_memory(found)}"]
     if found.takes is None:
         return told
-    told.append(
-        f"  devices   {_count(found.shards, 'device')}, "
-        + (
-            f"which communicate: {', '.join(sorted(set(found.collectives)))}"
-            if found.collectives
-            else "no communication"
-        )
-    )
+    room = f"for a lane of about {_count(found.widest, 'run')}" if found.widest else "too little for 1 run on a device"
+    spoken = f"communicate: {', '.join(sorted(set(found.collectives)))}" if found.collectives else "no communication"
+    told += [
+        f"  room      {size(chip.memory)} on a device, {room}",
+        f"  devices   {_count(found.shards, 'device')}, {spoken}; {compiled}",
+    ]
     done = _flops(sum(found.products.values()))
     if not found.step:
         return [*told, f"  a step    {done} in products; {found.why}"]
@@ -109,14 +107,12 @@ def record(program: Program, found: Prediction | None) -> dict[str, Any]:
 
 
 def _memory(found: Prediction) -> str:
-    each, has = _count(found.width // found.shards, "run"), size(found.device.chip.memory)
+    each = f"{_count(found.width // found.shards, 'run')} on a device"
+    estimate = f"estimated {size(found.estimate)}"
     if found.takes is None:
-        return f"too large for the device with {each} on it ({found.why}); estimated {size(found.estimate)} of {has}"
-    room = f"room for a lane of about {_count(found.widest, 'run')}" if found.widest else "too little for 1 run"
-    few = "" if found.fits else ", too large"
+        return f"too large with {each} ({found.why}); {estimate} of {size(found.device.chip.memory)}"
     launch = f"{_count(found.segment, 'point')} a launch"
-    takes = f"{size(found.takes)} for {each} on a device, {launch}{few} (estimated {size(found.estimate)})"
-    return f"{takes}; it has {has}, {room}"
+    return f"{size(found.takes)} for {each}, {launch}{'' if found.fits else ', too large'} ({estimate})"
 
 
 def _flops(n: float) -> str:
