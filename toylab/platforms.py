@@ -9,6 +9,9 @@ from jax import Array
 
 State = TypeVar("State")
 
+STEPS = (
+    "steps_between_points"  # the name of the loop over single steps in a compiled program, by which it is found there
+)
 BLOCK = 8  # steps: a host is asked once in as many whether there are more, and up to as many times for the rest
 
 
@@ -30,7 +33,8 @@ def repeated(step: Callable[[State], State], state: State, n: Array) -> State:
         return traced(state)
 
     def plain(state: State, n: Array) -> State:
-        return jax.lax.fori_loop(0, n, one, state)
+        with jax.named_scope(STEPS):
+            return jax.lax.fori_loop(0, n, one, state)
 
     def in_blocks(state: State, n: Array) -> State:
         state = jax.lax.fori_loop(0, n // BLOCK, lambda _, state: jax.lax.fori_loop(0, BLOCK, one, state), state)

@@ -286,7 +286,8 @@ def test_the_cells_for_a_notebook_draw_their_strip(place):
 
 
 RUN = re.compile(r"(?:python run_sweep\.py|toylab run) ([^\n`#]+)")
-WHERE = re.compile(r" --(?:cluster|join|distributed|from)( \S+)?")  # needs other machines, or a run that is there
+# needs other machines, a run that is there, or a compiler of the extras
+WHERE = re.compile(r" --(?:cluster|join|distributed|from|device)( \S+)?")
 PLACEHOLDERS = {"PAGE": "grokking", "FOLDER": "results"}
 
 

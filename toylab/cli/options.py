@@ -67,6 +67,14 @@ def run_parser(program: str, ending: Callable[[], str]) -> Parser:
     add("--stage", choices=("train", "analyze", "draw"), help="only this stage (default: all three)")
     add("--out", type=path, help="default: results at paper scale, results/<scale> at the others")
     add("--dry-run", action="store_true", help="tell what would be trained, and what it takes, and stop there")
+    add(
+        "--device",
+        type=text,
+        metavar="NAME",
+        help="with --dry-run: compile every program for a device that is not there, as h100, a100, v5e-4 or v4-8, and tell "
+        "what the sweep takes on it; default scale: paper (extras aot-gpu, aot-tpu)",
+    )
+    add("--json", action="store_true", help="with --device: what it tells as JSON, and nothing else")
     add("--lane", type=int, metavar="W", help="runs in one vmap (default: chosen by a short measurement)")
     add("--group", type=int, metavar="N", help="runs in a group, which has a folder and a lock (default: 256)")
     add(
@@ -124,7 +132,9 @@ OF_TRAINING = {
     "wandb": "--wandb",
     "cluster": "--cluster",
     "dry_run": "--dry-run",
+    "device": "--device",
 }
+LAUNCHERS = {"cluster": "--cluster", "join": "--join", "distributed": "--distributed"}
 
 
 def check_heeded(options: argparse.Namespace) -> None:
@@ -133,3 +143,12 @@ def check_heeded(options: argparse.Namespace) -> None:
         for name, option in OF_TRAINING.items():
             if getattr(options, name) not in (None, False):
                 raise ValueError(f"{option} is for training: leave it out with --stage {options.stage}.")
+    if options.json and not options.device:
+        raise ValueError("--json is for --device: give --dry-run --device NAME, or leave it out.")
+    if options.device and not options.dry_run:
+        raise ValueError(
+            f"--device is {options.device}: it compiles for that device and trains nothing; add --dry-run."
+        )
+    for name, option in LAUNCHERS.items():
+        if options.device and getattr(options, name) is not None:
+            raise ValueError(f"{option} is for training: leave it out with --device.")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import toylab
-from toylab.cli import compiled, report
+from toylab.cli import compiled, on_device, report
 from toylab.cli.listing import listing
 from toylab.cli.options import check_heeded, run_parser
 from toylab.lab import pages
@@ -76,6 +76,7 @@ def _deterministic() -> None:
 
 def _job(options: argparse.Namespace) -> Any:
     """What is asked for, checked: nothing is created before this stands."""
+    device = on_device.named(options.device) if options.device else None
     from toylab.sweep import describe
 
     asked = describe.from_file(options.sweep) if options.sweep else describe.Description()
@@ -96,6 +97,7 @@ def _job(options: argparse.Namespace) -> Any:
         steps=options.steps,
         saves=options.saves,
         start=options.start,
+        device=device,
     )
 
 
@@ -107,6 +109,8 @@ def _stages(job: Any, command: str, launcher: Any, options: argparse.Namespace) 
 
     try:
         with launcher.quiet():
+            if job.device:
+                return on_device.tell(job, options.json)
             if options.dry_run or "train" in job.stages:
                 print("\n".join(preview.lines(job, options.dry_run)), flush=True)
             elif job.lane or job.group:

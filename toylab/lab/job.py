@@ -16,6 +16,7 @@ from toylab.lab.rehearsal import rehearse
 from toylab.lab.stages import Files
 from toylab.sweep import grids, sizes
 from toylab.sweep.describe import Description, check_name, without_setting
+from toylab.sweep.devices import Device
 
 TRIED = 16  # the most programs whose training is traced in advance
 Stage = Literal["train", "analyze", "draw"]
@@ -37,6 +38,7 @@ class Job:
     named: tuple[str, ...] = ()  # the fields of the config that were set
     weights: Path = Path()  # the folder of networks that others trained
     imported: Files = field(default_factory=dict)  # the files of that folder, by part and name
+    device: Device | None = None  # for which the programs are compiled in place of training
 
     def specs(self) -> dict[str, sweep.Spec]:
         """What each part's runs record. Without --saves a sweep that was begun keeps its saved steps, and gets those of the
@@ -90,6 +92,7 @@ def job(
     steps: int | None = None,
     saves: str | None = None,
     start: str | None = None,
+    device: Device | None = None,
 ) -> Job:
     """Checks a request and makes its job.
 
@@ -99,12 +102,13 @@ def job(
         out: the folder in which that of the page lies.
         stage: only this stage; None for all.
         lane, group, steps, saves, start: the options --lane, --group, --steps, --saves and --from.
+        device: that --device names; runs are held to its memory, and are those of scale paper unless another is asked for.
 
     Raises:
         ValueError: in one sentence, with the option or field, its value and what would be right.
         StoreError: where the run to start from cannot be read.
     """
-    scale = scale_of(asked.scale)
+    scale = scale_of(asked.scale or ("paper" if device else None))
     stated.check(page, scale)
     chosen = chosen_parts(page, asked.parts)
     for option, value in (("--lane", lane), ("--group", group), ("--steps", steps)):
@@ -128,7 +132,7 @@ def job(
     for name, members in configs.items():
         sweep.groups(members)  # raises for duplicates
         if asked.changes:  # tests ensure that the page's own configs can be trained
-            _try_training(chosen[name], members, asked.named)
+            _try_training(chosen[name], members, asked.named, device.chip.memory if device else None)
     out = out or (Path("results") if scale == "paper" else Path("results") / scale)
     folder = out / lab.name_of(page)
     store.check_name(folder / "runs")
@@ -160,6 +164,7 @@ def job(
         named=asked.named,
         weights=weights,
         imported=imported,
+        device=device,
     )
     stages.check_folder(made.folder, page)
     verdicts.check(page, scale, made.folder)
@@ -169,12 +174,12 @@ def job(
     return made
 
 
-def _try_training(part: lab.Part, configs: Sequence[Config], named: Sequence[str]) -> None:
+def _try_training(part: lab.Part, configs: Sequence[Config], named: Sequence[str], budget: int | None) -> None:
     """Raises ValueError where the set fields make a config that cannot be trained. Only the first programs are tried; a
     group that fails later stops no other."""
     for config in cfg.one_of_each(configs)[:TRIED]:
         try:
-            sizes.check_trainable(config, part.probes, part.keep)
+            sizes.check_trainable(config, part.probes, part.keep, budget)
         except Exception as error:  # JAX and tasks raise anything for sizes that do not fit
             reason = store.first_line(error).removesuffix(".")
             if isinstance(error, ValueError) and reason.startswith((*named, "net.", "task.")):

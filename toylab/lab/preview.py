@@ -15,6 +15,7 @@ from toylab.records import passes, status
 from toylab.records.manifest import SAVES, read
 from toylab.store import size
 from toylab.sweep import memory
+from toylab.sweep.devices import Device
 from toylab.sweep.growth import outlined
 from toylab.sweep.manifest import resumed
 from toylab.sweep.plan import MAX_SEGMENT, WIDTHS
@@ -42,7 +43,7 @@ def lines(job: Job, dry: bool = False) -> list[str]:
     parts = []
     for name, spec in job.specs().items():
         parts += [f"part {name}:"] if name else []
-        parts += _part(job.configs[name], spec, job.folder / "runs" / name, job.lane, job.group, dry)
+        parts += _part(job, job.configs[name], spec, job.folder / "runs" / name, dry)
         if left := sorted({*job.stated()[name].saves} - {*spec.saves}):
             parts.append(f"  note      {_count(len(left), 'saved point')} of the page not there: --saves asks for them")
     free = shutil.disk_usage(existing).free
@@ -70,10 +71,9 @@ def compare(job: Job) -> None:
         raise store.Refused(f"{option} is for training, and {job.folder} has no runs: leave it out.")
 
 
-def _part(
-    configs: Sequence[Config], spec: sweep.Spec, folder: Path, lane: int | None, group: int | None, dry: bool
-) -> list[str]:
-    named = sweep.groups_in(folder, configs, group)
+def _part(job: Job, configs: Sequence[Config], spec: sweep.Spec, folder: Path, dry: bool) -> list[str]:
+    lane, count = job.lane, job.device.count if job.device else jax.local_device_count()
+    named = sweep.groups_in(folder, configs, job.group)
     begun, notes = _begun(folder, named, spec, lane)
     saves = sorted(
         {step for manifest in begun.values() for step in passes.all_saves(manifest)} if begun else spec.saves
@@ -85,12 +85,12 @@ def _part(
     largest = max(families.values(), key=lambda members: _bytes_a_run(members[0]))
     in_group = max(len(members) for members in named.values())
     widths = {manifest["plan"]["lane"] for manifest in begun.values()}
-    width = lane or max(widths, default=min(in_group, WIDTHS[-1] * jax.local_device_count()))
-    each = -(-width // jax.local_device_count())
+    width = lane or max(widths, default=min(in_group, WIDTHS[-1] * count))
+    each = -(-width // count)
     segment = min(MAX_SEGMENT, len(saves))
     try:
         takes, recorded = memory.traced(largest[0], each, segment, spec.probes, spec.keep, cfg.own_draws(largest))
-        recording = [*_kept(recorded), f"  memory    {_memory(takes, each)}"]
+        recording = [*_kept(recorded), f"  memory    {_memory(takes, each, job.device)}"]
     except Exception as error:  # its group will fail when it is trained, the others will not
         recording = [f"  memory    unknown: a run cannot be traced ({store.first_line(error)})"]
     return [
@@ -113,8 +113,8 @@ def _lanes(lane: int | None, widths: set[int], width: int) -> str:
     return "1 run wide" if width == 1 else f"1 to {width} runs wide, chosen by a short measurement"
 
 
-def _memory(takes: int, width: int) -> str:
-    budget = memory.budget()
+def _memory(takes: int, width: int, device: Device | None) -> str:
+    budget = device.chip.memory if device else memory.budget()
     need = f"at most about {size(takes)} for {_count(width, 'run')} on a device; it has {size(budget)}"
     fit = int(width * budget / takes)
     if fit >= width:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from toylab import configs as cfg
 from toylab import train
@@ -20,22 +20,33 @@ FIRST_BYTES = 1 << 28  # of initial states that are made at a time
 
 Arrays = dict[str, np.ndarray]
 Probes = tuple[tuple[str, Analyzer], ...]
+AnyMesh = Mesh | AbstractMesh
 
 
 @lru_cache(maxsize=64)
-def compiled(width: int, probes: Probes, keep: tuple[str, ...] | None, shards: int = 1) -> Any:
+def compiled(
+    width: int, probes: Probes, keep: tuple[str, ...] | None, shards: int = 1, over: AnyMesh | None = None
+) -> Any:
     """`train.advance`, compiled for a lane. With more than one run on a device it is mapped over all leaves, except the
-    step and a data_seed that all runs share."""
+    step and a data_seed that all runs share.
+
+    Args:
+        width: of the lane.
+        probes: analyzers whose results are recorded at each point.
+        keep: names of the params that are recorded at each point; None for all.
+        shards: devices that share the lane.
+        over: a mesh of these devices with the axis `run`, or its shape alone; None for `mesh(shards)`.
+    """
     advance = partial(train.advance, probes=dict(probes), keep=keep)
     if width == 1:
         return jax.jit(advance, donate_argnums=1)
     own = _mapped(advance) if width > shards else _alone(advance)
-    return jax.jit(own if shards == 1 else _spread(own, shards), donate_argnums=1)
+    return jax.jit(own if shards == 1 else _spread(own, over or mesh(shards)), donate_argnums=1)
 
 
 def _mapped(advance: Any) -> Any:
     def over_runs(config: Config, state: State, gaps: Any) -> Any:
-        batched, carried = _axes(config, state, 0, None)
+        batched, carried = axes(config, state, 0, None)
         return jax.vmap(advance, in_axes=(batched, carried, None), out_axes=(carried, 0))(config, state, gaps)
 
     return over_runs
@@ -45,7 +56,7 @@ def _alone(advance: Any) -> Any:
     """A single run with a leading axis of 1, trained by the same program as a lane of width 1."""
 
     def one_run(config: Config, state: State, gaps: Any) -> Any:
-        batched, carried = _axes(config, state, True, False)
+        batched, carried = axes(config, state, True, False)
         first = partial(jax.tree.map, lambda leaf, has_axis: leaf[0] if has_axis else leaf)
         state, trajectory = advance(first(config, batched), first(state, carried), gaps)
         state = jax.tree.map(lambda leaf, has_axis: leaf[None] if has_axis else leaf, state, carried)
@@ -54,29 +65,29 @@ def _alone(advance: Any) -> Any:
     return one_run
 
 
-def _spread(own: Any, shards: int) -> Any:
+def _spread(own: Any, over: AnyMesh) -> Any:
     """Spreads a lane over devices. shard_map, unlike a sharded jit, cannot insert a collective operation."""
 
     def over_devices(config: Config, state: State, gaps: Any) -> Any:
-        batched, carried = _axes(config, state, PartitionSpec("run"), PartitionSpec())
+        batched, carried = axes(config, state, PartitionSpec("run"), PartitionSpec())
         in_specs, out_specs = (batched, carried, PartitionSpec()), (carried, PartitionSpec("run"))
-        return jax.shard_map(own, mesh=mesh(shards), in_specs=in_specs, out_specs=out_specs, check_vma=False)(
+        return jax.shard_map(own, mesh=over, in_specs=in_specs, out_specs=out_specs, check_vma=False)(
             config, state, gaps
         )
 
     return over_devices
 
 
-def _axes(config: Config, state: State, batched: Any, shared: Any) -> tuple[Config, State]:
+def axes(config: Config, state: State, batched: Any, shared: Any) -> tuple[Config, State]:
     """`batched` for every leaf of config and state, `shared` for the step and for a data_seed that all runs share."""
     of_config = jax.tree.map(lambda _: batched, config)
     of_state = jax.tree.map(lambda _: batched, state).replace(step=shared)
     return of_config if np.ndim(config.data_seed) else of_config.replace(data_seed=shared), of_state
 
 
-def mesh(shards: int) -> Mesh:
-    """The first devices of this process as a mesh with the axis `run`."""
-    return Mesh(np.array(jax.local_devices()[:shards]), ("run",))
+def mesh(shards: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """The first of some devices, by default of those of this process, as a mesh with the axis `run`."""
+    return Mesh(np.array((devices or jax.local_devices())[:shards]), ("run",))
 
 
 def first_state(config: Config, params: Params | None) -> State:

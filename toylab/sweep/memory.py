@@ -17,7 +17,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from toylab import train
-from toylab.base import Analyzer, Config, Trajectory
+from toylab.base import Analyzer, Config, State, Trajectory
 from toylab.sweep.lanes import compiled
 
 MARGIN = 1.25  # for copies that XLA makes: programs of our pages need up to 1.2 times the bare estimate
@@ -45,17 +45,21 @@ def traced(
 ) -> tuple[int, Trajectory]:  # fmt: skip
     """The same number, and the shapes of what a segment records, from one trace; with `own_draws` of runs that each draw
     their batches."""
+    function = compiled(width, tuple((probes or {}).items()), keep)
+    jaxpr, (_, trajectory) = jax.make_jaxpr(function, return_shape=True)(*arguments(config, width, segment, own_draws))
+    inputs = sum(_bytes(variable.aval) for variable in (*jaxpr.jaxpr.invars, *jaxpr.jaxpr.constvars))
+    return int(MARGIN * (inputs + peak(jaxpr.jaxpr))), trajectory
+
+
+def arguments(config: Config, width: int, segment: int, own_draws: bool = False) -> tuple[Config, State, Any]:
+    """The shapes of what a lane's program takes: configs, states and gaps."""
     state = jax.eval_shape(train.init, config)
     config = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), np.asarray(leaf).dtype), config)
     if width > 1:
         shared, step = config.data_seed, state.step
         config, state = _wider(config, width), _wider(state, width).replace(step=step)
         config = config if own_draws else config.replace(data_seed=shared)
-    gaps = jax.ShapeDtypeStruct((segment,), np.int32)
-    function = compiled(width, tuple((probes or {}).items()), keep)
-    jaxpr, (_, trajectory) = jax.make_jaxpr(function, return_shape=True)(config, state, gaps)
-    inputs = sum(_bytes(variable.aval) for variable in (*jaxpr.jaxpr.invars, *jaxpr.jaxpr.constvars))
-    return int(MARGIN * (inputs + peak(jaxpr.jaxpr))), trajectory
+    return config, state, jax.ShapeDtypeStruct((segment,), np.int32)
 
 
 def budget() -> int:
@@ -103,7 +107,7 @@ def peak(jaxpr: Jaxpr) -> int:
     live: dict[Any, int] = {}
     most = now = 0
     for i, equation in enumerate(jaxpr.eqns):
-        inner = max((peak(part) for part in _parts(equation)), default=0)
+        inner = max((peak(part) for part in parts(equation)), default=0)
         for variable in equation.outvars:
             free = equation.primitive.name in NEVER_MADE and last.get(variable) != len(jaxpr.eqns)
             live[variable] = 0 if free else _bytes(variable.aval)
@@ -115,7 +119,7 @@ def peak(jaxpr: Jaxpr) -> int:
     return most
 
 
-def _parts(equation: Any) -> Iterator[Jaxpr]:
+def parts(equation: Any) -> Iterator[Jaxpr]:
     """The jaxprs that an operation runs: bodies of loops, branches, calls; of branches by platform, this one's."""
     platforms = equation.params.get("branches_platforms")
     if platforms:

@@ -97,9 +97,9 @@ def choose_plan(
         lane: a fixed width; None to measure.
     """
     state = jax.eval_shape(train.init, configs[0])
-    shards = _shards(lane) if lane else min(jax.local_device_count(), len(configs))
-    small = sum(leaf.size for leaf in state.params.values()) <= SHORT_PARAMS
-    at_once = min(MAX_SEGMENT, len(saves)) if small else 1
+    shards = shards_of(lane, jax.local_device_count()) if lane else min(jax.local_device_count(), len(configs))
+    at_once = at_first(configs[0], saves)
+    small = _is_small(state)
     if small and saves[-1] <= SHORT_STEPS:
         each = min(-(-len(configs) // shards), SHORT_LANE)
         return Plan(lane or each * shards, at_once, at_once, shards)
@@ -117,9 +117,18 @@ def choose_plan(
     return Plan(width, min(segment, chunk), max(chunk - chunk % min(segment, chunk), 1), shards)
 
 
-def _shards(lane: int) -> int:
-    """The largest number of this process's devices that divides a lane evenly."""
-    return next(n for n in range(min(lane, jax.local_device_count()), 0, -1) if lane % n == 0)
+def at_first(config: Config, saves: Sequence[int]) -> int:
+    """Points in a launch of the programs that are timed to choose a plan."""
+    return min(MAX_SEGMENT, len(saves)) if _is_small(jax.eval_shape(train.init, config)) else 1
+
+
+def _is_small(state: State) -> bool:
+    return sum(leaf.size for leaf in state.params.values()) <= SHORT_PARAMS
+
+
+def shards_of(lane: int, count: int) -> int:
+    """The largest number of so many devices that divides a lane evenly."""
+    return next(n for n in range(min(lane, count), 0, -1) if lane % n == 0)
 
 
 def _widths(n_runs: int, shards: int) -> list[int]:

@@ -41,15 +41,24 @@ def recorded(config: Config, probes: Mapping[str, Analyzer], keep: tuple[str, ..
     return _known[key]
 
 
-def check_trainable(config: Config, probes: Mapping[str, Analyzer], keep: tuple[str, ...] | None = None) -> None:
+def check_trainable(
+    config: Config, probes: Mapping[str, Analyzer], keep: tuple[str, ...] | None = None, budget: int | None = None
+) -> None:
     """Traces one training step and what is recorded of it.
+
+    Args:
+        config: of the run.
+        probes: analyzers whose results are recorded.
+        keep: names of the params that are recorded; None for all.
+        budget: bytes that the device has for arrays; None for those of this process's device.
 
     Raises:
         ValueError: where an array would be empty, or arrays would be larger than the device's memory, in one sentence.
         Exception: whatever a net, task or probe raises itself.
     """
-    _fits("net", param_shapes(config))
-    _fits("task", jax.eval_shape(train.data, config))
+    there = memory.budget() if budget is None else budget
+    _fits("net", param_shapes(config), there)
+    _fits("task", jax.eval_shape(train.data, config), there)
     of_point = recorded(config, probes, keep)
     found = {"measures": of_point.measures, "probes": of_point.probes}
     for path, leaf in jax.tree_util.tree_leaves_with_path(found):
@@ -58,9 +67,9 @@ def check_trainable(config: Config, probes: Mapping[str, Analyzer], keep: tuple[
             raise ValueError(f"{name} would be {list(leaf.shape)}, an empty array, which cannot be saved.")
 
 
-def _fits(what: str, arrays: Any) -> None:
+def _fits(what: str, arrays: Any, there: int) -> None:
     needed = sum(int(np.prod(leaf.shape, dtype=object)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(arrays))
-    if needed > (there := memory.budget()):
+    if needed > there:
         raise ValueError(
             f"{what} would have arrays of {size(needed)}, and the device has {size(there)}: choose smaller sizes."
         )
