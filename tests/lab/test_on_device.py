@@ -13,7 +13,7 @@ from toylab.sweep import Spec, aot, devices, memory
 
 SAID = {
     "memory": {"argument": 700, "output": 500, "alias": 200, "temp": 1000, "generated_code": 0},
-    "seconds": {"wall": 3.0, "cpu": 2.0}, "collectives": [],
+    "seconds": 2.0, "collectives": [],
     "step": {"moved": 3352320000, "padded": 6000, "logical": 3000, "kernels": 7, "cycles": 0},
 }  # fmt: skip
 PENTAGON = ["superposition", "--scale", "smoke", "--part", "pentagon"]

@@ -85,7 +85,7 @@ def predict(
         Cost(**found["step"]) if found.get("step") else None,
         {dtype: width // shards * n for dtype, n in products(config).items()},
         tuple(found.get("collectives", ())),
-        found.get("seconds", {}).get("cpu", 0.0),
+        found.get("seconds", 0.0),
         cached,
     )
 
