@@ -13,13 +13,14 @@ from pathlib import Path
 import jax
 import pytest
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 # Of the processes that share the tests each keeps to a core of its own; with threads on all cores they would wait for each
 # other.
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
-
+threadpool_limits(1, user_api="blas")  # as numerics.py has it where sweeps are trained and analyzed
 
 if locale.getpreferredencoding(False).lower() not in ("utf-8", "utf8"):  # toylab itself writes UTF-8 in any locale
     pytest.exit("The tests read UTF-8 and this locale says otherwise: set PYTHONUTF8=1.", returncode=4)

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # what one run is, and its whole dynamics
-CORE = "base protocol checking configs fields classes meanings train losses optim display"
+CORE = "base protocol checking configs fields classes meanings train losses optim display numerics"
 MAY_IMPORT = {
     "shapes": "",
     "core": "shapes",

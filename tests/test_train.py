@@ -1,6 +1,5 @@
 """The dynamics: batched equals alone, chunked and resumed equal straight bit for bit, and what is recorded is what was."""
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -255,17 +254,3 @@ def test_the_initial_loss_at_p_113_is_nandas():
     for seed in range(3):
         found = losses(config.replace(seed=np.int32(seed)))
         assert 4.75 < found["train_loss"] < 4.79 and 4.75 < found["test_loss"] < 4.79  # his runs: 4.764 to 4.777
-
-
-@pytest.mark.parametrize("backend, given, wanted", [
-    ("gpu", None, "highest"), ("tpu", None, "highest"), ("tpu", "bfloat16", "bfloat16"), ("cpu", None, None),
-])  # fmt: skip
-def test_accelerators_multiply_in_full_precision_unless_another_is_set(
-    no_precision, monkeypatch, backend, given, wanted
-):
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    with jax.default_matmul_precision(given) if given else contextlib.nullcontext(), train.full_precision():
-        assert jax.config.jax_default_matmul_precision == wanted
-        program = jax.jit(jnp.matmul).lower(jnp.ones((2, 2)), jnp.ones((2, 2))).as_text()
-        assert ("HIGHEST" in program) == (wanted == "highest")
-    assert jax.config.jax_default_matmul_precision is None

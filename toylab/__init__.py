@@ -2,6 +2,7 @@
 
 base, configs      what a run is: Config, State, Trajectory; a config checked, hashed, compared
 train, losses, optim   the whole dynamics of one run · protocol  what a task, a network and an optimizer must offer
+numerics           numbers that are alike on any machine: precision of products, threads of decompositions
 tasks, models      what is trained: one family of data a file; `Net`, any nnx.Module as a pure pair init/apply
 sweep              many runs as one program: grids, groups, lanes, plans
 record             `Recorder`: a training that runs elsewhere, recorded as a run of the lab

@@ -14,6 +14,7 @@ from . import (
     losses as losses,
     meanings as meanings,
     models as models,
+    numerics as numerics,
     optim as optim,
     plots as plots,
     protocol as protocol,

@@ -47,7 +47,8 @@ def static(*, later: bool = False, **kwargs: Any) -> Any:
 class Apply(Protocol):
     """A network as a function. It returns logits (or outputs) and a cache, which may be empty.
 
-    Training calls it with `full=False`, which is fast. A task that patches activations calls it with `full=True`.
+    Training calls it with `full=False`, which is fast; what its cache has is of the positions that are read. A task that
+    patches activations calls it with `full=True`.
     """
 
     def __call__(

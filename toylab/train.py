@@ -6,8 +6,7 @@ and so no state of a random generator. The bits of a run do not depend on how it
 resumed.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -17,17 +16,6 @@ from jax import Array
 
 from toylab.base import Analyzer, Config, Data, Params, Run, State, Trajectory
 from toylab.protocol import batch_of, epoch_steps, order_at
-
-
-@contextlib.contextmanager
-def full_precision() -> Iterator[None]:
-    """Within it products of matrices have float32's precision on accelerators too, which else round to bfloat16 or tf32. A
-    precision that is set (`jax_default_matmul_precision`) stays."""
-    if jax.default_backend() == "cpu" or getattr(jax.config, "jax_default_matmul_precision") is not None:
-        yield
-        return
-    with jax.default_matmul_precision("highest"):
-        yield
 
 
 def init(config: Config, params: Params | None = None) -> State:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from tests.shared.small_pages import part, small
+from toylab import configs as cfg
 from toylab import lab
 from toylab.claims import table
 from toylab.cli import report
 from toylab.lab import Measures, Part, pages, stages, summary, summary_figures, summary_tables
-from toylab.lab.asked import _same
+from toylab.lab.asked import _same, off
 from toylab.lab.measuring import _padded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -285,6 +286,15 @@ def test_claims_of_runs_that_are_trained_to_another_step_are_marked(tmp_path, sa
     assert (table.setup(claims[0]) == "off its set-up") == bool(told)
     again = stages.analyze(PAGE, {"second": configs["second"]}, folder, lambda _: None, scale="smoke")
     assert again == claims  # the other part was not run again
+
+
+def test_whole_numbers_in_a_page_s_floats_are_its_own_values():
+    """Runs are of checked configs, whose floats are float32; a page may say 1, or a float64 array."""
+    own = [replace(one, optimizer=replace(one.optimizer, weight_decay=1)) for one in small(2)]
+    assert off([cfg.check(one) for one in own], own, []) is None
+    assert off([cfg.check(replace(own[0], seed=7))], own, ["seed"]) == ""
+    other = replace(own[0], optimizer=replace(own[0].optimizer, weight_decay=0.5))
+    assert off([cfg.check(other)], own, ["optimizer.weight_decay"]) == "optimizer.weight_decay = 0.5"
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from toylab import display, train
+from toylab import display, numerics
 from toylab.base import Analyzer, Params, Run
 from toylab.shapes.narrow import is_narrow, widened
 
@@ -54,7 +54,7 @@ def analyze(
     n_slabs = -(-n_points // batch_size)
     size = -(-n_points // n_slabs)  # slabs of equal size waste the fewest points
     out: dict[str, np.ndarray] = {}
-    with train.full_precision(), reporting(report) as tick:
+    with numerics.alike(), reporting(report) as tick:
         for r in range(n_runs):
             one = jax.device_put(jax.tree.map(lambda x: x[r] if np.ndim(x) else x, run))  # noqa: B023
             for i in range(n_slabs):

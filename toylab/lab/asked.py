@@ -58,14 +58,14 @@ def off(members: Sequence[Config], own: Sequence[Config], named: Sequence[str]) 
     """The values with which runs are none of the page's own.
 
     Args:
-        members: of a part.
-        own: the page's own of that part.
+        members: of a part, checked (`configs.check`).
+        own: the page's own of that part, as they stand in the page.
         named: the fields that were set.
 
     Returns:
         As `under`, "" where only seeds are others; None where all runs are the page's own.
     """
-    known = {cfg.digest(config) for config in own}
+    known = {cfg.digest(cfg.check(config)) for config in own}  # a page may say 1 where the field is a float
     if all(cfg.digest(config) in known for config in members):
         return None
     return under({"": members}, [name for name in named if name not in SEEDS])

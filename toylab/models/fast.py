@@ -5,14 +5,17 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from toylab.base import Cache
 from toylab.models.attention import asked_once, attend, attend_last, heads_last, narrowing, rows, times
 from toylab.models.positions import by_key, rotated
 
 FEW = 8  # positions up to which a table of what enters the first layer pays
 
 
-def logits(net: Any, x: Array) -> Array:
+def logits(net: Any, x: Array) -> tuple[Array, Cache]:
     """The output of a Transformer for x, in a fraction of the plain form's time.
+
+    Its cache has `mlp_post` [1, B, Q, d_mlp] of the last layer, where it has an MLP, at the Q positions that are read.
 
     What enters the first layer depends on (position, token) alone: with few positions and tokens its q, k and v are
     computed once for each such pair and gathered. Where only the last position is read, only it has a query and an MLP
@@ -25,6 +28,7 @@ def logits(net: Any, x: Array) -> Array:
         and n_positions <= FEW
         and 4 * net.width <= batch
     )
+    cache: Cache = {}
     resid = x if tabled else net.enter(x)  # tokens enter the first layer through its table
     for layer in range(net.n_layers):
         only_last = net.readout == "last" and layer == net.n_layers - 1
@@ -40,10 +44,12 @@ def logits(net: Any, x: Array) -> Array:
         resid = net.norm(resid, "ln1_post", layer)
         if net.d_mlp:
             post = net.activate(net.plus(net.norm(resid, "ln2", layer) @ net.W_in[layer], "b_in", layer))
+            if layer == net.n_layers - 1:
+                cache["mlp_post"] = post.reshape(1, batch, resid.shape[0] // max(batch, 1), post.shape[-1])
             resid = net.plus(resid + narrowing(post, net.W_out[layer]), "b_out", layer)
             resid = net.norm(resid, "ln2_post", layer)
     found = net.read_out(resid, product=times)
-    return found if net.readout == "last" else found.reshape(batch, n_positions, found.shape[-1])
+    return (found if net.readout == "last" else found.reshape(batch, n_positions, found.shape[-1])), cache
 
 
 def _attention(net: Any, layer: int, resid: Array, at: slice) -> Array:

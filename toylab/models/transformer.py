@@ -149,7 +149,7 @@ class Transformer(Parts):
 
     def __call__(self, x: Array, patch: Patch | None = None, full: bool = True) -> tuple[Array, Cache]:
         self._check_input(x)
-        logits, cache = self._full(x, patch or {}) if full else (fast.logits(self, x), {})
+        logits, cache = self._full(x, patch or {}) if full else fast.logits(self, x)
         if self.inputs != "tokens" or not isinstance(x, jax.core.Tracer):
             return logits, cache
         known = nan_outside(jnp.ones(len(x), logits.dtype), x, len(self.W_E[...]), over=1)  # [B]; factors change no bit

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from toylab import configs as cfg
-from toylab import store, train
+from toylab import numerics, store, train
 from toylab.base import Config, State
 from toylab.records import notes
 from toylab.records.manifest import FAILED, SWEEP
@@ -108,7 +108,7 @@ def run(
     widths: dict[Any, int] = {}
     failures = {}
     cause: Exception | None = None
-    with train.full_precision(), reporting(report) as shown:
+    with numerics.alike(), reporting(report) as shown:
         for name, members in named.items():
             alike = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(shapes(members[0])))
             width = lane or widths.get(alike)

@@ -129,12 +129,14 @@ def neuron_frequencies(acts: Real[ArrayLike, "p p n"]) -> tuple[Int[Array, " n"]
     """
     acts, _ = scaled(floating(acts), (0, 1))
     p = modulus("acts", acts)
-    three = jnp.concatenate([jnp.full((p // 2, 1, p), p**-0.5), waves(p)], axis=1)  # 1, cos k, sin k
     deviation = acts - acts.mean((0, 1))
-    over_a = _dot(three.reshape(-1, p), deviation.reshape(p, -1)).reshape(p // 2 * 3, p, -1)
+    one, pairs = jnp.full((1, p), p**-0.5), waves(p)  # 1; cos k, sin k
+    over_a = _dot(jnp.concatenate([one, pairs.reshape(-1, p)]), deviation.reshape(p, -1)).reshape(-1, p, acts.shape[2])
+    three = jnp.concatenate([jnp.broadcast_to(one, (p // 2, 1, p)), pairs], axis=1)
     # repeated and not broadcast: XLA would copy all of over_a to share a factor
-    block = (_dot(jnp.repeat(three, 3, axis=0), over_a) ** 2).reshape(p // 2, 9, -1)
-    energy = block[:, 1:].sum(1)  # [k, n], without what rounding left in 1 ⊗ 1
+    waves_of_a = _dot(jnp.repeat(three, 2, axis=0), over_a[1:]).reshape(p // 2, 6, -1)
+    mean_over_a = _dot(pairs.reshape(-1, p), over_a[0]).reshape(p // 2, 2, -1)
+    energy = (waves_of_a**2).sum(1) + (mean_over_a**2).sum(1)  # [k, n]
     total = (deviation**2).sum((0, 1))
     constant = total <= (p * jnp.finfo(acts.dtype).eps) ** 2 * (acts**2).sum((0, 1))  # but for rounding
     share = jnp.where(constant, 0, energy / jnp.where(constant, 1, total))
@@ -291,7 +293,10 @@ def neurons(params: Params, run: Run) -> dict[str, Array]:
         ValueError: For a network without neurons.
     """
     p = task_modulus(run)
-    cache = run.config.net.apply(params, run.data["tokens"])[1]
+    net, tokens = run.config.net, run.data["tokens"]
+    cache = net.apply(params, tokens, full=False)[1]  # which may have the last position's alone, at a third of the cost
+    if "mlp_post" not in cache:
+        cache = net.apply(params, tokens)[1]
     if "mlp_post" not in cache:
         raise ValueError("net.d_mlp is 0: this page's analysis of neurons needs an MLP, of at least 1.")
     acts = floating(cache["mlp_post"][-1])  # [p², (T,) n]
