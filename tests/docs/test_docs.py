@@ -77,13 +77,14 @@ def test_every_page_with_python_is_executed_here():
         "sweeps",
         "judging",
         "notebooks",
+        "growth",
     }
     assert with_code == {*ADDED, *executed}
 
 
 def test_every_figure_that_is_shown_is_there():
     shown = [path for page in PAGES.glob("*.md") for path in re.findall(r"!\[.+?\]\((.+?)\)", page.read_text())]
-    assert len(shown) > 40 and not [path for path in shown if not (ROOT / path).is_file()]
+    assert len(shown) > 40 and not [path for path in shown if not any((at / path).is_file() for at in (ROOT, PAGES))]
 
 
 @pytest.mark.parametrize("script", NOTEBOOKS, ids=lambda path: path.stem)
@@ -270,6 +271,13 @@ def test_committed_measures_are_read_and_drawn_as_written(place, capsys):
 def test_a_sweep_in_python_has_the_runs_that_the_page_prints(place, capsys):
     execute("sweeps")
     assert capsys.readouterr().out.split() == ["8", "400", "26", "True"]
+
+
+@pytest.mark.slow
+def test_two_sweeps_side_by_side_are_one(place):
+    names = execute("growth")
+    assert len(names["sweep"]) == 6 and names["sweep"].measures["loss"].shape == (6, 3)
+    assert sorted(set(names["sweep"].columns["sweep"].tolist())) == ["million/0", "million/1"]
 
 
 def test_a_claim_is_judged_as_the_page_prints(place, capsys):

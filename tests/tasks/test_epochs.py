@@ -15,7 +15,7 @@ from toylab.base import Config
 from toylab.models import Dense, Net
 from toylab.optim import SGD
 from toylab.protocol import batch_key
-from toylab.sweep import Interrupted, Plan, Spec, lanes
+from toylab.sweep import Interrupted, Plan, Spec, lanes, memory
 from toylab.tasks import SparseParity
 
 N, BATCH, LENGTH = 30, 4, 8  # an epoch: seven batches of 4 and one of 2
@@ -103,13 +103,11 @@ def test_a_run_resumed_amid_an_epoch_goes_on_with_its_order(tmp_path, last):
 
 
 def loops(jaxpr, depth=0):
-    """The operations of a jaxpr and of all within it, each with the number of loops around it."""
+    """The operations of a jaxpr and of all within it that this device runs, each with the number of loops around it."""
     for equation in jaxpr.eqns:
         yield equation, depth
-        for part in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
-            inner = getattr(part, "jaxpr", part)
-            if hasattr(inner, "eqns"):
-                yield from loops(inner, depth + (equation.primitive.name in ("while", "scan")))
+        for part in memory.parts(equation):
+            yield from loops(part, depth + (equation.primitive.name in ("while", "scan")))
 
 
 @pytest.mark.parametrize("width", [1, 3])
