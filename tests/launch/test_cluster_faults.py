@@ -55,7 +55,7 @@ def train(name, runs, harm):
         output.append(str(error))
     (out / f"{name}.json").write_text(json.dumps(output))
 
-configs.check = lambda config: config  # the driver lets it pass, so that only its worker finds out
+configs.checked = list  # the driver lets it pass, so that only its worker finds out
 with cluster.connected(machines.address):
     train("worker", [*runs, wrong], kill_worker)
     train("machine", runs, remove_machine)
