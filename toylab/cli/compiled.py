@@ -15,15 +15,17 @@ import platform
 import re
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from toylab import store
-from toylab.store import durable
+from toylab.store import caches, durable
 
-FOLDER, MEGABYTES = "TOYLAB_CACHE", "TOYLAB_CACHE_MB"  # in the environment
+MEGABYTES = "TOYLAB_CACHE_MB"  # in the environment
 LIMIT = 1_000  # megabytes
 SIZE = hashlib.sha256().digest_size
+folder_in = partial(caches.folder, "compiled")  # of an environment
 OWN = re.compile(r"[0-9a-f]{64}|\.[0-9a-f]{64}\.[0-9a-f]+")  # names of programs, and of what was being written
 
 
@@ -44,20 +46,6 @@ def keep() -> None:
         _within(folder, limit)
     with contextlib.suppress(ImportError, AttributeError):  # a JAX that keeps programs in another way compiles them
         _install(Programs(folder))
-
-
-def folder_in(environment: Mapping[str, str]) -> Path | None:
-    """The folder of compiled programs; None where there shall be none, or no folder of a user is known."""
-    if named := environment.get(FOLDER):
-        return None if named.lower() == "off" else Path(os.path.expanduser(named)).absolute()
-    if (given := Path(environment.get("XDG_CACHE_HOME", ""))).is_absolute():
-        return given / "toylab" / "compiled"
-    try:
-        home = Path.home()
-    except RuntimeError:
-        return None
-    own = {"darwin": home / "Library" / "Caches", "win32": Path(environment.get("LOCALAPPDATA", home / ".cache"))}
-    return own.get(sys.platform, home / ".cache") / "toylab" / "compiled"
 
 
 def _limit(environment: Mapping[str, str]) -> int:
@@ -115,7 +103,7 @@ class Programs:
         except OSError as error:
             if not self.is_told:
                 why = f"compiled programs are not kept ({store.first_line(error)})"
-                print(f"{why}: {FOLDER} may name another folder, or be off.", file=sys.stderr, flush=True)
+                print(f"{why}: {caches.VARIABLE} may name another folder, or be off.", file=sys.stderr, flush=True)
             self.is_told = True
 
     def _place(self, key: str) -> Path:

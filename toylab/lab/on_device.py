@@ -56,9 +56,7 @@ class Program:
             )
         except aot.NotCompiled:
             raise
-        except (
-            Exception
-        ) as error:  # of a net, task or probe: training would stop at its group, and go on with the others
+        except Exception as error:  # of a net, task or probe: training would go on with the other groups
             raise aot.NotCompiled(f"it cannot be traced or compiled ({first_line(error)}).") from error
 
     def seconds(self, step: float) -> float:

@@ -1,4 +1,5 @@
 from . import (
+    caches as caches,
     chunk as chunk,
     durable as durable,
     errors as errors,

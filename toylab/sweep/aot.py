@@ -21,7 +21,7 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 from toylab import platforms, store
 from toylab.base import Analyzer, Config
-from toylab.store import durable
+from toylab.store import caches, durable
 from toylab.sweep import memory
 from toylab.sweep.devices import NEEDED, Device, check_compiler, version
 from toylab.sweep.flops import products
@@ -50,8 +50,8 @@ def predict(
 ) -> Prediction:  # fmt: skip
     """Compiles the program that trains a lane, and counts. Products have float32's precision, as in training.
 
-    What was compiled before is read from a cache, `$XDG_CACHE_HOME/toylab/aot` or `~/.cache/toylab/aot`, unless
-    TOYLAB_CACHE is off. Its key is a digest of the program, the device's description, versions and XLA's flags.
+    What was compiled before is read from a cache (store/caches.py), as `~/.cache/toylab/aot`, unless TOYLAB_CACHE is off.
+    Its key is a digest of the program, the device's description, versions and XLA's flags.
 
     Args:
         config: of a run, checked.
@@ -124,15 +124,15 @@ def _found(program: export.Exported, request: dict[str, Any]) -> tuple[dict[str,
     flags = {name: os.environ.get(name, "").split() for name in READ}
     text = PLACES.sub("", program.mlir_module())
     key = json.dumps([VERSION, request, used, flags]) + text
-    file = _folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-    is_on = os.environ.get("TOYLAB_CACHE", "").lower() not in ("off", "0", "no", "false")
-    if is_on:
+    kept = caches.folder("aot", os.environ)
+    file = kept and kept / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+    if file:
         try:
             return store.read_json(file, sealed=True), True
         except (OSError, store.StoreError):  # not there, or damaged: it is compiled again
             pass
     found = _compiled_apart(program, request)
-    if is_on and ("error" not in found or found["too_large"]):
+    if file and ("error" not in found or found["too_large"]):
         try:
             durable.make(file.parent)
             store.write_json(file, found, sealed=True)
@@ -156,8 +156,3 @@ def _compiled_apart(program: export.Exported, request: dict[str, Any]) -> dict[s
             return dict(json.loads(result.read_text("utf-8")))
         said = done.stderr.strip().splitlines() or ["it said nothing"]
         return {"error": f"its compiler ended with status {done.returncode} ({said[-1].strip()})", "too_large": False}
-
-
-def _folder() -> Path:
-    """Where predictions are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "toylab" / "aot"
