@@ -30,12 +30,13 @@ MAY_IMPORT = {
     "plots": "store",
     "claims": "",
     "lab": "core store records sweep analysis plots claims",
+    "explore": "core store records analysis tasks claims lab importers",
     "experiments": "core tasks models sweep analysis importers plots lab claims",
-    "cli": "core store records sweep launch lab claims toylab",  # of toylab itself its version
+    "cli": "core store records sweep launch lab claims explore toylab",  # of toylab itself its version
     "run_sweep": "cli",  # and toylab/__main__.py
     "toylab": "",  # the package itself: its stub, which names what is public
     "benchmarks": "shapes core tasks models store record records importers sweep analysis plots lab "
-    "experiments cli run_sweep",
+    "experiments explore cli run_sweep",
 }
 ONLY_IN = {
     "flax.nnx": "models",
@@ -50,6 +51,8 @@ ONLY_IN = {
     "xarray": "records lab",  # lab for annotations
     "pandas": "records lab",
     "statsmodels": "claims",
+    "bokeh": "explore",
+    "tornado": "explore",
     "argparse": "cli benchmarks",
     "importlib.import_module": "lab records",  # a page, or a class of a manifest, by its name
     "pickle": "",

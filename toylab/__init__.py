@@ -11,6 +11,7 @@ records            what they left: `load` gives a sweep as arrays, a table, a st
 launch             where they run: this process, processes that share a folder, Ray, jax.distributed
 store              the only code that touches disk: chunks, manifests, locks
 lab                what a lab page is (parts, measures, claims), and how it is run
+explore            a sweep in the browser: views of runs and weights, live or as one file
 cli                the command `toylab` · display  bars on a terminal and in Jupyter
 analysis           array functions and analyzers, by families: modular, groups, superposition, attention
 plots              arrays → figures and animations, by the same families

@@ -7,6 +7,7 @@ from . import (
     cli as cli,
     configs as configs,
     display as display,
+    explore as explore,
     fields as fields,
     importers as importers,
     lab as lab,

@@ -1,0 +1,66 @@
+"""What is explored: runs with their saved points, read from a folder or given as arrays."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from toylab.base import Config
+
+Arrays = dict[str, np.ndarray]
+
+
+class Recording(Protocol):
+    """Runs that were measured alike: a sweep, or one part of a page. Axes: R run, T saved point of all runs.
+
+    Nothing here raises for what is damaged, absent or still being written: `messages` says it, and the rest goes on.
+    """
+
+    title: str
+    """What it is, as `grokking`, or `grokking: many seeds` of a page's part."""
+    runs: Sequence[str]
+    """[R]: the names of the runs."""
+    columns: Mapping[str, np.ndarray]
+    """[R] each: the fields of the configs that are numbers or texts, as `optimizer.weight_decay`."""
+    steps: np.ndarray
+    """[T]: the saved steps of all runs, ascending."""
+    valid: np.ndarray
+    """[R, T]: whether a run has a point at a step."""
+    measures: Mapping[str, np.ndarray]
+    """[R, T, …] each: what the task measured, probes, and analyses as `logits/fve`. nan where a run has no point."""
+    final: Mapping[str, np.ndarray]
+    """[R, …] each: analyses of the runs' last points."""
+    shapes: Sequence[Mapping[str, tuple[int, ...]]]
+    """[R]: the shapes of a run's recorded params, by name; {} where it has none."""
+    no_params: str
+    """Why there are no weights, in a sentence; "" where there are."""
+    claims: Sequence[Mapping[str, Any]]
+    """The page's claims as they stand in claims.json; empty where it has none."""
+    figures: Mapping[str, str]
+    """Names of figures → file names inside the page's folder figures/."""
+    messages: Sequence[str]
+    """What is damaged, missing or still being written, a sentence each."""
+
+    def config(self, run: int) -> Config | None:
+        """The config of a run; None where it cannot be rebuilt, and its parts None where they are not known."""
+        ...
+
+    def data(self, run: int) -> Any:
+        """The arrays that are fixed for a run (`train.data`); {} where the config is not known. Kept once made."""
+        ...
+
+    def params(self, run: int, at: int) -> Arrays:
+        """The params of a run at the saved step number `at`, read from its chunk and checked. Few chunks are kept.
+
+        Raises:
+            LookupError: in a sentence, where the run has no point there, or the chunk is damaged or gone.
+        """
+        ...
+
+    def refresh(self) -> bool:
+        """Looks for what was committed since; whether anything is new."""
+        ...
+
+    def phases(self, run: int) -> Sequence[tuple[str, float, float]]:
+        """Phases of a run's training, where they are known: name, first and last step. Empty elsewhere."""
+        ...

@@ -1,0 +1,1 @@
+"""Attention: patterns, circuits, scores of heads."""

@@ -1,0 +1,1 @@
+"""Hidden Markov tasks: beliefs on the simplex."""

@@ -1,0 +1,1 @@
+"""Networks that add modulo p."""

@@ -1,0 +1,1 @@
+"""ReLU models of sparse features."""

@@ -1,0 +1,1 @@
+"""Any weights: heat map, norm, spectrum."""
