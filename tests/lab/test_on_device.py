@@ -9,7 +9,8 @@ from small_pages import small
 import run_sweep
 from toylab import configs as cfg
 from toylab.lab import foretold, on_device
-from toylab.sweep import Spec, aot, devices, memory
+from toylab.sweep import Spec, memory
+from toylab.sweep.ahead import compiled, devices
 
 SAID = {
     "memory": {"argument": 700, "output": 500, "alias": 200, "temp": 1000, "generated_code": 0},
@@ -24,7 +25,7 @@ DRY = [*PENTAGON, "--dry-run", "--device"]
 def said(monkeypatch, tmp_path):
     """What the compiler says, which is not there: to be changed."""
     found = json.loads(json.dumps(SAID))
-    monkeypatch.setattr(aot, "_compiled_apart", lambda program, request: found)
+    monkeypatch.setattr(compiled, "_compiled_apart", lambda program, request: found)
     monkeypatch.setattr(devices, "version", lambda name: "1.0")
     monkeypatch.setenv("TOYLAB_CACHE", "off")
     return found

@@ -98,8 +98,8 @@ LEFT = {
     "store/durable.py": "the one place",
     "launch/ray/messages.py": "is removed when its driver ends",
     "launch/ray/worker.py": "locks in the folder of temporary files",
-    "sweep/aot.py": "a program and its answer, in a folder of temporary files",
-    "sweep/aot_child.py": "the same",
+    "sweep/ahead/compiled.py": "a program and its answer, in a folder of temporary files",
+    "sweep/ahead/child.py": "the same",
     "lab/events.py": "is cut back to its complete records and continued when training goes on",
 }
 

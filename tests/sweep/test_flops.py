@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from small_pages import small
 
 from toylab import configs as cfg
-from toylab.sweep.flops import counted, products
+from toylab.sweep.ahead.flops import counted, products
 
 
 def of(fn, *shapes):

@@ -9,8 +9,9 @@ from toylab import platforms, train
 from toylab.base import Config
 from toylab.models import ModularMLP, Net
 from toylab.optim import AdamW
-from toylab.sweep import hlo, lanes, memory
-from toylab.sweep.moved import Cost, Program
+from toylab.sweep import lanes, memory
+from toylab.sweep.ahead import hlo
+from toylab.sweep.ahead.moved import Cost, Program
 from toylab.tasks import ModularArithmetic
 
 TEXT = """HloModule jit_call, is_scheduled=true

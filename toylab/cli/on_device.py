@@ -11,7 +11,7 @@ def named(name: str) -> Any:
     """
     import jax
 
-    from toylab.sweep import devices
+    from toylab.sweep.ahead import devices
 
     if not getattr(jax.config, "jax_platforms"):
         jax.config.update("jax_platforms", "cpu")
@@ -24,7 +24,7 @@ def named(name: str) -> Any:
 def tell(job: Any, as_json: bool) -> int:
     """Prints what each program of a job takes; 0, or 1 where one could not be compiled for another reason than its size."""
     from toylab.lab import foretold, on_device, preview
-    from toylab.sweep.aot import NotCompiled
+    from toylab.sweep.ahead.compiled import NotCompiled
 
     previewed = preview.lines(job, True)  # raises where training would be refused
     if not as_json:

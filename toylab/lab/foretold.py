@@ -6,7 +6,7 @@ from toylab import sweep
 from toylab.lab.job import Job
 from toylab.lab.on_device import Program
 from toylab.store import size
-from toylab.sweep.prediction import Prediction
+from toylab.sweep.ahead.prediction import Prediction
 
 ENDING = (
     "Nothing ran on the device. Bytes, kernels and cycles are its compiler's. A time is an estimate, a lower bound: bytes",

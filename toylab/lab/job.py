@@ -15,8 +15,8 @@ from toylab.lab import Page, Scale, stages, stated, verdicts
 from toylab.lab.rehearsal import rehearse
 from toylab.lab.stages import Files
 from toylab.sweep import grids, sizes
+from toylab.sweep.ahead.devices import Device
 from toylab.sweep.describe import Description, check_name, without_setting
-from toylab.sweep.devices import Device
 
 TRIED = 16  # the most programs whose training is traced in advance
 Stage = Literal["train", "analyze", "draw"]

@@ -9,10 +9,11 @@ from toylab import sweep
 from toylab.base import Config
 from toylab.lab.job import Job
 from toylab.store import first_line
-from toylab.sweep import aot, memory
-from toylab.sweep.devices import Device
+from toylab.sweep import memory
+from toylab.sweep.ahead import compiled
+from toylab.sweep.ahead.devices import Device
+from toylab.sweep.ahead.prediction import Prediction
 from toylab.sweep.plan import WIDTHS, at_first
-from toylab.sweep.prediction import Prediction
 
 NAMED = 3  # fields of a program's heading
 
@@ -51,13 +52,13 @@ class Program:
         config, spec = self.largest[0], self.spec
         segment, own_draws = at_first(config, spec.saves), cfg.own_draws(self.largest)
         try:
-            return aot.predict(
+            return compiled.predict(
                 config, self.device, self.width, segment, probes=spec.probes, keep=spec.keep, own_draws=own_draws
             )
-        except aot.NotCompiled:
+        except compiled.NotCompiled:
             raise
         except Exception as error:  # of a net, task or probe: training would go on with the other groups
-            raise aot.NotCompiled(f"it cannot be traced or compiled ({first_line(error)}).") from error
+            raise compiled.NotCompiled(f"it cannot be traced or compiled ({first_line(error)}).") from error
 
     def seconds(self, step: float) -> float:
         """Seconds of all its runs to their last step, at so many for a step of a lane."""

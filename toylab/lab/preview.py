@@ -15,7 +15,7 @@ from toylab.records import passes, status
 from toylab.records.manifest import SAVES, read
 from toylab.store import size
 from toylab.sweep import memory
-from toylab.sweep.devices import Device
+from toylab.sweep.ahead.devices import Device
 from toylab.sweep.growth import outlined
 from toylab.sweep.manifest import resumed
 from toylab.sweep.plan import MAX_SEGMENT, WIDTHS

@@ -10,9 +10,7 @@ growth    a sweep that was begun gets more runs and points
 starts    runs that start where runs of another sweep ended
 progress  bars of a sweep that Python trains
 memory    a lane's bytes on the device, estimated · sizes  whether a run can be trained and saved
-aot       a lane compiled for a device that is not there (devices), in a process of its own (aot_child)
-hlo       the text of a compiled program, read · moved  what a step moves in it · flops  its products of matrices
-prediction  what follows: whether it fits, lower bounds of times"""
+ahead     programs compiled for devices that are not there, and what they would take"""
 
 import lazy_loader as _lazy
 

@@ -1,6 +1,6 @@
-"""Compiles one exported program for a described device, in a process of its own: `python -m toylab.sweep.aot_child FOLDER`.
+"""Compiles one exported program for a described device, in a process of its own: `python -m toylab.sweep.ahead.child DIR`.
 
-In FOLDER lie program.bin, of `jax.export`, and request.json; result.json is written there. A compiler that ends the process
+In DIR lie program.bin, of `jax.export`, and request.json; result.json is written there. A compiler that ends the process
 takes nothing else with it, and environment variables that it reads when it is loaded are set for it alone.
 """
 
@@ -15,8 +15,8 @@ from jax import export
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
+from toylab.sweep.ahead.moved import Program
 from toylab.sweep.lanes import mesh
-from toylab.sweep.moved import Program
 from toylab.sweep.plan import is_out_of_memory
 
 

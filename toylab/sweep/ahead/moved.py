@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from toylab.sweep.hlo import Array, Computation, Operation, computations
+from toylab.sweep.ahead.hlo import Array, Computation, Operation, computations
 
 COLLECTIVES = (
     "all-gather", "all-reduce", "all-to-all", "collective-broadcast", "collective-permute", "ragged-all-to-all",

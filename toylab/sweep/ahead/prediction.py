@@ -7,8 +7,8 @@ published rates; nothing was measured.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from toylab.sweep.devices import KERNEL_SECONDS, Device
-from toylab.sweep.moved import Cost
+from toylab.sweep.ahead.devices import KERNEL_SECONDS, Device
+from toylab.sweep.ahead.moved import Cost
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from small_pages import small
 
 from toylab import configs as cfg
 from toylab import train
-from toylab.sweep import aot, devices, lanes, memory
-from toylab.sweep.moved import Cost
-from toylab.sweep.prediction import Prediction
+from toylab.sweep import lanes, memory
+from toylab.sweep.ahead import compiled, devices
+from toylab.sweep.ahead.moved import Cost
+from toylab.sweep.ahead.prediction import Prediction
 
 SAID = {
     "memory": {"argument": 700, "output": 500, "alias": 200, "temp": 1000, "generated_code": 400},
@@ -34,7 +35,7 @@ def asked(tmp_path, monkeypatch):
         found.append(request)
         return json.loads(json.dumps(SAID))
 
-    monkeypatch.setattr(aot, "_compiled_apart", say)
+    monkeypatch.setattr(compiled, "_compiled_apart", say)
     monkeypatch.setattr(devices, "version", lambda name: "1.0")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("TOYLAB_CACHE", raising=False)
@@ -72,11 +73,11 @@ def test_a_near_name_is_offered():
 def test_a_compiler_that_is_not_installed_is_asked_for_by_its_extra(name, extra, config, monkeypatch):
     monkeypatch.setattr(devices, "version", lambda name: "" if name != "flatbuffers" else "1.0")
     with pytest.raises(ValueError, match=rf"^--device is {name}: .*; pip install 'toylab\[{extra}\]'\.$"):
-        aot.predict(config, devices.device(name), 2)
+        compiled.predict(config, devices.device(name), 2)
 
 
 def test_figures_follow_from_what_the_compiler_says(config, asked):
-    found = aot.predict(config, devices.device("h100"), 4)
+    found = compiled.predict(config, devices.device("h100"), 4)
     chip = found.device.chip
     assert found.takes == 700 + 500 - 200 + 1000 + 400 and found.fits and not found.cached
     assert found.widest == 4 * chip.memory // 2400
@@ -103,7 +104,7 @@ def test_times_of_a_tpu_are_by_its_rates():
 
 
 def test_a_lane_over_several_devices_is_split_between_them(config, asked):
-    found = aot.predict(config, devices.device("h100-4"), 8)
+    found = compiled.predict(config, devices.device("h100-4"), 8)
     (request,) = asked
     assert found.shards == 4 and found.products == {"float32": 2 * 640}
     assert found.widest == 2 * found.device.chip.memory // 2400 * 4
@@ -112,8 +113,8 @@ def test_a_lane_over_several_devices_is_split_between_them(config, asked):
     assert request["split"] == is_wide and sum(is_wide) > 10
     states = [id(leaf) for leaf in jax.tree.leaves(arguments[1])]
     assert [id(jax.tree.leaves(arguments)[i]) for i in request["donated"]] == states
-    assert aot.predict(config, devices.device("h100-4"), 3).shards == 3  # as a lane of three on four devices
-    assert aot.predict(config, devices.device("h100-4"), 5).shards == 1
+    assert compiled.predict(config, devices.device("h100-4"), 3).shards == 3  # as a lane of three on four devices
+    assert compiled.predict(config, devices.device("h100-4"), 5).shards == 1
 
 
 def test_an_exported_program_is_the_lane_that_trains(config):
@@ -121,7 +122,7 @@ def test_an_exported_program_is_the_lane_that_trains(config):
     state = lanes.stacked([train.init(config)] * 2).replace(step=jax.numpy.int32(0))
     both, gaps = cfg.stack([config] * 2), jax.numpy.array([0, 3], jax.numpy.int32)
     device = devices.Device("here", devices.Chip("cpu", "", 1, 1, 1, 1, "", "", {1: ""}), 1)
-    program, _ = aot._exported(config, device, 2, 1, 2, {}, None, False)
+    program, _ = compiled._exported(config, device, 2, 1, 2, {}, None, False)
     leaves = program.call(*jax.tree.leaves((both, state, gaps)))
     with jax.default_matmul_precision("highest"):
         wanted = jax.tree.leaves(lanes.compiled(2, (), None)(both, jax.tree.map(jax.numpy.array, state), gaps))
@@ -131,59 +132,59 @@ def test_an_exported_program_is_the_lane_that_trains(config):
 
 def test_what_was_compiled_is_not_compiled_again(config, asked, tmp_path, monkeypatch):
     device = devices.device("h100")
-    first, again = (aot.predict(config, device, 2) for _ in range(2))
+    first, again = (compiled.predict(config, device, 2) for _ in range(2))
     assert len(asked) == 1 and again.cached and not first.cached
     assert again.times() == first.times() and again.takes == first.takes
-    assert aot.predict(cfg.check(config.replace(seed=5)), device, 2).cached  # a leaf: the same program
+    assert compiled.predict(cfg.check(config.replace(seed=5)), device, 2).cached  # a leaf: the same program
     others = [
-        lambda: aot.predict(config, device, 3),
-        lambda: aot.predict(config, device, 2, 4),
-        lambda: aot.predict(config, devices.device("a100"), 2),
-        lambda: aot.predict(cfg.check(small(n_hidden=3)[0]), device, 2),
+        lambda: compiled.predict(config, device, 3),
+        lambda: compiled.predict(config, device, 2, 4),
+        lambda: compiled.predict(config, devices.device("a100"), 2),
+        lambda: compiled.predict(cfg.check(small(n_hidden=3)[0]), device, 2),
     ]
     assert not any(other().cached for other in others) and len(asked) == 5
     with monkeypatch.context() as patch:
         patch.setenv("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
-        assert not aot.predict(config, device, 2).cached
+        assert not compiled.predict(config, device, 2).cached
     with monkeypatch.context() as patch:
-        patch.setattr(aot, "version", lambda name: "2.0")
-        assert not aot.predict(config, device, 2).cached
+        patch.setattr(compiled, "version", lambda name: "2.0")
+        assert not compiled.predict(config, device, 2).cached
     monkeypatch.setenv("TOYLAB_CACHE", "off")
-    assert not aot.predict(config, device, 2).cached and len(asked) == 8
+    assert not compiled.predict(config, device, 2).cached and len(asked) == 8
 
 
 def test_a_damaged_cache_or_none_at_all_costs_only_time(config, asked, tmp_path, monkeypatch):
     device = devices.device("h100")
-    aot.predict(config, device, 2)
+    compiled.predict(config, device, 2)
     (file,) = (tmp_path / "toylab" / "aot").iterdir()
     file.write_text(file.read_text().replace("5000", "5001"))
-    again = aot.predict(config, device, 2)
+    again = compiled.predict(config, device, 2)
     assert len(asked) == 2 and again.step.moved == 5000 and not again.cached
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))  # a file: no folder can be made there
-    assert aot.predict(config, device, 2).takes == again.takes and len(asked) == 3
+    assert compiled.predict(config, device, 2).takes == again.takes and len(asked) == 3
 
 
 def test_a_program_that_is_too_large_is_said_to_be(config, asked, monkeypatch):
     said = {"error": "HLO temporaries (128.00G) exceeds available HBM (15.75G)", "too_large": True}
-    monkeypatch.setattr(aot, "_compiled_apart", lambda *_: asked.append(1) or said)
-    found = aot.predict(config, devices.device("v5e"), 2)
+    monkeypatch.setattr(compiled, "_compiled_apart", lambda *_: asked.append(1) or said)
+    found = compiled.predict(config, devices.device("v5e"), 2)
     assert not found.fits and found.takes is None and found.widest is None and "15.75G" in found.why
     assert set(found.times()) == {"arithmetic"} and found.bound == ""
-    assert aot.predict(config, devices.device("v5e"), 2).cached and len(asked) == 1
+    assert compiled.predict(config, devices.device("v5e"), 2).cached and len(asked) == 1
 
 
 def test_a_compiler_that_fails_is_quoted_and_not_kept(config, asked, monkeypatch, tmp_path):
     said = {"error": "UNIMPLEMENTED: eig", "too_large": False}
-    monkeypatch.setattr(aot, "_compiled_apart", lambda *_: said)
-    with pytest.raises(aot.NotCompiled, match=r"^it cannot be compiled for v5e: UNIMPLEMENTED: eig\.$"):
-        aot.predict(config, devices.device("v5e"), 2)
+    monkeypatch.setattr(compiled, "_compiled_apart", lambda *_: said)
+    with pytest.raises(compiled.NotCompiled, match=r"^it cannot be compiled for v5e: UNIMPLEMENTED: eig\.$"):
+        compiled.predict(config, devices.device("v5e"), 2)
     assert not (tmp_path / "toylab").exists()
 
 
 def test_a_step_that_is_not_counted_has_a_reason_and_no_time(config, asked, monkeypatch):
     said = {**SAID, "step": None, "why": "the compiled program has 0 loops over steps"}
-    monkeypatch.setattr(aot, "_compiled_apart", lambda *_: said)
-    found = aot.predict(config, devices.device("v5e"), 2)
+    monkeypatch.setattr(compiled, "_compiled_apart", lambda *_: said)
+    found = compiled.predict(config, devices.device("v5e"), 2)
     assert found.step is None and found.takes == 2400 and "0 loops" in found.why and "memory" not in found.times()
 
 
@@ -193,7 +194,7 @@ def test_a_process_that_dies_leaves_its_last_words(config, monkeypatch, tmp_path
     pytest.importorskip("flatbuffers", reason="of the extras aot-gpu and aot-tpu")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(
-        aot, "CHILD", [sys.executable, "-c", "import os, sys; print('no room', file=sys.stderr); os.abort()"]
+        compiled, "CHILD", [sys.executable, "-c", "import os, sys; print('no room', file=sys.stderr); os.abort()"]
     )
-    with pytest.raises(aot.NotCompiled, match=r"its compiler ended with status -6 \(no room\)"):
-        aot.predict(config, devices.device("h100"), 2)
+    with pytest.raises(compiled.NotCompiled, match=r"its compiler ended with status -6 \(no room\)"):
+        compiled.predict(config, devices.device("h100"), 2)

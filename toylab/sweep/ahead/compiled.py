@@ -1,6 +1,6 @@
 """Compiles a lane's program for a device that is not there, and says what the compiler says of it.
 
-The program is traced and exported here, and compiled in a process of its own (aot_child.py), for which environment
+The program is traced and exported here, and compiled in a process of its own (child.py), for which environment
 variables are set that the compilers read when they are loaded. Nothing runs on the device.
 """
 
@@ -23,15 +23,15 @@ from toylab import platforms, store
 from toylab.base import Analyzer, Config
 from toylab.store import caches, durable
 from toylab.sweep import memory
-from toylab.sweep.devices import NEEDED, Device, check_compiler, version
-from toylab.sweep.flops import products
+from toylab.sweep.ahead.devices import NEEDED, Device, check_compiler, version
+from toylab.sweep.ahead.flops import products
+from toylab.sweep.ahead.moved import Cost
+from toylab.sweep.ahead.prediction import Prediction
 from toylab.sweep.lanes import axes, compiled
-from toylab.sweep.moved import Cost
 from toylab.sweep.plan import shards_of
-from toylab.sweep.prediction import Prediction
 
-VERSION = 1  # of what is kept in the cache: one more whenever aot_child.py, hlo.py or moved.py say something else
-CHILD = [sys.executable, "-m", "toylab.sweep.aot_child"]
+VERSION = 1  # of what is kept in the cache: one more whenever child.py, hlo.py or moved.py say something else
+CHILD = [sys.executable, "-m", "toylab.sweep.ahead.child"]
 PLACES = re.compile(r'^#loc.*\n| ?loc\((?:[^()"]|"[^"]*"|\([^()]*\))*\)', re.M)  # of source, in a program's text
 READ = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")  # environment variables that change what is compiled
 SET = {
@@ -142,7 +142,7 @@ def _found(program: export.Exported, request: dict[str, Any]) -> tuple[dict[str,
 
 
 def _compiled_apart(program: export.Exported, request: dict[str, Any]) -> dict[str, Any]:
-    """What aot_child.py says."""
+    """What child.py says."""
     with tempfile.TemporaryDirectory(prefix="toylab-aot-") as place:
         folder = Path(place)
         (folder / "program.bin").write_bytes(program.serialize())
