@@ -1,5 +1,22 @@
-from . import declaring as declaring, moment as moment, pictures as pictures, recording as recording, views as views
+from . import (
+    analysed as analysed,
+    archive as archive,
+    chunks as chunks,
+    committed as committed,
+    declaring as declaring,
+    described as described,
+    growing as growing,
+    lab_page as lab_page,
+    moment as moment,
+    opening as opening,
+    phases as phases,
+    pictures as pictures,
+    recording as recording,
+    trained as trained,
+    views as views,
+)
 from .moment import Moment as Moment
+from .opening import open_folder as open_folder
 from .pictures import (
     Bars as Bars,
     Dots as Dots,

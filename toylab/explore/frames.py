@@ -89,10 +89,17 @@ def head(
     return {name: [cell] for name, cell in (cells | ends | names | {"at": at_}).items()}
 
 
+def _around(width: int, height: int, bar: bool) -> Data:
+    """The size of a figure whose frame has this one. Borders are the least that axes and title take."""
+    left, right, top, bottom = 62, 52 if bar else 16, 28, 50
+    borders = {"min_border_left": left, "min_border_right": right, "min_border_top": top, "min_border_bottom": bottom}
+    return {"width": width + left + right, "height": height + top + bottom, "styles": {"flex": "0 0 auto"}} | borders
+
+
 def plot(
     source: ColumnDataSource,
     *,
-    square: bool = False,
+    frame: tuple[int, int] | None = None,
     fixed: bool = True,
     log: tuple[bool, bool] = (False, False),
     mapper: LinearColorMapper | None = None,
@@ -102,7 +109,7 @@ def plot(
 
     Args:
         source: its title, labels, limits.
-        square: whether its frame is `SIDE` pixels wide and high.
+        frame: width and height of the frame in pixels; None: as wide as there is room.
         fixed: whether its axes end where the source says; else where the points do.
         log: whether its x and its y axis are logarithmic.
         mapper: of a heat map, drawn beside it.
@@ -114,8 +121,8 @@ def plot(
         for side in "xy"
     }
     shape: dict[str, Any] = {"sizing_mode": "stretch_width", "min_width": 290, "styles": {"flex": "1 1 290px"}}
-    if square:
-        shape = {"frame_width": SIDE, "frame_height": SIDE, "styles": {"flex": "0 0 auto"}}
+    if frame is not None:
+        shape = _around(*frame, mapper is not None)
     kinds = {f"{side}_axis_type": "log" if is_log else "linear" for side, is_log in zip("xy", log, strict=True)}
     plotted = figure(
         title=now["title"], tools="pan,wheel_zoom,box_zoom,reset,save", active_drag=None, **ranges, **kinds, **(shape | size)

@@ -63,9 +63,8 @@ def _heatmap(picture: Heatmap, sources: Sources) -> UIElement:
     mapper = LinearColorMapper(palette=palette, low=low, high=high, nan_color=colours.NOTHING)
     wide, tall = columns > 2 * rows, rows > 3 * columns
     size: dict[str, Any] = {"height": int(np.clip(110 + 22 * rows, 150, 300))} if wide else {}
-    if tall:
-        size = {"frame_width": 110, "frame_height": SIDE + 40}
-    plotted = plot(top, square=not wide, mapper=mapper, **size)
+    frame = None if wide else (120, SIDE) if tall else (SIDE, SIDE)
+    plotted = plot(top, frame=frame, mapper=mapper, **size)
     drawn = plotted.image(
         "image", x=-0.5, y=-0.5, dw="columns", dh="rows", color_mapper=mapper, source=image, level="image"
     )
@@ -121,7 +120,7 @@ def _key(plotted: Any, items: list[LegendItem], columns: int) -> None:
 def _dots_data(picture: Dots) -> list[Data]:
     x, y = picture.x, picture.y
     n = len(x)
-    limit = greatest(np.concatenate([x, y]), picture.limit) * 1.08
+    limit = greatest(np.concatenate([x, y]), picture.limit) * (1.08 if picture.names is None else 1.18)
     ends = {"x_ends": (-limit, limit), "y_ends": (-limit, limit)} if picture.square else {}
     values = np.full(n, np.nan) if picture.values is None else picture.values
     if picture.rgb is not None:
@@ -139,7 +138,7 @@ def _dots_data(picture: Dots) -> list[Data]:
 
 def _dots(picture: Dots, sources: Sources) -> UIElement:
     top, points, path = sources
-    plotted = plot(top, square=True, fixed=picture.square)
+    plotted = plot(top, frame=(SIDE, SIDE), fixed=picture.square)
     if picture.joined:
         plotted.line("x", "y", source=path, line_color="#8C8C8C", line_width=1)
     if picture.from_origin:
