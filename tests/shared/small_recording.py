@@ -3,10 +3,9 @@
 import numpy as np
 
 from toylab.explore import Bars, Heatmap, Moment, view
-from toylab.explore.recording import Recording
 
 
-class Small(Recording):
+class Small:
     """Two runs with `n_steps` points; `grow` adds points, which `refresh` finds."""
 
     def __init__(self, n_steps: int = 6, title: str = "small") -> None:

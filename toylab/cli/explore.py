@@ -87,7 +87,7 @@ def opened(options: Any) -> tuple[dict[str, Any], list[Any]]:
 
     views = [*built_in(), *(one for name in options.view for one in own.views_of(name))]
     analyzers = {name: own.analyzer_of(name) for name in options.analyzer}
-    return opening.open_folder(options.folder, analyzers=analyzers), views
+    return dict(opening.open_folder(options.folder)), views  # TODO analyzers
 
 
 def _server(options: Any) -> Any:

@@ -63,7 +63,7 @@ def _column(values: list[Any], scale: float) -> tuple[dict[str, Any], bytes]:
         return {"kind": "json", "bytes": len(text)}, text + b"\0" * (-len(text) % 4)
     numbers = np.stack(flat)
     record: dict[str, Any] = {"frames": len(values), "shapes": shapes[0], "length": int(numbers.shape[1])}
-    is_image = all(len(shape) == 2 for shape in shapes[0] or ())
+    is_image = bool(shapes[0]) and all(len(shape) == 2 for shape in shapes[0])
     found = quantised(numbers, scale) if is_image else None
     if found is None:
         return {**record, "kind": "f4"}, numbers.astype("<f4").tobytes()

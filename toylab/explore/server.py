@@ -76,6 +76,7 @@ class Server:
         self._ended = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serves until Ctrl-C, or `stop` from another thread.
@@ -89,14 +90,16 @@ class Server:
     def start(self) -> None:
         """Serves in a thread of its own; returns once it answers."""
         ready = threading.Event()
-        threading.Thread(target=self.run, args=(ready.set,), daemon=True).start()
+        self._thread = threading.Thread(target=self.run, args=(ready.set,), daemon=True)
+        self._thread.start()
         ready.wait()
 
     def stop(self) -> None:
-        """Ends it, from any thread."""
+        """Ends it, from another thread; where `start` began it, it has ended when this returns."""
         if self._loop and self._over and not self._ended.is_set():
             self._loop.call_soon_threadsafe(self._over.set)
-            self._ended.wait(10)
+        if self._thread:
+            self._thread.join(10)
 
     async def _serve(self, ready: Callable[[], None]) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
