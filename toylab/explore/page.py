@@ -1,13 +1,30 @@
 """The whole page: its parts linked by the chosen runs and the step."""
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from bokeh.models import Slider, UIElement
+import numpy as np
+from bokeh.document import Document
+from bokeh.models import InlineStyleSheet, Slider, UIElement
 
 from toylab.explore.declaring import View
 from toylab.explore.drawing import Data, Panel
+from toylab.explore.head import Head
+from toylab.explore.limits import Limits
+from toylab.explore.linking import asset, linked, template
 from toylab.explore.moment import Moment
+from toylab.explore.panels.claims import Claims
+from toylab.explore.panels.curves import Curves
+from toylab.explore.panels.runs import Runs
+from toylab.explore.panels.sweep import Sweep
+from toylab.explore.panels.views import Views, dressed
+from toylab.explore.pictures import Picture
 from toylab.explore.recording import Recording
+
+SOON = 15  # milliseconds in which a drag's further values come in: of all of them the newest is drawn
+MOST_MOMENTS = 4
+MOST_WITH_PHASES = 64  # runs whose phases are all sent; of more those of the run looked at
 
 
 class Page:
@@ -16,39 +33,198 @@ class Page:
     title      of the page
     roots      named roots of template.html: head, runs, curves, sweep, views, claims
     slider     the number of the saved point; its title names the step
+    run_select the number of the run looked at, as a text
     panels     of the views that the run looked at can be shown in, by view name: made when first visible if live, all if not
     recording, run, at    what is looked at
+
+    Args:
+        parts: the recordings by the names of the parts, in their order; "" for the only one.
+        views: in the order of their tabs.
+        live: whether Python stands behind the page: then the slider, the runs and the controls redraw the views.
+        figures: the address of a figure of the page by its number, as `figure/{number}`; "" where none can be opened.
     """
 
-    title: str
-    roots: dict[str, UIElement]
-    slider: Slider
-    panels: dict[str, Panel]
-    recording: Recording
-    run: int
-    at: int
+    def __init__(
+        self, parts: Mapping[str, Recording], views: Sequence[View], *, live: bool, figures: str = ""
+    ) -> None:
+        if not parts:
+            raise ValueError("parts has 0 recordings: it must have at least one.")
+        self.parts, self.live = dict(parts), live
+        self.recording = next(iter(self.parts.values()))
+        self.run = self.at = 0
+        self._document: Document | None = None
+        self._waiting = self._quiet = False
+        self._dirty: set[str] | None = set()
+        self._moments: OrderedDict[tuple[int, int], Moment] = OrderedDict()
+        self._kept: dict[Any, Any] = {}
+        self._limits = Limits()
+        self._head, self._runs, self._sweep, self._claims = Head(list(self.parts), live), Runs(), Sweep(), Claims(figures)
+        self._curves = Curves(self._runs.kept)
+        self.slider: Slider = self._head.slider
+        self.run_select = self._head.run
+        sheet = InlineStyleSheet(css=asset("widgets.css"))
+        self._views = Views(views, self._control_changed if live else None, sheet)
+        panels = {"head": self._head, "runs": self._runs, "curves": self._curves, "sweep": self._sweep}
+        panels |= {"views": self._views, "claims": self._claims}
+        self.roots: dict[str, UIElement] = {name: panel.model for name, panel in panels.items()}
+        for name, root in self.roots.items():
+            root.name = name
+        self._start = linked(self._head, self._runs, self._curves, self._sweep)
+        self._fill()
+        dressed(sheet, *self.roots.values())
+        if live:
+            self.slider.on_change("value", lambda attribute, old, new: self._go(round(new)))
+            self.run_select.on_change("value", lambda attribute, old, new: self._look(int(new or 0)))
+            self._head.part.on_change("value", lambda attribute, old, new: self._open(new))
+            self._views.tabs.on_change("active", lambda attribute, old, new: self._later(None))
 
-    def __init__(self, parts: Mapping[str, Recording], views: Sequence[View], *, live: bool) -> None:
-        raise NotImplementedError
+    @property
+    def title(self) -> str:
+        return self.recording.title
+
+    @property
+    def panels(self) -> dict[str, Panel]:
+        return {name: shown.panel for name, shown in self._views.shown.items() if shown.panel is not None}
+
+    def add_to(self, document: Document) -> None:
+        """Puts the page into a document: roots, template, title, and what links its panels in the browser."""
+        self._document = document
+        document.title, document.template = self.title, template()
+        for root in self.roots.values():
+            document.add_root(root)
+        document.js_on_event("document_ready", self._start)
 
     def moment(self, at: int | None = None) -> Moment:
-        """The run looked at, at a saved point; None: the one shown."""
-        raise NotImplementedError
+        """The run looked at, at a saved point; None: the one shown. Where the run has none there, its last one before."""
+        at = self.at if at is None else at
+        own = np.flatnonzero(self.recording.valid[self.run])
+        before = own[own <= at]
+        found = int(before[-1] if len(before) else own[0]) if len(own) else at
+        if (self.run, found) not in self._moments:
+            while len(self._moments) >= MOST_MOMENTS:
+                self._moments.popitem(last=False)
+            self._moments[self.run, found] = Moment(self.recording, self.run, found, self._kept)
+        return self._moments[self.run, found]
 
     def show(self, at: int) -> None:
-        """Sets the point, and draws what is visible."""
-        raise NotImplementedError
+        """Sets the point, and draws what is visible.
+
+        Raises:
+            ValueError: for a number that is of no saved point.
+        """
+        if not 0 <= at < max(len(self.recording.steps), 1):
+            raise ValueError(f"at is {at}: the saved points are 0 to {len(self.recording.steps) - 1}.")
+        self.at = at
+        self._quiet, self.slider.value = True, at
+        self._quiet = False
+        self._draw(None)
 
     def data(self, view: str, at: int) -> list[Data]:
         """What the sources of a view's panel hold at a saved point of the run looked at, with the colour limits that are
-        fixed over steps: a frame of an exported file."""
-        raise NotImplementedError
+        fixed over steps: a frame of an exported file.
+
+        Raises:
+            KeyError: for a view that this run is not shown in.
+            ValueError, LookupError: as the view does.
+        """
+        shown = self._views.shown[view]
+        return Panel.data_of(self._limits.drawn(shown.view, self.moment(at), shown.values))
+
+    def look(self, run: int) -> None:
+        """Looks at another run, and draws it."""
+        self._quiet, self.run_select.value = True, str(run)
+        self._quiet = False
+        self._set_run(run)
+        self._draw(None)
 
     def refresh(self) -> None:
         """Shows what Recording.refresh() found: longer curves, a longer slider, messages. The selection stays; where the
         slider stood at its end it follows the end."""
-        raise NotImplementedError
+        at_end = self.at >= round(self.slider.end)
+        self._moments.clear()
+        self._limits.forget()
+        self._fill(follow=at_end)
 
     def say(self, message: str) -> None:
         """Says a sentence in the head, such as that training goes on; "" takes it away."""
-        raise NotImplementedError
+        self._head.say(message)
+
+    def _fill(self, follow: bool = True) -> None:
+        recording = self.recording
+        last = max(len(recording.steps) - 1, 0)
+        self.at = last if follow else min(self.at, last)
+        self.run = min(self.run, max(len(recording.runs) - 1, 0))
+        self._runs.fill(recording)
+        said = self._curves.fill(recording, self._phases())
+        self._sweep.fill(recording)
+        self._claims.fill(recording.claims, list(recording.figures))
+        self.roots["claims"].visible = bool(recording.claims)
+        self._quiet = True
+        self._head.fill(recording, self.at, self.run, [said] if said else [])
+        self._quiet = False
+        self._curves.done()
+        self._fit()
+        self._draw(None)
+
+    def _phases(self) -> dict[int, list[tuple[str, float, float]]]:
+        n = len(self.recording.runs)
+        asked = range(n) if n <= MOST_WITH_PHASES else [self.run]
+        return {run: list(self.recording.phases(run)) for run in asked}
+
+    def _fit(self) -> None:
+        if self.recording.runs and self.recording.valid[self.run].any():
+            self._views.fit(self.moment(max(len(self.recording.steps) - 1, 0)))
+
+    def _open(self, part: str) -> None:
+        if self._quiet or self.parts[part] is self.recording:
+            return
+        self.recording, self.run = self.parts[part], 0
+        self._moments.clear()
+        self._kept.clear()
+        self._limits.forget()
+        self._runs.source.selected.indices = []
+        self._fill()
+
+    def _look(self, run: int) -> None:
+        if not self._quiet and run != self.run:
+            self._set_run(run)
+            self._later(None)
+
+    def _set_run(self, run: int) -> None:
+        self.run = run
+        if len(self.recording.runs) > MOST_WITH_PHASES:
+            self._curves.fill_phases(self._phases())
+        self._fit()
+
+    def _go(self, at: int) -> None:
+        if not self._quiet and at != self.at:
+            self.at = at
+            self._later(None)
+
+    def _control_changed(self, view: str) -> None:
+        self._later({view})
+
+    def _later(self, views: set[str] | None) -> None:
+        """Draws these views, None: all that are visible, when what comes in at once has come in."""
+        self._dirty = None if views is None or self._dirty is None else self._dirty | views
+        if self._document is None or self._document.session_context is None:
+            self._draw_dirty()
+        elif not self._waiting:
+            self._waiting = True
+            self._document.add_timeout_callback(self._draw_dirty, SOON)
+
+    def _draw_dirty(self) -> None:
+        views, self._dirty, self._waiting = self._dirty, set(), False
+        self._draw(views)
+
+    def _draw(self, names: set[str] | None) -> None:
+        if not self.recording.runs or not self.recording.valid[self.run].any():
+            return
+        moment = self.moment()
+        said = "" if moment.at == self.at else f"{moment.name} has no point there: this is step {moment.step:,}."
+        for shown in self._views.visible():
+            if names is None or shown.view.name in names:
+                shown.show(moment, self._drawn, said)
+
+    def _drawn(self, view: View, moment: Moment, values: dict[str, Any]) -> list[Picture]:
+        return self._limits.drawn(view, moment, values)

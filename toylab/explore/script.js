@@ -1,0 +1,60 @@
+// What Bokeh leaves out: names for assistive technology, and colours inside plots that follow the reader's light or dark.
+(() => {
+  const dark = window.matchMedia("(prefers-color-scheme: dark)")
+  let waiting = false
+  let ink_now = ""
+
+  const views = function* (view) {
+    yield view
+    for (const child of view.children?.() ?? []) yield* views(child)
+  }
+
+  const name_of = (model) => model.title?.text ?? model.title ?? model.label ?? model.name
+
+  const name_controls = (view) => {
+    const name = name_of(view.model)
+    if (typeof name !== "string" || name === "") return
+    const said = new DOMParser().parseFromString(name, "text/html").body.textContent
+    if (view.model.type === "Figure") {
+      view.el.setAttribute("role", "img")
+      if (view.el.getAttribute("aria-label") !== said) view.el.setAttribute("aria-label", said)
+      return
+    }
+    for (const one of view.shadow_el?.querySelectorAll("input, select, textarea, [role=slider], button") ?? []) {
+      if (one.getAttribute("aria-label") !== said) one.setAttribute("aria-label", said)
+    }
+  }
+
+  const dress = () => {
+    waiting = false
+    const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim()
+    for (const doc of Bokeh.documents) {
+      for (const model of doc.all_models) {
+        if (model.type === "Text" && model.tags.includes("ink") && model.text_color?.value !== ink) {
+          model.setv({text_color: {value: ink}}, {sync: false})
+        }
+      }
+    }
+    const changed = ink_now !== "" && ink_now !== ink
+    ink_now = ink
+    for (const root of Bokeh.index) {
+      for (const view of views(root)) {
+        name_controls(view)
+        if (changed && view.model.type === "Figure") view.request_repaint?.()
+      }
+    }
+  }
+
+  const soon = () => {
+    if (!waiting) setTimeout(dress, 250)
+    waiting = true
+  }
+
+  const begin = () => {
+    if (!window.Bokeh?.documents?.length) return void setTimeout(begin, 50)
+    for (const doc of Bokeh.documents) doc.on_change(soon)
+    dark.addEventListener("change", soon)
+    soon()
+  }
+  begin()
+})()
