@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ class Page:
         parts: the recordings by the names of the parts, in their order; "" for the only one.
         views: in the order of their tabs.
         live: whether Python stands behind the page: then the slider, the runs and the controls redraw the views.
-        figures: the address of a figure of the page by its number, as `figure/{number}`; "" where none can be opened.
+        figures: the address of a figure of the page by its number among those of all parts, as `figure/{number}`; "" where
+            none can be opened.
     """
 
     def __init__(
@@ -157,7 +159,8 @@ class Page:
         self._runs.fill(recording)
         said = self._curves.fill(recording, self._phases())
         self._sweep.fill(recording)
-        self._claims.fill(recording.claims, list(recording.figures))
+        before = [len(one.figures) for one in takewhile(lambda one: one is not recording, self.parts.values())]
+        self._claims.fill(recording.claims, list(recording.figures), sum(before))
         self.roots["claims"].visible = bool(recording.claims)
         self._quiet = True
         self._head.fill(recording, self.at, self.run, [said] if said else [])

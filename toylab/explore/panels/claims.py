@@ -34,25 +34,26 @@ class Claims:
         self.figure.js_on_change("value", CustomJS(args=args, code=code))
         self.model = Column(children=[self.table, self.figure, self.picture], sizing_mode="stretch_width")
 
-    def fill(self, claims: Sequence[Mapping[str, Any]], figures: Sequence[str]) -> None:
-        """Puts these claims and the names of these figures in place of those that are there."""
+    def fill(self, claims: Sequence[Mapping[str, Any]], figures: Sequence[str], first: int) -> None:
+        """Puts these claims and the names of these figures, numbered from `first`, in place of those that are there."""
         opened = list(figures) if self.address else []
-        options = [("", "none"), *((str(i), plain(name)) for i, name in enumerate(opened))]
+        options = [("", "none"), *((str(i), plain(name)) for i, name in enumerate(opened, first))]
         if self.figure.options != options:
             self.figure.update(options=options, value="", visible=bool(opened))
-        rows = "".join(self._row(claim, opened) for claim in claims)
+        rows = "".join(self._row(claim, opened, first) for claim in claims)
         head = "".join(f'<th scope="col">{one}</th>' for one in HEAD)
         said = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         text = said if claims else "<p>This page has no judged claims.</p>"
         if self.table.text != text:
             self.table.text = text
 
-    def _row(self, claim: Mapping[str, Any], figures: Sequence[str]) -> str:
+    def _row(self, claim: Mapping[str, Any], figures: Sequence[str], first: int) -> str:
         verdict = str(claim.get("verdict", "–"))
         source = claim.get("source") or {}
         name = escaped(claim.get("name", "–"))
         if figures:
-            name = f'<a href="{self.address.format(number=closest(str(claim.get("name")), figures))}" target="_blank">{name}</a>'
+            address = self.address.format(number=first + closest(str(claim.get("name")), figures))
+            name = f'<a href="{address}" target="_blank">{name}</a>'
         where = ", ".join(str(source[part]) for part in ("paper", "where") if source.get(part))
         if source.get("says"):
             where += f": {source['says']}" + (f" (n = {source['n']})" if source.get("n") else "")
