@@ -20,10 +20,13 @@
       column.values ??= JSON.parse(utf8.decode(new Uint8Array(frames.buffer, begin, column.bytes)));
       return column.values[column.values.length > 1 ? frame : 0];
     }
-    const { length, shapes } = column;
+    const of = (each, i) => each[each.length > 1 ? i : 0];
     const at = column.frames > 1 ? frame : 0;
+    const shapes = of(column.shapes, at);
     const kind = { f4: Float32Array, u1: Uint8Array, u2: Uint16Array }[column.kind];
-    const codes = new kind(frames.buffer, begin + at * length * kind.BYTES_PER_ELEMENT, length);
+    let before = 0;
+    for (let i = 0; i < at; i++) before += of(column.lengths, i);
+    const codes = new kind(frames.buffer, begin + before * kind.BYTES_PER_ELEMENT, of(column.lengths, at));
     let numbers = codes;
     if (column.kind !== "f4") {
       const none = column.kind === "u1" ? 255 : 65535;
