@@ -30,13 +30,15 @@ def frames_of(page):
         begin = 4 + length + run["at"] + column["at"]
         if column["kind"] == "json":
             return json.loads(block[begin : begin + column["bytes"]])[frame]
-        kind, n = np.dtype(f"<{column['kind']}"), column["length"]
-        found = np.frombuffer(block, kind, n, begin + frame * n * kind.itemsize).astype(float)
+        kind = np.dtype(f"<{column['kind']}")
+        each = {name: column[name] * (1 if len(column[name]) > 1 else column["frames"]) for name in ("shapes", "lengths")}
+        shapes, before = each["shapes"][frame], sum(each["lengths"][:frame])
+        found = np.frombuffer(block, kind, each["lengths"][frame], begin + before * kind.itemsize).astype(float)
         if column["kind"] != "f4":
             found = np.where(
                 found == packing.LEVELS[column["kind"]] + 1, np.nan, column["low"] + column["step"] * found
             )
-        return found.reshape(column["shapes"][0]) if column["shapes"] else found
+        return found.reshape(shapes[0]) if shapes else found
 
     return runs, value
 
@@ -123,12 +125,25 @@ def test_numbers_outside_images_stay_as_they_are():
     assert np.array_equal(np.frombuffer(content, "<f4").reshape(2, 3), heights, equal_nan=True)
 
 
-def test_texts_and_lists_of_other_lengths_are_json():
-    frames = [[{"name": ["a", "b"], "xs": [[0.0], [1.0, float("nan")]]}], [{"name": ["c"], "xs": [[2.0]]}]]
+def test_texts_are_json():
+    frames = [[{"name": ["a", "b"], "mixed": ["x", float("nan")]}], [{"name": [], "mixed": ["y", 2.0]}]]
     columns, content = packing.packed(frames)
     read = {c["column"]: json.loads(content[c["at"] : c["at"] + c["bytes"]]) for c in columns}
-    assert read == {"name": [["a", "b"], ["c"]], "xs": [[[0.0], [1.0, None]], [[2.0]]]}
+    assert read == {"name": [["a", "b"], []], "mixed": [["x", None], ["y", 2.0]]}
     assert all(column["at"] % 4 == 0 for column in columns)
+
+
+def test_arrays_of_other_lengths_keep_their_nan():
+    """As JSON nan would be null, which is drawn as 0."""
+    first = {"x": np.array([1.0, np.nan]), "xs": [np.zeros(1), np.array([1.0, np.nan])], "image": [np.eye(2)]}
+    other = {"x": np.array([3.0]), "xs": [np.full(3, 2.0)], "image": [np.full((1, 3), np.nan)]}
+    columns, content = packing.packed([[first], [other]])
+    by_name = {column["column"]: column for column in columns}
+    assert by_name["x"]["lengths"] == [2, 1] and by_name["x"]["shapes"] == [[]]
+    assert by_name["xs"]["lengths"] == [3, 3][:1] and by_name["xs"]["shapes"] == [[[1], [2]], [[3]]]
+    assert by_name["image"]["kind"] == "u1" and by_name["image"]["lengths"] == [4, 3]
+    x = np.frombuffer(content, "<f4", 3, by_name["x"]["at"])
+    assert np.array_equal(x, [1.0, np.nan, 3.0], equal_nan=True)
 
 
 def test_the_file_fetches_nothing_and_says_so_to_the_browser(page):

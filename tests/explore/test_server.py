@@ -134,8 +134,9 @@ def test_no_path_is_taken_from_an_address(server, path):
 def test_figures_are_served_by_number(server, folder):
     status, headers, content = ask(server, "/figure/0")
     assert (status, headers["Content-Type"], content) == (200, "image/png", PNG)
-    assert figure_files(server.parts, folder) == [folder / "a.png", folder / "gone.png"]
-    assert figure_files(server.parts, None) == []
+    two = {"a": server.parts[""], "b": server.parts[""]}
+    assert figure_files(two, folder) == 2 * [folder / "a.png", None, folder / "gone.png"]
+    assert figure_files(two, None) == [None] * 6
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])

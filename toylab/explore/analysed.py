@@ -26,8 +26,8 @@ class Runs(Protocol):
 
 
 class Analysed:
-    """Analyses of a part in measures.npz. They are used where it is of these runs: the measures of training that stand in it
-    too must be the same at every point, and it has no points that the runs lack. Read and compared when first asked."""
+    """Analyses of a part in measures.npz. They are used where it is of these runs: the measures of training that stand in
+    it too must be the same at every point, and it has no points that the runs lack. Read and compared when first asked."""
 
     def __init__(self, runs: Runs, folder: Path, part: str, record: Callable[[], Mapping[str, Any]]) -> None:
         """

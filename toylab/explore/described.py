@@ -21,7 +21,7 @@ _data = jax.jit(train.data)
 
 
 def columns_of(configs: Sequence[Canonical]) -> dict[str, np.ndarray]:
-    """The scalar fields of canonical configs, an array [R] each: nan or "" where a run lacks one; classes without modules."""
+    """The scalar fields of canonical configs, an array [R] each: nan or "" where a run lacks one."""
     rows = [{} if one is None else cfg.flat(one) for one in configs]
     names = dict.fromkeys(name for row in rows for name, value in row.items() if _is_scalar(value))
     found = {}
@@ -53,7 +53,7 @@ def _is_scalar(value: Any) -> bool:
 
 
 class Described:
-    """Runs by their canonical configs, None where one is not known. Configs are rebuilt, and data made, when first asked."""
+    """Runs by their canonical configs, None where one is not known. Configs are rebuilt when they are first asked for."""
 
     def __init__(
         self,

@@ -20,10 +20,13 @@
       column.values ??= JSON.parse(utf8.decode(new Uint8Array(frames.buffer, begin, column.bytes)));
       return column.values[column.values.length > 1 ? frame : 0];
     }
-    const { length, shapes } = column;
+    const of = (each, i) => each[each.length > 1 ? i : 0];
     const at = column.frames > 1 ? frame : 0;
+    const shapes = of(column.shapes, at);
     const kind = { f4: Float32Array, u1: Uint8Array, u2: Uint16Array }[column.kind];
-    const codes = new kind(frames.buffer, begin + at * length * kind.BYTES_PER_ELEMENT, length);
+    let before = 0;
+    for (let i = 0; i < at; i++) before += of(column.lengths, i);
+    const codes = new kind(frames.buffer, begin + before * kind.BYTES_PER_ELEMENT, of(column.lengths, at));
     let numbers = codes;
     if (column.kind !== "f4") {
       const none = column.kind === "u1" ? 255 : 65535;
@@ -41,15 +44,22 @@
     return parts;
   };
 
+  const safe = (text) => text.replace(/[&<>"']/g, (mark) => `&#${mark.charCodeAt(0)};`);
   let frames = null;
   let last = 0; // the point shown
+  let shown = null; // the run shown
 
-  // Shows the frame at the slider's value. Where there is none the slider goes on to the next in the direction it moved.
-  const show = (slider, sources, chosen) => {
-    const run = frames.runs[chosen];
+  // Shows the frame at the slider's value. Where there is none the slider goes on to the next in the direction it moved. A run
+  // without frames leaves those of the run before, and is told.
+  const show = (slider, select, sources, note) => {
+    const chosen = frames.runs.find((run) => String(run.run) === select.value);
+    const run = chosen ?? shown;
+    const name = select.options.find(([value]) => value === select.value)?.[1] ?? "";
+    const told = `<p>The views show ${safe(run.name)}: this file has none of ${safe(name)}.</p>`;
+    note.text = chosen || run.columns.length === 0 ? "" : told;
     const at = slider.value;
     let frame = run.points.indexOf(at);
-    if (frame < 0) {
+    if (run.points.length > 0 && frame < 0) {
       const up = at >= last;
       frame = up ? run.points.findIndex((point) => point >= at) : run.points.findLastIndex((point) => point <= at);
       if (frame < 0) frame = up ? run.points.length - 1 : 0;
@@ -58,6 +68,7 @@
       return;
     }
     last = at;
+    shown = run;
     const news = new Map();
     for (const column of run.columns) {
       if (!news.has(column.source)) news.set(column.source, { ...sources[column.source].data });
@@ -83,7 +94,8 @@
     script.textContent = utf8.decode(bokeh);
     document.head.append(script);
     frames = read(block);
-    last = frames.runs[0].points.at(-1) ?? 0;
+    shown = frames.runs[0];
+    last = shown.points.at(-1) ?? 0;
     const { docs, items } = JSON.parse(utf8.decode(page));
     await Bokeh.embed.embed_items(docs, items);
   };

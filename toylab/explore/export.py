@@ -12,17 +12,18 @@ from bokeh.core.json_encoder import serialize_json
 from bokeh.core.templates import FILE, MACROS
 from bokeh.document import Document
 from bokeh.embed.util import standalone_docs_json_and_render_items
-from bokeh.models import CustomJS, Select
+from bokeh.models import CustomJS, Div
 from bokeh.settings import settings
 
 from toylab import store
 from toylab.explore import packing
 from toylab.explore.declaring import View
+from toylab.explore.drawing import Data
 from toylab.explore.guard import COMPONENTS
 from toylab.explore.page import Page
-from toylab.explore.placing import place
 from toylab.explore.recording import Recording
 
+ELSE = ", so their frames cannot share their plots: export each to a file of its own."
 LARGE = 25_000_000  # bytes of a file that is told to be large
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -73,20 +74,42 @@ def page_of(
     page = Page({"": recording}, views, live=False)
     numbers = list(runs) if runs else [page.run]
     check_alike(recording, numbers)
-    records, contents = [], []
+    records, contents, shared = [], [], None
     for run in numbers:
-        report(f"{recording.runs[run]}: frames of {', '.join(page.panels) or 'no view'}")
-        page.run = run
-        at = chosen_points(recording.valid[run], points)
-        made = [[one for name in page.panels for one in page.data(name, int(point))] for point in at]
-        columns, content = packing.packed(made, keep_constant=len(numbers) > 1)
-        records.append({"name": str(recording.runs[run]), "points": at.tolist(), "columns": columns})
+        page.look(run)
+        report(f"{recording.runs[run]}: {', '.join(page.panels) or 'no views'}")
+        sources = [source for panel in page.panels.values() for source in panel.sources]
+        if shared is not None and list(map(id, sources)) != shared:
+            raise ValueError(f"{apart(recording, numbers[0], run)} draw other plots{ELSE}")
+        shared = list(map(id, sources))
+        at, made = frames_of(page, chosen_points(recording.valid[run], points), report)
+        columns, content = packing.packed(made, keep_constant=len(numbers) > 1) if made else ([], b"")
+        records.append({"run": run, "name": str(recording.runs[run]), "points": at, "columns": columns})
         contents.append(content)
-    page.run = numbers[0]
-    page.show(records[0]["points"][-1])
+    page.look(numbers[0])
+    if records[0]["points"]:
+        page.show(records[0]["points"][-1])
     doc = Document()
-    with_frames(page, doc, [record["name"] for record in records])
+    with_frames(page, doc)
     return html(page, doc, packing.block(records, contents))
+
+
+def frames_of(page: Page, at: np.ndarray, report: Callable[[str], None]) -> tuple[list[int], list[list[Data]]]:
+    """The points of which every view can be drawn, and what the sources hold at each. What cannot be is reported."""
+    held = [sorted(source.data) for panel in page.panels.values() for source in panel.sources]
+    points, made = [], []
+    for point in map(int, at if page.panels else ()):
+        try:
+            frame = [data for name in page.panels for data in page.data(name, point)]
+        except (ValueError, LookupError) as error:
+            report(f"step {page.recording.steps[point]} is left out: {error}")
+            continue
+        if [sorted(data) for data in frame] != held:
+            report(f"step {page.recording.steps[point]} is left out: its plots are others than the last step's.")
+            continue
+        points.append(point)
+        made.append(frame)
+    return points, made
 
 
 def check_alike(recording: Recording, runs: Sequence[int]) -> None:
@@ -98,10 +121,12 @@ def check_alike(recording: Recording, runs: Sequence[int]) -> None:
     first = dict(recording.shapes[runs[0]])
     for run in runs[1:]:
         if dict(recording.shapes[run]) != first:
-            raise ValueError(
-                f"{recording.runs[runs[0]]} and {recording.runs[run]} have params of other shapes, so their frames cannot "
-                "share their plots: export each to a file of its own."
-            )
+            raise ValueError(f"{apart(recording, runs[0], run)} have params of other shapes{ELSE}")
+
+
+def apart(recording: Recording, one: int, other: int) -> str:
+    """Two runs, by name."""
+    return f"{recording.runs[one]} and {recording.runs[other]}"
 
 
 def chosen_points(valid: np.ndarray, n: int) -> np.ndarray:
@@ -111,21 +136,17 @@ def chosen_points(valid: np.ndarray, n: int) -> np.ndarray:
     return own[places]
 
 
-def with_frames(page: Page, doc: Document, names: Sequence[str]) -> None:
-    """Puts the page into a document, and ties the frames to its slider, and to a choice of the run where there are several."""
+def with_frames(page: Page, doc: Document) -> None:
+    """Puts the page into a document, and ties the frames to its slider and to its choice of the run."""
+    note = Div(text="", sizing_mode="stretch_width")
+    views: Any = page.roots["views"]
+    views.children = [note, *views.children]
     sources = [source for panel in page.panels.values() for source in panel.sources]
-    arguments: dict[str, Any] = {"slider": page.slider, "sources": sources}
-    which = "0"
-    if len(names) > 1:
-        chooser = Select(title="Run shown", value="0", options=[(str(i), name) for i, name in enumerate(names)])
-        arguments["chooser"] = chooser
-        which = "Number(chooser.value)"
-        page.roots = {"chooser": chooser, **page.roots}
-    shown = CustomJS(args=arguments, code=f"window.toylab.show(slider, sources, {which})")
+    arguments = {"slider": page.slider, "run": page.run_select, "sources": sources, "note": note}
+    shown = CustomJS(args=arguments, code="window.toylab.show(slider, run, sources, note)")
     page.slider.js_on_change("value", shown)
-    if "chooser" in arguments:
-        arguments["chooser"].js_on_change("value", shown)
-    place(page, doc)
+    page.run_select.js_on_change("value", shown)
+    page.add_to(doc)
 
 
 def html(page: Page, doc: Document, block: bytes) -> str:

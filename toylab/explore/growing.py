@@ -1,56 +1,27 @@
-"""A group's folder while it may still grow: which points are there, and what was measured at them, chunk by chunk."""
+"""A group's folder while it may still grow: which chunks are there, and what was measured in them."""
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from toylab import store
+from toylab.explore.points import Piece, Points, Where
 from toylab.records import binding, manifest, passes
-from toylab.records.history import Arrays, blank
 from toylab.records.source import run_names
 
 SETTLED = 2_000_000_000  # nanoseconds after which a folder's time of change tells that nothing was added since
-Where = tuple["Piece", int]  # a chunk, and the place of a point in it
-
-
-@dataclass
-class Piece:
-    """A chunk on disk."""
-
-    folder: Path
-    """Of the pass: that of the group, or pass-1, … in it."""
-    step: int
-    """By which it is named: that of its last point."""
-    made: int
-    """When its record was written, in nanoseconds: another chunk of that name has another time."""
-    info: dict[str, Any]
-    """Its record."""
-    measures: Arrays | None = field(default=None)
-    """[R, k, …]: measures and probes, once they are read."""
-    there: bool = True
-    """Whether it is still on disk."""
-
-    @property
-    def start(self) -> int:
-        """The number of points of its pass before it."""
-        return int(self.info["points"]) - len(self.info["steps"])
-
-    @property
-    def place(self) -> str:
-        return f"the chunk at step {self.step} in {self.folder}"
+Key = tuple[Path, int]  # of a chunk: the folder of its pass, its step
 
 
 class Growing:
     """A group. `look` finds what was committed since; what was read stays.
 
     configs, runs    canonical, and names
-    steps, valid     [T], [R, T]: the points of all its passes
-    diverged         [R]: the step at which a run's params were no longer finite, or nan
+    points           which the chunks hold
+    pieces           the chunks that were found sound, also those that are gone since
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,69 +30,53 @@ class Growing:
             StoreError: where its manifest cannot be read.
         """
         self.folder = folder
-        self.pieces: dict[tuple[Path, int], Piece] = {}
-        self.bad: dict[tuple[Path, int], str] = {}  # chunks that cannot be read, and why
-        self.unmeasured: dict[tuple[Path, int], str] = {}  # chunks whose measures cannot
-        self._times: dict[Path, tuple[int, int]] = {}
-        self._listed = 0
-        self.about: dict[str, Any] = {}
-        self.look()
+        self.pieces: dict[Key, Piece] = {}
+        self._bad: dict[Key, str] = {}  # chunks that cannot be read, and why
+        self._unmeasured: dict[Key, str] = {}  # chunks whose measures cannot
+        self._changed: dict[Path, tuple[int, int]] = {}
+        self._listed = self._list(1)
+        self.about = manifest.read(folder)
+        self.configs: list[dict[str, Any]] = self.about["configs"]
+        self.runs = run_names(self.configs)
+        self._read(self._list(len(passes.saves_of(self.about))))
 
     def look(self) -> bool:
-        """Whether chunks were added, or are gone or damaged, since. Reads the small records of new chunks only.
-
-        Raises:
-            StoreError: the first time, where its manifest cannot be read.
-        """
-        if self.about and not self.bad and self._is_settled():
+        """Whether chunks were added, or are gone or damaged, since. Reads the small records of new chunks alone."""
+        if not self._bad and self._is_settled():
             return False
-        self._listed = time.time_ns()
-        before, lost = dict(self.bad), [piece for piece in self.pieces.values() if not piece.there]
-        number = len(passes.saves_of(self.about)) if self.about else 1
+        number = len(passes.saves_of(self.about))
         listed = self._list(number)  # before the manifest, which grows where a run is recorded
-        if (
-            self.about
-            and listed == {key: piece.made for key, piece in self.pieces.items() if piece.there}
-            and not self.bad
-        ):
-            if not passes.folder_of(self.folder, number).is_dir():
-                return False
-        try:
+        if listed == self._listed and not self._bad and not passes.folder_of(self.folder, number).is_dir():
+            return False
+        before = {key: piece.there for key, piece in self.pieces.items()}, self._bad
+        with contextlib.suppress(store.StoreError):  # it is gone, or its training will write it anew
             self.about = manifest.read(self.folder)
-        except store.StoreError:
-            if not self.about:
-                raise
-            return False  # its training writes it anew, or it is gone
-        self.configs = self.about["configs"] if not hasattr(self, "configs") else self.configs
-        self.runs = run_names(self.configs)
         if len(passes.saves_of(self.about)) > number:
-            listed |= self._list(len(passes.saves_of(self.about)))
+            listed = self._list(len(passes.saves_of(self.about)))
         new = self._read(listed)
-        for key, piece in self.pieces.items():
-            piece.there = key in listed
-        self._arrange()
-        return new or self.bad != before or lost != [piece for piece in self.pieces.values() if not piece.there]
+        return new or before != ({key: piece.there for key, piece in self.pieces.items()}, self._bad)
 
     def _is_settled(self) -> bool:
-        """Whether its folders are as they were when they were listed."""
-        for folder, time_of in self._times.items():
+        """Whether its folders are as they were when they were listed, and had been so for a while."""
+        for folder, changed in self._changed.items():
             try:
                 found = os.stat(folder)
             except OSError:
                 return False
-            if (found.st_ino, found.st_mtime_ns) != time_of or self._listed - found.st_mtime_ns < SETTLED:
+            if (found.st_ino, found.st_mtime_ns) != changed or self._when - found.st_mtime_ns < SETTLED:
                 return False
         return True
 
-    def _list(self, number: int) -> dict[tuple[Path, int], int]:
-        """The chunks of so many passes, and when they were made."""
-        found = {}
+    def _list(self, number: int) -> dict[Key, int]:
+        """The chunks of so many passes, and when they were made: 0 where that is not known."""
+        self._when, found = time.time_ns(), {}
         for folder in [passes.folder_of(self.folder, i) for i in range(number)]:
             try:
                 of = os.stat(folder)
             except OSError:
+                self._changed[folder] = (0, 0)
                 continue
-            self._times[folder] = of.st_ino, of.st_mtime_ns
+            self._changed[folder] = of.st_ino, of.st_mtime_ns
             for step in store.chunks(folder):
                 try:
                     found[folder, step] = os.stat(folder / str(step) / "info" / "metadata").st_mtime_ns
@@ -129,78 +84,53 @@ class Growing:
                     found[folder, step] = 0
         return found
 
-    def _read(self, listed: Mapping[tuple[Path, int], int]) -> bool:
-        """Reads the records of new chunks; whether there are any."""
-        abouts, runs, new = dict(passes.each(self.folder, self.about)), binding.digests(self.configs), False
-        self.bad = {}
-        for key, made in listed.items():
-            if key in self.pieces and self.pieces[key].made == made and made:
+    def _read(self, listed: dict[Key, int]) -> bool:
+        """Reads the records of chunks that are new; whether there are any."""
+        self._listed, self._bad, new = listed, {}, False
+        abouts, runs = dict(passes.each(self.folder, self.about)), binding.digests(self.configs)
+        for (folder, step), made in listed.items():
+            known = self.pieces.get((folder, step))
+            if known is not None and known.made == made:
                 continue
-            folder, step = key
             try:
                 info = store.read_info(folder, step)
                 binding.check(folder, info, abouts[folder], runs)
-                self.pieces[key] = Piece(folder, step, made, info)
+                self.pieces[folder, step] = Piece(folder, step, made, info)
                 new = True
             except store.StoreError as error:
-                self.bad[key] = str(error)
+                self._bad[folder, step] = str(error)
+        for key, piece in self.pieces.items():
+            piece.there = key in listed and key not in self._bad
+        if new or not hasattr(self, "points"):
+            self.points = Points(self.folder, self.about, list(self.pieces.values()))
         return new
 
-    def _arrange(self) -> None:
-        """Puts the points of the passes side by side, as `toylab.records.passes.read` does."""
-        n_runs, folders = len(self.configs), [folder for folder, _ in passes.each(self.folder, self.about)]
-        own = {
-            folder: sorted((p for p in self.pieces.values() if p.folder == folder), key=lambda p: p.step)
-            for folder in folders
-        }
-        newest = [pieces[-1].info if pieces else {} for pieces in own.values()]
-        ends, diverged = passes.ends(self.folder, self.about, newest)
-        self.diverged = np.array(diverged, float)
-        self.ended = np.array([end is not None for end in ends], bool)
-        last = np.array([np.inf if end is None else end for end in ends])
-        self._masks: list[tuple[Piece, np.ndarray]] = []
-        for pieces, info in zip(own.values(), newest, strict=True):
-            for piece in pieces:
-                steps = np.array(piece.info["steps"])
-                reached = piece.start + np.arange(len(steps)) < np.array(info["lengths"])[:, None]
-                self._masks.append((piece, reached & (steps <= last[:, None])))
-        steps = [np.array(piece.info["steps"])[there.any(axis=0)] for piece, there in self._masks]
-        self.steps = np.unique(np.concatenate([np.zeros(0, int), *steps]))
-        self.valid = np.zeros((n_runs, len(self.steps)), bool)
-        self._where: list[list[Where]] = [[] for _ in self.steps]
-        for piece, there in self._masks:
-            rows, points = np.nonzero(there)
-            columns = np.searchsorted(self.steps, piece.info["steps"])
-            self.valid[rows, columns[points]] = True
-            for point in np.flatnonzero(there.any(axis=0)):
-                self._where[columns[point]].append((piece, int(point)))
-
     def where(self, row: int, step: int) -> Where:
-        """Where the params of a run at a step lie.
+        """The chunk that holds the params of a run, and the place of the point in it. Raises LookupError where none does."""
+        try:
+            return self.points.where(row, step)
+        except LookupError as error:
+            raise LookupError(f"{self.runs[row]}: {error}") from None
 
-        Raises:
-            LookupError: where it has no point there.
-        """
-        at = int(np.searchsorted(self.steps, step))
-        if at == len(self.steps) or self.steps[at] != step or not self.valid[row, at]:
-            raise LookupError(f"{self.runs[row]} has no point at step {step}.")
-        held = {id(piece): there for piece, there in self._masks}
-        return [one for one in self._where[at] if held[id(one[0])][row, one[1]]][-1]  # of the newest pass, as `load`
+    def beside(self, piece: Piece, forward: bool) -> Piece | None:
+        """The chunk of the same pass that follows, or the one before."""
+        own = sorted((one for one in self.pieces.values() if one.folder == piece.folder), key=lambda one: one.step)
+        at = own.index(piece)
+        later = own[at + 1 :] if forward else own[:at][::-1]
+        return next((one for one in later if one.there), None)
 
     def recorded(self) -> Mapping[str, tuple[int, ...]]:
         """The shapes of the recorded params."""
-        described = self._newest.get("arrays", {}).get("traj", {})
+        return self._shapes("traj")
+
+    def measured(self) -> Mapping[str, tuple[int, ...]]:
+        """The names of measures and probes, and their shapes after [R, T]."""
+        return {**self._shapes("measures"), **self._shapes("probes")}
+
+    def _shapes(self, item: str) -> dict[str, tuple[int, ...]]:
+        newest = max(self.pieces.values(), key=lambda piece: piece.step, default=None)
+        described = newest.info["arrays"].get(item, {}) if newest else {}
         return {name: tuple(one["shape"][2:]) for name, one in described.items()}
-
-    def measured(self) -> dict[str, tuple[int, ...]]:
-        """The names of measures and probes, with their shapes after [R, T]."""
-        arrays = self._newest.get("arrays", {})
-        each = {**arrays.get("measures", {}), **arrays.get("probes", {})}
-        return {name: tuple(one["shape"][2:]) for name, one in each.items()}
-
-    @property
-    def _newest(self) -> Mapping[str, Any]:
-        return max(self.pieces.values(), key=lambda piece: piece.made).info if self.pieces else {}
 
     def load(self) -> None:
         """Reads the measures of the chunks whose measures are not read yet. Those of a damaged one stay nan."""
@@ -209,31 +139,17 @@ class Growing:
                 try:
                     items, _ = store.read_chunk(piece.folder, piece.step, ("measures", "probes"), alone=True)
                     piece.measures = {**items.get("measures", {}), **items.get("probes", {})}
-                    self.unmeasured.pop(key, None)
+                    self._unmeasured.pop(key, None)
                 except store.StoreError as error:
                     piece.measures = {}
-                    self.unmeasured[key] = str(error)
-
-    def measure(self, name: str) -> np.ndarray | None:
-        """[R, T, …]: a measure, blank where it is not known; None where no chunk has it. `load` comes first."""
-        blocks = [
-            (piece, there, piece.measures[name]) for piece, there in self._masks if name in (piece.measures or {})
-        ]
-        if not blocks:
-            return None
-        first = blocks[0][2]
-        out = blank((*self.valid.shape, *first.shape[2:]), first.dtype)
-        for piece, there, block in blocks:
-            rows, points = np.nonzero(there)
-            out[rows, np.searchsorted(self.steps, piece.info["steps"])[points]] = block[rows, points]
-        out[self.valid & (self.steps >= self.diverged[:, None])] = blank((), out.dtype)
-        return out
+                    self._unmeasured[key] = str(error)
 
     @property
     def messages(self) -> list[str]:
         """What is damaged or gone, in sentences."""
-        gone = [
-            f"{piece.place} is gone: its weights cannot be shown." for piece in self.pieces.values() if not piece.there
+        damaged = dict.fromkeys([*self._bad.values(), *self._unmeasured.values()])
+        gone = [key for key, piece in self.pieces.items() if not piece.there and key not in self._bad]
+        return [
+            *(f"{message.removesuffix('.')}." for message in damaged),
+            *(f"the chunk at step {step} in {folder} is gone: its weights cannot be shown." for folder, step in gone),
         ]
-        damaged = dict.fromkeys([*self.bad.values(), *self.unmeasured.values()])
-        return [f"{message.removesuffix('.')}." for message in damaged] + [one[0].upper() + one[1:] for one in gone]

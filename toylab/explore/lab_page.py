@@ -30,7 +30,7 @@ class LabPage:
         """
         self.folder, self._given = folder, given
         self.messages: dict[str, None] = {}
-        self._module: ModuleType | None | bool = False
+        self._module: ModuleType | bool | None = False
         self.read()
 
     def read(self) -> None:
@@ -97,7 +97,7 @@ class LabPage:
         if self.module is None:
             return {}
         try:
-            return lab.parts(self.module)  # type: ignore[arg-type]  # a module with those names
+            return lab.parts(self.module)
         except Exception as error:  # a module that is no page
             self.messages[f"{self.module.__name__} is no page: {store.first_line(error)}"] = None
             return {}

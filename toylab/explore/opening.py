@@ -43,7 +43,7 @@ def open_folder(
         return _opened(paths[0], page)
     names = [one.resolve().name for one in paths]
     names = [str(one) if names.count(name) > 1 else name for one, name in zip(paths, names, strict=True)]
-    found = {}
+    found: dict[str, Recording] = {}
     for one, name in zip(paths, names, strict=True):
         found |= {f"{name}: {part}" if part else name: held for part, held in _opened(one, page).items()}
     return found

@@ -56,20 +56,27 @@ def block(runs: Sequence[dict[str, Any]], contents: Sequence[bytes]) -> bytes:
 
 
 def _column(values: list[Any], scale: float) -> tuple[dict[str, Any], bytes]:
-    """How a column is packed, and its bytes, a multiple of 4."""
-    shapes, flat = zip(*map(_flat, values), strict=True)
-    if None in shapes or any(shape != shapes[0] for shape in shapes):
-        text = json.dumps([_plain(value) for value in values], ensure_ascii=False).encode()
+    """How a column is packed, and its bytes, a multiple of 4. `shapes` and `lengths` are those of each frame, or of all."""
+    flat = [_flat(value) for value in values]
+    shapes = [shape for shape, _ in flat if shape is not None]
+    if len(shapes) < len(flat):
+        text = json.dumps([_plain(value) for value in values], ensure_ascii=False, allow_nan=False).encode()
         return {"kind": "json", "bytes": len(text)}, text + b"\0" * (-len(text) % 4)
-    numbers = np.stack(flat)
-    record: dict[str, Any] = {"frames": len(values), "shapes": shapes[0], "length": int(numbers.shape[1])}
-    is_image = bool(shapes[0]) and all(len(shape) == 2 for shape in shapes[0])
+    lengths = [len(one) for _, one in flat]
+    record = {"frames": len(values), "shapes": _once(shapes), "lengths": _once(lengths)}
+    numbers = np.concatenate([one for _, one in flat])
+    is_image = all(shape and all(len(one) == 2 for one in shape) for shape in shapes)
     found = quantised(numbers, scale) if is_image else None
     if found is None:
         return {**record, "kind": "f4"}, numbers.astype("<f4").tobytes()
     codes, low, step = found
     content = codes.tobytes()
     return {**record, "kind": codes.dtype.str[1:], "low": low, "step": step}, content + b"\0" * (-len(content) % 4)
+
+
+def _once(each: list[Any]) -> list[Any]:
+    """One entry where all are the same."""
+    return each[:1] if all(one == each[0] for one in each) else each
 
 
 def quantised(numbers: np.ndarray, scale: float) -> tuple[np.ndarray, float, float] | None:
@@ -105,27 +112,28 @@ def _scale(frames: Sequence[Sequence[dict[str, Any]]], number: int, name: str) -
     return float(np.nanmax(np.abs(np.concatenate(found)), initial=0.0)) if found else 0.0
 
 
-def _flat(value: Any) -> tuple[list[list[int]] | None, np.ndarray | None]:
-    """The shapes of a column's entries and all its numbers in one array: [] is the shape of a plain number, which stands for
-    all of them. (None, None) where it holds something else."""
+def _flat(value: Any) -> tuple[list[list[int]], np.ndarray] | tuple[None, None]:
+    """The shapes of a column's entries, and all their numbers in one array. Plain numbers have no shapes: []. (None, None) where
+    it holds something else than numbers and arrays of one or two axes."""
     if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "fiub":
         return [], value.astype(np.float32)
-    if not isinstance(value, list | tuple | np.ndarray) or not len(value):
+    if not isinstance(value, list | tuple | np.ndarray):
         return None, None
     if all(isinstance(one, int | float | np.number) for one in value):
         return [], np.array(value, np.float32)
-    arrays = [np.asarray(one) if isinstance(one, np.ndarray | list) else None for one in value]
-    if any(one is None or one.dtype.kind not in "fiub" or one.ndim not in (1, 2) for one in arrays):
+    if not all(isinstance(one, np.ndarray | list) for one in value):
         return None, None
-    known = [one for one in arrays if one is not None]
-    return [list(one.shape) for one in known], np.concatenate([one.ravel() for one in known]).astype(np.float32)
+    arrays = [np.asarray(one) for one in value]
+    if any(one.dtype.kind not in "fiub" or one.ndim not in (1, 2) for one in arrays):
+        return None, None
+    return [list(one.shape) for one in arrays], np.concatenate([one.ravel() for one in arrays]).astype(np.float32)
 
 
 def _alike(one: Any, other: Any) -> bool:
     shapes, flat = _flat(one)
-    if shapes is not None:
+    if flat is not None:
         others, numbers = _flat(other)
-        return shapes == others and np.array_equal(flat, numbers, equal_nan=True)  # type: ignore[arg-type]
+        return shapes == others and numbers is not None and np.array_equal(flat, numbers, equal_nan=True)
     return _plain(one) == _plain(other)
 
 

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -173,10 +174,10 @@ class Page:
 
     def _figures(self) -> dict[str, str]:
         """The addresses of the figures, by name."""
-        files = list(dict.fromkeys(file for part in self.parts.values() for file in part.figures.values()))
         if not self._address:
             return {}
-        return {name: self._address.format(number=files.index(file)) for name, file in self.recording.figures.items()}
+        before = sum(len(one.figures) for one in takewhile(lambda one: one is not self.recording, self.parts.values()))
+        return {name: self._address.format(number=number) for number, name in enumerate(self.recording.figures, before)}
 
     def _phases(self) -> dict[int, list[tuple[str, float, float]]]:
         n = len(self.recording.runs)

@@ -38,8 +38,8 @@ def phases_of(
     there = valid[run]
     if kind not in ("", "cross_entropy") or not n_classes >= 2 or there.sum() < 2:
         return []
-    curves = (measures[name][run][there].astype(float) for name in (LOSS, SQUARES))
-    ends = grokking_phases(steps[there].astype(float), *curves, n_classes=int(n_classes))
+    loss, squares = (measures[name][run][there].astype(float) for name in (LOSS, SQUARES))
+    ends = grokking_phases(steps[there].astype(float), loss, squares, int(n_classes))
     found: Phases = []
     first = float(steps[there][0])
     for name, end in zip(PHASES, ends.tolist(), strict=True):

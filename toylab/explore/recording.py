@@ -16,8 +16,8 @@ Arrays = dict[str, np.ndarray]
 class Recording(Protocol):
     """Runs that were measured alike: a sweep, or one part of a page. Axes: R run, T saved point of all runs.
 
-    Nothing here raises for what is damaged, absent or still being written: `messages` says it, and the rest goes on. Numbers
-    of runs stay; steps that come later may stand between those that there were.
+    Nothing here raises for what is damaged, absent or still being written: `messages` says it, and the rest goes on.
+    Numbers of runs stay; steps that come later may stand between those that there were.
     """
 
     @property

@@ -10,8 +10,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
@@ -24,7 +25,6 @@ from tornado.web import RequestHandler
 from toylab.explore.declaring import View
 from toylab.explore.guard import ANYWHERE, LOOPBACK, Guarded
 from toylab.explore.page import Page
-from toylab.explore.placing import place
 from toylab.explore.recording import Recording
 
 TRIED = 100  # ports, from the one that is asked for
@@ -67,7 +67,7 @@ class Server:
             token=self.token,
             cookie=f"toylab-{self.port}",
             in_notebooks=in_notebooks,
-            extra_patterns=[(r"/figure/(\d{1,6})", Figure, {"files": figure_files(parts, figures)})],
+            extra_patterns=[(r"/figure/(\d{1,6})", Figure, {"files": partial(figure_files, parts, figures)})],
             extra_websocket_origins=["*"],  # `guard.refusal` has compared it with the host
             log_function=lambda handler: None,
         )
@@ -121,8 +121,8 @@ class Server:
 
     def _open(self, doc: Document) -> None:
         """What a tab gets."""
-        page = Page(self.parts, self.views, live=True)
-        place(page, doc)
+        page = Page(self.parts, self.views, live=True, figures="figure/{number}")
+        page.add_to(doc)
         self.pages[doc] = page
 
     def _look(self) -> None:
@@ -167,27 +167,27 @@ def listening(host: str, port: int) -> tuple[socket.socket, int]:
     raise ValueError(f"--port is {port}: it and the next {TRIED - 1} are in use; leave it out for any that is free.")
 
 
-def figure_files(parts: Mapping[str, Recording], folder: Path | None) -> list[Path]:
-    """The files of all figures, by number: names that lie in the folder itself."""
-    names = dict.fromkeys(name for recording in parts.values() for name in recording.figures.values())
-    return [folder / name for name in names if Path(name).name == name] if folder else []
+def figure_files(parts: Mapping[str, Recording], folder: Path | None) -> list[Path | None]:
+    """The files of all figures, by number, part after part; None for a name that leads out of the folder."""
+    names = [name for recording in parts.values() for name in recording.figures.values()]
+    return [folder / name if folder and Path(name).name == name else None for name in names]
 
 
 class Figure(RequestHandler):
     """A figure of the page, by its number among `figure_files`. No path is taken from the address."""
 
-    def initialize(self, files: Sequence[Path]) -> None:
+    def initialize(self, files: Callable[[], Sequence[Path | None]]) -> None:
         self.files = files
 
     def get(self, number: str) -> None:
-        at = int(number)
-        try:
-            content: Any = self.files[at].read_bytes() if at < len(self.files) else None
-        except OSError:
-            content = None
-        if content is None or self.files[at].suffix not in KINDS:
+        file = dict(enumerate(self.files())).get(int(number))
+        content = None
+        if file and file.suffix in KINDS:
+            with contextlib.suppress(OSError):
+                content = file.read_bytes()
+        if content is None:
             self.set_status(404)
             self.finish("There is no such figure.\n")
             return
-        self.set_header("Content-Type", KINDS[self.files[at].suffix])
+        self.set_header("Content-Type", KINDS[cast(Path, file).suffix])
         self.finish(content)

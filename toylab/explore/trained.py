@@ -1,28 +1,25 @@
 """Runs with their trajectory, while they may still be training: a page's runs/, a sweep's folder, or that of a group."""
 
-import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from toylab import store
 from toylab.base import Config
+from toylab.explore import analyzers
 from toylab.explore.analysed import Analysed
 from toylab.explore.chunks import Chunks
 from toylab.explore.committed import title_of
 from toylab.explore.described import Described, columns_of, varying
-from toylab.explore.growing import Growing
+from toylab.explore.groups import Groups
 from toylab.explore.lab_page import LabPage
+from toylab.explore.on_demand import OnDemand
 from toylab.explore.phases import Phases, phases_of
 from toylab.explore.recording import Arrays
-from toylab.records import manifest
-from toylab.records.history import blank
-from toylab.records.order import order_of
-from toylab.records.reader import READERS, Named, absent
+from toylab.records.binding import digests
+from toylab.records.reader import Named, absent
 
 
 class Trained:
@@ -36,152 +33,78 @@ class Trained:
             sweep: the folder of its groups, or of the group.
             alone: whether the folder is that of one group.
         """
-        self.page, self.part, self.sweep, self._alone = page, part, sweep, alone
+        self.page, self.part = page, part
         self._lock = threading.RLock()
+        self._groups = Groups(sweep, alone)
         self._chunks = Chunks()
-        self._groups: dict[str, Growing] = {}
-        self._unread: dict[str, str] = {}
         self._told: dict[tuple[Path, int], str] = {}
-        self._of: list[tuple[Growing, int]] = []
         self._last: tuple[int, int] = (0, 0)
-        self._look()
-        groups = list(self._groups.values())
-        if groups:
-            each = [(group, row) for group in groups for row in range(len(group.configs))]
-            self._of = [each[i] for i in order_of(cast(Any, groups))]
-        self._described = Described(lambda run: self._of[run][0].configs[self._of[run][1]], lambda: self.page.module)
-        self._arrange()
-        self._analysed = Analysed(self, page.folder, part, lambda: page.records().get(part, {}))
+        self._described = Described(self._groups.config, lambda: self.page.module)
+        self._analysed = Analysed(self._groups, page.folder, part, lambda: page.records().get(part, {}))
+        self._computed = OnDemand(self, self._of_page)
+        self._version = 0
+        self._describe()
 
-    # --- what is there
+    def _describe(self) -> None:
+        self.columns = columns_of([self._groups.config(run) for run in range(len(self.runs))])
+        self.varying = varying(self.columns)
 
-    def _look(self) -> bool:
-        """Looks into every group, and for new ones; whether there is anything new."""
-        new = [group for group in self._groups.values() if group.look()]
-        for name, folder in self._folders():
-            try:
-                self._groups[name] = Growing(folder)
-                self._unread.pop(name, None)
-                new.append(self._groups[name])
-            except store.StoreError as error:
-                self._unread[name] = f"{str(error).removesuffix('.')}."
-        return bool(new)
-
-    def _folders(self) -> Iterator[tuple[str, Path]]:
-        """The groups that are begun and not known yet."""
-        if self._alone:
-            yield from [] if self._groups else [(self.sweep.name, self.sweep)]
-            return
-        try:
-            names = [name for name in os.listdir(self.sweep) if manifest.NUMBERED.match(name)]
-        except OSError:
-            names = []
-        unknown = {name for name in names if name not in self._groups}
-        if unknown and not self._groups:
-            yield from ((path.name, path) for path in manifest.begun(self.sweep))
-            return
-        for name in sorted(unknown):
-            if (self.sweep / name / "manifest.json").exists() or store.chunks(self.sweep / name):
-                yield name, self.sweep / name
-
-    def _arrange(self) -> None:
-        """Puts the groups side by side. New runs follow those that there were."""
-        known = {id(group) for group, _ in self._of}
-        for group in self._groups.values():
-            if id(group) not in known:
-                self._of += [(group, row) for row in range(len(group.configs))]
-        self.runs = [group.runs[row] for group, row in self._of]
-        self._rows: dict[int, list[tuple[int, int]]] = {}
-        for run, (group, row) in enumerate(self._of):
-            self._rows.setdefault(id(group), []).append((run, row))
-        self.steps = np.unique(np.concatenate([np.zeros(0, int), *(group.steps for group in self._groups.values())]))
-        self.valid = np.zeros((len(self.runs), len(self.steps)), bool)
-        for group in self._groups.values():
-            self._put(self.valid, group, group.valid)
-        if not hasattr(self, "columns") or len(next(iter(self.columns.values()), ())) != len(self.runs):
-            self.columns = columns_of([group.configs[row] for group, row in self._of])
-            self.varying = varying(self.columns)
-        recorded = {id(group): group.recorded() for group in self._groups.values()}
-        self.shapes = [recorded[id(group)] for group, _ in self._of]
-        self._tails = self._all_measured()
-        self._made: Arrays = {}
-
-    def _put(self, out: np.ndarray, group: Growing, value: np.ndarray) -> None:
-        """Puts an array of a group [R, T, …] to its runs and steps, with the sizes that it has."""
-        runs, rows = np.array(self._rows[id(group)]).T
-        columns = np.searchsorted(self.steps, group.steps)
-        inner = tuple(slice(n) for n in value.shape[2:])
-        out[(runs[:, None], columns, *inner)] = value[rows]
-
-    def _all_measured(self) -> dict[str, tuple[int, ...]]:
-        """The measures of all groups, and their greatest shapes after [R, T]."""
-        found: dict[str, tuple[int, ...]] = {}
-        for group in self._groups.values():
-            for name, tail in group.measured().items():
-                before = found.get(name, tail)
-                if len(before) == len(tail):
-                    found[name] = tuple(max(pair) for pair in zip(before, tail, strict=True))
-        return found
-
-    def measured(self) -> Mapping[str, tuple[int, ...]]:
-        """The names of measures of the task and probes, and their shapes after [R, T]."""
-        return self._tails
-
-    def measure(self, name: str) -> np.ndarray:
-        """[R, T, …]: a measure of the task, or a probe."""
-        with self._lock:
-            if name not in self._made:
-                self._load()
-                blocks = [
-                    (group, value) for group in self._groups.values() if (value := group.measure(name)) is not None
-                ]
-                blocks = [(group, value) for group, value in blocks if value.ndim == 2 + len(self._tails[name])]
-                dtype = np.result_type(*[value for _, value in blocks]) if blocks else np.dtype(np.float32)
-                out = blank((*self.valid.shape, *self._tails[name]), dtype)
-                for group, value in blocks:
-                    self._put(out, group, value)
-                self._made[name] = out
-            return self._made[name]
-
-    def _load(self) -> None:
-        """Reads the measures of all chunks that are not read yet, several groups at once."""
-        waiting = [g for g in self._groups.values() if any(piece.measures is None for piece in g.pieces.values())]
-        if len(waiting) == 1:
-            waiting[0].load()
-        elif waiting:
-            with ThreadPoolExecutor(READERS) as pool:
-                list(pool.map(Growing.load, waiting))
-
-    # --- the protocol
+    def _of_page(self) -> tuple[Mapping[str, analyzers.Named], Mapping[str, Any]]:
+        analyses, final = self.page.analyzers(self.part)
+        return analyzers.of_page(self.page.module, analyses), final
 
     @property
     def title(self) -> str:
         return title_of(self.page.name, self.part)
 
     @property
-    def measures(self) -> Mapping[str, np.ndarray]:
+    def runs(self) -> Sequence[str]:
+        return self._groups.runs
+
+    @property
+    def steps(self) -> np.ndarray:
+        return self._groups.steps
+
+    @property
+    def valid(self) -> np.ndarray:
+        return self._groups.valid
+
+    @property
+    def shapes(self) -> list[Mapping[str, tuple[int, ...]]]:
+        return self._groups.shapes
+
+    def _tails(self) -> dict[str, tuple[int, ...]]:
+        """The names of all measures, and their shapes after [R, T]."""
         with self._lock:
             self._analysed.read()
-            analyses = self._analysed.shapes()
-        own = self._tails
-        return Named([*own, *analyses], lambda name: self.measure(name) if name in own else self._analysis(name))
+            return {**self._groups.measured(), **self._analysed.shapes(), **self._computed.found.shapes}
 
-    def _analysis(self, name: str) -> np.ndarray:
+    @property
+    def measures(self) -> Mapping[str, np.ndarray]:
+        return Named(list(self._tails()), self._measure)
+
+    def _measure(self, name: str) -> np.ndarray:
         with self._lock:
-            return self._analysed.over_steps(name)
+            base = None
+            if name in self._groups.measured():
+                base = self._groups.measure(name)
+            elif name in self._analysed.shapes():
+                base = self._analysed.over_steps(name)
+            if name in self._computed.found.shapes:
+                return self._computed.found.measure(name, self.steps, len(self.runs), base)
+            if base is None:
+                raise KeyError(name)
+            return base
+
+    @property
+    def scalars(self) -> list[str]:
+        return [name for name, tail in self._tails().items() if not tail]
 
     @property
     def final(self) -> Mapping[str, np.ndarray]:
         with self._lock:
             self._analysed.read()
             return Named(self._analysed.final_names(), self._analysed.final)
-
-    @property
-    def scalars(self) -> list[str]:
-        """The names of the measures that are one number a point."""
-        with self._lock:
-            self._analysed.read()
-            return [name for name, tail in {**self._tails, **self._analysed.shapes()}.items() if not tail]
 
     @property
     def claims(self) -> list[Mapping[str, Any]]:
@@ -193,21 +116,26 @@ class Trained:
 
     @property
     def no_params(self) -> str:
-        if not self._of or any(self.shapes):
+        if any(self.shapes):
             return ""
         if not len(self.steps):
             return "No point is saved yet: the weights are shown once the first is."
         return "These runs were trained without recording weights (keep=()): there are their measures alone."
 
     @property
+    def on_demand(self) -> OnDemand | None:
+        return self._computed if any(self.shapes) else None
+
+    @property
     def messages(self) -> list[str]:
         with self._lock:
-            of_groups = [message for group in self._groups.values() for message in group.messages]
-            more = [*self._unread.values(), *of_groups, *self._told.values(), *self._analysed.messages]
-            waits = f"{self.sweep} has no complete chunk yet: its points are shown once training has saved some."
-            waiting = [] if len(self.steps) else [waits]
-            begun = [] if self._alone else absent(self.sweep)
-            return list(dict.fromkeys([*self.page.messages, *waiting, *begun, *more, *self._described.messages]))
+            sweep = self._groups.sweep
+            found = [*self.page.messages]
+            if not len(self.steps):
+                found.append(f"{sweep} has no complete chunk yet: its points are shown once training has saved some.")
+            found += [] if self._groups.alone else absent(sweep)
+            found += [*self._groups.messages, *self._told.values(), *self._analysed.messages]
+            return list(dict.fromkeys([*found, *self._described.messages, *self._computed.messages]))
 
     def config(self, run: int) -> Config | None:
         return self._described.config(run)
@@ -219,48 +147,53 @@ class Trained:
         return self.at_step(run, int(self.steps[at]))
 
     def at_step(self, run: int, step: int) -> Arrays:
-        """The params of a run at a saved step; the chunk before or after is read ahead, by the way that steps go.
+        """The params of a run at a saved step. The chunk after it is read ahead, or the one before, as the steps go.
 
         Raises:
             LookupError: as of `params`.
         """
         with self._lock:
-            group, row = self._of[run]
+            group, row = self._groups.of(run)
             piece, point = group.where(row, step)
-            ahead = self._beside(group, row, step, forward=(run, step) >= self._last)
+            forward = (run, step) >= self._last
             self._last = run, step
+            beside = group.beside(piece, forward)
+        place = piece.folder, piece.step
         try:
-            found = self._chunks.at(piece.folder, piece.step, row, point)
+            found = self._chunks.at(*place, row, point)
         except LookupError as error:
             with self._lock:
-                self._told[piece.folder, piece.step] = f"{str(error)[0].upper()}{str(error)[1:]}"
+                self._told[place] = str(error)
             raise
-        with self._lock:
-            self._told.pop((piece.folder, piece.step), None)
-        if ahead is not None:
-            self._chunks.ahead(*ahead, row)
+        self._told.pop(place, None)
+        if beside is not None:
+            self._chunks.ahead(beside.folder, beside.step, row)
         return found
 
-    def _beside(self, group: Growing, row: int, step: int, forward: bool) -> tuple[Path, int] | None:
-        """The chunk that follows, or the one before."""
-        own = sorted({piece.step for piece in group.pieces.values() if piece.folder == group.folder})
-        near = [one for one in own if one > step] if forward else [one for one in own if one < step]
-        later = near[1:2] if forward else near[-1:]
-        return (group.folder, later[0]) if later else None
+    def identity(self, run: int, step: int) -> tuple[str, int]:
+        """What determines the params of a run in a chunk, as a text; and the place of the step in the chunk."""
+        with self._lock:
+            group, row = self._groups.of(run)
+            piece, point = group.where(row, step)
+            arrays = {name: one["sha256"] for name, one in sorted(piece.info["arrays"].get("traj", {}).items())}
+            return repr((digests([group.configs[row]]), row, arrays)), point
 
     def refresh(self) -> bool:
         with self._lock:
-            new = self._look()
-            if new:
-                self._arrange()
+            n_runs, n_pages = len(self.runs), self._analysed.read()
+            if new := self._groups.look():
                 self._analysed.forget()
-            if read := self._analysed.read():
+            if len(self.runs) > n_runs:
+                self._describe()
+            if n_pages:
                 self.page.read()
-            return new or read
+            computed, self._version = self._computed.found.version != self._version, self._computed.found.version
+            return bool(new or n_pages or computed)
 
     def phases(self, run: int) -> Phases:
         return phases_of(run, self.steps, self.valid, self.measures, self.columns)
 
     def close(self) -> None:
         """Ends what goes on in the background."""
+        self._computed.close()
         self._chunks.close()

@@ -51,13 +51,13 @@ class Curves:
         self.version = ColumnDataSource(data={"number": [0]})
         self.phases = ColumnDataSource(data={name: [] for name in ("run", "name", "start", "end", "height", "alpha")})
         self.of_run = IndexFilter(indices=[])
-        self.choice = MultiChoice(title="Measures", options=[], value=[], max_items=MOST, min_width=220)
+        self.choice = MultiChoice(title="Measures", options=[], value=[], max_items=MOST, min_width=170)
         self.choice.sizing_mode = "stretch_width"
         self.mode = Select(title="Show", options=[("each", "each run"), ("band", "median and quartiles")], value="each")
         self.x = Select(title="Step axis", options=["linear", "log"], value="linear")
         self.y = Select(title="Value axis", options=["linear", "log"], value="linear")
         for narrow in (self.mode, self.x, self.y):
-            narrow.width = 104 if narrow is not self.mode else 168
+            narrow.width = 84 if narrow is not self.mode else 150
         self.note = Div(text="", css_classes=["note"], visible=False)
         self.figure = self._figure(kept)
         self.model = Column(
