@@ -1,6 +1,7 @@
 """What all plots share: a figure whose title, axes and limits are in a source of one row, and the texts that go into it."""
 
 import html
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,8 +21,10 @@ from bokeh.plotting import figure
 
 Data = dict[str, Any]
 FEW = 26  # names beside an axis that can be read
+BACK = "back"  # tag of glyphs that the page gives the colour of rules: opaque lines are drawn in a third of the time
+PALE = "#D5DAE0"  # that colour, in light
 HEAD = "head"  # tag of the sources that plots follow
-SIDE = 250  # pixels of a square frame
+SIDE = 232  # pixels of a square frame
 
 # sets what no glyph can take from a source: here Python only ever sets data, live and in an exported file
 FOLLOW = """
@@ -80,9 +83,10 @@ def head(
     at: float | None = None,
     x_names: Sequence[str] | None = None,
     y_names: Sequence[str] | None = None,
+    wrap: int = 1000,
 ) -> Data:
-    """The source of one row; ends that are nan follow the points."""
-    cells = {"title": plain(title), "x": plain(x), "y": plain(y), "low": low, "high": high}
+    """The source of one row; ends that are nan follow the points. The title has at most `wrap` characters a line."""
+    cells = {"title": "\n".join(textwrap.wrap(plain(title), wrap)), "x": plain(x), "y": plain(y), "low": low, "high": high}
     ends = {"x0": x_ends[0], "x1": x_ends[1], "y0": y_ends[0], "y1": y_ends[1]}
     names = {"x_names": [plain(name) for name in x_names or ()], "y_names": [plain(name) for name in y_names or ()]}
     at_ = float("nan") if at is None else float(at)
@@ -91,7 +95,7 @@ def head(
 
 def _around(width: int, height: int, bar: bool) -> Data:
     """The size of a figure whose frame has this one. Borders are the least that axes and title take."""
-    left, right, top, bottom = 62, 52 if bar else 16, 28, 50
+    left, right, top, bottom = 56, 52 if bar else 16, 28, 48
     borders = {"min_border_left": left, "min_border_right": right, "min_border_top": top, "min_border_bottom": bottom}
     return {"width": width + left + right, "height": height + top + bottom, "styles": {"flex": "0 0 auto"}} | borders
 

@@ -23,15 +23,16 @@ class Head:
         self.title = Div(text="", css_classes=["title"])
         self.part = Select(title="Part", options=list(parts), value=parts[0], width=200, visible=live and len(parts) > 1)
         self.run = Select(title="Run looked at", options=[("0", "")], value="0", width=230)
-        self.slider = Slider(title="step", start=0, end=1, value=0, step=1, show_value=False, sizing_mode="stretch_width")
+        self.slider = Slider(title="step", start=0, end=1, value=0, step=1, show_value=False, margin=(24, 12, 0, 8), sizing_mode="stretch_width")
         self.slider.css_classes = ["step"]
+        self.step = Div(text="", css_classes=["now"], width=210, align="end")
         self.play = Toggle(label="Play", width=76, align="end")
         self.speed = Select(title="Points", options=SPEEDS, value="5", width=110)
         self.messages = Div(text=_status([]), sizing_mode="stretch_width")
         self._said = ""
         self._messages: list[str] = []
         first = Row(children=[self.title, self.part, self.run], sizing_mode="stretch_width", css_classes=["wrap"])
-        second = Row(children=[self.play, self.speed, self.slider], sizing_mode="stretch_width")
+        second = Row(children=[self.play, self.speed, self.step, self.slider], sizing_mode="stretch_width")
         self.title.sizing_mode = "stretch_width"
         self.model = Column(children=[first, second, self.messages], sizing_mode="stretch_width")
 
@@ -45,6 +46,7 @@ class Head:
         last = len(recording.steps) - 1
         step = f"{int(recording.steps[at]):,}" if last >= 0 else "–"
         self.slider.update(end=max(last, 1), value=at, disabled=last < 1, title=f"step {step} ({at + 1} of {last + 1})")
+        self.step.text = self.slider.title
         self.play.disabled = last < 1
         absent = recording.no_params if not any(recording.shapes) else ""
         self._messages = [one for one in (absent, *said, *recording.messages) if one]

@@ -28,6 +28,7 @@ from toylab.explore.pictures import Bars, Dots, Graph, Heatmap, Lines, Picture, 
 INK = ["ink"]  # tag of texts inside plots: the page sets their colour for light and dark
 NUMBER = "%0.4g"
 MOST_NAMES = 160  # texts beside points that can be read
+NARROW, WIDE = 32, 60  # characters of a title that stand beside each other above a square plot, and above a wide one
 MOST_KEYS = 14  # entries of a legend
 
 Sources = list[ColumnDataSource]
@@ -48,7 +49,8 @@ def _heatmap_data(picture: Heatmap) -> list[Data]:
     low = -limit if picture.colours == "symmetric" else 0.0
     ends = {"x_ends": (-0.5, max(columns, 1) - 0.5), "y_ends": (max(rows, 1) - 0.5, -0.5)}
     names = {"x_names": picture.columns, "y_names": picture.rows}
-    top = head(picture.title, picture.x, picture.y, low=low, high=limit, at=picture.line, **ends, **names)
+    wrap = NARROW if columns <= 2 * rows else WIDE
+    top = head(picture.title, picture.x, picture.y, wrap=wrap, low=low, high=limit, at=picture.line, **ends, **names)
     return [top, {"image": [values], "columns": [columns], "rows": [rows]}]
 
 
@@ -87,7 +89,7 @@ def _lines_data(picture: Lines) -> list[Data]:
         "name": [plain(name) for name in picture.lines],
         "colour": list(palette),
     }
-    return [head(picture.title, picture.x_label, picture.y_label, at=picture.at), lines]
+    return [head(picture.title, picture.x_label, picture.y_label, wrap=WIDE, at=picture.at), lines]
 
 
 def _lines(picture: Lines, sources: Sources) -> UIElement:
@@ -133,7 +135,7 @@ def _dots_data(picture: Dots) -> list[Data]:
     closed = np.r_[np.arange(n), 0] if picture.joined and n else np.arange(0)
     points = {"x": x, "y": y, "name": names, "value": values, "colour": colour}
     path = {"x": x[closed], "y": y[closed]}
-    return [head(picture.title, picture.x_label, picture.y_label, **ends), points, path]
+    return [head(picture.title, picture.x_label, picture.y_label, wrap=NARROW, **ends), points, path]
 
 
 def _dots(picture: Dots, sources: Sources) -> UIElement:
@@ -170,7 +172,7 @@ def _bars_data(picture: Bars) -> list[Data]:
     bars = {"x": np.arange(n), "name": names, "height": heights}
     bars |= {"plain": np.where(marked, np.nan, heights), "marked": np.where(marked, heights, np.nan)}
     ends = {"x_ends": (-0.7, max(n, 1) - 0.3), "y_ends": (below, limit)}
-    return [head(picture.title, picture.x, picture.y, x_names=picture.names, **ends), bars]
+    return [head(picture.title, picture.x, picture.y, wrap=WIDE, x_names=picture.names, **ends), bars]
 
 
 def _bars(picture: Bars, sources: Sources) -> UIElement:
@@ -199,7 +201,7 @@ def _graph_data(picture: Graph) -> list[Data]:
     edges |= {"start": [names[i] for i in pairs[:, 0]], "end": [names[i] for i in pairs[:, 1]]}
     edges |= {"width": 9 * width, "alpha": 0.25 + 0.65 * width, "weight": weights}
     edges |= {"colour": [colours.NEGATIVE if weight < 0 else colours.POSITIVE for weight in weights]}
-    return [head(picture.title, **ends), {"x": x, "y": y, "name": names}, edges]
+    return [head(picture.title, wrap=WIDE, **ends), {"x": x, "y": y, "name": names}, edges]
 
 
 def _around(values: np.ndarray) -> tuple[float, float]:

@@ -33,7 +33,7 @@ def linked(head: "Head", runs: "Runs", curves: "Curves", sweep: "Sweep") -> Cust
     """The script that is to be run when the document is ready: from then on the panels follow each other in the browser."""
     plotted = curves.figure
     args = {
-        "slider": head.slider, "play": head.play, "speed": head.speed, "run_select": head.run,
+        "slider": head.slider, "play": head.play, "step_text": head.step, "speed": head.speed, "run_select": head.run,
         "runs": runs.source, "columns": runs.columns, "kept": runs.kept, "filter": runs.filter, "colour": runs.colour,
         "more": runs.more, "filter_note": runs.note, "count": runs.count, "runs_legend": runs.legend, "table": runs.table,
         "steps": curves.steps, "measures": curves.measures, "lines": curves.lines, "bands": curves.bands,

@@ -42,12 +42,12 @@ class Page:
         parts: the recordings by the names of the parts, in their order; "" for the only one.
         views: in the order of their tabs.
         live: whether Python stands behind the page: then the slider, the runs and the controls redraw the views.
-        figures: the address of a figure of the page by its number among those of all parts, as `figure/{number}`; "" where
-            none can be opened.
+        figures: the address of a figure by its number among those of all parts; "" where none can be opened. None:
+            `figure/{number}` if live, else "".
     """
 
     def __init__(
-        self, parts: Mapping[str, Recording], views: Sequence[View], *, live: bool, figures: str = ""
+        self, parts: Mapping[str, Recording], views: Sequence[View], *, live: bool, figures: str | None = None
     ) -> None:
         if not parts:
             raise ValueError("parts has 0 recordings: it must have at least one.")
@@ -60,7 +60,8 @@ class Page:
         self._moments: OrderedDict[tuple[int, int], Moment] = OrderedDict()
         self._kept: dict[Any, Any] = {}
         self._limits = Limits()
-        self._head, self._runs, self._sweep, self._claims = Head(list(self.parts), live), Runs(), Sweep(), Claims(figures)
+        self._head, self._runs, self._sweep, self._claims = Head(list(self.parts), live), Runs(), Sweep(), Claims()
+        self._address = ("figure/{number}" if live else "") if figures is None else figures
         self._curves = Curves(self._runs.kept)
         self.slider: Slider = self._head.slider
         self.run_select = self._head.run
@@ -116,7 +117,7 @@ class Page:
         """
         if not 0 <= at < max(len(self.recording.steps), 1):
             raise ValueError(f"at is {at}: the saved points are 0 to {len(self.recording.steps) - 1}.")
-        self.at = at
+        self._set_at(at)
         self._quiet, self.slider.value = True, at
         self._quiet = False
         self._draw(None)
@@ -142,7 +143,9 @@ class Page:
     def refresh(self) -> None:
         """Shows what Recording.refresh() found: longer curves, a longer slider, messages. The selection stays; where the
         slider stood at its end it follows the end."""
+        # points may have come between those that there were: the step stays, not its number
         at_end = self.at >= round(self.slider.end)
+        self.at = int(np.searchsorted(self.recording.steps, self._step))
         self._moments.clear()
         self._limits.forget()
         self._fill(follow=at_end)
@@ -159,15 +162,22 @@ class Page:
         self._runs.fill(recording)
         said = self._curves.fill(recording, self._phases())
         self._sweep.fill(recording)
-        before = [len(one.figures) for one in takewhile(lambda one: one is not recording, self.parts.values())]
-        self._claims.fill(recording.claims, list(recording.figures), sum(before))
+        self._claims.fill(recording.claims, self._figures())
         self.roots["claims"].visible = bool(recording.claims)
         self._quiet = True
         self._head.fill(recording, self.at, self.run, [said] if said else [])
         self._quiet = False
+        self._set_at(self.at)
         self._curves.done()
         self._fit()
         self._draw(None)
+
+    def _figures(self) -> dict[str, str]:
+        """The addresses of the figures, by name."""
+        if not self._address:
+            return {}
+        before = sum(len(one.figures) for one in takewhile(lambda one: one is not self.recording, self.parts.values()))
+        return {name: self._address.format(number=number) for number, name in enumerate(self.recording.figures, before)}
 
     def _phases(self) -> dict[int, list[tuple[str, float, float]]]:
         n = len(self.recording.runs)
@@ -199,9 +209,13 @@ class Page:
             self._curves.fill_phases(self._phases())
         self._fit()
 
+    def _set_at(self, at: int) -> None:
+        self.at = at
+        self._step = int(self.recording.steps[at]) if len(self.recording.steps) else 0
+
     def _go(self, at: int) -> None:
         if not self._quiet and at != self.at:
-            self.at = at
+            self._set_at(at)
             self._later(None)
 
     def _control_changed(self, view: str) -> None:

@@ -28,8 +28,17 @@
   const dress = () => {
     waiting = false
     const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim()
+    const [quiet, rule] = ["--quiet", "--rule"].map((name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim())
     for (const doc of Bokeh.documents) {
       for (const model of doc.all_models) {
+        // these two take no colour from a style sheet
+        if (model.type === "Legend" && model.label_text_color !== ink) model.setv({label_text_color: ink}, {sync: false})
+        if (model.type === "ColorBar" && model.major_label_text_color !== quiet) {
+          model.setv({major_label_text_color: quiet}, {sync: false})
+        }
+        if (model.type === "MultiLine" && model.tags.includes("back") && model.line_color?.value !== rule) {
+          model.setv({line_color: {value: rule}}, {sync: false})
+        }
         if (model.type === "Text" && model.tags.includes("ink") && model.text_color?.value !== ink) {
           model.setv({text_color: {value: ink}}, {sync: false})
         }

@@ -13,47 +13,40 @@ HEAD = ("verdict", "claim", "ours", "rule", "source")
 
 
 class Claims:
-    """A table of claims; a claim opens the figure that fits it best, where the page has figures.
+    """A table of claims; a claim opens the figure that fits it best, where the page has figures."""
 
-    Args:
-        address: of a figure by its number, as `figure/{number}`; "" where none can be opened.
-    """
-
-    def __init__(self, address: str = "") -> None:
-        self.address = address
+    def __init__(self) -> None:
         self.table = Div(text="", sizing_mode="stretch_width", css_classes=["claims"])
         self.figure = Select(title="Figure", options=[("", "none")], value="", width=300, visible=False)
         self.picture = Div(text="", sizing_mode="stretch_width")
         code = """
-            const i = select.value
-            const [, name] = select.options.find(([own]) => own === i) ?? ["", ""]
+            const address = select.value
+            const [, name] = select.options.find(([own]) => own === address) ?? ["", ""]
             const safe = name.replace(/[&<>"']/g, (mark) => `&#${mark.charCodeAt(0)};`)
-            picture.text = i === "" ? "" : `<img alt="${safe}" src="${address.replace("{number}", i)}">`
+            picture.text = address === "" ? "" : `<img alt="${safe}" src="${address}">`
         """
-        args = {"select": self.figure, "picture": self.picture, "address": address}
+        args = {"select": self.figure, "picture": self.picture}
         self.figure.js_on_change("value", CustomJS(args=args, code=code))
         self.model = Column(children=[self.table, self.figure, self.picture], sizing_mode="stretch_width")
 
-    def fill(self, claims: Sequence[Mapping[str, Any]], figures: Sequence[str], first: int) -> None:
-        """Puts these claims and the names of these figures, numbered from `first`, in place of those that are there."""
-        opened = list(figures) if self.address else []
-        options = [("", "none"), *((str(i), plain(name)) for i, name in enumerate(opened, first))]
+    def fill(self, claims: Sequence[Mapping[str, Any]], figures: Mapping[str, str]) -> None:
+        """Puts these claims and figures, addresses by name, in place of those that are there."""
+        options = [("", "none"), *((address, plain(name)) for name, address in figures.items())]
         if self.figure.options != options:
-            self.figure.update(options=options, value="", visible=bool(opened))
-        rows = "".join(self._row(claim, opened, first) for claim in claims)
+            self.figure.update(options=options, value="", visible=bool(figures))
+        rows = "".join(self._row(claim, figures) for claim in claims)
         head = "".join(f'<th scope="col">{one}</th>' for one in HEAD)
         said = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         text = said if claims else "<p>This page has no judged claims.</p>"
         if self.table.text != text:
             self.table.text = text
 
-    def _row(self, claim: Mapping[str, Any], figures: Sequence[str], first: int) -> str:
+    def _row(self, claim: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         verdict = str(claim.get("verdict", "–"))
         source = claim.get("source") or {}
         name = escaped(claim.get("name", "–"))
         if figures:
-            address = self.address.format(number=first + closest(str(claim.get("name")), figures))
-            name = f'<a href="{address}" target="_blank">{name}</a>'
+            name = f'<a href="{figures[closest(str(claim.get("name")), list(figures))]}" target="_blank">{name}</a>'
         where = ", ".join(str(source[part]) for part in ("paper", "where") if source.get(part))
         if source.get("says"):
             where += f": {source['says']}" + (f" (n = {source['n']})" if source.get("n") else "")
@@ -71,8 +64,8 @@ def _ours(claim: Mapping[str, Any]) -> str:
         return "–"
 
 
-def closest(name: str, figures: Sequence[str]) -> int:
-    """The number of the figure whose name has most words of the claim's; of several the first."""
+def closest(name: str, figures: Sequence[str]) -> str:
+    """The figure whose name has most words of the claim's; of several the first."""
     words = {word[:5] for word in name.lower().replace("_", " ").replace(":", " ").split()}
     shared = [len(words & {word[:5] for word in one.lower().replace("_", " ").split()}) for one in figures]
-    return shared.index(max(shared))
+    return figures[shared.index(max(shared))]

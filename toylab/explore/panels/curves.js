@@ -1,5 +1,6 @@
 // Curves against the step: a line a run and measure, or the median and quartiles of the runs of one colour.
-const MOST_POINTS = 60000
+const MOST_POINTS = 30000  // of all lines together: a brush draws them all anew
+const MANY = 60  // runs: thin lines are drawn faster, and told apart better
 const MOST_GROUPS = 12
 
 // at most so many places among the points, at even distances, the last always among them
@@ -20,7 +21,7 @@ const draw_curves = () => {
   const n_steps = column(steps, "step").length
   const band = mode.value === "band"
   const ids = choice.value.filter((id) => id in measures.data).slice(0, drawn.length)
-  const places = thinned(n_steps, Math.max(60, Math.floor(MOST_POINTS / Math.max(n_runs() * Math.max(ids.length, 1), 1))))
+  const places = thinned(n_steps, Math.max(40, Math.floor(MOST_POINTS / Math.max(n_runs() * Math.max(ids.length, 1), 1))))
   const xs = places.map(step_of)
   const data = {xs: Array(n_runs()).fill(xs), name: column(runs, "name"), colour: column(runs, "colour")}
   for (let k = 0; k < drawn.length; k++) {
@@ -31,6 +32,8 @@ const draw_curves = () => {
     legend.items[k].visible = values !== null || (band && k < ids.length)
     if (k < ids.length) legend.items[k].label = {value: label_of(ids[k])}
   }
+  const width = n_runs() > MANY ? 1 : 1.5
+  for (const one of drawn) if (one.glyph.line_width.value !== width) one.glyph.setv({line_width: {value: width}}, {sync: false})
   for (const own of [band_drawn, median_drawn]) own.visible = band
   told(curves_note, "")
   put(lines, data)

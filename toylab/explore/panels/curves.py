@@ -21,10 +21,11 @@ from bokeh.models import (
     Range1d,
     Row,
     Select,
+    Span,
 )
 from bokeh.plotting import figure
 
-from toylab.explore.frames import escaped, plain
+from toylab.explore.frames import BACK, PALE, escaped, plain
 from toylab.explore.recording import Recording
 
 MOST = 4  # measures at once
@@ -33,16 +34,11 @@ ALL_VALUES = 6_000_000  # of all scalar measures together, that a browser is sen
 FIRST = (("train_loss", "test_loss"), ("train_accuracy", "test_accuracy"), ("loss",), ("accuracy",))
 
 
-def scalars(recording: Recording) -> list[str]:
-    """The measures that are a number a point, those over training alone."""
-    return [name for name, value in recording.measures.items() if np.ndim(value) == 2]
-
-
 class Curves:
     """The figure of the curves, and what all panels read: the measures at every point.
 
     steps, measures    sources: step [T]; m0, m1, … [R·T], run by run
-    lines, bands, medians, now, phases    sources of what is drawn, filled in the browser
+    lines, bands, medians, phases    sources of what is drawn, filled in the browser
     """
 
     def __init__(self, kept: object) -> None:
@@ -53,17 +49,16 @@ class Curves:
         self.bands = ColumnDataSource(data={"xs": [], "ys": [], "colour": []})
         self.medians = ColumnDataSource(data={"xs": [], "ys": [], "colour": [], "dash": [], "name": []})
         self.version = ColumnDataSource(data={"number": [0]})
-        self.now = ColumnDataSource(data={"step": [0.0]})
-        self.phases = ColumnDataSource(data={name: [] for name in ("run", "name", "start", "end", "alpha")})
+        self.phases = ColumnDataSource(data={name: [] for name in ("run", "name", "start", "end", "height", "alpha")})
         self.of_run = IndexFilter(indices=[])
-        self.choice = MultiChoice(title="Measures", options=[], value=[], max_items=MOST, min_width=220)
+        self.choice = MultiChoice(title="Measures", options=[], value=[], max_items=MOST, min_width=170)
         self.choice.sizing_mode = "stretch_width"
         self.mode = Select(title="Show", options=[("each", "each run"), ("band", "median and quartiles")], value="each")
         self.x = Select(title="Step axis", options=["linear", "log"], value="linear")
         self.y = Select(title="Value axis", options=["linear", "log"], value="linear")
         for narrow in (self.mode, self.x, self.y):
-            narrow.width = 104 if narrow is not self.mode else 168
-        self.note = Div(text="", css_classes=["note"])
+            narrow.width = 84 if narrow is not self.mode else 150
+        self.note = Div(text="", css_classes=["note"], visible=False)
         self.figure = self._figure(kept)
         self.model = Column(
             children=[
@@ -88,7 +83,7 @@ class Curves:
             fill_alpha="alpha", line_color=None, level="underlay",
         )  # fmt: skip
         named = plotted.text(
-            x="start", y=0.01, text="name", source=self.phases, view=CDSView(filter=self.of_run), y_range_name="phases",
+            x="start", y="height", text="name", source=self.phases, view=CDSView(filter=self.of_run), y_range_name="phases",
             text_font_size="10px", x_offset=3,
         )  # fmt: skip
         named.glyph.tags = ["ink"]
@@ -100,15 +95,19 @@ class Curves:
         self.drawn = [
             plotted.multi_line(
                 "xs", f"ys{k}", source=self.lines, view=view, line_color="colour", line_dash=dash, line_width=1.5,
-                line_alpha=0.8, selection_line_alpha=1.0, selection_line_width=2, nonselection_line_alpha=0.07,
+                selection_line_width=2, nonselection_line_alpha=1.0, nonselection_line_color=PALE, nonselection_line_width=1,
                 hover_line_width=3, hover_line_alpha=1.0, hover_line_color="colour", visible=k == 0,
             )
             for k, dash in enumerate(DASHES)
         ]  # fmt: skip
+        for one in self.drawn:
+            one.nonselection_glyph.tags = [BACK]
         ranged = [*self.drawn, self.band_drawn]
         plotted.x_range.renderers = plotted.y_range.renderers = ranged
         plotted.x_range.only_visible = plotted.y_range.only_visible = True
-        plotted.vspan(x="step", source=self.now, line_color="#888888", line_width=2)
+        # an overlay: where it moves, the curves below it are not drawn anew
+        self.now = Span(location=0, dimension="height", line_color="#888888", line_width=2, level="overlay")
+        plotted.add_layout(self.now)
         tips = [("run", "@name"), ("step", "$snap_x{0,0}"), ("value", "$snap_y{%0.4g}")]
         plotted.add_tools(
             HoverTool(
@@ -131,7 +130,7 @@ class Curves:
 
     def fill(self, recording: Recording, phases: Mapping[int, list[tuple[str, float, float]]]) -> str:
         """Puts the measures of a recording in place of those that are there; a sentence where not all points are sent."""
-        names = scalars(recording)
+        names = list(recording.scalars)
         n_runs, n_steps = recording.valid.shape
         every = max(1, -(-n_runs * n_steps * max(len(names), 1) // ALL_VALUES))
         # the last point is always there, and those before it at even distances
@@ -162,5 +161,7 @@ class Curves:
             "name": [plain(row[1]) for row in rows],
             "start": [float(row[2]) for row in rows],
             "end": [float(row[3]) for row in rows],
+            # names are one above the other: phases may be short
+            "height": [0.02 + 0.055 * (i % 4) for own in phases.values() for i in range(len(own))],
             "alpha": [0.06 + 0.09 * (i % 2) for own in phases.values() for i in range(len(own))],
         }

@@ -64,9 +64,9 @@ const colour_runs = () => {
   const i = Array.from(column(columns, "id")).indexOf(id)
   const {colours, html} = i < 0 ? {colours: Array(n_runs()).fill(PLAIN), html: ""}
     : coloured(column(runs, id), column(columns, "numeric")[i], column(columns, "label")[i])
-  runs.data.colour = colours
+  put(runs, {...runs.data, colour: colours})
+  table.view.change.emit()  // the table looks at nothing else
   told(runs_legend, html)
-  runs.change.emit()
   draw_curves()
   draw_threads()
 }

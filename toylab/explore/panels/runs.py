@@ -44,7 +44,7 @@ class Runs:
         self.filter = TextInput(title="Filter", placeholder="text, or weight_decay > 0.5 and seed = 1", min_width=200)
         self.colour = Select(title="Colour by", options=[(NONE, "nothing")], value=NONE, width=190)
         self.more = MultiChoice(title="Columns", options=[], value=[], placeholder="more columns", min_width=200)
-        self.note = Div(text="", css_classes=["note"])
+        self.note = Div(text="", css_classes=["note"], visible=False)
         self.count = Div(text="", css_classes=["quiet"])
         self.legend = Div(text="", sizing_mode="stretch_width", css_classes=["legend"])
         self.table = DataTable(
@@ -82,26 +82,27 @@ class Runs:
         for i, (name, is_number) in enumerate(zip(names, numeric, strict=True)):
             values = np.asarray(recording.columns[name])
             data[f"c{i}"] = values.astype(float) if is_number else [plain(value) for value in values]
-        varies = [varied(recording.columns[name]) for name in names]
+        varies = [name in recording.varying for name in names]
         ids = [f"c{i}" for i in range(len(names))]
         about = {"id": ids, "label": [plain(name) for name in names], "numeric": numeric, "varies": varies}
         changed = self.columns.data["label"] != about["label"] or self.columns.data["varies"] != varies
         self.columns.data, self.source.data = about, data
         if not changed and self.table.columns:
             return
-        options = list(zip(ids, map(escaped, names), strict=True))
+        short = shortened(names)
+        options = [(own, escaped(short[name])) for own, name in zip(ids, names, strict=True)]
         shown = [own for own, differs in zip(ids, varies, strict=True) if differs][:MOST_SHOWN]
         self.more.update(options=options, value=shown)
         self.colour.options = [(NONE, "nothing"), *zip(ids, map(plain, names), strict=True)]
         self.colour.value = self._first_colour(names, varies)
         self.table.columns = [
             TableColumn(field="colour", title="", width=24, sortable=False, formatter=HTMLTemplateFormatter(template=_SWATCH)),
-            TableColumn(field="name", title="run", width=150, formatter=StringFormatter()),
+            TableColumn(field="name", title="run", width=190, formatter=StringFormatter()),
             *(
                 TableColumn(
                     field=own,
-                    title=escaped(name),
-                    width=110,
+                    title=escaped(short[name]),
+                    width=80,
                     visible=own in shown,
                     formatter=HTMLTemplateFormatter(template=_NUMBER) if is_number else StringFormatter(),
                 )
@@ -124,14 +125,12 @@ def is_numeric(values: np.ndarray) -> bool:
     return np.asarray(values).dtype.kind in "fiub"
 
 
-def varied(values: np.ndarray) -> bool:
-    """Whether a column has more than one value; two nan are one."""
-    array = np.asarray(values)
-    if array.dtype.kind == "f":
-        array = np.where(np.isnan(array), np.inf, array)
-    return len({str(value) for value in array.tolist()}) > 1
+def shortened(names: Sequence[str]) -> dict[str, str]:
+    """The last part of each dotted name where no other has the same, else the whole."""
+    lasts = [name.rsplit(".", 1)[-1] for name in names]
+    return {name: last if lasts.count(last) == 1 else name for name, last in zip(names, lasts, strict=True)}
 
 
 def ordered(recording: Recording) -> list[str]:
     """The names of the columns, first those that vary, seeds last among them."""
-    return sorted(recording.columns, key=lambda name: (not varied(recording.columns[name]), name in SEEDS))
+    return sorted(recording.columns, key=lambda name: (name not in recording.varying, name in SEEDS))

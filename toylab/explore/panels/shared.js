@@ -15,7 +15,10 @@ const short = (x) => (typeof x !== "number" ? `${x}` : Number.isFinite(x) ? `${N
 const safe = (text) => `${text}`.replace(/[&<>"']/g, (mark) => `&#${mark.charCodeAt(0)};`)
 
 // a DOM element that a Div shows: Bokeh sets the text of a Div as HTML, so what is not ours is escaped
-const told = (div, html) => { if (div.text !== html) div.text = html }
+const told = (div, html) => {
+  if (div.text !== html) div.text = html
+  if (div.visible !== (html !== "")) div.visible = html !== ""
+}
 
 // the place, among the points that were sent, of the one that the slider shows: the last that is not after it
 const place_now = () => {

@@ -1,5 +1,6 @@
 // The step, playing, and what follows what.
 let timer = null
+let resting = null
 
 const draw_step = () => {
   const n = Math.round(slider.end) + 1
@@ -8,8 +9,13 @@ const draw_step = () => {
   const step = step_of(place)
   const exact = at[place] === slider.value ? whole(step) : `after ${whole(step)}`
   slider.title = step === undefined ? "no saved points" : `step ${exact} (${Math.round(slider.value) + 1} of ${n})`
-  put(now, {step: [step ?? NaN]})
-  draw_cells()
+  if (step_text.text !== slider.title) step_text.text = slider.title
+  now.location = step ?? null
+  now.visible = step !== undefined
+  draw_cells(false)
+  // the lines of all runs are drawn anew when the step has come to rest
+  if (resting !== null) clearTimeout(resting)
+  resting = setTimeout(draw_threads, 150)
 }
 
 const stop = () => {
@@ -51,7 +57,7 @@ on(runs.selected.properties.indices, follow_selection)
 on(run_select.properties.value, follow_run)
 for (const own of [choice.properties.value, mode.properties.value]) on(own, draw_curves)
 for (const own of [x_axis.properties.value, y_axis.properties.value]) on(own, set_axes)
-for (const own of [across.properties.value, upwards.properties.value, value.properties.value]) on(own, draw_cells)
+for (const own of [across.properties.value, upwards.properties.value, value.properties.value]) on(own, () => draw_cells())
 on(cells.selected.properties.indices, choose_cells)
 on(knots.selected.properties.indices, choose_threads)
 on(version.properties.data, redraw_all)

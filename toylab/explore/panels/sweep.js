@@ -34,6 +34,7 @@ const set_axis = (axis, range, values, id) => {
   const ticks = values.map((_, i) => i).filter((i) => i % every === 0)
   axis.ticker.ticks = ticks
   axis.major_label_overrides = new Map(ticks.map((i) => [i, short(values[i])]))
+  axis.major_label_orientation = ticks.reduce((sum, i) => sum + `${short(values[i])}`.length + 1, 0) > 56 ? 0.6 : "horizontal"
   if (range.end !== values.length - 0.5) range.setv({start: -0.5, end: values.length - 0.5})
 }
 
@@ -44,10 +45,10 @@ const median = (values) => {
   return Number.isFinite(found) ? found : NaN
 }
 
-const draw_cells = () => {
+const draw_cells = (with_threads = true) => {
   if (!(value.value in measures.data)) { plane.visible = false; return }
   plane.visible = across.value !== "none" || upwards.value !== "none"
-  if (!plane.visible) { told(sweep_legend, ""); return draw_threads() }
+  if (!plane.visible) { told(sweep_legend, ""); return void (with_threads && draw_threads()) }
   const x = places_of(across.value), y = places_of(upwards.value)
   const cells_of = new Map()
   for (let run = 0; run < n_runs(); run++) {
@@ -73,7 +74,7 @@ const draw_cells = () => {
   set_axis(plane_axes[0], plane_ranges[0], x.values, across.value)
   set_axis(plane_axes[1], plane_ranges[1], y.values, upwards.value)
   mark_cells()
-  draw_threads()
+  if (with_threads) draw_threads()
 }
 
 const mark_cells = () => {

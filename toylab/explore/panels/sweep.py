@@ -3,9 +3,8 @@
 from bokeh.models import Column, ColumnDataSource, Div, FixedTicker, HoverTool, Range1d, Row, Select
 from bokeh.plotting import figure
 
-from toylab.explore.frames import plain
-from toylab.explore.panels.curves import scalars
-from toylab.explore.panels.runs import NONE, SEEDS, ordered, varied
+from toylab.explore.frames import BACK, PALE, plain
+from toylab.explore.panels.runs import NONE, SEEDS, ordered
 from toylab.explore.recording import Recording
 
 
@@ -60,13 +59,14 @@ class Sweep:
             height=270, sizing_mode="stretch_width", min_width=290, title="All columns that vary", **ranges,
             tools="tap,box_select,reset,save", active_drag="box_select", visible=False,
         )  # fmt: skip
-        plotted.multi_line(
-            "xs", "ys", source=self.threads, line_color="colour", line_alpha=0.6, line_width=1.3,
-            selection_line_alpha=1.0, selection_line_width=2, nonselection_line_alpha=0.06,
+        lines = plotted.multi_line(
+            "xs", "ys", source=self.threads, line_color="colour", selection_line_width=2, nonselection_line_alpha=1.0,
+            nonselection_line_color=PALE, nonselection_line_width=1,
         )  # fmt: skip
+        lines.nonselection_glyph.tags = [BACK]
         drawn = plotted.scatter(
-            "x", "y", source=self.knots, size=8, fill_alpha=0.01, line_color=None, selection_fill_alpha=0.01,
-            nonselection_fill_alpha=0.01,
+            "x", "y", source=self.knots, size=8, fill_color=None, line_color=None, selection_fill_color=None,
+            nonselection_fill_color=None, selection_line_color=None, nonselection_line_color=None,
         )  # fmt: skip
         named = plotted.text(
             "x", "y", text="text", source=self.ends, text_align="center", text_baseline="baseline", y_offset="shift",
@@ -82,9 +82,9 @@ class Sweep:
         """Offers the columns and measures of a recording. What is chosen stays where it is still there."""
         names = ordered(recording)
         ids = {name: f"c{i}" for i, name in enumerate(names)}
-        varying = [name for name in names if varied(recording.columns[name])]
+        varying = [name for name in names if name in recording.varying]
         columns = [(ids[name], plain(name)) for name in varying]
-        measures = [(f"m{j}", plain(name)) for j, name in enumerate(scalars(recording))]
+        measures = [(f"m{j}", plain(name)) for j, name in enumerate(recording.scalars)]
         first = sorted(varying, key=lambda name: name in SEEDS)
         self._offer(self.x, [(NONE, "nothing"), *columns], ids[first[0]] if first else NONE)
         self._offer(self.y, [(NONE, "nothing"), *columns], ids[first[1]] if len(first) > 1 else NONE)

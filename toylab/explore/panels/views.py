@@ -39,7 +39,7 @@ class Shown:
         self.values: dict[str, Any] = {name: first(control) for name, control in controls.items()}
         self.panel: Panel | None = None
         heading = Div(text=f"<h3>{escaped(view.title)}</h3>", sizing_mode="stretch_width")
-        self.note = Div(text="", css_classes=["note"], sizing_mode="stretch_width")
+        self.note = Div(text="", css_classes=["note"], sizing_mode="stretch_width", visible=False)
         children: list[UIElement] = [heading]
         if lacking:
             self.say(lacking)
@@ -68,7 +68,7 @@ class Shown:
         role = "alert" if alarm else "note"
         text = f'<span role="{role}">{escaped(sentence)}</span>' if sentence else ""
         if self.note.text != text:
-            self.note.text = text
+            self.note.update(text=text, visible=bool(text))
 
     def show(self, moment: Moment, draw: Draw, said: str = "") -> None:
         """Draws it at a moment. What goes wrong is said, and the pictures that are there stay."""
