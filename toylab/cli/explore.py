@@ -86,8 +86,9 @@ def opened(options: Any) -> tuple[dict[str, Any], list[Any]]:
     from toylab.explore.views import built_in
 
     views = [*built_in(), *(one for name in options.view for one in own.views_of(name))]
-    analyzers = {name: own.analyzer_of(name) for name in options.analyzer}
-    return dict(opening.open_folder(options.folder)), views  # TODO analyzers
+    parts = dict(opening.open_folder(options.folder))
+    own.with_analyzers(parts, options.analyzer)
+    return parts, views
 
 
 def _server(options: Any) -> Any:
