@@ -2,11 +2,14 @@ from . import (
     analysed as analysed,
     analyzers as analyzers,
     archive as archive,
+    arguments as arguments,
     chunks as chunks,
     committed as committed,
+    computing as computing,
     declaring as declaring,
     described as described,
     found as found,
+    given as given,
     groups as groups,
     growing as growing,
     kept as kept,
@@ -21,6 +24,7 @@ from . import (
     trained as trained,
     views as views,
 )
+from .given import of_arrays as of_arrays
 from .moment import Moment as Moment
 from .opening import open_folder as open_folder
 from .pictures import (
