@@ -186,7 +186,7 @@ def test_measures_do_in_place_of_weights():
     np.testing.assert_array_equal(plane.pictures(moment)[0].x, kgon(5)[:, 0])
     assert polytope.pictures(moment)[0].title == "W: pentagon"
     np.testing.assert_array_equal(gram.pictures(moment)[1].heights, kgon(5)[:, 0])
-    now, through = dimensionality.pictures(moment)
+    _, through = dimensionality.pictures(moment)
     assert isinstance(through, Lines) and through.at == 10
     np.testing.assert_allclose(through.lines["feature 0"], [1 / 2, 2 / 5], rtol=1e-5)
     np.testing.assert_allclose(through.lines["feature 4"], [0, 2 / 5], rtol=1e-5)

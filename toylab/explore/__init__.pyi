@@ -2,15 +2,18 @@ from . import (
     analysed as analysed,
     analyzers as analyzers,
     archive as archive,
+    arguments as arguments,
     chunks as chunks,
     colours as colours,
     committed as committed,
+    computing as computing,
     declaring as declaring,
     described as described,
     drawing as drawing,
     export as export,
     found as found,
     frames as frames,
+    given as given,
     groups as groups,
     growing as growing,
     guard as guard,
@@ -37,6 +40,7 @@ from . import (
     trained as trained,
     views as views,
 )
+from .given import of_arrays as of_arrays
 from .moment import Moment as Moment
 from .notebook import show as show
 from .opening import open_folder as open_folder

@@ -109,7 +109,7 @@ class Growing:
         return new
 
     def where(self, row: int, step: int) -> Where:
-        """The chunk that holds the params of a run, and the place of the point in it. Raises LookupError where none does."""
+        """The chunk that holds the params of a run, and the point's place in it. Raises LookupError where none does."""
         try:
             return self.points.where(row, step)
         except LookupError as error:

@@ -16,6 +16,7 @@ from toylab.analysis.probes import residual_streams
 from toylab.explore.declaring import Choice, Control, Controls, Whole, view
 from toylab.explore.moment import Moment
 from toylab.explore.pictures import Bars, Dots, Lines, Picture
+from toylab.explore.views import sequences
 from toylab.tasks import HiddenMarkov, hmm
 
 AT_FIRST, MOST = 5_000, 60_000  # symbols of all sequences together: those shown at first, and at most
@@ -31,7 +32,7 @@ def fits(moment: Moment) -> str | None:
     if (states := np.shape(moment.task.T)[1]) > len(COLOURS):
         return f"the process has {states} states: at most {len(COLOURS)} have a colour."
     if moment.shapes:
-        return "" if "W_Q" in moment.shapes else "W_Q is not recorded: residual streams are those of transformers."
+        return sequences.fits(moment) or ""
     return "" if moment.has("image/final") else moment.recording.no_params
 
 
