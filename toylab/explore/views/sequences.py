@@ -88,7 +88,7 @@ def sequence(moment: Moment, typed: str = "", again: int = 0) -> np.ndarray:
     by_name = {name: i for i, name in enumerate(names)}
     tokens = []
     for word in typed.replace(",", " ").split():
-        number = by_name.get(word, int(word) if word.isascii() and word.isdigit() else -1)
+        number = by_name.get(word, int(word) if word.isascii() and word.isdigit() and len(word) < 10 else -1)
         if not 0 <= number < len(names):
             special = [name for i, name in enumerate(names) if name != str(i)]
             named = f", or {', '.join(special[:3])}{', …' if len(special) > 3 else ''}" if special else ""
