@@ -9,7 +9,7 @@ pytest.importorskip("bokeh", reason="the extra explore has bokeh")
 
 from browser import chromium, file_url, offline_tab, tab
 from small_recording import Small, matrix
-from tiny_sweeps import A, B, C
+from tiny_sweeps import PAIRS, A, B, C, trained
 
 from toylab import sweep
 from toylab.explore import Heatmap, export, open_folder, view
@@ -24,22 +24,22 @@ SAVES = (0, 1, 2, 5, 10, 20, 30)
 LIMIT = 1.0
 
 
-@view("rows", family="own", title="W_E", needs=("W_E",))
+@view("rows", family="own", title="W_U", needs=("W_U",))
 def rows(moment):
-    return Heatmap(moment.params["W_E"], f"W_E at step {moment.step}", limit=LIMIT)
+    return Heatmap(moment.params["W_U"], f"W_U at step {moment.step}", limit=LIMIT)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Three runs of an MLP that adds modulo 11, of which two are alike but for the learning rate."""
     found = tmp_path_factory.mktemp("sweep")
-    sweep.run([A, B, C], Spec(saves=SAVES), found)
+    trained(found, [A, B, C], saves=SAVES)
     return found
 
 
 @pytest.fixture
 def serve():
-    """Serves recordings; what it began ends with the test."""
+    """Serves recordings; what it began ends with the test, after the tab: name it before the tab."""
     begun = []
 
     def start(parts, views):
@@ -54,9 +54,9 @@ def serve():
 
 @pytest.fixture
 def trajectory(folder):
-    """[run, point, …] of W_E, by the runs' names."""
+    """[run, point, …] of W_U, by the runs' names."""
     found = sweep.load(folder)
-    return dict(zip(found.runs.tolist(), found.params["W_E"], strict=True))
+    return dict(zip(found.runs.tolist(), found.params["W_U"], strict=True))
 
 
 def is_drawn(tab, values, tolerance=0.0):
@@ -73,16 +73,16 @@ def looked_at(tab):
                    "return m.options.find(([value]) => value === m.value)[1] })()")  # fmt: skip
 
 
-def test_the_step_is_set_by_keyboard_by_mouse_and_by_playing(tab, serve, folder, trajectory):
+def test_the_step_is_set_by_keyboard_by_mouse_and_by_playing(serve, tab, folder, trajectory):
     tab.open(serve(open_folder(folder), [rows]))
-    W_E = trajectory[looked_at(tab)]
-    is_drawn(tab, W_E[-1])
+    W_U = trajectory[looked_at(tab)]
+    is_drawn(tab, W_U[-1])
     tab.handle().focus()
     tab.page.keyboard.press("ArrowLeft")
-    is_drawn(tab, W_E[-2])
+    is_drawn(tab, W_U[-2])
     assert tab.ask("step.title").startswith("step 20 ")
     tab.page.keyboard.press("Home")
-    is_drawn(tab, W_E[0])
+    is_drawn(tab, W_U[0])
     box, track = tab.handle().bounding_box(), tab.page.locator(".step .noUi-base").first.bounding_box()
     y = box["y"] + box["height"] / 2
     tab.page.mouse.move(box["x"] + box["width"] / 2, y)
@@ -91,13 +91,13 @@ def test_the_step_is_set_by_keyboard_by_mouse_and_by_playing(tab, serve, folder,
         tab.page.mouse.move(track["x"] + share * track["width"], y)
     tab.page.mouse.up()
     tab.until("step.value === 3")
-    is_drawn(tab, W_E[3])
+    is_drawn(tab, W_U[3])
     tab.page.get_by_role("button", name="Play").first.click()
     tab.until(f"step.value === {len(SAVES) - 1}")
-    is_drawn(tab, W_E[-1])
+    is_drawn(tab, W_U[-1])
 
 
-def test_a_run_chosen_in_the_table_is_the_one_that_is_drawn(tab, serve, folder, trajectory):
+def test_a_run_chosen_in_the_table_is_the_one_that_is_drawn(serve, tab, folder, trajectory):
     tab.open(serve(open_folder(folder), [rows]))
     name = tab.ask("all('ColumnDataSource').find((m) => m.data.name && m.data.colour).data.name[1]")
     tab.page.locator(".slick-row").nth(1).locator(".slick-cell").nth(1).click()
@@ -106,21 +106,21 @@ def test_a_run_chosen_in_the_table_is_the_one_that_is_drawn(tab, serve, folder, 
     is_drawn(tab, trajectory[name][-1])
 
 
-def test_what_training_commits_is_shown_within_5_seconds_and_the_selection_stays(tab, serve, tmp_path):
-    sweep.run([A, B], Spec(saves=SAVES[:5]), tmp_path)
+def test_what_training_commits_is_shown_within_5_seconds_and_the_selection_stays(serve, tab, tmp_path):
+    trained(tmp_path, [A, B], saves=SAVES[:5])
     tab.open(serve(open_folder(tmp_path), [rows]))
     tab.page.locator(".slick-row").nth(1).locator(".slick-cell").nth(1).click()
     tab.until("all('Select').find((m) => m.title === 'Run looked at').value === '1'")
-    sweep.run([A, B], Spec(saves=SAVES), tmp_path)
+    sweep.run([A, B], Spec(saves=SAVES), tmp_path, plan=PAIRS)
     found = sweep.load(tmp_path)
     tab.until(f"step.end === {len(SAVES) - 1}", timeout=5_000)
     assert tab.ask("step.value") == len(SAVES) - 1  # it stood at the end, and follows it
     run = found.runs.tolist().index(looked_at(tab))
-    is_drawn(tab, found.params["W_E"][run, -1])
+    is_drawn(tab, found.params["W_U"][run, -1])
     assert tab.ask("all('Select').find((m) => m.title === 'Run looked at').value") == "1"
 
 
-def test_texts_of_configs_titles_and_names_are_shown_as_texts(tab, serve):
+def test_texts_of_configs_titles_and_names_are_shown_as_texts(serve, tab):
     text = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'"
     recording = Small(title=text)
     recording.runs = [text, "second"]
@@ -132,7 +132,7 @@ def test_texts_of_configs_titles_and_names_are_shown_as_texts(tab, serve):
     assert tab.page.locator("img[src=x]").count() == 0 and tab.page.locator("td script, p script").count() == 0
 
 
-def test_every_tab_of_the_labs_own_views_opens_without_an_error(tab, serve, folder):
+def test_every_tab_of_the_labs_own_views_opens_without_an_error(serve, tab, folder):
     tab.open(serve(open_folder(folder), built_in()))
     tabs = tab.page.locator(".bk-tab")
     assert tabs.count() >= 1
