@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bokeh.models import ColumnDataSource, Row, UIElement
 
 from toylab.explore import kinds
-from toylab.explore.kinds import Data
+from toylab.explore.frames import Data
 from toylab.explore.pictures import Picture
 
 __all__ = ["Data", "Panel"]

@@ -20,6 +20,10 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 Data = dict[str, Any]
+Sources = list[ColumnDataSource]
+INK = ["ink"]  # tag of texts inside plots: the page sets their colour for light and dark
+NUMBER = "%0.4g"
+NARROW, WIDE = 34, 42  # characters of a title that stand beside each other above a square plot, and above a wide one
 FEW = 26  # names beside an axis that can be read
 BACK = "back"  # tag of glyphs that the page gives the colour of rules: opaque lines are drawn in a third of the time
 PALE = "#D5DAE0"  # that colour, in light
@@ -86,7 +90,13 @@ def head(
     wrap: int = 1000,
 ) -> Data:
     """The source of one row; ends that are nan follow the points. The title has at most `wrap` characters a line."""
-    cells = {"title": "\n".join(textwrap.wrap(plain(title), wrap)), "x": plain(x), "y": plain(y), "low": low, "high": high}
+    cells = {
+        "title": "\n".join(textwrap.wrap(plain(title), wrap)),
+        "x": plain(x),
+        "y": plain(y),
+        "low": low,
+        "high": high,
+    }
     ends = {"x0": x_ends[0], "x1": x_ends[1], "y0": y_ends[0], "y1": y_ends[1]}
     names = {"x_names": [plain(name) for name in x_names or ()], "y_names": [plain(name) for name in y_names or ()]}
     at_ = float("nan") if at is None else float(at)
@@ -129,11 +139,16 @@ def plot(
         shape = _around(*frame, mapper is not None)
     kinds = {f"{side}_axis_type": "log" if is_log else "linear" for side, is_log in zip("xy", log, strict=True)}
     plotted = figure(
-        title=now["title"], tools="pan,wheel_zoom,box_zoom,reset,save", active_drag=None, **ranges, **kinds, **(shape | size)
+        title=now["title"],
+        tools="pan,wheel_zoom,box_zoom,reset,save",
+        active_drag=None,
+        **ranges,
+        **kinds,
+        **(shape | size),
     )
     plotted.toolbar.autohide = True
     plotted.toolbar.logo = None
-    plotted.title.text_font_size = "13px"
+    plotted.title.text_font_size = "12px"
     for side, axis, is_log in zip("xy", (plotted.xaxis[0], plotted.yaxis[0]), log, strict=True):
         names = now[f"{side}_names"]
         axis.axis_label, axis.axis_label_text_font_style = now[side], "normal"

@@ -21,14 +21,25 @@ class Head:
 
     def __init__(self, parts: Sequence[str], live: bool) -> None:
         self.title = Div(text="", css_classes=["title"])
-        self.part = Select(title="Part", options=list(parts), value=parts[0], width=200, visible=live and len(parts) > 1)
+        self.part = Select(
+            title="Part", options=list(parts), value=parts[0], width=200, visible=live and len(parts) > 1
+        )
         self.run = Select(title="Run looked at", options=[("0", "")], value="0", width=230)
-        self.slider = Slider(title="step", start=0, end=1, value=0, step=1, show_value=False, margin=(24, 12, 0, 8), sizing_mode="stretch_width")
+        self.slider = Slider(
+            title="step",
+            start=0,
+            end=1,
+            value=0,
+            step=1,
+            show_value=False,
+            margin=(24, 12, 0, 8),
+            sizing_mode="stretch_width",
+        )
         self.slider.css_classes = ["step"]
         self.step = Div(text="", css_classes=["now"], width=210, align="end")
         self.play = Toggle(label="Play", width=76, align="end")
         self.speed = Select(title="Points", options=SPEEDS, value="5", width=110)
-        self.messages = Div(text=_status([]), sizing_mode="stretch_width")
+        self.messages = Div(text=_status([]), sizing_mode="stretch_width", margin=(0, 5, 0, 5))
         self._said = ""
         self._messages: list[str] = []
         first = Row(children=[self.title, self.part, self.run], sizing_mode="stretch_width", css_classes=["wrap"])

@@ -1,6 +1,6 @@
 """Limits of colours and axes that are the same at every step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -52,7 +52,10 @@ class Limits:
                 self._kept.clear()
             self._kept[key] = self._found(view, moment, values, len(pictures))
         limited = zip(pictures, self._kept[key], strict=True)
-        return [picture if reach(picture) is None else replace(picture, limit=_limit(picture, limit)) for picture, limit in limited]
+        return [
+            picture if reach(picture) is None else replace(picture, limit=_limit(picture, limit))
+            for picture, limit in limited
+        ]
 
     def forget(self) -> None:
         """Finds them anew, as when a run has gone on."""

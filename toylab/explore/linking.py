@@ -26,7 +26,9 @@ def asset(name: str) -> str:
 
 def template() -> Template:
     """The page around the named roots, with its style and script."""
-    return Template(asset("template.html").replace("/* style */", asset("style.css")).replace("/* script */", asset("script.js")))
+    return Template(
+        asset("template.html").replace("/* style */", asset("style.css")).replace("/* script */", asset("script.js"))
+    )
 
 
 def linked(head: "Head", runs: "Runs", curves: "Curves", sweep: "Sweep") -> CustomJS:
@@ -52,5 +54,3 @@ def linked(head: "Head", runs: "Runs", curves: "Curves", sweep: "Sweep") -> Cust
         "version": curves.version,
     }  # fmt: skip
     return CustomJS(args=args, code="\n".join(asset(f"panels/{name}") for name in SCRIPTS))
-
-

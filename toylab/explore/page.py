@@ -20,10 +20,9 @@ from toylab.explore.panels.curves import Curves
 from toylab.explore.panels.runs import Runs
 from toylab.explore.panels.sweep import Sweep
 from toylab.explore.panels.views import Views, dressed
-from toylab.explore.pictures import Picture
 from toylab.explore.recording import Recording
+from toylab.explore.turns import Turns
 
-SOON = 15  # milliseconds in which a drag's further values come in: of all of them the newest is drawn
 MOST_MOMENTS = 4
 MOST_WITH_PHASES = 64  # runs whose phases are all sent; of more those of the run looked at
 
@@ -35,7 +34,7 @@ class Page:
     roots      named roots of template.html: head, runs, curves, sweep, views, claims
     slider     the number of the saved point; its title names the step
     run_select the number of the run looked at, as a text
-    panels     of the views that the run looked at can be shown in, by view name: made when first visible if live, all if not
+    panels     of the views that the run looked at can be shown in, by view name: made when first visible if live, else all
     recording, run, at    what is looked at
 
     Args:
@@ -55,8 +54,8 @@ class Page:
         self.recording = next(iter(self.parts.values()))
         self.run = self.at = 0
         self._document: Document | None = None
-        self._waiting = self._quiet = False
-        self._dirty: set[str] | None = set()
+        self._quiet = False
+        self._turns = Turns(self._draw)
         self._moments: OrderedDict[tuple[int, int], Moment] = OrderedDict()
         self._kept: dict[Any, Any] = {}
         self._limits = Limits()
@@ -96,6 +95,8 @@ class Page:
         for root in self.roots.values():
             document.add_root(root)
         document.js_on_event("document_ready", self._start)
+        if self.live:
+            self._later(None)
 
     def moment(self, at: int | None = None) -> Moment:
         """The run looked at, at a saved point; None: the one shown. Where the run has none there, its last one before."""
@@ -120,7 +121,7 @@ class Page:
         self._set_at(at)
         self._quiet, self.slider.value = True, at
         self._quiet = False
-        self._draw(None)
+        self._later(None)
 
     def data(self, view: str, at: int) -> list[Data]:
         """What the sources of a view's panel hold at a saved point of the run looked at, with the colour limits that are
@@ -138,7 +139,7 @@ class Page:
         self._quiet, self.run_select.value = True, str(run)
         self._quiet = False
         self._set_run(run)
-        self._draw(None)
+        self._later(None)
 
     def refresh(self) -> None:
         """Shows what Recording.refresh() found: longer curves, a longer slider, messages. The selection stays; where the
@@ -170,7 +171,8 @@ class Page:
         self._set_at(self.at)
         self._curves.done()
         self._fit()
-        self._draw(None)
+        if self._document is not None or not self.live:
+            self._later(None)
 
     def _figures(self) -> dict[str, str]:
         """The addresses of the figures, by name."""
@@ -222,26 +224,15 @@ class Page:
         self._later({view})
 
     def _later(self, views: set[str] | None) -> None:
-        """Draws these views, None: all that are visible, when what comes in at once has come in."""
-        self._dirty = None if views is None or self._dirty is None else self._dirty | views
-        if self._document is None or self._document.session_context is None:
-            self._draw_dirty()
-        elif not self._waiting:
-            self._waiting = True
-            self._document.add_timeout_callback(self._draw_dirty, SOON)
+        """Draws these views, None: all that are visible."""
+        visible = [shown.view.name for shown in self._views.visible()]
+        self._turns.ask([name for name in visible if views is None or name in views], self._document)
 
-    def _draw_dirty(self) -> None:
-        views, self._dirty, self._waiting = self._dirty, set(), False
-        self._draw(views)
-
-    def _draw(self, names: set[str] | None) -> None:
-        if not self.recording.runs or not self.recording.valid[self.run].any():
+    def _draw(self, name: str) -> None:
+        """Draws a view at what is now looked at."""
+        visible = {shown.view.name: shown for shown in self._views.visible()}
+        if name not in visible or not self.recording.runs or not self.recording.valid[self.run].any():
             return
         moment = self.moment()
         said = "" if moment.at == self.at else f"{moment.name} has no point there: this is step {moment.step:,}."
-        for shown in self._views.visible():
-            if names is None or shown.view.name in names:
-                shown.show(moment, self._drawn, said)
-
-    def _drawn(self, view: View, moment: Moment, values: dict[str, Any]) -> list[Picture]:
-        return self._limits.drawn(view, moment, values)
+        visible[name].show(moment, self._limits.drawn, said)

@@ -44,6 +44,10 @@
         }
       }
     }
+    for (const section of document.querySelectorAll("section")) {
+      const root = section.querySelector("[data-root-id]")?.firstElementChild
+      section.hidden = root != null && getComputedStyle(root).display === "none"
+    }
     const changed = ink_now !== "" && ink_now !== ink
     ink_now = ink
     for (const root of Bokeh.index) {

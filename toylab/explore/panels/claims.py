@@ -50,9 +50,14 @@ class Claims:
         where = ", ".join(str(source[part]) for part in ("paper", "where") if source.get(part))
         if source.get("says"):
             where += f": {source['says']}" + (f" (n = {source['n']})" if source.get("n") else "")
-        reason = f'<br><small>{escaped(claim["reason"])}</small>' if claim.get("reason") else ""
-        mark = f'<span class="verdict v{list(MARKS).index(verdict) if verdict in MARKS else 2}">{MARKS.get(verdict, "")}</span>'
-        cells = (f"{mark} {escaped(verdict)}{reason}", name, *map(escaped, (_ours(claim), claim.get("rule", "–"), where or "–")))
+        reason = f"<br><small>{escaped(claim['reason'])}</small>" if claim.get("reason") else ""
+        number = list(MARKS).index(verdict) if verdict in MARKS else 2
+        mark = f'<span class="verdict v{number}">{MARKS.get(verdict, "")}</span>'
+        cells = (
+            f"{mark} {escaped(verdict)}{reason}",
+            name,
+            *map(escaped, (_ours(claim), claim.get("rule", "–"), where or "–")),
+        )
         return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 

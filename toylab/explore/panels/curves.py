@@ -62,7 +62,9 @@ class Curves:
         self.figure = self._figure(kept)
         self.model = Column(
             children=[
-                Row(children=[self.choice, self.mode, self.x, self.y], sizing_mode="stretch_width", css_classes=["wrap"]),
+                Row(
+                    children=[self.choice, self.mode, self.x, self.y], sizing_mode="stretch_width", css_classes=["wrap"]
+                ),
                 self.note,
                 self.figure,
             ],
@@ -87,7 +89,9 @@ class Curves:
             text_font_size="10px", x_offset=3,
         )  # fmt: skip
         named.glyph.tags = ["ink"]
-        self.band_drawn = plotted.patches("xs", "ys", source=self.bands, fill_color="colour", fill_alpha=0.2, line_color=None)
+        self.band_drawn = plotted.patches(
+            "xs", "ys", source=self.bands, fill_color="colour", fill_alpha=0.2, line_color=None
+        )
         self.median_drawn = plotted.multi_line(
             "xs", "ys", source=self.medians, line_color="colour", line_width=2.4, line_dash="dash"
         )
@@ -95,7 +99,8 @@ class Curves:
         self.drawn = [
             plotted.multi_line(
                 "xs", f"ys{k}", source=self.lines, view=view, line_color="colour", line_dash=dash, line_width=1.5,
-                selection_line_width=2, nonselection_line_alpha=1.0, nonselection_line_color=PALE, nonselection_line_width=1,
+                selection_line_width=2, nonselection_line_alpha=1.0, nonselection_line_color=PALE,
+                nonselection_line_width=1,
                 hover_line_width=3, hover_line_alpha=1.0, hover_line_color="colour", visible=k == 0,
             )
             for k, dash in enumerate(DASHES)
@@ -111,7 +116,10 @@ class Curves:
         tips = [("run", "@name"), ("step", "$snap_x{0,0}"), ("value", "$snap_y{%0.4g}")]
         plotted.add_tools(
             HoverTool(
-                tooltips=tips, formatters={"$snap_y": "printf"}, line_policy="nearest", renderers=[*self.drawn, self.median_drawn]
+                tooltips=tips,
+                formatters={"$snap_y": "printf"},
+                line_policy="nearest",
+                renderers=[*self.drawn, self.median_drawn],
             )
         )
         items = [LegendItem(label={"value": ""}, renderers=[one], visible=False) for one in self.drawn]
@@ -135,7 +143,9 @@ class Curves:
         every = max(1, -(-n_runs * n_steps * max(len(names), 1) // ALL_VALUES))
         # the last point is always there, and those before it at even distances
         self.sent = np.arange(n_steps - 1, -1, -every)[::-1] if n_steps else np.arange(0)
-        values = {f"m{j}": recording.measures[name][:, self.sent].astype(np.float32).ravel() for j, name in enumerate(names)}
+        values = {
+            f"m{j}": recording.measures[name][:, self.sent].astype(np.float32).ravel() for j, name in enumerate(names)
+        }
         self.steps.data = {"step": recording.steps[self.sent].astype(float), "at": self.sent.astype(float)}
         self.measures.data = values
         options = [(f"m{j}", escaped(name)) for j, name in enumerate(names)]

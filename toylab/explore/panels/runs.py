@@ -26,7 +26,9 @@ from toylab.explore.recording import Recording
 NONE = "none"
 SEEDS = ("seed", "data_seed", "task.seed")
 MOST_SHOWN = 6  # columns of a table that fit beside each other
-_SWATCH = '<span style="display:block;width:12px;height:12px;margin:4px;border-radius:6px;background:<%- colour %>"></span>'
+_SWATCH = (
+    '<span style="display:block;width:12px;height:12px;margin:4px;border-radius:6px;background:<%- colour %>"></span>'
+)
 _NUMBER = '<%- value === null || Number.isNaN(value) ? "–" : Number(Number(value).toPrecision(5)) %>'
 
 
@@ -96,7 +98,9 @@ class Runs:
         self.colour.options = [(NONE, "nothing"), *zip(ids, map(plain, names), strict=True)]
         self.colour.value = self._first_colour(names, varies)
         self.table.columns = [
-            TableColumn(field="colour", title="", width=24, sortable=False, formatter=HTMLTemplateFormatter(template=_SWATCH)),
+            TableColumn(
+                field="colour", title="", width=24, sortable=False, formatter=HTMLTemplateFormatter(template=_SWATCH)
+            ),
             TableColumn(field="name", title="run", width=190, formatter=StringFormatter()),
             *(
                 TableColumn(

@@ -25,11 +25,13 @@ class Sweep:
         self.y = Select(title="Upwards", options=[], width=170)
         self.value = Select(title="Value at the step", options=[], width=190)
         self.legend = Div(text="", css_classes=["legend"], sizing_mode="stretch_width")
-        self.note = Div(text="", css_classes=["quiet"], sizing_mode="stretch_width")
+        self.note = Div(text="", css_classes=["quiet"], sizing_mode="stretch_width", visible=False)
+        selects = [self.x, self.y, self.value]
+        self.choices = Row(children=selects, sizing_mode="stretch_width", css_classes=["wrap"])
         self.plane, self.parallel = self._plane(), self._parallel()
         self.model = Column(
             children=[
-                Row(children=[self.x, self.y, self.value], sizing_mode="stretch_width", css_classes=["wrap"]),
+                self.choices,
                 self.legend,
                 self.plane,
                 self.note,
@@ -85,9 +87,13 @@ class Sweep:
         varying = [name for name in names if name in recording.varying]
         columns = [(ids[name], plain(name)) for name in varying]
         measures = [(f"m{j}", plain(name)) for j, name in enumerate(recording.scalars)]
-        first = sorted(varying, key=lambda name: name in SEEDS)
+        # seeds are an axis only where nothing else is: a cell has the median of its runs
+        first = [name for name in varying if name not in SEEDS] or varying[:1]
         self._offer(self.x, [(NONE, "nothing"), *columns], ids[first[0]] if first else NONE)
         self._offer(self.y, [(NONE, "nothing"), *columns], ids[first[1]] if len(first) > 1 else NONE)
+        self.choices.visible = bool(varying)
+        nothing = "" if varying else "No field of the configs varies between these runs."
+        self.note.update(text=nothing, visible=bool(nothing))
         wanted = ("test_loss", "test_accuracy", "loss", "accuracy")
         chosen = next((own for name in wanted for own, label in measures if label == name), None)
         self._offer(self.value, measures, chosen or (measures[0][0] if measures else ""))

@@ -3,7 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bokeh.models import Button, Column, Div, InlineStyleSheet, Row, Select, Slider, Spinner, TabPanel, Tabs, TextInput, UIElement
+from bokeh.models import (
+    Button,
+    Column,
+    Div,
+    InlineStyleSheet,
+    Row,
+    Select,
+    Slider,
+    Spinner,
+    TabPanel,
+    Tabs,
+    TextInput,
+    UIElement,
+)
 
 from toylab.explore.declaring import Again, Choice, Control, View, Whole
 from toylab.explore.drawing import Panel
@@ -46,8 +59,12 @@ class Shown:
         elif controls and changed:
             made = [self._widget(name, control, changed) for name, control in controls.items()]
             children.append(Row(children=made, sizing_mode="stretch_width", styles={"flex-wrap": "wrap"}))
-        elif said := [f"{one.label} {self.values[name]}" for name, one in controls.items() if not isinstance(one, Again)]:
+        elif said := [
+            f"{one.label} {self.values[name]}" for name, one in controls.items() if not isinstance(one, Again)
+        ]:
             children.append(Div(text=f"<p>{escaped(', '.join(said))}</p>", css_classes=["quiet"]))
+        if changed and not lacking:
+            self.say("Being computed.")
         self.model = Column(children=[*children, self.note], sizing_mode="stretch_width", css_classes=["view"])
 
     def _widget(self, name: str, control: Control, changed: Callable[[str], None]) -> UIElement:
@@ -119,7 +136,9 @@ class Views:
             return
         self._made_for = asked
         family = self.family()
-        self.shown = {view.name: Shown(view, lacking, controls, self.changed, self.sheet) for view, lacking, controls in wanted}
+        self.shown = {
+            view.name: Shown(view, lacking, controls, self.changed, self.sheet) for view, lacking, controls in wanted
+        }
         families = list(dict.fromkeys(view.family for view, _, _ in wanted))
         tabs = []
         for name in families:
@@ -153,7 +172,9 @@ def as_widget(control: Control) -> UIElement:
     if isinstance(control, Again):
         return Button(label=plain(control.label), align="end", width_policy="min")
     if isinstance(control, Choice):
-        return Select(title=label, options=[(one, plain(one)) for one in control.options], value=control.value, width=150)
+        return Select(
+            title=label, options=[(one, plain(one)) for one in control.options], value=control.value, width=150
+        )
     if isinstance(control, Whole):
         ends = {"low": control.low, "high": control.high, "value": control.value}
         if 0 < control.high - control.low <= MOST_ON_SLIDER:
