@@ -23,6 +23,7 @@ from . import (
     recording as recording,
     trained as trained,
     views as views,
+    wording as wording,
 )
 from .given import of_arrays as of_arrays
 from .moment import Moment as Moment

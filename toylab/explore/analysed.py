@@ -10,6 +10,7 @@ from toylab import store
 from toylab.explore.archive import Archive, signature
 from toylab.explore.committed import FIELD, FINAL, MEASURES, Within, matched
 from toylab.explore.recording import Arrays
+from toylab.explore.wording import sentence
 from toylab.records.history import blank
 
 
@@ -56,7 +57,7 @@ class Analysed:
             self.archive = Archive(self.path)
             self._compare()
         except store.StoreError as error:
-            self.messages[f"{str(error).removesuffix('.')}. Run the stage analyze again: it writes it anew."] = None
+            self.messages[f"{sentence(error)} Run the stage analyze again: it writes it anew."] = None
         return True
 
     def forget(self) -> None:
