@@ -54,7 +54,7 @@ def test_the_image_is_the_analyzers_own(residual):
     ]
     beliefs, found = simplex.pictures(moment, residual=residual, symbols=4)
     rows, position, true, _ = analysis.prefixes(np.asarray(MESS3.task.T, np.float64), 4)
-    corners = views.plane(true)
+    corners = views.plane(3)
     np.testing.assert_allclose(states(beliefs), true @ corners, atol=1e-6)
     assert len(states(beliefs)) == 3 + 9 + 27 + 81 and beliefs.title == "Beliefs, 120 sequences"
     data = MESS3.task.data(jax.random.key(0))
@@ -77,7 +77,7 @@ def test_fewer_symbols_are_the_beginning_of_the_same():
 def test_the_triangle_and_its_colours():
     """A certain belief lies in its corner and has its colour; the even one in the middle, the mean of the three."""
     true = np.concatenate([np.eye(3), np.full((1, 3), 1 / 3)])
-    corners = views.plane(true)
+    corners = views.plane(3)
     np.testing.assert_allclose(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1), 1)
     np.testing.assert_allclose((true @ corners)[3], 0, atol=1e-12)
     np.testing.assert_allclose(views.colours(true)[:3], views.COLOURS[:3])
@@ -96,11 +96,13 @@ def test_two_states_and_five():
     rrxor = of_start(config(hmm.rrxor())).moment()
     beliefs, image = simplex.pictures(rrxor, **values(simplex, rrxor))
     assert isinstance(image, Dots) and len(beliefs.names) == len(states(beliefs)) + 5
-    # the plane of the two largest principal components: no other has more of the variance
+    corners = np.stack([beliefs.x, beliefs.y], 1)[-5:]  # of a regular pentagon, the first at the top
+    np.testing.assert_allclose(
+        np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1), 2 * np.sin(np.pi / 5) / 3**0.5, rtol=1e-5
+    )
+    assert corners[0, 0] == pytest.approx(0, abs=1e-6) and corners[0, 1] > 0
     _, _, true, _ = analysis.prefixes(hmm.rrxor(), 4)
-    shown = states(beliefs)
-    sizes = np.linalg.svd(true - true.mean(axis=0), compute_uv=False)
-    assert (shown**2).sum() == pytest.approx((sizes[:2] ** 2).sum(), rel=1e-5)
+    np.testing.assert_allclose(states(beliefs), true @ views.plane(5), atol=1e-6)
 
 
 def test_symbols_at_first_and_at_most():

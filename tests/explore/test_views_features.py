@@ -251,6 +251,15 @@ def _shape(picture):
     return picture.values.shape
 
 
+def test_long_lists_are_cut():
+    """Of 60 features in one direction."""
+    moment = steps_of(np.pad(np.ones((60, 1), np.float32), ((0, 0), (0, 1)))).moment()
+    (table,) = polytope.pictures(moment)
+    assert table.title == "W: 60 copies" and table.columns["number"] == [60]
+    assert table.columns["features"][0].endswith("22, 23, …")
+    assert set(graph.pictures(moment)[0].names) == {""}
+
+
 def test_an_unfinished_run_has_its_own_last_point():
     recording = steps_of(*np.random.default_rng(0).normal(size=(3, 8, 4)).astype(np.float32))
     recording.valid[0, 2] = False

@@ -39,6 +39,7 @@ from . import (
     server as server,
     trained as trained,
     views as views,
+    wording as wording,
 )
 from .given import of_arrays as of_arrays
 from .moment import Moment as Moment

@@ -1,7 +1,7 @@
 """The arrays that a user gives, checked: each refusal is one sentence."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -85,13 +85,13 @@ def described(config: Any, net: Any, task: Any, data: Any, n_runs: int) -> list[
         if len(configs) != n_runs or not all(isinstance(one, Config) for one in configs):
             raise ValueError(f"config is none: give a toylab Config, or one for each of the {n_runs} runs.")
         told = Told(None, None, None, data)
-        return [told.run(_Known(cfg.check(one)), 0) for one in configs]
+        return [told.run(cast(Any, _Known(cfg.check(one))), 0) for one in configs]
     if net is None and task is None:
         return [None if data is None else Run(Config(None, None, None), dict(data))] * n_runs
     if task is not None and net is not None:
         check_net(task, net)
     checked = Config(None, None if net is None else net.check(), None)
-    return [Told(task, None, None, data).run(_Known(checked), 0)] * n_runs
+    return [Told(task, None, None, data).run(cast(Any, _Known(checked)), 0)] * n_runs
 
 
 class _Known:

@@ -14,6 +14,7 @@ import numpy as np
 
 from toylab import store
 from toylab.explore.recording import Arrays
+from toylab.explore.wording import sentence
 from toylab.store.orbax import restore
 
 LIMIT = 256 << 20  # bytes of params that are kept
@@ -103,7 +104,7 @@ class Chunks:
         except store.StoreError as error:
             with self._lock:
                 self._sound.pop((folder, step), None)
-            raise LookupError(f"{str(error).removesuffix('.')}.") from error
+            raise LookupError(sentence(error)) from error
         whole = sum(value.nbytes for value in arrays.values()) <= self.limit // 2
         if not whole:
             arrays, of = {name: np.array(value[row : row + 1]) for name, value in arrays.items()}, 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from toylab import store
 from toylab.explore.points import Piece, Points, Where
+from toylab.explore.wording import sentence
 from toylab.records import binding, manifest, passes
 from toylab.records.source import run_names
 
@@ -101,7 +102,7 @@ class Growing:
                 self.pieces[folder, step] = Piece(folder, step, made, info)
                 new = True
             except store.StoreError as error:
-                self._bad[folder, step] = str(error)
+                self._bad[folder, step] = sentence(error)
         for key, piece in self.pieces.items():
             piece.there = key in listed and key not in self._bad
         if new or not hasattr(self, "points"):
@@ -145,7 +146,7 @@ class Growing:
                     self._unmeasured.pop(key, None)
                 except store.StoreError as error:
                     piece.measures = {}
-                    self._unmeasured[key] = str(error)
+                    self._unmeasured[key] = sentence(error)
 
     @property
     def messages(self) -> list[str]:
@@ -153,6 +154,6 @@ class Growing:
         damaged = dict.fromkeys([*self._bad.values(), *self._unmeasured.values()])
         gone = [key for key, piece in self.pieces.items() if not piece.there and key not in self._bad]
         return [
-            *(f"{message.removesuffix('.')}." for message in damaged),
+            *damaged,
             *(f"the chunk at step {step} in {folder} is gone: its weights cannot be shown." for folder, step in gone),
         ]

@@ -10,6 +10,7 @@ from toylab.explore.analyzers import Named
 from toylab.explore.computing import Computing, Request, Source, State
 from toylab.explore.found import Found
 from toylab.explore.kept import Kept
+from toylab.explore.wording import sentence
 
 
 class OnDemand:
@@ -161,5 +162,5 @@ def _numbers(what: str, given: Sequence[int] | None, n: int) -> list[int]:
 def _sentence(error: Exception) -> str:
     """What went wrong, in one line."""
     if isinstance(error, ValueError | LookupError | store.StoreError) and not isinstance(error, KeyError | IndexError):
-        return f"{store.first_line(error).removesuffix('.')}."
+        return sentence(store.first_line(error))
     return f"{lab.sentence(error)}."

@@ -54,7 +54,7 @@ class Page:
         self.recording = next(iter(self.parts.values()))
         self.run = self.at = 0
         self._document: Document | None = None
-        self._quiet = False
+        self._quiet = self._begun = False
         self._turns = Turns(self._draw)
         self._moments: OrderedDict[tuple[int, int], Moment] = OrderedDict()
         self._kept: dict[Any, Any] = {}
@@ -95,8 +95,11 @@ class Page:
         for root in self.roots.values():
             document.add_root(root)
         document.js_on_event("document_ready", self._start)
-        if self.live:
-            self._later(None)
+        if self.live and document.session_context is not None:
+            # what is in the measures is seen at once; weights are read, and programs compiled, when the page stands
+            document.on_event("document_ready", lambda event: self._begin())
+        elif self.live:
+            self._begin()
 
     def moment(self, at: int | None = None) -> Moment:
         """The run looked at, at a saved point; None: the one shown. Where the run has none there, its last one before."""
@@ -170,9 +173,14 @@ class Page:
         self._quiet = False
         self._set_at(self.at)
         self._curves.done()
+        if self._begun or not self.live:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Makes the views, and draws them."""
+        self._begun = True
         self._fit()
-        if self._document is not None or not self.live:
-            self._later(None)
+        self._later(None)
 
     def _figures(self) -> dict[str, str]:
         """The addresses of the figures, by name."""
@@ -209,7 +217,8 @@ class Page:
         self.run = run
         if len(self.recording.runs) > MOST_WITH_PHASES:
             self._curves.fill_phases(self._phases())
-        self._fit()
+        if self._begun:
+            self._fit()
 
     def _set_at(self, at: int) -> None:
         self.at = at

@@ -129,6 +129,7 @@ class Trained:
     @property
     def messages(self) -> list[str]:
         with self._lock:
+            self._analysed.read()
             sweep = self._groups.sweep
             found = [*self.page.messages]
             if not len(self.steps):

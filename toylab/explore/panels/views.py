@@ -116,8 +116,8 @@ class Views:
         self.views, self.changed, self.sheet = views, changed, sheet
         self.shown: dict[str, Shown] = {}
         self.tabs = Tabs(tabs=[], sizing_mode="stretch_width")
-        self.nothing = Div(text="", sizing_mode="stretch_width")
-        self.model = Column(children=[self.tabs], sizing_mode="stretch_width")
+        self.nothing = Div(text="<p>Weights are being read.</p>", sizing_mode="stretch_width")
+        self.model = Column(children=[self.nothing], sizing_mode="stretch_width")
         self._made_for: object = None
 
     def fit(self, moment: Moment) -> None:
