@@ -12,7 +12,7 @@ from small_recording import Small, matrix
 from tiny_sweeps import PAIRS, A, B, C, trained
 
 from toylab import sweep
-from toylab.explore import Heatmap, export, open_folder, view
+from toylab.explore import Heatmap, export, open_folder, show, view
 from toylab.explore.packing import ERROR
 from toylab.explore.server import Server
 from toylab.explore.views import built_in
@@ -179,3 +179,24 @@ def test_a_file_that_cannot_be_opened_says_so(offline_tab, folder, tmp_path):
     offline_tab.errors.clear()  # it raises too
 
 
+def test_a_loaded_sweep_shows_itself_in_a_notebook(folder):
+    found = sweep.load(folder)
+    with pytest.raises(ValueError, match="this has 1 of the 3 runs of its folders"):
+        found.select(run=found.runs[0]).explore()
+    shown = found.explore(height=500)
+    assert f'<iframe src="{shown.url}"' in shown._repr_html_() and "height: 500px" in shown._repr_html_()
+    assert list(shown.server.parts[""].runs) == found.runs.tolist()
+    shown.stop()
+
+
+def test_arrays_of_a_user_are_shown_in_a_notebook(tab):
+    shown = show(params={"W": np.arange(12.0).reshape(3, 2, 2)}, steps=[0, 5, 7], views=[whole])
+    tab.open(shown.url)
+    is_drawn(tab, [8, 9, 10, 11])
+    shown.stop()
+    tab.errors.clear()  # the page tells that its server has gone
+
+
+@view("whole", family="own", title="W", needs=("W",))
+def whole(moment):
+    return Heatmap(moment.params["W"], "W", limit=11.0)

@@ -1,4 +1,4 @@
-"""One HTML file that shows a recording without a server or a network: BokehJS, the page, and frames of some saved points."""
+"""One HTML file that shows a recording without a server or a network: BokehJS, the page, frames of some saved points."""
 
 import base64
 import gzip
@@ -75,7 +75,9 @@ def page_of(
     page = Page({"": recording}, views, live=False)
     numbers = list(runs) if runs else [page.run]
     check_alike(recording, numbers)
-    records, contents, shared = [], [], None
+    records: list[dict[str, Any]] = []
+    contents: list[bytes] = []
+    shared: list[int] | None = None
     for run in numbers:
         page.look(run)
         report(f"{recording.runs[run]}: {', '.join(page.panels) or 'no views'}")
@@ -150,7 +152,9 @@ def with_frames(page: Page, doc: Document) -> None:
     page.add_to(doc)
     tabs = views.select_one({"type": Tabs})
     if tabs is not None and len(tabs.tabs) > 1:  # the first is drawn at once, which halves the time to open
-        later = CustomJS(args={"tabs": tabs, "all": list(tabs.tabs)}, code=f"setTimeout(() => {{ tabs.tabs = all }}, {SOON})")
+        later = CustomJS(
+            args={"tabs": tabs, "all": list(tabs.tabs)}, code=f"setTimeout(() => {{ tabs.tabs = all }}, {SOON})"
+        )
         tabs.tabs = tabs.tabs[:1]
         doc.js_on_event("document_ready", later)
 

@@ -1,5 +1,5 @@
-"""The explorer in a notebook, Jupyter's or marimo's: a frame with the page of a server in this process, or, where the notebook's
-browser is on another machine, with an exported file."""
+"""The explorer in a notebook, Jupyter's or marimo's: a frame with the page of a server in this process, or, where the
+notebook's browser is on another machine, with an exported file."""
 
 import html
 import os
@@ -10,6 +10,7 @@ from typing import Any
 
 from toylab.explore import needed
 from toylab.explore.declaring import View
+from toylab.explore.given import of_arrays
 from toylab.explore.opening import open_folder
 from toylab.explore.recording import Recording
 from toylab.records.reader import Sweep, load
@@ -51,8 +52,6 @@ def show(
         ValueError: where there is nothing to be shown, or the extra is missing.
     """
     needed.check()
-    from toylab.explore.opening import of_arrays  # TODO
-
     if (folder is None) == (not given):
         raise ValueError("give a folder, or arrays (params=…, steps=…).")
     parts = {"": of_arrays(**given)} if folder is None else open_folder(Path(folder))
@@ -95,8 +94,8 @@ def of_sweep(sweep: Sweep, **options: Any) -> "Shown":
     whole = sum(len(source.configs) for folder in folders for source in load(folder).sources) if folders else 0
     if len(sweep) != whole:
         raise ValueError(
-            f"this has {len(sweep)} of the {whole} runs of its folders: explore what load(folder) gave, and choose runs on the "
-            "page; of arrays use toylab.explore.show(params=…, steps=…)."
+            f"this has {len(sweep)} of the {whole} runs of its folders: explore what load(folder) gave, and choose runs on "
+            "the page; of arrays use toylab.explore.show(params=…, steps=…)."
         )
     pages = dict.fromkeys(page_of(folder) for folder in folders)
     first = next(iter(pages))

@@ -58,6 +58,8 @@ def _loaded(name: str) -> ModuleType:
         return pages.load(name)
     except pages.Raised as error:
         print(error.trace, end="", file=sys.stderr)
-        raise ValueError(f"--view is {name}: it raised while it was imported; mend it, then run the same again.") from None
+        raise ValueError(
+            f"--view is {name}: it raised while it was imported; mend it, then run the same again."
+        ) from None
     except ValueError as error:
         raise ValueError(f"--view is {name}: {error}") from None

@@ -288,7 +288,7 @@ class Sweep:
         Raises:
             ValueError: where this has not all runs of its folders, or the extra is missing.
         """
-        # the explorer stands above this package and reads it: found by its name when asked for, it is imported by nothing here
+        # the explorer stands above this package and reads it: by its name, when it is asked for
         notebook: Any = import_module("toylab.explore.notebook")
         return notebook.of_sweep(self, **options)
 
