@@ -28,9 +28,6 @@ from toylab.explore import Bars, view
 @view("lengths", family="mine", title="Lengths", needs=("W_E",))
 def lengths(moment):
     return Bars([1.0, 2.0], "Lengths")
-
-def analyzer(params, run):
-    return {}
 """
 
 
@@ -83,16 +80,15 @@ def test_the_extra_missing_is_told_in_a_sentence(tmp_path, capfd, monkeypatch):
         (["explore", PAGE, "--prt", "1"], "--prt is no option: did you mean --port?"),
         (["explore", PAGE, "--port", "8000", "--port", "8001"], "--port is given twice"),
         (["explore", PAGE, "--host", ""], "--host: it is empty."),
-        (["explore", PAGE, "--host", "no.such.host.invalid", "--no-browser"], "--host is no.such.host.invalid: this machine"),
+        (["explore", PAGE, "--host", "no.such.host.invalid"], "--host is no.such.host.invalid: this machine"),
         (["explore", PAGE, "--view", "nothing.py"], "--view is nothing.py: there is no file nothing.py"),
         (["explore", PAGE, "--view", "nothing"], "--view is nothing: give the path of a .py file, or a module"),
         (["explore", PAGE, "--view", "no_such_package.views"], "--view is no_such_package.views: there is no module"),
         (["explore", PAGE, "--view", "toylab.explore.moment"], "--view is toylab.explore.moment: it has no views"),
-        (["explore", PAGE, "--analyzer", "toylab.analysis.norms"], "--analyzer is toylab.analysis.norms: give module:function"),
-        (["explore", PAGE, "--analyzer", "toylab.analysis.norms:x"], "toylab.analysis.norms has no function x."),
+        (["explore", PAGE, "--analyzer", "a.b:c"], "--analyzer is a.b:c: there are no weights. "),
         (["export", PAGE], "the following arguments are required: --out."),
         (["export", PAGE, "--out", "x.pdf"], "--out is x.pdf: give a file as page.html."),
-        (["export", PAGE, "--out", "nowhere/x.html"], "--out is nowhere/x.html: there is no folder nowhere; make it first."),
+        (["export", PAGE, "--out", "nowhere/x.html"], "--out is nowhere/x.html: there is no folder nowhere;"),
         (["export", PAGE, "--out", "x.html", "--points", "0"], "--points is 0: it must be at least 1."),
         (["export", PAGE, "--out", "x.html", "--points", "many"], "--points: invalid int value: 'many'."),
         (["export", PAGE, "--out", "x.html", "--views", "circels"], "--views has circels, which is no view: there are "),
@@ -114,11 +110,27 @@ def test_a_file_of_views_that_raises_is_told_with_its_traceback(tmp_path, capfd)
     assert "it raised while it was imported" in err
 
 
-def test_own_views_and_analyzers_are_found_by_file_and_by_module(mine):
+def test_own_views_are_found_by_file(mine):
     (found,) = own.views_of(str(mine))
     assert isinstance(found, View) and (found.name, found.family) == ("lengths", "mine")
-    assert own.analyzer_of(f"{mine}:analyzer")(None, None) == {}
-    assert callable(own.analyzer_of("toylab.analysis.norms:weights"))
+
+
+class Adding:
+    """A recording with weights: what analyzers it was given."""
+
+    def __init__(self) -> None:
+        self.added, self.no_params = [], ""
+        self.on_demand = self
+
+    def add(self, name):
+        self.added.append(name)
+
+
+def test_analyzers_are_added_to_all_parts_that_have_weights():
+    one, other, without = Adding(), Adding(), Adding()
+    without.on_demand = None
+    own.with_analyzers({"a": one, "b": without, "c": other}, ["x:y", "z:w"])
+    assert one.added == other.added == ["x:y", "z:w"] and without.added == []
 
 
 def test_views_are_chosen_by_name_in_the_order_asked():

@@ -31,7 +31,9 @@ def frames_of(page):
         if column["kind"] == "json":
             return json.loads(block[begin : begin + column["bytes"]])[frame]
         kind = np.dtype(f"<{column['kind']}")
-        each = {name: column[name] * (1 if len(column[name]) > 1 else column["frames"]) for name in ("shapes", "lengths")}
+        each = {
+            name: column[name] * (1 if len(column[name]) > 1 else column["frames"]) for name in ("shapes", "lengths")
+        }
         shapes, before = each["shapes"][frame], sum(each["lengths"][:frame])
         found = np.frombuffer(block, kind, each["lengths"][frame], begin + before * kind.itemsize).astype(float)
         if column["kind"] != "f4":

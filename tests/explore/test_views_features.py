@@ -186,7 +186,7 @@ def test_measures_do_in_place_of_weights():
     np.testing.assert_array_equal(plane.pictures(moment)[0].x, kgon(5)[:, 0])
     assert polytope.pictures(moment)[0].title == "W: pentagon"
     np.testing.assert_array_equal(gram.pictures(moment)[1].heights, kgon(5)[:, 0])
-    now, through = dimensionality.pictures(moment)
+    _, through = dimensionality.pictures(moment)
     assert isinstance(through, Lines) and through.at == 10
     np.testing.assert_allclose(through.lines["feature 0"], [1 / 2, 2 / 5], rtol=1e-5)
     np.testing.assert_allclose(through.lines["feature 4"], [0, 2 / 5], rtol=1e-5)
@@ -249,6 +249,15 @@ def _shape(picture):
     if isinstance(picture, Bars):
         return picture.heights.shape
     return picture.values.shape
+
+
+def test_long_lists_are_cut():
+    """Of 60 features in one direction."""
+    moment = steps_of(np.pad(np.ones((60, 1), np.float32), ((0, 0), (0, 1)))).moment()
+    (table,) = polytope.pictures(moment)
+    assert table.title == "W: 60 copies" and table.columns["number"] == [60]
+    assert table.columns["features"][0].endswith("22, 23, …")
+    assert set(graph.pictures(moment)[0].names) == {""}
 
 
 def test_an_unfinished_run_has_its_own_last_point():

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,19 +34,28 @@ class Watched:
         self.page.goto(url)
         self.page.wait_for_function(READY, timeout=timeout)
 
-    def model(self, name: str, code: str):
-        """What a JavaScript expression gives of the model `m` with this name."""
-        return self.page.evaluate(
-            "([name, code]) => new Function('m', `return ${code}`)(Bokeh.documents[0].get_model_by_name(name))",
-            [name, code],
+    def ask(self, expression: str):
+        """What a JavaScript expression gives; `all(type)` are the models of a type, `step` is the slider of the step."""
+        code = (
+            "const every = [...Bokeh.documents[0].all_models]; const all = (type) => every.filter((m) => m.type === type);"
+            "const step = all('Slider').find((m) => m.css_classes.includes('step'));"
         )
+        return self.page.evaluate(f"() => {{ {code} return {expression} }}")
 
-    def images(self) -> list[list[float]]:
-        """The numbers of every heat map, in their order in the document."""
-        return self.page.evaluate(
-            """() => [...Bokeh.documents[0]._all_models.values()].filter((m) => m.data?.image)
-                    .map((m) => Array.from(m.data.image[0]))"""
-        )
+    def image(self) -> list[float]:
+        """The numbers of the first heat map."""
+        return self.ask("Array.from(all('ColumnDataSource').find((m) => m.data.image).data.image[0])")
+
+    def until(self, expression: str, timeout: float = 10_000) -> None:
+        """Waits until an expression, as of `ask`, is true."""
+        deadline = time.monotonic() + timeout / 1000
+        while not self.ask(expression):
+            assert time.monotonic() < deadline, f"not within {timeout / 1000} s: {expression}"
+            self.page.wait_for_timeout(30)
+
+    def handle(self):
+        """The handle of the slider of the step."""
+        return self.page.locator(".step [role=slider]").first
 
     def finish(self) -> None:
         """Asserts that nothing was wrong."""

@@ -6,6 +6,7 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
+from toylab.cli import compiled
 from toylab.cli.parser import Once, Parser, path, text
 
 
@@ -13,8 +14,8 @@ def explore(arguments: list[str], program: str) -> int:
     """Serves a folder until Ctrl-C; 0, or 2 where there is nothing to be shown."""
     parser = Parser(
         program,
-        description="Show a sweep in the browser, with a slider of the step and linked views; also while it trains. Ctrl-C ends "
-        "it. Nothing is written but a cache, and nothing is fetched.",
+        description="Show a sweep in the browser, with a slider of the step and linked views; also while it trains. Ctrl-C "
+        "ends it. Nothing is written but a cache, and nothing is fetched.",
     )
     parser.register("action", None, Once)
     add = parser.add_argument
@@ -25,8 +26,8 @@ def explore(arguments: list[str], program: str) -> int:
         type=text,
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="listen on this address, so that other machines can see the page who have the token that is printed (default: only "
-        "this machine)",
+        help="listen on this address, so that other machines can see the page who have the token that is printed (default: "
+        "only this machine)",
     )
     add("--no-browser", action="store_true", help="open no browser")
     add_views(parser)
@@ -38,6 +39,8 @@ def explore(arguments: list[str], program: str) -> int:
     except (ValueError, store.StoreError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 0
     server.run(lambda: _tell(server, options))
     return 0
 
@@ -82,12 +85,14 @@ def opened(options: Any) -> tuple[dict[str, Any], list[Any]]:
     from toylab.explore import needed
 
     needed.check()
+    compiled.keep()
     from toylab.explore import opening, own
     from toylab.explore.views import built_in
 
     views = [*built_in(), *(one for name in options.view for one in own.views_of(name))]
-    analyzers = {name: own.analyzer_of(name) for name in options.analyzer}
-    return dict(opening.open_folder(options.folder)), views  # TODO analyzers
+    parts = dict(opening.open_folder(options.folder))
+    own.with_analyzers(parts, options.analyzer)
+    return parts, views
 
 
 def _server(options: Any) -> Any:

@@ -41,6 +41,9 @@ def export(arguments: list[str], program: str) -> int:
     except (ValueError, store.StoreError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped: nothing is written.", file=sys.stderr)
+        return 130
     print(f"{shown(options.out)}: {store.size(size)}")
     return 0
 

@@ -10,6 +10,7 @@ from toylab import store
 from toylab.explore.archive import Archive, signature
 from toylab.explore.committed import FIELD, FINAL, MEASURES, Within, matched
 from toylab.explore.recording import Arrays
+from toylab.explore.wording import sentence
 from toylab.records.history import blank
 
 
@@ -38,7 +39,7 @@ class Analysed:
             record: gives what the page's manifest.json says of the part.
         """
         self.runs, self.path, self.part, self._record = runs, folder / MEASURES, part, record
-        self.messages: dict[str, None] = {}
+        self._told: dict[str, None] = {}
         self._signature: Any = ()
         self._names: dict[str, str] = {}
         self._final: dict[str, str] = {}
@@ -49,26 +50,26 @@ class Analysed:
         if (now := signature(self.path)) == self._signature:
             return False
         self._signature, self._names, self._final, self._made = now, {}, {}, {}
-        self.messages.clear()
+        self._told.clear()
         if now is None:
             return True
         try:
             self.archive = Archive(self.path)
             self._compare()
         except store.StoreError as error:
-            self.messages[f"{str(error).removesuffix('.')}. Run the stage analyze again: it writes it anew."] = None
+            self._told[f"{sentence(error)} Run the stage analyze again: it writes it anew."] = None
         return True
 
     def forget(self) -> None:
         """What was laid beside the points that there were. A file that did not fit them is looked at again."""
         self._made = {}
-        if not self._names and self.messages:
+        if not self._names and self._told:
             self._signature = ()
 
     def _compare(self) -> None:
         prefix = f"{self.part}/" if self.part else ""
         own = {name.removeprefix(prefix): name for name in self.archive if name.startswith(prefix)}
-        held = Within(self.archive, own, lambda message: self.messages.setdefault(message))
+        held = Within(self.archive, own, lambda message: self._told.setdefault(message))
         if "steps" not in own or "valid" not in own:
             return
         columns = {name.removeprefix(FIELD): held[name] for name in own if name.startswith(FIELD)}
@@ -78,7 +79,7 @@ class Analysed:
             names = list(self.runs.runs)  # a manifest that says nothing of them: by their order, if they are as many
         self._rows = np.array([row_of[name] for name in names], int)
         if not self._fits(held):
-            self.messages[
+            self._told[
                 f"{self.path} is not of all these runs and points: its analyses are left out, until the stage "
                 "analyze is run again."
             ] = None
@@ -88,12 +89,6 @@ class Analysed:
             name: full for name, full in own.items() if not name.startswith(apart) and name not in ("steps", "valid")
         }
         self._names = {name: full for name, full in over_time.items() if name not in self.runs.measured()}
-        more = self.runs.valid[self._rows].sum() > held["valid"].sum()
-        if more:
-            self.messages[
-                f"The runs were trained on since {self.path} was written: its analyses end where it ends."
-            ] = None
-            return
         if len(self._rows) == len(self.runs.runs):
             self._final = {name.removeprefix(FINAL): full for name, full in own.items() if name.startswith(FINAL)}
 
@@ -114,6 +109,17 @@ class Analysed:
         self._steps, self._valid = steps, valid
         return bool(shared)
 
+    @property
+    def _is_behind(self) -> bool:
+        """Whether the runs have points since that were not analysed."""
+        return bool(self._names) and int(self.runs.valid[self._rows].sum()) > int(self._valid.sum())
+
+    @property
+    def messages(self) -> list[str]:
+        """What is damaged or does not fit, in sentences."""
+        behind = f"The runs were trained on since {self.path} was written: its analyses end where it ends."
+        return [*self._told, *([behind] if self._is_behind else [])]
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names of the analyses over steps, and their shapes after [R, T]."""
         return {name: self.archive.shapes[full][2:] for name, full in self._names.items()}
@@ -129,7 +135,8 @@ class Analysed:
         return self._made[name]
 
     def final_names(self) -> list[str]:
-        return list(self._final)
+        """The names of the analyses of the last points; none where the runs go on behind those."""
+        return [] if self._is_behind else list(self._final)
 
     def final(self, name: str) -> np.ndarray:
         """[R, …]: an analysis of the runs' last points."""
@@ -139,4 +146,4 @@ class Analysed:
         return out
 
     def _read(self, full: str) -> np.ndarray:
-        return Within(self.archive, {full: full}, lambda message: self.messages.setdefault(message))[full]
+        return Within(self.archive, {full: full}, lambda message: self._told.setdefault(message))[full]

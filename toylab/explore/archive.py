@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from toylab import store
+from toylab.explore.wording import sentence
 from toylab.store.files import ZIP, open_file
 
 Signature = tuple[int, int, int]
@@ -26,6 +27,7 @@ class Archive(Mapping[str, np.ndarray]):
     """Arrays of an npz that `toylab.store.write_arrays` wrote. Which there are, their shapes and dtypes are read at once.
 
     shapes, dtypes    by name
+    lost              sentences on arrays of which nothing can be read, and which are left out
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +55,7 @@ class Archive(Mapping[str, np.ndarray]):
         except Exception as error:  # damage can raise anything
             if store.errors.is_unread(error):
                 raise store.errors.Unread(f"{path} cannot be read: {store.first_line(error)}.") from error
-            raise store.Damaged(f"{path} is damaged: {store.first_line(error)}") from error
+            raise store.Damaged(f"{path} is damaged: {sentence(store.first_line(error))}") from error
 
     def _describe(self) -> None:
         listed = sorted(self._npz[store.NAMES].tolist())
@@ -61,11 +63,21 @@ class Archive(Mapping[str, np.ndarray]):
             raise ValueError("arrays are missing from it, or stand in it twice")
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, np.dtype] = {}
-        for name in (name for name in self._npz.files if name != store.NAMES):
-            with self._npz.zip.open(f"{name}.npy") as member:
-                version = np.lib.format.read_magic(member)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                self.shapes[name], _, self.dtypes[name] = read(member)
+        self.lost: list[str] = []
+        for name in listed:
+            try:
+                self.shapes[name], self.dtypes[name] = self._header(name)
+            except Exception as error:  # damage can raise anything
+                if name.rpartition("/")[2] in ("steps", "valid"):
+                    raise
+                self.lost.append(f"{name} in {self.path} is damaged: {sentence(store.first_line(error))}")
+
+    def _header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
+        with self._npz.zip.open(f"{name}.npy") as member:
+            first = np.lib.format.read_magic(member) == (1, 0)
+            read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(member)
+            return shape, dtype
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Raises Damaged where its bytes are not what was written."""
@@ -75,7 +87,7 @@ class Archive(Mapping[str, np.ndarray]):
             try:
                 self.made[name] = self._npz[name]
             except Exception as error:  # damage can raise anything
-                raise store.Damaged(f"{name} in {self.path} is damaged: {store.first_line(error)}") from error
+                raise store.Damaged(f"{name} in {self.path} is damaged: {sentence(store.first_line(error))}") from error
         return self.made[name]
 
     def __iter__(self) -> Iterator[str]:

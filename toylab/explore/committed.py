@@ -15,6 +15,7 @@ from toylab.explore.described import Canonical, Described, named, varying
 from toylab.explore.lab_page import LabPage
 from toylab.explore.phases import Phases, phases_of
 from toylab.explore.recording import Arrays
+from toylab.explore.wording import sentence
 from toylab.records import notes
 
 FIELD, FINAL = "config/", "final/"
@@ -38,7 +39,7 @@ class Within(Mapping[str, np.ndarray]):
         try:
             return self.archive[own]
         except store.StoreError as error:
-            self.tell(f"{error}.")
+            self.tell(sentence(error))
             return np.full(self.archive.shapes[own], np.nan)
 
     def __iter__(self) -> Iterator[str]:
@@ -122,7 +123,7 @@ class Committed:
 
     @property
     def messages(self) -> list[str]:
-        return [*self.page.messages, *self._told, *self._described.messages]
+        return [*self.page.messages, *self._archive.lost, *self._told, *self._described.messages]
 
     def config(self, run: int) -> Config | None:
         return self._described.config(run)
@@ -141,7 +142,7 @@ class Committed:
         try:
             archive = Archive(path)
         except store.StoreError as error:
-            self._tell(str(error))
+            self._tell(sentence(error))
             return False
         self.page.read()
         self._read(archive)

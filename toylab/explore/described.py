@@ -11,6 +11,7 @@ import numpy as np
 from toylab import configs as cfg
 from toylab import store, train
 from toylab.base import Config
+from toylab.explore.wording import sentence
 from toylab.records.rebuilt import config_of
 from toylab.records.selection import class_names, column_of
 
@@ -89,7 +90,7 @@ class Described:
         try:
             return config_of(canonical)
         except Exception as error:  # of classes of today, called with what was written once
-            self.messages[f"A config is not known here: {store.first_line(error)}"] = None
+            self.messages[f"A config is not known here: {sentence(store.first_line(error))}"] = None
             return None
 
     def data(self, run: int) -> Any:
@@ -111,5 +112,5 @@ class Described:
         try:
             return jax.tree.map(np.asarray, _data(config))
         except Exception as error:  # of a task of the user's
-            self.messages[f"The data of a run cannot be made: {store.first_line(error)}"] = None
+            self.messages[f"The data of a run cannot be made: {sentence(store.first_line(error))}"] = None
             return {}

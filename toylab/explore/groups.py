@@ -11,6 +11,7 @@ import numpy as np
 from toylab import store
 from toylab.explore.growing import Growing
 from toylab.explore.recording import Arrays
+from toylab.explore.wording import sentence
 from toylab.records import manifest
 from toylab.records.history import blank
 from toylab.records.order import order_of
@@ -48,7 +49,7 @@ class Groups:
                 self._groups[folder.name] = Growing(folder)
                 new.append(self._groups[folder.name])
             except store.StoreError as error:
-                self._unread[folder.name] = f"{str(error).removesuffix('.')}."
+                self._unread[folder.name] = sentence(error)
         if new or first:
             self._arrange(first)
         return bool(new) or before != self._unread

@@ -9,6 +9,7 @@ from typing import Any
 
 from toylab import store
 from toylab.explore.points import Piece, Points, Where
+from toylab.explore.wording import sentence
 from toylab.records import binding, manifest, passes
 from toylab.records.source import run_names
 
@@ -34,18 +35,19 @@ class Growing:
         self._bad: dict[Key, str] = {}  # chunks that cannot be read, and why
         self._unmeasured: dict[Key, str] = {}  # chunks whose measures cannot
         self._changed: dict[Path, tuple[int, int]] = {}
-        self._listed = self._list(1)
+        listed = self._list(1)  # before the manifest, which grows where a run is recorded
         self.about = manifest.read(folder)
         self.configs: list[dict[str, Any]] = self.about["configs"]
         self.runs = run_names(self.configs)
-        self._read(self._list(len(passes.saves_of(self.about))))
+        number = len(passes.saves_of(self.about))
+        self._read(listed if number == 1 else self._list(number))
 
     def look(self) -> bool:
         """Whether chunks were added, or are gone or damaged, since. Reads the small records of new chunks alone."""
         if not self._bad and self._is_settled():
             return False
         number = len(passes.saves_of(self.about))
-        listed = self._list(number)  # before the manifest, which grows where a run is recorded
+        listed = self._list(number)
         if listed == self._listed and not self._bad and not passes.folder_of(self.folder, number).is_dir():
             return False
         before = {key: piece.there for key, piece in self.pieces.items()}, self._bad
@@ -93,12 +95,14 @@ class Growing:
             if known is not None and known.made == made:
                 continue
             try:
-                info = store.read_info(folder, step)
+                info = store.read_json(folder / str(step) / "info" / "metadata", sealed=True)
                 binding.check(folder, info, abouts[folder], runs)
+                if info.get("step") != step or not isinstance(info.get("arrays"), dict):
+                    raise store.Damaged(f"the chunk at step {step} in {folder} is damaged: its record is of another")
                 self.pieces[folder, step] = Piece(folder, step, made, info)
                 new = True
             except store.StoreError as error:
-                self._bad[folder, step] = str(error)
+                self._bad[folder, step] = sentence(error)
         for key, piece in self.pieces.items():
             piece.there = key in listed and key not in self._bad
         if new or not hasattr(self, "points"):
@@ -106,7 +110,7 @@ class Growing:
         return new
 
     def where(self, row: int, step: int) -> Where:
-        """The chunk that holds the params of a run, and the place of the point in it. Raises LookupError where none does."""
+        """The chunk that holds the params of a run, and the point's place in it. Raises LookupError where none does."""
         try:
             return self.points.where(row, step)
         except LookupError as error:
@@ -142,7 +146,7 @@ class Growing:
                     self._unmeasured.pop(key, None)
                 except store.StoreError as error:
                     piece.measures = {}
-                    self._unmeasured[key] = str(error)
+                    self._unmeasured[key] = sentence(error)
 
     @property
     def messages(self) -> list[str]:
@@ -150,6 +154,6 @@ class Growing:
         damaged = dict.fromkeys([*self._bad.values(), *self._unmeasured.values()])
         gone = [key for key, piece in self.pieces.items() if not piece.there and key not in self._bad]
         return [
-            *(f"{message.removesuffix('.')}." for message in damaged),
+            *damaged,
             *(f"the chunk at step {step} in {folder} is gone: its weights cannot be shown." for folder, step in gone),
         ]

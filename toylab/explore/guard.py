@@ -1,4 +1,4 @@
-"""Who may ask the explorer's server for what: its own names, its own origin, a token where others reach it, and few paths."""
+"""Who may ask the explorer's server for what: its own names, its own origin, a token where others reach it, few paths."""
 
 import hmac
 import re
@@ -116,8 +116,8 @@ class Entrance(RequestHandler):
 
 
 class Headers(OutputTransform):
-    """Adds to every answer what browsers are to keep to: nothing is fetched from elsewhere, and no other page reads or frames
-    this one. BokehJS makes functions of the text of callbacks, and writes style elements."""
+    """Adds to every answer what browsers are to keep to: nothing is fetched from elsewhere, and no other page reads or
+    frames this one. BokehJS makes functions of the text of callbacks, and writes style elements."""
 
     def __init__(self, request: HTTPServerRequest, frames: str) -> None:
         host = request.headers.get("Host", "")

@@ -9,6 +9,7 @@ from typing import Any
 
 from toylab import lab, store
 from toylab.base import Analyzer
+from toylab.explore.wording import sentence
 from toylab.lab import pages
 from toylab.records import notes
 
@@ -51,7 +52,7 @@ class LabPage:
         try:
             return read(path)
         except store.StoreError as error:
-            self.messages[str(error)] = None
+            self.messages[sentence(error)] = None
             return None
 
     @property
@@ -89,7 +90,7 @@ class LabPage:
         try:
             return pages.load(named)
         except Exception as error:  # a page is code, which may raise anything
-            self.messages[f"The page {named} is not known here: {store.first_line(error)}"] = None
+            self.messages[f"The page {named} is not known here: {sentence(store.first_line(error))}"] = None
             return None
 
     def parts(self) -> dict[str, lab.Part]:
@@ -99,7 +100,7 @@ class LabPage:
         try:
             return lab.parts(self.module)
         except Exception as error:  # a module that is no page
-            self.messages[f"{self.module.__name__} is no page: {store.first_line(error)}"] = None
+            self.messages[f"{self.module.__name__} is no page: {sentence(store.first_line(error))}"] = None
             return {}
 
     def ordered(self, names: Sequence[str]) -> list[str]:

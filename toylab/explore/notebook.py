@@ -1,5 +1,5 @@
-"""The explorer in a notebook, Jupyter's or marimo's: a frame with the page of a server in this process, or, where the notebook's
-browser is on another machine, with an exported file."""
+"""The explorer in a notebook, Jupyter's or marimo's: a frame with the page of a server in this process, or, where the
+notebook's browser is on another machine, with an exported file."""
 
 import html
 import os
@@ -10,7 +10,10 @@ from typing import Any
 
 from toylab.explore import needed
 from toylab.explore.declaring import View
+from toylab.explore.given import of_arrays
+from toylab.explore.opening import open_folder
 from toylab.explore.recording import Recording
+from toylab.records.reader import Sweep, load
 
 ELSEWHERE = (
     "JUPYTERHUB_SERVICE_PREFIX",
@@ -49,11 +52,9 @@ def show(
         ValueError: where there is nothing to be shown, or the extra is missing.
     """
     needed.check()
-    from toylab.explore import opening
-
     if (folder is None) == (not given):
         raise ValueError("give a folder, or arrays (params=…, steps=…).")
-    parts = {"": opening.of_arrays(**given)} if folder is None else opening.open_folder(Path(folder))
+    parts = {"": of_arrays(**given)} if folder is None else open_folder(Path(folder))
     return shown(parts, views, None if folder is None else Path(folder), height=height, remote=remote, points=points)
 
 
@@ -81,6 +82,29 @@ def shown(
     server = Server(parts, every, figures=folder and folder / "figures", in_notebooks=True)
     server.start()
     return Shown(height, server=server)
+
+
+def of_sweep(sweep: Sweep, **options: Any) -> "Shown":
+    """As `show`, of what `load` gave.
+
+    Raises:
+        ValueError: where it has not all runs of its folders, or no folders.
+    """
+    folders = dict.fromkeys(Path(source.folder).parent for source in sweep.sources if hasattr(source, "folder"))
+    whole = sum(len(source.configs) for folder in folders for source in load(folder).sources) if folders else 0
+    if len(sweep) != whole:
+        raise ValueError(
+            f"this has {len(sweep)} of the {whole} runs of its folders: explore what load(folder) gave, and choose runs on "
+            "the page; of arrays use toylab.explore.show(params=…, steps=…)."
+        )
+    pages = dict.fromkeys(page_of(folder) for folder in folders)
+    first = next(iter(pages))
+    return shown(open_folder(list(pages)), folder=first if len(pages) == 1 else None, **options)
+
+
+def page_of(sweep: Path) -> Path:
+    """The page's folder, where the sweep's lies in its runs/; else the sweep's own."""
+    return next((above.parent for above in (sweep, *sweep.parents[:1]) if above.name == "runs"), sweep)
 
 
 class Shown:

@@ -1,10 +1,11 @@
-"""Views and analyzers of one's own, by the file or module that has them."""
+"""Views and analyzers of the user's, by the file or module that has them."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import Any
 
 from toylab.explore.declaring import View
+from toylab.explore.recording import Recording
 from toylab.lab import pages
 
 
@@ -17,25 +18,24 @@ def views_of(name: str) -> list[View]:
     Raises:
         ValueError: where there is no such file, it raises, or it has no views.
     """
-    found = [one for one in vars(_loaded(name, "--view")).values() if isinstance(one, View)]
+    found = [one for one in vars(_loaded(name)).values() if isinstance(one, View)]
     if not found:
         raise ValueError(f"--view is {name}: it has no views; put @view(…) of toylab.explore above a function in it.")
     return found
 
 
-def analyzer_of(name: str) -> Any:
-    """A function of a module: `my_package.my_module:function`, or `file.py:function`.
+def with_analyzers(parts: Mapping[str, Recording], names: Sequence[str]) -> None:
+    """Adds analyzers, as module:function, to all parts that have weights.
 
     Raises:
-        ValueError: where there is none.
+        ValueError: where there is no such function, or no part has weights.
     """
-    module, colon, function = name.rpartition(":")
-    if not colon or not function.isidentifier():
-        raise ValueError(f"--analyzer is {name}: give module:function, as toylab.analysis.norms:weights.")
-    found = getattr(_loaded(module, "--analyzer"), function, None)
-    if not callable(found):
-        raise ValueError(f"--analyzer is {name}: {module} has no function {function}.")
-    return found
+    able = [recording.on_demand for recording in parts.values() if recording.on_demand is not None]
+    if names and not able:
+        raise ValueError(f"--analyzer is {names[0]}: there are no weights. {next(iter(parts.values())).no_params}")
+    for name in names:
+        for one in able:
+            one.add(name)
 
 
 def chosen(views: list[View], names: list[str]) -> list[View]:
@@ -50,16 +50,16 @@ def chosen(views: list[View], names: list[str]) -> list[View]:
     return [known[name] for name in names] if names else views
 
 
-def _loaded(name: str, option: str) -> ModuleType:
+def _loaded(name: str) -> ModuleType:
     """What a file or module gives when it is imported, as a page of the lab is."""
     if not name.endswith(".py") and "." not in name:
-        raise ValueError(f"{option} is {name}: give the path of a .py file, or a module as my_package.my_module.")
+        raise ValueError(f"--view is {name}: give the path of a .py file, or a module as my_package.my_views.")
     try:
         return pages.load(name)
     except pages.Raised as error:
         print(error.trace, end="", file=sys.stderr)
         raise ValueError(
-            f"{option} is {name}: it raised while it was imported; mend it, then run the same again."
+            f"--view is {name}: it raised while it was imported; mend it, then run the same again."
         ) from None
     except ValueError as error:
-        raise ValueError(f"{option} is {name}: {error}") from None
+        raise ValueError(f"--view is {name}: {error}") from None

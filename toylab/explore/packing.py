@@ -1,8 +1,8 @@
 """Frames of an exported file: what the plots hold at some saved points, packed into one block of bytes.
 
-A column of a source that is the same in every frame is left out. Images have 8 or 16 bits a number, evenly from the least to the
-greatest value of all frames, with one code for nan. 8 bits are taken where the error, half a step, is at most `ERROR` of the
-colour scale, and so with 16 bits; else, and for all other numbers, float32. Texts are JSON.
+A column of a source that is the same in every frame is left out. Images have 8 or 16 bits a number, evenly from the least to
+the greatest value of all frames, with one code for nan: 8 bits where the error, half a step, is then at most `ERROR` of the
+colour scale; else 16, where it is so with these. What is left, and all other numbers, are float32. Texts are JSON.
 """
 
 import gzip
@@ -59,12 +59,12 @@ def _column(values: list[Any], scale: float) -> tuple[dict[str, Any], bytes]:
     """How a column is packed, and its bytes, a multiple of 4. `shapes` and `lengths` are those of each frame, or of all."""
     flat = [_flat(value) for value in values]
     shapes = [shape for shape, _ in flat if shape is not None]
-    if len(shapes) < len(flat):
+    arrays = [numbers for _, numbers in flat if numbers is not None]
+    if len(arrays) < len(values):
         text = json.dumps([_plain(value) for value in values], ensure_ascii=False, allow_nan=False).encode()
         return {"kind": "json", "bytes": len(text)}, text + b"\0" * (-len(text) % 4)
-    lengths = [len(one) for _, one in flat]
-    record = {"frames": len(values), "shapes": _once(shapes), "lengths": _once(lengths)}
-    numbers = np.concatenate([one for _, one in flat])
+    record = {"frames": len(values), "shapes": _once(shapes), "lengths": _once([len(one) for one in arrays])}
+    numbers = np.concatenate(arrays)
     is_image = all(shape and all(len(one) == 2 for one in shape) for shape in shapes)
     found = quantised(numbers, scale) if is_image else None
     if found is None:
@@ -105,16 +105,15 @@ def quantised(numbers: np.ndarray, scale: float) -> tuple[np.ndarray, float, flo
 def _scale(frames: Sequence[Sequence[dict[str, Any]]], number: int, name: str) -> float:
     """Where the colours of an image end: `high` of the source before it, which has the title and the limits of its plot, or
     the greatest absolute value of all frames."""
-    before = [frame[number - 1].get("high") for frame in frames] if number else [None]
-    if None not in before:
-        return float(np.min(np.abs(before)))
+    if number and "high" in frames[0][number - 1]:
+        return float(np.min(np.abs([frame[number - 1]["high"] for frame in frames])))
     found = [flat for frame in frames if (flat := _flat(frame[number][name])[1]) is not None and flat.size]
     return float(np.nanmax(np.abs(np.concatenate(found)), initial=0.0)) if found else 0.0
 
 
 def _flat(value: Any) -> tuple[list[list[int]], np.ndarray] | tuple[None, None]:
-    """The shapes of a column's entries, and all their numbers in one array. Plain numbers have no shapes: []. (None, None) where
-    it holds something else than numbers and arrays of one or two axes."""
+    """The shapes of a column's entries, and all their numbers in one array. Plain numbers have no shapes: []. (None, None)
+    where it holds something else than numbers and arrays of one or two axes."""
     if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "fiub":
         return [], value.astype(np.float32)
     if not isinstance(value, list | tuple | np.ndarray):

@@ -28,8 +28,8 @@ def phases_of(
         columns: the fields of the configs; `task.p` is the number of classes.
 
     Returns:
-        Name, first and last step of each phase that is over, in order; none where a measure is absent, where the loss is no
-        cross-entropy (the level ½ log p is of that), or with fewer than two points.
+        Name, first and last step of each phase that is over, in order. None where a measure is absent or known at some of
+        the points alone, where the loss is no cross-entropy (the level ½ log p is of that), with fewer than two points.
     """
     if LOSS not in measures or SQUARES not in measures or CLASSES not in columns:
         return []
@@ -39,6 +39,8 @@ def phases_of(
     if kind not in ("", "cross_entropy") or not n_classes >= 2 or there.sum() < 2:
         return []
     loss, squares = (measures[name][run][there].astype(float) for name in (LOSS, SQUARES))
+    if np.isnan(squares[~np.isnan(loss)]).any():
+        return []
     ends = grokking_phases(steps[there].astype(float), loss, squares, int(n_classes))
     found: Phases = []
     first = float(steps[there][0])

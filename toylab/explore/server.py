@@ -116,6 +116,9 @@ class Server:
             await self._over.wait()
         finally:
             self._ended.set()
+            for recording in self.parts.values():
+                if recording.on_demand is not None:
+                    recording.on_demand.cancel()
             server.stop()
             await http.close_all_connections()
 

@@ -38,7 +38,7 @@ class Trained:
         self._groups = Groups(sweep, alone)
         self._chunks = Chunks()
         self._told: dict[tuple[Path, int], str] = {}
-        self._last: tuple[int, int] = (0, 0)
+        self._last: tuple[int, int, Path, int] | None = None  # run, step and chunk that were read last
         self._described = Described(self._groups.config, lambda: self.page.module)
         self._analysed = Analysed(self._groups, page.folder, part, lambda: page.records().get(part, {}))
         self._computed = OnDemand(self, self._of_page)
@@ -129,6 +129,7 @@ class Trained:
     @property
     def messages(self) -> list[str]:
         with self._lock:
+            self._analysed.read()
             sweep = self._groups.sweep
             found = [*self.page.messages]
             if not len(self.steps):
@@ -155,10 +156,14 @@ class Trained:
         with self._lock:
             group, row = self._groups.of(run)
             piece, point = group.where(row, step)
-            forward = (run, step) >= self._last
-            self._last = run, step
-            beside = group.beside(piece, forward)
-        place = piece.folder, piece.step
+            place, last = (piece.folder, piece.step), self._last
+            self._last = run, step, *place
+            beside = None
+            if last is not None and last[0] == run and last[1] != step:
+                beside = group.beside(piece, forward=step > last[1])
+                came_from = group.beside(piece, forward=step < last[1])
+                if last[2:] not in (place, came_from and (came_from.folder, came_from.step)):
+                    beside = None  # a leap
         try:
             found = self._chunks.at(*place, row, point)
         except LookupError as error:

@@ -25,7 +25,7 @@ def pattern_controls(moment: Moment) -> Controls:
 @view(
     "attention-patterns", family="attention", title="Attention patterns", fits=sequences.fits, controls=pattern_controls
 )
-def patterns(moment: Moment, layer: str = "0", head: str = ALL, typed: str = "", again: int = 0) -> list[Picture]:
+def patterns(moment: Moment, layer: str = "", head: str = ALL, typed: str = "", again: int = 0) -> list[Picture]:
     """How much each position takes of each, on one sequence; and the loss of predicting its tokens."""
     at, which = _layer(moment, layer), _which(moment, head)
     tokens = sequences.sequence(moment, typed, again)
@@ -48,19 +48,19 @@ def fits_example(moment: Moment) -> str | None:
 
 def example_controls(moment: Moment) -> Controls:
     (n_layers, *_) = moment.recording.measures[_example(moment)].shape[2:]
-    return {"layer": Choice("Layer", [str(i) for i in range(n_layers)], "0")}
+    return {"layer": _layers(n_layers)}
 
 
 @view(
     "measured-patterns", family="attention", title="Attention patterns that were measured", fits=fits_example,
     controls=example_controls,
 )  # fmt: skip
-def measured(moment: Moment, layer: str = "0") -> list[Picture]:
+def measured(moment: Moment, layer: str = "") -> list[Picture]:
     """The patterns that the sweep itself measured, on a sequence of its own."""
     name = _example(moment)
     found = np.asarray(moment.now(name), np.float32)
     found = found if found.ndim == 4 else found[:, None]
-    at = _number("layer", layer, len(found))
+    at = _number("layer", layer or str(len(found) - 1), len(found))
     tokens = f"{name.rpartition('/')[0]}/tokens"
     names = [str(int(token)) for token in moment.now(tokens)] if moment.has(tokens) else None
     return [
@@ -84,7 +84,7 @@ def circuit_controls(moment: Moment) -> Controls:
 
 
 @view("circuits", family="attention", title="QK and OV circuits", fits=fits_circuits, controls=circuit_controls)
-def circuit(moment: Moment, layer: str = "0", head: str = "0") -> list[Picture]:
+def circuit(moment: Moment, layer: str = "", head: str = "0") -> list[Picture]:
     """Products of one head's weights: which tokens match, what they write, and the eigenvalues of that."""
     at, one = _layer(moment, layer), _number("head", head, moment.shapes["W_Q"][1])
     W = moment.params
@@ -128,13 +128,19 @@ def _heads(moment: Moment, every: bool) -> dict[str, Control]:
     n_layers, n_heads = moment.shapes["W_Q"][:2]
     numbers = [str(i) for i in range(n_heads)]
     return {
-        "layer": Choice("Layer", [str(i) for i in range(n_layers)], "0"),
+        "layer": _layers(n_layers),
         "head": Choice("Head", [ALL, *numbers] if every else numbers, ALL if every else "0"),
     }
 
 
+def _layers(n: int) -> Choice:
+    """The last at first, where what attention computes is read off."""
+    return Choice("Layer", [str(i) for i in range(n)], str(n - 1))
+
+
 def _layer(moment: Moment, layer: str) -> int:
-    return _number("layer", layer, moment.shapes["W_Q"][0])
+    n_layers = moment.shapes["W_Q"][0]
+    return _number("layer", layer or str(n_layers - 1), n_layers)
 
 
 def _which(moment: Moment, head: str) -> range | list[int]:
@@ -143,7 +149,7 @@ def _which(moment: Moment, head: str) -> range | list[int]:
 
 
 def _number(what: str, value: str, n: int) -> int:
-    if not (str(value).isdigit() and int(value) < n):
+    if not (str(value).isdecimal() and int(value) < n):
         raise ValueError(f"{what} is {value!r}: it must be one of 0 to {n - 1}.")
     return int(value)
 

@@ -16,6 +16,7 @@ from toylab.analysis.probes import residual_streams
 from toylab.explore.declaring import Choice, Control, Controls, Whole, view
 from toylab.explore.moment import Moment
 from toylab.explore.pictures import Bars, Dots, Lines, Picture
+from toylab.explore.views import sequences
 from toylab.tasks import HiddenMarkov, hmm
 
 AT_FIRST, MOST = 5_000, 60_000  # symbols of all sequences together: those shown at first, and at most
@@ -31,7 +32,7 @@ def fits(moment: Moment) -> str | None:
     if (states := np.shape(moment.task.T)[1]) > len(COLOURS):
         return f"the process has {states} states: at most {len(COLOURS)} have a colour."
     if moment.shapes:
-        return "" if "W_Q" in moment.shapes else "W_Q is not recorded: residual streams are those of transformers."
+        return sequences.fits(moment) or ""
     return "" if moment.has("image/final") else moment.recording.no_params
 
 
@@ -66,7 +67,7 @@ def simplex(moment: Moment, residual: str = LAST, symbols: int = 0) -> list[Pict
         image, r2 = np.asarray(found), float(share)
         title = f"Image of the residual: {residual}" if residual != LAST else "Image of the last residual"
     title += "; weights are not finite" if not np.isfinite(image).all() else f"; R² {r2:.4f}" if np.isfinite(r2) else ""
-    corners = moment.kept(("corners", len(true)), lambda: plane(true))
+    corners = plane(true.shape[1])
     return [_dots(true, true, corners, f"Beliefs, {len(true)} sequences"), _dots(image, true, corners, title)]
 
 
@@ -84,8 +85,8 @@ def explained(moment: Moment) -> list[Picture]:
     by_layer = np.append(layers, 1 - moment.now("explained/concat")) if moment.has("explained/concat") else layers
     labels = ["embed", *(str(i) for i in range(len(layers) - 1)), "all"][: len(by_layer)]
     return [
-        Lines(moment.steps, lines, "Beliefs: what is not explained", "step", "1 − R²", log_y=True, at=moment.step),
-        Bars(by_layer, "The same after each layer", "layer", "1 − R²", names=labels),
+        Lines(moment.steps, lines, "Beliefs: not explained", "step", "1 − R²", log_y=True, at=moment.step),
+        Bars(by_layer, "Beliefs: not explained after each layer", "layer", "1 − R²", names=labels),
     ]
 
 
@@ -104,22 +105,16 @@ def losses(moment: Moment) -> Lines:
     return Lines(np.arange(1, len(loss) + 1), lines, "Loss by position", "symbols that are known", "nats")
 
 
-def plane(true: np.ndarray) -> np.ndarray:
+def plane(states: int) -> np.ndarray:
     """Where the corners of the simplex lie, [states, 2]; a belief η lies at η @ corners.
 
-    Two states have a line and three the triangle of side 1, the first at the top. More have the two directions in which the
-    beliefs vary most, with the largest entry of each positive.
+    Two states have a line of length 1. More stand round a regular polygon, clockwise from the top, of three the triangle of
+    side 1; with more than three different beliefs may have one place.
     """
-    states = true.shape[1]
     if states == 2:
         return np.array([[-0.5, 0.0], [0.5, 0.0]])
-    if states == 3:
-        angle = np.pi / 2 - 2 * np.pi * np.arange(3) / 3
-        return np.stack([np.cos(angle), np.sin(angle)], axis=1) / 3**0.5
-    mean = true.mean(axis=0)
-    axes = np.linalg.svd(true - mean, full_matrices=False)[2][:2]
-    signs = np.sign(axes[np.arange(2), np.abs(axes).argmax(axis=1)])
-    return (np.eye(states) - mean) @ (axes * signs[:, None]).T
+    angle = np.pi / 2 - 2 * np.pi * np.arange(states) / states
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1) / 3**0.5
 
 
 def colours(true: np.ndarray) -> np.ndarray:

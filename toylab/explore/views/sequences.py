@@ -33,9 +33,17 @@ def fits(moment: Moment) -> str | None:
         return why
     if moment.net is None or moment.task is None:
         return f"the config of {moment.name} is not known, so that its network cannot be run."
-    if (inputs := getattr(moment.net, "inputs", "tokens")) != "tokens":
-        return f"net.inputs is {inputs}: only a network that reads tokens can be given a sequence."
-    return "" if "W_E" in moment.shapes else "W_E is not recorded."
+    if getattr(moment.net, "inputs", "tokens") != "tokens" or not hasattr(moment.net, "d_vocab"):
+        return "the network reads vectors: only one that reads tokens can be given a sequence of them."
+    return fits_whole(moment)
+
+
+def fits_whole(moment: Moment) -> str:
+    """As of `view`: a network can be run if all of its params are recorded."""
+    net = moment.net
+    whole = moment.kept("names of params", lambda: sorted(jax.eval_shape(lambda: net.init(jax.random.key(0)))))
+    absent = [name for name in whole if name not in moment.shapes]
+    return f"{', '.join(absent)} is not recorded: the network cannot be run." if absent else ""
 
 
 def n_vocab(moment: Moment) -> int:
@@ -80,7 +88,7 @@ def sequence(moment: Moment, typed: str = "", again: int = 0) -> np.ndarray:
     by_name = {name: i for i, name in enumerate(names)}
     tokens = []
     for word in typed.replace(",", " ").split():
-        number = by_name.get(word, int(word) if word.isascii() and word.isdigit() else -1)
+        number = by_name.get(word, int(word) if word.isascii() and word.isdigit() and len(word) < 10 else -1)
         if not 0 <= number < len(names):
             special = [name for i, name in enumerate(names) if name != str(i)]
             named = f", or {', '.join(special[:3])}{', …' if len(special) > 3 else ''}" if special else ""

@@ -1,7 +1,5 @@
 """ReLU models of sparse features: the features in the plane, what they read of each other, the shapes they form."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from toylab.analysis.superposition import geometry, polytopes
@@ -12,6 +10,8 @@ from toylab.explore.views import features
 
 DOTS = 2000  # features in the plane
 LINES = 12  # features with a line each
+LISTED = 24  # features of a group whose numbers are listed
+NAMES = 48  # features of a graph whose numbers are written
 EDGES = 400  # of a graph
 TOLERANCE = 0.1  # in the cosines of a polytope: that of trained weights
 
@@ -141,7 +141,7 @@ def graph(moment: Moment, which: str = "", instance: int = 0) -> Graph:
     strongest = np.sort(np.argsort(-np.abs(np.nan_to_num(weights)), kind="stable")[:EDGES])
     shown = f"the {EDGES} strongest" if len(i) > EDGES else "all pairs"
     return Graph(
-        np.cos(angle), np.sin(angle), [str(k) for k in range(n)],
+        np.cos(angle), np.sin(angle), [str(k) if n <= NAMES else "" for k in range(n)],
         list(zip(i[strongest].tolist(), j[strongest].tolist(), strict=True)), np.nan_to_num(weights[strongest]),
         f"{found.name}_i·{found.name}_j, {shown}{found.note}",
     )  # fmt: skip
@@ -159,5 +159,5 @@ def _order(moment: Moment, which: str, instance: int) -> np.ndarray:
     return np.lexsort((np.arange(len(block)), np.where(block < 0, len(block), block)))
 
 
-def _listed(numbers: Sequence[int] | np.ndarray) -> str:
-    return ", ".join(str(int(number)) for number in numbers)
+def _listed(numbers: np.ndarray) -> str:
+    return ", ".join(map(str, numbers[:LISTED])) + (", …" if len(numbers) > LISTED else "")
