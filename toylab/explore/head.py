@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from bokeh.models import Column, Div, Row, Select, Slider, Toggle
 
 from toylab.explore.frames import escaped, plain
+from toylab.explore.panels.runs import is_numeric, ordered, shortened
 from toylab.explore.recording import Recording
 
 SPEEDS = [("2", "2 a second"), ("5", "5 a second"), ("10", "10 a second"), ("20", "20 a second")]
+MOST_TOLD = 3  # columns beside a run's name
 SHOWN = 6  # messages; of more it is said how many there are
 
 
@@ -24,7 +26,7 @@ class Head:
         self.part = Select(
             title="Part", options=list(parts), value=parts[0], width=200, visible=live and len(parts) > 1
         )
-        self.run = Select(title="Run looked at", options=[("0", "")], value="0", width=230)
+        self.run = Select(title="Run looked at", options=[("0", "")], value="0", width=300)
         self.slider = Slider(
             title="step",
             start=0,
@@ -50,7 +52,7 @@ class Head:
     def fill(self, recording: Recording, at: int, run: int, said: Sequence[str]) -> None:
         """Puts a recording in place of the one that is there."""
         self.title.text = f"<h1>{escaped(recording.title)}</h1>"
-        options = [(str(i), plain(name)) for i, name in enumerate(recording.runs)] or [("0", "no runs")]
+        options = [(str(i), label(recording, i)) for i in range(len(recording.runs))] or [("0", "no runs")]
         if self.run.options != options:
             self.run.options = options
         self.run.value = str(run)
@@ -72,6 +74,16 @@ class Head:
         text = _status([self._said, *self._messages] if self._said else self._messages)
         if self.messages.text != text:
             self.messages.text = text
+
+
+def label(recording: Recording, run: int) -> str:
+    """A run's name, with what tells it from the others."""
+    short = shortened(list(recording.columns))
+    told = []
+    for name in [name for name in ordered(recording) if name in recording.varying][:MOST_TOLD]:
+        value = recording.columns[name][run]
+        told.append(f"{short[name]} {value:g}" if is_numeric(recording.columns[name]) else f"{value}")
+    return plain(" · ".join([recording.runs[run], *told]))
 
 
 def _status(messages: Sequence[str]) -> str:

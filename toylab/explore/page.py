@@ -55,6 +55,7 @@ class Page:
         self.run = self.at = 0
         self._document: Document | None = None
         self._quiet = self._begun = False
+        self._end = self._step = 0
         self._turns = Turns(self._draw)
         self._moments: OrderedDict[tuple[int, int], Moment] = OrderedDict()
         self._kept: dict[Any, Any] = {}
@@ -146,9 +147,9 @@ class Page:
 
     def refresh(self) -> None:
         """Shows what Recording.refresh() found: longer curves, a longer slider, messages. The selection stays; where the
-        slider stood at its end it follows the end."""
+        slider stood at the run's last point it follows that."""
         # points may have come between those that there were: the step stays, not its number
-        at_end = self.at >= round(self.slider.end)
+        at_end = self.at >= self._end
         self.at = int(np.searchsorted(self.recording.steps, self._step))
         self._moments.clear()
         self._limits.forget()
@@ -161,8 +162,10 @@ class Page:
     def _fill(self, follow: bool = True) -> None:
         recording = self.recording
         last = max(len(recording.steps) - 1, 0)
-        self.at = last if follow else min(self.at, last)
         self.run = min(self.run, max(len(recording.runs) - 1, 0))
+        own = np.flatnonzero(recording.valid[self.run]) if len(recording.runs) else np.arange(0)
+        self._end = int(own[-1]) if len(own) else last
+        self.at = self._end if follow else min(self.at, last)
         self._runs.fill(recording)
         said = self._curves.fill(recording, self._phases())
         self._sweep.fill(recording)
@@ -243,5 +246,7 @@ class Page:
         if name not in visible or not self.recording.runs or not self.recording.valid[self.run].any():
             return
         moment = self.moment()
-        said = "" if moment.at == self.at else f"{moment.name} has no point there: this is step {moment.step:,}."
-        visible[name].show(moment, self._limits.drawn, said)
+        step = int(self.recording.steps[self.at])
+        there = f"{moment.name} has no point at step {step:,}: the views are of step {moment.step:,}."
+        self._views.say("" if moment.at == self.at else there)
+        visible[name].show(moment, self._limits.drawn)

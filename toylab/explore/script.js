@@ -22,6 +22,24 @@
     }
     for (const one of view.shadow_el?.querySelectorAll("input, select, textarea, [role=slider], button") ?? []) {
       if (one.getAttribute("aria-label") !== said) one.setAttribute("aria-label", said)
+      if (view.model.css_classes.includes("step")) one.setAttribute("aria-valuetext", said)
+    }
+  }
+
+  // Bokeh's tabs can be reached by the keyboard, but not opened by it
+  document.addEventListener("keydown", (event) => {
+    const [target] = event.composedPath()
+    if ((event.key === "Enter" || event.key === " ") && target.classList?.contains("bk-tab")) {
+      event.preventDefault()
+      target.click()
+    }
+  })
+
+  const name_tabs = (view) => {
+    view.headers_wrapper_el?.setAttribute("role", "tablist")
+    for (const one of view.header_els ?? []) {
+      one.setAttribute("role", "tab")
+      one.setAttribute("aria-selected", `${one.classList.contains("bk-active")}`)
     }
   }
 
@@ -53,6 +71,7 @@
     for (const root of Bokeh.index) {
       for (const view of views(root)) {
         name_controls(view)
+        if (view.model.type === "Tabs") name_tabs(view)
         if (changed && view.model.type === "Figure") view.request_repaint?.()
       }
     }

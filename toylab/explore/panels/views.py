@@ -87,7 +87,7 @@ class Shown:
         if self.note.text != text:
             self.note.update(text=text, visible=bool(text))
 
-    def show(self, moment: Moment, draw: Draw, said: str = "") -> None:
+    def show(self, moment: Moment, draw: Draw) -> None:
         """Draws it at a moment. What goes wrong is said, and the pictures that are there stay."""
         if self.lacking:
             return
@@ -105,7 +105,7 @@ class Shown:
         except Exception as failed:  # a view of the user's: it says what is wrong with it, and the others go on
             self.say(f"{self.view.name} failed with {type(failed).__name__}: {sentence(failed)}", alarm=True)
         else:
-            self.say(said)
+            self.say("")
 
 
 class Views:
@@ -117,7 +117,8 @@ class Views:
         self.shown: dict[str, Shown] = {}
         self.tabs = Tabs(tabs=[], sizing_mode="stretch_width")
         self.nothing = Div(text="<p>Weights are being read.</p>", sizing_mode="stretch_width")
-        self.model = Column(children=[self.nothing], sizing_mode="stretch_width")
+        self.note = Div(text="", css_classes=["note"], sizing_mode="stretch_width", visible=False)
+        self.model = Column(children=[self.note, self.nothing], sizing_mode="stretch_width")
         self._made_for: object = None
 
     def fit(self, moment: Moment) -> None:
@@ -149,7 +150,13 @@ class Views:
         self.tabs.active = families.index(family) if family in families else 0
         if not tabs:
             self.nothing.text = "<p>There is no view of such a run.</p>"
-        self.model.children = [self.tabs] if tabs else [self.nothing]
+        self.model.children = [self.note, self.tabs if tabs else self.nothing]
+
+    def say(self, sentence: str) -> None:
+        """Says something above all views; "" takes it away."""
+        text = f'<span role="note">{escaped(sentence)}</span>' if sentence else ""
+        if self.note.text != text:
+            self.note.update(text=text, visible=bool(text))
 
     def family(self) -> str:
         """The family whose tab is visible."""
