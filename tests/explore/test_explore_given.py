@@ -91,8 +91,12 @@ REFUSED = {
     "steps is [0.5, 1.0, 2.0]": ({"W": W[0]}, [0.5, 1, 2], {}),
     "steps is [-1, 0, 1]": ({"W": W[0]}, [-1, 0, 1], {}),
     "steps is [3, 1] of int64": ({"W": W[0]}, np.zeros((3, 1), int), {}),
-    "params['W'] has shape [2, 3, 4]: it must be [T, …] and begin with [3]; for arrays of several runs give runs=": ({"W": W}, STEPS, {}),
-    "params['W'] has shape [2, 3, 4]: it must be [R, T, …] and begin with [3, 3].": ({"W": W}, STEPS, {"runs": ["a", "b", "c"]}),
+    "params['W'] has shape [2, 3, 4]: it must be [T, …] and begin with [3]; for arrays of several runs give runs=": (
+        {"W": W}, STEPS, {}
+    ),
+    "params['W'] has shape [2, 3, 4]: it must be [R, T, …] and begin with [3, 3].": (
+        {"W": W}, STEPS, {"runs": ["a", "b", "c"]}
+    ),
     "measures['loss'] has shape [2]": ({"W": W[0]}, STEPS, {"measures": {"loss": [1, 2]}}),
     "params['W'] is of <U1": ({"W": np.array(["a", "b", "c"])}, STEPS, {}),
     "params['W'] is of object": ({"W": np.array([None, 1, 2])}, STEPS, {}),
@@ -102,13 +106,15 @@ REFUSED = {
     "runs is '[]'": ({"W": W}, STEPS, {"runs": []}),
     "runs is \"['a', 'a']\": give a list of names, each once.": ({"W": W}, STEPS, {"runs": ["a", "a"]}),
     "runs is 'ab'": ({"W": W}, STEPS, {"runs": "ab"}),
-    "columns['lr'] has 1: give a value for each of the 2 runs.": ({"W": W}, STEPS, {"runs": ["a", "b"], "columns": {"lr": [1]}}),
+    "columns['lr'] has 1: give a value for each of the 2 runs.": (
+        {"W": W}, STEPS, {"runs": ["a", "b"], "columns": {"lr": [1]}}
+    ),
     "columns['lr'] has 0.1: give a value": ({"W": W[0]}, STEPS, {"columns": {"lr": 0.1}}),
     "columns['lr'] has {}: numbers, flags and texts are wanted.": ({"W": W[0]}, STEPS, {"columns": {"lr": [{}]}}),
     "config is given, and net or task too": ({"W": W[0]}, STEPS, {"config": A, "net": NET}),
     "config is none: give a toylab Config, or one for each of the 1 runs.": ({"W": W[0]}, STEPS, {"config": [A, B]}),
-    "params['W_E'] is [4] at a point, and [11, 8] in the net": ({"W_E": W[0]}, STEPS, {"net": NET}),
-    "task.p is 13": ({"W": W[0]}, STEPS, {"net": NET, "task": ModularArithmetic(p=13)}),
+    "params['W_E'] is [4] at a point, and [2, 11, 8] in the net": ({"W_E": W[0]}, STEPS, {"net": NET}),
+    "task.p = 13 needs at least 13": ({"W": W[0]}, STEPS, {"net": NET, "task": ModularArithmetic(p=13)}),
     "analyzer is bad: it is a int": ({"W": W[0]}, STEPS, {"analyzers": {"bad": 3}}),
     "analyzer is a/b: a name without / is wanted.": ({"W": W[0]}, STEPS, {"analyzers": {"a/b": lambda p, r: {}}}),
 }  # fmt: skip
