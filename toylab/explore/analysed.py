@@ -112,7 +112,7 @@ class Analysed:
     @property
     def _is_behind(self) -> bool:
         """Whether the runs have points since that were not analysed."""
-        return bool(self._names) and int(self.runs.valid[self._rows].sum()) > int(self._valid.sum())
+        return bool(self._names or self._final) and int(self.runs.valid[self._rows].sum()) > int(self._valid.sum())
 
     @property
     def messages(self) -> list[str]:

@@ -62,7 +62,7 @@ def imported(text: str) -> Named:
             f"analyzer is {text}: {where} has no {name}; {lab.near(name, known) if known else 'it has no functions.'}"
         )
     check(text, fn)
-    return Named(name, together(**{name: fn}), f"{_digest(module)}/{module.__name__}:{name}")
+    return Named(name, _checked(name, fn), f"{_digest(module)}/{module.__name__}:{name}")
 
 
 def given(name: str, fn: Any) -> Named:
@@ -72,7 +72,7 @@ def given(name: str, fn: Any) -> Named:
         ValueError: where it is no analyzer.
     """
     check(name, fn)
-    return Named(name, together(**{name: fn}), "")
+    return Named(name, _checked(name, fn), "")
 
 
 def check(name: str, fn: Any) -> None:
@@ -87,6 +87,18 @@ def check(name: str, fn: Any) -> None:
         ) from None
     except ValueError:  # of a builtin, which does not say
         pass
+
+
+def _checked(name: str, fn: Analyzer) -> Analyzer:
+    """The analyzer with NAME before its outputs. Raises ValueError where these are no dict."""
+
+    def each(params: Any, run: Run) -> dict[str, Any]:
+        found = fn(params, run)
+        if not isinstance(found, dict):
+            raise ValueError(f"it returns a {type(found).__name__}, and must return a dict of arrays.")
+        return {f"{name}/{key}": value for key, value in found.items()}
+
+    return each
 
 
 def _module(text: str, where: str) -> ModuleType:
