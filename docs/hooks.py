@@ -1,7 +1,8 @@
 """What the site shows of the repository, made when it is built: nothing is written down twice.
 
 Claims from results/*/claims.json, figures from results/*/figures (referenced, never copied into docs), what `--help`
-prints, a reference page for every public module, and the notebooks of docs/notebooks with what they print and draw.
+prints, a reference page for every public module, the notebooks of docs/notebooks with what they print and draw, and the
+explorer's pages of some committed measures, each one file.
 """
 
 import ast
@@ -27,6 +28,8 @@ from toylab.claims import table as claims_table
 from toylab.claims.counts import headline
 from toylab.cli.listing import listing
 from toylab.cli.main import main
+from toylab.explore import export, open_folder
+from toylab.explore.views import built_in as built_in_views
 from toylab.lab import pages, verdicts
 from toylab.plots import style
 
@@ -35,6 +38,8 @@ README = (ROOT / "README.md").read_text("utf-8")
 EM_PER_INCH = (
     7.6  # em of text an inch of a figure takes: 7 inches, a page of a paper, are the width of the text and more
 )
+EXPLORED = ("grokking", "superposition", "induction", "grokking_phase")
+LARGEST = 2_000_000  # bytes of an exported page
 EXPERIMENTS = re.findall(r"\[(\w+)\]\(results/\1/claims\.md\)", README)  # in the README's order
 
 
@@ -61,6 +66,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     add("reference/index.md", reference_index())
     for module in modules():
         add(reference_of(module), f"---\ntitle: {module}\n---\n\n# {module}\n\n::: {module}\n")
+    for name in EXPLORED:
+        add(f"explore/{name}.html", explored(name))
     for script in sorted((ROOT / "docs" / "notebooks").glob("*.py")):
         page, images = notebooks.rendered(script)
         add(f"tutorials/{script.stem}.md", page)
@@ -105,6 +112,16 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     if linked := re.search(used, output):
         raise PluginError(f"{page.file.src_uri} fetches {linked[0]}: the site must be viewed without a network.")
     return output
+
+
+def explored(name: str) -> bytes:
+    """A page of committed measures as the explorer exports it, of its first part. Its folder is named as from the clone."""
+    with contextlib.chdir(ROOT):
+        recording = next(iter(open_folder(Path("results", name)).values()))
+        content = export.page_of(recording, built_in_views()).encode()
+    if len(content) > LARGEST:
+        raise PluginError(f"explore/{name}.html has {len(content)} bytes: at most {LARGEST} are meant.")
+    return content
 
 
 def helped(command: str) -> str:

@@ -54,7 +54,7 @@ ONLY_IN = {
     "bokeh": "explore",
     "tornado": "explore",
     "argparse": "cli benchmarks",
-    "importlib.import_module": "lab records",  # a page, or a class of a manifest, by its name
+    "importlib.import_module": "lab records",  # a page, a class of a manifest, the explorer that is above, by its name
     "pickle": "",
     "cloudpickle": "",
     "dill": "",

@@ -1,4 +1,4 @@
-"""Which command: `toylab run | fields | list | status | report`, or run_sweep.py with a page."""
+"""Which command: `toylab run | fields | list | status | report | explore | export`, or run_sweep.py with a page."""
 
 import difflib
 import io
@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from toylab.cli.explore import explore
+from toylab.cli.export import export
 from toylab.cli.fields import fields
 from toylab.cli.listing import listing
 from toylab.cli.parser import Parser
@@ -15,11 +17,13 @@ from toylab.cli.status import status
 
 HELP = """toylab: the training dynamics of toy models.
 
-  toylab run PAGE       train, analyze and draw a page; `toylab run --help` has its options
-  toylab fields PAGE    what can be set of a page's runs, with type, value, unit and meaning
-  toylab list           the built-in pages by family, with what they cost and the verdicts of their claims
-  toylab status FOLDER  how far a sweep is, and what to type to go on
-  toylab report FOLDER  the judged claims of a page, or of all pages of a folder"""
+  toylab run PAGE        train, analyze and draw a page; `toylab run --help` has its options
+  toylab fields PAGE     what can be set of a page's runs, with type, value, unit and meaning
+  toylab list            the built-in pages by family, with what they cost and the verdicts of their claims
+  toylab status FOLDER   how far a sweep is, and what to type to go on
+  toylab report FOLDER   the judged claims of a page, or of all pages of a folder
+  toylab explore FOLDER  a sweep in the browser, also while it trains
+  toylab export FOLDER   the same as one HTML file"""
 
 
 def _list(arguments: list[str], program: str) -> int:
@@ -34,6 +38,8 @@ COMMANDS: dict[str, Callable[[list[str], str], int]] = {
     "list": _list,
     "status": status,
     "report": report,
+    "explore": explore,
+    "export": export,
 }
 
 

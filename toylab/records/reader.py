@@ -4,6 +4,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -277,6 +278,19 @@ class Sweep:
         of_runs = {"group": self.groups, **self.fields, "diverged": self.diverged}
         scalars = {name: item[name] for item in (self.measures, self.probes) for name in item if self._is_scalar(name)}
         return labelled.table(self.steps, self.valid, scalars, of_runs, self.runs)
+
+    def explore(self, **options: Any) -> Any:
+        """The sweep in the explorer, in a notebook: the value of a cell (extra `explore`).
+
+        Args:
+            **options: as of `toylab.explore.show`: `views`, `height`, `remote`, `points`.
+
+        Raises:
+            ValueError: where this has not all runs of its folders, or the extra is missing.
+        """
+        # the explorer stands above this package and reads it: by its name, when it is asked for
+        notebook: Any = import_module("toylab.explore.notebook")
+        return notebook.of_sweep(self, **options)
 
     def _is_scalar(self, name: str) -> bool:
         arrays = [{**source.group.measures, **source.group.probes} for source in self.sources]

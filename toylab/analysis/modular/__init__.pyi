@@ -6,6 +6,7 @@ from . import (
     inputs as inputs,
     measures as measures,
     networks as networks,
+    planes as planes,
     progress as progress,
     report as report,
 )

@@ -77,9 +77,15 @@ def spectrum(x: Real[ArrayLike, "*axes"], axis: int = 0) -> Float[Array, " p//2+
     if x.ndim == 0:
         raise ValueError("x is a scalar, it must have an axis of length p")
     x = jnp.moveaxis(x, axis, 0).reshape(x.shape[axis], -1)
-    power = (_dot(basis(len(x)), x) ** 2).sum(1)
+    return by_frequency((_dot(basis(len(x)), x) ** 2).sum(1))
+
+
+@shaped
+def by_frequency(power: Real[ArrayLike, "p ..."]) -> Real[Array, "p//2+1 ..."]:
+    """The sum of the cosine and the sine of each frequency, for numbers in the order of `basis`, [p, …]."""
+    power = jnp.asarray(power)
     # an even p has no sine for its last cosine
-    pairs = jnp.pad(power[1:], (0, 1 - len(x) % 2)).reshape(-1, 2)
+    pairs = jnp.pad(power[1:], [(0, 1 - len(power) % 2), *[(0, 0)] * (power.ndim - 1)]).reshape(-1, 2, *power.shape[1:])
     return jnp.concatenate([power[:1], pairs.sum(1)])
 
 
