@@ -46,7 +46,7 @@ class Limits:
         pictures = view.pictures(moment, **values)
         if all(reach(picture) is None for picture in pictures):
             return pictures
-        key = (moment.run, view.name, tuple(sorted(values.items())))
+        key = (moment.run, view.name, tuple(sorted(values.items())), len(pictures))
         if key not in self._kept:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
@@ -69,5 +69,6 @@ class Limits:
                 pictures = view.pictures(moment.other(place), **values)
             except (ValueError, LookupError):
                 continue  # a damaged chunk, or a control that this point cannot serve: the others tell
-            limits = [max(limit, reach(picture) or 0.0) for limit, picture in zip(limits, pictures, strict=False)]
+            for i, picture in enumerate(pictures[:n]):
+                limits[i] = max(limits[i], reach(picture) or 0.0)
         return limits
