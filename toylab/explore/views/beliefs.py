@@ -32,7 +32,8 @@ def fits(moment: Moment) -> str | None:
     if (states := np.shape(moment.task.T)[1]) > len(COLOURS):
         return f"the process has {states} states: at most {len(COLOURS)} have a colour."
     if moment.shapes:
-        return sequences.fits(moment) or ""
+        why = sequences.fits(moment)
+        return "the network has no W_Q: residual streams are those of transformers." if why is None else why
     return "" if moment.has("image/final") else moment.recording.no_params
 
 
@@ -44,7 +45,7 @@ def controls(moment: Moment) -> Controls:
     layers = ["embedding", *(f"after layer {i}" for i in range(n_layers - 1)), LAST, ALL]
     found: dict[str, Control] = {"residual": Choice("Residual stream", layers, LAST)}
     most = _longest(moment, MOST)
-    return found | {"symbols": Whole("Symbols at most", min(2, most), most, _longest(moment, AT_FIRST))}
+    return found | {"symbols": Whole("Symbols at most", 1, most, _longest(moment, AT_FIRST))}
 
 
 @view("belief-simplex", family="beliefs", title="Belief simplex", fits=fits, controls=controls)

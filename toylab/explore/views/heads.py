@@ -83,7 +83,7 @@ def scores_over_steps(moment: Moment, score: str = "") -> list[Picture]:
 
 def fits_composition(moment: Moment) -> str | None:
     """As of `view`: of two layers or more, by weights or by what was measured."""
-    if "W_Q" in moment.shapes:
+    if sequences.fits_weights(moment) == "":
         absent = [name for name in ("W_K", "W_V", "W_O") if name not in moment.shapes]
         if absent:
             return f"{', '.join(absent)} is not recorded."
