@@ -50,10 +50,10 @@ def controls(moment: Moment) -> Controls:
 
 @view("belief-simplex", family="beliefs", title="Belief simplex", fits=fits, controls=controls)
 def simplex(moment: Moment, residual: str = LAST, symbols: int = 0) -> list[Picture]:
-    """The optimal predictor's beliefs, and their image in the residual stream under its regression to them."""
+    """The optimal predictor's beliefs, and the image of a residual stream under its regression to them."""
     if not moment.shapes:
         true, image, r2 = _measured(moment)
-        title = "Image of the last residual"
+        title = "Last residual"
     else:
         names = list(controls(moment)["residual"].options)  # type: ignore[union-attr]
         if residual not in names:
@@ -66,7 +66,7 @@ def simplex(moment: Moment, residual: str = LAST, symbols: int = 0) -> list[Pict
         true = points["beliefs"]
         found, share = _image(moment.net, moment.params, names.index(residual), *points.values())
         image, r2 = np.asarray(found), float(share)
-        title = f"Image of the residual: {residual}" if residual != LAST else "Image of the last residual"
+        title = "Last residual" if residual == LAST else residual.capitalize()
     title += "; weights are not finite" if not np.isfinite(image).all() else f"; R² {r2:.4f}" if np.isfinite(r2) else ""
     corners = plane(true.shape[1])
     return [_dots(true, true, corners, f"Beliefs, {len(true)} sequences"), _dots(image, true, corners, title)]

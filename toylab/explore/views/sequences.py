@@ -16,7 +16,7 @@ from toylab.tasks import GroupComposition, ModularArithmetic, Program, RepeatedB
 from toylab.tasks.sequence import repeated
 
 LONGEST = 64  # tokens of a sequence that is drawn
-BLOCK = 12  # tokens of a block that is drawn and repeated
+BLOCK = 8  # tokens of a block that is drawn and repeated
 
 
 def fits_weights(moment: Moment) -> str | None:
