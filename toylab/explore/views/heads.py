@@ -19,14 +19,7 @@ BLOCKS = 64  # as many as the analyzers of heads take
 WEIGHED = 500_000  # entries of patterns that a score is taken of: fewer blocks of larger networks
 EDGES = 400  # of a graph
 SHARES = ("induction", "prefix_matching", "previous_token", "duplicate_token")  # from 0 to 1
-SCORES = (
-    *SHARES,
-    "attention_entropy",
-    "copying",
-    "matching",
-    "zero",
-    "llc",
-)  # last parts of the names of measures [t, L, H]
+SCORES = (*SHARES, "attention_entropy", "copying", "matching", "zero", "llc")  # measures [t, L, H], by their last part
 KINDS: tuple[composition.Kind, ...] = get_args(composition.Kind)
 
 
