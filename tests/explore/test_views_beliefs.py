@@ -133,7 +133,7 @@ def test_forms_stay_and_a_diverged_run_is_blank():
     first, second = (simplex.pictures(recording.moment(at, kept=kept)) for at in (0, 1))
     assert [len(one.x) for one in first] == [len(one.x) for one in second]
     np.testing.assert_array_equal(first[0].x, second[0].x)
-    assert np.isnan(states(second[1])).all() and second[1].title == "Image of the last residual; weights are not finite"
+    assert np.isnan(states(second[1])).all() and second[1].title == "Last residual; weights are not finite"
 
 
 def test_measures_do_in_place_of_weights():
@@ -154,7 +154,7 @@ def test_measures_do_in_place_of_weights():
     np.testing.assert_allclose(states(simplex.pictures(start)[1]), 0, atol=1e-3)  # float16
     beliefs, image = simplex.pictures(end)
     np.testing.assert_allclose(states(image), states(beliefs), atol=1e-3)
-    assert image.title == f"Image of the last residual; R² {layers[0, 1, 2]:.4f}"
+    assert image.title == f"Last residual; R² {layers[0, 1, 2]:.4f}"
     lines, bars = explained.pictures(end)
     np.testing.assert_allclose(lines.lines["last"], 1 - layers[0, :, 2], rtol=1e-6)
     assert lines.log_y and lines.at == 10 and list(bars.names) == ["embed", "0", "1", "all"]
@@ -166,6 +166,19 @@ def test_measures_do_in_place_of_weights():
     wrong = Small(measures={"image/final": np.zeros((1, 1, 9, 2))}, config=MESS3).moment()
     with pytest.raises(ValueError, match=r"image/final has shape \(9, 3\): that of the beliefs, \(27, 3\), is wanted"):
         simplex.pictures(wrong)
+
+
+def test_images_of_the_last_point():
+    """What the page of RRXOR committed."""
+    rrxor = config(hmm.rrxor())
+    _, _, true, _ = analysis.prefixes(hmm.rrxor(), 4)
+    r2 = np.array([[0.25, 0.5]])
+    final = {"all_images/final": true[None, :, :-1].astype(np.float16)}
+    recording = Small(measures={"explained/final": r2}, config=rrxor, final=final)
+    for at in (0, 1):
+        beliefs, image = simplex.pictures(recording.moment(at))
+        np.testing.assert_allclose(states(image), states(beliefs), atol=2e-3)  # float16
+        assert image.title == "Last residual, last point; R² 0.5000"
 
 
 def test_what_a_run_lacks():

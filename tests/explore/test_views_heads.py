@@ -40,7 +40,7 @@ def test_the_circuits_of_an_induction_machine():
     assert not QK.values.any() and not positions.values.any()  # it matches what head 0.0 has written, not the embedding
     but_bos = np.diag(20.0 * (np.arange(13) < 12))
     np.testing.assert_allclose(OV.values, but_bos, atol=1e-5)
-    assert isinstance(eigenvalues, Dots) and eigenvalues.title == "Eigenvalues of OV; copying score 1.00"
+    assert isinstance(eigenvalues, Dots) and eigenvalues.title == "OV eigenvalues; copying 1.00"
     np.testing.assert_allclose(np.sort(eigenvalues.x), np.sort([20] * 12 + [0] * 5), atol=1e-4)
     np.testing.assert_allclose(eigenvalues.y, 0, atol=1e-4)
     assert list(OV.rows)[-1] == "BOS"
@@ -105,7 +105,7 @@ def test_scores_are_the_analysis_own():
     assert set(found) == {"previous token", "induction", "duplicate token", "prefix matching"}
     for name, picture in found.items():
         np.testing.assert_allclose(picture.values, wanted[name.replace(" ", "_")], atol=1e-5)
-        assert picture.limit == 1 and "on 64 blocks" in picture.title
+        assert picture.limit == 1 and "64 blocks" in picture.title
 
 
 def test_scores_of_an_induction_machine():
@@ -149,7 +149,7 @@ def test_random_blocks_are_fewer_for_larger_networks():
     moment = of_start(Config(MarkovChains(k=9, n_ctx=64), net, Adam())).moment()
     n = heads.WEIGHED // (4 * 8 * 64**2)
     found = scores.pictures(moment)
-    assert n == 3 and all(f"on {n} blocks" in one.title for one in found)
+    assert n == 3 and all(f"{n} blocks" in one.title for one in found)
     tokens = analysis.repeated_blocks(jax.random.key(0), 64, 32, 9)[:n]
     A = net.apply(moment.params, tokens)[1]["pattern"]
     by_name = {one.title.partition(",")[0]: one.values for one in found}

@@ -13,32 +13,29 @@ from toylab.explore.declaring import Choice, Controls, view
 from toylab.explore.moment import Moment
 from toylab.explore.pictures import Colours, Graph, Heatmap, Lines, Picture
 from toylab.explore.views import sequences
+from toylab.tasks import GroupComposition, ModularArithmetic
 
 BLOCKS = 64  # as many as the analyzers of heads take
 WEIGHED = 500_000  # entries of patterns that a score is taken of: fewer blocks of larger networks
 EDGES = 400  # of a graph
 SHARES = ("induction", "prefix_matching", "previous_token", "duplicate_token")  # from 0 to 1
-SCORES = (
-    *SHARES,
-    "attention_entropy",
-    "copying",
-    "matching",
-    "zero",
-    "llc",
-)  # last parts of the names of measures [t, L, H]
+SCORES = (*SHARES, "attention_entropy", "copying", "matching", "zero", "llc")  # measures [t, L, H], by their last part
 KINDS: tuple[composition.Kind, ...] = get_args(composition.Kind)
 
 
 def fits_scores(moment: Moment) -> str | None:
     """As of `view`: on two random blocks, which must fit in the context."""
-    if (why := sequences.fits(moment)) != "":
+    answers = isinstance(moment.task, ModularArithmetic | GroupComposition)
+    answers |= getattr(moment.net, "readout", "all") != "all"
+    why = None if answers else sequences.fits(moment)
+    if why != "":
         return why
     if not sequences.predicts(moment):
         return None  # of a network that does not continue sequences nobody asks for induction heads
     return "" if moment.net.n_ctx >= 4 else f"net.n_ctx is {moment.net.n_ctx}: two blocks need at least 4 positions."
 
 
-@view("head-scores", family="attention", title="Scores of heads", fits=fits_scores)
+@view("head-scores", family="attention", title="Scores of heads on random blocks, each twice", fits=fits_scores)
 def scores(moment: Moment) -> list[Picture]:
     """What each head attends to on random blocks, each twice, at the step."""
     period = int(getattr(moment.task, "n_ctx", moment.net.n_ctx)) // 2
@@ -47,7 +44,7 @@ def scores(moment: Moment) -> list[Picture]:
     make = partial(analysis.repeated_blocks, jax.random.key(0), BLOCKS, period, sequences.n_vocab(moment))
     tokens = moment.kept("random blocks", lambda: np.asarray(make())[:n])
     found = _scores(moment.net, moment.params, tokens, period)
-    return [_by_head(np.asarray(value), f"{name}, on {n} blocks, twice each", 1.0) for name, value in found.items()]
+    return [_by_head(np.asarray(value), f"{name}, {n} blocks", 1.0) for name, value in found.items()]
 
 
 def fits_over_steps(moment: Moment) -> str | None:
@@ -88,6 +85,8 @@ def fits_composition(moment: Moment) -> str | None:
         if absent:
             return f"{', '.join(absent)} is not recorded."
         return "" if moment.shapes["W_Q"][0] > 1 else None
+    if getattr(moment.net, "n_layers", 2) == 1:
+        return None
     return "" if _measured(moment, "K") else sequences.fits_weights(moment)
 
 
@@ -149,7 +148,8 @@ def _composition(params: Any, kind: composition.Kind) -> Array:
 def _by_head(values: np.ndarray, title: str, limit: float | None) -> Heatmap:
     """[layers, heads]."""
     colours: Colours = "positive" if limit else "symmetric"
-    return Heatmap(values, title, "head", "layer", colours, limit)
+    rows, columns = ([str(i) for i in range(n)] for n in values.shape)
+    return Heatmap(values, title, "head", "layer", colours, limit, columns=columns, rows=rows)
 
 
 def _measures(moment: Moment) -> list[str]:
