@@ -25,6 +25,7 @@ from . import (
     limits as limits,
     linking as linking,
     moment as moment,
+    moments as moments,
     needed as needed,
     notebook as notebook,
     on_demand as on_demand,

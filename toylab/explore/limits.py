@@ -9,7 +9,7 @@ import numpy as np
 from toylab.explore.declaring import View
 from toylab.explore.frames import greatest
 from toylab.explore.moment import Moment
-from toylab.explore.pictures import Bars, Dots, Graph, Heatmap, Picture
+from toylab.explore.pictures import Bars, Dots, Graph, Heatmap, Lines, Picture, Table
 
 MOST_KEPT = 300
 Draw = Callable[[View, Moment, dict[str, Any]], list[Picture]]
@@ -25,10 +25,15 @@ def reach(picture: Picture) -> float | None:
     return None
 
 
-def _limit(picture: Picture, fixed: float) -> float:
-    """The fixed limit. Colours stop at theirs; an axis goes on where the picture does, so that nothing is cut off."""
-    own = reach(picture) or 0.0
-    return fixed or own if isinstance(picture, Heatmap | Graph) else max(fixed, own)
+def _limited(picture: Picture, fixed: float) -> Picture:
+    """With the fixed limit, where it has none. Colours stop at theirs; an axis goes on where the picture does, so that
+    nothing is cut off."""
+    own = reach(picture)
+    if own is None or isinstance(picture, Lines | Table):
+        return picture
+    if isinstance(picture, Heatmap | Graph):
+        return replace(picture, limit=fixed or own)
+    return replace(picture, limit=max(fixed, own))
 
 
 class Limits:
@@ -46,16 +51,12 @@ class Limits:
         pictures = view.pictures(moment, **values)
         if all(reach(picture) is None for picture in pictures):
             return pictures
-        key = (moment.run, view.name, tuple(sorted(values.items())))
+        key = (moment.run, view.name, tuple(sorted(values.items())), len(pictures))
         if key not in self._kept:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
             self._kept[key] = self._found(view, moment, values, len(pictures))
-        limited = zip(pictures, self._kept[key], strict=True)
-        return [
-            picture if reach(picture) is None else replace(picture, limit=_limit(picture, limit))
-            for picture, limit in limited
-        ]
+        return [_limited(picture, limit) for picture, limit in zip(pictures, self._kept[key], strict=True)]
 
     def forget(self) -> None:
         """Finds them anew, as when a run has gone on."""
@@ -69,5 +70,6 @@ class Limits:
                 pictures = view.pictures(moment.other(place), **values)
             except (ValueError, LookupError):
                 continue  # a damaged chunk, or a control that this point cannot serve: the others tell
-            limits = [max(limit, reach(picture) or 0.0) for limit, picture in zip(limits, pictures, strict=False)]
+            for i, picture in enumerate(pictures[:n]):
+                limits[i] = max(limits[i], reach(picture) or 0.0)
         return limits

@@ -145,8 +145,8 @@ class Views:
         for name in families:
             own = [shown.model for shown in self.shown.values() if shown.view.family == name]
             tabs.append(TabPanel(title=plain(name), child=Column(children=own, sizing_mode="stretch_width")))
-        dressed(self.sheet, *tabs)
-        self.tabs.tabs, self.tabs.visible = tabs, bool(tabs)
+        self.tabs.tabs = tabs
+        dressed(self.sheet, self.tabs)
         self.tabs.active = families.index(family) if family in families else 0
         if not tabs:
             self.nothing.text = "<p>There is no view of such a run.</p>"
