@@ -14,6 +14,7 @@ from . import (
     growing as growing,
     kept as kept,
     lab_page as lab_page,
+    loaded as loaded,
     moment as moment,
     on_demand as on_demand,
     opening as opening,
@@ -26,6 +27,7 @@ from . import (
     wording as wording,
 )
 from .given import of_arrays as of_arrays
+from .loaded import of_sweep as of_sweep
 from .moment import Moment as Moment
 from .opening import open_folder as open_folder
 from .pictures import (
