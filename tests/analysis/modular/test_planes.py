@@ -167,6 +167,12 @@ def test_numbers_on_a_circle_stand_at_their_angles(p, k):
     np.testing.assert_allclose(found, 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1), atol=1e-5)
 
 
+def test_what_has_nothing_of_a_frequency_but_rounding_stands_at_the_origin():
+    angle = 2 * np.pi * 2 * np.arange(5) / 5
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    assert not np.asarray(planes.frequency_plane(circle, 1)).any()
+
+
 def test_a_plane_needs_two_directions_and_a_frequency_with_a_sine():
     assert not np.asarray(planes.frequency_plane(np.arange(5.0)[:, None], 1))[:, 1].any()
     for k, p in ((0, 5), (3, 5), (4, 8)):

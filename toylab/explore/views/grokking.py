@@ -2,8 +2,6 @@
 2301.05217). What they compute over all pairs of numbers is in planes.py, their losses by frequency in progress.py.
 """
 
-from dataclasses import replace
-
 import jax
 import numpy as np
 
@@ -78,7 +76,7 @@ def spectra_over_steps(moment: Moment) -> list[Picture]:
     for which in [one for one in MEASURES if moment.has(MEASURES[one])]:
         norm = np.sqrt(_over_steps(moment, which))
         title = f"Norm of each frequency of {_name(moment, which)}"
-        pictures.append(replace(over_points(moment, norm, title, "frequency k"), limit=highest(norm[:, 1:])))
+        pictures.append(over_points(moment, norm, title, "frequency k", highest(norm[:, 1:])))
     return pictures
 
 

@@ -104,4 +104,4 @@ def irreps(moment: Moment) -> list[Picture]:
         limit=highest(shares),
     )
     title = "Share of each representation through training"
-    return [bars, over_points(moment, shares, title, "representation ρ", names)]
+    return [bars, over_points(moment, shares, title, "representation ρ", highest(shares), names)]
