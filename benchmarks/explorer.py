@@ -3,9 +3,10 @@
     python benchmarks/explorer.py [FOLDER] [--steps 30] [--json benchmarks/results/explorer_cpu.json]
 
 FOLDER is a page's with weights (default: results/cpu/grokking, which `toylab run grokking` makes). The server is `toylab
-explore` in a process of its own, the browser the system's Chromium, headless, by Playwright. Beside each step of the slider
-stands what it takes to read the same chunk into NumPy arrays, in the same run. Seconds are of the clock; beside them stands
-the CPU time of the server's process and of the browser's main thread, which other programs disturb less.
+explore` in a process of its own, the browser the system's Chromium, headless, by Playwright. The slider goes on step by
+step from the middle; beside each step stands what it takes to read the same chunk into NumPy arrays, in the same run. Seconds
+are of the clock; beside them stands the CPU time of the server's process and of the browser's main thread, which other
+programs disturb less.
 """
 
 import argparse
@@ -118,7 +119,7 @@ def live(browser: Any, folder: Path, n_steps: int) -> dict[str, Any]:
         again = Tab(browser).open(url, "true")
         last = tab.page.evaluate(f"{SLIDER}.end")
         steps, server, main, numpy = [], [], [], []
-        for at in np.linspace(0, last - 1, n_steps).round().astype(int).tolist():
+        for at in range(last // 2, min(last // 2 + n_steps, last)):
             tab.page.evaluate(WATCH)
             before = cpu_of(process), tab.cpu()
             steps.append(tab.settled(f"{SLIDER}.value = {at}"))

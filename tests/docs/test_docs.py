@@ -22,6 +22,7 @@ import run_sweep
 from toylab import load
 from toylab.analysis import task_measures
 from toylab.cli.main import main
+from toylab.explore import Moment, of_arrays
 from toylab.tasks import ModularPairs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +79,7 @@ def test_every_page_with_python_is_executed_here():
         "judging",
         "notebooks",
         "growth",
+        "explorer",
     }
     assert with_code == {*ADDED, *executed}
 
@@ -291,6 +293,17 @@ def test_a_claim_is_judged_as_the_page_prints(place, capsys):
 def test_the_cells_for_a_notebook_draw_their_strip(place):
     execute("notebooks")
     assert Path("strip.png").stat().st_size > 5_000
+
+
+def test_arrays_and_a_view_of_ones_own_are_explored_as_written(place, capsys):
+    pytest.importorskip("bokeh", reason="the extra explore has bokeh")
+    names = execute("explorer")
+    assert capsys.readouterr().out == f"{names['shown'].url}\n"
+    (code,) = [code for title, code in blocks("explorer") if title == "my_views.py"]
+    exec(code, mine := {})
+    moment = Moment(of_arrays({"W_E": np.ones((3, 5, 4))}, [0, 1, 2]), 0, 1)
+    (picture,) = mine["lengths"].pictures(moment)
+    assert mine["lengths"].lacks(moment) == "" and picture.heights.tolist() == [2.0] * 5 and picture.title == "Step 1"
 
 
 RUN = re.compile(r"(?:python run_sweep\.py|toylab run) ([^\n`#]+)")

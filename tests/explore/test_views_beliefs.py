@@ -11,7 +11,7 @@ from toylab.base import Config
 from toylab.explore.pictures import Dots
 from toylab.explore.views import beliefs as views
 from toylab.explore.views.beliefs import explained, losses, simplex
-from toylab.models import Net, ToyModel, Transformer
+from toylab.models import ModularMLP, Net, ToyModel, Transformer
 from toylab.optim import Adam
 from toylab.tasks import HiddenMarkov, SparseFeatures, hmm
 
@@ -117,6 +117,15 @@ def test_symbols_at_first_and_at_most():
         simplex.pictures(moment, residual="first")
 
 
+def test_many_symbols():
+    """Of a process of 100 symbols, sequences of one are shown at first."""
+    T = np.full((100, 2, 2), 1 / 200)
+    moment = of_start(config(T, n_ctx=3).replace(task=HiddenMarkov(T.astype(np.float32), n_ctx=3, n_eval=8))).moment()
+    symbols = simplex.controls(moment)["symbols"]
+    assert (symbols.low, symbols.value, symbols.high) == (1, 1, 2)
+    assert len(states(simplex.pictures(moment)[0])) == 100
+
+
 def test_forms_stay_and_a_diverged_run_is_blank():
     recording, kept = of_start(MESS3, steps=2), {}
     for value in recording._params.values():
@@ -124,7 +133,7 @@ def test_forms_stay_and_a_diverged_run_is_blank():
     first, second = (simplex.pictures(recording.moment(at, kept=kept)) for at in (0, 1))
     assert [len(one.x) for one in first] == [len(one.x) for one in second]
     np.testing.assert_array_equal(first[0].x, second[0].x)
-    assert np.isnan(states(second[1])).all() and second[1].title == "Image of the last residual; weights are not finite"
+    assert np.isnan(states(second[1])).all() and second[1].title == "Last residual; weights are not finite"
 
 
 def test_measures_do_in_place_of_weights():
@@ -145,7 +154,7 @@ def test_measures_do_in_place_of_weights():
     np.testing.assert_allclose(states(simplex.pictures(start)[1]), 0, atol=1e-3)  # float16
     beliefs, image = simplex.pictures(end)
     np.testing.assert_allclose(states(image), states(beliefs), atol=1e-3)
-    assert image.title == f"Image of the last residual; R² {layers[0, 1, 2]:.4f}"
+    assert image.title == f"Last residual; R² {layers[0, 1, 2]:.4f}"
     lines, bars = explained.pictures(end)
     np.testing.assert_allclose(lines.lines["last"], 1 - layers[0, :, 2], rtol=1e-6)
     assert lines.log_y and lines.at == 10 and list(bars.names) == ["embed", "0", "1", "all"]
@@ -165,6 +174,10 @@ def test_what_a_run_lacks():
     assert [view.lacks(committed) for view in EVERY] == [committed.recording.no_params, None, None]
     some = {name: value for name, value in of_start(MESS3)._params.items() if name != "W_V"}
     assert simplex.lacks(Small(some, config=MESS3).moment()) == "W_V is not recorded: the network cannot be run."
+    other = MESS3.replace(net=Net.of(ModularMLP, d_vocab=3, d_vocab_out=3))
+    assert (
+        simplex.lacks(of_start(other).moment()) == "the network has no W_Q: residual streams are those of transformers."
+    )
     many = np.full((2, 7, 7), 1 / 14)
     assert simplex.lacks(of_start(config(many)).moment()) == "the process has 7 states: at most 6 have a colour."
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from small_recordings import Small, of_start, values
+from small_recordings import Small, of_features, of_start, values
 
 from toylab.analysis.superposition import geometry
 from toylab.base import Config
-from toylab.explore.pictures import Bars, Graph, Heatmap, Lines, Table
+from toylab.explore.pictures import Heatmap, Lines
 from toylab.explore.views import features
 from toylab.explore.views import superposition as views
 from toylab.explore.views.superposition import dimensionality, gram, graph, plane, polytope
@@ -23,19 +23,13 @@ def kgon(k, n=None):
     return np.pad(np.stack([np.cos(angle), np.sin(angle)], 1), ((0, (n or k) - k), (0, 0))).astype(np.float32)
 
 
-def steps_of(*W, b=True):
-    """A recording of one run with these features at its steps."""
-    found = {"W": np.stack(W)[None]}
-    return Small(found | ({"b": np.zeros((1, len(W), len(W[0])), np.float32)} if b else {}))
-
-
 def untied(n=6, m=3):
     net = Net.of(UntiedToyModel, n_features=n, n_hidden=m)
     return of_start(Config(SparseFeatures(n_features=n), net, Adam()), steps=2)
 
 
 def test_a_pentagon():
-    moment = steps_of(kgon(5)).moment()
+    moment = of_features(kgon(5)).moment()
     (dots,) = plane.pictures(moment, **values(plane, moment))
     np.testing.assert_array_equal(np.stack([dots.x, dots.y], 1), kgon(5))
     assert list(dots.names) == ["0", "1", "2", "3", "4"] and dots.from_origin
@@ -57,7 +51,7 @@ def test_a_pentagon():
 
 def test_antipodal_pairs_and_a_feature_that_is_absent():
     W = np.array([[1, 0], [0, 1], [-1, 0], [0, -1], [0, 0]], np.float32)
-    moment = steps_of(W).moment()
+    moment = of_features(W).moment()
     (table,) = polytope.pictures(moment)
     assert table.title == "W: square, 1 absent"
     assert table.columns["polytope"] == ["digon", "digon", "absent"]
@@ -74,7 +68,7 @@ def test_antipodal_pairs_and_a_feature_that_is_absent():
 def test_values_are_the_analysis_own():
     """Of random features in 4 dimensions."""
     W = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
-    moment = steps_of(W).moment()
+    moment = of_features(W).moment()
     np.testing.assert_array_equal(gram.pictures(moment)[0].values, geometry.gram(W))
     np.testing.assert_array_equal(dimensionality.pictures(moment)[0].heights, geometry.dimensionality(W))
     (net,) = graph.pictures(moment)
@@ -83,60 +77,6 @@ def test_values_are_the_analysis_own():
     np.testing.assert_array_equal(net.weights, np.asarray(geometry.gram(W))[i, j])
     every = np.sort(np.abs(np.asarray(geometry.gram(W))[np.triu_indices(30, 1)]))[::-1]
     np.testing.assert_allclose(np.sort(np.abs(net.weights))[::-1], every[: views.EDGES])
-
-
-def turned(W, angle):
-    """W turned in the plane of its first two dimensions."""
-    found = W.copy()
-    found[:, 0], found[:, 1] = (
-        W[:, 0] * np.cos(angle) - W[:, 1] * np.sin(angle),
-        W[:, 0] * np.sin(angle) + W[:, 1] * np.cos(angle),
-    )
-    return found
-
-
-def test_principal_axes_neither_turn_nor_flip_between_steps():
-    """Features that turn through a whole circle in 100 steps move smoothly; their own principal axes would flip."""
-    rng = np.random.default_rng(1)
-    W = (rng.normal(size=(12, 5)) * [3, 2.9, 1, 0.5, 0.2]).astype(np.float32)
-    angles = np.linspace(0, 2 * np.pi, 101)
-    recording, kept = steps_of(*(turned(W, angle) for angle in angles)), {}
-    every = [plane.pictures(recording.moment(at, kept=kept), axes="principal")[0] for at in range(101)]
-    points = np.stack([[dots.x, dots.y] for dots in every])
-    moved = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    # the axes are fixed, so nothing moves further than its feature does: |W_i| 2 sin(δ/2); the rest is float32
-    assert (moved <= np.linalg.norm(W, axis=1) * 2 * np.sin(angles[1] / 2) * (1 + 1e-4)).all()
-    assert moved.max() > 0.5 * np.linalg.norm(W[:, :2], axis=1).max() * angles[1]
-    own = np.stack([turned(W, a) @ np.linalg.svd(turned(W, a))[2][:2].T for a in angles])
-    assert np.linalg.norm(np.diff(own, axis=0), axis=2).max() > 10 * moved.max()  # which is what the test is for
-    assert every[0].x_label == "principal axis 1 of step 1000, at every step"
-    # the plane is the best one of the last point
-    share = (points[-1] ** 2).sum() / (W**2).sum()
-    assert share == pytest.approx((np.linalg.svd(W)[1] ** 2)[:2].sum() / (W**2).sum(), rel=1e-5)
-    assert f"{share:.0%} of its square" in every[-1].title
-
-
-def test_the_last_points_weights_are_read_once():
-    recording, kept = steps_of(*np.random.default_rng(0).normal(size=(6, 8, 4)).astype(np.float32)), {}
-    for at in range(5):
-        plane.pictures(recording.moment(at, kept=kept))
-    assert recording.reads == 6
-
-
-def test_chosen_axes():
-    W = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
-    moment = steps_of(W).moment()
-    (dots,) = plane.pictures(moment, axes="chosen", across=3, up=1)
-    np.testing.assert_array_equal(np.stack([dots.x, dots.y]), W[:, [3, 1]].T)
-    assert (dots.x_label, dots.y_label) == ("dimension 3", "dimension 1")
-    with pytest.raises(ValueError, match="dimensions are 4 and 1: they must lie in 0 to 3"):
-        plane.pictures(moment, axes="chosen", across=4, up=1)
-
-
-def test_one_hidden_dimension():
-    moment = steps_of(np.array([[1], [-1]], np.float32)).moment()
-    (dots,) = plane.pictures(moment, **values(plane, moment))
-    assert dots.x.tolist() == [1, -1] and dots.y.tolist() == [0, 0]
 
 
 def test_colour_is_importance_where_it_varies():
@@ -207,7 +147,7 @@ def test_dimensionality_of_a_measure_alone():
 def test_many_features():
     """10,000 of them, as in memorisation: no matrix n × n is made whole."""
     W = np.random.default_rng(0).normal(size=(10_000, 2)).astype(np.float32)
-    moment = steps_of(W).moment()
+    moment = of_features(W).moment()
     (dots,) = plane.pictures(moment)
     assert len(dots.x) == views.DOTS and dots.names is None and "the first 2000 of 10000" in dots.title
     (now,) = dimensionality.pictures(moment)
@@ -223,47 +163,13 @@ def test_many_features():
         )
 
 
-@pytest.mark.parametrize("view", EVERY, ids=lambda view: view.name)
-def test_pictures_are_of_one_form_at_every_step(view):
-    """Also where a run has diverged: blank, and it says so."""
-    rng = np.random.default_rng(0)
-    good = rng.normal(size=(2, 6, 3)).astype(np.float32)
-    recording, kept = steps_of(*good, np.full((6, 3), np.nan, np.float32), np.full((6, 3), np.inf, np.float32)), {}
-    forms = []
-    for at in range(4):
-        moment = recording.moment(at, kept=kept)
-        pictures = view.pictures(moment, **values(view, moment))
-        forms.append([(type(one), _shape(one)) for one in pictures])
-        assert ("not finite" in pictures[0].title) == (at > 1)
-    assert all(form == forms[0] for form in forms)
-    if view is plane:
-        axes = "principal axis 1 of step 10, at every step"  # the last finite point
-        assert plane.pictures(recording.moment(0, kept=kept))[0].x_label == axes
-
-
-def _shape(picture):
-    if isinstance(picture, Table):
-        return tuple(picture.columns)
-    if isinstance(picture, Graph):
-        return len(picture.x), len(picture.edges)
-    if isinstance(picture, Bars):
-        return picture.heights.shape
-    return picture.values.shape
-
-
 def test_long_lists_are_cut():
     """Of 60 features in one direction."""
-    moment = steps_of(np.pad(np.ones((60, 1), np.float32), ((0, 0), (0, 1)))).moment()
+    moment = of_features(np.pad(np.ones((60, 1), np.float32), ((0, 0), (0, 1)))).moment()
     (table,) = polytope.pictures(moment)
     assert table.title == "W: 60 copies" and table.columns["number"] == [60]
     assert table.columns["features"][0].endswith("22, 23, …")
     assert set(graph.pictures(moment)[0].names) == {""}
-
-
-def test_an_unfinished_run_has_its_own_last_point():
-    recording = steps_of(*np.random.default_rng(0).normal(size=(3, 8, 4)).astype(np.float32))
-    recording.valid[0, 2] = False
-    assert plane.pictures(recording.moment(0))[0].x_label == "principal axis 1 of step 10, at every step"
 
 
 def test_what_a_run_lacks():

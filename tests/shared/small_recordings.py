@@ -72,6 +72,11 @@ def of_start(config: Config, steps: int = 1, **measures: Any) -> Small:
     return Small({name: np.stack([value] * steps)[None] for name, value in params.items()}, measures, config)
 
 
+def of_features(*W: np.ndarray) -> Small:
+    """One run with these features W [n, m] at its steps, and biases of 0."""
+    return Small({"W": np.stack(W)[None], "b": np.zeros((1, len(W), *W[0].shape[:-1]), np.float32)})
+
+
 def values(view: Any, moment: Moment) -> dict[str, Any]:
     """What the controls of a view stand at first."""
     return {name: getattr(control, "value", 0) for name, control in view.controls(moment).items()}

@@ -23,9 +23,7 @@ def steps_of(given: Any) -> np.ndarray:
         steps.dtype.kind == "f" and np.isfinite(steps).all() and (steps % 1 == 0).all()
     )
     if steps.ndim != 1 or not steps.size or not whole or (np.diff(steps) <= 0).any() or steps[0] < 0:
-        shown = (
-            f"{list(steps.shape)} of {steps.dtype}" if steps.ndim != 1 or not steps.size else str(steps.tolist())[:60]
-        )
+        shown = str(steps.tolist())[:60] if steps.ndim == 1 else f"{list(steps.shape)} of {steps.dtype}"
         raise ValueError(
             f"steps is {shown}: give the step of each saved point, whole numbers that ascend from 0 or more."
         )

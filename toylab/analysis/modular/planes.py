@@ -60,7 +60,8 @@ def frequency_plane(W_E: Real[ArrayLike, "p n"], k: Integer[ArrayLike, ""]) -> F
         k: The frequency, 1 … (p − 1)//2.
 
     Returns:
-        [p, 2], in units of W_E. The second column is 0 where cosine and sine have one direction.
+        [p, 2], in units of W_E. The second column is 0 where cosine and sine have one direction, and what W_E has only of
+        rounding is 0.
 
     Raises:
         ValueError: For a frequency that is not there (nan under jit), and for p below 3.
@@ -70,11 +71,12 @@ def frequency_plane(W_E: Real[ArrayLike, "p n"], k: Integer[ArrayLike, ""]) -> F
     if p < 3:
         raise ValueError(f"W_E has {p} rows, it must have at least 3: other moduli have no frequency with a sine")
     check_range("k − 1", k - 1, (p - 1) // 2, "a plane", "frequencies")
-    cosine, sine = jnp.matmul(waves(p)[k - 1].astype(W_E.dtype), W_E, precision="highest")
+    directions = jnp.matmul(waves(p)[k - 1].astype(W_E.dtype), W_E, precision="highest")
+    rounding = ROUNDING * jnp.finfo(W_E.dtype).eps
+    cosine, sine = jnp.where(norm(directions, 1, keepdims=True) <= rounding * norm(W_E, (0, 1)), 0, directions)
     first = unit(cosine)
     rest = sine - jnp.dot(sine, first, precision="highest") * first
-    rounding = ROUNDING * jnp.finfo(W_E.dtype).eps * norm(sine, 0)
-    axes = jnp.stack([first, unit(jnp.where(norm(rest, 0) <= rounding, 0, rest))], axis=1)
+    axes = jnp.stack([first, unit(jnp.where(norm(rest, 0) <= rounding * norm(sine, 0), 0, rest))], axis=1)
     return nan_outside(jnp.matmul(W_E, axes, precision="highest"), k - 1, (p - 1) // 2)
 
 

@@ -110,7 +110,7 @@ def circuit(moment: Moment, layer: str = "", head: str = "0") -> list[Picture]:
         )
     if square:
         values, score = found["eigenvalues"][0, 0], float(found["copying"][0, 0])
-        title = f"Eigenvalues of OV; copying score {score:.2f}"
+        title = f"OV eigenvalues; copying {score:.2f}"
         pictures.append(Dots(values.real, values.imag, title, "real part", "imaginary part"))
     return pictures
 

@@ -32,7 +32,8 @@ def fits(moment: Moment) -> str | None:
     if (states := np.shape(moment.task.T)[1]) > len(COLOURS):
         return f"the process has {states} states: at most {len(COLOURS)} have a colour."
     if moment.shapes:
-        return sequences.fits(moment) or ""
+        why = sequences.fits(moment)
+        return "the network has no W_Q: residual streams are those of transformers." if why is None else why
     return "" if moment.has("image/final") else moment.recording.no_params
 
 
@@ -44,15 +45,15 @@ def controls(moment: Moment) -> Controls:
     layers = ["embedding", *(f"after layer {i}" for i in range(n_layers - 1)), LAST, ALL]
     found: dict[str, Control] = {"residual": Choice("Residual stream", layers, LAST)}
     most = _longest(moment, MOST)
-    return found | {"symbols": Whole("Symbols at most", min(2, most), most, _longest(moment, AT_FIRST))}
+    return found | {"symbols": Whole("Symbols at most", 1, most, _longest(moment, AT_FIRST))}
 
 
 @view("belief-simplex", family="beliefs", title="Belief simplex", fits=fits, controls=controls)
 def simplex(moment: Moment, residual: str = LAST, symbols: int = 0) -> list[Picture]:
-    """The optimal predictor's beliefs, and their image in the residual stream under its regression to them."""
+    """The optimal predictor's beliefs, and the image of a residual stream under its regression to them."""
     if not moment.shapes:
         true, image, r2 = _measured(moment)
-        title = "Image of the last residual"
+        title = "Last residual"
     else:
         names = list(controls(moment)["residual"].options)  # type: ignore[union-attr]
         if residual not in names:
@@ -65,7 +66,7 @@ def simplex(moment: Moment, residual: str = LAST, symbols: int = 0) -> list[Pict
         true = points["beliefs"]
         found, share = _image(moment.net, moment.params, names.index(residual), *points.values())
         image, r2 = np.asarray(found), float(share)
-        title = f"Image of the residual: {residual}" if residual != LAST else "Image of the last residual"
+        title = "Last residual" if residual == LAST else residual.capitalize()
     title += "; weights are not finite" if not np.isfinite(image).all() else f"; R² {r2:.4f}" if np.isfinite(r2) else ""
     corners = plane(true.shape[1])
     return [_dots(true, true, corners, f"Beliefs, {len(true)} sequences"), _dots(image, true, corners, title)]

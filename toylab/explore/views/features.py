@@ -15,6 +15,7 @@ from toylab.explore.declaring import Choice, Control, Controls, Whole
 from toylab.explore.moment import Moment
 
 MOST = 400  # features of a matrix n × n
+MEASURED = ("features/dimensionality", "represented/dimensionality")  # D_i, as the analyzers of `geometry` give it
 NAMED = 20  # features whose numbers are written beside them
 NOT_FINITE = "; weights are not finite"
 
@@ -157,8 +158,8 @@ def dimensionality(W: np.ndarray) -> np.ndarray:
 
 def over_steps(moment: Moment) -> np.ndarray | None:
     """D_i [t, n] at the points of the run, of what was measured; None where nothing tells of it."""
-    for name, values in moment.recording.measures.items():
-        if name.endswith("/dimensionality") and values.ndim == 3:
+    for name in MEASURED:  # and no others: training samples have a dimensionality too
+        if moment.has(name):
             return moment.over_steps(name)
     measured = [name for name in matrices(moment) if "/" in name]
     measured += [one for one, values in moment.recording.measures.items() if one.endswith("/W") and values.ndim == 4]

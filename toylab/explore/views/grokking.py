@@ -2,8 +2,6 @@
 2301.05217). What they compute over all pairs of numbers is in planes.py, their losses by frequency in progress.py.
 """
 
-from dataclasses import replace
-
 import jax
 import numpy as np
 
@@ -77,8 +75,8 @@ def spectra_over_steps(moment: Moment) -> list[Picture]:
     pictures = list[Picture]()
     for which in [one for one in MEASURES if moment.has(MEASURES[one])]:
         norm = np.sqrt(_over_steps(moment, which))
-        title = f"Spectrum of {_name(moment, which)} through training: {UNITS[which]}"
-        pictures.append(replace(over_points(moment, norm, title, "frequency k"), limit=highest(norm[:, 1:])))
+        title = f"Norm of each frequency of {_name(moment, which)}"
+        pictures.append(over_points(moment, norm, title, "frequency k", highest(norm[:, 1:])))
     return pictures
 
 
@@ -149,12 +147,12 @@ def circle(moment: Moment, frequency: int, colours: str = PHASE) -> Dots:
     W_E = _embeddings(moment)
     if W_E is None:
         kept = moment.steps[-1]
-        points, title = np.full((p, 2), np.nan), f"The embeddings are kept at the last point alone, step {kept:,}"
+        points, title = np.full((p, 2), np.nan), f"W_E is kept at the last point alone, step {kept:,}"
     else:
         points = np.asarray(_plane(W_E, frequency))
         energy = np.asarray(fourier.spectrum(W_E))
         share = 100 * energy[frequency] / energy.sum() if np.isfinite(energy).all() and energy.any() else np.nan
-        title = f"Numbers 0 … {p - 1} on the plane of k = {frequency}: {share:.1f} % of the energy of W_E"
+        title = f"k = {frequency}: {share:.1f} % of the energy of W_E"
     shown = np.isin(phase, np.round(np.arange(ROUND) * p / ROUND)) | (p <= NAMED)
     names = [str(n) if shown[n] else "" for n in order]
     return Dots(

@@ -38,7 +38,7 @@ def fits_scores(moment: Moment) -> str | None:
     return "" if moment.net.n_ctx >= 4 else f"net.n_ctx is {moment.net.n_ctx}: two blocks need at least 4 positions."
 
 
-@view("head-scores", family="attention", title="Scores of heads", fits=fits_scores)
+@view("head-scores", family="attention", title="Scores of heads on random blocks, each twice", fits=fits_scores)
 def scores(moment: Moment) -> list[Picture]:
     """What each head attends to on random blocks, each twice, at the step."""
     period = int(getattr(moment.task, "n_ctx", moment.net.n_ctx)) // 2
@@ -47,7 +47,7 @@ def scores(moment: Moment) -> list[Picture]:
     make = partial(analysis.repeated_blocks, jax.random.key(0), BLOCKS, period, sequences.n_vocab(moment))
     tokens = moment.kept("random blocks", lambda: np.asarray(make())[:n])
     found = _scores(moment.net, moment.params, tokens, period)
-    return [_by_head(np.asarray(value), f"{name}, on {n} blocks, twice each", 1.0) for name, value in found.items()]
+    return [_by_head(np.asarray(value), f"{name}, {n} blocks", 1.0) for name, value in found.items()]
 
 
 def fits_over_steps(moment: Moment) -> str | None:
@@ -83,7 +83,7 @@ def scores_over_steps(moment: Moment, score: str = "") -> list[Picture]:
 
 def fits_composition(moment: Moment) -> str | None:
     """As of `view`: of two layers or more, by weights or by what was measured."""
-    if "W_Q" in moment.shapes:
+    if sequences.fits_weights(moment) == "":
         absent = [name for name in ("W_K", "W_V", "W_O") if name not in moment.shapes]
         if absent:
             return f"{', '.join(absent)} is not recorded."
@@ -149,7 +149,8 @@ def _composition(params: Any, kind: composition.Kind) -> Array:
 def _by_head(values: np.ndarray, title: str, limit: float | None) -> Heatmap:
     """[layers, heads]."""
     colours: Colours = "positive" if limit else "symmetric"
-    return Heatmap(values, title, "head", "layer", colours, limit)
+    rows, columns = ([str(i) for i in range(n)] for n in values.shape)
+    return Heatmap(values, title, "head", "layer", colours, limit, columns=columns, rows=rows)
 
 
 def _measures(moment: Moment) -> list[str]:

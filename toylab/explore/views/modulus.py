@@ -79,7 +79,7 @@ def spectrum(moment: Moment, which: str) -> np.ndarray | None:
 def table(moment: Moment, which: str) -> np.ndarray:
     """W_E [p, n], the rows of the numbers, or W_L [m, p] of the weights, which `lacks_table` says are there."""
     params = {name: jnp.asarray(moment.params[name]) for name in ("W_E", "W_out", "W_U") if name in moment.shapes}
-    run = Run(config=moment.config, data={})  # type: ignore[arg-type]  # a config without an optimizer too
+    run = Run(config=moment.config, data={})
     return np.asarray(fourier.number_rows(params, run) if which == "W_E" else fourier.neuron_to_logit(params, run))
 
 

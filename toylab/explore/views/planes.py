@@ -72,10 +72,11 @@ def _sizes(moment: Moment) -> Mapping[str, tuple[int, ...]]:
 
     def shapes() -> Mapping[str, tuple[int, ...]] | str:
         params = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in moment.shapes.items()}
+        net, tokens = moment.net, _pairs(moment).tokens
         try:
-            logits, cache = jax.eval_shape(lambda params: moment.net.apply(params, _pairs(moment).tokens), params)
+            logits, cache = jax.eval_shape(lambda params: net.apply(params, tokens), params)
         except Exception as error:  # whatever a network of the user's raises for params that are not all there
-            return f"The network cannot be run with the recorded params: {error}"
+            return f"The network cannot be run with the recorded params: {str(error).partition(chr(10))[0]}"
         return {name: one.shape for name, one in {**cache, "logits": logits}.items()}
 
     found = moment.kept("activations", shapes)
@@ -125,10 +126,10 @@ def _two(name: str, drawn: tuple[Array, Array], **plane: Any) -> list[Heatmap]:
     total = energy.sum()
     share = energy / total if total > 0 else 0 * energy  # nan where there is nan
     most = np.unravel_index(np.argmax(np.nan_to_num(share)), share.shape)
-    peak = f": most at ({most[0]}, {most[1]}), {100 * share[most]:.0f} %" if share[most] > 0 else ""
+    peak = f"; ({most[0]}, {most[1]}) has {100 * share[most]:.0f} %" if share[most] > 0 else ""
     return [
         Heatmap(values, name, x="b", y="a", **plane),
-        Heatmap(np.sqrt(share), f"√ share of energy by frequencies of a and b{peak}", x="frequency along b",
+        Heatmap(np.sqrt(share), f"√ share of energy{peak}", x="frequency along b",
                 y="frequency along a", colours="positive"),
     ]  # fmt: skip
 

@@ -42,11 +42,17 @@ def _lacks_losses(moment: Moment) -> str | None:
 def progress_losses(moment: Moment) -> list[Picture]:
     """The losses over the steps of the run, and the training loss without each key frequency at this one."""
     lines = {label: moment.over_steps(name) for label, name in _losses(moment).items() if moment.has(name)}
-    title = "Restricted: key frequencies alone. Excluded: training pairs without them"
-    if _group(moment) is not None:
-        title = title.replace("frequencies", "representations")
+    what = "frequencies" if _group(moment) is None else "representations"
     pictures: list[Picture] = [
-        Lines(moment.steps, lines, title, x_label="step", y_label="loss (nats)", log_y=True, at=moment.step)
+        Lines(
+            moment.steps,
+            lines,
+            f"Losses with and without key {what}",
+            x_label="step",
+            y_label="loss (nats)",
+            log_y=True,
+            at=moment.step,
+        )
     ]
     if modulus.modulus(moment) is not None and moment.has(EACH):
         pictures.append(_without_each(moment))
@@ -60,7 +66,7 @@ def _without_each(moment: Moment) -> Bars:
     whole = f" ({moment.now('train_loss'):.2g} with all)" if moment.has("train_loss") else ""
     return Bars(
         moment.now(EACH)[:n][key],
-        f"Training loss without one frequency{whole}",
+        f"Train loss without k{whole}",
         x="frequency k that is left out",
         y="loss (nats)",
         names=[str(k) for k in key],
@@ -91,11 +97,11 @@ def irreps(moment: Moment) -> list[Picture]:
     shares = moment.over_steps(SIMILARITY)[:, : len(names)] ** 2
     bars = Bars(
         moment.now(SIMILARITY)[: len(names)] ** 2,
-        "Share of the logits' energy along tr ρ(a)ρ(b)ρ(c⁻¹)",
+        "Share of the logits' energy of each ρ",
         x="representation ρ",
-        y="share",
+        y="share along tr ρ(a)ρ(b)ρ(c⁻¹)",
         names=names,
         limit=highest(shares),
     )
     title = "Share of each representation through training"
-    return [bars, over_points(moment, shares, title, "representation ρ", names)]
+    return [bars, over_points(moment, shares, title, "representation ρ", highest(shares), names)]

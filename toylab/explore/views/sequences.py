@@ -12,11 +12,11 @@ from jax import Array
 from toylab.analysis.attention import heads
 from toylab.explore.declaring import Again, Control, Typed
 from toylab.explore.moment import Moment
-from toylab.tasks import ModularArithmetic, Program, RepeatedBlocks, SkipTrigrams
+from toylab.tasks import GroupComposition, ModularArithmetic, Program, RepeatedBlocks, SkipTrigrams
 from toylab.tasks.sequence import repeated
 
 LONGEST = 64  # tokens of a sequence that is drawn
-BLOCK = 12  # tokens of a block that is drawn and repeated
+BLOCK = 8  # tokens of a block that is drawn and repeated
 
 
 def fits_weights(moment: Moment) -> str | None:
@@ -33,17 +33,15 @@ def fits(moment: Moment) -> str | None:
         return why
     if moment.net is None or moment.task is None:
         return f"the config of {moment.name} is not known, so that its network cannot be run."
-    if getattr(moment.net, "inputs", "tokens") != "tokens" or not hasattr(moment.net, "d_vocab"):
+    known = hasattr(moment.net, "d_vocab") and hasattr(moment.net, "n_ctx")
+    if getattr(moment.net, "inputs", "tokens") != "tokens" or not known:
         return "the network reads vectors: only one that reads tokens can be given a sequence of them."
-    return fits_whole(moment)
-
-
-def fits_whole(moment: Moment) -> str:
-    """As of `view`: a network can be run if all of its params are recorded."""
     net = moment.net
     whole = moment.kept("names of params", lambda: sorted(jax.eval_shape(lambda: net.init(jax.random.key(0)))))
-    absent = [name for name in whole if name not in moment.shapes]
-    return f"{', '.join(absent)} is not recorded: the network cannot be run." if absent else ""
+    if absent := [name for name in whole if name not in moment.shapes]:
+        return f"{', '.join(absent)} is not recorded: the network cannot be run."
+    absent = [name for name in ("pattern", "resid_pre", "resid_post") if name not in _outputs(moment)[1]]
+    return f"the network's cache has no {', '.join(absent)}." if absent else ""
 
 
 def n_vocab(moment: Moment) -> int:
@@ -54,8 +52,11 @@ def n_vocab(moment: Moment) -> int:
 def vocabulary(moment: Moment) -> list[str]:
     """The tokens' names: what the task calls them, else their numbers."""
     names, task = [str(i) for i in range(n_vocab(moment))], moment.task
-    if isinstance(task, ModularArithmetic) and task.p < len(names):
-        names[task.p] = "="
+    numbers = (
+        task.p if isinstance(task, ModularArithmetic) else task.size if isinstance(task, GroupComposition) else None
+    )
+    if numbers is not None and numbers < len(names):
+        names[numbers] = "="
     if (isinstance(task, RepeatedBlocks) and task.bos) or (isinstance(task, Program) and task.name != "frac_prevs"):
         names[task.d_vocab - 1] = "BOS"
     if isinstance(task, Program) and task.name == "reverse":
@@ -125,8 +126,16 @@ def predicts(moment: Moment) -> bool:
     """Whether logits at every position are of the next token."""
     if isinstance(moment.task, Program) and moment.task.name != "induction":
         return False
-    same = moment.shapes.get("W_U", (0, 0))[1] >= n_vocab(moment)
-    return same and not isinstance(moment.task, ModularArithmetic) and getattr(moment.net, "readout", "all") == "all"
+    shape = _outputs(moment)[0]
+    return len(shape) == 3 and shape[2] >= n_vocab(moment) and not isinstance(moment.task, ModularArithmetic)
+
+
+def _outputs(moment: Moment) -> tuple[tuple[int, ...], list[str]]:
+    """The shape of the logits, [B, P, C] or [B, C], and what is in the cache."""
+    params = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in moment.shapes.items()}
+    tokens = jax.ShapeDtypeStruct((1, int(moment.net.n_ctx)), jnp.int32)
+    logits, cache = moment.kept("outputs", lambda: jax.eval_shape(moment.net.apply, params, tokens))
+    return logits.shape, list(cache)
 
 
 @partial(jax.jit, static_argnames="predicts")
@@ -139,7 +148,7 @@ def _run(net: Any, params: Any, tokens: Array, predicts: bool) -> tuple[Array | 
 def _lengths(moment: Moment) -> tuple[int, int]:
     """The shortest and the longest sequence: that of the task alone, where the read-out is at its end."""
     most = int(moment.net.n_ctx)
-    if getattr(moment.net, "readout", "all") != "all" or isinstance(moment.task, ModularArithmetic):
+    if len(_outputs(moment)[0]) == 2 or isinstance(moment.task, ModularArithmetic):
         most = min(len(_drawn(moment, 0)), most)
         return most, most
     return 2, most
@@ -166,7 +175,7 @@ def _fresh(moment: Moment, again: int) -> np.ndarray:
         found = tokens[np.random.default_rng(again).integers(len(tokens))][None]
     if np.ndim(found) != 2 or not jnp.issubdtype(found.dtype, jnp.integer):
         found = jax.random.randint(key, (1, most), 0, n_vocab(moment))
-    whole = getattr(moment.net, "readout", "all") != "all" or isinstance(task, Program)
+    whole = len(_outputs(moment)[0]) == 2 or isinstance(task, Program)
     return np.asarray(found)[0, : most if whole else min(most, LONGEST)]
 
 

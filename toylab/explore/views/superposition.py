@@ -39,7 +39,9 @@ def plane(
         points = W @ directions.T
         labels = (f"principal axis 1 of step {step}, at every step", "principal axis 2")
         title += (
-            f", {float((points**2).sum() / max(float((W**2).sum()), 1e-30)):.0%} of its square" if found.finite else ""
+            f", {float((points**2).sum() / max(float((W**2).sum()), 1e-30)):.0%} of ‖W‖² in this plane"
+            if found.finite
+            else ""
         )
     importance = features.importances(moment, n)
     values = features.dimensionality(W) if importance is None and found.finite else importance

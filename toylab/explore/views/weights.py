@@ -13,7 +13,7 @@ from toylab.explore.pictures import Bars, Heatmap, Lines, Picture
 
 MOST = 512  # cells of a heat map along an axis; beyond it blocks are averaged
 MOST_SINGULAR = 1024  # singular values that are computed, within the time of a frame
-VECTORS = ("b_", "ln", "norm", "scale")  # beginnings of names whose last axis alone is the param's own
+VECTORS = ("b_", "ln")  # beginnings of names whose last axis alone is the param's own
 NORMS = "weights/norm/"
 
 _norms = jax.jit(of_params.weight_norms)
@@ -69,14 +69,19 @@ def weights(moment: Moment, param: str, **entries: int) -> list[Picture]:
         chosen += [f"{axis} {at}"] if n > 1 else []
     value = np.asarray(value, np.float32)
     name = f"{param}, {', '.join(chosen)}" if chosen else param
-    norm = float(of_params.weight_norms({"W": value})["W"])
+    norm = float(_norms({param: value})[param])
     if value.ndim < 2:
         title = f"{name}: {value.size} entries, norm {norm:.3g}"
         return [Bars(value.reshape(-1), title, x="entry", y="weight")]
     rows, columns = value.shape
     return [
-        _map(value, f"{name}: {rows} × {columns}, norm {norm:.3g}"),
-        Bars(_singular(value), f"Singular values of {name}{_beyond(value)}", x="number, by size", y="singular value"),
+        _map(value, f"{name}: {rows:,} × {columns:,}"),
+        Bars(
+            _singular(value),
+            f"Singular values; Frobenius norm {norm:.3g}{_beyond(value)}",
+            x="number, by size",
+            y="singular value",
+        ),
     ]
 
 
@@ -90,7 +95,7 @@ def _map(value: np.ndarray, title: str) -> Heatmap:
         counts = np.diff([*starts, value.shape[axis]])
         value = np.add.reduceat(value, starts, axis=axis) / counts.reshape(-1, *[1] * (1 - axis))
     names = [[str(i * size) for i in range(n)] for n, size in zip(value.shape, sizes, strict=True)]
-    title = f"{title}; a cell is the mean of {sizes[0]} × {sizes[1]}"
+    title = f"{title}, means of {sizes[0]} × {sizes[1]}"
     return Heatmap(value, title, x="column", y="row", rows=names[0], columns=names[1])
 
 
@@ -102,7 +107,7 @@ def _singular(value: np.ndarray) -> np.ndarray:
 
 
 def _beyond(value: np.ndarray) -> str:
-    return f": not computed beyond {MOST_SINGULAR:,}" if min(value.shape) > MOST_SINGULAR else ""
+    return f"; beyond {MOST_SINGULAR:,} values not computed" if min(value.shape) > MOST_SINGULAR else ""
 
 
 # --- all norms
