@@ -19,7 +19,7 @@ from toylab.explore.frames import plain
 from toylab.explore.limits import reach
 from toylab.explore.pictures import Bars, Dots, Graph, Heatmap, Lines, Table
 
-EVIL = "<script>alert(1)</script>\"'@x{} %"
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'@x{} %"
 
 
 def one_of_each(scale: float = 1.0) -> list[Any]:
@@ -28,7 +28,15 @@ def one_of_each(scale: float = 1.0) -> list[Any]:
     return [
         Heatmap(scale * np.array([[1.0, np.nan], [-2.0, 0.5]]), f"a map {scale}", rows=["a", "b"], line=1.0),
         Lines(np.arange(1, 5), {"one": scale * np.arange(4.0), "two": np.ones(4)}, "lines", log_y=True, at=2.0),
-        Dots(scale * np.cos(angle), np.sin(angle), "dots", values=np.arange(7), cyclic=True, joined=True, from_origin=True),
+        Dots(
+            scale * np.cos(angle),
+            np.sin(angle),
+            "dots",
+            values=np.arange(7),
+            cyclic=True,
+            joined=True,
+            from_origin=True,
+        ),
         Bars(scale * np.array([1.0, 3.0]), "bars", marked=np.array([False, True]), mark="the key ones"),
         Graph(np.zeros(2), np.arange(2), ["p", "q"], [(0, 1)], np.array([-0.5 * scale]), "a graph"),
         Table({"name": ["x", "y"], "value": [1.5, scale]}, "a table"),
@@ -37,7 +45,9 @@ def one_of_each(scale: float = 1.0) -> list[Any]:
 
 def heads(panel: Panel) -> list[dict[str, Any]]:
     """What the sources of one row hold."""
-    return [{name: cells[0] for name, cells in source.data.items()} for source in panel.sources if "title" in source.data]
+    return [
+        {name: cells[0] for name, cells in source.data.items()} for source in panel.sources if "title" in source.data
+    ]
 
 
 def test_the_sources_hold_what_data_of_says():

@@ -33,6 +33,12 @@ def held(tmp_path):
     held.close()
 
 
+def written(path, text):
+    """A module that was there before this process began."""
+    path.write_text(text)
+    os.utime(path, (1e9, 1e9))
+
+
 def double(params, run):
     return {"W": 2 * params["W"], "big": params["W"] > 0.5, "n": jnp.int32(3), "seed": run.config.seed * 1.0}
 
@@ -121,7 +127,7 @@ def test_progress_grows_and_a_request_can_be_cancelled_and_replaced(held):
 
 
 def test_results_are_kept_on_disk_by_what_they_are_made_of(held, tmp_path, monkeypatch):
-    (tmp_path / "mine_kept.py").write_text("def norms(params, run):\n    return {'W': (params['W'] ** 2).sum()}\n")
+    written(tmp_path / "mine_kept.py", "def norms(params, run):\n    return {'W': (params['W'] ** 2).sum()}\n")
     monkeypatch.chdir(tmp_path)
     computed = []
     own = analyzers.point
@@ -148,9 +154,7 @@ def test_results_are_kept_on_disk_by_what_they_are_made_of(held, tmp_path, monke
     assert 0 < n <= 6 and np.array_equal(again, whole)
     assert asked()[0] == 0
     del sys.modules["mine_kept"]
-    (tmp_path / "mine_kept.py").write_text(
-        "def norms(params, run):\n    return {'W': 3 * (params['W'] ** 2).sum()}\n#\n"
-    )
+    written(tmp_path / "mine_kept.py", "def norms(params, run):\n    return {'W': 3 * (params['W'] ** 2).sum()}\n#\n")
     n, other = asked()
     assert n == 10
     np.testing.assert_allclose(other, 3 * whole, rtol=1e-6)
@@ -160,8 +164,15 @@ def test_results_are_kept_on_disk_by_what_they_are_made_of(held, tmp_path, monke
     monkeypatch.delitem(sys.modules, "mine_kept")
 
 
+def test_code_that_was_written_since_this_process_began_is_not_kept(held, tmp_path, cache):
+    (tmp_path / "mine_new.py").write_text("def norms(params, run):\n    return {'W': (params['W'] ** 2).sum()}\n")
+    held.on_demand.add(str(tmp_path / "mine_new.py:norms"))
+    assert done(held, "norms").state == "done" and not cache.exists()
+    del sys.modules["mine_new"]
+
+
 def test_other_weights_are_computed_anew(tmp_path):
-    (tmp_path / "mine_other.py").write_text("def first(params, run):\n    return {'W': params['W'][0]}\n")
+    written(tmp_path / "mine_other.py", "def first(params, run):\n    return {'W': params['W'][0]}\n")
     for start in (0, 5):
         write_group(tmp_path / f"runs{start}", seeds(2, start), STEPS)
         held = open_folder(tmp_path / f"runs{start}")[""]
@@ -173,7 +184,7 @@ def test_other_weights_are_computed_anew(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_told_once(held, tmp_path, monkeypatch):
-    (tmp_path / "mine_told.py").write_text("def one(params, run):\n    return {'W': params['W'][0]}\n")
+    written(tmp_path / "mine_told.py", "def one(params, run):\n    return {'W': params['W'][0]}\n")
     (tmp_path / "file").write_text("")
     held.on_demand._kept.folder = tmp_path / "file" / "below"
     held.on_demand.add(str(tmp_path / "mine_told.py:one"))

@@ -129,8 +129,20 @@ def test_parts_are_trained_or_committed_each(tmp_path):
     parts = open_folder(tmp_path / "induction")
     assert list(parts) == ["networks", "pictures"]
     assert not parts["networks"].shapes[0] and parts["pictures"].shapes[0] == {"W": (4,)}
+    outline(tmp_path / "induction" / "runs" / "networks", {"000-abcdef0123": 2})
+    begun = "The part networks has begun: open the folder again to see it."
+    assert begun in parts["pictures"].messages and begun not in parts["networks"].messages
     told = [message for message in parts["pictures"].messages if "not of all these runs" in message]
     assert len(told) == 1 and "analyses are left out" in told[0] and not parts["networks"].messages
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    def refused(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(ValueError, match=r"cannot be read \(.*Permission denied.*\): give yourself the right"):
+        open_folder(tmp_path)
 
 
 def test_what_is_none_of_these_is_told_in_a_sentence(tmp_path):
@@ -241,6 +253,11 @@ def test_measures_that_are_written_anew_are_read_anew(page):
     np.testing.assert_array_equal(held.measures["train_loss"], np.load(page / MEASURES)["train_loss"])
     assert held.refresh() and not held.refresh()
     np.testing.assert_array_equal(held.measures["test_loss"], 2 * before)
+    claims = json.loads((page / "claims.json").read_text())
+    (page / "claims.json").write_text(json.dumps({**claims, "claims": claims["claims"][:2]}))
+    assert held.refresh() and len(held.claims) == 2 and not held.refresh()
+    (page / MEASURES).write_bytes(b"PK\x03\x04")
+    assert held.refresh() and "damaged" in held.messages[-1] and not held.refresh()
     (page / MEASURES).unlink()
     assert not held.refresh()
     np.testing.assert_array_equal(held.measures["test_loss"], 2 * before)

@@ -5,28 +5,12 @@ import pytest
 
 pytest.importorskip("bokeh", reason="the extra explore has bokeh")
 
-from bokeh.document import Document
-from bokeh.embed import file_html
-from bokeh.models import DataTable, Div, MultiChoice, Select, Tabs
-from bokeh.resources import INLINE
+from bokeh.models import Select, Tabs
+from opened_page import opened, widget
 from swept_recording import EVIL, VIEWS, Swept
 
 from toylab.explore import Bars, view
 from toylab.explore.page import Page
-from toylab.explore.panels.claims import closest
-from toylab.explore.panels.runs import shortened
-
-
-def opened(recording=None, *, live=True, views=VIEWS, parts=None) -> Page:
-    page = Page(parts or {"": recording or Swept()}, views, live=live)
-    page.add_to(Document())
-    return page
-
-
-def widget(page: Page, kind: type, title: str):
-    """The one widget with this title."""
-    (found,) = {one for root in page.roots.values() for one in root.select({"type": kind}) if one.title == title}
-    return found
 
 
 def told(page: Page, name: str) -> str:
@@ -157,11 +141,23 @@ def test_a_view_that_lacks_something_says_it_one_that_fails_too_and_one_of_other
 
 
 def test_a_view_whose_question_fails_is_told_too():
-    @view("odd", family="odd", title="Odd", fits=lambda moment: {}["gone"])
+    @view("odd", family="odd", title="Odd", fits=lambda moment: 1 / 0)
     def odd(moment):
         return Bars(np.ones(1), "")
 
-    assert "odd failed with KeyError: gone" in told(opened(live=False, views=[odd]), "odd")
+    assert "odd failed with ZeroDivisionError: division by zero" in told(opened(live=False, views=[odd]), "odd")
+
+
+def test_a_recording_of_one_point_and_of_none_opens():
+    assert not opened(Swept(n_steps=2)).slider.disabled
+    recording = Swept(n_steps=2)
+    recording.steps, recording.valid = recording.steps[:1], recording.valid[:, :1]
+    recording.measures = {name: values[:, :1] for name, values in recording.measures.items()}
+    np.testing.assert_array_equal(image(opened(recording)), recording.expected(0, 0))
+    recording.steps, recording.valid = recording.steps[:0], recording.valid[:, :0]
+    recording.measures = {name: values[:, :0] for name, values in recording.measures.items()}
+    page = opened(recording)
+    assert page.panels == {} and page.slider.disabled
 
 
 def test_pictures_of_another_kind_get_a_panel_of_their_own():
@@ -174,36 +170,6 @@ def test_pictures_of_another_kind_get_a_panel_of_their_own():
     page.slider.value = 3
     assert len(page.panels["changing"].sources) == 2
     assert page._views.shown["changing"].model.children[-1] is page.panels["changing"].model
-
-
-def test_measures_go_to_the_browser_run_by_run():
-    page = opened()
-    sent = page._curves.measures.data["m1"].reshape(12, 21)
-    np.testing.assert_allclose(sent, page.recording.measures["test_loss"], rtol=1e-6)  # float32
-    assert set(page._curves.measures.data) == {"m0", "m1", "m2"}
-    assert list(page._curves.steps.data["step"]) == list(page.recording.steps)
-    assert widget(page, MultiChoice, "Measures").value == ["m0", "m1"]
-
-
-def test_of_very_many_points_some_are_sent_the_last_among_them_and_it_is_said(monkeypatch):
-    monkeypatch.setattr("toylab.explore.panels.curves.ALL_VALUES", 12 * 3 * 11)
-    page = opened()
-    assert list(page._curves.steps.data["at"]) == list(range(0, 21, 2))
-    assert "Of the 21 saved points every 2th is in the curves." in page._head.messages.text
-
-
-def test_columns_that_vary_come_first_and_the_others_on_demand():
-    page = opened()
-    table = page.roots["runs"].select_one({"type": DataTable})
-    assert [column.visible for column in table.columns] == [True] * 6 + [False]
-    assert page._runs.columns.data["label"][0] == "optimizer.weight_decay"
-    assert page._runs.columns.data["label"][-1] == "optimizer.lr"
-    assert widget(page, Select, "Colour by").value == "c0"
-    assert widget(page, Select, "Across").value == "c0" and widget(page, Select, "Upwards").value == "c1"
-
-
-def test_names_are_shortened_where_no_other_ends_so():
-    assert shortened(["a.lr", "b.lr", "a.wd"]) == {"a.lr": "a.lr", "b.lr": "b.lr", "a.wd": "wd"}
 
 
 def test_refresh_keeps_the_selection_and_the_step_and_follows_the_end():
@@ -242,70 +208,3 @@ def test_another_part_takes_the_place_of_the_first():
     assert page._runs.source.selected.indices == [] and len(page._runs.source.data["name"]) == 3
     assert not page.roots["claims"].visible
     np.testing.assert_array_equal(image(page), other.expected(0, 8))
-
-
-def test_messages_stand_in_a_status_region():
-    page = opened()
-    page.say("Training goes on.")
-    text = page._head.messages.text
-    assert text.startswith('<div role="status" aria-live="polite"><p>Training goes on.</p>')
-    page.recording.messages = [f"message {i}." for i in range(9)]
-    page.refresh()
-    assert "4 more messages." in page._head.messages.text  # 10 are said, 6 shown
-    page.say("")
-    assert "3 more messages." in page._head.messages.text
-    assert "Training goes on." not in page._head.messages.text
-
-
-def test_a_recording_without_weights_says_why_and_shows_the_measures():
-    recording = Swept()
-    recording.shapes, recording.no_params = [{}] * 12, "There is no folder runs/."
-    page = opened(recording)
-    assert "There is no folder runs/." in page._head.messages.text
-    assert "There is no folder runs/." in told(page, "matrix")
-
-
-def test_a_recording_of_no_runs_opens():
-    recording = Swept(n_runs=0)
-    page = opened(recording)
-    assert page.panels == {} and page.slider.value == 20
-
-
-def test_claims_have_the_number_of_their_figure_among_those_of_all_parts():
-    first = Swept(n_runs=2)
-    page = opened(parts={"one": first, "two": Swept(n_runs=2)})
-    assert 'href="figure/1" target="_blank">circles close' in page._claims.table.text
-    widget(page, Select, "Part").value = "two"
-    assert 'href="figure/3" target="_blank">circles close' in page._claims.table.text
-    assert "href" not in opened(live=False)._claims.table.text
-    assert closest("test loss at its highest", ["circles", "loss curves"]) == "loss curves"
-
-
-def test_a_claim_of_few_fields_is_shown():
-    recording = Swept()
-    recording.claims = [{}]
-    assert "<td>–</td>" in opened(recording)._claims.table.text
-
-
-def test_no_text_of_a_run_becomes_html():
-    page = opened()
-    for root in page.roots.values():
-        for div in root.select({"type": Div}):
-            assert "<script>" not in div.text
-        for choice in root.select({"type": MultiChoice}):
-            assert all("<script>" not in label for _, label in choice.options)
-    table = page.roots["runs"].select_one({"type": DataTable})
-    assert all("<script>" not in column.title for column in table.columns)
-
-
-def test_the_exported_page_holds_no_script_of_a_run():
-    document = Document()
-    Page({"": Swept()}, VIEWS, live=False).add_to(document)
-    text = file_html(document, INLINE, title=document.title, template=document.template)
-    assert "<script>alert" not in text and "&lt;script&gt;alert" in text
-    assert "http-equiv" not in text.split("</head>")[1]
-
-
-def test_two_thousand_runs_are_one_table():
-    page = opened(Swept(n_runs=2000, n_steps=5), live=False)
-    assert len(page._runs.source.data["name"]) == 2000 and len(page.run_select.options) == 2000

@@ -1,43 +1,19 @@
 """Views of networks that add: what they draw is what the analyses say, of weights and of measures alone; what cannot be
 shown says why, and what cannot be read is refused."""
 
-from types import SimpleNamespace
-
-import jax
 import numpy as np
 import pytest
+from one_run import WHY, at, first, forms, recording, started
 
-from toylab import train
 from toylab.analysis.modular import fourier
 from toylab.base import Config, Run
-from toylab.explore.moment import Moment
-from toylab.explore.pictures import Bars, Dots, Heatmap, Lines
+from toylab.explore.pictures import Bars, Dots, Heatmap
 from toylab.explore.views import built_in, grokking, modulus, planes, progress
 from toylab.models import ModularMLP, Net, PizzaTransformer, ToyModel, Transformer
 from toylab.optim import Adam
 from toylab.tasks import GroupComposition, ModularArithmetic, ModularPairs, SparseFeatures
 
-WHY = "There are measures alone: train its runs."
 GROKKING = [one for one in built_in() if one.family == "grokking"]
-
-
-def recording(config, points, measures=None, final=None, keep=None, steps=None):
-    """One run whose points have these params; measures [t, …] and final […] are of that run."""
-    steps = np.arange(len(points)) * 10 if steps is None else steps
-    points = [{name: x for name, x in one.items() if keep is None or name in keep} for one in points]
-
-    return SimpleNamespace(
-        title="made by hand", runs=["the run"], columns={}, steps=steps, valid=np.ones((1, len(steps)), bool),
-        measures={name: x[None] for name, x in (measures or {}).items()},
-        final={name: x[None] for name, x in (final or {}).items()},
-        shapes=[{name: x.shape for name, x in points[0].items()} if points else {}],
-        no_params="" if points else WHY, claims=(), figures={}, messages=(),
-        config=lambda run: config, data=lambda run: DATA.setdefault(config.task, train.data(config)),
-        params=lambda run, at: points[at], refresh=lambda: False, phases=lambda run: (),
-    )  # fmt: skip
-
-
-DATA: dict = {}  # made once a task
 
 
 def adds(p, n_train, kind=ModularArithmetic, module=Transformer, **sizes):
@@ -52,22 +28,6 @@ def circles(params, p, frequencies):
     W_E[:p, : 2 * len(frequencies)] = np.stack([np.cos(angle), np.sin(angle)], axis=2).reshape(p, -1)
     W_E[p] = 5
     return {**params, "W_E": W_E}
-
-
-def started(config, seed=0):
-    return {name: np.asarray(x) for name, x in config.net.init(jax.random.key(seed)).items()}
-
-
-def at(made, point=-1):
-    return Moment(made, 0, range(len(made.steps))[point])
-
-
-def first(view, moment):
-    return {name: control.value for name, control in view.controls(moment.other(-1)).items()}
-
-
-def forms(pictures):
-    return [(type(one), np.shape(getattr(one, "values", getattr(one, "heights", None)))) for one in pictures]
 
 
 FIVE = adds(5, 15, n_ctx=3, n_heads=2)
@@ -321,5 +281,5 @@ def test_a_run_that_diverged_is_drawn_with_nan(wrong):
         last, before = one.pictures(at(made), **values), one.pictures(at(made, 0), **values)
         assert forms(last) == forms(before)
         for picture in last:
-            numbers = {Heatmap: "values", Bars: "heights", Dots: "x", Lines: "x"}[type(picture)]
+            numbers = {Heatmap: "values", Bars: "heights", Dots: "x"}[type(picture)]
             assert not np.isfinite(getattr(picture, numbers)).any()

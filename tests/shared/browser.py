@@ -43,8 +43,8 @@ class Watched:
         return self.page.evaluate(f"() => {{ {code} return {expression} }}")
 
     def image(self) -> list[float]:
-        """The numbers of the first heat map."""
-        return self.ask("Array.from(all('ColumnDataSource').find((m) => m.data.image).data.image[0])")
+        """The numbers of the first heat map; none while there is none."""
+        return self.ask("Array.from(all('ColumnDataSource').find((m) => m.data.image)?.data.image[0] ?? [])")
 
     def until(self, expression: str, timeout: float = 10_000) -> None:
         """Waits until an expression, as of `ask`, is true."""

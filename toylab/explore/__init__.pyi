@@ -24,7 +24,9 @@ from . import (
     lab_page as lab_page,
     limits as limits,
     linking as linking,
+    loaded as loaded,
     moment as moment,
+    moments as moments,
     needed as needed,
     notebook as notebook,
     on_demand as on_demand,
@@ -45,6 +47,7 @@ from . import (
     wording as wording,
 )
 from .given import of_arrays as of_arrays
+from .loaded import of_sweep as of_sweep
 from .moment import Moment as Moment
 from .notebook import show as show
 from .opening import open_folder as open_folder

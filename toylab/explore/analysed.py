@@ -72,6 +72,8 @@ class Analysed:
         held = Within(self.archive, own, lambda message: self._told.setdefault(message))
         if "steps" not in own or "valid" not in own:
             return
+        for name in ("steps", "valid"):
+            self.archive[own[name]]  # raises Damaged
         columns = {name.removeprefix(FIELD): held[name] for name in own if name.startswith(FIELD)}
         names, _ = matched(columns, len(held["valid"]), self._record())
         row_of = {name: row for row, name in enumerate(self.runs.runs)}
@@ -93,7 +95,7 @@ class Analysed:
             self._final = {name.removeprefix(FINAL): full for name, full in own.items() if name.startswith(FINAL)}
 
     def _fits(self, held: Mapping[str, np.ndarray]) -> bool:
-        valid, steps = held["valid"].astype(bool), held["steps"]
+        valid, steps = held["valid"].astype(bool), held["steps"]  # read by now, and sound
         if len(self._rows) != len(valid) or not len(self.runs.steps) or not np.isin(steps, self.runs.steps).all():
             return False
         at = np.searchsorted(self.runs.steps, steps)

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import os
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ from toylab.analysis.over_runs import analyze, together
 from toylab.base import Analyzer, Run
 from toylab.lab import pages
 
+_BEGAN = time.time()
 Arrays = dict[str, np.ndarray]
 EXAMPLE = "as my_analyzers.py:norms or my_package.analyzers:norms"
 
@@ -37,9 +39,7 @@ class Named:
 def of_page(page: ModuleType | None, analyses: Mapping[str, Analyzer]) -> dict[str, Named]:
     """The analyses of a page."""
     code = "" if page is None else _digest(page)
-    return {
-        name: Named(name, together(**{name: fn}), f"{code}/{name}" if code else "") for name, fn in analyses.items()
-    }
+    return {name: Named(name, together(**{name: fn}), code and f"{code}/{name}") for name, fn in analyses.items()}
 
 
 def imported(text: str) -> Named:
@@ -62,7 +62,8 @@ def imported(text: str) -> Named:
             f"analyzer is {text}: {where} has no {name}; {lab.near(name, known) if known else 'it has no functions.'}"
         )
     check(text, fn)
-    return Named(name, _checked(name, fn), f"{_digest(module)}/{module.__name__}:{name}")
+    code = _digest(module)
+    return Named(name, _checked(name, fn), code and f"{code}/{module.__name__}:{name}")
 
 
 def given(name: str, fn: Any) -> Named:
@@ -136,16 +137,20 @@ def lab_code() -> str:
 
 
 def _digest(module: ModuleType) -> str:
-    """A digest of a module's code, of what it imports from where it lies, and of toylab's."""
+    """A digest of a module's code, of what it imports from where it lies, and of toylab's. "" where a file was written
+    since this process began: what is imported may be what it was before."""
     files = [path for found in pages.sources(module).values() for path in found]
     own = getattr(module, "__file__", None)
     if own is None:  # of a notebook
         return ""
-    return hashlib.sha256(repr((lab_code(), _contents([Path(own), *files]))).encode()).hexdigest()
+    held = [path for path in dict.fromkeys([Path(own), *files]) if path.is_file()]
+    if any(path.stat().st_mtime > _BEGAN for path in held):
+        return ""
+    return hashlib.sha256(repr((lab_code(), _contents(held))).encode()).hexdigest()
 
 
 def _contents(files: list[Path]) -> list[str]:
-    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
 
 
 class _Asked(dict[str, Any]):

@@ -74,7 +74,7 @@ def bars_data(picture: Bars) -> list[Data]:
     names = [plain(name) for name in picture.names] if picture.names is not None else [str(i) for i in range(n)]
     bars = {"x": np.arange(n), "name": names, "height": heights}
     bars |= {"plain": np.where(marked, np.nan, heights), "marked": np.where(marked, heights, np.nan)}
-    ends = {"x_ends": (-0.7, max(n, 1) - 0.3), "y_ends": (below, limit)}
+    ends: Data = {"x_ends": (-0.7, max(n, 1) - 0.3), "y_ends": (below, limit)}
     return [head(picture.title, picture.x, picture.y, wrap=WIDE, x_names=picture.names, **ends), bars]
 
 

@@ -63,10 +63,11 @@ class Committed:
             no_params: why there are no weights, where it is not that there is no runs/.
         """
         self.page, self.part, self._why = page, part, no_params
+        self._seen = page.look()
         self._read(archive)
 
     def _read(self, archive: Archive) -> None:
-        self._archive, self._told = archive, dict[str, None]()
+        self._told: dict[str, None] = {}
         prefix = f"{self.part}/" if self.part else ""
         own = {name.removeprefix(prefix): name for name in archive if name.startswith(prefix)}
         of_runs = Within(archive, {k: v for k, v in own.items() if k.startswith(FIELD)}, self._tell)
@@ -74,8 +75,7 @@ class Committed:
         record = self.page.records().get(self.part, {})
         self._trained = "steps" in own and "valid" in own
         if self._trained:
-            held = Within(archive, own, self._tell)
-            self.steps, self.valid = held["steps"], held["valid"].astype(bool)
+            self.steps, self.valid = archive[own["steps"]], archive[own["valid"]].astype(bool)
             self.runs, changes = matched(columns, len(self.valid), record)
         else:
             self.runs = models_of(own, archive, record)
@@ -96,6 +96,7 @@ class Committed:
             return applied(record["config"], changes[run], self.runs[run]) if run in changes else None
 
         self._described = Described(canonical, lambda: self.page.module)
+        self._archive, self._unread = archive, archive.signature
 
     def _tell(self, message: str) -> None:
         self._told[message] = None
@@ -136,16 +137,15 @@ class Committed:
 
     def refresh(self) -> bool:
         """Reads measures.npz anew where it was written anew. One that is damaged or gone leaves what was read."""
-        path = self.page.folder / MEASURES
-        if signature(path) in (None, self._archive.signature):
-            return False
+        path, seen = self.page.folder / MEASURES, self._seen
+        self._seen = self.page.look()
+        if signature(path) in (None, self._archive.signature, self._unread):
+            return seen != self._seen
         try:
-            archive = Archive(path)
+            self._read(Archive(path))
         except store.StoreError as error:
+            self._unread = signature(path)
             self._tell(sentence(error))
-            return False
-        self.page.read()
-        self._read(archive)
         return True
 
     def phases(self, run: int) -> Phases:

@@ -33,24 +33,24 @@ SIDE = 232  # pixels of a square frame
 # sets what no glyph can take from a source: here Python only ever sets data, live and in an exported file
 FOLLOW = """
 const one = (name) => head.data[name][0]
-if (title.text !== one("title")) title.text = one("title")
+const own = {sync: false}  // nothing of this goes back to the server
+if (title.text !== one("title")) title.setv({text: one("title")}, own)
 for (const [axis, range, ends, label, names] of [[x_axis, x_range, ["x0", "x1"], "x", "x_names"],
                                                  [y_axis, y_range, ["y0", "y1"], "y", "y_names"]]) {
   const [start, end] = ends.map(one)
   if (fixed && !Number.isNaN(start) && (range.start !== start || range.end !== end)) {
-    range.setv({start, end, reset_start: start, reset_end: end})
+    range.setv({start, end, reset_start: start, reset_end: end}, own)
   }
-  if (axis.axis_label !== one(label)) axis.axis_label = one(label)
+  if (axis.axis_label !== one(label)) axis.setv({axis_label: one(label)}, own)
   const now = Array.from(one(names))
   const before = axis.tags[0] ?? []
   if (now.length != before.length || now.some((name, i) => name !== before[i])) {
-    axis.tags = [now]
-    axis.major_label_overrides = new Map(now.map((name, i) => [i, name]))
-    if (axis.ticker.ticks !== undefined) axis.ticker.ticks = now.map((_, i) => i)
+    axis.setv({tags: [now], major_label_overrides: new Map(now.map((name, i) => [i, name]))}, own)
+    if (axis.ticker.ticks !== undefined) axis.ticker.setv({ticks: now.map((_, i) => i)}, own)
   }
 }
 if (mapper !== null && (mapper.low !== one("low") || mapper.high !== one("high"))) {
-  mapper.setv({low: one("low"), high: one("high")})
+  mapper.setv({low: one("low"), high: one("high")}, own)
 }
 """
 

@@ -1,13 +1,13 @@
 """A user's own arrays as what is explored: params over steps, of one run or several."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from toylab.base import Analyzer, Config, Run
+from toylab.base import Analyzer, Config
 from toylab.explore.arguments import array_of, by_name, check_shapes, column, described, names_of, steps_of
 from toylab.explore.described import named, varying
 from toylab.explore.on_demand import OnDemand
@@ -19,33 +19,39 @@ ONE = "run"  # the name of the only run
 
 
 class Given:
-    """Arrays of runs with the same steps (protocol Recording). `of_arrays` makes it of what a user has, checked."""
+    """Runs that do not grow (protocol Recording): `of_arrays` makes it of a user's arrays, `of_sweep` of a loaded sweep."""
 
     def __init__(
         self,
         title: str,
         runs: Sequence[str],
         steps: np.ndarray,
-        params: Arrays,
-        measures: Arrays,
-        columns: Arrays,
-        described: Sequence[Run | None],
+        *,
+        valid: np.ndarray,
+        shapes: Sequence[Mapping[str, tuple[int, ...]]],
+        read: Callable[[int, int], Arrays],
+        measures: Mapping[str, np.ndarray],
+        tails: Mapping[str, tuple[int, ...]],
+        columns: Mapping[str, np.ndarray],
+        config: Callable[[int], Config | None],
+        data: Callable[[int], Any],
+        messages: Callable[[], Sequence[str]] = lambda: (),
     ) -> None:
         """
         Args:
-            title, runs, steps, columns: as of Recording.
-            params, measures: [R, T, …] by name.
-            described: the config and data of each run; None where they are not known.
+            title, runs, steps, valid, shapes, measures, columns, config, data: as of Recording.
+            read: gives the params of a run at a step, or raises LookupError.
+            tails: by measure its shape after [R, T].
+            messages: gives what is damaged.
         """
-        self.title, self.runs, self.steps = title, runs, steps
-        self.valid = np.ones((len(runs), len(steps)), bool)
-        self._params, self._measures, self._described = params, measures, described
+        self.title, self.runs, self.steps, self.valid, self.shapes = title, runs, steps, valid, shapes
         self.columns, self.varying = named(columns), varying(columns)
-        self.shapes: list[Mapping[str, tuple[int, ...]]] = [{k: v.shape[2:] for k, v in params.items()}] * len(runs)
-        self.no_params = "" if params else "No params are given: there are measures alone."
+        self._read, self._measures, self._own, self._say = read, measures, dict(tails), messages
+        self.config, self.data = config, data
+        self.no_params = "" if any(shapes) else "No params are given: there are measures alone."
         self.final: Mapping[str, np.ndarray] = {}
-        self.claims: list[Mapping[str, Any]] = []
-        self.figures: dict[str, str] = {}
+        self.claims: Sequence[Mapping[str, Any]] = ()
+        self.figures: Mapping[str, str] = {}
         self._computed = OnDemand(self, lambda: ({}, {}))
         self._version = 0
 
@@ -54,12 +60,15 @@ class Given:
         return Named([*self._tails()], self._measure)
 
     def _tails(self) -> dict[str, tuple[int, ...]]:
-        return {**{name: value.shape[2:] for name, value in self._measures.items()}, **self._computed.found.shapes}
+        return {**self._own, **self._computed.found.shapes}
 
     def _measure(self, name: str) -> np.ndarray:
+        base = self._measures[name] if name in self._own else None
         if name in self._computed.found.shapes:
-            return self._computed.found.measure(name, self.steps, len(self.runs), self._measures.get(name))
-        return self._measures[name]
+            return self._computed.found.measure(name, self.steps, len(self.runs), base)
+        if base is None:
+            raise KeyError(name)
+        return base
 
     @property
     def scalars(self) -> list[str]:
@@ -67,33 +76,25 @@ class Given:
 
     @property
     def messages(self) -> list[str]:
-        return self._computed.messages
+        return [*self._say(), *self._computed.messages]
 
     @property
     def on_demand(self) -> OnDemand | None:
-        return self._computed if self._params else None
-
-    def config(self, run: int) -> Config | None:
-        found = self._described[run]
-        return None if found is None else found.config
-
-    def data(self, run: int) -> Any:
-        found = self._described[run]
-        return {} if found is None else found.data
+        return self._computed if any(self.shapes) else None
 
     def params(self, run: int, at: int) -> Arrays:
-        if not self._params:
-            raise LookupError(self.no_params)
-        return {name: np.array(value[run, at]) for name, value in self._params.items()}
+        return self.at_step(run, int(self.steps[at]))
 
     def at_step(self, run: int, step: int) -> Arrays:
-        return self.params(run, int(np.searchsorted(self.steps, step)))
+        """The params of a run at a saved step. Raises LookupError, as `params`."""
+        if self.no_params:
+            raise LookupError(self.no_params)
+        return self._read(run, step)
 
     def identity(self, run: int, step: int) -> tuple[str, int]:
         """What determines the params at a point, and what an analyzer gets besides, as a text; and 0."""
-        described = self._described[run]
-        leaves = [] if described is None else jax.tree.leaves(described)
-        held = [*sorted(self.at_step(run, step).items()), *enumerate(map(np.asarray, leaves))]
+        described = self.config(run), self.data(run)
+        held = [*sorted(self.at_step(run, step).items()), *enumerate(map(np.asarray, jax.tree.leaves(described)))]
         about = [
             (name, value.shape, value.dtype.str, hashlib.sha256(value.tobytes()).hexdigest()) for name, value in held
         ]
@@ -157,7 +158,19 @@ def of_arrays(
     about = described(config, net, task, data, len(whole))
     if net is not None and held:
         check_shapes(net, held)
-    found = Given(title, whole, at, held, taken, fields, about)
+    found = Given(
+        title,
+        whole,
+        at,
+        valid=np.ones((len(whole), len(at)), bool),
+        shapes=[{name: value.shape[2:] for name, value in held.items()}] * len(whole),
+        read=lambda run, step: {name: np.array(one[run, np.searchsorted(at, step)]) for name, one in held.items()},
+        measures=taken,
+        tails={name: value.shape[2:] for name, value in taken.items()},
+        columns=fields,
+        config=lambda run: None if (own := about[run]) is None else own.config,
+        data=lambda run: {} if (own := about[run]) is None else own.data,
+    )
     for name, fn in (analyzers or {}).items():
         found._computed.add(fn, name)
     return found

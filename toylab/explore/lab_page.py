@@ -9,9 +9,10 @@ from typing import Any
 
 from toylab import lab, store
 from toylab.base import Analyzer
+from toylab.explore.archive import signature
 from toylab.explore.wording import sentence
 from toylab.lab import pages
-from toylab.records import notes
+from toylab.records import manifest, notes
 
 PICTURES = (".png", ".gif")
 
@@ -32,10 +33,21 @@ class LabPage:
         self.folder, self._given = folder, given
         self.messages: dict[str, None] = {}
         self._module: ModuleType | bool | None = False
-        self.read()
+        self._seen: Any = None
+        self.opened: set[str] = set()
+        self.version = 0
+        self.look()
 
-    def read(self) -> None:
-        """Reads manifest.json, claims.json and the names of the figures."""
+    def look(self) -> int:
+        """Reads manifest.json, claims.json and the names of the figures where they changed; a number that then grows."""
+        seen = [signature(self.folder / name) for name in ("manifest.json", "claims.json", "figures")]
+        if seen != self._seen:
+            self._seen = seen
+            self.version += 1
+            self._read()
+        return self.version
+
+    def _read(self) -> None:
         self.messages.clear()
         self.record: dict[str, Any] = self._tried(notes.page_record, self.folder) or {}
         stated = (self._tried(store.read_json, path) or {}) if (path := self.folder / "claims.json").exists() else {}
@@ -54,6 +66,14 @@ class LabPage:
         except store.StoreError as error:
             self.messages[sentence(error)] = None
             return None
+
+    @property
+    def begun(self) -> list[str]:
+        """Sentences on parts whose training has begun since the folder was opened."""
+        found = [path.parent.name for path in sorted((self.folder / "runs").glob(f"*/{manifest.SWEEP}"))]
+        return [
+            f"The part {name} has begun: open the folder again to see it." for name in found if name not in self.opened
+        ]
 
     @property
     def name(self) -> str:

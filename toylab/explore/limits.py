@@ -9,7 +9,7 @@ import numpy as np
 from toylab.explore.declaring import View
 from toylab.explore.frames import greatest
 from toylab.explore.moment import Moment
-from toylab.explore.pictures import Bars, Dots, Graph, Heatmap, Picture
+from toylab.explore.pictures import Bars, Dots, Graph, Heatmap, Lines, Picture, Table
 
 MOST_KEPT = 300
 Draw = Callable[[View, Moment, dict[str, Any]], list[Picture]]
@@ -25,10 +25,15 @@ def reach(picture: Picture) -> float | None:
     return None
 
 
-def _limit(picture: Picture, fixed: float) -> float:
-    """The fixed limit. Colours stop at theirs; an axis goes on where the picture does, so that nothing is cut off."""
-    own = reach(picture) or 0.0
-    return fixed or own if isinstance(picture, Heatmap | Graph) else max(fixed, own)
+def _limited(picture: Picture, fixed: float) -> Picture:
+    """With the fixed limit, where it has none. Colours stop at theirs; an axis goes on where the picture does, so that
+    nothing is cut off."""
+    own = reach(picture)
+    if own is None or isinstance(picture, Lines | Table):
+        return picture
+    if isinstance(picture, Heatmap | Graph):
+        return replace(picture, limit=fixed or own)
+    return replace(picture, limit=max(fixed, own))
 
 
 class Limits:
@@ -51,11 +56,7 @@ class Limits:
             if len(self._kept) >= MOST_KEPT:
                 self._kept.clear()
             self._kept[key] = self._found(view, moment, values, len(pictures))
-        limited = zip(pictures, self._kept[key], strict=True)
-        return [
-            picture if reach(picture) is None else replace(picture, limit=_limit(picture, limit))
-            for picture, limit in limited
-        ]
+        return [_limited(picture, limit) for picture, limit in zip(pictures, self._kept[key], strict=True)]
 
     def forget(self) -> None:
         """Finds them anew, as when a run has gone on."""

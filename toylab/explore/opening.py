@@ -35,18 +35,26 @@ def open_folder(
         StoreError: where measures.npz, and nothing else, is there and cannot be read.
     """
     if isinstance(path, str | Path):
-        return _opened(Path(path), page)
+        return _at(Path(path), page)
     paths = [Path(one) for one in path]
     if not paths or len({one.resolve() for one in paths}) < len(paths):
         raise ValueError(f"path is {[str(one) for one in paths]}: give folders, each once.")
     if len(paths) == 1:
-        return _opened(paths[0], page)
+        return _at(paths[0], page)
     names = [one.resolve().name for one in paths]
     names = [str(one) if names.count(name) > 1 else name for one, name in zip(paths, names, strict=True)]
     found: dict[str, Recording] = {}
     for one, name in zip(paths, names, strict=True):
-        found |= {f"{name}: {part}" if part else name: held for part, held in _opened(one, page).items()}
+        found |= {f"{name}: {part}" if part else name: held for part, held in _at(one, page).items()}
     return found
+
+
+def _at(path: Path, given: str | ModuleType | None) -> Mapping[str, Recording]:
+    try:
+        return _opened(path, given)
+    except OSError as error:
+        number = error.errno or 0
+        raise ValueError(f"{path} cannot be read ({store.first_line(error)}): {store.remedy(number)}.") from error
 
 
 def _opened(path: Path, given: str | ModuleType | None) -> Mapping[str, Recording]:
@@ -65,6 +73,7 @@ def _opened(path: Path, given: str | ModuleType | None) -> Mapping[str, Recordin
         if place == path:
             raise ValueError(_nothing(path))
         sweeps = {"": place}  # training has just begun
+    page.opened = {*sweeps}
     found: dict[str, Recording] = {part: Trained(page, part, sweep) for part, sweep in sweeps.items()}
     if archive is not None:
         found |= {part: Committed(page, part, archive) for part in measured if part not in sweeps}

@@ -1,6 +1,5 @@
 """The whole page: its parts linked by the chosen runs and the step."""
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
@@ -15,6 +14,8 @@ from toylab.explore.head import Head
 from toylab.explore.limits import Limits
 from toylab.explore.linking import asset, linked, template
 from toylab.explore.moment import Moment
+from toylab.explore.moments import Moments
+from toylab.explore.panels.analyses import Analyses
 from toylab.explore.panels.claims import Claims
 from toylab.explore.panels.curves import Curves
 from toylab.explore.panels.runs import Runs
@@ -23,7 +24,7 @@ from toylab.explore.panels.views import Views, dressed
 from toylab.explore.recording import Recording
 from toylab.explore.turns import Turns
 
-MOST_MOMENTS = 4
+OFTEN = 500  # milliseconds between looks at how far an analyzer is
 MOST_WITH_PHASES = 64  # runs whose phases are all sent; of more those of the run looked at
 
 
@@ -57,17 +58,18 @@ class Page:
         self._quiet = self._begun = False
         self._end = self._step = 0
         self._turns = Turns(self._draw)
-        self._moments: OrderedDict[tuple[int, int], Moment] = OrderedDict()
-        self._kept: dict[Any, Any] = {}
+        self._moments = Moments(self.recording)
         self._limits = Limits()
         self._head, self._runs, self._sweep, self._claims = Head(list(self.parts), live), Runs(), Sweep(), Claims()
         self._address = ("figure/{number}" if live else "") if figures is None else figures
         self._curves = Curves(self._runs.kept)
+        self._analyses = Analyses(lambda: (self._runs.source.selected.indices or None, self.at))
+        self._curves.model.children = [*self._curves.model.children, self._analyses.model]
         self.slider: Slider = self._head.slider
         self.run_select = self._head.run
         sheet = InlineStyleSheet(css=asset("widgets.css"))
         self._views = Views(views, self._control_changed if live else None, sheet)
-        panels = {"head": self._head, "runs": self._runs, "curves": self._curves, "sweep": self._sweep}
+        panels: dict[str, Any] = {"head": self._head, "runs": self._runs, "curves": self._curves, "sweep": self._sweep}
         panels |= {"views": self._views, "claims": self._claims}
         self.roots: dict[str, UIElement] = {name: panel.model for name, panel in panels.items()}
         for name, root in self.roots.items():
@@ -99,20 +101,13 @@ class Page:
         if self.live and document.session_context is not None:
             # what is in the measures is seen at once; weights are read, and programs compiled, when the page stands
             document.on_event("document_ready", lambda event: self._begin())
+            document.add_periodic_callback(self._analyses.follow, OFTEN)
         elif self.live:
             self._begin()
 
     def moment(self, at: int | None = None) -> Moment:
         """The run looked at, at a saved point; None: the one shown. Where the run has none there, its last one before."""
-        at = self.at if at is None else at
-        own = np.flatnonzero(self.recording.valid[self.run])
-        before = own[own <= at]
-        found = int(before[-1] if len(before) else own[0]) if len(own) else at
-        if (self.run, found) not in self._moments:
-            while len(self._moments) >= MOST_MOMENTS:
-                self._moments.popitem(last=False)
-            self._moments[self.run, found] = Moment(self.recording, self.run, found, self._kept)
-        return self._moments[self.run, found]
+        return self._moments.at(self.run, self.at if at is None else at)
 
     def show(self, at: int) -> None:
         """Sets the point, and draws what is visible.
@@ -151,7 +146,7 @@ class Page:
         # points may have come between those that there were: the step stays, not its number
         at_end = self.at >= self._end
         self.at = int(np.searchsorted(self.recording.steps, self._step))
-        self._moments.clear()
+        self._moments.forget()
         self._limits.forget()
         self._fill(follow=at_end)
 
@@ -182,6 +177,8 @@ class Page:
     def _begin(self) -> None:
         """Makes the views, and draws them."""
         self._begun = True
+        if self.live:
+            self._analyses.fill(self.recording)
         self._fit()
         self._later(None)
 
@@ -205,8 +202,7 @@ class Page:
         if self._quiet or self.parts[part] is self.recording:
             return
         self.recording, self.run = self.parts[part], 0
-        self._moments.clear()
-        self._kept.clear()
+        self._moments = Moments(self.recording)
         self._limits.forget()
         self._runs.source.selected.indices = []
         self._fill()

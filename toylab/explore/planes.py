@@ -17,8 +17,8 @@ def heatmap_data(picture: Heatmap) -> list[Data]:
     rows, columns = values.shape
     limit = greatest(values, picture.limit)
     low = -limit if picture.colours == "symmetric" else 0.0
-    ends = {"x_ends": (-0.5, max(columns, 1) - 0.5), "y_ends": (max(rows, 1) - 0.5, -0.5)}
-    names = {"x_names": picture.columns, "y_names": picture.rows}
+    ends: Data = {"x_ends": (-0.5, max(columns, 1) - 0.5), "y_ends": (max(rows, 1) - 0.5, -0.5)}
+    names: Data = {"x_names": picture.columns, "y_names": picture.rows}
     wrap = NARROW if columns <= 2 * rows else WIDE
     top = head(picture.title, picture.x, picture.y, wrap=wrap, low=low, high=limit, at=picture.line, **ends, **names)
     return [top, {"image": [values], "columns": [columns], "rows": [rows]}]
@@ -53,7 +53,7 @@ def dots_data(picture: Dots) -> list[Data]:
     x, y = picture.x, picture.y
     n = len(x)
     limit = greatest(np.concatenate([x, y]), picture.limit) * (1.08 if picture.names is None else 1.18)
-    ends = {"x_ends": (-limit, limit), "y_ends": (-limit, limit)} if picture.square else {}
+    ends: Data = {"x_ends": (-limit, limit), "y_ends": (-limit, limit)} if picture.square else {}
     values = np.full(n, np.nan) if picture.values is None else picture.values
     if picture.rgb is not None:
         colour = colours.as_hex(picture.rgb)
@@ -97,7 +97,7 @@ def graph_data(picture: Graph) -> list[Data]:
     limit = greatest(weights, picture.limit)
     pairs = np.array(picture.edges, int).reshape(-1, 2)
     width = np.nan_to_num(np.abs(weights) / limit).clip(0, 1)
-    ends = {f"{side}_ends": _around(values) for side, values in (("x", x), ("y", y))}
+    ends: Data = {f"{side}_ends": _around(values) for side, values in (("x", x), ("y", y))}
     names = [plain(name) for name in picture.names]
     edges = {"x0": x[pairs[:, 0]], "y0": y[pairs[:, 0]], "x1": x[pairs[:, 1]], "y1": y[pairs[:, 1]]}
     edges |= {"start": [names[i] for i in pairs[:, 0]], "end": [names[i] for i in pairs[:, 1]]}

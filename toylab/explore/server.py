@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import logging
 import secrets
 import signal
 import socket
@@ -27,6 +28,7 @@ from toylab.explore.guard import ANYWHERE, LOOPBACK, Guarded
 from toylab.explore.page import Page
 from toylab.explore.recording import Recording
 
+LONGEST = 3.0  # seconds that what a tab has asked for may take when all ends
 TRIED = 100  # ports, from the one that is asked for
 OFTEN, SELDOM, QUIET = 1.0, 3.0, 60.0  # seconds: between looks for new commits, and after how long without any seldom
 KINDS = {".png": "image/png", ".gif": "image/gif", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
@@ -84,8 +86,11 @@ class Server:
         Args:
             ready: called once it answers.
         """
+        log = logging.getLogger("tornado.application")
+        log.addFilter(is_news)
         with contextlib.suppress(KeyboardInterrupt):  # where the system has no handlers of signals in a loop
             asyncio.run(self._serve(ready))
+        log.removeFilter(is_news)
 
     def start(self) -> None:
         """Serves in a thread of its own; returns once it answers."""
@@ -121,6 +126,8 @@ class Server:
                     recording.on_demand.cancel()
             server.stop()
             await http.close_all_connections()
+            if at_work := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(at_work, timeout=LONGEST)
 
     def _open(self, doc: Document) -> None:
         """What a tab gets."""
@@ -143,6 +150,11 @@ class Server:
     def _tell(self) -> None:
         for doc, page in list(self.pages.items()):
             doc.add_next_tick_callback(page.refresh)
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether a record is to be logged: a message of a tab that is cut short by the end is not."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def listening(host: str, port: int) -> tuple[socket.socket, int]:

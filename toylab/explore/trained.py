@@ -42,7 +42,7 @@ class Trained:
         self._described = Described(self._groups.config, lambda: self.page.module)
         self._analysed = Analysed(self._groups, page.folder, part, lambda: page.records().get(part, {}))
         self._computed = OnDemand(self, self._of_page)
-        self._version = 0
+        self._seen = self._computed.found.version, page.look()
         self._describe()
 
     def _describe(self) -> None:
@@ -131,7 +131,7 @@ class Trained:
         with self._lock:
             self._analysed.read()
             sweep = self._groups.sweep
-            found = [*self.page.messages]
+            found = [*self.page.messages, *([] if self._groups.alone else self.page.begun)]
             if not len(self.steps):
                 found.append(f"{sweep} has no complete chunk yet: its points are shown once training has saved some.")
             found += [] if self._groups.alone else absent(sweep)
@@ -185,15 +185,14 @@ class Trained:
 
     def refresh(self) -> bool:
         with self._lock:
-            n_runs, n_pages = len(self.runs), self._analysed.read()
+            n_runs, before = len(self.runs), self._seen
             if new := self._groups.look():
                 self._analysed.forget()
             if len(self.runs) > n_runs:
                 self._describe()
-            if n_pages:
-                self.page.read()
-            computed, self._version = self._computed.found.version != self._version, self._computed.found.version
-            return bool(new or n_pages or computed)
+            read = self._analysed.read()
+            self._seen = self._computed.found.version, self.page.look()
+            return new or read or self._seen != before
 
     def phases(self, run: int) -> Phases:
         return phases_of(run, self.steps, self.valid, self.measures, self.columns)

@@ -42,6 +42,7 @@ class Curves:
     """
 
     def __init__(self, kept: object) -> None:
+        self.names: list[str] = []
         self.steps = ColumnDataSource(data={"step": []})
         self.measures = ColumnDataSource(data={})
         ys = [f"ys{k}" for k in range(MOST)]
@@ -148,14 +149,19 @@ class Curves:
         }
         self.steps.data = {"step": recording.steps[self.sent].astype(float), "at": self.sent.astype(float)}
         self.measures.data = values
-        options = [(f"m{j}", escaped(name)) for j, name in enumerate(names)]
-        if options != self.choice.options:
-            chosen = next((own for own in FIRST if all(one in names for one in own)), tuple(names[:1]))
-            self.choice.options = options
+        if names != self.names:
+            # measures may have joined: what is chosen stays, whatever its number is now
+            kept = [self.names[int(own[1:])] for own in self.choice.value]
+            chosen = [name for name in kept if name in names]
+            fresh = not chosen
+            chosen = chosen or next((list(own) for own in FIRST if all(one in names for one in own)), names[:1])
+            self.names = names
+            self.choice.options = [(f"m{j}", escaped(name)) for j, name in enumerate(names)]
             self.choice.value = [f"m{names.index(name)}" for name in chosen]
             losses = [np.asarray(recording.measures[name]) for name in chosen if "loss" in name]
             positive = losses and all((own[np.isfinite(own)] > 0).all() for own in losses)
-            self.y.value = "log" if positive else "linear"
+            if fresh:
+                self.y.value = "log" if positive else "linear"
         self.fill_phases(phases)
         return "" if every == 1 else f"Of the {n_steps} saved points every {every}th is in the curves."
 

@@ -100,9 +100,12 @@ class Sweep:
 
     @staticmethod
     def _offer(select: Select, options: list[tuple[str, str]], first: str) -> None:
-        if select.options != options:
-            select.options = options
-            select.value = first
+        if select.options == options:
+            return
+        before = dict(select.options).get(select.value)  # what was chosen stays, whatever its number is now
+        by_label = {label: own for own, label in options}
+        select.options = options
+        select.value = by_label.get(before, first) if before not in (None, "nothing") else first
 
 
 def _quiet(plotted: figure) -> figure:
