@@ -15,6 +15,7 @@ from . import (
     kept as kept,
     lab_page as lab_page,
     loaded as loaded,
+    matching as matching,
     moment as moment,
     on_demand as on_demand,
     opening as opening,
