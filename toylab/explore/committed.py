@@ -113,7 +113,7 @@ class Committed:
             return self._why
         if not self._trained:
             return "These networks were trained by others: there are their measures, and no weights over steps."
-        how = f": {command}" if (command := self.page.command(self.part)) else " (toylab run)"
+        how = f" ({command})" if (command := self.page.command(self.part)) else ""
         return f"{self.page.folder} holds measures without the weights: train its runs to see them{how}."
 
     @property
