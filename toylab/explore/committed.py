@@ -1,22 +1,19 @@
 """A page's folder without its trajectory: measures.npz, manifest.json, claims.json and figures/, as they are committed."""
 
-import copy
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from toylab import configs as cfg
 from toylab import store
 from toylab.base import Config
 from toylab.explore.archive import Archive, signature
 from toylab.explore.described import Canonical, Described, named, varying
 from toylab.explore.lab_page import LabPage
+from toylab.explore.matching import applied, matched
 from toylab.explore.phases import Phases, phases_of
 from toylab.explore.recording import Arrays
 from toylab.explore.wording import sentence
-from toylab.records import notes
 
 FIELD, FINAL = "config/", "final/"
 MEASURES = "measures.npz"
@@ -93,7 +90,12 @@ class Committed:
         self.shapes: Sequence[Mapping[str, tuple[int, ...]]] = [{}] * len(self.runs)
 
         def canonical(run: int) -> Canonical:
-            return applied(record["config"], changes[run], self.runs[run]) if run in changes else None
+            found = applied(record["config"], changes[run], self.runs[run]) if run in changes else None
+            if found is None:
+                self._tell(
+                    f"The config of {self.runs[run]} cannot be told from manifest.json: what needs it is left out."
+                )
+            return found
 
         self._described = Described(canonical, lambda: self.page.module)
         self._archive, self._unread = archive, archive.signature
@@ -111,7 +113,7 @@ class Committed:
             return self._why
         if not self._trained:
             return "These networks were trained by others: there are their measures, and no weights over steps."
-        how = f": {command}" if (command := self.page.command(self.part)) else " (toylab run)"
+        how = f" ({command})" if (command := self.page.command(self.part)) else ""
         return f"{self.page.folder} holds measures without the weights: train its runs to see them{how}."
 
     @property
@@ -120,7 +122,7 @@ class Committed:
 
     @property
     def figures(self) -> dict[str, str]:
-        return self.page.figures(self.part)
+        return self.page.figures()
 
     @property
     def messages(self) -> list[str]:
@@ -164,57 +166,3 @@ def models_of(own: Mapping[str, str], archive: Archive, record: Mapping[str, Any
             return [str(one) for one in archive[own[name]].tolist()]
     models = record.get("models", {})
     return list(models) if isinstance(models, dict) else []
-
-
-def matched(
-    columns: Mapping[str, np.ndarray], n_runs: int, record: Mapping[str, Any]
-) -> tuple[list[str], dict[int, Mapping[str, Any]]]:
-    """The names of measured runs, and by row the fields in which a run differs from the config of the manifest. A row whose
-    fields are not those of one run alone has only its number."""
-    names = [f"run {row}" for row in range(n_runs)]
-    try:
-        changes, base = notes.changes_of(record), cfg.flat(record["config"])
-        varied = [name for name in sorted({name for own in changes.values() for name in own}) if name in columns]
-        rows = [tuple(_key(columns[name][row]) for name in varied) for row in range(n_runs)]
-        keys = {run: tuple(_key(own.get(name, base.get(name))) for name in varied) for run, own in changes.items()}
-        often = Counter(rows), Counter(keys.values())
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError):  # a manifest of before, or by hand
-        return names, {}
-    row_of = {key: row for row, key in enumerate(rows)}
-    alone = {row_of[key]: run for run, key in keys.items() if often[0][key] == often[1][key] == 1}
-    for row, run in alone.items():
-        names[row] = run
-    return names, {row: changes[run] for row, run in alone.items()}
-
-
-def _key(value: Any) -> Any:
-    """A field's value, of a config or a column, as what can be compared: nan and "" are that it is absent."""
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(value, list):
-        return tuple(map(_key, value))
-    return None if value != value or value == "" else value
-
-
-def applied(first: Mapping[str, Any], changes: Mapping[str, Any], run: str) -> Canonical:
-    """A canonical config from that of the first run and the fields that differ; None where its digest is not the run's."""
-    config = copy.deepcopy(dict(first))
-    for path, value in changes.items():
-        _set(config, path.split("."), value)
-    return config if cfg.digest_of(config).startswith(run) else None
-
-
-def _set(part: Any, names: Sequence[str], value: Any) -> None:
-    name, *rest = names
-    if isinstance(part, list):
-        return _set(part[int(name)], rest, value) if rest else part.__setitem__(int(name), value)
-    if {"module", "sizes", "leaves"} <= set(part) and not rest:
-        if size := next((one for one in part["sizes"] if one[0] == name), None):
-            size[1] = value
-            return None
-        if name in part["leaves"]:
-            part["leaves"][name] = value
-            return None
-    if rest:
-        return _set(part[name], rest, value)
-    part[name] = value
-    return None
