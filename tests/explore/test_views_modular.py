@@ -270,6 +270,22 @@ def test_a_value_that_cannot_be_used_is_refused(view, values, sentence):
         view.pictures(at(recording(FIVE, [PENTAGON])), **values)
 
 
+def test_where_the_last_point_is_damaged_the_others_are_drawn():
+    made = recording(FIVE, [PENTAGON, PENTAGON])
+
+    def params(run, point):
+        if point == 1:
+            raise LookupError("chunk 1 is damaged.")
+        return PENTAGON
+
+    made.params = params
+    for one in (grokking.spectra, grokking.circle, planes.neuron_plane, planes.logit_plane):
+        assert one.lacks(at(made)) == "" and one.pictures(at(made, 0), **first(one, at(made)))
+    assert not grokking.spectra.pictures(at(made, 0))[0].marked.any()
+    with pytest.raises(LookupError, match="chunk 1 is damaged"):
+        grokking.spectra.pictures(at(made))
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_a_run_that_diverged_is_drawn_with_nan(wrong):
     broken = {name: np.full_like(x, wrong) for name, x in PENTAGON.items()}
