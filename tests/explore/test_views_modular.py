@@ -114,6 +114,14 @@ def test_losses_are_lines_and_the_loss_without_each_key_frequency_bars():
     assert "loss/restricted and loss/excluded" in progress.progress_losses.lacks(at(recording(FIVE, [PENTAGON])))
 
 
+def test_losses_of_another_kind_do_not_stand_beside_cross_entropies():
+    config = FIVE.replace(task=FIVE.task.replace(loss_kind="squared_error"))
+    losses = {name: np.ones(2) for name in ("train_loss", "test_loss", "loss/restricted", "loss/excluded")}
+    moment = at(recording(config, [], losses | {"loss/excluded_each": np.ones((2, 3))}, steps=np.array([0, 40])))
+    lines, bars = progress.progress_losses.pictures(moment)
+    assert list(lines.lines) == ["restricted", "excluded"] and bars.title == "Train loss without k"
+
+
 def test_of_a_group_the_share_of_each_representation_is_drawn():
     net = Net.of(ModularMLP, d_vocab=6, d_vocab_out=6, d_model=4, d_mlp=4)
     config = Config(GroupComposition(group="symmetric", n=3, n_train=20), net, Adam())
