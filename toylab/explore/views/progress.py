@@ -22,9 +22,14 @@ SIMILARITY = "formation/similarity"
 
 
 def _losses(moment: Moment) -> dict[str, str]:
-    """Legend → measure."""
+    """Legend → measure. Train and test loss stand there where they are cross-entropies, as the other two are."""
     names = [RESTRICTED, EXCLUDED] if modulus.modulus(moment) is not None else list(OF_GROUP.values())
-    return {"train": "train_loss", "test": "test_loss", "restricted": names[0], "excluded": names[1]}
+    both = {"train": "train_loss", "test": "test_loss"} if _in_nats(moment) else {}
+    return {**both, "restricted": names[0], "excluded": names[1]}
+
+
+def _in_nats(moment: Moment) -> bool:
+    return str(getattr(moment.task, "loss_kind", "cross_entropy")).endswith("cross_entropy")
 
 
 def _group(moment: Moment) -> GroupComposition | None:
@@ -34,7 +39,7 @@ def _group(moment: Moment) -> GroupComposition | None:
 def _lacks_losses(moment: Moment) -> str | None:
     if modulus.modulus(moment) is None and _group(moment) is None:
         return None
-    names = list(_losses(moment).values())[2:]
+    names = list(_losses(moment).values())[-2:]
     return "" if any(map(moment.has, names)) else f"{' and '.join(names)} are not measured."
 
 
@@ -63,7 +68,7 @@ def _without_each(moment: Moment) -> Bars:
     n = modulus.known(moment) // 2 + 1
     over_steps = moment.over_steps(EACH)[:, :n]
     key = np.flatnonzero(np.isfinite(over_steps).any(axis=0))
-    whole = f" ({moment.now('train_loss'):.2g} with all)" if moment.has("train_loss") else ""
+    whole = f" ({moment.now('train_loss'):.2g} with all)" if moment.has("train_loss") and _in_nats(moment) else ""
     return Bars(
         moment.now(EACH)[:n][key],
         f"Train loss without k{whole}",
