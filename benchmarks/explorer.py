@@ -4,9 +4,9 @@
 
 FOLDER is a page's with weights (default: results/cpu/grokking, which `toylab run grokking` makes). The server is `toylab
 explore` in a process of its own, the browser the system's Chromium, headless, by Playwright. The slider goes on step by
-step from the middle; beside each step stands what it takes to read the same chunk into NumPy arrays, in the same run. Seconds
-are of the clock; beside them stands the CPU time of the server's process and of the browser's main thread, which other
-programs disturb less.
+step from the middle; beside each step stands what it takes to read the same chunk into NumPy arrays, in the same run.
+Seconds are of the clock; beside them stands the CPU time of the server's process and of the browser's main thread, which
+other programs disturb less.
 """
 
 import argparse

@@ -155,7 +155,9 @@ def with_frames(page: Page, doc: Document) -> None:
     if tabs is not None and tabs.tabs:  # what is seen first is drawn at once, which halves the time to open
         first: Any = tabs.tabs[0].child
         arguments = {"tabs": tabs, "all": list(tabs.tabs), "first": first, "views": list(first.children)}
-        code = f"setTimeout(() => {{ first.children = views; setTimeout(() => {{ tabs.tabs = all }}, {SOON}) }}, {SOON})"
+        code = (
+            f"setTimeout(() => {{ first.children = views; setTimeout(() => {{ tabs.tabs = all }}, {SOON}) }}, {SOON})"
+        )
         tabs.tabs, first.children = tabs.tabs[:1], first.children[:AT_ONCE]
         doc.js_on_event("document_ready", CustomJS(args=arguments, code=code))
 
