@@ -19,7 +19,7 @@ from toylab.explore.frames import plain
 from toylab.explore.limits import reach
 from toylab.explore.pictures import Bars, Dots, Graph, Heatmap, Lines, Table
 
-EVIL = "<script>alert(1)</script>\"'@x{} %"
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'@x{} %"
 
 
 def one_of_each(scale: float = 1.0) -> list[Any]:

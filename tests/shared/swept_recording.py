@@ -4,7 +4,7 @@ import numpy as np
 
 from toylab.explore import Bars, Choice, Dots, Heatmap, Moment, Typed, Whole, view
 
-EVIL = "<script>alert(1)</script>\"'@x{} %"
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'@x{} %"
 
 
 class Swept:

@@ -4,7 +4,7 @@ import numpy as np
 from bokeh.palettes import Blues9, RdBu11, interp_palette
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6BB1", "#7F7F7F")
-POSITIVE, NEGATIVE = "#B2182B", "#2166AC"
+POSITIVE, NEGATIVE = "#D6604D", "#4393C3"
 MARKED, PLAIN = "#E69F00", "#4C88B5"
 NOTHING = "rgba(0, 0, 0, 0)"
 UNKNOWN = "#8C8C8C"
