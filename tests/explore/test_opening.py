@@ -15,6 +15,7 @@ from toylab.explore.committed import MEASURES
 from toylab.record import Recorder
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
+FROZEN = ("induction", "dichotomy", "superposition_phase")  # all of their claims
 STEPS = [[0, 1, 2], [5, 10]]
 
 
@@ -62,13 +63,30 @@ def test_parts_of_a_page_stand_in_its_order_with_their_own_claims_and_figures(na
     from toylab.lab import pages
 
     parts, stated = open_folder(RESULTS / name), lab.parts(pages.load(name))
+    every = json.loads((RESULTS / name / "claims.json").read_text())["claims"]
     assert list(parts) == list(stated)
     for part, held in parts.items():
         assert held.title == f"{name}: {part.replace('_', ' ')}" and not held.messages
-        assert {claim["name"] for claim in held.claims} <= {claim.name for claim in stated[part].claims}
-        assert set(held.figures) >= set(stated[part].figures) & set(held.figures)
+        own = {claim.name for claim in stated[part].claims}
+        assert {claim["name"] for claim in held.claims} >= own & {claim["name"] for claim in every}
+        assert name not in FROZEN or {claim["name"] for claim in held.claims} <= own
+        assert set(stated[part].figures) <= set(held.figures)
         assert all(config is None or not config.startswith("run ") for config in held.runs)
         assert len(set(held.runs)) == len(held.runs)
+
+
+def test_rows_are_told_apart_by_fields_that_not_all_configs_have():
+    """Later fields that are not written at their default, other classes; and rows that nothing tells apart."""
+    parts = open_folder(RESULTS / "slingshot")
+    assert all(not run.startswith("run ") for run in parts["causes"].runs)
+    kinds = parts["causes"].columns["task.loss_kind"]
+    for run in (0, 20, 40):
+        config = parts["causes"].config(run)
+        assert config is not None and config.task.loss_kind == kinds[run]
+    deep = open_folder(RESULTS / "real_images")["deep"]
+    assert (
+        deep.runs[0] == "run 0" and deep.config(0) is None and "The config of run 0 cannot be told" in deep.messages[-1]
+    )
 
 
 def test_networks_of_others_have_claims_and_no_steps():
@@ -207,10 +225,10 @@ def test_a_page_is_not_imported_because_a_folder_names_it(page, tmp_path, monkey
     for named in ("evil_page", "tmp.evil_page", "antigravity"):
         (page / "manifest.json").write_text(json.dumps({**record, "page": named}))
         held = open_folder(page)[""]
-        assert held.config(0) is not None
+        assert held.config(0) is not None and held.page.analyzers("") == ({}, {})
         assert [f"The page {named} is not one of toylab: give its file, and its analyses are known."] == held.messages
     held = open_folder(page, page=str(tmp_path / "evil_page.py"))[""]
-    assert held.config(0) is not None and "raised while it was imported" in held.messages[0]
+    assert held.page.analyzers("") == ({}, {}) and "raised while it was imported" in held.messages[0]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"claims": 3}', '{"claims": [1]}', '{"claims": [{"no": "name"}]}', "\0\0"])

@@ -1,7 +1,7 @@
 """A page's folder without its trajectory: measures.npz, manifest.json, claims.json and figures/, as they are committed."""
 
+import contextlib
 import copy
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -93,7 +93,12 @@ class Committed:
         self.shapes: Sequence[Mapping[str, tuple[int, ...]]] = [{}] * len(self.runs)
 
         def canonical(run: int) -> Canonical:
-            return applied(record["config"], changes[run], self.runs[run]) if run in changes else None
+            found = applied(record["config"], changes[run], self.runs[run]) if run in changes else None
+            if found is None:
+                self._tell(
+                    f"The config of {self.runs[run]} cannot be told from manifest.json: what needs it is left out."
+                )
+            return found
 
         self._described = Described(canonical, lambda: self.page.module)
         self._archive, self._unread = archive, archive.signature
@@ -120,7 +125,7 @@ class Committed:
 
     @property
     def figures(self) -> dict[str, str]:
-        return self.page.figures(self.part)
+        return self.page.figures()
 
     @property
     def messages(self) -> list[str]:
@@ -170,18 +175,31 @@ def matched(
     columns: Mapping[str, np.ndarray], n_runs: int, record: Mapping[str, Any]
 ) -> tuple[list[str], dict[int, Mapping[str, Any]]]:
     """The names of measured runs, and by row the fields in which a run differs from the config of the manifest. A row whose
-    fields are not those of one run alone has only its number."""
+    fields are not those of one run alone has only its number.
+
+    A field that a config lacks is not written there, and the columns may have its default or 0: any value fits it.
+    """
     names = [f"run {row}" for row in range(n_runs)]
     try:
         changes, base = notes.changes_of(record), cfg.flat(record["config"])
         varied = [name for name in sorted({name for own in changes.values() for name in own}) if name in columns]
-        rows = [tuple(_key(columns[name][row]) for name in varied) for row in range(n_runs)]
-        keys = {run: tuple(_key(own.get(name, base.get(name))) for name in varied) for run, own in changes.items()}
-        often = Counter(rows), Counter(keys.values())
+        of_runs = {run: [_key(own.get(name, base.get(name))) for name in varied] for run, own in changes.items()}
     except (KeyError, TypeError, AttributeError, IndexError, ValueError):  # a manifest of before, or by hand
         return names, {}
-    row_of = {key: row for row, key in enumerate(rows)}
-    alone = {row_of[key]: run for run, key in keys.items() if often[0][key] == often[1][key] == 1}
+    sure = [i for i in range(len(varied)) if all(key[i] is not None for key in of_runs.values())]
+    alike: dict[tuple[Any, ...], list[tuple[str, list[Any]]]] = {}
+    for run, key in of_runs.items():
+        alike.setdefault(tuple(key[i] for i in sure), []).append((run, key))
+    found: dict[str, list[int]] = {}
+    for row in range(n_runs):
+        key = [_key(columns[name][row]) for name in varied]
+        near = alike.get(tuple(key[i] for i in sure), [])
+        fits = [(run, own) for run, own in near if all(b is None or a == b for a, b in zip(key, own, strict=True))]
+        most = max((len(own) - own.count(None) for _, own in fits), default=0)
+        best = [run for run, own in fits if len(own) - own.count(None) == most]
+        if len(best) == 1:
+            found.setdefault(best[0], []).append(row)
+    alone = {rows[0]: run for run, rows in found.items() if len(rows) == 1}
     for row, run in alone.items():
         names[row] = run
     return names, {row: changes[run] for row, run in alone.items()}
@@ -197,24 +215,29 @@ def _key(value: Any) -> Any:
 
 def applied(first: Mapping[str, Any], changes: Mapping[str, Any], run: str) -> Canonical:
     """A canonical config from that of the first run and the fields that differ; None where its digest is not the run's."""
-    config = copy.deepcopy(dict(first))
-    for path, value in changes.items():
-        _set(config, path.split("."), value)
-    return config if cfg.digest_of(config).startswith(run) else None
+    for lacking in (False, True):  # null is a value, or says that there is no such field
+        config = copy.deepcopy(dict(first))
+        with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):  # of other parts than the first's
+            for path, value in changes.items():
+                _set(config, path.split("."), value, lacking)
+            if cfg.digest_of(config).startswith(run):
+                return config
+    return None
 
 
-def _set(part: Any, names: Sequence[str], value: Any) -> None:
+def _set(part: Any, names: Sequence[str], value: Any, lacking: bool) -> None:
+    """Sets a field by its path. A null is removed if `lacking`."""
     name, *rest = names
-    if isinstance(part, list):
-        return _set(part[int(name)], rest, value) if rest else part.__setitem__(int(name), value)
-    if {"module", "sizes", "leaves"} <= set(part) and not rest:
+    place: Any = int(name) if isinstance(part, list) else name
+    if rest:
+        return _set(part[place], rest, value, lacking)
+    if isinstance(part, dict) and {"module", "sizes", "leaves"} <= set(part):
         if size := next((one for one in part["sizes"] if one[0] == name), None):
             size[1] = value
             return None
-        if name in part["leaves"]:
-            part["leaves"][name] = value
-            return None
-    if rest:
-        return _set(part[name], rest, value)
-    part[name] = value
+        part = part["leaves"] if name in part["leaves"] else part
+    if value is None and lacking:
+        del part[place]
+    else:
+        part[place] = value
     return None

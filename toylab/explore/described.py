@@ -60,27 +60,22 @@ class Described:
         self,
         canonical: Callable[[int], Canonical],
         ready: Callable[[], object] = lambda: None,
-        given: Config | None = None,
     ) -> None:
         """
         Args:
             canonical: the config of a run, by its number.
-            ready: called before the first is rebuilt, as to import a page whose classes they have.
-            given: the Config of all runs, in place of what is rebuilt.
+            ready: called where one cannot be rebuilt, as to import the page whose classes it has.
         """
         self.canonical = canonical
         self.messages: dict[str, None] = {}
-        self._ready, self._given = ready, given
+        self._ready = ready
         self._configs: dict[int, Config | None] = {}
         self._data: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.RLock()
 
     def config(self, run: int) -> Config | None:
-        if self._given is not None:
-            return self._given
         with self._lock:
             if run not in self._configs:
-                self._ready()
                 self._configs[run] = self._rebuilt(run)
             return self._configs[run]
 
@@ -89,7 +84,11 @@ class Described:
             return None
         try:
             return config_of(canonical)
-        except Exception as error:  # of classes of today, called with what was written once
+        except Exception:  # of classes of today, called with what was written once
+            self._ready()  # its classes may be those of the page
+        try:
+            return config_of(canonical)
+        except Exception as error:
             self.messages[f"A config is not known here: {sentence(store.first_line(error))}"] = None
             return None
 

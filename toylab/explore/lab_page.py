@@ -1,5 +1,6 @@
 """A page's folder beside its runs: what was run, claims, figures, and the page itself, whose analyses it can compute."""
 
+import ast
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,10 @@ class LabPage:
         if not fits:
             self.messages[f"{path} is damaged: its claims are none."] = None
         self._claims: list[dict[str, Any]] = claims if fits else []
+        path = self.folder / "frozen.json"
+        frozen = (self._tried(store.read_json, path) or {}) if path.exists() else {}
+        parts = {name: one.get("part") for name, one in frozen.items() if isinstance(one, dict)}
+        self._part_of = {name: part for name, part in parts.items() if isinstance(part, str)}
         folder = self.folder / "figures"
         files = sorted(os.listdir(folder)) if folder.is_dir() else []
         self._figures = {Path(name).stem: name for name in files if Path(name).suffix in PICTURES}
@@ -93,14 +98,16 @@ class LabPage:
             self._module = self._imported()
         return self._module
 
+    def _named(self) -> str:
+        """What names the page: what was given, or the folder's record, or its name; "" where nothing does."""
+        known, stated = pages.built_in(), self.record.get("page")
+        found = self._given or stated or (pages.own_name(known[self.name]) if self.name in known else "")
+        return found if isinstance(found, str) else ""
+
     def _imported(self) -> ModuleType | None:
         if isinstance(self._given, ModuleType):
             return self._given
-        known = pages.built_in()
-        named = (
-            self._given or self.record.get("page") or (pages.own_name(known[self.name]) if self.name in known else "")
-        )
-        if not named or not isinstance(named, str):
+        if not (named := self._named()):
             return None
         if named in sys.modules:
             return sys.modules[named]
@@ -124,29 +131,24 @@ class LabPage:
             return {}
 
     def ordered(self, names: Sequence[str]) -> list[str]:
-        """Names of parts in the order of the page."""
-        known = [*self.parts()] if len(names) > 1 else []
+        """Names of parts in the order of the page, which is read from its text: importing it may take seconds."""
+        file = getattr(self._given, "__file__", None) or self._file() if len(names) > 1 else None
+        known = stated_parts(Path(file)) if file else []
         return sorted(names, key=lambda name: known.index(name) if name in known else len(known))
 
-    def _of_several(self, part: str) -> lab.Part | None:
-        """A part of a page of several; None for the only part, and where it is not known."""
-        return self.parts().get(part) if part else None
+    def _file(self) -> Path | None:
+        named = self._named()
+        if named.endswith(".py"):
+            return Path(named)
+        return pages.built_in().get(named.rpartition(".")[2]) if named.startswith(f"{pages.PACKAGE}.") else None
 
     def claims(self, part: str) -> list[Mapping[str, Any]]:
-        """The judged claims of a part; all where the page is not known."""
-        own = self._of_several(part)
-        names = None if own is None else {claim.name for claim in own.claims}
-        return [claim for claim in self._claims if names is None or claim["name"] in names]
+        """The judged claims of a part, as frozen.json says of which they are; those that it does not name are of all."""
+        return [claim for claim in self._claims if self._part_of.get(claim["name"], part) == part]
 
-    def figures(self, part: str) -> dict[str, str]:
-        """The figures of a part, and those of the whole page: names → names of files in figures/."""
-        own = self._of_several(part)
-        if own is None:
-            return dict(self._figures)
-        others = {
-            name for named, one in self.parts().items() if named != part for name in (*one.figures, f"summary_{named}")
-        }
-        return {name: file for name, file in self._figures.items() if name in own.figures or name not in others}
+    def figures(self) -> dict[str, str]:
+        """The figures of the page: names → names of files in figures/."""
+        return dict(self._figures)
 
     def analyzers(self, part: str) -> tuple[Mapping[str, Analyzer], Mapping[str, Analyzer]]:
         """The analyzers of every saved point, and those of the last one."""
@@ -157,3 +159,20 @@ class LabPage:
         """How its runs are trained; "" where that is not known."""
         found = self.records().get(part, {}).get("command")
         return notes.line(found) if isinstance(found, str) else ""
+
+
+def stated_parts(file: Path) -> list[str]:
+    """The names of a page's parts in the order in which its text states them; none where that is not plain."""
+    try:
+        tree = ast.parse(file.read_text("utf-8"))
+    except (OSError, ValueError, SyntaxError):
+        return []
+    for node in tree.body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        value = getattr(node, "value", None)
+        if [one for one in targets if isinstance(one, ast.Name) and one.id == "PARTS"] and isinstance(value, ast.Dict):
+            keys = [one.value for one in value.keys if isinstance(one, ast.Constant)]
+            return [key for key in keys if isinstance(key, str)]
+    return []

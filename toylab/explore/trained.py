@@ -112,7 +112,7 @@ class Trained:
 
     @property
     def figures(self) -> dict[str, str]:
-        return self.page.figures(self.part)
+        return self.page.figures()
 
     @property
     def no_params(self) -> str:
