@@ -141,11 +141,23 @@ def test_a_view_that_lacks_something_says_it_one_that_fails_too_and_one_of_other
 
 
 def test_a_view_whose_question_fails_is_told_too():
-    @view("odd", family="odd", title="Odd", fits=lambda moment: {}["gone"])
+    @view("odd", family="odd", title="Odd", fits=lambda moment: 1 / 0)
     def odd(moment):
         return Bars(np.ones(1), "")
 
-    assert "odd failed with KeyError: gone" in told(opened(live=False, views=[odd]), "odd")
+    assert "odd failed with ZeroDivisionError: division by zero" in told(opened(live=False, views=[odd]), "odd")
+
+
+def test_a_recording_of_one_point_and_of_none_opens():
+    assert not opened(Swept(n_steps=2)).slider.disabled
+    recording = Swept(n_steps=2)
+    recording.steps, recording.valid = recording.steps[:1], recording.valid[:, :1]
+    recording.measures = {name: values[:, :1] for name, values in recording.measures.items()}
+    np.testing.assert_array_equal(image(opened(recording)), recording.expected(0, 0))
+    recording.steps, recording.valid = recording.steps[:0], recording.valid[:, :0]
+    recording.measures = {name: values[:, :0] for name, values in recording.measures.items()}
+    page = opened(recording)
+    assert page.panels == {} and page.slider.disabled
 
 
 def test_pictures_of_another_kind_get_a_panel_of_their_own():

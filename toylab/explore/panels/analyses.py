@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 from bokeh.models import Button, Column, Div, Row, Select
 
-from toylab.explore.frames import escaped, plain
+from toylab.explore.frames import plain
+from toylab.explore.panels.views import put
 from toylab.explore.recording import Recording
 
 EVERY, HERE = "every", "here"
@@ -73,6 +74,4 @@ class Analyses:
 
     def say(self, sentence: str, role: str) -> None:
         """Says something below the button; "" takes it away."""
-        text = f'<span role="{role}">{escaped(sentence)}</span>' if sentence else ""
-        if self.note.text != text:
-            self.note.update(text=text, visible=bool(text))
+        put(self.note, sentence, role)

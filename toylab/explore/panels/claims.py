@@ -43,7 +43,8 @@ class Claims:
 
     def _row(self, claim: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         verdict = str(claim.get("verdict", "–"))
-        source = claim.get("source") or {}
+        source = claim.get("source")
+        source = source if isinstance(source, Mapping) else {}
         name = escaped(claim.get("name", "–"))
         if figures:
             name = f'<a href="{figures[closest(str(claim.get("name")), list(figures))]}" target="_blank">{name}</a>'

@@ -23,7 +23,8 @@ const places_of = (id) => {
   if (id === "none") return {values: [""], place: () => 0}
   const all = Array.from(column(runs, id))
   const values = [...new Set(all)]
-  if (typeof values[0] === "number") values.sort((a, b) => a - b); else values.sort()
+  // a run that lacks the field has nan, which comes last
+  if (typeof values[0] === "number") values.sort((a, b) => (Number.isNaN(a) ? 1 : Number.isNaN(b) ? -1 : a - b)); else values.sort()
   const by = new Map(values.map((own, i) => [own, i]))
   return {values, place: (run) => by.get(all[run])}
 }

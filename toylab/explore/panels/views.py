@@ -1,5 +1,6 @@
 """The views in tabs by family: each with its heading, its controls, what it says, and its pictures."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -80,12 +81,9 @@ class Shown:
             widget.on_change("value", lambda attribute, old, new: took(new))
         return widget
 
-    def say(self, sentence: str, *, alarm: bool = False) -> None:
-        """Says something below the controls; "" takes it away."""
-        role = "alert" if alarm else "note"
-        text = f'<span role="{role}">{escaped(sentence)}</span>' if sentence else ""
-        if self.note.text != text:
-            self.note.update(text=text, visible=bool(text))
+    def say(self, sentence: str, *, alarm: bool = False) -> bool:
+        """Says something below the controls, "" takes it away; whether it was not said before."""
+        return put(self.note, sentence, "alert" if alarm else "note")
 
     def show(self, moment: Moment, draw: Draw) -> None:
         """Draws it at a moment. What goes wrong is said, and the pictures that are there stay."""
@@ -103,7 +101,8 @@ class Shown:
         except (ValueError, LookupError) as refused:
             self.say(sentence(refused), alarm=True)
         except Exception as failed:  # a view of the user's: it says what is wrong with it, and the others go on
-            self.say(f"{self.view.name} failed with {type(failed).__name__}: {sentence(failed)}", alarm=True)
+            if self.say(f"{self.view.name} failed with {type(failed).__name__}: {sentence(failed)}", alarm=True):
+                logging.getLogger(__name__).exception("the view %s failed", self.view.name)
         else:
             self.say("")
 
@@ -128,6 +127,8 @@ class Views:
             try:
                 lacking = view.lacks(moment)
                 controls = {} if lacking != "" else dict(view.controls(moment))
+            except LookupError as damaged:
+                lacking, controls = sentence(damaged), {}
             except Exception as failed:
                 lacking, controls = f"{view.name} failed with {type(failed).__name__}: {sentence(failed)}", {}
             if lacking is not None:
@@ -154,9 +155,7 @@ class Views:
 
     def say(self, sentence: str) -> None:
         """Says something above all views; "" takes it away."""
-        text = f'<span role="note">{escaped(sentence)}</span>' if sentence else ""
-        if self.note.text != text:
-            self.note.update(text=text, visible=bool(text))
+        put(self.note, sentence, "note")
 
     def family(self) -> str:
         """The family whose tab is visible."""
@@ -166,6 +165,15 @@ class Views:
     def visible(self) -> list[Shown]:
         """What is to be drawn."""
         return [one for one in self.shown.values() if self.changed is None or one.view.family == self.family()]
+
+
+def put(note: Div, sentence: str, role: str) -> bool:
+    """Puts a sentence into a note, "" hides it; whether it changed."""
+    text = f'<span role="{role}">{escaped(sentence)}</span>' if sentence else ""
+    changed = bool(note.text != text)
+    if changed:
+        note.update(text=text, visible=bool(text))
+    return changed
 
 
 def first(control: Control) -> Any:
