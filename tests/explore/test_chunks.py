@@ -114,6 +114,12 @@ def test_a_leap_reads_nothing_ahead(group, reads):
     held.close()
 
 
+def test_what_is_closed_still_reads_what_is_asked_for(group):
+    held = open_folder(group.parent.parent)[""]
+    held.close()
+    assert [held.params(0, at)["W"].tolist() for at in range(8)] == [w(0, step) for step in range(8)]
+
+
 def test_damage_that_is_met_ahead_is_told_when_it_is_looked_at(group):
     held = open_folder(group.parent.parent)[""]
     for path in (group / "3" / "traj").rglob("*"):

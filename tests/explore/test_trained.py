@@ -233,6 +233,8 @@ def test_runs_without_params_say_so(tmp_path):
     store.write_chunk(group, 1, {"measures": {"loss": np.ones((1, 2), np.float32)}}, info)
     held = open_folder(tmp_path)[""]
     assert "without recording weights" in held.no_params and held.shapes == [{}] and held.on_demand is None
+    with pytest.raises(LookupError, match="without recording weights"):
+        held.params(0, 0)
 
 
 def test_groups_of_several_shapes(tmp_path):

@@ -26,6 +26,7 @@ from . import (
     limits as limits,
     linking as linking,
     loaded as loaded,
+    matching as matching,
     moment as moment,
     moments as moments,
     needed as needed,

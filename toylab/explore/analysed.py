@@ -8,7 +8,8 @@ import numpy as np
 
 from toylab import store
 from toylab.explore.archive import Archive, signature
-from toylab.explore.committed import FIELD, FINAL, MEASURES, Within, matched
+from toylab.explore.committed import FIELD, FINAL, MEASURES, Within
+from toylab.explore.matching import matched
 from toylab.explore.recording import Arrays
 from toylab.explore.wording import sentence
 from toylab.records.history import blank

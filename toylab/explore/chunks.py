@@ -66,7 +66,8 @@ class Chunks:
             waiting = self._ahead.get((folder, step))
             if self._of(folder, step, row) is None and (waiting is None or waiting.done()):
                 self._ahead = {key: future for key, future in self._ahead.items() if not future.done()}
-                self._ahead[folder, step] = self._reader.submit(self._read, folder, step, row)
+                with contextlib.suppress(RuntimeError):  # closed
+                    self._ahead[folder, step] = self._reader.submit(self._read, folder, step, row)
 
     def close(self) -> None:
         """Ends reading ahead."""

@@ -16,7 +16,7 @@ from toylab.explore.wording import sentence
 class OnDemand:
     """The analyzers of a page, and those of the user, for runs and points that are asked for.
 
-    names       of the analyzers
+    names       of the analyzers; the page is imported when they are first asked for, which may take seconds
     requests    by name, the newest of each, with `done`, `total`, `state` and `message`
     found       what is computed: `NAME/key` at runs and steps
     """

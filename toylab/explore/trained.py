@@ -153,6 +153,8 @@ class Trained:
         Raises:
             LookupError: as of `params`.
         """
+        if not self.shapes[run]:
+            raise LookupError(self.no_params or f"{self.runs[run]} was trained without recording weights.")
         with self._lock:
             group, row = self._groups.of(run)
             piece, point = group.where(row, step)
