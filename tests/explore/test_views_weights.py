@@ -96,6 +96,7 @@ def test_a_diverged_run_keeps_its_nan():
     ("values", "sentence"),
     [
         ({"param": "W_X"}, "param is 'W_X': it must be one of "),
+        ({"param": "W_Q", "layr": 1}, "layr: the axes are head, layer."),
         ({"param": "W_Q", "layer": 2}, "layer is 2: W_Q has 2 along it, so it must be a whole number from 0 to 1."),
         ({"param": "W_Q", "head": -1}, "head is -1: W_Q has 2 along it"),
         ({"param": "W_Q", "head": 0.5}, "head is 0.5: W_Q has 2 along it"),
@@ -118,6 +119,13 @@ def test_norms_are_lines_where_they_are_measured_and_else_bars_at_the_step():
     assert isinstance(lines, Lines) and lines.lines["W"].tolist() == [1, 2] and list(lines.lines) == ["W", "total"]
     with pytest.raises(ValueError, match="A param is itself named total"):
         weights.norms.pictures(arrays({"total": np.ones((2, 2))}))
+
+
+def test_complex_weights_are_refused_and_have_norms():
+    moment = arrays({"W": np.array([[3, 4j]])})
+    with pytest.raises(ValueError, match="W is complex: a heat map shows real numbers"):
+        weights.weights.pictures(moment, param="W")
+    assert weights.norms.pictures(moment)[0].heights.tolist() == [5, 5]
 
 
 def test_scalars_and_empty_arrays():

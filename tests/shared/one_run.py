@@ -1,4 +1,4 @@
-"""A recording of one run made by hand, for tests of views: its params and measures are what is given."""
+"""A recording of one run made by hand, for tests of views: its params and measures are what is given. Networks that add."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,11 @@ import jax
 import numpy as np
 
 from toylab import train
+from toylab.base import Config
 from toylab.explore.moment import Moment
+from toylab.models import Net, Transformer
+from toylab.optim import Adam
+from toylab.tasks import ModularArithmetic
 
 WHY = "There are measures alone: train its runs."
 DATA: dict = {}  # made once a task
@@ -47,3 +51,24 @@ def first(view, moment):
 
 def forms(pictures):
     return [(type(one), np.shape(getattr(one, "values", getattr(one, "heights", None)))) for one in pictures]
+
+
+# --- networks that add
+
+
+def adds(p, n_train, kind=ModularArithmetic, module=Transformer, **sizes):
+    sizes = {"d_model": 8, "d_mlp": 12} | sizes
+    return Config(kind(p=p, n_train=n_train), Net.of(module, d_vocab=p + 1, d_vocab_out=p + 1, **sizes), Adam())
+
+
+def circles(params, p, frequencies):
+    """W_E of circles of these frequencies, each in a plane of its own, and a row of "=" that is on none."""
+    angle = 2 * np.pi * np.outer(np.arange(p), frequencies) / p
+    W_E = np.zeros((p + 1, 8), np.float32)
+    W_E[:p, : 2 * len(frequencies)] = np.stack([np.cos(angle), np.sin(angle)], axis=2).reshape(p, -1)
+    W_E[p] = 5
+    return {**params, "W_E": W_E}
+
+
+FIVE = adds(5, 15, n_ctx=3, n_heads=2)
+PENTAGON = circles(started(FIVE), 5, [2])

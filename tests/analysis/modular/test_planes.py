@@ -130,6 +130,9 @@ def test_what_is_not_there_is_nan_and_pairs_that_are_not_all_are_refused():
     assert np.isnan(jax.jit(planes.neuron_plane)(net, params, TOKENS, 12)).all()
     assert np.isnan(jax.jit(planes.attention_plane)(net, params, TOKENS, -1, 0)).all()
     assert np.isnan(jax.jit(planes.logit_plane)(net, params, TOKENS, P + 1)).all()
+    net, params = NETS["two layers"], weights(NETS["two layers"])  # in the plain form
+    for head, key in ((-1, 0), (2, 0), (0, -1), (0, 3)):
+        assert np.isnan(planes.attention_plane(net, params, TOKENS, head, key)).all()
     with pytest.raises(ValueError, match=r"tokens has shape \(48, 3\): it must be \[p², n_tokens\]"):
         planes.logit_plane(net, params, TOKENS[:-1], 0)
 

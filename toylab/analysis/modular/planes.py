@@ -112,7 +112,7 @@ def neuron_plane(
         if "mlp_post" not in cache:
             raise ValueError("the network has no mlp_post in its cache: it has no neurons to look at")
         post = cache["mlp_post"][layer]
-        return jnp.take(post.reshape(len(tokens), -1, post.shape[-1])[:, -1], at, axis=1)
+        return _entry(post.reshape(len(tokens), -1, post.shape[-1])[:, -1], at)
 
     return _over_pairs(values, tokens) * _known(neuron, params["W_in"].shape[2] if narrow else None)
 
@@ -151,7 +151,7 @@ def attention_plane(
         cache = net.apply(weights, tokens)[1]
         if activation not in cache:
             raise ValueError(f"the network has no {activation} in its cache: it has no attention to look at")
-        return jnp.take(jnp.take(cache[activation][layer][:, :, -1], at, axis=1), key, axis=1)
+        return _entry(_entry(cache[activation][layer][:, :, -1], at), key)
 
     return _over_pairs(values, tokens) * _known(head, params["W_Q"].shape[1] if narrow else None)
 
@@ -180,7 +180,7 @@ def logit_plane(
 
     def values(tokens: Array) -> Array:
         if not adds:
-            return jnp.take(last_logits(net, weights, tokens), at, axis=1)
+            return _entry(last_logits(net, weights, tokens), at)
         cache = net.apply(weights, tokens, full=False)[1]
         if "mlp_post" not in cache:
             return last_logits(net, weights, tokens)[:, 0]
@@ -212,6 +212,12 @@ def _only(params: Params, axes: dict[str, int], index: ArrayLike) -> Params:
         if name in params
     }
     return {**params, **kept}
+
+
+def _entry(x: Array, index: ArrayLike) -> Array:
+    """Entry `index` along axis 1; nan where it is not there. A negative one is not counted from the end."""
+    index = jnp.where(jnp.asarray(index) < 0, x.shape[1], index)
+    return jnp.take(x, index, axis=1, mode="fill", fill_value=jnp.nan)
 
 
 def _known(index: ArrayLike, n: int | None) -> Array:

@@ -35,8 +35,7 @@ def _lacks_spectra(moment: Moment) -> str | None:
 def _name(moment: Moment, which: str) -> str:
     if which == "W_E":
         return "the embedding W_E"
-    shapes = moment.shapes
-    return "the unembedding W_U" if "W_Q" in shapes and "W_out" not in shapes else "the neuron–logit map W_L"
+    return "the unembedding W_U" if getattr(moment.net, "d_mlp", None) == 0 else "the neuron–logit map W_L"
 
 
 @view("spectra", family="grokking", title="Spectra of W_E and W_L", fits=_lacks_spectra)
@@ -124,8 +123,8 @@ def _strongest(moment: Moment) -> int:
     """The frequency with a sine that has most energy of W_E at the last point, of the key frequencies if there are some."""
     planes_of_p = (modulus.known(moment) - 1) // 2
     energy = modulus.last_spectra(moment)["W_E"]
-    if energy is None and (last := _embeddings(moment.other(-1))) is not None:
-        energy = np.asarray(fourier.spectrum(last))
+    if energy is None and modulus.lacks_table(moment, "W_E") and (W_E := _embeddings(moment.other(-1))) is not None:
+        energy = np.asarray(fourier.spectrum(W_E))
     if energy is None or not np.isfinite(energy).all():
         return 1
     key = modulus.key_frequencies(moment)[1 : planes_of_p + 1]

@@ -94,9 +94,13 @@ def key_frequencies(moment: Moment) -> np.ndarray:
 
 
 def last_spectra(moment: Moment) -> dict[str, np.ndarray | None]:
-    """`spectrum` of both at the run's last point. Read once, and again when the run has gone on."""
+    """`spectrum` of both at the run's last point. Read once, and again when the run has gone on; None where the point is
+    damaged."""
     last = moment.other(-1)
-    return moment.kept(("spectra", last.step), lambda: {which: spectrum(last, which) for which in MEASURES})
+    try:
+        return moment.kept(("spectra", last.step), lambda: {which: spectrum(last, which) for which in MEASURES})
+    except LookupError:
+        return dict.fromkeys(MEASURES)
 
 
 def _param_names(moment: Moment) -> frozenset[str]:

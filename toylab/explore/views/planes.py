@@ -144,10 +144,13 @@ def _neuron_controls(moment: Moment) -> Controls:
 
 
 def _strongest(moment: Moment, n: int) -> int:
-    """The neuron with the longest row of W_L at the last point; 0 where that is not known."""
+    """The neuron with the longest row of W_L at the last point; 0 where that is not known, or cannot be read."""
     if modulus.lacks_table(moment, "W_L"):
         return 0
-    W_L = modulus.table(moment, "W_L")
+    try:
+        W_L = modulus.table(moment, "W_L")
+    except LookupError:
+        return 0
     W_L = np.where(np.isfinite(W_L), W_L, 0)
     return int(np.argmax((W_L**2).sum(axis=1))) if len(W_L) == n else 0
 

@@ -48,6 +48,12 @@ def _controls(moment: Moment) -> Controls:
     return {"param": Choice("param", names, names[0]), **axes}
 
 
+def _axes(moment: Moment) -> set[str]:
+    """Names of the controls that a param may have."""
+    named = [_named(moment, name, moment.shapes[name]) for name in _shown(moment)]
+    return {axis.replace(" ", "_") for axes in named for axis, _ in axes}
+
+
 def _has_params(moment: Moment) -> str:
     return "" if _shown(moment) else moment.recording.no_params or "No weights are recorded."
 
@@ -58,7 +64,11 @@ def weights(moment: Moment, param: str, **entries: int) -> list[Picture]:
     the first is shown: of a layer, a head."""
     if param not in _shown(moment):
         raise ValueError(f"param is {param!r}: it must be one of {', '.join(_shown(moment))}.")
+    if unknown := sorted(set(entries) - _axes(moment)):
+        raise ValueError(f"{', '.join(unknown)}: the axes are {', '.join(sorted(_axes(moment))) or 'none'}.")
     value, chosen = moment.params[param], []
+    if np.iscomplexobj(value):
+        raise ValueError(f"{param} is complex: a heat map shows real numbers.")
     for axis, n in _named(moment, param, moment.shapes[param]):
         at = entries.get(axis.replace(" ", "_"), 0)
         if at not in range(n):
@@ -132,6 +142,8 @@ def norms(moment: Moment) -> Picture:
         return Lines(moment.steps, lines, title, x_label="step", y_label="norm √Σw²", at=moment.step)
     if "total" in moment.shapes:
         raise ValueError("A param is itself named total, as the norm of all together is.")
-    found = jax.device_get(_norms({name: jnp.asarray(moment.params[name], jnp.float32) for name in _shown(moment)}))
-    heights = np.array([found[name] for name in found])
-    return Bars(heights, "Norms of the weights", x="param", y="norm √Σw²", names=list(found))
+    found = jax.device_get(_norms({name: jnp.asarray(moment.params[name]) for name in _shown(moment)}))
+    names = [*_shown(moment), "total"]
+    return Bars(
+        np.array([found[name] for name in names]), "Norms of the weights", x="param", y="norm √Σw²", names=names
+    )
