@@ -253,6 +253,18 @@ def test_what_a_run_lacks():
     assert scores.lacks(short) == "net.n_ctx is 3: two blocks need at least 4 positions."
 
 
+def test_what_nobody_expects_of_committed_measures():
+    """Composition of one layer, induction scores of a network that adds, sequences for one that reads vectors."""
+    task = ModularArithmetic(p=8, n_train=20)
+    adds = Config(task, transformer(n_ctx=3, d_vocab_out=8, readout="last", n_layers=1), Adam())
+    moment = Small(measures={"loss": np.ones((1, 1))}, config=adds).moment()
+    assert composed.lacks(moment) is None and scores.lacks(moment) is None
+    assert patterns.lacks(moment) == moment.recording.no_params
+    vectors = Config(RelabelledExemplars(), Net.of(ExemplarTransformer), Adam())
+    moment = Small(measures={"loss": np.ones((1, 1))}, config=vectors).moment()
+    assert patterns.lacks(moment).startswith("the network reads vectors")
+
+
 def test_where_nobody_expects_them():
     mlp = Config(ModularArithmetic(p=5, n_train=9), Net.of(ModularMLP, d_vocab=6, d_vocab_out=5), Adam())
     assert {view.lacks(of_start(mlp).moment()) for view in EVERY} == {None}

@@ -168,6 +168,19 @@ def test_measures_do_in_place_of_weights():
         simplex.pictures(wrong)
 
 
+def test_images_of_the_last_point():
+    """What the page of RRXOR committed."""
+    rrxor = config(hmm.rrxor())
+    _, _, true, _ = analysis.prefixes(hmm.rrxor(), 4)
+    r2 = np.array([[0.25, 0.5]])
+    final = {"all_images/final": true[None, :, :-1].astype(np.float16)}
+    recording = Small(measures={"explained/final": r2}, config=rrxor, final=final)
+    for at in (0, 1):
+        beliefs, image = simplex.pictures(recording.moment(at))
+        np.testing.assert_allclose(states(image), states(beliefs), atol=2e-3)  # float16
+        assert image.title == "Last residual, last point; R² 0.5000"
+
+
 def test_what_a_run_lacks():
     loss = {"loss": np.ones((1, 1))}
     committed = Small(measures=loss, config=MESS3).moment()

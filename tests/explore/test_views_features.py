@@ -120,7 +120,9 @@ def test_several_instances():
 def test_measures_do_in_place_of_weights():
     """A page's committed measures: no weights, but the features at every point."""
     W = np.stack([kgon(4, 5), kgon(5)])[None]
-    recording = Small(measures={"arrangement/W": W, "arrangement/b": W[..., 0], "loss": np.ones((1, 2))})
+    given = {"arrangement/W": W, "arrangement/b": W[..., 0], "loss": np.ones((1, 2))}
+    assert plane.lacks(Small(measures=given).moment()) is None  # a W of what, nobody knows
+    recording = Small(measures=given, columns={"net.n_features": np.array([5])})
     moment = recording.moment(1)
     assert [view.lacks(moment) for view in EVERY] == [""] * 5
     np.testing.assert_array_equal(plane.pictures(moment)[0].x, kgon(5)[:, 0])
@@ -142,6 +144,21 @@ def test_dimensionality_of_a_measure_alone():
     assert isinstance(through, Heatmap) and through.line == 2 and list(through.columns) == ["0", "10", "20"]
     np.testing.assert_array_equal(through.values, D[0].T)
     assert [view.lacks(moment) for view in EVERY if view is not dimensionality] == [recording.no_params] * 4
+
+
+def test_analyses_of_the_last_point_do_in_place_of_weights():
+    """They are shown at every step, which is said."""
+    loss, columns = np.ones((2, 3)), {"net.n_features": np.array([5, 5])}
+    W = np.stack([kgon(4, 5), kgon(5)])
+    final = {"arrangement/W": W, "arrangement/b": W[..., 0], "features/norms": np.ones((2, 5))}
+    recording = Small(measures={"loss": loss}, columns=columns, final=final)
+    for at in (0, 2):
+        moment = recording.moment(at, run=1)
+        assert [view.lacks(moment) for view in EVERY] == [""] * 5
+        assert polytope.pictures(moment)[0].title == "W: pentagon; of the last point"
+        (dots,), (matrix, bars), (now,) = (view.pictures(moment) for view in (plane, gram, dimensionality))
+        assert all(one.title.endswith("; of the last point") for one in (dots, matrix, now))
+        np.testing.assert_array_equal(bars.heights, kgon(5)[:, 0])
 
 
 def test_many_features():

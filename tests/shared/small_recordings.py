@@ -14,12 +14,11 @@ class Small:
     """A `Recording` of given arrays.
 
     params     [R, T, …] by name, or {} with a reason why there are none
-    measures   [R, T, …] by name
+    measures   [R, T, …] by name; final [R, …]
     config     of every run
     """
 
     title = "small"
-    final: Mapping[str, np.ndarray] = {}
     figures: Mapping[str, str] = {}
     claims: Sequence[Mapping[str, Any]] = ()
     messages: Sequence[str] = ()
@@ -31,6 +30,7 @@ class Small:
         config: Config | None = None,
         steps: Sequence[int] | None = None,
         columns: Mapping[str, np.ndarray] | None = None,
+        final: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self._params = {name: np.asarray(value) for name, value in (params or {}).items()}
         self.measures = {name: np.asarray(value) for name, value in (measures or {}).items()}
@@ -38,7 +38,7 @@ class Small:
         self.runs = [f"run {i}" for i in range(n_runs)]
         self.steps = np.arange(n_steps) * 10 if steps is None else np.asarray(steps)
         self.valid = np.ones((n_runs, n_steps), bool)
-        self.columns = columns or {}
+        self.columns, self.final = columns or {}, final or {}
         self.shapes = [{name: value.shape[2:] for name, value in self._params.items()}] * n_runs
         self.no_params = "" if self._params else "There are only measures here: no weights were kept."
         self._config, self._data = config, None

@@ -22,6 +22,7 @@ from toylab.tasks import HiddenMarkov, hmm
 AT_FIRST, MOST = 5_000, 60_000  # symbols of all sequences together: those shown at first, and at most
 # Okabe and Ito 2008, of the first six states
 COLOURS = np.array([[0, 114, 178], [213, 94, 0], [240, 228, 66], [204, 121, 167], [0, 158, 115], [0, 0, 0]]) / 255
+AT_LAST = "all_images/final"  # the analysis `images_of_all` of the last point
 LAST, ALL = "last", "all side by side"
 
 
@@ -34,7 +35,7 @@ def fits(moment: Moment) -> str | None:
     if moment.shapes:
         why = sequences.fits(moment)
         return "the network has no W_Q: residual streams are those of transformers." if why is None else why
-    return "" if moment.has("image/final") else moment.recording.no_params
+    return "" if moment.has("image/final") or AT_LAST in moment.recording.final else moment.recording.no_params
 
 
 def controls(moment: Moment) -> Controls:
@@ -53,7 +54,7 @@ def simplex(moment: Moment, residual: str = LAST, symbols: int = 0) -> list[Pict
     """The optimal predictor's beliefs, and the image of a residual stream under its regression to them."""
     if not moment.shapes:
         true, image, r2 = _measured(moment)
-        title = "Last residual"
+        title = "Last residual" if moment.has("image/final") else "Last residual, last point"
     else:
         names = list(controls(moment)["residual"].options)  # type: ignore[union-attr]
         if residual not in names:
@@ -160,10 +161,16 @@ def _image(
 
 
 def _measured(moment: Moment) -> tuple[np.ndarray, np.ndarray, float]:
-    """Beliefs after n_ctx − 1 symbols, the measured image of the last residual, and R² over all positions."""
+    """Beliefs, the image of the last residual, and R² over all positions: after n_ctx − 1 symbols where they were measured
+    at each point, of every sequence where at the last."""
     T, n_ctx = np.asarray(moment.task.T, np.float64), moment.task.n_ctx
-    make = lambda: np.asarray(hmm.belief_states(T, hmm.every_sequence(len(T), n_ctx - 1)))[:, -1]  # noqa: E731
-    true, image = moment.kept("measured beliefs", make), beliefs.completed(moment.now("image/final"))
+    if moment.has("image/final"):
+        make = lambda: np.asarray(hmm.belief_states(T, hmm.every_sequence(len(T), n_ctx - 1)))[:, -1]  # noqa: E731
+        name, found, place = "image/final", moment.now("image/final"), moment.place
+    else:
+        make = lambda: beliefs.prefixes(T, n_ctx)[2]  # noqa: E731
+        name, found, place = AT_LAST, moment.recording.final[AT_LAST][moment.run], -1
+    true, image = moment.kept("measured beliefs", make), beliefs.completed(found)
     if image.shape != true.shape:
-        raise ValueError(f"image/final has shape {image.shape}: that of the beliefs, {true.shape}, is wanted.")
-    return true, image, float(moment.now("explained/final")) if moment.has("explained/final") else np.nan
+        raise ValueError(f"{name} has shape {image.shape}: that of the beliefs, {true.shape}, is wanted.")
+    return true, image, float(moment.over_steps("explained/final")[place]) if moment.has("explained/final") else np.nan

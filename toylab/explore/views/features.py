@@ -1,7 +1,8 @@
 """Features of ReLU models of sparse features, as the views of superposition read them.
 
 Rows are features: W [n, m] of a `ToyModel`, W_in and W_out [n, m] of an untied one, or these with an axis of instances in
-front. Where there are no weights, a measure such as `arrangement/W` [t, n, m], which has them at every point, does as well.
+front. Where there are no weights, a measure such as `arrangement/W` [t, n, m], which has them at every point, does as well,
+and an analysis of the last point, which is shown at every step and says so.
 """
 
 from collections.abc import Callable
@@ -30,6 +31,8 @@ class Features:
     """[n], where there are biases."""
     name: str
     """Of the matrix."""
+    late: bool = False
+    """Whether they are those of the last point, whatever the step."""
 
     @property
     def finite(self) -> bool:
@@ -38,7 +41,7 @@ class Features:
     @property
     def note(self) -> str:
         """What a title says of weights that are nan or inf."""
-        return "" if self.finite else NOT_FINITE
+        return ("; of the last point" if self.late else "") + ("" if self.finite else NOT_FINITE)
 
     def take(self, function: Callable[..., Array], *shape: int) -> np.ndarray:
         """A function of W, nan where W is not finite."""
@@ -46,13 +49,21 @@ class Features:
 
 
 def matrices(moment: Moment) -> list[str]:
-    """The matrices whose rows are features: params, else measures; empty where there are none."""
+    """The matrices whose rows are features: params, else measures, else analyses of the last point; [] where none is."""
     shapes = {name: shape for name, shape in moment.shapes.items() if len(shape) in (2, 3)}
     if "W" in shapes:
         return ["W"]
     if not {"W_E", "W_U"} & moment.shapes.keys() and "W_in" in shapes and shapes.get("W_out") == shapes["W_in"]:
         return ["W_in", "W_out"]
-    return [name for name, values in moment.recording.measures.items() if name.endswith("/W") and values.ndim == 4][:1]
+    return (_measured(moment) or _final(moment))[:1] if expected(moment) else []
+
+
+def _measured(moment: Moment) -> list[str]:
+    return [name for name, values in moment.recording.measures.items() if name.endswith("/W") and values.ndim == 4]
+
+
+def _final(moment: Moment) -> list[str]:
+    return [name for name, values in moment.recording.final.items() if name.endswith("/W") and values.ndim == 3]
 
 
 def expected(moment: Moment) -> bool:
@@ -115,13 +126,15 @@ def read(moment: Moment, which: str = "", instance: int = 0) -> Features:
     if name not in names:
         raise ValueError(f"weights are {name!r}: they must be one of {', '.join(names)}.")
     W, b = (_array(moment, one) for one in (name, f"{name.removesuffix('W')}b" if "/" in name else "b"))
-    assert W is not None
+    if W is None:
+        raise ValueError(f"{name} is not there at this point.")
+    late = name not in moment.shapes and not moment.has(name)
     if W.ndim == 3:
         if not 0 <= instance < len(W):
             raise ValueError(f"instance is {instance}: it must lie in 0 to {len(W) - 1}.")
         W, b = W[instance], b[instance] if b is not None and b.ndim == 2 else b
     W = W if np.isfinite(W).all() else np.full(W.shape, np.nan, W.dtype)
-    return Features(W, b if b is not None and b.shape == W.shape[:1] else None, name.rpartition("/")[2])
+    return Features(W, b if b is not None and b.shape == W.shape[:1] else None, name.rpartition("/")[2], late)
 
 
 def principal_axes(moment: Moment, which: str = "", instance: int = 0) -> tuple[np.ndarray, int]:
@@ -161,24 +174,26 @@ def over_steps(moment: Moment) -> np.ndarray | None:
     for name in MEASURED:  # and no others: training samples have a dimensionality too
         if moment.has(name):
             return moment.over_steps(name)
-    measured = [name for name in matrices(moment) if "/" in name]
-    measured += [one for one, values in moment.recording.measures.items() if one.endswith("/W") and values.ndim == 4]
-    return (
-        moment.kept(("D_i", len(moment.steps)), lambda: _measured(moment.over_steps(measured[0]))) if measured else None
-    )
+    names = _measured(moment) if expected(moment) else []
+    return moment.kept(("D_i", len(moment.steps)), lambda: _each(moment.over_steps(names[0]))) if names else None
 
 
-def _measured(W: np.ndarray) -> np.ndarray:
+def _each(W: np.ndarray) -> np.ndarray:
     finite = np.isfinite(W).all(axis=(1, 2), keepdims=True)
     return np.where(finite[..., 0], dimensionality(np.where(finite, W, 0)), np.nan)
 
 
 def _shape(moment: Moment) -> tuple[int, ...]:
     name = matrices(moment)[0]
-    return moment.shapes[name] if name in moment.shapes else moment.recording.measures[name].shape[2:]
+    if name in moment.shapes:
+        return moment.shapes[name]
+    return moment.recording.measures[name].shape[2:] if moment.has(name) else moment.recording.final[name].shape[1:]
 
 
 def _array(moment: Moment, name: str) -> np.ndarray | None:
     if name in moment.shapes:
         return np.asarray(moment.params[name], np.float32)
-    return np.asarray(moment.now(name), np.float32) if moment.has(name) else None
+    if moment.has(name):
+        return np.asarray(moment.now(name), np.float32)
+    final = moment.recording.final.get(name) if "/" in name else None
+    return None if final is None else np.asarray(final[moment.run], np.float32)

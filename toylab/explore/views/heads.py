@@ -13,25 +13,22 @@ from toylab.explore.declaring import Choice, Controls, view
 from toylab.explore.moment import Moment
 from toylab.explore.pictures import Colours, Graph, Heatmap, Lines, Picture
 from toylab.explore.views import sequences
+from toylab.tasks import GroupComposition, ModularArithmetic
 
 BLOCKS = 64  # as many as the analyzers of heads take
 WEIGHED = 500_000  # entries of patterns that a score is taken of: fewer blocks of larger networks
 EDGES = 400  # of a graph
 SHARES = ("induction", "prefix_matching", "previous_token", "duplicate_token")  # from 0 to 1
-SCORES = (
-    *SHARES,
-    "attention_entropy",
-    "copying",
-    "matching",
-    "zero",
-    "llc",
-)  # last parts of the names of measures [t, L, H]
+SCORES = (*SHARES, "attention_entropy", "copying", "matching", "zero", "llc")  # measures [t, L, H], by their last part
 KINDS: tuple[composition.Kind, ...] = get_args(composition.Kind)
 
 
 def fits_scores(moment: Moment) -> str | None:
     """As of `view`: on two random blocks, which must fit in the context."""
-    if (why := sequences.fits(moment)) != "":
+    answers = isinstance(moment.task, ModularArithmetic | GroupComposition)
+    answers |= getattr(moment.net, "readout", "all") != "all"
+    why = None if answers else sequences.fits(moment)
+    if why != "":
         return why
     if not sequences.predicts(moment):
         return None  # of a network that does not continue sequences nobody asks for induction heads
@@ -88,6 +85,8 @@ def fits_composition(moment: Moment) -> str | None:
         if absent:
             return f"{', '.join(absent)} is not recorded."
         return "" if moment.shapes["W_Q"][0] > 1 else None
+    if getattr(moment.net, "n_layers", 2) == 1:
+        return None
     return "" if _measured(moment, "K") else sequences.fits_weights(moment)
 
 

@@ -29,14 +29,14 @@ def fits_weights(moment: Moment) -> str | None:
 
 def fits(moment: Moment) -> str | None:
     """As of `view`, for what runs a network on tokens."""
-    if (why := fits_weights(moment)) != "":
-        return why
-    if moment.net is None or moment.task is None:
-        return f"the config of {moment.name} is not known, so that its network cannot be run."
-    known = hasattr(moment.net, "d_vocab") and hasattr(moment.net, "n_ctx")
-    if getattr(moment.net, "inputs", "tokens") != "tokens" or not known:
+    why, net = fits_weights(moment), moment.net
+    known = hasattr(net, "d_vocab") and hasattr(net, "n_ctx")
+    if why is not None and net is not None and (getattr(net, "inputs", "tokens") != "tokens" or not known):
         return "the network reads vectors: only one that reads tokens can be given a sequence of them."
-    net = moment.net
+    if why != "":
+        return why
+    if net is None or moment.task is None:
+        return f"the config of {moment.name} is not known, so that its network cannot be run."
     whole = moment.kept("names of params", lambda: sorted(jax.eval_shape(lambda: net.init(jax.random.key(0)))))
     if absent := [name for name in whole if name not in moment.shapes]:
         return f"{', '.join(absent)} is not recorded: the network cannot be run."

@@ -123,7 +123,7 @@ def polytope(moment: Moment, which: str = "", instance: int = 0) -> Table:
         rows.append((name, _listed(of), len(of), round(float(D[of].mean()), 3), round(float(norm[of].mean()), 3)))
     said = polytopes.describe(found.W, TOLERANCE, min_norm=polytopes.REPRESENTED)
     columns = {name: [row[i] for row in rows] for i, name in enumerate(names)}
-    return Table(columns, f"{found.name}: {said}")
+    return Table(columns, f"{found.name}: {said}{found.note}")
 
 
 @view(
