@@ -48,6 +48,10 @@ class Server:
         ValueError: where it cannot listen there, in a sentence.
     """
 
+    _loop: asyncio.AbstractEventLoop | None = None
+    _over: asyncio.Event | None = None
+    _thread: threading.Thread | None = None
+
     def __init__(
         self,
         parts: Mapping[str, Recording],
@@ -59,7 +63,7 @@ class Server:
         in_notebooks: bool = False,
     ) -> None:
         self.parts, self.views = parts, views
-        self.pages: weakref.WeakKeyDictionary[Document, Page] = weakref.WeakKeyDictionary()
+        self.pages = weakref.WeakKeyDictionary[Document, Page]()
         self.socket, self.port = listening(host, port)
         self.token = "" if host in LOOPBACK else secrets.token_urlsafe(24)
         self.app = Guarded(
@@ -75,9 +79,6 @@ class Server:
         name = socket.gethostname() if host in ANYWHERE else f"[{host}]" if ":" in host else host
         self.url = f"http://{name}:{self.port}/" + (f"?token={self.token}" if self.token else "")
         self._ended = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._over: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
         self._failed = ""
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
