@@ -4,9 +4,9 @@
 
 FOLDER is a page's with weights (default: results/cpu/grokking, which `toylab run grokking` makes). The server is `toylab
 explore` in a process of its own, the browser the system's Chromium, headless, by Playwright. The slider goes on step by
-step from the middle; beside each step stands what it takes to read the same chunk into NumPy arrays, in the same run. Seconds
-are of the clock; beside them stands the CPU time of the server's process and of the browser's main thread, which other
-programs disturb less.
+step from the middle; beside each step stands what it takes to read the same chunk into NumPy arrays, in the same run.
+Seconds are of the clock; beside them stands the CPU time of the server's process and of the browser's main thread, which
+other programs disturb less.
 """
 
 import argparse
@@ -199,6 +199,7 @@ def exported(browser: Any, folder: Path) -> dict[str, float]:
 
 def report(found: dict[str, Any]) -> None:
     print(f"\n{', '.join(f'{name} {value}' for name, value in found['environment'].items())}\n")
+    print(f"{found['load']:.1f} processes waited for {found['cores']} cores when it began.\n")
     print("| what | s | CPU: server, browser | asked | |\n|---|---|---|---|---|")
     on, step, runs, file = found["live"], found["live"]["step"], found["brush"], found["exported"]
     for name, one, limit in (
@@ -233,7 +234,7 @@ def main() -> None:
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as runner:
         browser = runner.chromium.launch(executable_path=path, args=root)
-        found: dict[str, Any] = {"environment": environment(), "cores": n_cores()}
+        found: dict[str, Any] = {"environment": environment(), "cores": n_cores(), "load": os.getloadavg()[0]}
         found["live"] = live(browser, given.folder, given.steps)
         found["brush"] = many(browser)
         found["exported"] = exported(browser, given.folder)

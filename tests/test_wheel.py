@@ -47,7 +47,11 @@ def test_the_wheel_runs_a_page_outside_the_clone(tmp_path):
     smoke = "grokking", "--scale", "smoke", "--out", "out"
     assert "drawn: out/grokking/figures/" in done(*run, "run", *smoke, cwd=work, env=environment)
     assert (work / "out" / "grokking" / "claims.json").is_file()
-    assert {path.name for path in work.iterdir()} == {"out"}
+    pytest.importorskip("bokeh", reason="the extra explore has bokeh")
+    assert "page.html: " in done(
+        *run, "export", "out/grokking", "--points", "1", "--out", "page.html", cwd=work, env=environment
+    )
+    assert {path.name for path in work.iterdir()} == {"out", "page.html"}
 
 
 def test_the_version_stands_in_one_place():

@@ -359,7 +359,7 @@ def test_every_argument_that_a_docstring_tells_of_is_one():
             told = [name for names in told for name in names.split(", ")]
             names = {found.arg for found in ast.walk(node) if isinstance(found, ast.arg)}
             fields = (
-                {found.target.id for found in ast.walk(node) if isinstance(found, ast.AnnAssign)}
+                {f.target.id for f in ast.walk(node) if isinstance(f, ast.AnnAssign) and isinstance(f.target, ast.Name)}
                 if told and isinstance(node, ast.ClassDef)
                 else set()
             )

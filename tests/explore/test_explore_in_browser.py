@@ -184,8 +184,9 @@ def test_a_file_that_cannot_be_opened_says_so(offline_tab, folder, tmp_path):
 
 def test_a_loaded_sweep_shows_itself_in_a_notebook(folder):
     found = sweep.load(folder)
-    with pytest.raises(ValueError, match="this has 1 of the 3 runs of its folders"):
-        found.select(run=found.runs[0]).explore()
+    one = found.select(run=found.runs[1]).explore()
+    assert list(one.server.parts[""].runs) == [found.runs[1]]
+    one.stop()
     shown = found.explore(height=500)
     assert f'<iframe src="{shown.url}"' in shown._repr_html_() and "height: 500px" in shown._repr_html_()
     assert list(shown.server.parts[""].runs) == found.runs.tolist()

@@ -89,6 +89,26 @@ def test_points_are_spread_evenly_over_those_that_the_run_has():
     assert export.chosen_points(valid, 100).tolist() == [0, 2, 3, 5, 6, 7]
     assert export.chosen_points(valid, 3).tolist() == [0, 3, 7] and export.chosen_points(valid, 2).tolist() == [0, 7]
     assert export.chosen_points(valid, 1).tolist() == [7]
+    assert (
+        export.chosen_points(np.zeros(3, bool), 1).tolist() == export.chosen_points(np.zeros(3, bool), 5).tolist() == []
+    )
+
+
+def test_a_run_without_points_and_a_view_that_refuses_one_are_told(recording):
+    class Gap(Small):
+        def params(self, run, at):
+            if at == 3:
+                raise LookupError("the chunk at step 30 is gone.")
+            return super().params(run, at)
+
+    told = []
+    runs, _ = frames_of(export.page_of(Gap(9), [matrix], points=4, report=told.append))
+    assert runs[0]["points"] == [0, 5, 8]
+    assert told[1:] == ["step 30 is left out: the chunk at step 30 is gone."]
+    empty = Small(3)
+    empty.valid[:] = False
+    runs, _ = frames_of(export.page_of(empty, [matrix]))
+    assert runs[0]["points"] == [] and runs[0]["columns"] == []
 
 
 @pytest.mark.parametrize(("spread", "kind"), [(1.0, "u1"), (2.5, "u1"), (2.6, "u2"), (600.0, "u2"), (700.0, None)])
@@ -195,5 +215,5 @@ def test_runs_of_other_shapes_are_refused():
 def test_a_recording_without_runs_is_refused():
     recording = Small()
     recording.runs = []
-    with pytest.raises(ValueError, match="there are no runs"):
+    with pytest.raises(ValueError, match="small has no runs that could be exported"):
         export.page_of(recording, [matrix])

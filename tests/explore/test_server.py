@@ -20,7 +20,8 @@ from tornado.ioloop import IOLoop
 from tornado.websocket import websocket_connect
 
 from toylab.explore import guard
-from toylab.explore.server import Server, figure_files, listening
+from toylab.explore.figures import figure_files
+from toylab.explore.server import Server, listening
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -186,6 +187,7 @@ def test_where_others_reach_it_a_token_is_asked(with_token):
     assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and cookie.startswith(f"toylab-{with_token.port}=")
     kept = {"Cookie": cookie.partition(";")[0]}
     assert ask(with_token, "/", kept)[0] == 200
+    assert b"refresh" in ask(with_token, f"/?token={with_token.token}", kept)[2]
     assert ask(with_token, "/", {"Cookie": kept["Cookie"][:-1]})[0] == 403
     assert ask(with_token, "/", {**kept, "Origin": "http://evil.example"})[0] == 403
 
@@ -247,6 +249,31 @@ def test_many_tabs_and_new_points_in_all_of_them():
     while time.monotonic() < until and {page.slider.end for page in server.pages.values()} != {7}:
         time.sleep(0.05)
     assert {page.slider.end for page in server.pages.values()} == {7}
+    server.stop()
+
+
+def test_what_fails_in_the_background_is_told_on_the_page_and_it_goes_on():
+    recording = Small()
+    look = recording.refresh
+
+    def broken():
+        raise OSError("the disk is gone")
+
+    recording.refresh = broken
+    server = Server({"": recording}, [matrix])
+    server.start()
+    assert ask(server, "/")[0] == 200
+    (page,) = server.pages.values()
+    said = "Looking for new points failed: the disk is gone"
+    until = time.monotonic() + 10
+    while said not in page._head.messages.text and time.monotonic() < until:
+        time.sleep(0.05)
+    assert said in page._head.messages.text
+    recording.refresh = look
+    recording.grow(1)
+    while page.slider.end != 6 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert page.slider.end == 6 and said not in page._head.messages.text
     server.stop()
 
 

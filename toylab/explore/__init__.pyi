@@ -12,6 +12,7 @@ from . import (
     described as described,
     drawing as drawing,
     export as export,
+    figures as figures,
     found as found,
     frames as frames,
     given as given,

@@ -72,7 +72,7 @@ def page_of(
     if points < 1:
         raise ValueError(f"points is {points}: it must be at least 1.")
     if not len(recording.runs):
-        raise ValueError("there are no runs.")
+        raise ValueError(" ".join([f"{recording.title} has no runs that could be exported.", *recording.messages]))
     page = Page({"": recording}, views, live=False)
     numbers = list(runs) if runs else [page.run]
     check_alike(recording, numbers)
@@ -136,8 +136,7 @@ def apart(recording: Recording, one: int, other: int) -> str:
 def chosen_points(valid: np.ndarray, n: int) -> np.ndarray:
     """[≤ n]: numbers of a run's saved points, evenly by their place, the first and last among them; of one the last."""
     own = np.flatnonzero(valid)
-    places = np.rint(np.linspace(0, len(own) - 1, min(n, len(own)))).astype(int) if n > 1 else [-1]
-    return own[places]
+    return own[-1:] if n == 1 else own[np.rint(np.linspace(0, len(own) - 1, min(n, len(own)))).astype(int)]
 
 
 def with_frames(page: Page, doc: Document) -> None:
@@ -155,7 +154,9 @@ def with_frames(page: Page, doc: Document) -> None:
     if tabs is not None and tabs.tabs:  # what is seen first is drawn at once, which halves the time to open
         first: Any = tabs.tabs[0].child
         arguments = {"tabs": tabs, "all": list(tabs.tabs), "first": first, "views": list(first.children)}
-        code = f"setTimeout(() => {{ first.children = views; setTimeout(() => {{ tabs.tabs = all }}, {SOON}) }}, {SOON})"
+        code = (
+            f"setTimeout(() => {{ first.children = views; setTimeout(() => {{ tabs.tabs = all }}, {SOON}) }}, {SOON})"
+        )
         tabs.tabs, first.children = tabs.tabs[:1], first.children[:AT_ONCE]
         doc.js_on_event("document_ready", CustomJS(args=arguments, code=code))
 

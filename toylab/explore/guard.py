@@ -35,16 +35,17 @@ class Guarded(BokehTornado):
         self, applications: Any, *, host: str, token: str, cookie: str, in_notebooks: bool, **options: Any
     ) -> None:
         super().__init__(applications, include_headers=[], include_cookies=[], use_index=False, **options)
-        self.names = None if host in ANYWHERE else LOOPBACK if host in LOOPBACK else (host,)
+        self.names = None if host in ANYWHERE else LOOPBACK if host in LOOPBACK else (host.lower(),)
         self.token, self.cookie = token, cookie
         self.add_transform(partial(Headers, frames=OF_NOTEBOOKS if in_notebooks else "'self'"))
 
     def find_handler(self, request: HTTPServerRequest, **rest: Any) -> Any:
         if refused := refusal(request, self.names):
             return self.get_handler_delegate(request, Said, {"status": refused[0], "text": refused[1]})
+        given = request.query_arguments.get("token", [b""])[-1] if request.path == "/" else b""
+        if self.token and _same(given, self.token):
+            return self.get_handler_delegate(request, Entrance, {"name": self.cookie, "token": self.token})
         if self.token and not self._is_known(request):
-            if request.path == "/" and _same(request.query_arguments.get("token", [b""])[-1], self.token):
-                return self.get_handler_delegate(request, Entrance, {"name": self.cookie, "token": self.token})
             said = "This needs the token: open the address with ?token=… that toylab explore has printed.\n"
             return self.get_handler_delegate(request, Said, {"status": 403, "text": said})
         return super().find_handler(request, **rest)

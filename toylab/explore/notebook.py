@@ -11,6 +11,7 @@ from typing import Any
 from toylab.explore import needed
 from toylab.explore.declaring import View
 from toylab.explore.given import of_arrays
+from toylab.explore.loaded import of_sweep
 from toylab.explore.opening import open_folder
 from toylab.explore.recording import Recording
 from toylab.records.reader import Sweep, load
@@ -51,7 +52,6 @@ def show(
     Raises:
         ValueError: where there is nothing to be shown, or the extra is missing.
     """
-    needed.check()
     if (folder is None) == (not given):
         raise ValueError("give a folder, or arrays (params=…, steps=…).")
     parts = {"": of_arrays(**given)} if folder is None else open_folder(Path(folder))
@@ -68,6 +68,7 @@ def shown(
     points: int = 40,
 ) -> "Shown":
     """As `show`, of recordings by part."""
+    needed.check()
     from toylab.explore.views import built_in
 
     every = [*built_in(), *views]
@@ -84,22 +85,14 @@ def shown(
     return Shown(height, server=server)
 
 
-def of_sweep(sweep: Sweep, **options: Any) -> "Shown":
-    """As `show`, of what `load` gave.
-
-    Raises:
-        ValueError: where it has not all runs of its folders, or no folders.
-    """
+def show_sweep(sweep: Sweep, **options: Any) -> "Shown":
+    """As `show`, of what `load` gave: where it has all runs of its folders the page that they are of, else its runs."""
     folders = dict.fromkeys(Path(source.folder).parent for source in sweep.sources if hasattr(source, "folder"))
-    whole = sum(len(source.configs) for folder in folders for source in load(folder).sources) if folders else 0
-    if len(sweep) != whole:
-        raise ValueError(
-            f"this has {len(sweep)} of the {whole} runs of its folders: explore what load(folder) gave, and choose runs on "
-            "the page; of arrays use toylab.explore.show(params=…, steps=…)."
-        )
-    pages = dict.fromkeys(page_of(folder) for folder in folders)
-    first = next(iter(pages))
-    return shown(open_folder(list(pages)), folder=first if len(pages) == 1 else None, **options)
+    if not folders or len(sweep) != sum(len(load(folder)) for folder in folders):
+        return shown({"": of_sweep(sweep)}, **options)
+    pages = dict.fromkeys(map(page_of, folders))
+    only = next(iter(pages)) if len(pages) == 1 else None
+    return shown(open_folder(list(pages)), folder=only, **options)
 
 
 def page_of(sweep: Path) -> Path:

@@ -1,8 +1,8 @@
 """Frames of an exported file: what the plots hold at some saved points, packed into one block of bytes.
 
 A column of a source that is the same in every frame is left out. Images have 8 or 16 bits a number, evenly from the least
-to the greatest value of all frames, with one code for nan: 8 bits where the error, half a step, is then at most `ERROR` of the
-colour scale; else 16, where it is so with these. What is left, and all other numbers, are float32. Texts are JSON.
+to the greatest value of all frames, with one code for nan: 8 bits where the error, half a step, is then at most `ERROR` of
+the colour scale; else 16, where it is so with these. What is left, and all other numbers, are float32. Texts are JSON.
 """
 
 import gzip

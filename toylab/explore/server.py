@@ -13,7 +13,6 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
@@ -21,9 +20,10 @@ from bokeh.document import Document
 from bokeh.server.server import BaseServer
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
-from tornado.web import RequestHandler
 
+from toylab import store
 from toylab.explore.declaring import View
+from toylab.explore.figures import Figure, figure_files
 from toylab.explore.guard import ANYWHERE, LOOPBACK, Guarded
 from toylab.explore.page import Page
 from toylab.explore.recording import Recording
@@ -31,7 +31,6 @@ from toylab.explore.recording import Recording
 LONGEST = 3.0  # seconds that what a tab has asked for may take when all ends
 TRIED = 100  # ports, from the one that is asked for
 OFTEN, SELDOM, QUIET = 1.0, 3.0, 60.0  # seconds: between looks for new commits, and after how long without any seldom
-KINDS = {".png": "image/png", ".gif": "image/gif", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
 
 
 class Server:
@@ -49,6 +48,10 @@ class Server:
         ValueError: where it cannot listen there, in a sentence.
     """
 
+    _loop: asyncio.AbstractEventLoop | None = None
+    _over: asyncio.Event | None = None
+    _thread: threading.Thread | None = None
+
     def __init__(
         self,
         parts: Mapping[str, Recording],
@@ -60,7 +63,7 @@ class Server:
         in_notebooks: bool = False,
     ) -> None:
         self.parts, self.views = parts, views
-        self.pages: weakref.WeakKeyDictionary[Document, Page] = weakref.WeakKeyDictionary()
+        self.pages = weakref.WeakKeyDictionary[Document, Page]()
         self.socket, self.port = listening(host, port)
         self.token = "" if host in LOOPBACK else secrets.token_urlsafe(24)
         self.app = Guarded(
@@ -76,9 +79,7 @@ class Server:
         name = socket.gethostname() if host in ANYWHERE else f"[{host}]" if ":" in host else host
         self.url = f"http://{name}:{self.port}/" + (f"?token={self.token}" if self.token else "")
         self._ended = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._over: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
+        self._failed = ""
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serves until Ctrl-C, or `stop` from another thread.
@@ -134,22 +135,33 @@ class Server:
         page = Page(self.parts, self.views, live=True, figures="figure/{number}")
         page.add_to(doc)
         self.pages[doc] = page
+        doc.on_session_destroyed(lambda context: self.pages.pop(doc, None) and None)
 
     def _look(self) -> None:
         """Looks for new commits, in a thread: a slow disk keeps no tab waiting."""
         last, wait = time.monotonic(), OFTEN
         while not self._ended.wait(wait):
             begun = time.monotonic()
-            if any([recording.refresh() for recording in self.parts.values()]):  # a list: of all parts
-                last = begun
+            try:
+                is_new, failed = (
+                    any([recording.refresh() for recording in self.parts.values()]),
+                    "",
+                )  # a list: all parts
+            except Exception as error:  # it goes on, and tells
+                is_new, failed = False, f"Looking for new points failed: {store.first_line(error)}"
+            last = begun if is_new else last
+            if is_new or failed != self._failed:
+                self._failed = failed
                 with contextlib.suppress(RuntimeError):  # the loop has ended since
-                    self._loop and self._loop.call_soon_threadsafe(self._tell)
+                    self._loop and self._loop.call_soon_threadsafe(self._tell, is_new)
             took = time.monotonic() - begun
             wait = max(OFTEN if begun - last < QUIET else SELDOM, took)
 
-    def _tell(self) -> None:
+    def _tell(self, is_new: bool) -> None:
         for doc, page in list(self.pages.items()):
-            doc.add_next_tick_callback(page.refresh)
+            doc.add_next_tick_callback(partial(page.say, self._failed))
+            if is_new:
+                doc.add_next_tick_callback(page.refresh)
 
 
 def is_news(record: logging.LogRecord) -> bool:
@@ -180,29 +192,3 @@ def listening(host: str, port: int) -> tuple[socket.socket, int]:
         found.setblocking(False)
         return found, found.getsockname()[1]
     raise ValueError(f"--port is {port}: it and the next {TRIED - 1} are in use; leave it out for any that is free.")
-
-
-def figure_files(parts: Mapping[str, Recording], folder: Path | None) -> list[Path | None]:
-    """The files of all figures, by number, part after part; None for a name that leads out of the folder."""
-    names = [name for recording in parts.values() for name in recording.figures.values()]
-    return [folder / name if folder and Path(name).name == name else None for name in names]
-
-
-class Figure(RequestHandler):
-    """A figure of the page, by its number among `figure_files`. No path is taken from the address."""
-
-    def initialize(self, files: Callable[[], Sequence[Path | None]]) -> None:
-        self.files = files
-
-    def get(self, number: str) -> None:
-        file = dict(enumerate(self.files())).get(int(number))
-        content = None
-        if file and file.suffix in KINDS:
-            with contextlib.suppress(OSError):
-                content = file.read_bytes()
-        if content is None:
-            self.set_status(404)
-            self.finish("There is no such figure.\n")
-            return
-        self.set_header("Content-Type", KINDS[cast(Path, file).suffix])
-        self.finish(content)

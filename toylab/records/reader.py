@@ -286,11 +286,11 @@ class Sweep:
             **options: as of `toylab.explore.show`: `views`, `height`, `remote`, `points`.
 
         Raises:
-            ValueError: where this has not all runs of its folders, or the extra is missing.
+            ValueError: where the extra is missing, or an option is wrong.
         """
         # the explorer stands above this package and reads it: by its name, when it is asked for
         notebook: Any = import_module("toylab.explore.notebook")
-        return notebook.of_sweep(self, **options)
+        return notebook.show_sweep(self, **options)
 
     def _is_scalar(self, name: str) -> bool:
         arrays = [{**source.group.measures, **source.group.probes} for source in self.sources]
