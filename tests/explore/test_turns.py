@@ -13,10 +13,14 @@ class Server:
     """A document whose callbacks are called one by one."""
 
     def __init__(self) -> None:
-        self.session_context, self.waiting = SimpleNamespace(), []
+        self.session_context, self.waiting, self.late = SimpleNamespace(), [], []
 
-    def add_timeout_callback(self, call, milliseconds) -> None:
-        self.waiting.append(call)
+    def add_timeout_callback(self, call, milliseconds):
+        (self.waiting if milliseconds < 100 else self.late).append(call)
+        return call
+
+    def remove_timeout_callback(self, call) -> None:
+        self.late.remove(call)
 
     def add_next_tick_callback(self, call) -> None:
         self.waiting.append(call)
@@ -65,3 +69,29 @@ def test_what_is_asked_for_while_a_view_is_drawn_is_drawn_afterwards():
     while server.waiting:
         server.tick()
     assert drawn == ["a", "a"]
+
+
+def test_what_is_not_on_the_screen_is_drawn_when_nothing_moves():
+    server, drawn = Server(), []
+    turns = Turns(drawn.append)
+    for _ in range(3):
+        turns.ask(["a"], server, ["b", "c"])
+        server.tick()
+    assert drawn == ["a", "a", "a"] and len(server.late) == 1
+    server.late.pop()()
+    while server.waiting:
+        server.tick()
+    assert drawn == ["a", "a", "a", "b", "c"] and not turns.resting
+
+
+def test_what_comes_on_the_screen_is_drawn_soon_and_only_if_it_is_old():
+    server, drawn = Server(), []
+    turns = Turns(drawn.append)
+    turns.ask(["a"], server, ["b", "c"])
+    server.tick()
+    turns.seen(["a", "b"])
+    while server.waiting:
+        server.tick()
+    assert drawn == ["a", "b"] and list(turns.resting) == ["c"]
+    turns.seen(["a", "b"])
+    assert not server.waiting

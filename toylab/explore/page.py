@@ -82,6 +82,7 @@ class Page:
             self.run_select.on_change("value", lambda attribute, old, new: self._look(int(new or 0)))
             self._head.part.on_change("value", lambda attribute, old, new: self._open(new))
             self._views.tabs.on_change("active", lambda attribute, old, new: self._later(None))
+            self._views.tabs.on_change("tags", lambda attribute, old, new: self._turns.seen(new))
 
     @property
     def title(self) -> str:
@@ -232,9 +233,10 @@ class Page:
         self._later({view})
 
     def _later(self, views: set[str] | None) -> None:
-        """Draws these views, None: all that are visible."""
-        visible = [shown.view.name for shown in self._views.visible()]
-        self._turns.ask([name for name in visible if views is None or name in views], self._document)
+        """Draws these views, None: all of the visible tab, those on the screen first."""
+        asked = [shown.view.name for shown in self._views.visible() if views is None or shown.view.name in views]
+        first = [name for name in asked if name in self._views.tabs.tags] or asked
+        self._turns.ask(first, self._document, [name for name in asked if name not in first])
 
     def _draw(self, name: str) -> None:
         """Draws a view at what is now looked at."""

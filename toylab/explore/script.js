@@ -77,6 +77,21 @@
     }
   }
 
+  // the tags of the tabs tell Python which views are on the screen: these are drawn first
+  const look = () => {
+    const seen = []
+    let tabs = null
+    for (const root of Bokeh.index) {
+      for (const view of views(root)) {
+        if (view.model.type === "Tabs") tabs = view.model
+        if (view.model.tags[0] !== "view") continue
+        const {top, bottom, height} = view.el.getBoundingClientRect()
+        if (height > 0 && bottom > 0 && top < window.innerHeight) seen.push(view.model.tags[1])
+      }
+    }
+    if (tabs !== null && seen.join() !== tabs.tags.join()) tabs.tags = seen
+  }
+
   const soon = () => {
     if (!waiting) setTimeout(dress, 250)
     waiting = true
@@ -86,6 +101,7 @@
     if (!window.Bokeh?.documents?.length) return void setTimeout(begin, 50)
     for (const doc of Bokeh.documents) doc.on_change(soon)
     dark.addEventListener("change", soon)
+    setInterval(look, 300)
     soon()
   }
   begin()

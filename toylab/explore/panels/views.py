@@ -67,6 +67,7 @@ class Shown:
         if changed and not lacking:
             self.say("Being computed.")
         self.model = Column(children=[*children, self.note], sizing_mode="stretch_width", css_classes=["view"])
+        self.model.tags = ["view", view.name]
 
     def _widget(self, name: str, control: Control, changed: Callable[[str], None]) -> UIElement:
         def took(value: Any) -> None:
@@ -108,8 +109,8 @@ class Shown:
 
 
 class Views:
-    """Tabs by family. Only the pictures in the visible tab are drawn, all where nothing of the
-    page can be `changed`."""
+    """Tabs by family. Only the pictures in the visible tab are drawn, all where nothing of the page can be `changed`. The
+    tags of `tabs` are the names of the views on the screen, as the browser says (script.js)."""
 
     def __init__(self, views: Sequence[View], changed: Callable[[str], None] | None, sheet: InlineStyleSheet) -> None:
         self.views, self.changed, self.sheet = views, changed, sheet
