@@ -1,8 +1,14 @@
 // Opens an exported file: inflates BokehJS and the document, then sets the plots' data from the frames when the slider moves.
 (() => {
+  const bytes = (text) => {
+    const found = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) found[i] = text.charCodeAt(i);
+    return found;
+  };
+
   const inflated = async (id) => {
     const text = document.getElementById(id).textContent.trim();
-    const packed = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+    const packed = Uint8Array.fromBase64?.(text) ?? bytes(atob(text));
     return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
   };
   const utf8 = new TextDecoder();
@@ -48,10 +54,15 @@
   let frames = null;
   let last = 0; // the point shown
   let shown = null; // the run shown
+  let asked = null; // what was to be shown while the frames were not there yet
 
   // Shows the frame at the slider's value. Where there is none the slider goes on to the next in the direction it moved. A run
   // without frames leaves those of the run before, and is told.
   const show = (slider, select, sources, note) => {
+    if (frames === null) {
+      asked = [slider, select, sources, note];
+      return;
+    }
     const chosen = frames.runs.find((run) => String(run.run) === select.value);
     const run = chosen ?? shown;
     const name = select.options.find(([value]) => value === select.value)?.[1] ?? "";
@@ -89,15 +100,17 @@
   };
 
   const open = async () => {
-    const [bokeh, page, block] = await Promise.all(["toylab-bokeh", "toylab-page", "toylab-frames"].map(inflated));
+    const [bokeh, page] = await Promise.all(["toylab-bokeh", "toylab-page"].map(inflated));
     const script = document.createElement("script");
     script.textContent = utf8.decode(bokeh);
     document.head.append(script);
-    frames = read(block);
-    shown = frames.runs[0];
-    last = shown.points.at(-1) ?? 0;
     const { docs, items } = JSON.parse(utf8.decode(page));
     await Bokeh.embed.embed_items(docs, items);
+    const found = read(await inflated("toylab-frames")); // what is drawn first is in the page
+    shown = found.runs[0];
+    last = shown.points.at(-1) ?? 0;
+    frames = found;
+    if (asked !== null) show(...asked);
   };
   window.toylab = { show };
   open().catch((error) => {
