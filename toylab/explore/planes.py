@@ -114,7 +114,7 @@ def _around(values: np.ndarray) -> tuple[float, float]:
 
 def graph_plot(picture: Graph, sources: Sources) -> UIElement:
     top, nodes, edges = sources
-    plotted = plot(top, height=340)
+    plotted = plot(top, frame=(320, 300))  # no stretching: a circle of features stays one
     lines = plotted.segment(
         "x0",
         "y0",

@@ -148,6 +148,7 @@ class Curves:
             f"m{j}": recording.measures[name][:, self.sent].astype(np.float32).ravel() for j, name in enumerate(names)
         }
         self.steps.data = {"step": recording.steps[self.sent].astype(float), "at": self.sent.astype(float)}
+        values["there"] = recording.valid[:, self.sent].astype(np.uint8).ravel()
         self.measures.data = values
         if names != self.names:
             # measures may have joined: what is chosen stays, whatever its number is now

@@ -14,9 +14,12 @@ const bounds = (id) => {
   return bounds_of[id].ends
 }
 
+// the value at the step, or at the last point before it where the run has none there, as when it has ended
 const at_step = (id, run) => {
-  const n_steps = column(steps, "step").length
-  return column(measures, id)[run * n_steps + place_now()]
+  const first = run * column(steps, "step").length, there = column(measures, "there")
+  let place = place_now()
+  while (place > 0 && !there[first + place]) place--
+  return there[first + place] ? column(measures, id)[first + place] : NaN
 }
 
 const places_of = (id) => {
@@ -70,7 +73,10 @@ const draw_cells = (with_threads = true) => {
   })
   marking = false
   told(sweep_legend, html)
-  const title = `Median of ${label_of(value.value)} at step ${whole(step_of(place_now()))}`
+  const place = place_now(), n_steps = column(steps, "step").length, there = column(measures, "there")
+  const ended = Array.from({length: n_runs()}, (_, run) => run).some((run) => !there[run * n_steps + place])
+  const where = ended ? "or each run's last point before it" : ""
+  const title = `Median of ${label_of(value.value)} at step ${whole(step_of(place))} ${where}`.trim()
   if (plane_title.text !== title) plane_title.text = title
   set_axis(plane_axes[0], plane_ranges[0], x.values, across.value)
   set_axis(plane_axes[1], plane_ranges[1], y.values, upwards.value)
