@@ -28,7 +28,7 @@ from account import keep, n_cores, verdict
 
 from toylab import store, sweep
 from toylab.explore import of_arrays
-from toylab.explore.server import Server
+from toylab.explore.serving.server import Server
 from toylab.sweep import environment
 
 FIRST, STEP, BRUSH, OPEN, GIB = 3.0, 0.150, 0.200, 2.0, 1.5

@@ -28,7 +28,8 @@ from toylab.claims import table as claims_table
 from toylab.claims.counts import headline
 from toylab.cli.listing import listing
 from toylab.cli.main import main
-from toylab.explore import export, open_folder
+from toylab.explore import open_folder
+from toylab.explore.exporting import export
 from toylab.explore.views import built_in as built_in_views
 from toylab.lab import pages, verdicts
 from toylab.plots import style

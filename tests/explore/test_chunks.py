@@ -9,8 +9,9 @@ import pytest
 from sweeps_on_disk import loss, seeds, write_group
 
 from toylab import store
-from toylab.explore import chunks, open_folder
-from toylab.explore.chunks import Chunks
+from toylab.explore import open_folder
+from toylab.explore.recordings import chunks
+from toylab.explore.recordings.chunks import Chunks
 
 STEPS = [[0, 1], [2, 3], [4, 5], [6, 7]]
 BYTES = 2 * 2 * 4 * 4  # of W [2, 2, 4] in a chunk

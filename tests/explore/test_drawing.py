@@ -13,11 +13,11 @@ from bokeh.embed import file_html
 from bokeh.models import DataTable, Div, LinearColorMapper, Plot
 from bokeh.resources import INLINE
 
-from toylab.explore import colours
-from toylab.explore.drawing import Panel
-from toylab.explore.frames import plain
-from toylab.explore.limits import reach
 from toylab.explore.pictures import Bars, Dots, Graph, Heatmap, Lines, Table
+from toylab.explore.plots import colours
+from toylab.explore.plots.drawing import Panel
+from toylab.explore.plots.frames import plain
+from toylab.explore.plots.limits import reach
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'@x{} %"
 

@@ -63,7 +63,7 @@ def test_a_folder_that_is_no_sweep_is_refused(word, tmp_path, capfd):
 
 
 def test_the_extra_missing_is_told_in_a_sentence(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("toylab.explore.needed.find_spec", lambda name: None)
+    monkeypatch.setattr("toylab.explore.serving.needed.find_spec", lambda name: None)
     said = "The explorer needs its extra: pip install 'toylab[explore]'.\n"
     assert refused(["explore", PAGE], capfd) == said
     assert refused(["export", PAGE, "--out", tmp_path / "x.html"], capfd) == said

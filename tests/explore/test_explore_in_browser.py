@@ -12,9 +12,10 @@ from small_recording import Small, matrix
 from tiny_sweeps import PAIRS, A, B, C, trained
 
 from toylab import sweep
-from toylab.explore import Heatmap, export, open_folder, show, view
-from toylab.explore.packing import ERROR
-from toylab.explore.server import Server
+from toylab.explore import Heatmap, open_folder, show, view
+from toylab.explore.exporting import export
+from toylab.explore.exporting.packing import ERROR
+from toylab.explore.serving.server import Server
 from toylab.explore.views import built_in
 from toylab.sweep import Spec
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from toylab.explore import open_folder
-from toylab.explore.phases import PHASES, phases_of
+from toylab.explore.recordings.phases import PHASES, phases_of
 from toylab.plots import style
 
 STEPS = np.arange(0, 100, 10)

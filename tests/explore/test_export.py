@@ -12,7 +12,7 @@ pytest.importorskip("bokeh", reason="the extra explore has bokeh")
 
 from small_recording import Small, matrix
 
-from toylab.explore import export, packing
+from toylab.explore.exporting import export, packing
 
 
 def inside(page, name):

@@ -10,10 +10,11 @@ import pytest
 from sweeps_on_disk import seeds, write_group
 from tiny_sweeps import A, B, squares, trained
 
-from toylab.explore import analyzers, of_arrays, open_folder
-from toylab.explore.computing import Computing
-from toylab.explore.kept import Kept
-from toylab.explore.on_demand import OnDemand
+from toylab.explore import of_arrays, open_folder
+from toylab.explore.demand import analyzers
+from toylab.explore.demand.computing import Computing
+from toylab.explore.demand.kept import Kept
+from toylab.explore.demand.on_demand import OnDemand
 
 STEPS = [[0, 1, 2], [5, 10]]
 

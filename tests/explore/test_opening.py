@@ -11,7 +11,7 @@ from sweeps_on_disk import loss, names, outline, seeds, write_group
 
 from toylab import load, store
 from toylab.explore import open_folder
-from toylab.explore.committed import MEASURES
+from toylab.explore.recordings.committed import MEASURES
 from toylab.record import Recorder
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"

@@ -10,7 +10,7 @@ from opened_page import opened, widget
 from swept_recording import EVIL, VIEWS, Swept
 
 from toylab.explore import Bars, view
-from toylab.explore.page import Page
+from toylab.explore.page.page import Page
 
 
 def told(page: Page, name: str) -> str:

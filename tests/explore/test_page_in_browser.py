@@ -13,7 +13,7 @@ from bokeh.resources import INLINE
 from browser import chromium, file_url, offline_tab
 from swept_recording import EVIL, VIEWS, Swept
 
-from toylab.explore.page import Page
+from toylab.explore.page.page import Page
 
 pytestmark = pytest.mark.slow
 assert chromium and offline_tab  # fixtures

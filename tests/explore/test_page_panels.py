@@ -15,22 +15,22 @@ from bokeh.resources import INLINE
 from opened_page import opened, widget
 from swept_recording import EVIL, VIEWS, Swept
 
-from toylab.explore.page import Page
-from toylab.explore.panels.claims import closest
-from toylab.explore.panels.runs import shortened
+from toylab.explore.page.page import Page
+from toylab.explore.page.panels.claims import closest
+from toylab.explore.page.panels.runs import shortened
 
 
 def test_measures_go_to_the_browser_run_by_run():
     page = opened()
     sent = page._curves.measures.data["m1"].reshape(12, 21)
     np.testing.assert_allclose(sent, page.recording.measures["test_loss"], rtol=1e-6)  # float32
-    assert set(page._curves.measures.data) == {"m0", "m1", "m2"}
+    assert set(page._curves.measures.data) == {"m0", "m1", "m2", "there"}
     assert list(page._curves.steps.data["step"]) == list(page.recording.steps)
     assert widget(page, MultiChoice, "Measures").value == ["m0", "m1"]
 
 
 def test_of_very_many_points_some_are_sent_the_last_among_them_and_it_is_said(monkeypatch):
-    monkeypatch.setattr("toylab.explore.panels.curves.ALL_VALUES", 12 * 3 * 11)
+    monkeypatch.setattr("toylab.explore.page.panels.curves.ALL_VALUES", 12 * 3 * 11)
     page = opened()
     assert list(page._curves.steps.data["at"]) == list(range(0, 21, 2))
     assert "Of the 21 saved points every 2th is in the curves." in page._head.messages.text

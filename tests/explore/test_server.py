@@ -19,9 +19,9 @@ from tornado.httpclient import HTTPRequest
 from tornado.ioloop import IOLoop
 from tornado.websocket import websocket_connect
 
-from toylab.explore import guard
-from toylab.explore.figures import figure_files
-from toylab.explore.server import Server, listening
+from toylab.explore.serving import guard
+from toylab.explore.serving.figures import figure_files
+from toylab.explore.serving.server import Server, listening
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -281,7 +281,7 @@ def test_what_fails_in_the_background_is_told_on_the_page_and_it_goes_on():
 def test_ctrl_c_ends_it_with_0_and_without_a_traceback(tmp_path):
     script = tmp_path / "serve.py"
     script.write_text(
-        "from small_recording import Small, matrix\nfrom toylab.explore.server import Server\n"
+        "from small_recording import Small, matrix\nfrom toylab.explore.serving.server import Server\n"
         "server = Server({'': Small()}, [matrix])\nserver.run(lambda: print(server.url, flush=True))\n"
     )
     here = Path(__file__).resolve().parents[2]

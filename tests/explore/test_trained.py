@@ -13,7 +13,7 @@ from tiny_sweeps import A, B, C, D, squares
 from toylab import configs as cfg
 from toylab import load, store
 from toylab.explore import open_folder
-from toylab.explore.committed import MEASURES
+from toylab.explore.recordings.committed import MEASURES
 from toylab.lab import measuring
 
 STEPS = [[0, 1, 2], [5, 10], [20, 30, 40]]

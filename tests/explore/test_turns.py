@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("bokeh", reason="the extra explore has bokeh")
 
-from toylab.explore.turns import Turns
+from toylab.explore.page.turns import Turns
 
 
 class Server:

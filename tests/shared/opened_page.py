@@ -3,7 +3,7 @@
 from bokeh.document import Document
 from swept_recording import VIEWS, Swept
 
-from toylab.explore.page import Page
+from toylab.explore.page.page import Page
 
 
 def opened(recording=None, *, live=True, views=VIEWS, parts=None) -> Page:

@@ -82,11 +82,12 @@ def opened(options: Any) -> tuple[dict[str, Any], list[Any]]:
     Raises:
         ValueError, StoreError: where there is nothing to be shown.
     """
-    from toylab.explore import needed
+    from toylab.explore.serving import needed
 
     needed.check()
     compiled.keep()
-    from toylab.explore import opening, own
+    from toylab.explore import own
+    from toylab.explore.recordings import opening
     from toylab.explore.views import built_in
 
     views = [*built_in(), *(one for name in options.view for one in own.views_of(name))]
@@ -97,7 +98,7 @@ def opened(options: Any) -> tuple[dict[str, Any], list[Any]]:
 
 def _server(options: Any) -> Any:
     parts, views = opened(options)
-    from toylab.explore.server import Server
+    from toylab.explore.serving.server import Server
 
     return Server(parts, views, figures=options.folder / "figures", host=options.host, port=options.port)
 

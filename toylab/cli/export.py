@@ -61,7 +61,8 @@ def _write(options: Any) -> int:
         raise ValueError(f"--out is {shown(options.out)}, a folder: give a file in it, as page.html.")
     parts, views = opened(options)
     from toylab import store
-    from toylab.explore import export, own
+    from toylab.explore import own
+    from toylab.explore.exporting import export
 
     names = options.views.split(",") if options.views else []
     recording = _part(parts, options.part)

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toylab.explore import needed
 from toylab.explore.declaring import View
-from toylab.explore.given import of_arrays
-from toylab.explore.loaded import of_sweep
-from toylab.explore.opening import open_folder
 from toylab.explore.recording import Recording
+from toylab.explore.recordings.given import of_arrays
+from toylab.explore.recordings.loaded import of_sweep
+from toylab.explore.recordings.opening import open_folder
+from toylab.explore.serving import needed
 from toylab.records.reader import Sweep, load
 
 ELSEWHERE = (
@@ -44,7 +44,7 @@ def show(
         remote: whether the browser is on another machine than this process, so that the frame has an exported page; None:
             as the environment says (JupyterHub, Colab, Kaggle, Binder, Codespaces).
         points: saved points of an exported page.
-        **given: arrays, as of `toylab.explore.opening.of_arrays`: `params`, `steps` and more.
+        **given: arrays, as of `toylab.explore.recordings.opening.of_arrays`: `params`, `steps` and more.
 
     Returns:
         An object that notebooks show. `url` is its address, `stop()` ends its server.
@@ -75,10 +75,10 @@ def shown(
     if remote is None:
         remote = "google.colab" in sys.modules or any(name in os.environ for name in ELSEWHERE)
     if remote:
-        from toylab.explore import export
+        from toylab.explore.exporting import export
 
         return Shown(height, page=export.page_of(next(iter(parts.values())), every, points=points))
-    from toylab.explore.server import Server
+    from toylab.explore.serving.server import Server
 
     server = Server(parts, every, figures=folder and folder / "figures", in_notebooks=True)
     server.start()

@@ -8,7 +8,7 @@ import numpy as np
 from toylab.base import Config
 
 if TYPE_CHECKING:
-    from toylab.explore.on_demand import OnDemand
+    from toylab.explore.demand.on_demand import OnDemand
 
 Arrays = dict[str, np.ndarray]
 

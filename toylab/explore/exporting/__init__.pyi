@@ -1,0 +1,4 @@
+from . import (
+    export as export,
+    packing as packing,
+)
