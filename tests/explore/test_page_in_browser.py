@@ -94,6 +94,18 @@ def test_cells_have_the_medians_of_their_runs_at_the_step(page):
     np.testing.assert_allclose(found, expected, rtol=1e-6)  # sent as float32
 
 
+def test_a_run_that_has_ended_keeps_its_last_value_in_the_cells(offline_tab, tmp_path):
+    recording = Swept(short=5)
+    offline_tab.open(file_of(recording, tmp_path))
+    put(offline_tab, "step", "value", 20)
+    offline_tab.until(f"{CELLS}.data.x.length === 12")
+    expected = recording.measures["test_loss"][:, 20].copy()
+    expected[1] = recording.measures["test_loss"][1, 4]
+    np.testing.assert_allclose(offline_tab.ask(f"Array.from({CELLS}.data.value)"), expected, rtol=1e-6)  # float32
+    titles = offline_tab.ask("all('Figure').map((m) => m.title.text)")
+    assert any(title.endswith("or each run's last point before it") for title in titles)
+
+
 def test_the_step_is_told_and_drawn(page):
     put(page, "step", "value", 7)
     step = int(Swept().steps[7])

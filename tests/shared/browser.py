@@ -62,7 +62,7 @@ class Watched:
         assert self.errors == [] and self.outside == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open Playwright's event loop runs, and no other can
 def chromium() -> Iterator[object]:
     """The browser; skips where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="the extra test has playwright")
