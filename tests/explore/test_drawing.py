@@ -50,6 +50,13 @@ def heads(panel: Panel) -> list[dict[str, Any]]:
     ]
 
 
+def test_all_sources_are_in_the_page_so_that_new_titles_and_limits_are_sent():
+    for picture in one_of_each():
+        panel, document = Panel([picture]), Document()
+        document.add_root(panel.model)
+        assert all(source.document is document for source in panel.sources)
+
+
 def test_the_sources_hold_what_data_of_says():
     panel, data = Panel(one_of_each()), Panel.data_of(one_of_each())
     assert len(panel.sources) == len(data) == 2 + 2 + 3 + 2 + 3 + 2
