@@ -103,6 +103,32 @@ def test_a_run_without_a_point_there_is_shown_at_its_last_one_and_it_is_said():
     assert page._views.note.text == ""
 
 
+def test_where_there_is_no_point_the_views_of_another_run_are_not_left_there():
+    page = opened()
+    page.recording.valid[1] = False
+    views = page.roots["views"]
+    page.look(1)
+    assert views.select_one({"type": Tabs}) is None
+    assert "has no saved point yet." in views.children[-1].text
+    page.look(0)
+    assert views.select_one({"type": Tabs}) is page._views.tabs
+    page.show(2)
+    np.testing.assert_array_equal(image(page), page.recording.expected(0, 2))
+
+
+def test_a_part_without_a_point_shows_no_views_of_another_part():
+    empty = Swept(n_steps=2)
+    empty.steps, empty.valid = empty.steps[:0], empty.valid[:, :0]
+    empty.measures = {name: values[:, :0] for name, values in empty.measures.items()}
+    page = opened(parts={"one": Swept(), "two": empty})
+    part, views = widget(page, Select, "Part"), page.roots["views"]
+    part.value = "two"
+    assert views.select_one({"type": Tabs}) is None and "has no saved point yet" in views.children[-1].text
+    part.value = "one"
+    np.testing.assert_array_equal(image(page), Swept().expected(0, 20))
+    assert views.select_one({"type": Tabs}) is page._views.tabs
+
+
 def test_a_control_redraws_its_view():
     page = opened()
     page._views.shown["row"].model.select_one({"type": Select}).value = EVIL

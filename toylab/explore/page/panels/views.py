@@ -136,6 +136,8 @@ class Views:
                 wanted.append((view, lacking, controls))
         asked = [(view.name, lacking, controls) for view, lacking, controls in wanted], dict(moment.shapes)
         if asked == self._made_for:
+            if self.tabs.tabs:
+                self._put(self.tabs)
             return
         self._made_for = asked
         family = self.family()
@@ -150,9 +152,20 @@ class Views:
         self.tabs.tabs = tabs
         dressed(self.sheet, self.tabs)
         self.tabs.active = families.index(family) if family in families else 0
-        if not tabs:
-            self.nothing.text = "<p>There is no view of such a run.</p>"
-        self.model.children = [self.note, self.tabs if tabs else self.nothing]
+        if tabs:
+            self._put(self.tabs)
+        else:
+            self.none("There is no view of such a run.")
+
+    def none(self, why: str) -> None:
+        """Shows a sentence in place of the tabs: what they show is of another run."""
+        self.say("")
+        self.nothing.text = f"<p>{escaped(why)}</p>"
+        self._put(self.nothing)
+
+    def _put(self, shown: UIElement) -> None:
+        if self.model.children != [self.note, shown]:
+            self.model.children = [self.note, shown]
 
     def say(self, sentence: str) -> None:
         """Says something above all views; "" takes it away."""
@@ -189,7 +202,10 @@ def as_widget(control: Control) -> UIElement:
         return Button(label=plain(control.label), align="end", width_policy="min")
     if isinstance(control, Choice):
         return Select(
-            title=label, options=[(one, plain(one)) for one in control.options], value=control.value, width=150
+            title=label,
+            options=[(one, plain(one)) for one in control.options],
+            value=control.value,
+            width=min(70 + 8 * max([10, *map(len, control.options)]), 320),
         )
     if isinstance(control, Whole):
         ends = {"low": control.low, "high": control.high, "value": control.value}
