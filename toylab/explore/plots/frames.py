@@ -159,7 +159,8 @@ def plot(
             axis.ticker = LogTicker(desired_num_ticks=5)
         else:
             axis.ticker = BasicTicker(desired_num_ticks=5)
-        if side == "x" and 0 < len(names) <= FEW and sum(map(len, names)) > 60:
+        room = 450 if frame is None else frame[0]  # of names beside each other, with gaps
+        if side == "x" and 0 < len(names) <= FEW and 6.5 * sum(map(len, names)) + 5 * len(names) > room:
             axis.major_label_orientation = 0.9
     if mapper is not None:
         bar = ColorBar(color_mapper=mapper, width=9, padding=2, margin=4, ticker=BasicTicker(desired_num_ticks=5))
