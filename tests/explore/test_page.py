@@ -153,8 +153,9 @@ def test_a_damaged_chunk_is_said_and_the_rest_goes_on():
     page = opened(recording)
     page.slider.value = 4
     assert f"the chunk of step {recording.steps[4]} is damaged." in told(page, "matrix")
+    assert page.panels["matrix"].model.styles["opacity"] == "0.3"  # the picture is of another step
     page.slider.value = 5
-    assert told(page, "matrix") == ""
+    assert told(page, "matrix") == "" and page.panels["matrix"].model.styles["opacity"] == "1.0"
     np.testing.assert_array_equal(image(page), recording.expected(0, 5))
 
 
@@ -183,7 +184,7 @@ def test_a_recording_of_one_point_and_of_none_opens():
     recording.steps, recording.valid = recording.steps[:0], recording.valid[:, :0]
     recording.measures = {name: values[:, :0] for name, values in recording.measures.items()}
     page = opened(recording)
-    assert page.panels == {} and page.slider.disabled
+    assert page.panels == {} and page.slider.disabled and page.slider.title == "no saved points"
 
 
 def test_pictures_of_another_kind_get_a_panel_of_their_own():

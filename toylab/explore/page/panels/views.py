@@ -25,6 +25,7 @@ from toylab.explore.pictures import Picture
 from toylab.explore.plots.drawing import Panel
 from toylab.explore.plots.frames import escaped, plain
 
+FADED = 0.3  # opacity of pictures that are not of what is now looked at
 MOST_ON_SLIDER = 256  # numbers that a slider can be set to with a mouse
 
 Draw = Callable[[View, Moment, dict[str, Any]], list[Picture]]
@@ -87,7 +88,7 @@ class Shown:
         return put(self.note, sentence, "alert" if alarm else "note")
 
     def show(self, moment: Moment, draw: Draw) -> None:
-        """Draws it at a moment. What goes wrong is said, and the pictures that are there stay."""
+        """Draws it at a moment. What goes wrong is said, and the pictures that are there stay, faded: they show another."""
         if self.lacking:
             return
         try:
@@ -106,6 +107,13 @@ class Shown:
                 logging.getLogger(__name__).exception("the view %s failed", self.view.name)
         else:
             self.say("")
+            self._fade(1.0)
+            return
+        self._fade(FADED)
+
+    def _fade(self, opacity: float) -> None:
+        if self.panel is not None and self.panel.model.styles.get("opacity", "1.0") != f"{opacity}":
+            self.panel.model.styles = {**self.panel.model.styles, "opacity": f"{opacity}"}
 
 
 class Views:
