@@ -50,6 +50,23 @@ def heads(panel: Panel) -> list[dict[str, Any]]:
     ]
 
 
+def test_all_sources_are_in_the_page_so_that_new_titles_and_limits_are_sent():
+    for picture in one_of_each():
+        panel, document = Panel([picture]), Document()
+        document.add_root(panel.model)
+        assert all(source.document is document for source in panel.sources)
+
+
+def test_axes_that_number_things_have_whole_ticks_and_names_do_not_overlap():
+    numbered = Panel([Heatmap(np.eye(2), "a map"), Bars(np.ones(2), "bars"), Dots(np.ones(2), np.ones(2), "dots")])
+    plots = numbered.model.children
+    least = [[axis.ticker.min_interval for axis in (plot.xaxis[0], plot.yaxis[0])] for plot in plots]
+    assert least == [[1, 1], [1, 0], [0, 0]]
+    for name, turned in (("1", False), ("31", True)):  # 16 names of two digits are wider than 232 pixels
+        (plot,) = Panel([Heatmap(np.eye(16), "a map", columns=[name] * 16)]).model.children
+        assert (plot.xaxis[0].major_label_orientation == 0.9) is turned
+
+
 def test_the_sources_hold_what_data_of_says():
     panel, data = Panel(one_of_each()), Panel.data_of(one_of_each())
     assert len(panel.sources) == len(data) == 2 + 2 + 3 + 2 + 3 + 2

@@ -81,7 +81,15 @@ def test_the_extra_missing_is_told_in_a_sentence(tmp_path, capfd, monkeypatch):
         (["explore", PAGE, "--port", "8000", "--port", "8001"], "--port is given twice"),
         (["explore", PAGE, "--host", ""], "--host: it is empty."),
         (["explore", PAGE, "--host", "no.such.host.invalid"], "--host is no.such.host.invalid: this machine"),
-        (["explore", PAGE, "--view", "nothing.py"], "--view is nothing.py: there is no file nothing.py"),
+        (
+            ["explore", PAGE, "--view", "nothing.py"],
+            "--view is nothing.py: there is no file nothing.py; give the path of one with views of yours.",
+        ),
+        (
+            ["export", PAGE, "--out", "x.html", "--views", "spectra, weights"],
+            f"cannot be shown in: {PAGE} holds measures without the weights",
+        ),
+        (["export", PAGE, "--out", "x.html", "--views", "gram"], "--views has gram, which "),
         (["explore", PAGE, "--view", "nothing"], "--view is nothing: give the path of a .py file, or a module"),
         (["explore", PAGE, "--view", "no_such_package.views"], "--view is no_such_package.views: there is no module"),
         (["explore", PAGE, "--view", "toylab.explore.moment"], "--view is toylab.explore.moment: it has no views"),

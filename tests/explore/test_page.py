@@ -103,6 +103,32 @@ def test_a_run_without_a_point_there_is_shown_at_its_last_one_and_it_is_said():
     assert page._views.note.text == ""
 
 
+def test_where_there_is_no_point_the_views_of_another_run_are_not_left_there():
+    page = opened()
+    page.recording.valid[1] = False
+    views = page.roots["views"]
+    page.look(1)
+    assert views.select_one({"type": Tabs}) is None
+    assert "has no saved point yet." in views.children[-1].text
+    page.look(0)
+    assert views.select_one({"type": Tabs}) is page._views.tabs
+    page.show(2)
+    np.testing.assert_array_equal(image(page), page.recording.expected(0, 2))
+
+
+def test_a_part_without_a_point_shows_no_views_of_another_part():
+    empty = Swept(n_steps=2)
+    empty.steps, empty.valid = empty.steps[:0], empty.valid[:, :0]
+    empty.measures = {name: values[:, :0] for name, values in empty.measures.items()}
+    page = opened(parts={"one": Swept(), "two": empty})
+    part, views = widget(page, Select, "Part"), page.roots["views"]
+    part.value = "two"
+    assert views.select_one({"type": Tabs}) is None and "has no saved point yet" in views.children[-1].text
+    part.value = "one"
+    np.testing.assert_array_equal(image(page), Swept().expected(0, 20))
+    assert views.select_one({"type": Tabs}) is page._views.tabs
+
+
 def test_a_control_redraws_its_view():
     page = opened()
     page._views.shown["row"].model.select_one({"type": Select}).value = EVIL
@@ -127,8 +153,9 @@ def test_a_damaged_chunk_is_said_and_the_rest_goes_on():
     page = opened(recording)
     page.slider.value = 4
     assert f"the chunk of step {recording.steps[4]} is damaged." in told(page, "matrix")
+    assert page.panels["matrix"].model.styles["opacity"] == "0.3"  # the picture is of another step
     page.slider.value = 5
-    assert told(page, "matrix") == ""
+    assert told(page, "matrix") == "" and page.panels["matrix"].model.styles["opacity"] == "1.0"
     np.testing.assert_array_equal(image(page), recording.expected(0, 5))
 
 
@@ -157,7 +184,7 @@ def test_a_recording_of_one_point_and_of_none_opens():
     recording.steps, recording.valid = recording.steps[:0], recording.valid[:, :0]
     recording.measures = {name: values[:, :0] for name, values in recording.measures.items()}
     page = opened(recording)
-    assert page.panels == {} and page.slider.disabled
+    assert page.panels == {} and page.slider.disabled and page.slider.title == "no saved points"
 
 
 def test_pictures_of_another_kind_get_a_panel_of_their_own():

@@ -1,6 +1,7 @@
 """The explorer's server: who is answered, what is served, and how it begins and ends."""
 
 import http.client
+import logging
 import os
 import re
 import signal
@@ -293,3 +294,16 @@ def test_ctrl_c_ends_it_with_0_and_without_a_traceback(tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (0, "")
+
+
+def test_a_closed_tab_is_no_news_on_the_terminal_and_what_fails_is():
+    server = Server({"": Small()}, [matrix])
+
+    def is_news(name, said):
+        return server._is_news(logging.LogRecord(name, logging.WARNING, "", 0, said, None, None))
+
+    assert not is_news("bokeh.server.views.ws", "Failed sending message as connection was closed")
+    assert is_news("bokeh.server.views.ws", "another") and is_news("bokeh.server.protocol_handler", "error handling")
+    server._ended.set()
+    assert not is_news("bokeh.server.protocol_handler", "error handling")
+    server.socket.close()

@@ -146,6 +146,7 @@ def test_a_chunk_that_goes_while_one_looks_is_told_and_what_was_read_stays(tmp_p
     assert held.params(0, 2)["W"].shape == (4,)
     shutil.move(tmp_path / "aside", group / "10")
     assert held.refresh() and held.params(0, 3)["W"].shape == (4,) and not held.messages
+    assert held.refresh() and not held.refresh()  # a page that told it before it was read is told that it is over
 
 
 def test_a_whole_sweep_that_goes_leaves_what_was_read(tmp_path):

@@ -64,10 +64,12 @@ def _write(options: Any) -> int:
     from toylab.explore import own
     from toylab.explore.exporting import export
 
-    names = options.views.split(",") if options.views else []
+    names = [name.strip() for name in options.views.split(",")] if options.views else []
     recording = _part(parts, options.part)
-    runs = [_run(recording, name) for name in options.runs.split(",")] if options.runs else None
+    runs = [_run(recording, name.strip()) for name in options.runs.split(",")] if options.runs else None
     chosen = own.chosen(views, names)
+    if names:
+        own.refuse_absent(chosen, recording, runs or [0])
     size = export.write(options.out, recording, chosen, points=options.points, runs=runs, report=print)
     if size > export.LARGE:
         print(

@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 
 from toylab.explore.declaring import View
+from toylab.explore.page.moments import Moments
 from toylab.explore.recording import Recording
 from toylab.lab import pages
 
@@ -50,10 +52,26 @@ def chosen(views: list[View], names: list[str]) -> list[View]:
     return [known[name] for name in names] if names else views
 
 
+def refuse_absent(views: Sequence[View], recording: Recording, runs: Sequence[int]) -> None:
+    """Raises ValueError, with why, for a view of these that one of the runs cannot be shown in."""
+    moments = Moments(recording)
+    for run in runs:
+        for view in () if moments.lacking(run) else views:
+            try:
+                why = view.lacks(moments.at(run, len(recording.steps) - 1))
+            except LookupError as damaged:
+                why = str(damaged.args[0])
+            if why != "":
+                said = why or "it is of other runs."
+                raise ValueError(f"--views has {view.name}, which {recording.runs[run]} cannot be shown in: {said}")
+
+
 def _loaded(name: str) -> ModuleType:
     """What a file or module gives when it is imported, as a page of the lab is."""
     if not name.endswith(".py") and "." not in name:
         raise ValueError(f"--view is {name}: give the path of a .py file, or a module as my_package.my_views.")
+    if name.endswith(".py") and not Path(name).is_file():
+        raise ValueError(f"--view is {name}: there is no file {name}; give the path of one with views of yours.")
     try:
         return pages.load(name)
     except pages.Raised as error:

@@ -57,8 +57,8 @@ class Head:
             self.run.options = options
         self.run.value = str(run)
         last = len(recording.steps) - 1
-        step = f"{int(recording.steps[at]):,}" if last >= 0 else "–"
-        self.slider.update(end=max(last, 1), value=at, disabled=last < 1, title=f"step {step} ({at + 1} of {last + 1})")
+        step = f"step {int(recording.steps[at]):,} ({at + 1} of {last + 1})" if last >= 0 else "no saved points"
+        self.slider.update(end=max(last, 1), value=at, disabled=last < 1, title=step)
         self.step.text = self.slider.title
         self.play.disabled = last < 1
         absent = recording.no_params if not any(recording.shapes) else ""

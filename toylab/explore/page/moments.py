@@ -34,6 +34,12 @@ class Moments:
             self._made[run, found] = Moment(self.recording, run, found, self._kept)
         return self._made[run, found]
 
+    def lacking(self, run: int) -> str:
+        """Why a run can be shown at no point, in a sentence; "" where it can."""
+        if not self.recording.runs:
+            return "There is no run yet."
+        return "" if self.recording.valid[run].any() else f"{self.recording.runs[run]} has no saved point yet."
+
     def forget(self) -> None:
         """Drops those that are kept, as when points have come."""
         self._made.clear()

@@ -196,8 +196,8 @@ class Page:
         return {run: list(self.recording.phases(run)) for run in asked}
 
     def _fit(self) -> None:
-        if self.recording.runs and self.recording.valid[self.run].any():
-            self._views.fit(self.moment(max(len(self.recording.steps) - 1, 0)))
+        why = self._moments.lacking(self.run)
+        self._views.none(why) if why else self._views.fit(self.moment(len(self.recording.steps) - 1))
 
     def _open(self, part: str) -> None:
         if self._quiet or self.parts[part] is self.recording:
@@ -241,7 +241,7 @@ class Page:
     def _draw(self, name: str) -> None:
         """Draws a view at what is now looked at."""
         visible = {shown.view.name: shown for shown in self._views.visible()}
-        if name not in visible or not self.recording.runs or not self.recording.valid[self.run].any():
+        if name not in visible or self._moments.lacking(self.run):
             return
         moment = self.moment()
         step = int(self.recording.steps[self.at])

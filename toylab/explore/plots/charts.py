@@ -80,7 +80,7 @@ def bars_data(picture: Bars) -> list[Data]:
 
 def bars_plot(picture: Bars, sources: Sources) -> UIElement:
     top, bars = sources
-    plotted = plot(top, height=240)
+    plotted = plot(top, height=240, whole="x")
     drawn = {
         which: plotted.vbar(x="x", top=which, width=0.8, source=bars, fill_color=colour, line_color=None)
         for which, colour in (("plain", colours.PLAIN), ("marked", colours.MARKED))

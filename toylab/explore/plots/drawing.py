@@ -30,6 +30,7 @@ class Panel:
         self.model = Row(
             children=models, spacing=10, sizing_mode="stretch_width", styles={"flex-wrap": "wrap", "row-gap": "10px"}
         )
+        self.model.tags = list(self.sources)  # Bokeh sends what the page holds alone: no glyph takes a source of titles
 
     def fits(self, pictures: Sequence[Picture]) -> bool:
         """Whether these can be shown by `show`: as many, of the same kinds, with the same axes."""

@@ -116,6 +116,7 @@ def plot(
     frame: tuple[int, int] | None = None,
     fixed: bool = True,
     log: tuple[bool, bool] = (False, False),
+    whole: str = "",
     mapper: LinearColorMapper | None = None,
     **size: Any,
 ) -> figure:
@@ -126,6 +127,7 @@ def plot(
         frame: width and height of the frame in pixels; None: as wide as there is room.
         fixed: whether its axes end where the source says; else where the points do.
         log: whether its x and its y axis are logarithmic.
+        whole: the sides, of x and y, that number things: they have ticks at whole numbers alone.
         mapper: of a heat map, drawn beside it.
         **size: as of Bokeh's figure.
     """
@@ -158,8 +160,9 @@ def plot(
         elif is_log:
             axis.ticker = LogTicker(desired_num_ticks=5)
         else:
-            axis.ticker = BasicTicker(desired_num_ticks=5)
-        if side == "x" and 0 < len(names) <= FEW and sum(map(len, names)) > 60:
+            axis.ticker = BasicTicker(desired_num_ticks=5, min_interval=1 if side in whole else 0)
+        room = 450 if frame is None else frame[0]  # of names beside each other, with gaps
+        if side == "x" and 0 < len(names) <= FEW and 6.5 * sum(map(len, names)) + 5 * len(names) > room:
             axis.major_label_orientation = 0.9
     if mapper is not None:
         bar = ColorBar(color_mapper=mapper, width=9, padding=2, margin=4, ticker=BasicTicker(desired_num_ticks=5))

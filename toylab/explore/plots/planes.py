@@ -36,7 +36,7 @@ def heatmap_plot(picture: Heatmap, sources: Sources) -> UIElement:
     wide, tall = columns > 2 * rows, rows > 3 * columns
     size: dict[str, Any] = {"height": int(np.clip(110 + 22 * rows, 150, 300))} if wide else {}
     frame = None if wide else (120, SIDE) if tall else (SIDE, SIDE)
-    plotted = plot(top, frame=frame, mapper=mapper, **size)
+    plotted = plot(top, frame=frame, mapper=mapper, whole="xy", **size)
     drawn = plotted.image(
         "image", x=-0.5, y=-0.5, dw="columns", dh="rows", color_mapper=mapper, source=image, level="image"
     )

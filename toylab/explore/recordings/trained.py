@@ -42,7 +42,7 @@ class Trained:
         self._described = Described(self._groups.config, lambda: self.page.module)
         self._analysed = Analysed(self._groups, page.folder, part, lambda: page.records().get(part, {}))
         self._computed = OnDemand(self, self._of_page)
-        self._seen = self._computed.found.version, page.look()
+        self._seen = self._state()
         self._describe()
 
     def _describe(self) -> None:
@@ -193,8 +193,12 @@ class Trained:
             if len(self.runs) > n_runs:
                 self._describe()
             read = self._analysed.read()
-            self._seen = self._computed.found.version, self.page.look()
+            self._seen = self._state()
             return new or read or self._seen != before
+
+    def _state(self) -> tuple[Any, ...]:
+        """What changes beside the chunks: what was computed, the page's records, and what reading has found damaged."""
+        return self._computed.found.version, self.page.look(), dict(self._told)
 
     def phases(self, run: int) -> Phases:
         return phases_of(run, self.steps, self.valid, self.measures, self.columns)

@@ -30,6 +30,7 @@ from toylab.explore.serving.guard import ANYWHERE, LOOPBACK, Guarded
 
 LONGEST = 3.0  # seconds that what a tab has asked for may take when all ends
 TRIED = 100  # ports, from the one that is asked for
+LOGS = ("tornado.application", "bokeh.server.views.ws", "bokeh.server.protocol_handler")  # that tell of tabs
 OFTEN, SELDOM, QUIET = 1.0, 3.0, 60.0  # seconds: between looks for new commits, and after how long without any seldom
 
 
@@ -87,11 +88,13 @@ class Server:
         Args:
             ready: called once it answers.
         """
-        log = logging.getLogger("tornado.application")
-        log.addFilter(is_news)
+        logs = [logging.getLogger(name) for name in LOGS]
+        for log in logs:
+            log.addFilter(self._is_news)
         with contextlib.suppress(KeyboardInterrupt):  # where the system has no handlers of signals in a loop
             asyncio.run(self._serve(ready))
-        log.removeFilter(is_news)
+        for log in logs:
+            log.removeFilter(self._is_news)
 
     def start(self) -> None:
         """Serves in a thread of its own; returns once it answers."""
@@ -157,16 +160,17 @@ class Server:
             took = time.monotonic() - begun
             wait = max(OFTEN if begun - last < QUIET else SELDOM, took)
 
+    def _is_news(self, record: logging.LogRecord) -> bool:
+        """Whether a record is to be logged: not that a tab was closed, nor what is cut short by the end."""
+        if record.name == LOGS[0]:
+            return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+        return not self._ended.is_set() and not record.getMessage().startswith("Failed sending message")
+
     def _tell(self, is_new: bool) -> None:
         for doc, page in list(self.pages.items()):
             doc.add_next_tick_callback(partial(page.say, self._failed))
             if is_new:
                 doc.add_next_tick_callback(page.refresh)
-
-
-def is_news(record: logging.LogRecord) -> bool:
-    """Whether a record is to be logged: a message of a tab that is cut short by the end is not."""
-    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def listening(host: str, port: int) -> tuple[socket.socket, int]:

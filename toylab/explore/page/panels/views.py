@@ -25,6 +25,7 @@ from toylab.explore.pictures import Picture
 from toylab.explore.plots.drawing import Panel
 from toylab.explore.plots.frames import escaped, plain
 
+FADED = 0.3  # opacity of pictures that are not of what is now looked at
 MOST_ON_SLIDER = 256  # numbers that a slider can be set to with a mouse
 
 Draw = Callable[[View, Moment, dict[str, Any]], list[Picture]]
@@ -87,7 +88,7 @@ class Shown:
         return put(self.note, sentence, "alert" if alarm else "note")
 
     def show(self, moment: Moment, draw: Draw) -> None:
-        """Draws it at a moment. What goes wrong is said, and the pictures that are there stay."""
+        """Draws it at a moment. What goes wrong is said, and the pictures that are there stay, faded: they show another."""
         if self.lacking:
             return
         try:
@@ -106,6 +107,13 @@ class Shown:
                 logging.getLogger(__name__).exception("the view %s failed", self.view.name)
         else:
             self.say("")
+            self._fade(1.0)
+            return
+        self._fade(FADED)
+
+    def _fade(self, opacity: float) -> None:
+        if self.panel is not None and self.panel.model.styles.get("opacity", "1.0") != f"{opacity}":
+            self.panel.model.styles = {**self.panel.model.styles, "opacity": f"{opacity}"}
 
 
 class Views:
@@ -136,6 +144,8 @@ class Views:
                 wanted.append((view, lacking, controls))
         asked = [(view.name, lacking, controls) for view, lacking, controls in wanted], dict(moment.shapes)
         if asked == self._made_for:
+            if self.tabs.tabs:
+                self._put(self.tabs)
             return
         self._made_for = asked
         family = self.family()
@@ -150,9 +160,20 @@ class Views:
         self.tabs.tabs = tabs
         dressed(self.sheet, self.tabs)
         self.tabs.active = families.index(family) if family in families else 0
-        if not tabs:
-            self.nothing.text = "<p>There is no view of such a run.</p>"
-        self.model.children = [self.note, self.tabs if tabs else self.nothing]
+        if tabs:
+            self._put(self.tabs)
+        else:
+            self.none("There is no view of such a run.")
+
+    def none(self, why: str) -> None:
+        """Shows a sentence in place of the tabs: what they show is of another run."""
+        self.say("")
+        self.nothing.text = f"<p>{escaped(why)}</p>"
+        self._put(self.nothing)
+
+    def _put(self, shown: UIElement) -> None:
+        if self.model.children != [self.note, shown]:
+            self.model.children = [self.note, shown]
 
     def say(self, sentence: str) -> None:
         """Says something above all views; "" takes it away."""
@@ -189,7 +210,10 @@ def as_widget(control: Control) -> UIElement:
         return Button(label=plain(control.label), align="end", width_policy="min")
     if isinstance(control, Choice):
         return Select(
-            title=label, options=[(one, plain(one)) for one in control.options], value=control.value, width=150
+            title=label,
+            options=[(one, plain(one)) for one in control.options],
+            value=control.value,
+            width=min(70 + 8 * max([10, *map(len, control.options)]), 320),
         )
     if isinstance(control, Whole):
         ends = {"low": control.low, "high": control.high, "value": control.value}
