@@ -1,5 +1,6 @@
 """A page's folder without its trajectory: measures.npz, manifest.json, claims.json and figures/, as they are committed."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -113,7 +114,10 @@ class Committed:
             return self._why
         if not self._trained:
             return "These networks were trained by others: there are their measures, and no weights over steps."
-        how = f" ({command})" if (command := self.page.command(self.part)) else ""
+        how = ""
+        if command := self.page.command(self.part):
+            command = re.sub(r" --out[ =]\S+", "", command)
+            how = f" ({command} --out FOLDER, and then explore FOLDER/{self.page.name})"
         return f"{self.page.folder} holds measures without the weights: train its runs to see them{how}."
 
     @property

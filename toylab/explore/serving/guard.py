@@ -2,6 +2,7 @@
 
 import hmac
 import re
+import weakref
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,7 +38,17 @@ class Guarded(BokehTornado):
         super().__init__(applications, include_headers=[], include_cookies=[], use_index=False, **options)
         self.names = None if host in ANYWHERE else LOOPBACK if host in LOOPBACK else (host.lower(),)
         self.token, self.cookie = token, cookie
+        self.sockets = weakref.WeakSet[Any]()
         self.add_transform(partial(Headers, frames=OF_NOTEBOOKS if in_notebooks else "'self'"))
+
+    def new_connection(self, protocol: Any, socket: Any, *rest: Any) -> Any:
+        self.sockets.add(socket)
+        return super().new_connection(protocol, socket, *rest)
+
+    def hang_up(self) -> None:
+        """Closes the websockets of all tabs."""
+        for one in list(self.sockets):
+            one.close()
 
     def find_handler(self, request: HTTPServerRequest, **rest: Any) -> Any:
         if refused := refusal(request, self.names):

@@ -128,6 +128,7 @@ class Server:
             for recording in self.parts.values():
                 if recording.on_demand is not None:
                     recording.on_demand.cancel()
+            self.app.hang_up()
             server.stop()
             await http.close_all_connections()
             if at_work := asyncio.all_tasks() - {asyncio.current_task()}:
