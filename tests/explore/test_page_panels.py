@@ -125,7 +125,8 @@ def test_a_recording_without_weights_says_why_and_shows_the_measures():
     recording.shapes, recording.no_params = [{}] * 12, "There is no folder runs/."
     page = opened(recording)
     assert "There is no folder runs/." in page._head.messages.text
-    assert "There is no folder runs/." in page._views.shown["matrix"].note.text
+    assert page._views.absent.visible and "Absent without weights: " in page._views.absent.text
+    assert "matrix" not in page._views.shown  # it would repeat what the head says
 
 
 def test_a_recording_of_no_runs_opens():

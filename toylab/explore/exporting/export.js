@@ -68,6 +68,7 @@
     const name = select.options.find(([value]) => value === select.value)?.[1] ?? "";
     const told = `<p>The views show ${safe(run.name)}: this file has none of ${safe(name)}.</p>`;
     note.text = chosen || run.columns.length === 0 ? "" : told;
+    note.visible = note.text !== "";
     const at = slider.value;
     let frame = run.points.indexOf(at);
     if (run.points.length > 0 && frame < 0) {

@@ -141,7 +141,7 @@ def chosen_points(valid: np.ndarray, n: int) -> np.ndarray:
 
 def with_frames(page: Page, doc: Document) -> None:
     """Puts the page into a document, and ties the frames to its slider and to its choice of the run."""
-    note = Div(text="", sizing_mode="stretch_width")
+    note = Div(text="", sizing_mode="stretch_width", visible=False)
     views: Any = page.roots["views"]
     views.children = [note, *views.children]
     sources = [source for panel in page.panels.values() for source in panel.sources]

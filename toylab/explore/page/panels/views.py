@@ -126,12 +126,14 @@ class Views:
         self.tabs = Tabs(tabs=[], sizing_mode="stretch_width")
         self.nothing = Div(text="<p>Weights are being read.</p>", sizing_mode="stretch_width")
         self.note = Div(text="", css_classes=["note"], sizing_mode="stretch_width", visible=False)
-        self.model = Column(children=[self.note, self.nothing], sizing_mode="stretch_width")
+        self.absent = Div(text="", sizing_mode="stretch_width", css_classes=["quiet"], visible=False)
+        self.model = Column(children=[self.note, self.nothing, self.absent], sizing_mode="stretch_width")
         self._made_for: object = None
 
     def fit(self, moment: Moment) -> None:
         """Makes the tabs for a run, given its last point. Where they would be the same they stay, with all controls."""
         wanted: list[tuple[View, str, Mapping[str, Control]]] = []
+        without = []  # weights; the head says why there are none
         for view in self.views:
             try:
                 lacking = view.lacks(moment)
@@ -140,8 +142,12 @@ class Views:
                 lacking, controls = sentence(damaged), {}
             except Exception as failed:
                 lacking, controls = f"{view.name} failed with {type(failed).__name__}: {sentence(failed)}", {}
-            if lacking is not None:
+            if lacking and lacking == moment.recording.no_params:
+                without.append(view.title)
+            elif lacking is not None:
                 wanted.append((view, lacking, controls))
+        said = f"<p>Absent without weights: {escaped('; '.join(without))}.</p>" if without else ""
+        self.absent.update(text=said, visible=bool(said))
         asked = [(view.name, lacking, controls) for view, lacking, controls in wanted], dict(moment.shapes)
         if asked == self._made_for:
             if self.tabs.tabs:
@@ -163,17 +169,19 @@ class Views:
         if tabs:
             self._put(self.tabs)
         else:
-            self.none("There is no view of such a run.")
+            self.nothing.text = "<p>There is no view of such a run.</p>"
+            self._put(self.nothing)
 
     def none(self, why: str) -> None:
         """Shows a sentence in place of the tabs: what they show is of another run."""
         self.say("")
         self.nothing.text = f"<p>{escaped(why)}</p>"
+        self.absent.visible = False
         self._put(self.nothing)
 
     def _put(self, shown: UIElement) -> None:
-        if self.model.children != [self.note, shown]:
-            self.model.children = [self.note, shown]
+        if self.model.children != [self.note, shown, self.absent]:
+            self.model.children = [self.note, shown, self.absent]
 
     def say(self, sentence: str) -> None:
         """Says something above all views; "" takes it away."""
