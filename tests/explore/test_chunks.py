@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -153,9 +154,15 @@ def test_several_threads_may_read(group):
 
 
 def test_memory_is_given_back_where_the_system_knows_how(monkeypatch):
+    asked = []
+
     def absent(_):
+        asked.append("absent")
         raise OSError("no C library")
 
+    library = SimpleNamespace(malloc_trim=lambda kept: asked.append(kept))
+    monkeypatch.setattr(chunks.ctypes, "CDLL", lambda _: library)
     chunks.give_back()
     monkeypatch.setattr(chunks.ctypes, "CDLL", absent)
     chunks.give_back()
+    assert asked == [0, "absent"]

@@ -213,7 +213,7 @@ def test_the_command_serves_until_ctrl_c():
 
 
 def test_a_notebook_gets_a_frame_or_an_exported_page(monkeypatch):
-    from small_recording import Small, matrix
+    from served_recording import Small, matrix
 
     shown = notebook.shown({"": Small()}, [matrix], remote=False)
     with contextlib.closing(socket.create_connection(("127.0.0.1", shown.server.port), 5)):

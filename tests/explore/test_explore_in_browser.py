@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("bokeh", reason="the extra explore has bokeh")
 
 from browser import chromium, file_url, offline_tab, tab
-from small_recording import Small, matrix
+from served_recording import Small, matrix
 from tiny_sweeps import PAIRS, A, B, C, trained
 
 from toylab import sweep

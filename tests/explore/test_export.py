@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("bokeh", reason="the extra explore has bokeh")
 
-from small_recording import Small, matrix
+from served_recording import Small, matrix
 
 from toylab.explore.exporting import export, packing
 

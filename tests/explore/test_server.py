@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("bokeh", reason="the extra explore has bokeh")
 
-from small_recording import Small, matrix
+from served_recording import Small, matrix
 from tornado.httpclient import HTTPRequest
 from tornado.ioloop import IOLoop
 from tornado.websocket import websocket_connect
@@ -282,7 +282,7 @@ def test_what_fails_in_the_background_is_told_on_the_page_and_it_goes_on():
 def test_ctrl_c_ends_it_with_0_and_without_a_traceback(tmp_path):
     script = tmp_path / "serve.py"
     script.write_text(
-        "from small_recording import Small, matrix\nfrom toylab.explore.serving.server import Server\n"
+        "from served_recording import Small, matrix\nfrom toylab.explore.serving.server import Server\n"
         "server = Server({'': Small()}, [matrix])\nserver.run(lambda: print(server.url, flush=True))\n"
     )
     here = Path(__file__).resolve().parents[2]

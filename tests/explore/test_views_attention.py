@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_recordings import Small, of_start, values
+from viewed_recording import Small, of_start, values
 
 from toylab.analysis.attention import heads as analysis
 from toylab.base import Config

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from small_recordings import Small, of_start, values
+from viewed_recording import Small, of_start, values
 
 from toylab.analysis.attention import beliefs as analysis
 from toylab.analysis.probes import residual_streams

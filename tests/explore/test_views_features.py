@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_recordings import Small, of_features, of_start, values
+from viewed_recording import Small, of_features, of_start, values
 
 from toylab.analysis.superposition import geometry
 from toylab.base import Config

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_recordings import of_features, values
+from viewed_recording import of_features, values
 
 from toylab.explore.pictures import Bars, Graph, Table
 from toylab.explore.views.superposition import dimensionality, gram, graph, plane, polytope

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from small_recordings import Small, of_start, values
+from viewed_recording import Small, of_start, values
 
 from toylab.analysis.attention import circuits, composition
 from toylab.analysis.attention import heads as analysis

@@ -24,6 +24,7 @@ from toylab.explore.moment import Moment
 from toylab.explore.pictures import Picture
 from toylab.explore.plots.drawing import Panel
 from toylab.explore.plots.frames import escaped, plain
+from toylab.explore.wording import sentence
 
 FADED = 0.3  # opacity of pictures that are not of what is now looked at
 MOST_ON_SLIDER = 256  # numbers that a slider can be set to with a mouse
@@ -229,11 +230,6 @@ def as_widget(control: Control) -> UIElement:
             return Slider(title=label, start=ends["low"], end=ends["high"], value=ends["value"], step=1, width=190)
         return Spinner(title=label, **ends, step=1, width=110)
     return TextInput(title=label, value=control.value, width=300)
-
-
-def sentence(error: BaseException) -> str:
-    """What an error says; a LookupError's text is not to be put into quotes, as KeyError does."""
-    return str(error.args[0]) if error.args else type(error).__name__
 
 
 def dressed(sheet: InlineStyleSheet, *models: Any) -> None:
