@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Integer
 
+from toylab.platforms import by_platform
 from toylab.shapes import shaped
 from toylab.shapes.indices import check_range, nan_outside
 
@@ -45,11 +46,10 @@ def _cross_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Arra
     """dℓ = Σ_{j≠y} p_j (dz_j − dz_y): the label's own term p_y − 1 never appears, so nothing cancels."""
     logits, labels = primals
     others, label_shifted, terms = _shifted_terms(logits, labels)
-    probabilities = terms / (others + jnp.exp(label_shifted))[..., None]  # 0 at the label
-    from_label = _at_label(tangents[0], labels)
+    over_all = 1 / (others + jnp.exp(label_shifted))
+    gradient = jnp.where(_is_label(logits, labels), -(others * over_all)[..., None], terms * over_all[..., None])
     loss = -label_shifted + jnp.log1p(others + jnp.expm1(label_shifted))
-    tangent = jnp.sum(probabilities * tangents[0], axis=-1) - jnp.sum(probabilities, axis=-1) * from_label
-    return loss, tangent
+    return loss, jnp.sum(gradient * tangents[0], axis=-1)
 
 
 @shaped  # here and not on `cross_entropy`: gradients come through here too
@@ -59,9 +59,9 @@ def _shifted_terms(
     """Σ_{j≠y} exp(z_j − t), z_y − t, and the terms of the sum (0 at the label), with t = max z."""
     top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     shifted, lost = _difference(logits, top)
-    is_label = jnp.arange(logits.shape[-1]) == labels[..., None]
-    terms = jnp.where(is_label, 0, jnp.exp(shifted) * (1 + lost))
-    return jnp.sum(terms, axis=-1), _at_label(shifted, labels), terms
+    terms = jnp.where(_is_label(logits, labels), 0, jnp.exp(shifted) * (1 + lost))
+    own = by_platform(logits, labels, cpu=_picked, others=_at_label)
+    return jnp.sum(terms, axis=-1), own - top[..., 0], terms
 
 
 def check_labels(logits: ArrayLike, labels: ArrayLike) -> None:
@@ -69,9 +69,19 @@ def check_labels(logits: ArrayLike, labels: ArrayLike) -> None:
     check_range("labels", labels, np.shape(logits)[-1], "logits", "classes")
 
 
+def _is_label(values: Array, labels: Array) -> Array:
+    """bool [..., C]."""
+    return jnp.arange(values.shape[-1]) == labels[..., None]
+
+
 def _at_label(values: Array, labels: Array) -> Array:
     """values[..., y]: by mask, since the transpose of a gather is a scatter, slow on CPU and unordered on GPU."""
-    return jnp.sum(jnp.where(jnp.arange(values.shape[-1]) == labels[..., None], values, 0), axis=-1)
+    return jnp.sum(jnp.where(_is_label(values, labels), values, 0), axis=-1)
+
+
+def _picked(values: Array, labels: Array) -> Array:
+    """The same by a gather, for what is not differentiated: a CPU adds up a short last axis one by one, much slower."""
+    return jnp.take_along_axis(values, labels[..., None], axis=-1)[..., 0]
 
 
 def _difference(a: Array, b: Array) -> tuple[Array, Array]:
@@ -104,8 +114,8 @@ def stablemax(logits: Float[Array, "*batch n_classes"], labels: Integer[Array, "
     check_labels(logits, labels)
     up, down = _sides(logits)
     heights = jnp.where(logits >= 0, up + 1, 1 / (1 - down))
-    is_label = jnp.arange(logits.shape[-1]) == labels[..., None]
-    others, own = jnp.sum(jnp.where(is_label, 0, heights), axis=-1), _at_label(heights, labels)
+    others = jnp.sum(jnp.where(_is_label(logits, labels), 0, heights), axis=-1)
+    own = _at_label(heights, labels)
     leads, (up, down) = others < own, _sides(_at_label(logits, labels))
     log_own = jnp.log1p(up) - jnp.log1p(-down)  # the height itself may be below the dtype, and the ratio beyond it
     loss = jnp.where(leads, jnp.log1p(others / jnp.where(leads, own, 1)), jnp.log(others + own) - log_own)

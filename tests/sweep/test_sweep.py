@@ -492,7 +492,7 @@ def test_the_table_has_a_row_a_run_and_point_and_a_column_a_field_and_measure(tm
 
 
 def test_a_chosen_plan_is_written_down_and_used(tmp_path, monkeypatch):
-    monkeypatch.setattr("toylab.sweep.plan.WIDTHS", (1, 2, 4))  # 4 is more than there are runs
+    monkeypatch.setattr("toylab.sweep.timing.WIDTHS", (1, 2, 4))  # 4 is more than there are runs
     sweep.run([A, B], Spec(saves=(0, 5)), tmp_path)
     plan = only(tmp_path).manifest["plan"]
     assert plan["lane"] in (1, 2) and 1 <= plan["segment"] <= plan["chunk"] <= 2
@@ -559,7 +559,7 @@ def test_a_short_training_of_a_small_model_is_planned_without_measuring(monkeypa
     def measured(*_):
         raise AssertionError("measured")
 
-    monkeypatch.setattr(planning, "_seconds_a_step", measured)
+    monkeypatch.setattr("toylab.sweep.timing._seconds_a_step", measured)
     assert planning.choose_plan([A, B], (0, 5, 400), {}, None, None) == Plan(lane=2, segment=3, chunk=3)
     assert planning.choose_plan([A, B], (0, 5), {}, None, 1) == Plan(lane=1, segment=2, chunk=2)
     with pytest.raises(AssertionError, match="measured"):

@@ -74,6 +74,14 @@ def _deterministic() -> None:
     jax.config.update("jax_default_matmul_precision", "highest")  # accelerators round to bfloat16 or tf32 otherwise
 
 
+def _all_cores() -> None:
+    """Lets sweeps use all cores; not where this function is called in a process in which JAX has started."""
+    from toylab import sweep
+
+    with contextlib.suppress(ValueError):
+        sweep.use_cores()
+
+
 def _job(options: argparse.Namespace) -> Any:
     """What is asked for, checked: nothing is created before this stands."""
     device = on_device.named(options.device) if options.device else None
@@ -83,6 +91,7 @@ def _job(options: argparse.Namespace) -> Any:
     asked = describe.with_texts(asked, describe.from_texts(options.set, options.zip, options.seeds))
     asked = describe.with_choices(asked, experiment=options.experiment, scale=options.scale, parts=options.part)
     _deterministic()
+    _all_cores()
     compiled.keep()
     page = pages.load(asked.experiment or "")
     from toylab.lab import job

@@ -13,7 +13,8 @@ from toylab.sweep import memory
 from toylab.sweep.ahead import compiled
 from toylab.sweep.ahead.devices import Device
 from toylab.sweep.ahead.prediction import Prediction
-from toylab.sweep.plan import WIDTHS, at_first
+from toylab.sweep.plan import MAX_SEGMENT, is_small
+from toylab.sweep.timing import WIDTHS
 
 NAMED = 3  # fields of a program's heading
 
@@ -50,7 +51,7 @@ class Program:
     def predict(self) -> Prediction:
         """What the compiler says of it. Raises NotCompiled where it says nothing, or the program cannot be traced."""
         config, spec = self.largest[0], self.spec
-        segment, own_draws = at_first(config, spec.saves), cfg.own_draws(self.largest)
+        segment, own_draws = _segment(config, spec), cfg.own_draws(self.largest)
         try:
             return compiled.predict(
                 config, self.device, self.width, segment, probes=spec.probes, keep=spec.keep, own_draws=own_draws
@@ -97,7 +98,12 @@ def planned(members: Sequence[Config], spec: sweep.Spec, device: Device) -> int:
     """The widest lane that a plan would try on a device for a group: whose estimate fits into its memory."""
     shards = min(device.count, len(members))
     widest = min(-(-len(members) // shards), WIDTHS[-1])
-    segment = at_first(members[0], spec.saves)
+    segment = _segment(members[0], spec)
     one = memory.lane_bytes(members[0], 1, segment, spec.probes, spec.keep)
     fit = [width for width in (widest, *reversed(WIDTHS)) if width <= widest and width * one <= device.chip.memory]
     return shards * max(fit, default=1)
+
+
+def _segment(config: Config, spec: sweep.Spec) -> int:
+    """Points in a launch: many of a small model, whose steps take no time."""
+    return min(MAX_SEGMENT, len(spec.saves)) if is_small(sweep.shapes(config)) else 1

@@ -18,7 +18,8 @@ from toylab.sweep import memory
 from toylab.sweep.ahead.devices import Device
 from toylab.sweep.growth import outlined
 from toylab.sweep.manifest import resumed
-from toylab.sweep.plan import MAX_SEGMENT, WIDTHS
+from toylab.sweep.plan import MAX_SEGMENT
+from toylab.sweep.timing import WIDTHS
 
 NAMES_SHOWN = 12
 Begun = dict[str, dict[str, Any]]  # group → the manifest with which it would be resumed
@@ -86,7 +87,7 @@ def _part(job: Job, configs: Sequence[Config], spec: sweep.Spec, folder: Path, d
     in_group = max(len(members) for members in named.values())
     widths = {manifest["plan"]["lane"] for manifest in begun.values()}
     width = lane or max(widths, default=min(in_group, WIDTHS[-1] * count))
-    each = -(-width // count)
+    each = -(-width // (count if job.device else memory.of_their_own(count)))
     segment = min(MAX_SEGMENT, len(saves))
     try:
         takes, recorded = memory.traced(largest[0], each, segment, spec.probes, spec.keep, cfg.own_draws(largest))
@@ -115,7 +116,9 @@ def _lanes(lane: int | None, widths: set[int], width: int) -> str:
 
 def _memory(takes: int, width: int, device: Device | None) -> str:
     budget = device.chip.memory if device else memory.budget()
-    need = f"at most about {size(takes)} for {_count(width, 'run')} on a device; it has {size(budget)}"
+    on_cpu = device is None and jax.default_backend() == "cpu"
+    where = "; this machine" if on_cpu else " on a device; it"
+    need = f"at most about {size(takes)} for {_count(width, 'run')}{where} has {size(budget)}"
     fit = int(width * budget / takes)
     if fit >= width:
         return need

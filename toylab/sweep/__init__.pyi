@@ -1,5 +1,6 @@
 from . import (
     ahead as ahead,
+    cores as cores,
     describe as describe,
     grids as grids,
     group as group,
@@ -14,9 +15,11 @@ from . import (
     segments as segments,
     sizes as sizes,
     starts as starts,
+    timing as timing,
     training as training,
     walk as walk,
 )
+from .cores import use_cores as use_cores
 from .grids import chain as chain, grid as grid, zipped as zipped
 from .grouping import MAX_RUNS as MAX_RUNS
 from .runner import (

@@ -10,7 +10,8 @@ from toylab.base import Config
 from toylab.records import passes
 from toylab.store import durable
 from toylab.sweep.manifest import Spec, drop_pass, read_or_decide, record_narrowing
-from toylab.sweep.plan import Plan, is_out_of_memory
+from toylab.sweep.memory import is_out_of_memory
+from toylab.sweep.plan import Plan
 from toylab.sweep.sizes import param_shapes
 from toylab.sweep.training import Interrupted, Progress, Training
 from toylab.sweep.walk import Unlike

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from toylab import configs as cfg
 from toylab import store
 from toylab.base import Analyzer, Config, Params
@@ -12,7 +14,7 @@ from toylab.records import binding, passes
 from toylab.records.manifest import read
 from toylab.sweep import growth
 from toylab.sweep.lanes import Arrays
-from toylab.sweep.plan import Plan, choose_plan, environment
+from toylab.sweep.plan import DEVICES, Plan, choose_plan, environment
 from toylab.sweep.starts import Starts
 
 Stop = Callable[[Arrays], bool]
@@ -66,7 +68,15 @@ def read_or_decide(
     decided = {"schema": store.SCHEMA, "saves": saves, "plan": plan.as_json(), "environment": environment()}
     manifest = {**_requested(configs, spec), **decided, "own_draws": growth.own_draws(configs, folder)}
     store.write_json(path, manifest, sealed=True)
+    if moved := _fewer_devices(manifest):
+        return manifest, [f"{folder} is trained as another group of its sweep was ({moved}): its bits may differ."]
     return manifest, []
+
+
+def _fewer_devices(manifest: Mapping[str, Any]) -> str:
+    """What is told where a plan is of more devices than there are, for which another program is compiled; or ""."""
+    shards, count = manifest["plan"].get("shards", 1), jax.local_device_count()
+    return f"{DEVICES}: {shards} → {count}" if shards > count else ""
 
 
 def _requested(configs: Sequence[Config], spec: Spec) -> dict[str, Any]:
@@ -113,10 +123,11 @@ def resumed(
         old["runs"], asked["runs"] = (len(side.pop("configs")) for side in (old, asked))
     if changed := cfg.differences(old, asked):
         raise store.Refused(f"{folder} holds runs of another config ({'; '.join(changed)}): choose another --out.")
-    begun, here = manifest["environment"], environment()
+    begun, here = ({k: v for k, v in one.items() if k != DEVICES} for one in (manifest["environment"], environment()))
+    fewer = _fewer_devices(manifest)
     if "processor" not in begun:  # older manifests do not record it
         here.pop("processor", None)
-    if moved := cfg.differences(begun, here):
+    if moved := [*cfg.differences(begun, here), *([fewer] if fewer else [])]:
         notes.append(f"{folder} was begun in another environment ({'; '.join(moved)}): its bits may not repeat.")
     if (last := max(passes.all_saves(manifest))) > max(spec.saves):
         notes.append(f"{folder} trains to step {last}, as it was begun.")

@@ -71,12 +71,22 @@ def budget() -> int:
     return min([physical, *_cgroup_limits(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))])
 
 
+def of_their_own(shards: int) -> int:
+    """How many of the devices that share a lane have memory of their own: the cores of a CPU have one together."""
+    return 1 if jax.default_backend() == "cpu" else shards
+
+
 def room() -> int:
     """Bytes of `budget` that have not been in use at any time so far."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         return budget() - int(stats["peak_bytes_in_use"])
     return budget() - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device or the machine has no memory left."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def _cgroup_limits(mounted: Path, own: Path) -> list[int]:

@@ -15,7 +15,7 @@ import numpy as np
 from toylab.base import State, Trajectory
 from toylab.sweep import memory
 from toylab.sweep.lanes import Lane
-from toylab.sweep.plan import Plan, is_out_of_memory
+from toylab.sweep.plan import Plan
 
 
 class Launched(NamedTuple):
@@ -77,7 +77,7 @@ class Lanes:
                 lane.keep()
             self.ahead = self.launch(flying.steps[-1], steps, ended)
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
-            if not is_out_of_memory(error):
+            if not memory.is_out_of_memory(error):
                 raise
             self.has_room, self.is_lost = False, True
 
@@ -86,7 +86,7 @@ class Lanes:
         if self.has_room is None and self.is_trained:
             kept = [lane.state for lane in self.lanes], [trajectory for _, trajectory in flying.recorded]
             more = sum(leaf.nbytes for leaf in jax.tree.leaves(kept))
-            self.has_room = memory.MARGIN * more / self.plan.shards <= memory.room()
+            self.has_room = memory.MARGIN * more / memory.of_their_own(self.plan.shards) <= memory.room()
         return bool(self.has_room)
 
     def put_back(self, state: State) -> None:

@@ -49,7 +49,7 @@ class Training:
         self, configs: Sequence[Config], spec: Spec, folder: Path, manifest: dict[str, Any], notes: list[str]
     ) -> None:
         self.configs, self.spec, self.folder, self.manifest = list(configs), spec, folder, manifest
-        self.plan, self.is_own = Plan(**manifest["plan"]), manifest.get("own_draws")
+        self.plan, self.is_own = Plan(**manifest["plan"]).on(jax.local_device_count()), manifest.get("own_draws")
         self.place, self.about = passes.each(folder, manifest)[-1]
         self.own, self.is_later = self.about["saves"], passes.PASSES in manifest
         if self.is_later:

@@ -167,6 +167,8 @@ def own_cores(n: int | None) -> Iterator[None]:
         for thread in os.listdir("/proc/self/task"):
             with contextlib.suppress(OSError):  # the thread has ended meanwhile
                 os.sched_setaffinity(int(thread), mine)
+        with contextlib.suppress(ValueError):  # a task before this one has started JAX, with as many
+            sweep.use_cores()
         yield
 
 

@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSha
 
 from toylab.sweep.ahead.moved import Program
 from toylab.sweep.lanes import mesh
-from toylab.sweep.plan import is_out_of_memory
+from toylab.sweep.memory import is_out_of_memory
 
 
 def compiled(program: export.Exported, request: dict[str, Any]) -> Any:

@@ -28,7 +28,7 @@ from toylab.sweep.ahead.flops import products
 from toylab.sweep.ahead.moved import Cost
 from toylab.sweep.ahead.prediction import Prediction
 from toylab.sweep.lanes import axes, compiled
-from toylab.sweep.plan import shards_of
+from toylab.sweep.timing import shards_of
 
 VERSION = 1  # of what is kept in the cache: one more whenever child.py, hlo.py or moved.py say something else
 CHILD = [sys.executable, "-m", "toylab.sweep.ahead.child"]
