@@ -1,6 +1,7 @@
 from . import (
     after as after,
     asked as asked,
+    code as code,
     events as events,
     foretold as foretold,
     job as job,
@@ -16,6 +17,7 @@ from . import (
     summary as summary,
     summary_figures as summary_figures,
     summary_tables as summary_tables,
+    unfinished as unfinished,
     unlearning as unlearning,
     verdicts as verdicts,
     watch as watch,

@@ -1,5 +1,6 @@
 """Measures of a part's runs: those recorded while training, and its analyses of saved points, joined over groups."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,23 +9,41 @@ import jax
 import numpy as np
 
 from toylab import configs as cfg
-from toylab import lab, store, sweep
+from toylab import display, lab, store, sweep
 from toylab.analysis import analyze as analyze_over_runs
 from toylab.analysis import together
 from toylab.base import Analyzer, Config, Run
 from toylab.lab import Arrays, Part
+from toylab.lab.unfinished import Unfinished, one, stacked
 from toylab.records import passes
 from toylab.train import data as data_of
 
+LINE_SECONDS = 60.0  # between two lines that say how far it is, where there is no terminal
+Tick = Callable[[int], None]  # is told of points that are analyzed
+
 
 def measures_of(
-    part: Part, configs: Sequence[Config], runs: Path, report: Callable[[str], None], batch_size: int
+    part: Part, configs: Sequence[Config], runs: Path, report: Callable[[str], None], batch_size: int, code: str = ""
 ) -> Arrays:
+    """All measures of a part's runs, leaves [R, …].
+
+    Args:
+        part: whose analyses are made.
+        configs: of its runs.
+        runs: the folder of their sweep.
+        report: gets messages.
+        batch_size: points that are analyzed at once.
+        code: of the page (code.py): what it gives is kept until all is measured; "" keeps nothing.
+
+    Raises:
+        StoreError: where runs are missing or damaged, or what is kept cannot be written.
+    """
     named = sweep.groups_in(runs, configs)
     if absent := set(named) - set(sweep.same_sweep(runs, named)):
         raise store.StoreError(f"{runs} lacks {len(absent)} of the {len(named)} groups: run the stage train first.")
     blocks, later = [], cfg.set_later(configs)
     loaded = sweep.load(runs)
+    tick = _told(report, sum(source.group.valid.size for source, _ in loaded.each()) if part.analyses else 0)
     for group in loaded:
         for message in group.messages:
             report(message)
@@ -39,35 +58,71 @@ def measures_of(
             )
         fields = cfg.columns([cfg.canonical(config, later) for config in named[group.name]])
         blocks.append(
-            _analyzed(part, named[group.name], group, batch_size)
+            _analyzed(part, named[group.name], group, batch_size, Unfinished(runs / group.name, code), tick)
             | {f"config/{name}": value for name, value in fields.items()}
         )
     return {name: value if name == "steps" else value[loaded.order] for name, value in _padded(blocks).items()}
 
 
-def _analyzed(part: Part, configs: Sequence[Config], group: sweep.Group, batch_size: int) -> Arrays:
+def _analyzed(
+    part: Part, configs: Sequence[Config], group: sweep.Group, batch_size: int, kept: Unfinished, tick: Tick
+) -> Arrays:
     run = Run(config=cfg.stack(configs), data=_stacked_data(configs) if part.final or part.analyses else {})
     finite = group.valid & ~(group.steps >= group.diverged[:, None])
-    last = group.valid.sum(axis=1) - 1
-    ends = {name: value[np.arange(len(last)), last][:, None] for name, value in group.params.items()}
-    final = {}
-    if part.final:
-        found = analyze_over_runs(composed(part.final), ends, run, batch_size=batch_size, report=None)
-        final = {name: value[:, 0] for name, value in found.items()}
-    out: Arrays = {}
-    if part.analyses:
-        out = analyze_over_runs(
-            composed(part.analyses), group.params, run.replace(final=final), batch_size=batch_size, report=None
-        )
-        out = {name: _blanked(value, finite) for name, value in out.items()}
-    return {
-        "steps": group.steps,
-        "valid": group.valid,
-        **group.measures,
-        **group.probes,
-        **out,
-        **{f"final/{name}": _blanked(value, np.isnan(group.diverged)) for name, value in final.items()},
+    found = []
+    try:
+        for r, config in enumerate(configs):
+            params = {name: value[r] for name, value in group.params.items()}
+            last = int(group.valid[r].sum()) - 1
+            key = kept.key(config, params, [*part.final, "", *part.analyses, str(last)])
+            if (values := kept.of(r, key)) is None:
+                values = _of_run(part, params, last, one(run, r), batch_size)
+                kept.add(r, key, values)
+            found.append(values)
+            tick(len(group.steps))
+    except BaseException:
+        kept.write()
+        raise
+    analyzed = {
+        name: _blanked(value, np.isnan(group.diverged) if name.startswith(FINAL) else finite)
+        for name, value in stacked(found).items()
     }
+    return {"steps": group.steps, "valid": group.valid, **group.measures, **group.probes, **analyzed}
+
+
+FINAL = "final/"
+
+
+def _of_run(part: Part, params: Arrays, last: int, run: Run, batch_size: int) -> Arrays:
+    """What a part's analyses give of a run [1, …] with params [T, …]: arrays [T, …], and of its last point [...]."""
+    final, out = {}, {}
+    points = {name: value[None] for name, value in params.items()}
+    if part.final:
+        end = {name: value[:, last, None] for name, value in points.items()}
+        ends = analyze_over_runs(composed(part.final), end, run, batch_size=batch_size, report=None)
+        final = {name: value[:, 0] for name, value in ends.items()}
+    if part.analyses:
+        run = run.replace(final=final)
+        out = analyze_over_runs(composed(part.analyses), points, run, batch_size=batch_size, report=None)
+    return {
+        name: value[0] for name, value in (out | {f"{FINAL}{name}": value for name, value in final.items()}).items()
+    }
+
+
+def _told(report: Callable[[str], None], total: int) -> Tick:
+    """Says now and then how many of the points are analyzed."""
+    begun = said = time.perf_counter()
+    done = 0
+
+    def tick(n: int) -> None:
+        nonlocal done, said
+        done, now = done + n, time.perf_counter()
+        if now - said >= LINE_SECONDS and done < total:
+            left = display.clock((now - begun) / done * (total - done))
+            report(f"analyzed {done:,} of {total:,} points, about {left} left")
+            said = now
+
+    return tick
 
 
 _COMPOSED: dict[tuple[Any, ...], Analyzer] = {}

@@ -17,7 +17,7 @@ from toylab import configs as cfg
 from toylab import lab, store, sweep
 from toylab.base import Config
 from toylab.claims import table
-from toylab.lab import Measures, Page, Part, Scale, asked, pages, summary, verdicts
+from toylab.lab import Measures, Page, Part, Scale, asked, code, pages, summary, unfinished, verdicts
 from toylab.lab.measuring import measures_of
 from toylab.records import notes, passes
 
@@ -152,10 +152,13 @@ def analyze(
             found = others.measure(weights, list(imported[part]))
             store.write_text(folder / "models.md", others.table(Measures(found)))
         else:
-            found = measures_of(parts[part], configs[part], folder / "runs" / part, report, batch_size)
+            own = folder / "runs" / part
+            found = measures_of(parts[part], configs[part], own, report, batch_size, code.digest(page))
         kept |= {start + name: value for name, value in found.items()}
     measures = Measures(kept)
     store.write_arrays(path, measures)
+    for part in configs:
+        unfinished.remove(folder / "runs" / part)
     if configs:
         write_table(page, folder, measures)
     off = {

@@ -1,13 +1,10 @@
 """Analyzers by name: those of a page, and functions of the user's; with what changes where their code does."""
 
-import hashlib
 import inspect
 import os
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,9 +15,8 @@ import numpy as np
 from toylab import lab
 from toylab.analysis.over_runs import analyze, together
 from toylab.base import Analyzer, Run
-from toylab.lab import pages
+from toylab.lab import code, pages
 
-_BEGAN = time.time()
 Arrays = dict[str, np.ndarray]
 EXAMPLE = "as my_analyzers.py:norms or my_package.analyzers:norms"
 
@@ -38,8 +34,8 @@ class Named:
 
 def of_page(page: ModuleType | None, analyses: Mapping[str, Analyzer]) -> dict[str, Named]:
     """The analyses of a page."""
-    code = "" if page is None else _digest(page)
-    return {name: Named(name, together(**{name: fn}), code and f"{code}/{name}") for name, fn in analyses.items()}
+    of_page = "" if page is None else code.digest(page)
+    return {name: Named(name, together(**{name: fn}), of_page and f"{of_page}/{name}") for name, fn in analyses.items()}
 
 
 def imported(text: str) -> Named:
@@ -62,8 +58,8 @@ def imported(text: str) -> Named:
             f"analyzer is {text}: {where} has no {name}; {lab.near(name, known) if known else 'it has no functions.'}"
         )
     check(text, fn)
-    code = _digest(module)
-    return Named(name, _checked(name, fn), code and f"{code}/{module.__name__}:{name}")
+    code_of_it = code.digest(module)
+    return Named(name, _checked(name, fn), code_of_it and f"{code_of_it}/{module.__name__}:{name}")
 
 
 def given(name: str, fn: Any) -> Named:
@@ -125,32 +121,6 @@ def _module(text: str, where: str) -> ModuleType:
             else f"there is no module {where}; give module:function, {EXAMPLE}."
         )
         raise ValueError(f"analyzer is {text}: {hint}") from None
-
-
-@cache
-def lab_code() -> str:
-    """A digest of toylab's own code and pages, and of the versions of what computes."""
-    own = Path(inspect.getfile(lab)).parents[1]
-    files = {*own.rglob("*.py"), *pages.built_in().values()}
-    versions = jax.__version__, jax.default_backend()
-    return hashlib.sha256(repr((versions, _contents(sorted(files)))).encode()).hexdigest()
-
-
-def _digest(module: ModuleType) -> str:
-    """A digest of a module's code, of what it imports from where it lies, and of toylab's. "" where a file was written
-    since this process began: what is imported may be what it was before."""
-    files = [path for found in pages.sources(module).values() for path in found]
-    own = getattr(module, "__file__", None)
-    if own is None:  # of a notebook
-        return ""
-    held = [path for path in dict.fromkeys([Path(own), *files]) if path.is_file()]
-    if any(path.stat().st_mtime > _BEGAN for path in held):
-        return ""
-    return hashlib.sha256(repr((lab_code(), _contents(held))).encode()).hexdigest()
-
-
-def _contents(files: list[Path]) -> list[str]:
-    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
 
 
 class _Asked(dict[str, Any]):
