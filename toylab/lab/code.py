@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import jax
 
@@ -16,7 +16,7 @@ from toylab.lab import pages
 _BEGAN = time.time()
 
 
-def digest(module: ModuleType) -> str:
+def digest(module: Any) -> str:
     """A digest of a module's code, of what it imports from where it lies, of toylab's, and of JAX. "" where that is not
     known: of a notebook, and where a file was written since this process began, as what is imported may be older."""
     files = [path for found in pages.sources(module).values() for path in found]
