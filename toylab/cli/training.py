@@ -16,7 +16,7 @@ def train(
 
     parts, specs = lab.parts(job.page), job.specs()
     runs = job.folder / "runs"
-    trained, recorded = {}, stages.recorded_parts(job.folder)
+    trained = {}
     seeds = {name: [config.seed for config in members] for name, members in job.configs.items()}
     own: dict[str, Any] = {"sources": pages.sources(job.page)} if launcher.takes_sources else {}
     with launcher.connected():
@@ -44,6 +44,8 @@ def train(
                 )
             if shown.interrupted():  # asked while the last points were trained
                 raise sweep.Interrupted(f"{runs / name} is trained to its end")
-            if shown.trained or name not in recorded:  # what was finished keeps how it was made
+            if shown.trained or not stages.is_recorded(
+                job.folder, name, members
+            ):  # the finished keep how they were made
                 trained[name] = members
     return trained

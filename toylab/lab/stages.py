@@ -105,10 +105,15 @@ def _of_files(files: Mapping[str, Path]) -> dict[str, Any]:
     return {"models": digests, "environment": sweep.environment()}
 
 
-def recorded_parts(folder: Path) -> set[str]:
-    """The parts that manifest.json has a record of; "" is the only part of a page."""
-    manifest = notes.page_record(folder)
-    return set(manifest.get("parts", [""] if manifest else []))
+def is_recorded(folder: Path, part: str, members: Sequence[Config]) -> bool:
+    """Whether manifest.json has a record of these runs of a part ("" is the only part of a page), saved as they are now."""
+    record = notes.page_record(folder)
+    record = record.get("parts", {}).get(part, {}) if part else record
+    if set(record.get("runs", ())) != {sweep.run_name(config) for config in members}:
+        return False
+    groups = {group.name: group for group in sweep.load(folder / "runs" / part, params=False)}
+    there = record.get("groups", {})
+    return all(there.get(name, {}).get("saves") == passes.all_saves(group.manifest) for name, group in groups.items())
 
 
 def analyze(
