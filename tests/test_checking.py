@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from flax import struct
 
+from toylab import checking
 from toylab import configs as cfg
 from toylab.base import Config, static
 from toylab.models import ModularMLP, Net
@@ -113,3 +114,13 @@ def test_parts_within_parts_are_cast_and_checked():
     assert cfg.digest(found[1]) == cfg.digest(found[2]) != cfg.digest(found[0])
     with pytest.raises(ValueError, match=r"optimizer.base.lr is 'x'"):
         cfg.check(config().replace(optimizer=Scaled(SGD(lr="x"))))
+
+
+def test_configs_of_a_page_of_toylab_are_traced_where_a_sweep_begins(monkeypatch):
+    traced = []
+    monkeypatch.setattr("toylab.protocol.check_fit", traced.append)
+    with checking.fit_later():
+        found = cfg.checked([config(seed=0), config(lr=0.25)])
+    assert not traced
+    cfg.checked(found)
+    assert len(traced) == 2

@@ -16,6 +16,7 @@ from rounding import slack
 from small_pages import traced
 
 import run_sweep
+from toylab import configs as cfg
 from toylab import lab, store
 from toylab.claims import VERDICTS, Claim, table
 from toylab.claims.counts import headline, held
@@ -122,6 +123,14 @@ def test_every_part_stands_at_all_scales(name):
             assert part.configs[scale] and saves[0] == 0 and (np.diff(saves) > 0).all()
         word, reached = part.milestone
         assert word and callable(reached)
+
+
+@pytest.mark.parametrize("name", traced(PAGES))
+def test_every_config_of_a_page_fits(name):
+    """They are not traced where `toylab run` imports the page."""
+    for part in lab.parts(page_of(name)).values():
+        for configs in part.configs.values():
+            assert len(cfg.checked(configs)) == len(configs)
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -1,5 +1,6 @@
 """Where lab pages are found: those of toylab.experiments by name, a user's own by the path of a file or as a module."""
 
+import contextlib
 import difflib
 import importlib
 import os
@@ -87,8 +88,12 @@ def load(name: str) -> ModuleType:
     if place.root and sys.path[:1] != [str(place.root)]:
         sys.path.insert(0, str(place.root))
         importlib.invalidate_caches()
+    from toylab.checking import fit_later  # which imports JAX; a listing of pages does not need it
+
+    trying = contextlib.nullcontext() if place.root else fit_later()
     try:
-        module = importlib.import_module(place.module)
+        with trying:
+            module = importlib.import_module(place.module)
     except (Exception, SystemExit) as error:
         raise Raised(place, error) from error
     file = getattr(module, "__file__", None)
