@@ -21,6 +21,14 @@ def test_a_panel_a_run_with_the_steps_that_matter():
     assert any("steps" in text.get_text() for text in written(figure))
 
 
+def test_runs_have_names_and_numbers_that_would_touch_are_left_out():
+    close = PATH.copy()
+    close[0, 1] = close[0, 0] + 0.01
+    figure = turns.paths(close, STEPS, SHARE, CHANGE, ["seed 7", "seed 8", "seed 9"])
+    assert [ax.get_title() for ax in figure.axes] == ["seed 7", "seed 8", "seed 9"]
+    assert {text.get_text() for text in figure.axes[0].texts} == {"0", "200", "400"}
+
+
 @pytest.mark.parametrize(
     ("name", "given"), [("path", (PATH[:, :3], SHARE, CHANGE)), ("share", (PATH, SHARE[:2], CHANGE))]
 )

@@ -1,13 +1,20 @@
 """Runs as paths in the plane of two principal components of what was measured along them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from toylab.plots import labels, style
 
+NEAR = (0.2, 0.1)  # of the path's width and height: points whose numbers would touch
+TINY = 1e-30  # of a path that does not move
+
 
 @style.house
-def paths(path: np.ndarray, steps: np.ndarray, share: np.ndarray, change: np.ndarray) -> Figure:
+def paths(
+    path: np.ndarray, steps: np.ndarray, share: np.ndarray, change: np.ndarray, names: Sequence[str] = ()
+) -> Figure:
     """Each run through training in its own plane, a panel a run, at most four.
 
     Args:
@@ -15,6 +22,7 @@ def paths(path: np.ndarray, steps: np.ndarray, share: np.ndarray, change: np.nda
         steps: [T].
         share: Of the variance, [R, 2].
         change: The stretch between these two saved points is marked, [R, 2] (−1: none).
+        names: Of the runs, as "seed 100"; by default their numbers.
     """
     if path.ndim != 3 or path.shape[1:] != (len(steps), 2):
         raise ValueError(f"path has shape {path.shape}; with {len(steps)} steps it is [R, {len(steps)}, 2]")
@@ -29,7 +37,11 @@ def paths(path: np.ndarray, steps: np.ndarray, share: np.ndarray, change: np.nda
         first, last = change[run]
         if last > 0:
             ax.plot(x[first : last + 1], y[first : last + 1], "-o", color=style.SERIES[1], ms=2.5, lw=1.5, zorder=3)
-        for point in sorted({0, len(steps) - 1, *(int(i) for i in change[run] if i > 0)}):
+        span, placed = np.ptp(path[run], axis=0) + TINY, []
+        for point in dict.fromkeys([0, len(steps) - 1, *(int(i) for i in change[run] if i > 0)]):
+            if any((np.abs(path[run, point] - path[run, other]) / span < NEAR).all() for other in placed):
+                continue  # two numbers would read as one
+            placed.append(point)
             left = last > 0 and point == last  # where the path comes from the right
             ax.annotate(
                 f"{steps[point]:,.0f}",
@@ -42,6 +54,6 @@ def paths(path: np.ndarray, steps: np.ndarray, share: np.ndarray, change: np.nda
         ax.margins(0.2)
         ax.set_xlabel(f"component 1 ({share[run, 0]:.0%})")
         ax.set_ylabel(f"component 2 ({share[run, 1]:.0%})")
-        ax.set_title(f"seed {run}", fontsize=labels.SMALL)
+        ax.set_title(names[run] if names else f"run {run}", fontsize=labels.SMALL)
     style.note(figure, "per-token losses (nats) over checkpoints; orange: the induction heads form; numbers: steps")
     return figure
