@@ -49,7 +49,7 @@ def test_bytes_are_those_that_are_asked_of_the_disk_and_the_device(tmp_path, mon
     output = preview_text(asked(grokking, seeds=8 * jax.local_device_count(), out=tmp_path))
     assert re.search(r"(it|this machine) has 1 MB, enough for about [1-7]: --lane [1-7] or less is safe", output)
     monkeypatch.setattr(preview.memory, "budget", lambda: 1_000)
-    assert preview_text(one).count("it has 1 kB, too little for 1 run\n") == 1
+    assert preview_text(one).count(" has 1 kB, too little for 1 run\n") == 1
 
 
 def test_a_config_that_cannot_be_traced_does_not_stop_the_others(tmp_path, monkeypatch):
