@@ -37,7 +37,8 @@ def paths(
         first, last = change[run]
         if last > 0:
             ax.plot(x[first : last + 1], y[first : last + 1], "-o", color=style.SERIES[1], ms=2.5, lw=1.5, zorder=3)
-        span, placed = np.ptp(path[run], axis=0) + TINY, []
+        placed: list[int] = []
+        span = np.ptp(path[run], axis=0) + TINY
         for point in dict.fromkeys([0, len(steps) - 1, *(int(i) for i in change[run] if i > 0)]):
             if any((np.abs(path[run, point] - path[run, other]) / span < NEAR).all() for other in placed):
                 continue  # two numbers would read as one
