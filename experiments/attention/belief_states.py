@@ -49,11 +49,13 @@ SEEDS, DEVELOPMENT = range(2000, 2008), range(3)  # none of the first was traine
 PICTURED = 8  # images are kept of the runs whose seed this divides: of one in eight
 
 
-def attention_only(T: np.ndarray, steps: int, n_ctx: int = 8, d_model: int = 64, batch: int = 128) -> list[Config]:
+def attention_only(
+    T: np.ndarray, steps: int, n_ctx: int = 8, d_model: int = 64, batch: int = 128, seeds: range = SEEDS
+) -> list[Config]:
     net = Net.of(
         Transformer, d_vocab=3, d_vocab_out=3, n_ctx=n_ctx, n_layers=2, d_model=d_model, d_mlp=0, readout="all"
     )
-    return [one.replace(data_seed=one.seed) for one in trained(T, net, n_ctx, steps, batch, SEEDS)]
+    return [one.replace(data_seed=one.seed) for one in trained(T, net, n_ctx, steps, batch, seeds)]
 
 
 def with_mlp(
@@ -235,7 +237,7 @@ def emerges(part: str, where: str, **more: Any) -> list[rules.Claim]:
 def mess3(name: str, T: np.ndarray, **figures: Callable[[Measures], Any]) -> Part:
     return Part(
         configs={
-            "smoke": attention_only(T, 20, n_ctx=3, d_model=8, batch=8),
+            "smoke": attention_only(T, 20, n_ctx=3, d_model=8, batch=8, seeds=DEVELOPMENT),
             "cpu": attention_only(T, LONG),
             "paper": attention_only(T, LONG),
         },
