@@ -152,8 +152,7 @@ def learning(T: np.ndarray, m: Measures) -> Any:
 
 def by_position(T: np.ndarray, m: Measures) -> Any:
     loss = m["by_position/loss"]
-    at = [step for step in SHARP_STILLS[1:] if step in m.steps] + [m.steps[-1]]
-    return stages.losses_by_position(m.steps, loss, limits(T, loss.shape[-1]), at=sorted(set(at)))
+    return stages.losses_by_position(m.steps, loss, limits(T, loss.shape[-1]), at=STILLS[1:])
 
 
 def fractal(T: np.ndarray, m: Measures) -> Any:
@@ -168,9 +167,7 @@ def fractal(T: np.ndarray, m: Measures) -> Any:
 def forming(T: np.ndarray, m: Measures) -> Any:
     run = pictured(m)
     true = hmm.belief_states(T, hmm.every_sequence(3, m["by_position/loss"].shape[-1] - 1))[:, -1]
-    return simplex.strip(
-        true, beliefs.completed(m["image/final"][run]), m.steps, m["explained/final"][run], at=SHARP_STILLS
-    )
+    return simplex.strip(true, beliefs.completed(m["image/final"][run]), m.steps, m["explained/final"][run], at=STILLS)
 
 
 def where_beliefs_are(m: Measures) -> Any:
@@ -195,7 +192,7 @@ LONG = 40_000  # steps, ten times those of development
 EARLY = (0, 10, 30, 60, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000)  # few: each takes every sequence
 LATER = (5000, 7000, 10_000, 14_000, 20_000)
 POINTS = (*EARLY, *LATER, 28_000, LONG)
-SHARP_STILLS = (0, 30, 100, 300, 1000, LONG)
+STILLS = (0, 30, 100, 300, 1000, LONG)
 COMMON: dict[str, Analyzer] = {"explained": beliefs.explained, "by_position": beliefs.by_position}
 CONTROLS: dict[str, Analyzer] = {"untrained": beliefs.untrained, "held_out": probes.last_position}
 

@@ -44,8 +44,7 @@ def train(
                 )
             if shown.interrupted():  # asked while the last points were trained
                 raise sweep.Interrupted(f"{runs / name} is trained to its end")
-            if shown.trained or not stages.is_recorded(
-                job.folder, name, members
-            ):  # the finished keep how they were made
+            is_kept = not shown.trained and stages.is_recorded(job.folder, name, members)
+            if not is_kept:  # what was finished before keeps how it was made
                 trained[name] = members
     return trained

@@ -14,12 +14,13 @@ from toylab.analysis import analyze as analyze_over_runs
 from toylab.analysis import together
 from toylab.base import Analyzer, Config, Run
 from toylab.lab import Arrays, Part
-from toylab.lab.unfinished import Unfinished, one, stacked
+from toylab.lab.unfinished import Unfinished
 from toylab.records import passes
 from toylab.train import data as data_of
 
 LINE_SECONDS = 60.0  # between two lines that say how far it is, where there is no terminal
-Tick = Callable[[int], None]  # is told of points that are analyzed
+FINAL = "final/"  # before the names of what is of the last point
+Tick = Callable[[int, bool], None]  # is told of points that are analyzed, and whether they were before
 
 
 def measures_of(
@@ -75,22 +76,20 @@ def _analyzed(
             params = {name: value[r] for name, value in group.params.items()}
             last = int(group.valid[r].sum()) - 1
             key = kept.key(config, params, [*part.final, "", *part.analyses, str(last)])
-            if (values := kept.of(r, key)) is None:
-                values = _of_run(part, params, last, one(run, r), batch_size)
+            values = kept.of(r, key)
+            if is_new := values is None:
+                values = _of_run(part, params, last, _one(run, r), batch_size)
                 kept.add(r, key, values)
             found.append(values)
-            tick(len(group.steps))
+            tick(len(group.steps), not is_new)
     except BaseException:
         kept.write()
         raise
     analyzed = {
         name: _blanked(value, np.isnan(group.diverged) if name.startswith(FINAL) else finite)
-        for name, value in stacked(found).items()
+        for name, value in _stacked(found).items()
     }
     return {"steps": group.steps, "valid": group.valid, **group.measures, **group.probes, **analyzed}
-
-
-FINAL = "final/"
 
 
 def _of_run(part: Part, params: Arrays, last: int, run: Run, batch_size: int) -> Arrays:
@@ -112,17 +111,27 @@ def _of_run(part: Part, params: Arrays, last: int, run: Run, batch_size: int) ->
 def _told(report: Callable[[str], None], total: int) -> Tick:
     """Says now and then how many of the points are analyzed."""
     begun = said = time.perf_counter()
-    done = 0
+    done = before = 0
 
-    def tick(n: int) -> None:
-        nonlocal done, said
-        done, now = done + n, time.perf_counter()
-        if now - said >= LINE_SECONDS and done < total:
-            left = display.clock((now - begun) / done * (total - done))
+    def tick(n: int, was_kept: bool) -> None:
+        nonlocal done, before, said
+        done, before, now = done + n, before + n * was_kept, time.perf_counter()
+        if now - said >= LINE_SECONDS and before < done < total:
+            left = display.clock((now - begun) / (done - before) * (total - done))
             report(f"analyzed {done:,} of {total:,} points, about {left} left")
             said = now
 
     return tick
+
+
+def _stacked(found: Sequence[Arrays]) -> Arrays:
+    """Arrays [R, …] of those of each run."""
+    return {name: np.stack([arrays[name] for arrays in found]) for name in found[0]} if found else {}
+
+
+def _one(tree: Any, run: int) -> Any:
+    """A run of leaves [R, …], as leaves [1, …]; what is shared by all stays."""
+    return jax.tree.map(lambda leaf: leaf[run : run + 1] if np.ndim(leaf) else leaf, tree)
 
 
 _COMPOSED: dict[tuple[Any, ...], Analyzer] = {}

@@ -10,7 +10,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -19,7 +18,6 @@ from toylab import configs as cfg
 from toylab import store
 from toylab.base import Config
 from toylab.lab import Arrays
-from toylab.store import durable
 
 FOLDER = "analyses"  # in that of a group
 SECONDS = 30.0  # of computing that are written at a time
@@ -71,7 +69,7 @@ class Unfinished:
     def write(self) -> None:
         """Writes what is new."""
         if self.new:
-            durable.make(self.folder)
+            store.make_folder(self.folder, 0)
             runs, (keys, each) = list(self.new), zip(*self.new.values(), strict=True)
             stacked: Arrays = {name: np.stack([arrays[name] for arrays in each]) for name in each[0]}
             name = f"{time.time_ns():020d}.npz"
@@ -95,13 +93,3 @@ def remove(runs: Path) -> None:
     """Removes what was kept of the groups of a sweep. What cannot be removed is left there."""
     for folder in runs.glob(f"*/{FOLDER}"):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def stacked(found: Sequence[Arrays]) -> Arrays:
-    """Arrays [R, …] of those of each run."""
-    return {name: np.stack([arrays[name] for arrays in found]) for name in found[0]} if found else {}
-
-
-def one(tree: Any, run: int) -> Any:
-    """A run of leaves [R, …], as leaves [1, …]; what is shared by all stays."""
-    return jax.tree.map(lambda leaf: leaf[run : run + 1] if np.ndim(leaf) else leaf, tree)

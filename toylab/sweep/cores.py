@@ -36,8 +36,12 @@ def use_cores(n: int | None = None) -> None:
 
 def allowed() -> int:
     """The cores that this process may use: those of its affinity, and no more than its control group's share of time."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(count, _share(Path("/sys/fs/cgroup/cpu.max"))))
+    return max(1, min(of_affinity(), _share(Path("/sys/fs/cgroup/cpu.max"))))
+
+
+def of_affinity() -> int:
+    """The cores on which this process may run."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _share(limit: Path) -> int:

@@ -5,7 +5,6 @@ device kind, processor, number of cores and versions, a run's bits depend neithe
 often training was interrupted, nor on how many devices there are beyond those of the plan.
 """
 
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +17,7 @@ import numpy as np
 
 from toylab import train
 from toylab.base import Analyzer, Config, State
-from toylab.sweep import memory, timing
+from toylab.sweep import cores, memory, timing
 
 CHUNK_BYTES, CHUNK_SECONDS = 64e6, 60.0
 SEGMENT_SECONDS, CPU_SEGMENT_SECONDS = 1.0, 0.25  # a launch takes a CPU less time to prepare
@@ -60,13 +59,13 @@ class Plan:
 
 def environment() -> dict[str, Any]:
     """Device, processor, cores, versions and matmul precision: bits are the same only where all of these are."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n_cores = cores.of_affinity()
     on_cpu = jax.default_backend() == "cpu"
     found = {
         "processor": _processor(),
         "device": jax.devices()[0].device_kind,
         "backend": jax.default_backend(),
-        "cores": max(cores, jax.local_device_count()) if on_cpu else cores,  # as many threads JAX has there
+        "cores": max(n_cores, jax.local_device_count()) if on_cpu else n_cores,  # as many threads JAX has there
         "matmul_precision": getattr(jax.config, "jax_default_matmul_precision") or "default",
         "jax": jax.__version__,
         "jaxlib": jaxlib.__version__,
@@ -110,7 +109,9 @@ def choose_plan(
         return Plan(lane or each * shards, at_once, at_once, shards)
     each = 0 if lane else memory.lane_bytes(configs[0], 1, 1, probes, keep)
     tried = (
-        [timing.Size(lane, timing.shards_of(lane, count))] if lane else timing.sizes(len(configs), count, each, small)
+        [timing.Size(lane, timing.shards_of(lane, count))]
+        if lane
+        else timing.candidates(len(configs), count, each, small)
     )
     seconds = timing.seconds_by_size(configs, tried, each, probes, keep, saves[-1])
     if not seconds:  # `lane` does not fit; the group will halve it with a message

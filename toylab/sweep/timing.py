@@ -29,7 +29,7 @@ def shards_of(lane: int, count: int) -> int:
     return next(n for n in range(min(lane, count), 0, -1) if lane % n == 0)
 
 
-def sizes(n_runs: int, count: int, each: int, small: bool) -> list[Size]:
+def candidates(n_runs: int, count: int, each: int, small: bool) -> list[Size]:
     """Sizes of lanes in the order of trying: one run a device, then from the widest down, until one is slower.
 
     On a CPU they grow instead: wide lanes seldom are much faster there, and take long to measure. Its cores can also work

@@ -34,8 +34,8 @@ class Named:
 
 def of_page(page: ModuleType | None, analyses: Mapping[str, Analyzer]) -> dict[str, Named]:
     """The analyses of a page."""
-    of_page = "" if page is None else code.digest(page)
-    return {name: Named(name, together(**{name: fn}), of_page and f"{of_page}/{name}") for name, fn in analyses.items()}
+    digest = "" if page is None else code.digest(page)
+    return {name: Named(name, together(**{name: fn}), digest and f"{digest}/{name}") for name, fn in analyses.items()}
 
 
 def imported(text: str) -> Named:
@@ -58,8 +58,8 @@ def imported(text: str) -> Named:
             f"analyzer is {text}: {where} has no {name}; {lab.near(name, known) if known else 'it has no functions.'}"
         )
     check(text, fn)
-    code_of_it = code.digest(module)
-    return Named(name, _checked(name, fn), code_of_it and f"{code_of_it}/{module.__name__}:{name}")
+    digest = code.digest(module)
+    return Named(name, _checked(name, fn), digest and f"{digest}/{module.__name__}:{name}")
 
 
 def given(name: str, fn: Any) -> Named:

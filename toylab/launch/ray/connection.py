@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from toylab import store
+from toylab.sweep import cores
 
 HEAD_SECONDS = 12.0  # for which the head may not answer
 OBJECT_BYTES = 80 * 2**20  # the smallest size of Ray's object store; nothing large goes through it
@@ -60,8 +61,12 @@ def connected(address: str) -> Iterator[Any]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    alone = {"address": "local", "num_cpus": cores, "object_store_memory": OBJECT_BYTES, "include_dashboard": False}
+    alone = {
+        "address": "local",
+        "num_cpus": cores.of_affinity(),
+        "object_store_memory": OBJECT_BYTES,
+        "include_dashboard": False,
+    }
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings(
