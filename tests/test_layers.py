@@ -228,6 +228,15 @@ def test_importing_toylab_is_light():
     assert set(done.stdout.split()) == {"jax", "flax", "numpy"}
 
 
+def test_a_page_loads_matplotlib_when_it_draws():
+    page = "import sys; from toylab.experiments.grokking import grokking; print('matplotlib' in sys.modules)"
+    drawn = "from toylab.plots import curves; curves.learning; print('matplotlib' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{page}; {drawn}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "True"]
+
+
 def test_the_wheel_has_every_package():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     there = [".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "toylab").rglob("__init__.py")]

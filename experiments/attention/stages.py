@@ -82,6 +82,7 @@ ANALYSES = {
     "llc": llc.analyzer(SAMPLER),
     "heads": llc.of_heads(SAMPLER),
 }
+OMIT = ("llc/trace", "heads/trace", "heads/chains")
 
 
 def guessing(m: Measures) -> float:

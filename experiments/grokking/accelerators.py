@@ -286,6 +286,7 @@ def part(small: list[Config], full: list[Config], saves: np.ndarray, **more: Any
         saves={"smoke": saves[:3], "cpu": saves, "paper": saves},
         milestone=("generalise", lambda measures: np.any(measures["test_accuracy"] >= RIGHT, axis=-1)),
         keep=(),
+        omit=("train_loss", "test_loss"),
         **more,
     )
 

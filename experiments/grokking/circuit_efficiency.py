@@ -342,6 +342,9 @@ SMALL: dict[str, Any] = {"p": 7, "d_model": 4}
 LARGE = mlp(113, 64, 128)
 
 
+LOSSES = ("train_loss", "test_loss")  # of parts that show and judge none
+
+
 def over_data(base: Config, pairs: Sequence[int], seeds: Sequence[int], saves: Sequence[int] | np.ndarray, *,
               decays: Sequence[float] = (1.0,), few: Sequence[int] = (6, 12), **more: Any) -> Part:  # fmt: skip
     small = over_pairs(mlp(**SMALL, d_mlp=8), few, decays, range(2))
@@ -351,7 +354,7 @@ def over_data(base: Config, pairs: Sequence[int], seeds: Sequence[int], saves: S
 def over_sizes(op: str, n_saves: int, **more: Any) -> Part:
     small = over_widths((2, 4), (12, 24), range(1), op, **SMALL)
     cpu, paper = (over_widths(WIDTHS, SIZES, seeds, op) for seeds in (SEEDS[:8], SEEDS))
-    part = Part.alike(small, cpu, log_then_linear(10, 2000, n_saves), keep=(), **more)
+    part = Part.alike(small, cpu, log_then_linear(10, 2000, n_saves), keep=(), omit=LOSSES, **more)
     return replace(part, configs={**part.configs, "paper": paper})
 
 
@@ -359,9 +362,9 @@ PARTS = {
     "grokked": over_data(mlp(), (912,), SEEDS, (0, 200, 500, 1000), few=(46,)),
     "ungrokked": over_data(mlp(), PAIRS, SEEDS, log_then_linear(10, 1500, 30), decays=DECAYS, claims=UNGROKKED,
                            figures={"ungrokked": after_training, "forgetting": forgetting},
-                           analyses={"weights": weights}, start=Start("grokked")),
+                           analyses={"weights": weights}, omit=LOSSES, start=Start("grokked")),
     "fresh": over_data(mlp(), PAIRS, SEEDS, log_then_linear(10, 4500, 30), claims=FRESH, figures={"norms": over_norms},
-                       analyses={"weights": weights}),
+                       analyses={"weights": weights}, omit=LOSSES),
     "sizes": over_sizes("add", 30, claims=SIZE_CLAIMS, milestone=LEARN,
                         figures={"sizes": partial(plane, test_accuracy="test accuracy", train_accuracy="train accuracy"),
                                  "patterns": patterns}),

@@ -542,12 +542,12 @@ FLOWING, MATRIX_STEPS, ADDING = (
     np.unique(np.concatenate([np.arange(0, 100, 10), np.geomspace(100, 2000, 40).round(-1)]).astype(int)),
 )
 SMALL: dict[str, int] = {"n_train": 8, "n_test": 20, "d": 20}
-part = partial(Part.alike, keep=())
+part = partial(Part.alike, keep=(), omit=("train_loss",))
 PARTS = {
     "sparse": part(sparse(range(1), **SMALL), sparse(SEEDS), FLOWING, probes={"predictor": predictor}, claims=SPARSE,
-                   figures={"collapse": collapse, "margins": through, "times": times}),
+                   omit=("train_loss", "test_loss"), figures={"collapse": collapse, "margins": through, "times": times}),
     "opposite": part(opposite(range(1), **SMALL), opposite(SEEDS), FLOWING, probes={"predictor": predictor},
-                     claims=OPPOSITE, figures={"misgrokking": through}),
+                     claims=OPPOSITE, omit=("train_loss", "test_loss"), figures={"misgrokking": through}),
     "completion": part(completes(STARTS, range(1), n_train=8, n_test=17, d=5), completes(STARTS, SEEDS), MATRIX_STEPS,
                        probes={"product": product}, claims=COMPLETION, figures={"completion": completed}),
     "modular": part(adds(range(1), p=5, width=8), adds(SEEDS), ADDING, probes={"neurons": neurons}, claims=MODULAR,

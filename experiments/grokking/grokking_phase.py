@@ -335,6 +335,7 @@ PARTS = {
         saves={"smoke": SHORT, "cpu": log_then_linear(5, 20_000, 160), "paper": log_then_linear(10, 40_000, 220)},
         claims=THRESHOLD_CLAIMS,
         figures={"threshold": threshold},
+        omit=("train_loss", "test_loss"),
         **GOING,
     ),
 }  # fmt: skip

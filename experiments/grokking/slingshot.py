@@ -289,7 +289,7 @@ WITHOUT_DECAY = [
 
 LONG, SHORT = np.arange(0, 6001, 20), np.arange(0, 2001, 25)
 SMALL: dict[str, int] = {"p": 7, "n_train": 30}
-part = partial(Part.alike, keep=())
+part = partial(Part.alike, keep=(), omit=("test_loss",))
 PARTS = {
     "causes": part(causes(range(1), **SMALL), causes(SEEDS), LONG, claims=CAUSES,
                    probes={"rounding": in_half(precision.last_layer)},

@@ -107,6 +107,7 @@ MILESTONE = ("explain 80 %", explains)
 PROBES: dict = {}
 FINAL = {"floor": dictionary.floor, "latents": dictionary.activity}
 ANALYSES = {"recovery": dictionary.recovery}
+OMIT = ("mse",)
 
 
 def kind(m: Measures) -> np.ndarray:

@@ -251,6 +251,7 @@ FEATURES = Part(
     saves=of_all_scales((0, 100), (0, 10_000)),
     final={name: FEW[name] for name in ("features", "arrangement")}
     | {"gram": geometry.gram_matrix, "sampled": population.sampled},
+    omit=("final/arrangement/W",),
     claims=[
         stated("n = 20, m = 5, S = 0: W Wᵀ off the identity on the top 5", BASICS, "the identity on the top m, 0 elsewhere",
                lambda m: ranked.off_identity(plotted(m, 1)["final/gram/WWt"], M), rules.Within(high=0.05), each="seed"),

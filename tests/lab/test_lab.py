@@ -113,6 +113,15 @@ def test_parts_have_their_runs_records_measures_claims_and_figures(page, tmp_pat
     np.testing.assert_allclose(narrow["config/task.importance"], [[1, 0.5, 0.25, 0.1]] * 2)
 
 
+def test_measures_that_a_part_omits_are_in_runs_alone(page, tmp_path):
+    page.PARTS["narrow"] = replace(page.PARTS["narrow"], omit=("loss", "norm/W"), claims=(), figures={})
+    assert command(tmp_path) == 0
+    assert not {"loss", "norm/W"} & set(of(tmp_path).part("narrow"))
+    assert {"loss", "norm/W"} <= set(of(tmp_path).part("mixed"))
+    [group] = sweep.load(tmp_path / "two" / "runs" / "narrow")
+    assert group.measures["loss"].shape == (2, 2)
+
+
 def test_one_part_alone_leaves_the_others_as_they_are(page, tmp_path):
     assert command(tmp_path, "--part", "mixed") == 0
     assert set(of(tmp_path).part("narrow")) == set() and len(of(tmp_path).part("mixed").valid) == 3

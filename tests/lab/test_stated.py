@@ -60,6 +60,9 @@ def test_every_page_of_the_lab_states_what_it_should(name):
         ({"STOP": np.mean}, "give a mapping by scale"),
         ({"MILESTONE": np.mean}, "give a word and a function"),
         ({"KEEP": "W"}, "KEEP is 'W': give a tuple of names"),
+        ({"OMIT": "loss"}, "OMIT is 'loss': give a tuple of names of measures"),
+        ({"OMIT": ("loss", "valid")}, "valid is needed"),
+        ({"OMIT": ("config/seed",)}, "config/seed is needed"),
         ({"IMPORTED": 3}, "IMPORTED is 3: give an Imported"),
         ({"PARTS": {}}, "PARTS is {}: give a Part by name"),
         ({"PARTS": {"a": 3}}, "PARTS['a'] is 3: give a Part by name"),
@@ -107,6 +110,16 @@ def test_a_claim_of_what_there_will_be_is_left_to_be_judged(quantity):
 def test_a_claim_of_params_that_are_not_kept_is_refused():
     with pytest.raises(ValueError, match=r"the page's analyses do not fit run .*: KeyError"):
         tried(lambda m: m.last("loss"), keep=("b",))
+
+
+def test_a_claim_of_a_measure_that_is_omitted_is_refused():
+    with pytest.raises(ValueError, match=r"the claim 'mine': loss is no measure"):
+        tried(lambda m: m.last("loss"), omit=("loss",))
+
+
+def test_a_part_that_omits_what_is_not_measured_is_refused():
+    with pytest.raises(ValueError, match=r"a part omits los, which is no measure: did you mean loss\?"):
+        tried(lambda m: m.last("loss"), omit=("los",))
 
 
 def test_analyses_of_a_part_that_keeps_no_params_are_refused():

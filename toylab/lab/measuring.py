@@ -62,7 +62,8 @@ def measures_of(
             _analyzed(part, named[group.name], group, batch_size, Unfinished(runs / group.name, code), tick)
             | {f"config/{name}": value for name, value in fields.items()}
         )
-    return {name: value if name == "steps" else value[loaded.order] for name, value in _padded(blocks).items()}
+    joined = {name: value if name == "steps" else value[loaded.order] for name, value in _padded(blocks).items()}
+    return part.kept(joined)
 
 
 def _analyzed(

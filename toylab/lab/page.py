@@ -216,8 +216,16 @@ class Part:
     keep: tuple[str, ...] | None = None  # names of the params to record, None for all; analyses get only these
     final: Mapping[str, Analyzer] = field(default_factory=dict)  # at each run's last point; for analyses `run.final`
     analyses: Mapping[str, Analyzer] = field(default_factory=dict)  # at every saved point
+    omit: tuple[str, ...] = ()  # measures left out of measures.npz; recorded ones stay in runs/
     start: Start | None = None  # for ungrokking, transplants, fine-tuning
     imported: Imported | None = None
+
+    def kept(self, measures: Mapping[str, np.ndarray]) -> Arrays:
+        """Measures less those of `omit`. Raises ValueError for one that is not measured."""
+        for name in self.omit:
+            if name not in measures:
+                raise ValueError(f"a part omits {name}, which is no measure: {near(name, measures)}")
+        return {name: value for name, value in measures.items() if name not in self.omit}
 
     @staticmethod
     def alike(

@@ -31,7 +31,8 @@ def rehearse(part: Part, configs: Sequence[Config], saves: Sequence[int], change
         changed: whether configs were changed by options. If not, only the first family is tried.
 
     Raises:
-        ValueError: where an analyzer does not fit a config, or a claim needs a measure that will not exist.
+        ValueError: where an analyzer does not fit a config, where a claim needs a measure that will not exist, or where one
+            is omitted that would not.
     """
     families = cfg.one_of_each(configs)
     found = [_analyzed(part, config) for config in (families if changed else families[:1])]
@@ -40,7 +41,7 @@ def rehearse(part: Part, configs: Sequence[Config], saves: Sequence[int], change
     except Exception:  # its group will fail when it is trained, the others will not
         return
     some = [configs[int(i)] for i in np.unique(np.linspace(0, len(configs) - 1, RUNS).astype(int))]
-    measures = _measures(recorded, *found[0], some, saves)
+    measures = Measures(part.kept(_measures(recorded, *found[0], some, saves)))
     if sum(value.size * value.dtype.itemsize for value in measures.values()) < LARGE:
         for claim in part.claims:
             _try(claim, measures)
@@ -57,7 +58,8 @@ def made_up(part: Part, configs: Sequence[Config], saves: Sequence[int]) -> Meas
     Raises:
         ValueError: where an analyzer does not fit the first config.
     """
-    return _measures(sizes.recorded(configs[0], part.probes, part.keep), *_analyzed(part, configs[0]), configs, saves)
+    recorded = sizes.recorded(configs[0], part.probes, part.keep)
+    return Measures(part.kept(_measures(recorded, *_analyzed(part, configs[0]), configs, saves)))
 
 
 def _try(claim: Claim, measures: Measures) -> None:

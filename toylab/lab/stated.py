@@ -135,6 +135,14 @@ def _keep(value: Any, _: Scale) -> str:
     return "" if right else "give a tuple of names, or None for all"
 
 
+def _omit(value: Any, _: Scale) -> str:
+    right = isinstance(value, tuple) and all(isinstance(name, str) for name in value)
+    if not right:
+        return "give a tuple of names of measures"
+    needed = [name for name in value if name in ("steps", "valid") or name.startswith("config/")]
+    return f"{needed[0]} is needed" if needed else ""
+
+
 def _started(value: Any, _: Scale) -> str:
     right = value is None or (isinstance(value, Start) and isinstance(value.by, tuple) and value.by)
     return "" if right else "give a Start, with a tuple of fields"
@@ -156,6 +164,7 @@ CHECKS: dict[str, Callable[[Any, Scale], str]] = {
     "keep": _keep,
     "final": _analyzers,
     "analyses": _analyzers,
+    "omit": _omit,
     "start": _started,
     "imported": lambda value, _: "" if value is None or isinstance(value, Imported) else "give an Imported",
 }

@@ -4,6 +4,8 @@ fields   how a Sweep or Measures, and names, stand in place of arrays
 style, labels, motion, arrows, cells, phase, pictured, curves   what serves all families
 modular, groups, superposition, attention                       the families, whose modules are here too"""
 
-import lazy_loader as _lazy
+from toylab.plots import _late
 
-__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = _late.attach(
+    __name__, __file__, families=("attention", "groups", "modular", "superposition")
+)

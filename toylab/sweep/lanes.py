@@ -23,7 +23,6 @@ Probes = tuple[tuple[str, Analyzer], ...]
 AnyMesh = Mesh | AbstractMesh
 
 
-@lru_cache(maxsize=64)
 def compiled(
     width: int, probes: Probes, keep: tuple[str, ...] | None, shards: int = 1, over: AnyMesh | None = None
 ) -> Any:
@@ -37,6 +36,11 @@ def compiled(
         shards: devices that share the lane.
         over: a mesh of these devices with the axis `run`, or its shape alone; None for `mesh(shards)`.
     """
+    return _compiled(width, probes, keep, shards, over)
+
+
+@lru_cache(maxsize=64)
+def _compiled(width: int, probes: Probes, keep: tuple[str, ...] | None, shards: int, over: AnyMesh | None) -> Any:
     advance = partial(train.advance, probes=dict(probes), keep=keep)
     if width == 1:
         return jax.jit(advance, donate_argnums=1)
@@ -127,8 +131,11 @@ def first_states(configs: Sequence[Config], given: Sequence[Params | None] | Non
     return states.replace(step=int(states.step[0]))
 
 
-_init = jax.jit(train.init)
-_inits = jax.jit(lambda configs, params: jax.lax.map(lambda both: train.init(*both), (configs, params)))
+_ONCE = {"xla_backend_optimization_level": 1}  # of programs that run once: they compile in half the time
+_init = jax.jit(train.init, compiler_options=_ONCE)
+_inits = jax.jit(
+    lambda configs, params: jax.lax.map(lambda both: train.init(*both), (configs, params)), compiler_options=_ONCE
+)
 
 
 class Lane:

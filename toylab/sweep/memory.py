@@ -46,7 +46,8 @@ def traced(
     """The same number, and the shapes of what a segment records, from one trace; with `own_draws` of runs that each draw
     their batches."""
     function = compiled(width, tuple((probes or {}).items()), keep)
-    jaxpr, (_, trajectory) = jax.make_jaxpr(function, return_shape=True)(*arguments(config, width, segment, own_draws))
+    program = function.trace(*arguments(config, width, segment, own_draws))  # JAX keeps it: the lane traces no more
+    jaxpr, (_, trajectory) = program.jaxpr, program.out_info
     inputs = sum(_bytes(variable.aval) for variable in (*jaxpr.jaxpr.invars, *jaxpr.jaxpr.constvars))
     return int(MARGIN * (inputs + peak(jaxpr.jaxpr))), trajectory
 

@@ -1,7 +1,6 @@
 """Checks from shapes whether a run can be trained and saved, before anything is compiled, allocated or created."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -35,9 +34,7 @@ def recorded(config: Config, probes: Mapping[str, Analyzer], keep: tuple[str, ..
     """The shapes of what a run records in one launch of one point; traced once for each program."""
     key = (*cfg.family(config), tuple(probes.items()), keep if keep is None else tuple(keep))
     if key not in _known:
-        advance = partial(train.advance, probes=dict(probes), keep=keep)
-        state, gap = jax.eval_shape(train.init, config), jax.ShapeDtypeStruct((1,), np.int32)
-        _known[key] = jax.eval_shape(advance, config, state, gap)[1]
+        _known[key] = memory.traced(config, 1, 1, probes, keep)[1]
     return _known[key]
 
 

@@ -1,5 +1,5 @@
 """Figures of addition modulo p."""
 
-import lazy_loader as _lazy
+from toylab.plots import _late
 
-__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = _late.attach(__name__, __file__)
