@@ -40,11 +40,11 @@ ROUNDS = 3
 WHOLE, POINTS = 15_000, 200  # steps of a usual run (to grokking and through cleanup), and its saved points
 JOB_STEPS = 2_000  # over which the main job here spreads as many points
 TARGETS = {
-    "saving_share": (0.05, "saving and measuring, at the experiment's schedule, over the bare steps"),
+    "saving_share": (0.02, "saving and measuring, at the experiment's schedule, over the bare steps"),
     "first_step_seconds": (4.0, "process start to the first trained step, cold, in seconds"),
     "second_step_seconds": (2.5, "the same where a process before it kept what it compiled"),
     "peak_gib": (2.0, "peak memory of the main job, in GiB"),
-    "analysis_share": (0.25, f"all analyses of {POINTS} points over the training of {WHOLE:,} steps"),
+    "analysis_share": (0.10, f"all analyses of {POINTS} points over the training of {WHOLE:,} steps"),
 }
 
 
