@@ -4,11 +4,12 @@ import numpy as np
 from PIL import Image
 
 COLORS = 256  # what a PNG with a palette may have
+LEVELS = 32  # of each channel, of a picture in true colour: 4 of 255 off at most, where 256 take up to twice the bytes
 MOST_OFF = 20  # of 255 in any channel: half the spacing 255 / ∛256 of a palette spread evenly over the colour cube
 
 
 def reduced(picture: Image.Image) -> Image.Image:
-    """The picture in a palette of its own, or in true colour where a palette would show.
+    """The picture in a palette of its own, or in true colour of `LEVELS` levels where a palette would show.
 
     The palette is Pillow's maximum coverage, which bounds the error of the worst pixel (median cut and the octree leave
     thin lines of other colours), moved to the means of its colours, so that backgrounds and large areas keep theirs.
@@ -23,7 +24,13 @@ def reduced(picture: Image.Image) -> Image.Image:
         return picture
     true = picture.convert("RGB")
     few = true.quantize(COLORS, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
-    return few if furthest(true, few) <= MOST_OFF else true
+    return few if furthest(true, few) <= MOST_OFF else _coarse(true)
+
+
+def _coarse(true: Image.Image) -> Image.Image:
+    """The same with channels of `LEVELS` values, black and white among them."""
+    level = np.rint(np.arange(256) / 255 * (LEVELS - 1))
+    return true.point(np.rint(level * 255 / (LEVELS - 1)).astype(int).tolist() * 3)
 
 
 def furthest(one: Image.Image, other: Image.Image) -> int:
