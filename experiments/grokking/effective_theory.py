@@ -3,22 +3,28 @@
 Claim     A network that adds two numbers on a line generalises by its representation: what pairs it answers right can be
           told from the parallelograms E_i + E_j = E_m + E_n that its embeddings have learned. Where too few pairs are
           trained on, they do not determine these. How soon they are learned goes, in an effective theory, as the third
-          eigenvalue of the training set's parallelograms.
+          eigenvalue of the training set's parallelograms. Over the learning rates of embeddings and decoder, and over the
+          decoder's decay, there are four phases: comprehension, grokking, memorisation, confusion.
 Source    Liu et al. 2022, Towards Understanding Grokking: An Effective Theory of Representation Learning (arXiv
           2205.10343), and its released code and results: numbers 0 to 9, 55 pairs, embeddings of one dimension, a decoder
           1-200-200-30 with tanh towards a random vector for each sum, AdamW with rate 1e-3 for embeddings and 1e-4 for
-          the decoder, 45 pairs a step. RQI is the share of parallelograms that are learned.
+          the decoder, 45 pairs a step. RQI is the share of parallelograms that are learned. The phase diagrams (figures
+          5a, 5b) are of one run for each pair of values.
 Expect    Predicted and real accuracy correlate with .998 and differ by .016 in the mean over 22 released runs. RQI > .95
-          by step 833 to 1,272 with 45 pairs and more; never with 35 and fewer.
-Cost      cpu: 220 runs, 14 minutes of one core; the flow seconds. paper: the same.
-Command   python run_sweep.py effective_theory [--scale smoke|cpu|paper] [--part numbers|flow]
+          by step 833 to 1,272 with 45 pairs and more; never with 35 and fewer. Of 100 pairs of rates 14 comprehend, 10
+          grok, 64 memorise and 12 are confused.
+Cost      cpu, of one core: numbers 14 minutes, flow seconds; rates, decay and phases_decay 40 minutes each, phases 90.
+          paper: the same.
+Command   python run_sweep.py effective_theory [--scale smoke|cpu|paper] [--part numbers|flow|rates|phases|decay|…]
 Fails     One seed of 20 does not come to RQI > .95 with 45, 50 or 54 pairs, so that a median step of all is undecided;
           that of the other 19 is 850 (675 to 1,050). With 5 to 35 pairs 19 of 140 runs learn the representation, 4 each
           with 25 and 30 pairs and 11 with 35, where two released seeds have it in none of 14: that is no difference by
-          Fisher's test. The phase diagrams over the two learning rates and the decoder's decay are not here.
+          Fisher's test.
+          PHASES
+Changed   CHANGED
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,25 +33,32 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from toylab.analysis import over_cells
+from toylab import claims
+from toylab.analysis import over_cells, transitions
 from toylab.analysis import representation as rep
 from toylab.base import Config, Params, Run
-from toylab.claims import Claim, Law, Median, Proportion, Source, Within
+from toylab.claims import Claim, Direction, Law, Median, Number, Proportion, Source, Within
 from toylab.claims.claim import Quantity
 from toylab.claims.kinds import Kind
-from toylab.lab import Measures, Part
+from toylab.lab import Arrays, Measures, Part, Scale
 from toylab.models import Net, SumDecoder
 from toylab.optim import AdamW, Chain
 from toylab.optim import Scale as Factor
-from toylab.plots import representations
+from toylab.plots import phase, representations
 from toylab.tasks import Addition
 
 PAPER = "Liu et al. 2022"
 SEEDS = range(2000, 2020)  # none of them was trained before the claims were fixed
+# of claims that were corrected after SEEDS were trained
+FRESH, ANEW = (*range(2020, 2028), *range(2036, 2048)), range(2028, 2036)
+UNSEEN = range(2048, 2068)  # of the part sets
 DECODER = ("W_in", "b_in", "W_mid", "b_mid", "W_U", "b_U")
 COUNTS = (5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 54)  # training pairs
+RANK = 1e-3  # eigenvalue of parallelograms from which on it is not 0; others are above 0.03
 LEARNED = 0.95  # RQI from which on the representation counts as learned
-LAST = 10_000
+FITTED, DELAY, LAST = 0.9, 1000, 10_000  # accuracy; steps from which on it is grokking, ours; steps of a run
+RATES = np.geomspace(1e-5, 1e-2, 10).tolist()
+DECAYS = [float(decay) for decay in range(11)]
 
 
 def adder(
@@ -60,6 +73,17 @@ def adder(
 
 def counted(counts: Sequence[int], seeds: Sequence[int], **fields: Any) -> list[Config]:
     return [adder(seed, n, **fields) for n in counts for seed in seeds]
+
+
+def over_rates(rates: Sequence[float], seeds: Sequence[int], **fields: Any) -> list[Config]:
+    """Full batches: what draws them does not matter, and one stream is one program."""
+    runs = [adder(seed, rate=x, decoder=y, **fields) for seed in seeds for x in rates for y in rates]
+    return [run.replace(data_seed=0) for run in runs]
+
+
+def over_decays(rates: Sequence[float], seeds: Sequence[int], **fields: Any) -> list[Config]:
+    runs = [adder(seed, decoder=x, decay=y, **fields) for seed in seeds for x in rates for y in DECAYS]
+    return [run.replace(data_seed=0) for run in runs]
 
 
 # --- measures
@@ -92,6 +116,27 @@ def flow(params: Params, run: Run) -> dict[str, Array]:
     learned = jax.vmap(rep.rqi)(path) > LEARNED
     time = jnp.where(learned.any(), jnp.asarray(TIMES)[learned.argmax()], jnp.nan)
     return {"third": values[2], "time": time}
+
+
+# Of 10,000 random training sets of so many pairs, the share that determines the representation (the released notebook).
+DETERMINED = {15: 0.0007, 17: 0.0144, 18: 0.0373, 20: 0.1754, 21: 0.2863, 22: 0.4270, 23: 0.5795, 24: 0.7085, 25: 0.8027,
+              26: 0.8666, 28: 0.9488, 30: 0.9814, 35: 0.9983}  # fmt: skip
+DRAWS = 500  # of each seed
+
+
+def determined(params: Params, run: Run) -> dict[str, Array]:
+    """Analyzer: the share of random training sets that leave the representation two degrees of freedom, shift and scale,
+    for each size in DETERMINED."""
+    p = run.config.task.p  # type: ignore[attr-defined]
+    every = p * (p + 1) // 2
+
+    def of_draw(key: Array) -> Array:
+        rank = jax.random.permutation(key, every)
+        third = [rep.parallelogram_eigenvalues(p, rank < n)[2] for n in DETERMINED]
+        return jnp.stack(third) > RANK
+
+    keys = jax.random.split(jax.random.key(run.config.seed), DRAWS)
+    return {"share": jax.lax.map(of_draw, keys).mean(axis=0)}
 
 
 # --- quantities
@@ -145,6 +190,112 @@ def most_free(m: Measures) -> np.ndarray:
     return np.stack([1 / third[known], time[known]], axis=1)
 
 
+def critical(m: Measures) -> np.ndarray:
+    """[seed]: the number of training pairs with which half of the sets determine the representation, on straight lines."""
+    return np.array([np.interp(0.5, share, list(DETERMINED)) for share in m["final/sets/share"]])
+
+
+def off_table(m: Measures) -> np.ndarray:
+    """[seed]: mean distance from the released shares."""
+    return np.abs(m["final/sets/share"] - list(DETERMINED.values())).mean(axis=1)
+
+
+def phases(m: Measures, delay: float = DELAY) -> np.ndarray:
+    """[R]: index into transitions.LEARNING_PHASES."""
+    return transitions.learning_phases(m.steps, m["train_accuracy"], m["test_accuracy"], FITTED, delay)
+
+
+def decoder_rate(m: Measures) -> np.ndarray:
+    return column(m, "optimizer.base.lr") * column(m, "optimizer.after.0.factor")
+
+
+# The released runs of figures 5a and 5b, one seed, by these thresholds: c comprehension, g grokking, m memorisation, f
+# confusion. A row is a rate of the embeddings (5a) or of the decoder (5b); a column one of the decoder, or a decay.
+ORDER = "cgmf"  # of transitions.LEARNING_PHASES
+RELEASED_RATES = (
+    "fffmmmmmmm", "fffmmmmmmm", "ffmmmmmmmm", "ffmmmmmmmm", "mgmmmmmmmm",
+    "mgcmmmmmmm", "mggcmmmmmm", "mggcccmmmm", "fggccccmmm", "fggcccccmm",
+)  # fmt: skip
+RELEASED_DECAYS = (
+    "mmmffffffff", "ggggggmmmmm", "gggggggmmmf", "cccccggmmmm", "mmcccccggmm",
+    "mmmmmfffgmm", "mmmmmmffffm", "mmmmmmfffff", "mmmmmffffmf", "mmmffccmfff",
+)  # fmt: skip
+
+
+def nominal_rate(m: Measures) -> np.ndarray:
+    """`decoder_rate` to six significant digits, as far as a product of two numbers in float32 has them."""
+    return np.array([float(f"{rate:.5e}") for rate in decoder_rate(m)])
+
+
+def as_one_more_seed(m: Measures, delay: float = DELAY) -> np.ndarray:
+    """[seed]: Cohen's κ of a seed's phases with the commonest of the other seeds, less that of the released run with them.
+
+    Around 0 where the released run is as near to our seeds as they are to each other; a map that has nothing to do with
+    them has a κ of 0 itself."""
+    order = np.lexsort((nominal_rate(m), column(m, "optimizer.base.lr"), column(m, "seed")))
+    maps = phases(m, delay)[order].reshape(len(np.unique(column(m, "seed"))), -1)  # [seed, cells]
+    released = np.array([ORDER.index(phase) for row in RELEASED_RATES for phase in row])
+    if maps.shape[1] != released.size:
+        raise ValueError(f"the released map has {released.size} cells, not {maps.shape[1]}")
+    found = []
+    for own, others in ((own, np.delete(maps, i, axis=0)) for i, own in enumerate(maps)):
+        commonest = np.stack([(others == i).sum(axis=0) for i in range(len(ORDER))]).argmax(axis=0)
+        found.append(agreement(own, commonest) - agreement(released, commonest))
+    return np.array(found)
+
+
+def with_decay_as_one_more_seed(m: Measures, delay: float = DELAY) -> np.ndarray:
+    """[seed]: the same over rates and decays of the decoder."""
+    order = np.lexsort((column(m, "optimizer.base.weight_decay"), nominal_rate(m), column(m, "seed")))
+    maps = phases(m, delay)[order].reshape(len(np.unique(column(m, "seed"))), -1)  # [seed, cells]
+    released = np.array([ORDER.index(phase) for row in RELEASED_DECAYS for phase in row])
+    if maps.shape[1] != released.size:
+        raise ValueError(f"the released map has {released.size} cells, not {maps.shape[1]}")
+    found = []
+    for own, others in ((own, np.delete(maps, i, axis=0)) for i, own in enumerate(maps)):
+        commonest = np.stack([(others == i).sum(axis=0) for i in range(len(ORDER))]).argmax(axis=0)
+        found.append(agreement(own, commonest) - agreement(released, commonest))
+    return np.array(found)
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> float:
+    """Cohen's κ of two maps [cells]."""
+    table = np.zeros((len(ORDER), len(ORDER)))
+    np.add.at(table, (one, other), 1)
+    return claims.intervals.kappa(table, 0.95)[0]
+
+
+def share(m: Measures, index: int, delay: float = DELAY) -> np.ndarray:
+    """[seed]: the share of cells with a phase."""
+    return np.array([np.mean(phases(own, delay) == index) for own in each(m)])
+
+
+def each(m: Measures) -> list[Measures]:
+    return [m.runs(column(m, "seed") == seed) for seed in np.unique(column(m, "seed"))]
+
+
+def faster(m: Measures) -> np.ndarray:
+    """[seed]: median log10 of the rate of embeddings over that of the decoder, where a seed comprehends less where it
+    memorises."""
+    ratio = -np.log10(column(m, "optimizer.after.0.factor"))
+    found = phases(m)
+    seeds = column(m, "seed")
+    pick = [[np.median(ratio[(seeds == seed) & (found == i)]) if ((seeds == seed) & (found == i)).any() else np.nan
+             for i in (0, 2)] for seed in np.unique(seeds)]  # fmt: skip
+    return np.array(pick)[:, 0] - np.array(pick)[:, 1]
+
+
+def regularised(m: Measures, least: float = 2.0) -> np.ndarray:
+    """[seed]: the share of decoder rates below 1e-3 that generalise, at the best decay from `least` on less at none."""
+    shares = []
+    for own in each(m):
+        slow = own.runs(decoder_rate(own) < 0.9e-3)
+        good, decay = phases(slow) < 2, column(slow, "optimizer.base.weight_decay")
+        rates = [good[decay == one].mean() for one in np.unique(decay[decay >= least])]
+        shares.append(max(rates) - good[decay == 0].mean() if rates and (decay == 0).any() else np.nan)
+    return np.array(shares)
+
+
 # --- claims
 
 
@@ -173,6 +324,40 @@ FLOW = [
     stated("effective theory", "the time of learning goes as 1/λ₃", "effective flow: time to RQI > .95, exponent of 1/λ₃",
            most_free, Law((0.9, 1.1), widest=0.3), each="run", looks=(20,)),
 ]  # fmt: skip
+SETS_CLAIMS = [
+    stated("released notebook of effective theory", "22 pairs: 0.4270, 23 pairs: 0.5795 of 10,000 sets",
+           "pairs with which half of the training sets determine the representation", critical,
+           Median(22.48, 0.25, error=0.035), 10_000),
+    stated("released notebook of effective theory", "shares for 13 sizes, of 10,000 sets",
+           "mean distance of that share of sets from the released one", off_table, Within(high=0.03), 10_000),
+]  # fmt: skip
+RATES_CLAIMS = [
+    *(stated(f"{RESULTS} 5a", f"{count} of 100", f"share of learning rates with {name}", partial(share, index=i),
+             Number(count / 100, widest), 1)
+      for i, (name, count, widest) in enumerate((("comprehension", 14, 0.3), ("grokking", 10, 0.3),
+                                                  ("memorisation", 64, 0.4), ("confusion", 12, 0.3)))),
+    stated("phase diagrams", "comprehension wants a representation that learns faster than the decoder",
+           "log10 of the ratio of rates, comprehension less memorisation", faster, Direction()),
+]  # fmt: skip
+PHASES_CLAIMS = [
+    stated(f"{RESULTS} 5a", "phases of 100 pairs of rates, one seed",
+           "phases over learning rates: κ of a seed with the others, less that of the released run with them",
+           as_one_more_seed, Number(0, 1), 1,
+           variants={f"grokking from {delay} steps on": partial(as_one_more_seed, delay=delay) for delay in (500, 2000)}),
+]  # fmt: skip
+PHASES_DECAY_CLAIMS = [
+    stated(f"{RESULTS} 5b", "phases of 110 rates and decays, one seed",
+           "phases over rate and decay: κ of a seed with the others, less that of the released run with them",
+           with_decay_as_one_more_seed, Number(0, 1), 1,
+           variants={f"grokking from {delay} steps on": partial(with_decay_as_one_more_seed, delay=delay)
+                     for delay in (500, 2000)}),
+]  # fmt: skip
+DECAY_CLAIMS = [
+    stated("phase diagrams", "weight decay of the decoder takes memorisation to generalisation",
+           "decoder rates below 1e-3 that generalise: share at the best decay less at none", regularised, Direction(),
+           variants={f"from decay {least:g} on": partial(regularised, least=least) for least in (1, 4)}),
+]  # fmt: skip
+
 # --- figures
 
 
@@ -206,18 +391,80 @@ def times(m: Measures) -> Any:
     return representations.rates(third, known, (1.0, float(np.nanmedian(known * third))))
 
 
+def beside(m: Measures, released: Sequence[str], rows: tuple[Any, phase.Axis], columns: tuple[Any, phase.Axis]) -> Any:
+    """Our phases and those of the released run, over values [R] of the rows and columns of its map."""
+    ours = phase.of_columns({"x": columns[0], "y": rows[0]}, "x", "y", phases(m))
+    panels = [phase.Panel(ours, columns[1], rows[1], categories=transitions.LEARNING_PHASES, title=seeds_of(m))]
+    if ours.values.shape[:2] == (len(released), len(released[0])):
+        y, x = np.meshgrid(ours.y, ours.x, indexing="ij")
+        own = np.array([ORDER.index(one) for row in released for one in row])
+        theirs = phase.of_columns({"x": x.ravel(), "y": y.ravel()}, "x", "y", own)
+        panels.append(
+            phase.Panel(theirs, *panels[0][1:3], categories=transitions.LEARNING_PHASES, title="released run")
+        )
+    return phase.diagram(*panels)
+
+
+def sizes(m: Measures) -> Any:
+    ours = {"ours": m["final/sets/share"].mean(axis=0), "released": np.array(list(DETERMINED.values()))}
+    return representations.shares(np.array(list(DETERMINED)), ours, "training pairs of 55", "share of determined sets")
+
+
+def seeds_of(m: Measures) -> str:
+    n = len(np.unique(column(m, "seed")))
+    return f"commonest of {n} seeds" if n > 1 else "one seed"
+
+
+OF_DECODER = phase.Axis("learning rate of the decoder", "log")
+
+
+def rates(m: Measures) -> Any:
+    embeddings = column(m, "optimizer.base.lr"), phase.Axis("learning rate of the embeddings", "log")
+    return beside(m, RELEASED_RATES, embeddings, (nominal_rate(m), OF_DECODER))
+
+
+def decays(m: Measures) -> Any:
+    decay = column(m, "optimizer.base.weight_decay"), phase.Axis("weight decay of the decoder", "even")
+    return beside(m, RELEASED_DECAYS, (nominal_rate(m), OF_DECODER), decay)
+
+
+def fitted(measures: Arrays) -> bool:
+    return bool((measures["train_accuracy"] >= FITTED).any() and (measures["test_accuracy"] >= FITTED).any())
+
+
 SMALL: dict[str, Any] = {"width": 8}
 TIGHT = np.union1d(np.arange(0, 2001, 25), np.arange(2000, LAST + 1, 500))
+LOOSE = np.union1d([50, 100, 150, 300], np.arange(0, LAST + 1, 200))
+LOSSES = ("train_loss", "test_loss")
+
+
+def plane(over: Callable[..., list[Config]], seeds: Sequence[int], **more: Any) -> Part:
+    stop: dict[Scale, Any] = {"smoke": None, "cpu": fitted, "paper": fitted}
+    milestone = "generalise", lambda m: np.any(m["test_accuracy"] >= FITTED, axis=-1)
+    small = over(RATES[::9], seeds=range(1), **SMALL)
+    return Part.alike(
+        small, over(RATES, seeds=seeds), LOOSE, stop=stop, milestone=milestone, keep=(), omit=LOSSES, **more
+    )
+
+
 PARTS = {
     "numbers": Part(
         {"smoke": counted((25, 45, 50), range(1), **SMALL), "cpu": counted(COUNTS, SEEDS), "paper": counted(COUNTS, SEEDS)},
         {"smoke": (0, 10, 20), "cpu": TIGHT, "paper": TIGHT}, NUMBERS,
         {"accuracies": accuracies, "numbers": lines, "reached": reached},
-        analyses={"quality": quality, "numbers": numbers}, keep=("W_E",),
+        analyses={"quality": quality, "numbers": numbers}, keep=("W_E",), omit=LOSSES,
     ),
     "flow": Part(
         {"smoke": counted((45,), range(2), **SMALL), "cpu": counted((30, 35, 40, 45, 50), SEEDS, **SMALL),
          "paper": counted((30, 35, 40, 45, 50), SEEDS, **SMALL)},
         dict.fromkeys(("smoke", "cpu", "paper"), (0, 1)), FLOW, {"times": times}, analyses={"flow": flow}, keep=("W_E",),
     ),
+    "sets": Part.alike(
+        counted((45,), range(2), **SMALL), counted((45,), UNSEEN, **SMALL), (0, 1), claims=SETS_CLAIMS,
+        figures={"sizes": sizes}, final={"sets": determined}, keep=("W_E",),
+    ),
+    "rates": plane(over_rates, SEEDS[:8], claims=RATES_CLAIMS, figures={"rates": rates}),
+    "phases": plane(over_rates, FRESH, claims=PHASES_CLAIMS, figures={"phases": rates}),
+    "decay": plane(over_decays, SEEDS[:8], claims=DECAY_CLAIMS, figures={"decays": decays}),
+    "phases_decay": plane(over_decays, ANEW, claims=PHASES_DECAY_CLAIMS, figures={"phases_decay": decays}),
 }  # fmt: skip
