@@ -27,25 +27,29 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from toylab.analysis import over_cells
+from toylab import claims
+from toylab.analysis import over_cells, transitions
 from toylab.analysis import representation as rep
 from toylab.base import Config, Params, Run
-from toylab.claims import Claim, Law, Median, Proportion, Source, Within
+from toylab.claims import Cells, Claim, Direction, Law, Median, Number, Proportion, Source, Within
 from toylab.claims.claim import Quantity
 from toylab.claims.kinds import Kind
-from toylab.lab import Measures, Part
+from toylab.lab import Arrays, Measures, Part, Scale
 from toylab.models import Net, SumDecoder
 from toylab.optim import AdamW, Chain
 from toylab.optim import Scale as Factor
-from toylab.plots import representations
+from toylab.plots import phase, representations
 from toylab.tasks import Addition
 
 PAPER = "Liu et al. 2022"
 SEEDS = range(2000, 2020)  # none of them was trained before the claims were fixed
+FRESH = range(2020, 2028)  # of the part phases alone: its claim was corrected after SEEDS were trained
 DECODER = ("W_in", "b_in", "W_mid", "b_mid", "W_U", "b_U")
 COUNTS = (5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 54)  # training pairs
 LEARNED = 0.95  # RQI from which on the representation counts as learned
-LAST = 10_000
+FITTED, DELAY, LAST = 0.9, 1000, 10_000  # accuracy; steps from which on it is grokking, ours; steps of a run
+RATES = np.geomspace(1e-5, 1e-2, 10).tolist()
+DECAYS = [float(decay) for decay in range(11)]
 
 
 def adder(
@@ -60,6 +64,17 @@ def adder(
 
 def counted(counts: Sequence[int], seeds: Sequence[int], **fields: Any) -> list[Config]:
     return [adder(seed, n, **fields) for n in counts for seed in seeds]
+
+
+def over_rates(rates: Sequence[float], seeds: Sequence[int], **fields: Any) -> list[Config]:
+    """Full batches: what draws them does not matter, and one stream is one program."""
+    runs = [adder(seed, rate=x, decoder=y, **fields) for seed in seeds for x in rates for y in rates]
+    return [run.replace(data_seed=0) for run in runs]
+
+
+def over_decays(rates: Sequence[float], decays: Sequence[float], seeds: Sequence[int], **fields: Any) -> list[Config]:
+    runs = [adder(seed, decoder=x, decay=y, **fields) for seed in seeds for x in rates for y in decays]
+    return [run.replace(data_seed=0) for run in runs]
 
 
 # --- measures
@@ -145,6 +160,102 @@ def most_free(m: Measures) -> np.ndarray:
     return np.stack([1 / third[known], time[known]], axis=1)
 
 
+def phases(m: Measures, delay: float = DELAY) -> np.ndarray:
+    """[R]: index into transitions.LEARNING_PHASES."""
+    return transitions.learning_phases(m.steps, m["train_accuracy"], m["test_accuracy"], FITTED, delay)
+
+
+def decoder_rate(m: Measures) -> np.ndarray:
+    return column(m, "optimizer.base.lr") * column(m, "optimizer.after.0.factor")
+
+
+# The released runs of figures 5a and 5b, one seed, by these thresholds: c comprehension, g grokking, m memorisation, f
+# confusion. A row is a rate of the embeddings (5a) or of the decoder (5b); a column one of the decoder, or a decay.
+ORDER = "cgmf"  # of transitions.LEARNING_PHASES
+RELEASED_RATES = (
+    "fffmmmmmmm", "fffmmmmmmm", "ffmmmmmmmm", "ffmmmmmmmm", "mgmmmmmmmm",
+    "mgcmmmmmmm", "mggcmmmmmm", "mggcccmmmm", "fggccccmmm", "fggcccccmm",
+)  # fmt: skip
+RELEASED_DECAYS = (
+    "mmmffffffff", "ggggggmmmmm", "gggggggmmmf", "cccccggmmmm", "mmcccccggmm",
+    "mmmmmfffgmm", "mmmmmmffffm", "mmmmmmfffff", "mmmmmffffmf", "mmmffccmfff",
+)  # fmt: skip
+
+
+def nominal_rate(m: Measures) -> np.ndarray:
+    """`decoder_rate` to six significant digits, as far as a product of two numbers in float32 has them."""
+    return np.array([float(f"{rate:.5e}") for rate in decoder_rate(m)])
+
+
+def beside_released(m: Measures, released: Sequence[str], rows: Any, columns: Any, delay: float = DELAY) -> np.ndarray:
+    """[cells, 2]: the commonest phase of our seeds, and that of the released run."""
+    cells = []
+    found, x, y = phases(m, delay), rows(m).round(9), columns(m).round(9)
+    values = np.unique(x), np.unique(y)
+    if tuple(map(len, values)) != (len(released), len(released[0])):
+        raise ValueError(f"the released map has {len(released)} × {len(released[0])} cells")
+    for i, row in enumerate(values[0]):
+        for j, one in enumerate(values[1]):
+            own = found[(x == row) & (y == one)]
+            cells.append([np.bincount(own[own >= 0], minlength=4).argmax(), ORDER.index(released[i][j])])
+    return np.array(cells, float)
+
+
+def as_one_more_seed(m: Measures, delay: float = DELAY) -> np.ndarray:
+    """[seed]: Cohen's κ of a seed's phases with the commonest of the other seeds, less that of the released run with them.
+
+    Around 0 where the released run is as near to our seeds as they are to each other; a map that has nothing to do with
+    them has a κ of 0 itself."""
+    order = np.lexsort((nominal_rate(m), column(m, "optimizer.base.lr"), column(m, "seed")))
+    maps = phases(m, delay)[order].reshape(len(np.unique(column(m, "seed"))), -1)  # [seed, cells]
+    released = np.array([ORDER.index(phase) for row in RELEASED_RATES for phase in row])
+    if maps.shape[1] != released.size:
+        raise ValueError(f"the released map has {released.size} cells, not {maps.shape[1]}")
+    found = []
+    for own, others in ((own, np.delete(maps, i, axis=0)) for i, own in enumerate(maps)):
+        commonest = np.stack([(others == i).sum(axis=0) for i in range(len(ORDER))]).argmax(axis=0)
+        found.append(agreement(own, commonest) - agreement(released, commonest))
+    return np.array(found)
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> float:
+    """Cohen's κ of two maps [cells]."""
+    table = np.zeros((len(ORDER), len(ORDER)))
+    np.add.at(table, (one, other), 1)
+    return claims.intervals.kappa(table, 0.95)[0]
+
+
+def share(m: Measures, index: int, delay: float = DELAY) -> np.ndarray:
+    """[seed]: the share of cells with a phase."""
+    return np.array([np.mean(phases(own, delay) == index) for own in each(m)])
+
+
+def each(m: Measures) -> list[Measures]:
+    return [m.runs(column(m, "seed") == seed) for seed in np.unique(column(m, "seed"))]
+
+
+def faster(m: Measures) -> np.ndarray:
+    """[seed]: median log10 of the rate of embeddings over that of the decoder, where a seed comprehends less where it
+    memorises."""
+    ratio = -np.log10(column(m, "optimizer.after.0.factor"))
+    found = phases(m)
+    seeds = column(m, "seed")
+    pick = [[np.median(ratio[(seeds == seed) & (found == i)]) if ((seeds == seed) & (found == i)).any() else np.nan
+             for i in (0, 2)] for seed in np.unique(seeds)]  # fmt: skip
+    return np.array(pick)[:, 0] - np.array(pick)[:, 1]
+
+
+def regularised(m: Measures, least: float = 2.0) -> np.ndarray:
+    """[seed]: the share of decoder rates below 1e-3 that generalise, at the best decay from `least` on less at none."""
+    shares = []
+    for own in each(m):
+        slow = own.runs(decoder_rate(own) < 0.9e-3)
+        good, decay = phases(slow) < 2, column(slow, "optimizer.base.weight_decay")
+        rates = [good[decay == one].mean() for one in np.unique(decay[decay >= least])]
+        shares.append(max(rates) - good[decay == 0].mean() if rates and (decay == 0).any() else np.nan)
+    return np.array(shares)
+
+
 # --- claims
 
 
@@ -173,6 +284,29 @@ FLOW = [
     stated("effective theory", "the time of learning goes as 1/λ₃", "effective flow: time to RQI > .95, exponent of 1/λ₃",
            most_free, Law((0.9, 1.1), widest=0.3), each="run", looks=(20,)),
 ]  # fmt: skip
+RATES_CLAIMS = [
+    *(stated(f"{RESULTS} 5a", f"{count} of 100", f"share of learning rates with {name}", partial(share, index=i),
+             Number(count / 100, widest), 1)
+      for i, (name, count, widest) in enumerate((("comprehension", 14, 0.3), ("grokking", 10, 0.3),
+                                                  ("memorisation", 64, 0.4), ("confusion", 12, 0.3)))),
+    stated("phase diagrams", "comprehension wants a representation that learns faster than the decoder",
+           "log10 of the ratio of rates, comprehension less memorisation", faster, Direction()),
+]  # fmt: skip
+PHASES_CLAIMS = [
+    stated(f"{RESULTS} 5a", "phases of 100 pairs of rates, one seed",
+           "phases over learning rates: κ of a seed with the others, less that of the released run with them",
+           as_one_more_seed, Number(0, 1), 1,
+           variants={f"grokking from {delay} steps on": partial(as_one_more_seed, delay=delay) for delay in (500, 2000)}),
+]  # fmt: skip
+DECAY_CLAIMS = [
+    stated(f"{RESULTS} 5b", "phases of 110 rates and decays, one seed", "phases over rate and decay of the decoder",
+           partial(beside_released, released=RELEASED_DECAYS, rows=decoder_rate,
+                   columns=lambda m: column(m, "optimizer.base.weight_decay")), Cells(0.6), 1, each="cell", looks=(20,)),
+    stated("phase diagrams", "weight decay of the decoder takes memorisation to generalisation",
+           "decoder rates below 1e-3 that generalise: share at the best decay less at none", regularised, Direction(),
+           variants={f"from decay {least:g} on": partial(regularised, least=least) for least in (1, 4)}),
+]  # fmt: skip
+
 # --- figures
 
 
@@ -206,8 +340,51 @@ def times(m: Measures) -> Any:
     return representations.rates(third, known, (1.0, float(np.nanmedian(known * third))))
 
 
+def beside(m: Measures, released: Sequence[str], rows: tuple[Any, phase.Axis], columns: tuple[Any, phase.Axis]) -> Any:
+    """Our phases and those of the released run, over values [R] of the rows and columns of its map."""
+    ours = phase.of_columns({"x": columns[0], "y": rows[0]}, "x", "y", phases(m))
+    panels = [phase.Panel(ours, columns[1], rows[1], categories=transitions.LEARNING_PHASES, title=seeds_of(m))]
+    if ours.values.shape[:2] == (len(released), len(released[0])):
+        y, x = np.meshgrid(ours.y, ours.x, indexing="ij")
+        own = np.array([ORDER.index(one) for row in released for one in row])
+        theirs = phase.of_columns({"x": x.ravel(), "y": y.ravel()}, "x", "y", own)
+        panels.append(
+            phase.Panel(theirs, *panels[0][1:3], categories=transitions.LEARNING_PHASES, title="released run")
+        )
+    return phase.diagram(*panels)
+
+
+def seeds_of(m: Measures) -> str:
+    n = len(np.unique(column(m, "seed")))
+    return f"commonest of {n} seeds" if n > 1 else "one seed"
+
+
+OF_DECODER = phase.Axis("learning rate of the decoder", "log")
+
+
+def rates(m: Measures) -> Any:
+    embeddings = column(m, "optimizer.base.lr"), phase.Axis("learning rate of the embeddings", "log")
+    return beside(m, RELEASED_RATES, embeddings, (nominal_rate(m), OF_DECODER))
+
+
+def decays(m: Measures) -> Any:
+    decay = column(m, "optimizer.base.weight_decay"), phase.Axis("weight decay of the decoder", "even")
+    return beside(m, RELEASED_DECAYS, (nominal_rate(m), OF_DECODER), decay)
+
+
+def fitted(measures: Arrays) -> bool:
+    return bool((measures["train_accuracy"] >= FITTED).any() and (measures["test_accuracy"] >= FITTED).any())
+
+
 SMALL: dict[str, Any] = {"width": 8}
 TIGHT = np.union1d(np.arange(0, 2001, 25), np.arange(2000, LAST + 1, 500))
+LOOSE = np.union1d([50, 100, 150, 300], np.arange(0, LAST + 1, 200))
+STOP: dict[Scale, Any] = {"smoke": None, "cpu": fitted, "paper": fitted}
+PLANE: dict[str, Any] = {
+    "keep": (),
+    "stop": STOP,
+    "milestone": ("generalise", lambda m: np.any(m["test_accuracy"] >= FITTED, axis=-1)),
+}
 PARTS = {
     "numbers": Part(
         {"smoke": counted((25, 45, 50), range(1), **SMALL), "cpu": counted(COUNTS, SEEDS), "paper": counted(COUNTS, SEEDS)},
@@ -219,5 +396,20 @@ PARTS = {
         {"smoke": counted((45,), range(2), **SMALL), "cpu": counted((30, 35, 40, 45, 50), SEEDS, **SMALL),
          "paper": counted((30, 35, 40, 45, 50), SEEDS, **SMALL)},
         dict.fromkeys(("smoke", "cpu", "paper"), (0, 1)), FLOW, {"times": times}, analyses={"flow": flow}, keep=("W_E",),
+    ),
+    "rates": Part(
+        {"smoke": over_rates(RATES[::9], range(1), **SMALL), "cpu": over_rates(RATES, SEEDS[:8]),
+         "paper": over_rates(RATES, SEEDS[:8])},
+        {"smoke": (0, 10, 20), "cpu": LOOSE, "paper": LOOSE}, RATES_CLAIMS, {"rates": rates}, **PLANE,
+    ),
+    "phases": Part(
+        {"smoke": over_rates(RATES[::9], range(1), **SMALL), "cpu": over_rates(RATES, FRESH),
+         "paper": over_rates(RATES, FRESH)},
+        {"smoke": (0, 10, 20), "cpu": LOOSE, "paper": LOOSE}, PHASES_CLAIMS, {"phases": rates}, **PLANE,
+    ),
+    "decay": Part(
+        {"smoke": over_decays(RATES[::9], DECAYS[::5], range(1), **SMALL),
+         "cpu": over_decays(RATES, DECAYS, SEEDS[:8]), "paper": over_decays(RATES, DECAYS, SEEDS[:8])},
+        {"smoke": (0, 10, 20), "cpu": LOOSE, "paper": LOOSE}, DECAY_CLAIMS, {"decays": decays}, **PLANE,
     ),
 }  # fmt: skip
