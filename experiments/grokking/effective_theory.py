@@ -31,7 +31,7 @@ from toylab import claims
 from toylab.analysis import over_cells, transitions
 from toylab.analysis import representation as rep
 from toylab.base import Config, Params, Run
-from toylab.claims import Cells, Claim, Direction, Law, Median, Number, Proportion, Source, Within
+from toylab.claims import Claim, Direction, Law, Median, Number, Proportion, Source, Within
 from toylab.claims.claim import Quantity
 from toylab.claims.kinds import Kind
 from toylab.lab import Arrays, Measures, Part, Scale
@@ -43,7 +43,7 @@ from toylab.tasks import Addition
 
 PAPER = "Liu et al. 2022"
 SEEDS = range(2000, 2020)  # none of them was trained before the claims were fixed
-FRESH = range(2020, 2028)  # of the part phases alone: its claim was corrected after SEEDS were trained
+FRESH, ANEW = range(2020, 2028), range(2028, 2036)  # of claims that were corrected after SEEDS were trained
 DECODER = ("W_in", "b_in", "W_mid", "b_mid", "W_U", "b_U")
 COUNTS = (5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 54)  # training pairs
 LEARNED = 0.95  # RQI from which on the representation counts as learned
@@ -218,6 +218,20 @@ def as_one_more_seed(m: Measures, delay: float = DELAY) -> np.ndarray:
     return np.array(found)
 
 
+def with_decay_as_one_more_seed(m: Measures, delay: float = DELAY) -> np.ndarray:
+    """[seed]: the same over rates and decays of the decoder."""
+    order = np.lexsort((column(m, "optimizer.base.weight_decay"), nominal_rate(m), column(m, "seed")))
+    maps = phases(m, delay)[order].reshape(len(np.unique(column(m, "seed"))), -1)  # [seed, cells]
+    released = np.array([ORDER.index(phase) for row in RELEASED_DECAYS for phase in row])
+    if maps.shape[1] != released.size:
+        raise ValueError(f"the released map has {released.size} cells, not {maps.shape[1]}")
+    found = []
+    for own, others in ((own, np.delete(maps, i, axis=0)) for i, own in enumerate(maps)):
+        commonest = np.stack([(others == i).sum(axis=0) for i in range(len(ORDER))]).argmax(axis=0)
+        found.append(agreement(own, commonest) - agreement(released, commonest))
+    return np.array(found)
+
+
 def agreement(one: np.ndarray, other: np.ndarray) -> float:
     """Cohen's κ of two maps [cells]."""
     table = np.zeros((len(ORDER), len(ORDER)))
@@ -298,10 +312,14 @@ PHASES_CLAIMS = [
            as_one_more_seed, Number(0, 1), 1,
            variants={f"grokking from {delay} steps on": partial(as_one_more_seed, delay=delay) for delay in (500, 2000)}),
 ]  # fmt: skip
+PHASES_DECAY_CLAIMS = [
+    stated(f"{RESULTS} 5b", "phases of 110 rates and decays, one seed",
+           "phases over rate and decay: κ of a seed with the others, less that of the released run with them",
+           with_decay_as_one_more_seed, Number(0, 1), 1,
+           variants={f"grokking from {delay} steps on": partial(with_decay_as_one_more_seed, delay=delay)
+                     for delay in (500, 2000)}),
+]  # fmt: skip
 DECAY_CLAIMS = [
-    stated(f"{RESULTS} 5b", "phases of 110 rates and decays, one seed", "phases over rate and decay of the decoder",
-           partial(beside_released, released=RELEASED_DECAYS, rows=decoder_rate,
-                   columns=lambda m: column(m, "optimizer.base.weight_decay")), Cells(0.6), 1, each="cell", looks=(20,)),
     stated("phase diagrams", "weight decay of the decoder takes memorisation to generalisation",
            "decoder rates below 1e-3 that generalise: share at the best decay less at none", regularised, Direction(),
            variants={f"from decay {least:g} on": partial(regularised, least=least) for least in (1, 4)}),
@@ -411,5 +429,10 @@ PARTS = {
         {"smoke": over_decays(RATES[::9], DECAYS[::5], range(1), **SMALL),
          "cpu": over_decays(RATES, DECAYS, SEEDS[:8]), "paper": over_decays(RATES, DECAYS, SEEDS[:8])},
         {"smoke": (0, 10, 20), "cpu": LOOSE, "paper": LOOSE}, DECAY_CLAIMS, {"decays": decays}, **PLANE,
+    ),
+    "phases_decay": Part(
+        {"smoke": over_decays(RATES[::9], DECAYS[::5], range(1), **SMALL),
+         "cpu": over_decays(RATES, DECAYS, ANEW), "paper": over_decays(RATES, DECAYS, ANEW)},
+        {"smoke": (0, 10, 20), "cpu": LOOSE, "paper": LOOSE}, PHASES_DECAY_CLAIMS, {"phases_decay": decays}, **PLANE,
     ),
 }  # fmt: skip
