@@ -43,7 +43,8 @@ from toylab.tasks import Addition
 
 PAPER = "Liu et al. 2022"
 SEEDS = range(2000, 2020)  # none of them was trained before the claims were fixed
-FRESH, ANEW = range(2020, 2028), range(2028, 2036)  # of claims that were corrected after SEEDS were trained
+# of claims that were corrected after SEEDS were trained
+FRESH, ANEW = (*range(2020, 2028), *range(2036, 2048)), range(2028, 2036)
 DECODER = ("W_in", "b_in", "W_mid", "b_mid", "W_U", "b_U")
 COUNTS = (5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 54)  # training pairs
 LEARNED = 0.95  # RQI from which on the representation counts as learned
