@@ -1,8 +1,16 @@
-"""Linear regression by gradient flow on Gaussian inputs, in the limit of many: losses at every time, in closed form."""
+"""Linear regression in closed form.
 
+By gradient flow on many Gaussian inputs: the losses at every time. By gradient descent with L2 decay and fewer examples
+than dimensions: the time at which what the examples do not see of the start is forgotten.
+"""
+
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float, Real
 
+from toylab.analysis.numbers import floating
 from toylab.shapes import shaped
 
 NODES = 4000  # of the quadrature
@@ -66,3 +74,51 @@ def time_below(level: float, ratio: float, test: bool = True, most: float = 1e7)
         middle = (low + high) / 2 if low == 0 and high < 1e-3 else (max(low, 1e-9) * high) ** 0.5
         low, high = (low, middle) if loss(middle) <= level else (middle, high)
     return high
+
+
+@shaped
+def unseen_loss(
+    w: Real[ArrayLike, " d"], x: Real[ArrayLike, "n d"], deviations: Real[ArrayLike, " d"]
+) -> Float[Array, ""]:
+    """The test loss of what a linear student has outside the span of its examples: q = Σ s² (w − P w)².
+
+    P projects onto the rows of x. No gradient of the training loss has a part there: it only decays.
+
+    Args:
+        w: The student's weights.
+        x: The training inputs, of full rank n < d.
+        deviations: Standard deviation s of each dimension of the inputs, which are uncorrelated.
+
+    Returns:
+        A mean squared error, scalar.
+    """
+    w, x, deviations = floating(w), floating(x), floating(deviations)
+    seen, _ = jnp.linalg.qr(x.T)  # [d, n], orthonormal columns that span the rows of x
+    left = w - jnp.matmul(seen, jnp.matmul(seen.T, w, precision="highest"), precision="highest")
+    return ((deviations * left) ** 2).sum()
+
+
+@shaped
+def forgetting_steps(
+    unseen: Real[np.ndarray, "*runs"], level: float, rate: Real[np.ndarray, "*runs"]
+) -> Float[np.ndarray, "*runs"]:
+    """The steps after which decay has brought the unseen loss to a level: ln √(q/θ) / (−ln(1 − lr·κ)), 0 from below.
+
+    With what is seen long fitted it is when ridge regression generalises: ln √(q/θ) / (lr·κ) for a small rate (Xu 2026,
+    arXiv 2601.19791).
+
+    Args:
+        unseen: q at the start, as of `unseen_loss`.
+        level: θ, in its units, above 0.
+        rate: lr·κ, the share of a weight that a step of decay takes, above 0 and below 1.
+
+    Raises:
+        ValueError: For a level or a rate out of its range.
+    """
+    if not level > 0:
+        raise ValueError(f"level is {level}: it must be above 0.")
+    if not ((rate > 0) & (rate < 1)).all():
+        raise ValueError(
+            f"rate has {np.ravel(rate)[~((rate > 0) & (rate < 1)).ravel()][0]}: it must be above 0 and below 1."
+        )
+    return np.log(np.maximum(unseen / level, 1)) / 2 / -np.log1p(-rate)

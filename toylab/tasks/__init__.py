@@ -26,6 +26,7 @@ from toylab.tasks.vectors import (
     SeparatedLinear,
     SparseLinear,
     SparseParity,
+    SpikedTeacher,
     TeacherStudent,
 )
 
@@ -54,6 +55,7 @@ __all__ = [
     "SparseFeatures",
     "SparseLinear",
     "SparseParity",
+    "SpikedTeacher",
     "Supervised",
     "TeacherStudent",
     "TriggerBigrams",

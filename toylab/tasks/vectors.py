@@ -178,6 +178,42 @@ class LinearTeacher(_OfNumbers):
         return super().data(key) | {"teacher": self.teacher(key)}
 
 
+class SpikedTeacher(LinearTeacher):
+    """Inputs of a spiked covariance: x ~ N(0, I) with all dimensions but the first `n_spikes` times `bulk`, and w in the
+    first (ridge regression with more dimensions than examples; Xu 2026, arXiv 2601.19791)."""
+
+    n_train: int = static(default=200)
+    d: int = static(default=400)
+    """Dimensions of x."""
+    n_spikes: int = static(default=20)
+    """Dimensions of x that are not small, and that the answer depends on."""
+    bulk: float = 0.3
+    """Standard deviation of x along the other dimensions."""
+
+    def check(self) -> "SpikedTeacher":
+        if not 1 <= self.n_spikes <= self.d:
+            raise ValueError(f"task.n_spikes is {self.n_spikes}: it must lie between 1 and {self.d}, task.d.")
+        if self.quadratic:
+            raise ValueError("task.quadratic is True: the answers of a SpikedTeacher are linear.")
+        if not 0 < self.bulk < float("inf"):
+            raise ValueError(f"task.bulk is {self.bulk!s}: it must be a standard deviation above 0.")
+        super().check()
+        return self
+
+    @property
+    def deviations(self) -> Array:
+        """Standard deviation of each dimension of x, [d]."""
+        return jnp.where(jnp.arange(self.d) < self.n_spikes, 1.0, self.bulk)
+
+    def teacher(self, key: Array) -> Array:
+        w = jnp.where(jnp.arange(self.d) < self.n_spikes, super().teacher(key), 0)
+        return w / jnp.linalg.norm(w)
+
+    def draw(self, key: Array, n: int) -> tuple[Array, Array]:
+        x = jax.random.normal(jax.random.split(key)[0], (n, self.d)) * self.deviations
+        return x, (x @ self.teacher(key))[:, None]
+
+
 class MatrixCompletion(_OfNumbers):
     """places (i, j) → the entry v_i v_j of a matrix of rank 1, v_i = i/d for i from 0 to d − 1; n_train of the entries are
     seen, and n_test others are not (Lyu et al. 2023, arXiv 2311.18817: d = 97)."""
