@@ -20,7 +20,8 @@ Fails     p = 97, decay 15: train and test accuracy are never above 0.91 (0.90 t
           0.968), undecided. Unlearning begins before the test set is fitted. p = 59, decay 15: it is half-way 20 steps
           (20 to 40) after 90 % of the test set, but in 17 of 20 runs only. In the plane without decay the median of wrong
           labels memorised is 1 (0.875 to 1), undecided: with 0.9 of the pairs not all are, and test accuracy is high.
-          a² + ab + b² is at 0.46 by step 600 and still rising.
+          a² + ab + b² is at 0.46 by step 600 and still rising. The plane as published, p = 97 with 17 × 17 cells at each
+          decay, is that of scale paper and was not run: the one here has p = 59 and 16 cells.
 Changed   A first sweep, of seeds 100 to 119, was stopped at step 220 and its runs thrown away, none of them measured: the
           steps by which unlearning comes after grokking could not be below 0 as they were counted. Seeds are new ones.
 """
