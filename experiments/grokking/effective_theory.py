@@ -253,7 +253,7 @@ def as_one_more_seed(m: Measures, delay: float = DELAY) -> np.ndarray:
 
 
 def with_decay_as_one_more_seed(m: Measures, delay: float = DELAY) -> np.ndarray:
-    """[seed]: the same over rates and decays of the decoder."""
+    """[seed]: the same over rates and decays of the decoder. Written out, as a claim that is fixed keeps its code."""
     order = np.lexsort((column(m, "optimizer.base.weight_decay"), nominal_rate(m), column(m, "seed")))
     maps = phases(m, delay)[order].reshape(len(np.unique(column(m, "seed"))), -1)  # [seed, cells]
     released = np.array([ORDER.index(phase) for row in RELEASED_DECAYS for phase in row])
