@@ -410,11 +410,10 @@ def beside(m: Measures, released: Sequence[str], rows: tuple[Any, phase.Axis], c
         panels.append(
             phase.Panel(theirs, *panels[0][1:3], categories=transitions.LEARNING_PHASES, title="released run")
         )
+    runs = ours.held.sum(axis=2, keepdims=True)
     for first, name in ((3, "fit their pairs"), (2, "generalise")):  # the phases before it in ORDER
-        learned = np.where(ours.held, ours.values < first, np.nan)
-        share = ours._replace(
-            values=np.nanmean(learned, axis=2, keepdims=True), held=ours.held.any(axis=2, keepdims=True)
-        )
+        learned = ((ours.values < first) & ours.held).sum(axis=2, keepdims=True)
+        share = ours._replace(values=learned / np.maximum(runs, 1), held=runs > 0)
         panels.append(phase.Panel(share, *panels[0][1:3], f"share of seeds that {name}", limits=(0, 1)))
     return phase.diagram(*panels)
 
