@@ -25,11 +25,14 @@ Fails     One seed of 20 does not come to RQI > .95 with 45, 50 or 54 pairs, so 
           shares of phases are undecided, and whether comprehension wants the faster embeddings (in 6 of 8 seeds; the
           others have none). Where seeds generalise is where the released run does. Decay of the decoder adds no rates:
           the best from 2 on less none is 0 (−0.17 to 0.17), above 0 in 3 of 8 seeds.
-Changed   Two claims asked for κ ≥ 0.6 of the commonest phases of eight seeds and the released ones. Over rate and decay
-          κ was 0.40 (0.28 to 0.52), which would differ; but of our seeds themselves each has 0.26 to 0.61 with the
-          commonest of the others: the bound was narrower than the spread between seeds. Over two learning rates it
-          could not be judged, as products of numbers in float32 fell apart into eleven rates. Each seed is now held
-          against the others, and the released run as one more; that was fixed before seeds 2020 to 2047 were trained.
+          Over rate and decay the commonest phases of eight seeds differ from the released ones: κ 0.40 (0.28 to 0.52) over
+          110 cells, where 0.6 was fixed, both read by the same thresholds. As a control, each of our seeds has 0.26 to 0.61
+          with the commonest of the others. Conjecture: one run a cell scatters more than that bound allows. On fresh seeds
+          the released run is one more of ours by the prediction interval, though its κ is the lower one in 18 of 20 seeds
+          over two rates and in 8 of 8 over rate and decay; where grokking starts after 500 or 2,000 steps, likewise.
+Changed   That κ be 0.6 was asked over two learning rates too. It could not be judged, as products of numbers in float32
+          fell apart into eleven rates, and is struck through. How each seed stands to the others was asked when seeds 2000
+          to 2007 were known, and fixed before seeds 2020 to 2047 were trained.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,7 +48,7 @@ from toylab import claims
 from toylab.analysis import over_cells, transitions
 from toylab.analysis import representation as rep
 from toylab.base import Config, Params, Run
-from toylab.claims import Claim, Direction, Law, Median, Number, Proportion, Source, Within
+from toylab.claims import Cells, Claim, Direction, Law, Median, Number, Proportion, Source, Within
 from toylab.claims.claim import Quantity
 from toylab.claims.kinds import Kind
 from toylab.lab import Arrays, Measures, Part, Scale
@@ -235,6 +238,20 @@ def nominal_rate(m: Measures) -> np.ndarray:
     return np.array([float(f"{rate:.5e}") for rate in decoder_rate(m)])
 
 
+def beside_released(m: Measures, released: Sequence[str], rows: Any, columns: Any, delay: float = DELAY) -> np.ndarray:
+    """[cells, 2]: the commonest phase of our seeds, and that of the released run."""
+    cells = []
+    found, x, y = phases(m, delay), rows(m).round(9), columns(m).round(9)
+    values = np.unique(x), np.unique(y)
+    if tuple(map(len, values)) != (len(released), len(released[0])):
+        raise ValueError(f"the released map has {len(released)} × {len(released[0])} cells")
+    for i, row in enumerate(values[0]):
+        for j, one in enumerate(values[1]):
+            own = found[(x == row) & (y == one)]
+            cells.append([np.bincount(own[own >= 0], minlength=4).argmax(), ORDER.index(released[i][j])])
+    return np.array(cells, float)
+
+
 def as_one_more_seed(m: Measures, delay: float = DELAY) -> np.ndarray:
     """[seed]: Cohen's κ of a seed's phases with the commonest of the other seeds, less that of the released run with them.
 
@@ -361,6 +378,9 @@ PHASES_DECAY_CLAIMS = [
                      for delay in (500, 2000)}),
 ]  # fmt: skip
 DECAY_CLAIMS = [
+    stated(f"{RESULTS} 5b", "phases of 110 rates and decays, one seed", "phases over rate and decay of the decoder",
+           partial(beside_released, released=RELEASED_DECAYS, rows=decoder_rate,
+                   columns=lambda m: column(m, "optimizer.base.weight_decay")), Cells(0.6), 1, each="cell", looks=(20,)),
     stated("phase diagrams", "weight decay of the decoder takes memorisation to generalisation",
            "decoder rates below 1e-3 that generalise: share at the best decay less at none", regularised, Direction(),
            variants={f"from decay {least:g} on": partial(regularised, least=least) for least in (1, 4)}),

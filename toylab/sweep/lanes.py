@@ -131,7 +131,7 @@ def first_states(configs: Sequence[Config], given: Sequence[Params | None] | Non
     return states.replace(step=int(states.step[0]))
 
 
-_ONCE = {"xla_backend_optimization_level": 1}  # of programs that run once: they compile in half the time
+_ONCE = {"xla_backend_optimization_level": 1}  # of programs that run once: they compile faster
 _init = jax.jit(train.init, compiler_options=_ONCE)
 _inits = jax.jit(
     lambda configs, params: jax.lax.map(lambda both: train.init(*both), (configs, params)), compiler_options=_ONCE
