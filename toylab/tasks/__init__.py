@@ -2,6 +2,7 @@
 
 from toylab.meanings import documented
 from toylab.tasks.addition import Addition
+from toylab.tasks.beside_random import ModularBesideRandom
 from toylab.tasks.classification import ItemLabelPairs
 from toylab.tasks.dictionary import MixedFeatures
 from toylab.tasks.exemplars import RelabelledExemplars
@@ -43,6 +44,7 @@ __all__ = [
     "MatrixCompletion",
     "MixedFeatures",
     "ModularArithmetic",
+    "ModularBesideRandom",
     "ModularPairs",
     "ModularPrompts",
     "OneHotFeatures",
