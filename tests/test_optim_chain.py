@@ -15,7 +15,22 @@ from toylab import configs as cfg
 from toylab import store, sweep, train
 from toylab.base import Config
 from toylab.models import ModularMLP, Net
-from toylab.optim import SGD, AdamW, Chain, Clip, KeepNorm, Orthogonal, Penalty, Piece, Scale, SlowGradients
+from toylab.optim import (
+    LAMB,
+    SGD,
+    AdamW,
+    Chain,
+    Clip,
+    KeepNorm,
+    Orthogonal,
+    Penalty,
+    Piece,
+    RowPull,
+    Scale,
+    SignedDecayAdamW,
+    SlowGradients,
+    VectorDecay,
+)  # fmt: skip
 from toylab.records import config_of
 from toylab.sweep import Interrupted, Plan, Spec, describe, grid, lanes
 from toylab.tasks import ModularArithmetic
@@ -348,6 +363,50 @@ def test_short_of_memory_it_goes_on_in_narrower_lanes(trained, tmp_path, monkeyp
     assert same_training(*({**one.params, **one.measures} for one in (group, trained[0])))
 
 
+# --- decays apart from the optimizer's own
+
+
+@pytest.mark.parametrize("steps", [0, 30])
+def test_vectors_lose_a_share_of_themselves(steps):
+    def after(w, new):
+        after.n = getattr(after, "n", 0) + 1
+        return new | {"b": new["b"] * (0.9 if not steps or after.n <= steps else 1)}
+
+    found = path(Chain(BASE, after=(VectorDecay(0.1, steps),)))
+    for name, values in reference(after=after).items():
+        np.testing.assert_allclose(found[name], values, **CLOSE)
+
+
+def test_rows_are_pulled_to_one_length_and_zero_rows_stay():
+    def after(w, new):
+        def pulled(name):
+            if w[name].ndim < 2:
+                return new[name]
+            return new[name] - 0.2 * w[name] * (1 - 1.5 / np.linalg.norm(w[name], axis=1, keepdims=True))
+
+        return {name: pulled(name) for name in w}
+
+    found = path(Chain(BASE, after=(RowPull(0.2, 1.5),)))
+    for name, values in reference(after=after).items():
+        np.testing.assert_allclose(found[name], values, **CLOSE)
+    still = {"W": np.zeros((60, 2, 2), np.float32)}
+    left = path(Chain(SGD(), after=(RowPull(0.2, 1.5),)), still, {"W": np.float32([[3, 4], [0, 0]])})["W"][-1]
+    np.testing.assert_allclose(left, [[0.9, 1.2], [0, 0]], atol=1e-5)  # 3.5 · 0.8⁶⁰ = 5e-6 are left
+
+
+def test_optimizers_that_have_such_a_decay_have_that_of_the_pieces():
+    """LAMB's is the same program; that of SignedDecayAdamW is added before the learning rate: one more rounding a step."""
+    own, piece = (
+        path(one) for one in (LAMB(bias_decay=0.1, bias_decay_steps=30), Chain(LAMB(), after=(VectorDecay(0.1, 30),)))
+    )
+    for name in START:
+        np.testing.assert_array_equal(own[name], piece[name])
+    own = path(SignedDecayAdamW(lr=0.03, weight_decay=-0.5))
+    piece = path(Chain(SignedDecayAdamW(lr=0.03, weight_decay=0.0), after=(RowPull(0.03 * 0.5),)))
+    for name in START:
+        np.testing.assert_allclose(own[name], piece[name], **CLOSE)
+
+
 # --- refusals
 
 
@@ -389,6 +448,10 @@ NAN, INF = float("nan"), float("inf")
             r"optimizer\.after\.0\.names has 'W_EE', which is no param of the net: did you mean W_E\?",
         ),
         (Chain(AdamW(), (), (Scale(("z",), 1.0),)), r".*names has 'z', which is no param of the net: it has .*W_E.*\."),
+        (Chain(AdamW(), (), (VectorDecay(1.0),)), r"optimizer\.after\.0\.share is 1\.0: it must lie in \[0, 1\), .*"),
+        (Chain(AdamW(), (), (VectorDecay(0.1, -1),)), r"optimizer\.after\.0\.steps is -1: it must be at least 0, .*"),
+        (Chain(AdamW(), (), (RowPull(-0.1),)), r"optimizer\.after\.0\.rate is -0\.1: it must lie in \[0, 1\), .*"),
+        (Chain(AdamW(), (), (RowPull(0.1, 0.0),)), r"optimizer\.after\.0\.length is 0\.0: it must be a finite length .*"),
         (Chain(AdamW(), (), (KeepNorm(of="both"),)), r"optimizer\.after\.0\.of is 'both': .*it must be one of all, each\."),
         (AdamW(undecayed=("W_EE",)), r"optimizer\.undecayed has 'W_EE', which is no param of the net: did you mean W_E\?"),
         (AdamW(undecayed="W_E"), r"optimizer\.undecayed is 'W_E': it must be a tuple of names of params, as .*\."),

@@ -1,8 +1,8 @@
 """Optimizers as pytrees. Learning rate and weight decay are leaves; `transform` makes the optax transform from them.
 
 chain   pieces around an optimizer · pieces   ⊥Grad, slow gradients, clipping, a penalty, factors by name, steps that
-grow, a norm that stays · names  of params, checked · schedule  of the
-learning rate · lengths  of arrays
+grow, a norm that stays · decays   of vectors, and of rows to one length · names   of params, checked · schedule   of the
+learning rate · lengths   of arrays
 
 `optax.inject_hyperparams` is not used: it casts b1, b2 and eps to float32 arrays, which changes results.
 """
@@ -19,13 +19,14 @@ from jax import Array
 from toylab.base import static
 from toylab.meanings import documented
 from toylab.optim.chain import Chain
+from toylab.optim.decays import RowPull, VectorDecay, beyond_length
 from toylab.optim.names import check_known, check_names
 from toylab.optim.pieces import Clip, Grow, KeepNorm, Orthogonal, Penalty, Piece, Scale, SlowGradients
 from toylab.optim.schedule import Schedule, check_shared, scheduled
 
 __all__ = [
-    "LAMB", "SGD", "Adam", "AdamW", "Chain", "Clip", "Grow", "KeepNorm", "Orthogonal", "Penalty", "Piece", "Scale",
-    "Schedule", "Scheduled", "SignedDecayAdamW", "SlowGradients",
+    "LAMB", "SGD", "Adam", "AdamW", "Chain", "Clip", "Grow", "KeepNorm", "Orthogonal", "Penalty", "Piece", "RowPull",
+    "Scale", "Schedule", "Scheduled", "SignedDecayAdamW", "SlowGradients", "VectorDecay",
 ]  # fmt: skip
 
 
@@ -118,9 +119,9 @@ class SignedDecayAdamW(Scheduled):
         def decayed(update: Array, w: Array) -> Array:
             if w.ndim < 2:
                 return update
-            norm = jnp.linalg.norm(w, axis=-1, keepdims=True)
-            to_unit = w - w / jnp.where(norm > 0, norm, 1)
-            return update + jnp.where(self.weight_decay < 0, -self.weight_decay * to_unit, self.weight_decay * w)
+            return update + jnp.where(
+                self.weight_decay < 0, -self.weight_decay * beyond_length(w), self.weight_decay * w
+            )
 
         return jax.tree.map(decayed, updates, params)
 
@@ -158,18 +159,8 @@ class LAMB(Scheduled):
 
     def transform(self) -> optax.GradientTransformation:
         lamb = optax.lamb(scheduled(self), self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
-        return optax.chain(lamb, self._bias_decay()) if self.bias_decay_steps else lamb
-
-    def _bias_decay(self) -> optax.GradientTransformation:
-        def init(params: Any) -> optax.ScaleByScheduleState:
-            return optax.ScaleByScheduleState(count=jnp.int32(0))
-
-        def update(updates: Any, state: Any, params: Any) -> tuple[Any, optax.ScaleByScheduleState]:
-            share = jnp.where(state.count < self.bias_decay_steps, self.bias_decay, 0.0)
-            decayed = jax.tree.map(lambda u, w: u - share * (w + u) if w.ndim == 1 else u, updates, params)
-            return decayed, optax.ScaleByScheduleState(count=state.count + 1)
-
-        return optax.GradientTransformation(init, update)
+        decay = VectorDecay(share=self.bias_decay, steps=self.bias_decay_steps)
+        return optax.chain(lamb, decay.transform()) if self.bias_decay_steps else lamb
 
 
 class Adam(Scheduled):

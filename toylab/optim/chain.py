@@ -23,7 +23,7 @@ class Chain(struct.PyTreeNode):
     before: tuple[Piece, ...] = ()
     """Pieces that change the gradient: Orthogonal, SlowGradients, Clip, Penalty, in this order."""
     after: tuple[Piece, ...] = ()
-    """Pieces that change the step: Scale, Grow, KeepNorm; KeepNorm last, else the norm would not stay."""
+    """Pieces that change the step: Scale, Grow, VectorDecay, RowPull, KeepNorm; this last, else the norm would not stay."""
 
     def check(self) -> "Chain":
         base = self.base
