@@ -17,8 +17,8 @@ Expect    Decay 1: grokked networks forget with 96 pairs (test accuracy .05 to .
           shows that it can describe them, no more: 4 numbers for 60 values over steps (.013 off, root mean square;
           memorising at step 27, generalising at 331), 5 for 14 over widths (.042 off with 480 pairs: a half known before
           width 2, memorising at width 4.4, generalising at 9.2; .022 with 768, generalising at 4.3 and no dip).
-Cost      cpu: 20 seeds (8 over widths), 30 minutes of one core, most of it compiling a program for each
-          number of pairs and width. paper: the same, with 20 seeds over widths.
+Cost      cpu: 20 seeds, 40 minutes of one core, half of it compiling a program for each number of pairs and width.
+          paper: the same.
 Command   python run_sweep.py circuit_efficiency [--scale smoke|cpu|paper] [--part grokked|ungrokked|…|line|fresh_113]
 Fails     The critical size does depend on weight decay: with decay 3 a network needs 1.33 times the pairs (1.28 to 1.52,
           n = 8) that it needs with decay 1 to keep half its test accuracy. The likely reason (conjecture): at decay 3 the
@@ -34,7 +34,6 @@ Fails     The critical size does depend on weight decay: with decay 3 a network 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -353,9 +352,8 @@ def over_data(base: Config, pairs: Sequence[int], seeds: Sequence[int], saves: S
 
 def over_sizes(op: str, n_saves: int, **more: Any) -> Part:
     small = over_widths((2, 4), (12, 24), range(1), op, **SMALL)
-    cpu, paper = (over_widths(WIDTHS, SIZES, seeds, op) for seeds in (SEEDS[:8], SEEDS))
-    part = Part.alike(small, cpu, log_then_linear(10, 2000, n_saves), keep=(), omit=LOSSES, **more)
-    return replace(part, configs={**part.configs, "paper": paper})
+    full = over_widths(WIDTHS, SIZES, SEEDS, op)
+    return Part.alike(small, full, log_then_linear(10, 2000, n_saves), keep=(), omit=LOSSES, **more)
 
 
 PARTS = {
