@@ -1,5 +1,6 @@
 """Forest plots: the claims of a page, a line each, with their intervals."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ COLOURS = {  # told apart in deuteranopia and in grey
 }
 ROW = 0.27  # inches a claim
 NAME_WIDTH = 3.0  # inches for names
-LONGEST = 48  # letters of a name
+LINES = ((48, 6.5), (54, 6.0), (62, 5.2))  # letters a line of a name, and their size, where it takes one, two or three
 SPANS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)  # factors at which the axis of ratios may end
 Claim = Mapping[str, Any]
 
@@ -81,16 +82,24 @@ def _block(axes: Axes, rows: Sequence[Claim], key: str) -> None:
         if limits[0] <= middle <= limits[1]:
             face = colour if one.get("confirmed", True) else "white"
             axes.plot([middle], [y], "o", color=colour, markerfacecolor=face, markersize=4)
-        name = one["name"] if len(one["name"]) <= LONGEST else f"{one['name'][: LONGEST - 1]}…"
-        axes.text(
-            -0.02, y, name, transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=6.5, wrap=False
-        )
+        name, size = _lines(one["name"])
+        how: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": size, "linespacing": 1.0}
+        axes.text(-0.02, y, name, transform=axes.get_yaxis_transform(), **how)
         said = f"{one['verdict']}, n = {one['n']}"
         ink = colour if one["verdict"] not in ("not at this scale", "direction only") else "#333333"
         axes.text(1.03, y, said, transform=axes.get_yaxis_transform(), ha="left", va="center", fontsize=6, color=ink)
     axes.set(ylim=(len(rows) - 0.4, -0.6), yticks=[])
     axes.spines["left"].set_visible(False)
     axes.tick_params(labelsize=7, width=HOUSE["axes.linewidth"], length=2.5)
+
+
+def _lines(name: str) -> tuple[str, float]:
+    """A name in at most three lines, and the size of its letters; what three do not hold is cut."""
+    for n, (letters, size) in enumerate(LINES, start=1):
+        wrapped = textwrap.wrap(name, letters)
+        if len(wrapped) <= n:
+            return "\n".join(wrapped), size
+    return textwrap.fill(name, letters, max_lines=n, placeholder="…"), size
 
 
 def _ratio_axis(axes: Axes, ends: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
