@@ -207,16 +207,16 @@ def of_printed(model: str, key: str) -> Claim:
     if isinstance(value, tuple):
         source = Source(ZHONG, where, f"{', '.join(f'{100 * one:.2f}' for one in value)} %", 1)
         return Claim(f"{name} of circles 1 to 3, less the paper's", source, partial(off_printed, key=key, model=model),
-                     Identity(0, TOLERANCE[key]), each="circle", event=event)  # fmt: skip
+                     Identity(0, TOLERANCE[key]), "check", each="circle", event=event)  # fmt: skip
     slack = TOLERANCE[key] * (value if key in RELATIVE else 1) + (5e-4 if key == "norm" else 0)  # it prints two digits
     return Claim(name, Source(ZHONG, where, f"{value}", 1), partial(of_model, key=key, model=model),
-                 Identity(value, slack), each="model", event=event)  # fmt: skip
+                 Identity(value, slack), "check", each="model", event=event)  # fmt: skip
 
 
 CLAIMS = [
     *(of_printed(model, key) for model, printed in PRINTED.items() for key in printed),
     *(Claim(f"{TOLD[key]}, less the table's", Source(ZHONG, "released table of runs", "a value a run", 4),
-            partial(off_listed, key=key), Identity(0, TOLERANCE[key]), each="model") for key in release.LISTED),
+            partial(off_listed, key=key), Identity(0, TOLERANCE[key]), "check", each="model") for key in release.LISTED),
 ]  # fmt: skip
 
 

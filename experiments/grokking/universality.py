@@ -13,7 +13,7 @@ Cost      cpu: embeddings of width 64 and lr 1e-2, so that the same number of e-
           C31 4, S4 2 and D11 2 minutes on two cores, A5 20, S5 30. paper: S5 and A5 with the widths and lr
           of the paper, 20 seeds, a GPU; not run.
 Command   python run_sweep.py universality [--scale smoke|cpu|paper] [--part s5|a5|s4|d11|c31]
-Fails     S5, set-up scaled: the delay is 61 (41 to 84, n = 20) for the paper's 284, direction only. It fits later (step 84 for
+Fails     S5, set-up scaled: the delay is 61 (41 to 84, n = 20) for the paper's 284, direction only. It fits later (step 84,
           34 of a tenth of the steps), and generalises sooner, at 51 e-folds of decay (35 to 70) for 97, undecided
           within a factor of 1.5. The ratio of test and restricted loss scatters too far between seeds to be decided.
           A5, set-up scaled: it fits later than in the paper (step 55 for 20 of a tenth of the steps), so that the delay is

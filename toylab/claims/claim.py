@@ -11,7 +11,7 @@ import numpy as np
 from toylab.claims.kinds import Kind
 from toylab.claims.outcome import Outcome, undecided
 
-Ledger = Literal["replication", "finding"]
+Ledger = Literal["replication", "finding", "check"]
 Quantity = Callable[[Any], np.ndarray]
 SPENT = {1: (0.05,), 2: (0.02, 0.03), 3: (0.01, 0.02, 0.02)}  # error probability at each look, by the number of looks
 MOST_LISTED = 200  # values that claims.json lists; of more it has the number
@@ -66,7 +66,8 @@ class Claim:
     source     of a replication; of a finding None, or what it goes beyond
     quantity   of the part's measures: [n], a value of each run, seed or set of fits, or [n, …] as the kind says
     kind       the rule with its bounds, margin and scale
-    ledger     "replication": a paper or its release states it; "finding": we saw it, and no paper says so
+    ledger     "replication": a paper or its release states it; "finding": we saw it, and no paper says so; "check":
+               released weights, measured by our analyzers, give what their paper prints: of our code, not of nature
     fidelity   how near the set-up is to the paper's. Only where it is exact can a verdict be "differs"
     unit, each   of a value, and what has one
     looks      numbers of values at which the claim is judged, the last of them the most. The error of 5 % is spent on them

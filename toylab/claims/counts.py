@@ -39,6 +39,8 @@ def held(claims: Sequence[Mapping[str, Any]]) -> str:
     words = [counted(counts(claims))] if counts(claims) else []
     if findings := counts(claims, "finding"):
         words.append(f"of our own findings {counted(findings)}")
+    if checks := counts(claims, "check"):
+        words.append(f"of checks on released weights {counted(checks)}")
     return "; ".join(words) or "no claims"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 from statsmodels.stats.rates import confint_poisson
 
 from toylab.claims.scales import Interval, Scale
@@ -78,6 +78,21 @@ def bootstrapped(samples: Sequence[np.ndarray], statistic: Callable[..., np.ndar
 def wilson(k: int, n: int, level: float) -> Interval:
     """Wilson's interval of a probability, for k of n."""
     low, high = proportion_confint(k, n, alpha=1 - level, method="wilson")
+    return float(low), float(high)
+
+
+def newcombe(k: int, n: int, k_other: int, n_other: int, level: float) -> Interval:
+    """The interval of the difference of two shares, k/n less k_other/n_other, from Wilson's of each (Newcombe 1998).
+
+    Args:
+        k, n: of one sample.
+        k_other, n_other: of the other, independent of it.
+        level: of the interval.
+
+    Returns:
+        Its ends.
+    """
+    low, high = confint_proportions_2indep(k, n, k_other, n_other, method="newcomb", compare="diff", alpha=1 - level)
     return float(low), float(high)
 
 

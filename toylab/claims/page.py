@@ -13,12 +13,14 @@ def wrong(claim: Claim) -> str:
     """What is wrong with a claim as stated, in a few words; "" if nothing is."""
     if not callable(claim.quantity):
         return f"the quantity of {claim.name!r} is no function of measures"
-    if claim.ledger not in ("replication", "finding"):
-        known = "a claim is a replication or a finding, all else is a test"
+    if claim.ledger not in ("replication", "finding", "check"):
+        known = "a claim is a replication, a finding or a check of released weights, all else is a test"
         return f"the ledger of {claim.name!r} is {claim.ledger!r}: {known}"
-    if claim.ledger == "replication":
+    if claim.ledger == "check" and not hasattr(claim.kind, "slack"):
+        return f"the check {claim.name!r} has a kind that judges runs: give Identity, with a slack for rounding"
+    if claim.ledger != "finding":
         if claim.source is None or not claim.source.where or not claim.source.says:
-            lacks = f"the replication {claim.name!r} does not say where its source says it, and what"
+            lacks = f"the {claim.ledger} {claim.name!r} does not say where its source says it, and what"
             return f"{lacks}: give Source(paper, where, says)"
         if claim.fidelity.degree != "exact" and not claim.fidelity.different:
             return f"the set-up of {claim.name!r} is {claim.fidelity.degree}, and it is not said what is different"

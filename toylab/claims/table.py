@@ -7,7 +7,11 @@ from typing import Any
 from toylab.claims.counts import counted, counts
 
 HEAD = ("claim (where)", "paper", "ours", "effect", "set-up", "variants", "verdict")
-TITLES = {"replication": "What papers state", "finding": "What we found, and no paper says"}
+TITLES = {
+    "replication": "What papers state",
+    "finding": "What we found, and no paper says",
+    "check": "Checks of our analyzers on released weights",
+}
 
 
 def markdown(claims: Sequence[Mapping[str, Any]]) -> str:

@@ -104,6 +104,8 @@ class Median:
     differs     it lies outside (direction only: as in `Number`)
     undecided   it crosses the margin's end
 
+    Where runs have no value (nan) the interval is that of the median whatever these are, as in `Within`.
+
     paper    the paper's median or mean, or all its values
     margin   a factor on the log scale, else a distance on the scale
     scale    on which the margin is measured
@@ -135,10 +137,12 @@ class Median:
 
     def outcome(self, values: np.ndarray, level: float) -> Outcome:
         scale = SCALES[self.scale]
-        if (off := ~scale.holds(values)).any():
-            return undecided(f"{off.sum()} of {len(values)} runs have no value on the {self.scale} scale.", len(values))
-        found = float(np.median(values))
-        inner, outer = (self._interval(values, at, scale) for at in (2 * level - 1, level))
+        if (off := ~(scale.holds(values) | np.isnan(values))).any() or np.isnan(values).all():
+            n_off = off.sum() or len(values)
+            return undecided(f"{n_off} of {len(values)} runs have no value on the {self.scale} scale.", len(values))
+        found = float(np.nanmedian(values))
+        of_interval = self._with_gaps if np.isnan(values).any() else self._interval
+        inner, outer = (of_interval(values, at, scale) for at in (2 * level - 1, level))
         margin = scale.around(self.value, self.margin)
         verdict, reason, seeds = against(margin, inner, outer, scale, len(values), found)
         if verdict == "differs" and self.null is not None and beside(self.null, self.value, outer):
@@ -165,6 +169,20 @@ class Median:
         low = middle - np.hypot(middle - low, more)
         high = middle + np.hypot(high - middle, more)
         return float(scale.back(theirs + low)), float(scale.back(theirs + high))
+
+    def _with_gaps(self, values: np.ndarray, level: float, scale: Scale) -> Interval:
+        """The same where runs have no value, whatever these are: by order statistics, as `Within`. An end that hangs on
+        them is infinite."""
+        middle = float(scale.to(np.nanmedian(values)))
+        ends = [float(scale.to(end)) if np.isfinite(end) else end for end in of_median_with_gaps(values, level)]
+        theirs = np.asarray(self.paper, float)
+        more = self.error * float(claims.intervals.normal_reach(level))
+        if theirs.size > 1:
+            spread = claims.intervals.bootstrapped([scale.to(theirs)], np.median, level)
+            more = max(abs(end - float(scale.to(self.value))) for end in spread)
+        low, high = middle - np.hypot(middle - ends[0], more), middle + np.hypot(ends[1] - middle, more)
+        found = [float(scale.back(end)) if np.isfinite(end) else float(end) for end in (low, high)]
+        return found[0], found[1]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class Direction:
     agrees      Wilson's interval of P(effect > null) lies above 1/2 and the median's above `null`; with `always`, the first
                 above 0.8; with `amount`, the median's within the margin of it
     direction only   all that, but the amount lies outside the margin, or is not known well enough
-    differs     both lie on the other side
+    differs     the first lies below 1/2, and the median's not above `null`
     undecided   otherwise
 
     null            the value of no effect
@@ -60,8 +60,8 @@ class Direction:
         verdict: Verdict
         if share[0] > least and interval[0] > self.null:
             verdict = "agrees"
-        elif share[1] < 0.5 and interval[1] < self.null:
-            verdict, reason = "differs", f"The effect has the other sign in {n - k} of {n} runs."
+        elif share[1] < 0.5 and interval[1] <= self.null:
+            verdict, reason = "differs", f"The effect has not the paper's sign in {n - k} of {n} runs."
         elif share[0] > 0.5 and interval[0] > self.null:
             verdict, reason = (
                 "direction only",
@@ -85,11 +85,13 @@ class Direction:
 class Proportion:
     """The share of runs with a property. Values are 1 or 0 (true or false).
 
-    Against k of n of the paper's runs: differs if Fisher's exact test says so; agrees if not and Jeffreys' interval is no
-    wider than `widest`; else undecided. Against `least_share`: agrees if the interval lies above it, differs if below.
+    Against k of n of the paper's runs: differs if Fisher's exact test says so. Agrees if it does not, Jeffreys' interval is
+    no wider than `widest`, and Newcombe's interval of the difference to the paper's share lies within ± `widest` (two
+    one-sided tests): a paper's few runs may be too few to agree with. Else undecided. Against `least_share`: agrees if the
+    interval lies above it, differs if below.
 
     k, n         of the paper
-    widest       the widest interval that may decide for agreement
+    widest       the widest interval that may decide for agreement, and the largest difference that is none
     least_share  what the paper's words ask for, where it counts nothing
     """
 
@@ -112,7 +114,7 @@ class Proportion:
     def rule(self, unit: str) -> str:
         if self.least_share is not None:
             return f"in at least {self.least_share:.0%} of runs"
-        return f"share as {self.k} of {self.n}, interval no wider than {self.widest:g}"
+        return f"share within {self.widest:g} of {self.k} of {self.n}, interval no wider than {self.widest:g}"
 
     def outcome(self, values: np.ndarray, level: float) -> Outcome:
         if (gaps := np.isnan(values).sum()) or not np.isin(values, (0, 1)).all():
@@ -133,6 +135,8 @@ class Proportion:
             elif interval[1] - interval[0] > self.widest:
                 verdict, reason = "undecided", f"The interval has the width {interval[1] - interval[0]:.2g}."
                 seeds = int(np.ceil(n * ((interval[1] - interval[0]) / self.widest) ** 2))
+            elif (apart := np.abs(claims.intervals.newcombe(k, n, self.k, self.n, 2 * level - 1)).max()) > self.widest:
+                verdict, reason = "undecided", f"The shares may differ by {apart:.2g}: the paper has {self.n} runs."
             else:
                 verdict = "agrees"
         ratio = None if not self.k or not self.n else ratio_to(self.k / self.n, found, interval)
