@@ -129,8 +129,8 @@ def adding_machine(
     bandwidth: float = 2.5,
     column: Real[ArrayLike, " p"] | None = None,
 ) -> dict[str, Float[Array, "..."]]:
-    """`recursive_features` that adds mod p, from one-hot pairs, and its `errors`. It may stand in what is traced: the host
-    computes it, in float64, by a callback.
+    """`recursive_features` that adds mod p, from one-hot pairs, and its `errors`. It may stand in what is traced: the
+    host computes it, in float64, by a callback.
 
     The callback is given less than 100 kB, which a host of one core copies at once; for more it would wait for ever.
 
@@ -198,7 +198,7 @@ def _root(products: np.ndarray) -> np.ndarray:
 def quadratic_metric(
     W_in: Real[ArrayLike, "d h"], W_out: Real[ArrayLike, "h c"], x: Real[ArrayLike, "n d"]
 ) -> Float[Array, "d d"]:
-    """The metric that the gradients of a network `f(x) = (x W_in)² W_out` give, as those of a machine do, but not centred.
+    """The metric that gradients of a network `f(x) = (x W_in)² W_out` give, as those of a machine do, but not centred.
 
     `(mean_j Σ_c ∇f_c(x_j) ∇f_c(x_j)ᵀ)^{1/2} = (4 W_in [(W_out W_outᵀ) ∘ (mean_j h_j h_jᵀ)] W_inᵀ)^{1/2}` with h = x W_in,
     entrywise ∘. By the neural feature ansatz it is near a multiple of W_in W_inᵀ (Radhakrishnan et al. 2024).
@@ -223,8 +223,8 @@ def circulant_share(block: Real[ArrayLike, "p p"], sign: int = -1) -> Float[Arra
     """The share of a matrix's variance that its means over i + sign·j mod p explain: 1 for a circulant one.
 
     With one-hot pairs (a, b) the block of M between a and b is circulant in a − b where the machine adds (Mallinar et al.
-    2024). Their measure of progress, the circulant deviation, is 1 less the share where the mean entry is 0, as it is of a
-    machine's block, whose gradients are centred.
+    2024). Their measure of progress, the circulant deviation, is 1 less the share where the mean entry is 0, as it is of
+    a machine's block, whose gradients are centred.
 
     Args:
         block: [p, p].
