@@ -10,7 +10,6 @@ Source    Prieto et al. 2025 (arXiv 2501.04697): ⊥Grad. Lee et al. 2024 (arXiv
           p ∝ d^−2n, e = 4 inputs a number, 100 SiLU neurons, output tied to the embedding, addition mod 31, 80 % of the
           pairs, AdamW lr 2e-3, decay 0.01, plus 0.01 times the mean RMS of the embedding's columns. Here all pairs in one
           batch.
-          Mallinar et al. 2024 (2407.20199): a feature machine, for a figure.
 Expect    Median steps to 95 % of the test pairs: AdamW with decay 1 1,070, Grokfast with it 1,560, half the start 1,020,
           ⊥Grad without decay 300, Grokfast without decay never. Harmonic loss: test 1.03 times after train, all test pairs
           right, 0.999 of the embeddings' variance in two components; cross-entropy: 1.15 times after train, and 0.88.
@@ -31,7 +30,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from toylab.analysis import feature_machines
 from toylab.base import Apply, Config, Params, Run
 from toylab.claims import Claim, Direction, Proportion, Source, Within, scaled
 from toylab.claims.claim import Quantity
@@ -256,27 +254,6 @@ def flatness(m: Measures) -> Any:
     return stages.stages(m.steps, [stages.Panel("variance in two\ncomponents", shown, ylim=(0, 1.02))])
 
 
-def without_descent(m: Measures) -> Any:
-    """The same addition by a recursive feature machine (Mallinar et al. 2024), which makes no steps: half of the pairs, of
-    one draw."""
-    p, n_iterations = int(m.only("config/task.p")), 60
-    a, b = np.divmod(np.random.default_rng(0).permutation(p**2), p)
-    one_hot, n = np.eye(p), p**2 // 2
-    x, y = np.concatenate([one_hot[a], one_hot[b]], axis=1), one_hot[(a + b) % p]
-    found = feature_machines.recursive_features(x[:n], y[:n], x[n:], n_iterations)
-    right = (found.outputs.argmax(axis=-1) == y[n:].argmax(axis=-1)).mean(axis=1)
-    missing = ((found.outputs - 1) ** 2 * y[n:]).sum(axis=-1).mean(axis=1)
-    circulant = np.stack([feature_machines.circulant_share(M[:p, p:]) for M in found.M])
-    panels = [
-        stages.Panel("test accuracy", {"feature machine": right[None]}, ylim=(0, 1.02)),
-        stages.Panel("squared error\nof the right class", {"feature machine": missing[None]}, ylim=(0, 1.2)),
-        stages.Panel("circulant share\nof its metric", {"feature machine": circulant[None]}, ylim=(0, 1.02)),
-    ]
-    figure = stages.stages(np.arange(1, n_iterations + 1), panels)
-    figure.axes[2].set_xlabel("iteration")
-    return figure
-
-
 LONG, SHORT = np.arange(0, 2501, 20), np.arange(0, 2001, 25)
 
 
@@ -293,7 +270,7 @@ def part(small: list[Config], full: list[Config], saves: np.ndarray, **more: Any
 
 PARTS = {
     "decay": part(ways(range(1), p=7, n_train=30), ways(SEEDS), LONG, claims=DECAY,
-                  figures={"ways": by_ways, "without_descent": without_descent},
+                  figures={"ways": by_ways},
                   stop={"smoke": None, "cpu": arrived, "paper": arrived}),
     "harmonic": part(losses(range(1), p=7, n_train=30), losses(SEEDS), SHORT, claims=HARMONIC, probes={"circle": circle},
                      figures={"losses": by_loss, "flatness": flatness}),

@@ -40,6 +40,7 @@ GIVEN = {  # by parameter, or by function and parameter
     "first_step.steps": np.arange(5), "grokking_phases.steps": np.arange(7), "learning_phases.steps": np.arange(7),
     "first_below.steps": np.arange(7), "halfway.steps": np.arange(7), "half_risen.steps": np.arange(7),
     "largest_fall.steps": np.arange(7), "bump.steps": np.arange(7), "lost.steps": np.arange(7),
+    "recursive_features.M": None, "recursive_features.ridge": 0.1,  # without one, examples of one place have no inverse
     "unseen_loss.x": np.float32(np.eye(5)[:3] + 0.1), "forgetting_steps.rate": np.float64(0.1),
     "steps_near.steps": np.arange(7), "level": 0.5, "width": 0.2, "triples": None, "weight": None,
     "share_at.value": 0.5, "jumps.steps": np.arange(7), "falls.steps": np.arange(7), "plateaus.steps": np.arange(7),
@@ -102,6 +103,7 @@ LEFT_OUT = {
     "pattern_learning.fit_grokking": "leaves out points that are nan, and of all gives what was free alone as nan",
     "pattern_learning.fit_double_descent": "leaves out points that are nan, and of all gives what was free alone as nan",
     "attention.paths.frozen_pattern": "a part of path_expansion, of its arrays",
+    "feature_machines.adding_machine": "calls recursive_features and errors on the host",
 }
 APART = {  # of which a part does not depend on the argument
     ("superposition.robustness.adversarial_vulnerability", "W"), ("pruning.kept_accuracy", "neurons"),
