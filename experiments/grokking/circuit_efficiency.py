@@ -14,9 +14,9 @@ Expect    Decay 1: grokked networks forget with 96 pairs (test accuracy .05 to .
           networks that memorise passes that of those that generalise at some 170 pairs. Decay 3: they forget below 240
           pairs. p = 113: test accuracy .01 with 300 pairs, .6 with 800, .95 with 1,000 (falling first to .6); from
           scratch .003 with 2,000. The formula of Davies et al. (figure `patterns`) is fitted to medians over seeds and
-          shows that it can describe them, no more: 4 numbers for 60 values over steps (.013 off, root mean square;
-          memorising at step 27, generalising at 331), 5 for 14 over widths (.042 off with 480 pairs: a half known before
-          width 2, memorising at width 4.4, generalising at 9.2; .022 with 768, generalising at 4.3 and no dip).
+          shows that it can describe them, no more: 4 numbers for 60 values over steps (.014 off, root mean square;
+          memorising at step 27, generalising at 351), 5 for 14 over widths (.032 off with 480 pairs: .58 known before
+          width 2, memorising at width 4.2, generalising at 10.1; .037 with 768, generalising at 3.8 and no dip).
 Cost      cpu: 20 seeds, 40 minutes of one core, half of it compiling a program for each number of pairs and width.
           paper: the same.
 Command   python run_sweep.py circuit_efficiency [--scale smoke|cpu|paper] [--part grokked|ungrokked|…|line|fresh_113]
@@ -24,9 +24,8 @@ Fails     The critical size does depend on weight decay: with decay 3 a network 
           n = 8) that it needs with decay 1 to keep half its test accuracy. The likely reason (conjecture): at decay 3 the
           train loss is no longer negligible, and the norm alone does not decide. Semi-grokking is undecided: with 288
           pairs from scratch test accuracies spread from .02 to 1 (median .74, n = 20), as it would near a critical size
-          that is each seed's own. With 8 seeds it is undecided that a network of width 16 memorises 288 pairs (median
-          .03, the largest .22), that it needs half the time for 768 pairs, and whether 80 % of the narrowest networks
-          generalise without fitting (8 of 8). The dip over the width stands at 480 pairs alone, where width 2 is better
+          that is each seed's own. Whether at width 16 the delay at 768 pairs is half of that at
+          480 is undecided (0.36, 0.20 to 0.57, n = 20). The dip over the width stands at 480 pairs alone, where width 2 is better
           than width 4. Varma et al. train the circuits apart; here they are read off networks that memorise or
           generalise. At p = 113 test accuracy .7 is kept with 821 pairs (772 to 866, n = 20): undecided against their
           800 to 1,000, of which the lower end lies within. There 700 and 800 pairs still rise after 1,500 steps; with 2,000

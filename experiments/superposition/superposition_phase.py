@@ -11,9 +11,11 @@ Expect    The least of the closed-form losses names the class of the best of ten
 Cost      cpu: 6 minutes on one busy core.
 Command   python run_sweep.py superposition_phase [--scale smoke|cpu|paper] [--part n2_m1|n3_m2|equal_importance|one_rare]
 Fails     At density 0.05 two digons win below a ratio of 0.267 (0.264 to 0.269, 6 sets of ten), not 1/2.5, which is read
-          off a figure; their loss is a closed form, so that better pentagons could only lower it. At 0.1 it is 0.42 in
-          five sets and cannot be told in one. At I = 1 even pairs end at 0.663 to 0.712, and at p = 0.76 the norm of the
-          weaker feature is 0.83 to 1 of the exact: these three findings are undecided.
+          off a figure; their loss is a closed form, so that better pentagons could only lower it. Positive control: at
+          0.1 the same measure gives 0.42 in five sets, near 1/2.5, and cannot be told in one. Varied: the density, and six
+          sets of fits. Conjecture: the figure is of a density nearer 0.1, since the ratio rises with the density. At I = 1
+          even pairs end at 0.663 to 0.712, and at p = 0.76 the norm of the weaker feature is 0.83 to 1 of the exact: these
+          three findings are undecided.
 Changed   Bounds were ours and sets three. At I = 1 the page asked up to which density both norms are above 1/2, which the
           second feature crosses and is not dropped. Losses' medians and the triple point (symmetry) are claims no more.
           Runs of seeds 10,000 on saw the same batches; those from 20,000 on have their own. One verdict changed: that a

@@ -100,6 +100,29 @@ def test_what_is_unknown_of_the_paper_s_median_widens_the_interval():
     assert width(Median(1.0, 0.1)) < width(Median(tuple(paper), 0.1))
 
 
+@pytest.mark.parametrize(
+    ("missing", "kind", "verdict"),
+    [
+        (2, Median(1.5, 1.5, "log"), "agrees"),
+        (2, Median(5.0, 1.5, "log"), "differs"),
+        (2, Median(5.0, 1.5, "log", null=1), "direction only"),
+        (8, Median(1.5, 1.5, "log"), "undecided"),
+        (20, Median(1.5, 1.5, "log"), "undecided"),
+        (2, Median((1.4, 1.5, 1.6), 1.5, "log"), "agrees"),
+    ],
+)
+def test_a_median_where_runs_have_no_value_whatever_it_is(missing, kind, verdict):
+    """Of 20 values the interval of the median has ranks 6 and 15: 2 gaps leave it within 1 to 2, 8 leave it without end."""
+    values = np.linspace(1, 2, 20)
+    values[::-1][:missing] = np.nan
+    outcome = kind.outcome(values, 0.95)
+    assert outcome.verdict == verdict
+    if verdict == "agrees":
+        low, high = Within(0, 9).outcome(values, 0.95).interval
+        found = outcome.interval
+        assert found[0] <= low * (1 + 1e-9) and found[1] >= high * (1 - 1e-9)
+
+
 def test_within_counts_a_missing_value_against_both_ends():
     values = np.linspace(1, 2, 20)
     assert Within(0.9, 2.1).outcome(values, 0.95).verdict == "agrees"
@@ -162,6 +185,32 @@ def test_a_proportion_against_28_of_29(ours, verdict):
     k, n = ours
     values = np.array([1.0] * k + [0.0] * (n - k))
     assert Proportion(28, 29).outcome(values, 0.95).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("ours", "paper", "verdict"),
+    [((20, 20), (3, 3), "undecided"), ((20, 20), (6, 6), "agrees"), ((7, 20), (3, 3), "undecided"),
+     ((60, 60), (12, 12), "agrees"), ((19, 140), (0, 14), "agrees")],
+)  # fmt: skip
+def test_a_paper_of_few_runs_is_no_paper_to_agree_with(ours, paper, verdict):
+    """The largest difference that three of three leave open, at the level of two one-sided tests, is .47."""
+    values = np.repeat([1.0, 0.0], [ours[0], ours[1] - ours[0]])
+    outcome = Proportion(*paper).outcome(values, 0.95)
+    assert outcome.verdict == verdict
+    if paper == (3, 3) and ours == (20, 20):
+        assert "the paper has 3 runs" in outcome.reason
+
+
+def test_the_interval_of_a_difference_of_shares_is_the_published_one():
+    """Newcombe 1998, table II, method 10: 56/70 less 48/80, and 9/10 less 3/10."""
+    assert np.round(intervals.newcombe(56, 70, 48, 80, 0.95), 4).tolist() == [0.0524, 0.3339]
+    assert np.round(intervals.newcombe(9, 10, 3, 10, 0.95), 4).tolist() == [0.1705, 0.8090]
+
+
+def test_no_effect_in_any_run_is_not_the_paper_s_sign():
+    outcome = Direction().outcome(np.zeros(20), 0.95)
+    assert outcome.verdict == "differs" and "not the paper's sign in 20 of 20" in outcome.reason
+    assert Direction().outcome(np.r_[np.zeros(10), np.ones(10)], 0.95).verdict == "undecided"
 
 
 def test_a_proportion_against_words():

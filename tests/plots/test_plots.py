@@ -2,6 +2,7 @@
 
 from functools import cache
 from itertools import combinations
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.collections import QuadMesh
 from PIL import Image
 from printed import assert_printable, written
 
+from toylab import plots
 from toylab.plots import curves, labels, palette, style
 from toylab.plots.modular import circles, spectra
 
@@ -281,3 +283,11 @@ def test_a_note_is_broken_where_the_figure_ends():
     first, *rest = figure.get_supxlabel().split("\n")
     assert first == "first" and " ".join(rest) == ("some words " * 20).strip() and 2 < len(rest) < 6
     assert with_note("one line").get_supxlabel() == "one line"
+
+
+def test_every_picture_is_importable_from_plots_itself():
+    families = [path for path in Path(plots.__file__).parent.iterdir() if (path / "__init__.pyi").is_file()]
+    assert len(families) >= 4
+    for family in families:
+        for path in family.glob("[a-z]*.py"):
+            assert hasattr(plots, path.stem), f"{path.stem} of {family.name}"

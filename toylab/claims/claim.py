@@ -98,7 +98,7 @@ class Claim:
     def values(self, measures: Any) -> np.ndarray:
         """The quantity, [n, …]; nan of a run that has nothing of what is asked, without numpy's warning."""
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
+            warnings.filterwarnings("ignore", "All-NaN|invalid value|divide by zero", RuntimeWarning)
             return np.atleast_1d(np.asarray(self.quantity(measures), float))
 
     def judge(self, measures: Any, under: str = "") -> dict[str, Any]:

@@ -49,11 +49,14 @@ def undecided(reason: str, n: int, estimate: float = math.nan, seeds: int | None
 def seeds_needed(scale: Scale, n: int, estimate: float, interval: Interval, *borders: float) -> int | None:
     """How many values would take the interval clear of the nearest border, for a width that goes as 1 / √n.
 
-    None where the interval is infinite, or the estimate so near the border that more than 10,000 were needed.
+    None where the interval is infinite or leaves the scale, or the estimate is so near the border that more than 10,000
+    were needed.
     """
+    if not scale.holds(np.array([estimate, *interval])).all() or not np.isfinite([estimate, *interval]).all():
+        return None
     reach = max(abs(float(scale.to(end) - scale.to(estimate))) for end in interval)
     apart = min(abs(float(scale.to(border) - scale.to(estimate))) for border in borders)
-    if not np.isfinite(reach) or not apart > 0:
+    if not apart > 0:
         return None
     needed = math.ceil(n * (reach / apart) ** 2)
     return max(needed, n + 1) if needed <= MOST_SEEDS else None
