@@ -25,8 +25,8 @@ Fails     The critical size does depend on weight decay: with decay 3 a network 
           train loss is no longer negligible, and the norm alone does not decide. Semi-grokking is undecided: with 288
           pairs from scratch test accuracies spread from .02 to 1 (median .74, n = 20), as it would near a critical size
           that is each seed's own. Whether at width 16 the delay at 768 pairs is half of that at
-          480 is undecided (0.36, 0.20 to 0.57, n = 20). The dip over the width stands at 480 pairs alone, where width 2 is better
-          than width 4. Varma et al. train the circuits apart; here they are read off networks that memorise or
+          480 is undecided (0.36, 0.20 to 0.57, n = 20). The dip over the width stands at 480 pairs alone, where width 2 is
+          better than width 4. Varma et al. train the circuits apart; here they are read off networks that memorise or
           generalise. At p = 113 test accuracy .7 is kept with 821 pairs (772 to 866, n = 20): undecided against their
           800 to 1,000, of which the lower end lies within. There 700 and 800 pairs still rise after 1,500 steps; with 2,000
           from scratch a development seed had .005 after 5,000, and theirs are trained far longer.

@@ -10,8 +10,8 @@ Source    Huang et al. 2024, Unified View of Grokking, Double Descent and Emerge
           31, AdamW lr 1e-2, weight decay 1, 3,000 steps, all training pairs in one batch.
 Expect    Of 961 pairs width 64 memorises 192, groks with 384 (test 21 times later than train) and with 768 sooner by a
           factor of 7. Half of the test pairs are right from 350 pairs on at width 16 and 283 at 128 (medians of 20), 1.23
-          times as many (1.06 to 1.49, n = 8). Beside 480 random pairs the addition takes 3.0 times the width (1.9 to 4.1, n = 8) to
-          be 90 % right; at width 16 its test accuracy falls by 0.87 (0.81 to 0.90, n = 20), at 64 it is 1 again.
+          times as many (1.06 to 1.49, n = 8). Beside 480 random pairs the addition takes 3.0 times the width (1.9 to 4.1,
+          n = 8) to be 90 % right; at width 16 its test accuracy falls by 0.87 (0.81 to 0.90, n = 20), at 64 it is 1 again.
 Cost      cpu: 960 + 360 runs, 66 programs to compile, 25 minutes of one core; peak memory 1.6 GB. paper: the same.
 Command   python run_sweep.py critical_size [--scale smoke|cpu|paper] [--part plane|mixed]
 Fails     That the critical size rises with the model (Zhu et al.): at width 128 it is 0.82 of that at width 16 (0.67 to
