@@ -119,8 +119,8 @@ def maps(tables: Sequence[Map], x: np.ndarray, y: np.ndarray, xlabel: str, ylabe
 
     Args:
         tables: Beside each other.
-        x: Evenly spaced, [X].
-        y: Evenly spaced, [Y].
+        x: Of the columns, [X]; each is numbered, so that values need not be evenly spaced.
+        y: Of the rows, [Y].
         xlabel: Of the axes.
         ylabel: Of the axes.
     """
@@ -141,8 +141,9 @@ def maps(tables: Sequence[Map], x: np.ndarray, y: np.ndarray, xlabel: str, ylabe
                     "color": "white" if pale else "black",
                 }
                 ax.text(column + 0.5, row + 0.5, f"{value:.2f}".replace("-", "−"), **put)
-        some = slice(None, None, -(-len(x) // 5))  # columns numbered
-        ax.set(xticks=(np.arange(len(x)) + 0.5)[some], xticklabels=[_number(value) for value in x[some]])
+        ax.set_xticks(
+            np.arange(len(x)) + 0.5, [_number(value) for value in x], fontsize=labels.SMALL if len(x) > 5 else None
+        )
         ax.set(yticks=np.arange(len(y)) + 0.5, yticklabels=[_number(value) for value in y])
         ax.set(xlabel=xlabel, ylabel=ylabel)
         ax.spines[:].set_visible(False)
