@@ -269,11 +269,21 @@ def test_a_law_needs_sizes_and_values():
     assert "no value" in Law((-1, -1), 1).outcome(np.array([[1.0, np.nan]] * 20), 0.95).reason
 
 
+@pytest.mark.parametrize(("better", "verdict"), [(2, "undecided"), (3, "differs"), (100, "differs")])
+def test_a_pattern_is_missed_by_more_fits_than_another_draw_would_miss(better, verdict):
+    """Resampled, 100 fits have none of two with the probability (1 − 2/100)^100 = 0.13, none of three with 0.048."""
+    losses = np.arange(100.0)
+    fits = np.stack([losses, losses == better], axis=1)
+    assert Existence(k=100).outcome(fits, 0.95).verdict == verdict
+    assert Existence(k=100).outcome(fits, 0.97).verdict == ("undecided" if better < 4 else "differs")
+
+
 def test_the_best_of_all_has_the_pattern():
     fits = np.array([[1.0, 1], [1.1, 0], [1.2, 1], [np.nan, 1]])
     outcome = Existence(k=3).outcome(fits, 0.95)
     assert outcome.verdict == "agrees" and outcome.details["gap"] == pytest.approx(0.1)
-    assert Existence(k=3).outcome(fits * [1, -1] + [0, 1], 0.95).verdict == "differs"
+    few = Existence(k=3).outcome(fits * [1, -1] + [0, 1], 0.95)  # (1 − 1/3)³ = 0.30: another three may have none of it
+    assert few.verdict == "undecided" and "and 1 of them are better" in few.reason and "0.3." in few.reason
     assert Existence(k=1000).outcome(fits * [1, -1] + [0, 1], 0.95).verdict == "undecided"  # fewer than the paper's
     with_error = np.column_stack([fits[:3], [0.1] * 3])
     assert Existence(k=3).outcome(with_error, 0.95).verdict == "undecided"  # a gap of one standard error

@@ -101,7 +101,8 @@ class Existence:
     """The best of all K fits has a pattern. Values are [K, 2] rows (loss, pattern), or [K, 3] with the loss's error.
 
     agrees      the fit of the lowest loss has it, and is below the best fit without it by two standard errors
-    differs     it has not, of at least `k` fits, and the gap is as clear
+    differs     it has not, of at least `k` fits, the gap is as clear, and so many fits without it are better than any with
+                it that another draw of K, resampled from these, has none of them with a probability below 1 − level
     undecided   otherwise
 
     `details` has the gap to the best fit of the other sort, relative to the loss, and the probability that the best
@@ -137,7 +138,13 @@ class Existence:
         if clear and seen:
             verdict, reason = "agrees", ""
         elif clear and n >= self.k:
-            verdict, reason = "differs", f"The best of {n:,} fits does not have it."
+            better = n if other is None else other
+            missed = (1 - better / n) ** n  # bootstrap: the probability that none of the better ones is drawn again
+            if missed < 1 - level:
+                verdict, reason = "differs", f"The best of {n:,} fits does not have it."
+            else:
+                found = f"The best of {n:,} fits does not have it, and {better} of them are better than all that do"
+                reason = f"{found}: another draw has none of these with the probability {missed:.2g}."
         elif clear:
             reason = f"Not seen in the best of {n:,} fits; from {self.k:,} on its absence counts."
         sizes = np.unique([*(2 ** np.arange(int(np.log2(n)) + 1)), n])
