@@ -250,8 +250,8 @@ LEARN = ("generalise", lambda measures: measures["test_accuracy"][..., -1] >= RI
 SAVES = log_then_linear(10, 3000, 30)
 part = partial(Part.alike, keep=(), omit=("train_loss", "test_loss"), milestone=LEARN)
 PARTS = {
-    "plane": part(plane(range(1), (2, 4), (12, 24), 7), plane(SEEDS), SAVES, claims=PLANE, figures={"zones": zones}),
+    "plane": part(plane(range(1), (4,), (12, 24), 7), plane(SEEDS), SAVES, claims=PLANE, figures={"zones": zones}),
     "mixed": part(
-        mixed(range(1), (2, 4), 24, 10, 7), mixed(SEEDS), SAVES, claims=MIXED, figures={"emergence": emergence}
+        mixed(range(1), (4,), 24, 10, 7), mixed(SEEDS), SAVES, claims=MIXED, figures={"emergence": emergence}
     ),
 }
