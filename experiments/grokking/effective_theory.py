@@ -469,6 +469,7 @@ SMALL: dict[str, Any] = {"width": 8}
 TIGHT = np.union1d(np.arange(0, 2001, 25), np.arange(2000, LAST + 1, 500))
 LOOSE = np.union1d([50, 100, 150, 300], np.arange(0, LAST + 1, 200))
 LOSSES = ("train_loss", "test_loss")
+UNREAD = (*LOSSES, "accuracy")  # of phases: of each set they have that of its pairs
 
 
 def plane(over: Callable[..., list[Config]], seeds: Sequence[int], **more: Any) -> Part:
@@ -476,7 +477,7 @@ def plane(over: Callable[..., list[Config]], seeds: Sequence[int], **more: Any) 
     milestone = "generalise", lambda m: np.any(m["test_accuracy"] >= FITTED, axis=-1)
     small = over(RATES[::9], seeds=range(1), **SMALL)
     return Part.alike(
-        small, over(RATES, seeds=seeds), LOOSE, stop=stop, milestone=milestone, keep=(), omit=LOSSES, **more
+        small, over(RATES, seeds=seeds), LOOSE, stop=stop, milestone=milestone, keep=(), omit=UNREAD, **more
     )
 
 

@@ -535,5 +535,6 @@ PARTS = {
     "addition": part(adding(range(1), **SMALL), adding(SEEDS), SHORT, claims=ADDITION,
                      figures={"adding": adding_over_norm}),
     "decay": part(adding_with_decay(range(1), **SMALL), adding_with_decay(SEEDS), SLOW, claims=DECAY,
+                  omit=("train_loss", "test_loss"),
                   figures={"adding_starts": adding_starts, "adding_times": adding_times}),
 }  # fmt: skip

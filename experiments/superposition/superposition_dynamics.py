@@ -330,6 +330,7 @@ POLYGONS = Part(
     saves={"smoke": SMOKE, "cpu": log_spaced(20_000, 40), "paper": log_spaced(20_000, 40)},
     analyses={"polygon": formation.polygon},
     final={"llc": LLC},
+    omit=("loss",),
     claims=[
         *(of_chen(f"plateaus of SGD at {name}: the loss", "figure of losses of SGD", f"{loss:.4f}",
                   partial(resting_loss, name=name), Median(loss, 1.02, "log"), looks=(6, 20),

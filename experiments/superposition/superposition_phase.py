@@ -260,6 +260,7 @@ def diagram_part(n: int) -> Part:
         ],
         figures={f"phase_n{n}": partial(diagrams, n=n)},
         final={name: FINAL[name] for name in ("features", "population")},
+        omit=("loss", "final/features/dimensionality"),
     )  # fmt: skip
 
 
@@ -302,6 +303,7 @@ ONE_RARE = Part(
     ],
     figures={f"one_rare_{100 * others:.0f}_percent": partial(one_rare_branches, others=others) for others in PENTAGONS},
     final=FINAL,
+    omit=("loss", "final/arrangement/b", "final/features/dimensionality", "final/features/polysemanticity"),
 )  # fmt: skip
 
 PARTS = {"n2_m1": diagram_part(2), "n3_m2": diagram_part(3), "equal_importance": EQUAL, "one_rare": ONE_RARE}
