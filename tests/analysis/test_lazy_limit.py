@@ -63,3 +63,21 @@ def test_the_kernel_between_two_sets():
     params = {"W": RNG.normal(size=(3, 2)).astype(np.float32)}
     found = rep.ntk(lambda p, x: x @ p["W"], params, x, other)
     np.testing.assert_allclose(found, 2 * x @ other.T, rtol=1e-5, atol=1e-5)  # sums of six products of about 1
+
+
+def test_kernel_regression_is_where_descent_ends():
+    targets = np.stack([MISSING, TARGET], axis=1)
+    with jax.enable_x64():
+        found = np.asarray(rep.kernel_regression(K, K_TEST, targets))
+        _, test = rep.kernel_descent(K, K_TEST, MISSING, MISSING_TEST, 1e-3, np.array([np.inf]))
+    # K has the condition 1e2, float64 a rounding of 1e-16
+    np.testing.assert_allclose(found, K_TEST @ np.linalg.solve(K, targets), rtol=1e-10)
+    np.testing.assert_allclose(test, [np.mean((MISSING_TEST - found[:, 0]) ** 2)], rtol=1e-8)
+
+
+def test_kernel_regression_leaves_out_what_the_kernel_does_not_see():
+    direction = np.ones((5, 1)) / 5**0.5
+    targets = np.array([[1.0], [-1], [2], [0], [3]])
+    found = rep.kernel_regression(direction @ direction.T, direction @ direction.T, targets)
+    np.testing.assert_allclose(found, np.full((5, 1), 1.0), rtol=1e-5)  # the mean: sums of five float32 numbers up to 3
+    assert np.isnan(rep.kernel_regression(np.full((2, 2), np.nan), np.eye(2), np.ones((2, 1)))).all()

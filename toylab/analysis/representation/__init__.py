@@ -1,7 +1,14 @@
 """How good a representation is: parallelograms and RQI, ranks, similarity (CKA, NTK), neural collapse. One topic a file."""
 
 from toylab.analysis.representation.collapse import Collapse, neural_collapse
-from toylab.analysis.representation.kernels import alignment, kernel_descent, kernel_movement, linear_cka, ntk
+from toylab.analysis.representation.kernels import (
+    alignment,
+    kernel_descent,
+    kernel_movement,
+    kernel_regression,
+    linear_cka,
+    ntk,
+)
 from toylab.analysis.representation.parallelograms import (
     degrees_of_freedom,
     effective_dynamics,
@@ -28,6 +35,7 @@ __all__ = [
     "ideal_accuracy",
     "kernel_descent",
     "kernel_movement",
+    "kernel_regression",
     "linear_cka",
     "linear_probe_rank",
     "neural_collapse",

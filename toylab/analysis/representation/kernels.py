@@ -147,3 +147,28 @@ def kernel_descent(
         return jnp.mean((jnp.asarray(start) - found) ** 2, axis=1)
 
     return loss(K, missing), loss(K_test, missing_test)
+
+
+@shaped
+def kernel_regression(
+    K: Real[ArrayLike, "n n"], K_test: Real[ArrayLike, "m n"], targets: Real[ArrayLike, "n C"]
+) -> Float[Array, "m C"]:
+    """K_test K⁺ Y, the predictions of least squares of least norm with a kernel: where gradient descent ends if the kernel
+    stays as it is, from outputs of 0 (Jacot et al. 2018, arXiv 1806.07572).
+
+    From other outputs, give what is missing as targets and add the outputs of the test examples.
+
+    Args:
+        K: The kernel of the training examples, as `ntk`, [n, n].
+        K_test: The kernel of test and training examples, [m, n].
+        targets: Y of the training examples, [n, C].
+
+    Returns:
+        [m, C]. Directions whose eigenvalue is within rounding of 0, √n ε λ_max, are left out.
+    """
+    K, power = scaled(floating(K))
+    values, vectors = jnp.linalg.eigh(K)
+    seen = values > len(K) ** 0.5 * jnp.finfo(K.dtype).eps * values[-1]
+    along = jnp.matmul(vectors.T, floating(targets), precision="highest")
+    found = jnp.where(seen[:, None], along / jnp.where(seen, values, 1)[:, None], 0 * along)
+    return jnp.matmul(jnp.matmul(floating(K_test) / power, vectors, precision="highest"), found, precision="highest")
