@@ -158,6 +158,7 @@ PLAIN = Part(
     saves={"smoke": (0, 10, 20), "cpu": PLAIN_SAVES, "paper": PLAIN_SAVES},
     analyses={"heads": subcircuits.heads},
     final={"alone": subcircuits.alone, "wires": subcircuits.wires},
+    omit=("heads/previous",),
     claims=[
         claim("plateau: share of the time near ln 2, over that of an exponential decay", "loss in training",
               "a plateau, then a phase change", plateau, Direction(null=1, always=True), None,

@@ -349,7 +349,8 @@ PLANE = part(cells(FRACTIONS[:3], NOISES[2:], 0, p=7, d_mlp=20), cells(FRACTIONS
              np.array([0, 100, 200, 400]), keep=(), claims=PLANE_CLAIMS, figures={"plane": plane})  # fmt: skip
 PARTS = {
     "published": part(noisy((0.0, 5.0, 15.0), range(1), **TINY), LARGE, TO_500, final=AT_END, claims=PUBLISHED_CLAIMS,
-                      figures={"published": curves, "coexistence": partial(pruning_of, decay=0.0)}),
+                      figures={"published": curves, "coexistence": partial(pruning_of, decay=0.0)},
+                      omit=("final/neurons/ipr",)),
     "decays": part(noisy(DECAYS, range(1), **TINY), SMALL, TO_400, final=AT_END, claims=DECAY_CLAIMS,
                    figures={"decays": curves, "purity": purities, "pruning": partial(pruning_of, decay=5.0)}),
     "forgetting": until_settled((20.0,), P97, TO_5000, claims=FORGETTING_CLAIMS, figures={"forgetting": forgotten}),

@@ -9,7 +9,7 @@ Source    Mohamadi, Li, Wu & Sutherland 2024, Why Do You Grok? (arXiv 2407.12332
           43, 128 or 256 neurons; the power mean of order 16 of all weights stands for the largest. The second part has
           AdamW, whose ends are bounded in ℓ∞ (Xie & Li 2024, arXiv 2404.04454).
 Expect    Change of the kernel until the fit: 0.09 of that by the end; test set right 200 times later than the
-          training set. First kernel: nothing right with 90 % of pairs. Pairs a network needs: ∝ p^1.32.
+          training set. First kernel: nothing right with 90 % of pairs. Pairs a network needs: ∝ p^1.30 (1.28 to 1.32).
 Cost      cpu: 440 runs of 3,000 or 15,000 steps, 13 minutes of one core. paper: the same.
 Command   python run_sweep.py kernel_regime [--scale smoke|cpu|paper] [--part escape|pairs]
 """

@@ -196,6 +196,7 @@ REGIMES = Part(
     configs={"smoke": two_sets(range(2), batch=32, n_eval=64), "cpu": two_sets(SEEDS), "paper": two_sets(FIFTY)},
     saves={"smoke": SMOKE, "cpu": log_spaced(16_000, 70), "paper": log_spaced(16_000, 70)},
     analyses={"arrangement": geometry.arrangement},
+    omit=("arrangement/b",),
     claims=[
         geometric("two sets of three, m = 3: falls of the loss between flat stretches", "distinct regimes", regimes,
                   Within(low=2), variants={"slopes 0.8 and 0.4": partial(regimes, steep=0.8, flat=0.4),
