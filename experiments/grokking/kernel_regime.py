@@ -12,10 +12,11 @@ Expect    Change of the kernel until the fit: 0.09 of that by the end; test set 
           training set. First kernel: nothing right with 90 % of pairs. Pairs a network needs: ∝ p^1.30 (1.28 to 1.32).
 Cost      cpu: 440 runs of 3,000 or 15,000 steps, 13 minutes of one core. paper: the same.
 Command   python run_sweep.py kernel_regime [--scale smoke|cpu|paper] [--part escape|pairs]
-Fails     No claim, but the numbers say less than they seem to. The exponent is a mean over a bend: between neighbours among p
-          = 13, 19, 29 and 43 it is 1.09, 1.33 and 1.45, so that 5/3 may come at larger p. The change of the kernel does not
-          tell who generalises: without the penalty it is as large (0.97 against 0.83) and nothing is learned; its turn away
-          from the first (1 − cosine 0.17 against 0.04) does. The second part has AdamW and no penalty of ℓ∞.
+Fails     No claim, but the numbers say less than they seem to. The exponent is a mean over a bend: between neighbours
+          among p = 13, 19, 29 and 43 it is 1.09, 1.33 and 1.45, so that 5/3 may come at larger p. The change of the
+          kernel does not tell who generalises: without the penalty it is as large (0.97 against 0.83) and nothing is
+          learned; its turn away from the first (1 − cosine 0.17 against 0.04) does. The second part has AdamW and no
+          penalty of ℓ∞.
 """
 
 from collections.abc import Mapping, Sequence
