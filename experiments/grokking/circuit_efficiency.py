@@ -52,7 +52,11 @@ from toylab.sweep import log_then_linear
 from toylab.sweep.grids import grid
 from toylab.tasks import ModularArithmetic
 
-SEEDS, SEEDS_113 = range(100, 120), range(120, 140)  # none of them was trained before the claims were fixed
+SEEDS, SEEDS_113, UNSEEN = (
+    range(100, 120),
+    range(120, 140),
+    range(200, 220),
+)  # none of them was trained before the claims were fixed
 PAIRS = (48, 96, 144, 192, 240, 288, 384)  # of 961
 DECAYS = (1.0, 3.0)
 WIDTHS = (2, 4, 6, 8, 12, 16, 64)
@@ -286,6 +290,17 @@ FRESH_113 = [
               "p = 113, 2,000 pairs from scratch, 1,500 steps: test accuracy", partial(last, n=2000), Within(high=0.7)),
 ]  # fmt: skip
 
+HELD, BOTH = 240, (192, 240)  # pairs between the two critical sizes: to stay, and to get there
+KEPT = [
+    found("hysteresis, 240 pairs: test accuracy 4,500 steps on", partial(last, n=HELD), Within(low=0.9)),
+    found("hysteresis, 192 pairs: test accuracy 4,500 steps on", partial(last, n=192), Within(low=0.3)),
+]
+ANEW = [
+    found(
+        "hysteresis, 240 pairs from scratch: test accuracy after 4,500 steps", partial(last, n=HELD), Within(high=0.1)
+    ),
+]
+
 # --- figures
 
 
@@ -362,6 +377,10 @@ PARTS = {
                            analyses={"weights": weights}, omit=LOSSES, start=Start("grokked")),
     "fresh": over_data(mlp(), PAIRS, SEEDS, log_then_linear(10, 4500, 30), claims=FRESH, figures={"norms": over_norms},
                        analyses={"weights": weights}, omit=LOSSES),
+    "grokked_again": over_data(mlp(), (912,), UNSEEN, (0, 200, 500, 1000), few=(46,)),
+    "kept": over_data(mlp(), BOTH, UNSEEN, log_then_linear(10, 4500, 12), claims=KEPT, keep=(), omit=LOSSES,
+                      start=Start("grokked_again")),
+    "anew": over_data(mlp(), BOTH, UNSEEN, log_then_linear(10, 4500, 12), claims=ANEW, keep=(), omit=LOSSES),
     "sizes": over_sizes("add", 30, claims=SIZE_CLAIMS, milestone=LEARN,
                         figures={"sizes": partial(plane, test_accuracy="test accuracy", train_accuracy="train accuracy"),
                                  "patterns": patterns}),
