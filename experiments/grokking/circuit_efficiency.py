@@ -11,13 +11,14 @@ Source    Varma et al. 2023, Explaining grokking through circuit efficiency (arX
           bias-free, with an embedding), p = 31, AdamW lr 1e-2, 1,000 steps on 95 % of the 961 pairs, then some of these
           alone, with an optimizer begun anew. At p = 113, width 128, 400 steps on 60 % of the 12,769 pairs go before.
 Expect    Decay 1: grokked networks forget with 96 pairs (test accuracy .05 to .09) and stay with 288; the norm of
-          networks that memorise passes that of those that generalise at some 170 pairs. Hysteresis: 4,500 steps on, with
-          240 pairs networks that have grokked keep .96 (.90 to .98, n = 20), with 192 they keep .52 (.37 to .65), and
-          from scratch 240 pairs give .02. Decay 3: they forget below 240 pairs. p = 113: test accuracy .01 with 300 pairs, .6 with 800, .95 with 1,000 (falling first to .6); from
-          scratch .003 with 2,000. The formula of Davies et al. (figure `patterns`) is fitted to medians over seeds and
-          shows that it can describe them, no more: 4 numbers for 60 values over steps (.014 off, root mean square;
-          memorising at step 27, generalising at 351), 5 for 14 over widths (.032 off with 480 pairs: .58 known before
-          width 2, memorising at width 4.2, generalising at 10.1; .037 with 768, generalising at 3.8 and no dip).
+          networks that memorise passes that of those that generalise at some 170 pairs. Hysteresis: 4,500 steps on,
+          with 240 pairs networks that have grokked keep .96 (.90 to .98, n = 20), with 192 they keep .52 (.37 to .65),
+          and from scratch 240 pairs give .02. Decay 3: they forget below 240 pairs. p = 113: test accuracy .01 with 300
+          pairs, .6 with 800, .95 with 1,000 (falling first to .6); from scratch .003 with 2,000. The formula of Davies
+          et al. (figure `patterns`) is fitted to medians over seeds and shows that it can describe them, no more: 4
+          numbers for 60 values over steps (.014 off, root mean square; memorising at step 27, generalising at 351), 5
+          for 14 over widths (.032 off with 480 pairs: .58 known before width 2, memorising at width 4.2, generalising
+          at 10.1; .037 with 768, generalising at 3.8 and no dip).
 Cost      cpu: 20 seeds, 40 minutes of one core, half of it compiling a program for each number of pairs and width.
           paper: the same.
 Command   python run_sweep.py circuit_efficiency [--scale smoke|cpu|paper] [--part grokked|ungrokked|…|line|fresh_113]
