@@ -28,7 +28,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from experiments.grokking.dichotomy import OneHotAddition
 from toylab import train
 from toylab.analysis import representation, transitions
 from toylab.base import Apply, Config, Params, Run
@@ -39,6 +38,8 @@ from toylab.lab import Measures, Part
 from toylab.models import Dense, Net
 from toylab.optim import SGD, AdamW, Chain, Grow
 from toylab.plots import stages, trends
+
+from .dichotomy import OneHotAddition
 
 SEEDS = range(100, 120)  # none of them was trained before the claims were fixed
 PENALTY, ORDER = 2.0, 16  # of the largest weight; shares of all pairs by p

@@ -5,9 +5,9 @@ from functools import partial
 import jax
 import numpy as np
 
-from experiments.grokking import kernel_regime as page
 from toylab import train
 from toylab.analysis import representation
+from toylab.experiments.grokking import kernel_regime as page
 
 CONFIG = page.escapes(range(1), p=5, width=4)[0]
 PARAMS, DATA = train.init(CONFIG).params, train.data(CONFIG)
