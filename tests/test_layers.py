@@ -177,6 +177,20 @@ def test_an_allowed_import_is_not(path, source):
     assert violations(source, Path(path)) == []
 
 
+def test_what_is_installed_imports_nothing_by_a_name_that_only_the_repository_has():
+    """Pages are installed as toylab.experiments: `from experiments` works only where the repository's root is on the path."""
+    found = []
+    for path in files():
+        for node in (
+            ast.walk(ast.parse((ROOT / path).read_text())) if path.startswith(("toylab/", "experiments/")) else ()
+        ):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [str(node.module)]
+            found += [(path, name) for name in names if name.split(".")[0] in ("experiments", "tests", "benchmarks")]
+    assert found == []
+
+
 def test_the_layers_have_no_cycle():
     TopologicalSorter({name: below.split() for name, below in MAY_IMPORT.items()}).prepare()
 
