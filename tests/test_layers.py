@@ -178,7 +178,7 @@ def test_an_allowed_import_is_not(path, source):
 
 
 def test_what_is_installed_imports_nothing_by_a_name_that_only_the_repository_has():
-    """Pages are installed as toylab.experiments: `from experiments` works only where the repository's root is on the path."""
+    """Pages are installed as toylab.experiments: `from experiments` works where the repository's root is on the path."""
     found = []
     for path in files():
         for node in (
