@@ -47,3 +47,18 @@ def test_nothing_to_draw_is_refused_and_withdrawn_claims_are_not_drawn():
     assert forest.drawable([NEITHER, {**RATIO, "withdrawn": True}]) == []
     with pytest.raises(ValueError, match="no claim has a ratio"):
         forest.forest([NEITHER])
+
+
+@pytest.mark.parametrize("n", [3, 9, 18, 28, 60])
+def test_a_long_name_has_up_to_three_lines_within_its_row_and_is_cut_beyond(n):
+    name = " ".join(["word"] * n)
+    figure = forest.forest([{**SHARE, "name": name}, {**SHARE, "name": name}])
+    first, said, second, _ = figure.axes[0].texts
+    assert said.get_text().startswith("undecided")
+    shown = first.get_text()
+    assert shown.count("\n") <= 2 and shown.endswith("…") == (n > 36)
+    if n <= 36:
+        assert " ".join(shown.split()) == name
+    figure.canvas.draw()
+    upper, lower = (text.get_window_extent() for text in (first, second))
+    assert not upper.overlaps(lower) and upper.x0 >= 0

@@ -21,7 +21,7 @@ COLOURS = {  # told apart in deuteranopia and in grey
 }
 ROW = 0.27  # inches a claim
 NAME_WIDTH = 3.0  # inches for names
-LINES = ((48, 6.5), (54, 6.0), (62, 5.2))  # letters a line of a name, and their size, where it takes one, two or three
+LINES = ((48, 6.5, 1.0), (54, 6.0, 1.15), (62, 5.2, 1.05))  # letters a line, size, spacing of names of 1, 2, 3 lines
 SPANS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)  # factors at which the axis of ratios may end
 Claim = Mapping[str, Any]
 
@@ -82,8 +82,8 @@ def _block(axes: Axes, rows: Sequence[Claim], key: str) -> None:
         if limits[0] <= middle <= limits[1]:
             face = colour if one.get("confirmed", True) else "white"
             axes.plot([middle], [y], "o", color=colour, markerfacecolor=face, markersize=4)
-        name, size = _lines(one["name"])
-        how: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": size, "linespacing": 1.0}
+        name, size, spacing = _lines(one["name"])
+        how: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": size, "linespacing": spacing}
         axes.text(-0.02, y, name, transform=axes.get_yaxis_transform(), **how)
         said = f"{one['verdict']}, n = {one['n']}"
         ink = colour if one["verdict"] not in ("not at this scale", "direction only") else "#333333"
@@ -93,13 +93,13 @@ def _block(axes: Axes, rows: Sequence[Claim], key: str) -> None:
     axes.tick_params(labelsize=7, width=HOUSE["axes.linewidth"], length=2.5)
 
 
-def _lines(name: str) -> tuple[str, float]:
-    """A name in at most three lines, and the size of its letters; what three do not hold is cut."""
-    for n, (letters, size) in enumerate(LINES, start=1):
-        wrapped = textwrap.wrap(name, letters)
+def _lines(name: str) -> tuple[str, float, float]:
+    """A name in at most three lines, the size of its letters and the spacing; what three do not hold is cut."""
+    for n, (letters, size, spacing) in enumerate(LINES, start=1):
+        wrapped = textwrap.wrap(name, letters, max_lines=len(LINES), placeholder="…")
         if len(wrapped) <= n:
-            return "\n".join(wrapped), size
-    return textwrap.fill(name, letters, max_lines=n, placeholder="…"), size
+            break
+    return "\n".join(wrapped), size, spacing
 
 
 def _ratio_axis(axes: Axes, ends: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
