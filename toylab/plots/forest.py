@@ -95,11 +95,10 @@ def _block(axes: Axes, rows: Sequence[Claim], key: str) -> None:
 
 def _lines(name: str) -> tuple[str, float, float]:
     """A name in at most three lines, the size of its letters and the spacing; what three do not hold is cut."""
-    for n, (letters, size, spacing) in enumerate(LINES, start=1):
-        wrapped = textwrap.wrap(name, letters, max_lines=len(LINES), placeholder="…")
-        if len(wrapped) <= n:
-            break
-    return "\n".join(wrapped), size, spacing
+    wrapped = [textwrap.wrap(name, letters, max_lines=len(LINES), placeholder="…") for letters, *_ in LINES]
+    n = next(n for n, lines in enumerate(wrapped) if len(lines) <= n + 1)
+    _, size, spacing = LINES[n]
+    return "\n".join(wrapped[n]), size, spacing
 
 
 def _ratio_axis(axes: Axes, ends: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
