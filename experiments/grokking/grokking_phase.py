@@ -47,12 +47,14 @@ from toylab.sweep.grids import grid
 from toylab.tasks import ModularArithmetic
 
 SEEDS = range(100, 120)  # none of them was trained before the claims were fixed
+FULL_SIZE = range(200, 208)  # of p = 113; nor of these
 FITTED = 0.9  # accuracy from which on pairs count as fitted (Liu et al. 2022)
 DELAY = 1000  # steps from fitted training to fitted test pairs, from which on it is grokking; ours
 LOW_LOSS = 0.1  # nats; the released runs of Nanda et al. 2023 are read at this loss
 AFTER = 500  # steps that are trained on after both
 FRACTIONS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 DECAYS = (0.1, 0.3, 1, 3, 10)
+AT_ONCE = (0.5, 0.6, 0.7, 0.8, 0.9)  # fractions of p = 113 that two cores can pay for
 NEAR = [whole / 100 for whole in range(26, 33)]  # fractions near the threshold
 UNIT_DECAY = 1.0  # the weight decay of all laws over fractions
 RELEASED = {0.25: 21848, 0.3: 7930, 0.5: 956, 0.7: 222, 0.9: 222, 0.95: 157}  # Nanda et al. 2023, test loss < 0.1
@@ -259,6 +261,18 @@ THRESHOLD_CLAIMS = [
           variants={f"{x:.0%} accuracy": partial(waiting, accuracy=x) for x in (0.5, 0.8, 0.95)}),
 ]  # fmt: skip
 
+SIZE: dict[str, Any] = {"each": "seed", "looks": (8, 20)}
+AT_SIZE = "p = 113, fraction {}: steps to test loss < 0.1"
+FULL_SIZE_CLAIMS = [
+    *(Claim(AT_SIZE.format(x), Source(NANDA, RUNS, f"{RELEASED[x]} at {x}", 1), partial(first_low, x=x),
+            Number(RELEASED[x], SPREAD, "log"), **SIZE) for x in (0.5, 0.7, 0.9)),
+    Claim("p = 113, fraction 0.5 over 0.7: steps to test loss < 0.1", Source(NANDA, RUNS, "956 over 222", 1),
+          partial(cost, less=0.5, more=0.7), Number(956 / 222, SPREAD, "log", null=1), **SIZE),
+    Claim("p = 113: share of steps that more data save, the lesser of 0.5 to 0.6 and 0.6 to 0.7",
+          Source(NANDA, RUNS, "956 and 222 at 0.5 and 0.7", 2),
+          lambda m: 1 - np.max([cost(m, 0.6, 0.5), cost(m, 0.7, 0.6)], axis=0), Direction(), **SIZE),
+]  # fmt: skip
+
 # --- figures
 
 PAIRS, TO_LOW_LOSS = "training pairs (% of all)", f"steps to loss < {LOW_LOSS:g}"
@@ -316,6 +330,16 @@ def threshold(m: Measures) -> object:
     return delays.delays(delays.Delays(100 * xs, lines, PAIRS, last, guides, ylabel=label))
 
 
+def at_full_size(m: Measures) -> object:
+    """p = 113 beside the released runs."""
+    last = float(m.steps[-1])
+    xs, test = over_fractions(m, low_loss(m))
+    both = {"train": over_fractions(m, low_loss(m, "train"))[1], "test": test}
+    released = {x: step for x, step in RELEASED.items() if np.isclose(x, xs).any()}
+    points = {"released runs": (100 * np.array(list(released)), np.array(list(released.values())))} if released else {}
+    return delays.delays(delays.Delays(100 * xs, both, PAIRS, last, points=points, ylabel=TO_LOW_LOSS))
+
+
 SMALL = mlp(p=11, d_model=8, d_mlp=16)
 STOP: dict[Scale, Callable[[Arrays], bool] | None] = {"smoke": None, "cpu": generalised, "paper": generalised}
 GOING: dict[str, Any] = {"stop": STOP, "milestone": ("generalised", fitted), "keep": ()}
@@ -336,6 +360,14 @@ PARTS = {
         claims=THRESHOLD_CLAIMS,
         figures={"threshold": threshold},
         omit=("train_loss", "test_loss"),
+        **GOING,
+    ),
+    "fractions": Part.alike(
+        plane(SMALL, FEW, (UNIT_DECAY,), range(2)),
+        plane(transformer(), AT_ONCE, (UNIT_DECAY,), FULL_SIZE),
+        log_then_linear(10, 4000, 200),
+        claims=FULL_SIZE_CLAIMS,
+        figures={"fractions": at_full_size},
         **GOING,
     ),
 }  # fmt: skip
