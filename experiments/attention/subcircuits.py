@@ -283,6 +283,7 @@ CLAMPS = Part(
         "paper": [singh(seed, clamp) for clamp in NAMES for seed in SEEDS],
     },
     saves={"smoke": (0, 10, 20), "cpu": CLAMP_SAVES, "paper": CLAMP_SAVES},
+    omit=("held_out_loss",),
     stop={"smoke": None, "cpu": learned, "paper": learned},
     claims=[
         claim("one head, nothing clamped: share of the time near ln 2, over that of an exponential decay", CLAMPED,

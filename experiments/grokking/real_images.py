@@ -552,6 +552,7 @@ PARTS = {
         {"smoke": free((1.0, 4.0, 8.0), range(1), mlp(**TINY)), "cpu": free(SCALES, SEEDS, mlp()),
          "paper": free(SCALES, SEEDS, mlp(**WHOLE))},
         points(10_000), FREE, {"grokking": grokking}, milestone=("generalise", done), analyses={"size": size},
+        omit=("train_loss", "test_loss"),
     ),
     "fixed": Part(
         {"smoke": fixed((0.5, 4.0), range(1), mlp(**TINY)), "cpu": fixed(NORMS, SEEDS, mlp()),
