@@ -373,7 +373,6 @@ PARTS = {
         log_then_linear(10, 4000, 200),
         claims=FULL_SIZE_CLAIMS,
         figures={"fractions": at_full_size},
-        omit=("train_accuracy", "test_accuracy"),
         **GOING,
     ),
 }  # fmt: skip

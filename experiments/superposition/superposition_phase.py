@@ -303,7 +303,7 @@ ONE_RARE = Part(
     ],
     figures={f"one_rare_{100 * others:.0f}_percent": partial(one_rare_branches, others=others) for others in PENTAGONS},
     final=FINAL,
-    omit=("loss", "final/arrangement/b", "final/features/dimensionality", "final/features/polysemanticity"),
+    omit=("final/arrangement/b", "final/features/dimensionality", "final/features/polysemanticity"),
 )  # fmt: skip
 
 PARTS = {"n2_m1": diagram_part(2), "n3_m2": diagram_part(3), "equal_importance": EQUAL, "one_rare": ONE_RARE}

@@ -20,10 +20,16 @@ def slack(
     for _ in range(DRAWS):
         moved = {name: x if exact(name) else _moved(x, rng) for name, x in stored.items()}
         moves = [
-            np.fmax(move, np.abs(function(moved) - value))
+            np.fmax(move, _apart(function(moved), value))
             for move, function, value in zip(moves, values, at, strict=True)
         ]
     return moves
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The distance; 0 of two that are alike, infinite ones too."""
+    with np.errstate(invalid="ignore"):
+        return np.where(a == b, 0.0, np.abs(a - b))
 
 
 def _moved(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:

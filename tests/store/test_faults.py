@@ -233,8 +233,11 @@ def tell(progress):
         print(message, flush=True)
         resource.setrlimit(resource.RLIMIT_AS, (UNLIMITED, UNLIMITED))
     if progress.step == 6 and not progress.messages and len(sys.argv) > 2:  # the end of a chunk: no lane is at work
-        time.sleep(0.5)
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        sizes = [0, 1, 2, 3]  # on a busy machine what wrote the chunk gives its memory back late: until it is still
+        while len(set(sizes[-4:])) > 1 and len(sizes) < 80:
+            time.sleep(0.25)
+            sizes.append(int(Path("/proc/self/statm").read_text().split()[0]))
+        taken = sizes[-1] * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + int(sys.argv[2]), UNLIMITED))
 
 spec, plan = sweep.Spec(saves=range(0, 14, 2)), sweep.Plan(lane=16, segment=1, chunk=2)
