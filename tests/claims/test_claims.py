@@ -15,6 +15,7 @@ from toylab.claims import (
     Direction,
     Excess,
     Fidelity,
+    Identity,
     Median,
     Source,
     Within,
@@ -142,6 +143,12 @@ def test_a_claim_that_cannot_be_computed_is_not_applicable():
         ({"family": "lines"}, "no test that could be corrected"),
         ({"family": "lines", "kind": Excess(2), "looks": (20,)}, ""),
         ({"ledger": "finding", "source": None}, ""),
+        ({"ledger": "check", "kind": Identity(1.0), "looks": (1,)}, ""),
+        ({"ledger": "check"}, "give Identity, with a slack for rounding"),
+        (
+            {"ledger": "check", "kind": Identity(1.0), "looks": (1,), "source": None},
+            "the check 'rises' does not say where",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_claim(changes, wrong):
@@ -168,6 +175,7 @@ def test_claims_of_one_event_count_once_and_ledgers_are_apart():
         replace(CLAIM, name="c").judge(UP),
         replace(CLAIM, name="d", ledger="finding").judge(UP),
         {**replace(CLAIM, name="e").judge(UP), "withdrawn": True},
+        replace(CLAIM, name="f", ledger="check").judge(UP),
     ]
     assert counts.counts(judged) == {"agrees": 1, "differs": 1}
     assert counts.counts(judged, "finding") == {"agrees": 1}
@@ -176,7 +184,9 @@ def test_claims_of_one_event_count_once_and_ledgers_are_apart():
         "Of 4 findings that papers state 2 agree, 2 differ. Of 2 findings of our own 2 agree."
     )
     assert counts.headline([[], []]) == ""
+    assert counts.held(judged).endswith("; of our own findings 1 agrees; of checks on released weights 1 agrees")
     text = table.markdown(judged)
+    assert "## Checks of our analyzers on released weights: 1 agrees" in text
     assert "## What papers state: 1 agrees, 1 differs" in text and "## What we found" in text and "~~e" in text
 
 
