@@ -2,26 +2,13 @@
 
 Claim     With attention switched off (rate 0) a one-layer transformer adds by a pizza; with full attention (rate 1) it
           comes near a clock. In between gradient symmetricity (GS) falls from near 1 and distance irrelevance (DI)
-          rises. Linear models that add their embeddings first are pizzas; one with weights for each operand is a clock.
+          rises. Linear model β, which adds its embeddings first, is a pizza; δ, with weights for each operand, a clock.
 Source    Zhong et al. 2023, The Clock and the Pizza (arXiv 2306.17844): p = 59, 80 % of the pairs, 20,000 full-batch
           steps of AdamW (lr 1e-3, weight decay 2), width 128; tokens a, b, no mask, pattern softmax·α + (1 − α). Linear
-          models: width 256, no warm-up. At cpu scale p, widths and steps are smaller (CPU below), the rest is the
-          paper's.
+          models: width 256 (embeddings of δ 128), no warm-up. At cpu scale the transformers have width 64.
 Expect    Of the authors' table of 684 runs: GS at least 0.9886 for α ≤ 0.4, below 0.95 (median of 51) from α = 0.543 on,
-          0.46 for α ≥ 0.9; Spearman's correlation of GS and DI −0.80. Linear model δ: GS −0.003, clock 92 %, pizza 72 %.
-Cost      cpu: 21 transformers and 9 linear models, 6 minutes on one core; part pictures, two transformers of the paper's
-          own size, 45 minutes of one busy core. paper: 200 and 60, for an accelerator; not run.
+          0.46 for α ≥ 0.9; Spearman's correlation of GS and DI −0.80. Linear model δ: GS −0.003, clock 94 %, pizza 74 %.
 Command   python run_sweep.py clock_pizza [--scale smoke|cpu|paper] [--part sweep|linear|pictures]
-Fails     All runs are of development seeds (0 to 2), so that nothing is decided. Of the 21 transformers 11 have a
-          circularity of 0.99, as the authors' runs have: at 2,000 steps and width 64 embeddings are still becoming
-          circles. In these GS falls earlier (0.456 and 0.517 in two seeds) and is a little lower up to α = 0.4 (0.987);
-          DI rises as GS falls. 20 seeds at 20,000 steps would decide. The linear models of p = 31 have not formed their
-          circles: of the clearest one, a pizza explains 6 to 96 % in β, a clock 17 to 58 % in δ.
-Changed   The authors' numbers are of runs with a circularity of at least 0.99; ours were compared without that choice,
-          and so was the figure. With all runs Spearman's correlation of GS and DI over the 21 was −0.11, with the filter
-          it is −0.98. Linear models were asked whether a pizza explains more than a clock, also where neither explains
-          anything; now one of them has to explain 90 %. That α and β have a GS of 1, as they add their embeddings first,
-          is algebra and a test.
 """
 
 from collections.abc import Callable, Sequence
@@ -52,7 +39,9 @@ LOW, HIGH = 0.4, 0.9  # attention rates up to which, and from which on, the pape
 FALLEN = 0.95  # GS below which the pizza is given up
 CIRCULAR = 0.99  # circularity of the embedding from which the authors' numbers count a run
 EXPLAINS = 0.9  # FVE from which a circle is said to be a clock or a pizza; the authors' have 0.92 to 0.98
-SEEDS = range(100, 120)  # of scale paper; cpu has seeds of development
+FRESH = range(100, 106)  # of scale cpu: the first look; the second is at SEEDS
+SEEDS = range(100, 120)
+LOOKS = (6, 20)  # seeds
 TABLE_GS = {0.2: 0.9926, 0.45: 0.990, 0.55: 0.927, 0.65: 0.777, 0.75: 0.666, 0.85: 0.564, 0.95: 0.462}  # by bins of α
 TABLE_DI = {
     0.2: 0.33,
@@ -63,9 +52,9 @@ TABLE_DI = {
     0.85: 0.76,
     0.95: 0.82,
 }  # largest incorrect logit
-RATES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
-CPU: dict[str, Any] = {"p": 59, "d_model": 64}
-STEPS = 2000
+RATES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
+NARROW: dict[str, Any] = {"p": 59, "d_model": 64}
+STEPS = 20_000
 
 
 def transformer(p: int = 59, d_model: int = 128) -> Config:
@@ -74,7 +63,9 @@ def transformer(p: int = 59, d_model: int = 128) -> Config:
 
 
 def linear(kind: str, p: int = 59, width: int = 256) -> Config:
-    net = Net.of(PizzaLinear, d_vocab=p, d_vocab_out=p, d_model=width, d_mlp=width, kind=kind)
+    """A linear model as released: embeddings of delta, which joins two, are half as wide."""
+    d_model = width // 2 if kind == "delta" else width
+    net = Net.of(PizzaLinear, d_vocab=p, d_vocab_out=p, d_model=d_model, d_mlp=width, kind=kind)
     return Config(ModularPairs(p=p, n_train=int(0.8 * p * p)), net, AdamW(weight_decay=2.0, b2=0.999, warmup=0))
 
 
@@ -135,18 +126,16 @@ def counts(m: Measures, least: float = CIRCULAR) -> np.ndarray:
     return solves(m) & (m.last("roundness/circularity") >= least)
 
 
-def at_rates(
-    m: Measures, value: Callable[[Measures], np.ndarray], low: float = 0, high: float = 1, least: float = CIRCULAR
-) -> np.ndarray:
-    """Value [R] of the runs that count, at attention rates in a range; one nan where there are none."""
-    chosen = value(m)[counts(m, least) & (rate(m) >= low) & (rate(m) <= high)]
-    return chosen if chosen.size else np.full(1, np.nan)
-
-
 def by_seed(m: Measures, quantity: Callable[[Measures], float], least: float = CIRCULAR) -> np.ndarray:
-    """Of each seed's runs that count."""
+    """[S], of each seed's runs that count. Seeds are independent; the runs of one share its split and its start."""
     seeds = np.unique(m["config/seed"])
     return np.array([quantity(m.runs(counts(m, least) & (m["config/seed"] == seed))) for seed in seeds])
+
+
+def between(m: Measures, value: Callable[[Measures], np.ndarray], low: float = 0, high: float = 1) -> float:
+    """Median of a value [R] over runs at attention rates in a range; nan where there are none."""
+    chosen = value(m)[(rate(m) >= low) & (rate(m) <= high)]
+    return float(np.median(chosen)) if chosen.size else np.nan
 
 
 def transition(m: Measures) -> float:
@@ -174,36 +163,35 @@ def rise(m: Measures) -> float:
 
 
 ZHONG, TABLE = "Zhong et al. 2023", "table of runs, 684 of one layer and circularity ≥ 0.99"
-SHORT_AND_NARROW = scaled("width 64, not 128; 2,000 steps, not 20,000")
-SMALL_LINEAR = scaled("p = 31, width 64 and 4,000 steps, not 59, 256 and 20,000")
-UNFORMED = (
-    "In 4,000 steps of p = 31 circles that explain the logits are not formed yet. The paper's set-up would test it: "
-    "python run_sweep.py clock_pizza --part linear --scale paper (60 runs of 20,000 steps, an accelerator)."
-)
+HALF_AS_WIDE = scaled("width 64, not 128")
 
 
 def of_table(name: str, says: str, n: int, quantity: Callable[..., np.ndarray], kind: Kind, **more: Any) -> Claim:
     """A claim on the runs with a circular embedding; variants count others too. Margins are standard deviations of the
     authors' runs, errors those of their medians."""
     others = {"circularity ≥ 0.95": 0.95, "all that solve the task": 0.0}
-    return Claim(name, Source(ZHONG, TABLE, says, n), quantity, kind, fidelity=SHORT_AND_NARROW,
+    return Claim(name, Source(ZHONG, TABLE, says, n), quantity, kind, fidelity=HALF_AS_WIDE, each="seed", looks=LOOKS,
                  variants={told: partial(quantity, least=least) for told, least in others.items()}, **more)  # fmt: skip
 
 
+def at_rates(value: Callable[[Measures], np.ndarray], low: float = 0, high: float = 1) -> Callable[..., np.ndarray]:
+    return partial(by_seed, quantity=partial(between, value=value, low=low, high=high))
+
+
 SWEEP_CLAIMS = [
-    of_table("attention rate ≤ 0.4: gradient symmetricity", "0.9926 ± 0.0016", 277,
-             partial(at_rates, value=symmetricity, high=LOW), Median(0.9927, 0.0016, error=0.0001)),
-    of_table("attention rate ≥ 0.9: gradient symmetricity", "0.46 ± 0.11", 86,
-             partial(at_rates, value=symmetricity, low=HIGH), Median(0.469, 0.11, error=0.015)),
-    of_table("attention rate at which gradient symmetricity falls below 0.95", "0.543, by the median of 51 runs", 684,
-             partial(by_seed, quantity=transition), Median(0.543, 0.06), each="seed"),
-    of_table("gradient symmetricity falls as distance irrelevance rises: −ρ of Spearman", "ρ = −0.80", 684,
-             partial(by_seed, quantity=opposed), Direction(amount=0.8, margin=0.2), each="seed"),
-    of_table("distance irrelevance (largest incorrect logit) at rates ≥ 0.9 less that at ≤ 0.4", "0.82 − 0.33", 684,
-             partial(by_seed, quantity=rise), Direction(amount=0.49, margin=0.19), each="seed"),
-    Claim("attention rate ≤ 0.4: pizza less clock FVE of the clearest circle",
-          Source(ZHONG, "model A", "98.3 − 75.4", 1), partial(at_rates, value=lead, high=LOW), Number(22.9, 20, null=0),
-          unit="percentage points", fidelity=SHORT_AND_NARROW),
+    of_table("attention rate ≤ 0.4, 20,000 steps: gradient symmetricity", "0.9926 ± 0.0016", 277,
+             at_rates(symmetricity, high=LOW), Median(0.9927, 0.0016, error=0.0001)),
+    of_table("attention rate ≥ 0.9, 20,000 steps: gradient symmetricity", "0.46 ± 0.11", 86,
+             at_rates(symmetricity, low=HIGH), Median(0.469, 0.11, error=0.015)),
+    of_table("20,000 steps: attention rate at which gradient symmetricity falls below 0.95",
+             "0.543, by the median of 51 runs", 684, partial(by_seed, quantity=transition), Median(0.543, 0.06)),
+    of_table("20,000 steps: gradient symmetricity falls as distance irrelevance rises, −ρ of Spearman", "ρ = −0.80", 684,
+             partial(by_seed, quantity=opposed), Direction(amount=0.8, margin=0.2)),
+    of_table("20,000 steps: distance irrelevance (largest incorrect logit) at rates ≥ 0.9 less that at ≤ 0.4",
+             "0.82 − 0.33", 684, partial(by_seed, quantity=rise), Direction(amount=0.49, margin=0.19)),
+    Claim("no attention, 20,000 steps: pizza less clock FVE of the clearest circle",
+          Source(ZHONG, "model A, released network p99zdpze5l", "98.4 − 75.4", 1), at_rates(lead, high=0.0),
+          Number(23.0, 20, null=0), unit="percentage points", each="seed", looks=LOOKS, fidelity=HALF_AS_WIDE),
 ]  # fmt: skip
 
 
@@ -219,23 +207,28 @@ def clear_lead(m: Measures) -> np.ndarray:
     return np.where(best >= EXPLAINS, lead(m), np.nan)
 
 
+MODEL_B, MODEL_D = "model β, released network p71frej8t7", "released network 7r4zst7evs of type D, model δ's kind"
+
+
 def of_model(name: str, model: str, says: str, quantity: Quantity, kind: Kind, **more: Any) -> Claim:
-    return Claim(name, Source(ZHONG, model, says, 1), quantity, kind, fidelity=SMALL_LINEAR, **more)
+    """A claim on a linear model in the paper's own set-up. The released network's number is read as ours are: of the circle
+    of which a clock or a pizza explains most."""
+    return Claim(name, Source(ZHONG, model, says, 1), quantity, kind, looks=LOOKS, **more)
 
 
 LINEAR_CLAIMS = [
-    of_model("linear β: pizza FVE of the clearest circle", "model β", "98.0 %", partial(of_kind, kind="beta",
-             value=partial(clearest, which="pizza")), Number(0.98, 0.2), needs=UNFORMED, event="linear β"),
-    of_model("linear β: pizza less clock FVE, of a circle with 90 % of either", "model β", "98.0 − 75.3",
-             partial(of_kind, kind="beta", value=clear_lead), Number(22.7, 20, null=0), unit="percentage points",
-             needs=UNFORMED, event="linear β"),
-    of_model("linear δ: gradient symmetricity", "released network of type D", "−0.003", partial(of_kind, kind="delta",
+    of_model("β at p = 59: pizza FVE of the clearest circle", MODEL_B, "98.5 %", partial(of_kind, kind="beta",
+             value=partial(clearest, which="pizza")), Number(0.985, 0.2), event="linear β"),
+    of_model("β at p = 59: pizza less clock FVE, of a circle with 90 % of either", MODEL_B, "98.5 − 75.2",
+             partial(of_kind, kind="beta", value=clear_lead), Number(23.3, 20, null=0), unit="percentage points",
+             event="linear β"),
+    of_model("δ at p = 59: gradient symmetricity", MODEL_D, "−0.003", partial(of_kind, kind="delta",
              value=symmetricity), Number(-0.0027, 0.2)),
-    of_model("linear δ: clock FVE of the clearest circle", "released network of type D", "92.5 %", partial(of_kind,
-             kind="delta", value=partial(clearest, which="clock")), Number(0.925, 0.2), needs=UNFORMED, event="linear δ"),
-    of_model("linear δ: clock less pizza FVE, of a circle with 90 % of either", "released network of type D",
-             "92.5 − 72.2", partial(of_kind, kind="delta", value=lambda m: -clear_lead(m)), Number(20.3, 20, null=0),
-             unit="percentage points", needs=UNFORMED, event="linear δ"),
+    of_model("δ at p = 59: clock FVE of the clearest circle", MODEL_D, "94.2 %", partial(of_kind,
+             kind="delta", value=partial(clearest, which="clock")), Number(0.942, 0.2), event="linear δ"),
+    of_model("δ at p = 59: clock less pizza FVE, of a circle with 90 % of either", MODEL_D,
+             "94.2 − 73.7", partial(of_kind, kind="delta", value=lambda m: -clear_lead(m)), Number(20.5, 20, null=0),
+             unit="percentage points", event="linear δ"),
 ]  # fmt: skip
 
 
@@ -308,10 +301,10 @@ PARTS = {
     "sweep": Part(
         configs={
             "smoke": over_rates(transformer(**TINY), (0, 1), range(1)),
-            "cpu": over_rates(transformer(**CPU), RATES, range(3)),
+            "cpu": over_rates(transformer(**NARROW), RATES, FRESH),
             "paper": over_rates(transformer(), [round(i / 9, 3) for i in range(10)], SEEDS),
         },
-        saves={"smoke": SHORT, "cpu": log_then_linear(10, STEPS, 20), "paper": log_then_linear(10, 20_000, 40)},
+        saves={"smoke": SHORT, "cpu": log_then_linear(10, STEPS, 20), "paper": log_then_linear(10, STEPS, 40)},
         claims=SWEEP_CLAIMS,
         figures={"over_rate": over_rate, "forming": forming},
         milestone=("solve it", lambda measures: measures["test_accuracy"][..., -1] >= SOLVED),
@@ -321,10 +314,10 @@ PARTS = {
     "linear": Part(
         configs={
             "smoke": kinds(range(1), p=7, width=8)[:2],
-            "cpu": kinds(range(3), p=31, width=64),
+            "cpu": kinds(FRESH),
             "paper": kinds(SEEDS),
         },
-        saves={"smoke": SHORT, "cpu": log_then_linear(10, 4000, 20), "paper": log_then_linear(10, 20_000, 40)},
+        saves={"smoke": SHORT, "cpu": log_then_linear(10, STEPS, 20), "paper": log_then_linear(10, STEPS, 40)},
         claims=LINEAR_CLAIMS,
         figures={"linear_kinds": linear_kinds},
         milestone=("solve it", lambda measures: measures["test_accuracy"][..., -1] >= SOLVED),
