@@ -331,7 +331,7 @@ POLYGONS = Part(
     saves={"smoke": SMOKE, "cpu": log_spaced(20_000, 40), "paper": log_spaced(20_000, 40)},
     analyses={"polygon": formation.polygon},
     final={"llc": LLC},
-    omit=("loss",),
+    omit=("loss", "final/llc/chains"),
     claims=[
         *(of_chen(f"plateaus of SGD at {name}: the loss", "figure of losses of SGD", f"{loss:.4f}",
                   partial(resting_loss, name=name), Median(loss, 1.02, "log"), looks=(6, 20),
@@ -390,6 +390,7 @@ PATH = Part(
     },
     saves={"smoke": SMOKE, "cpu": ALONG, "paper": ALONG},
     analyses={"arrangement": geometry.arrangement, "polygon": formation.polygon, "llc": LLC},
+    omit=("arrangement/b", "llc/chains"),
     claims=[
         of_chen("along a path λ̂ rises: last level over first", "dynamics of SGD",
                 "from high loss and low complexity to the opposite", rise, Direction(), looks=(len(PATHS),),

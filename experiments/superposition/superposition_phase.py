@@ -264,6 +264,7 @@ def diagram_part(n: int) -> Part:
     )  # fmt: skip
 
 
+UNREAD = "final/arrangement/b", "final/features/dimensionality", "final/features/polysemanticity"
 ROW = np.geomspace(0.66, 0.76, 15).tolist()
 OF_SETS: dict[str, Any] = {"each": "set of ten models", "looks": (SETS,)}
 EQUAL = Part(
@@ -281,6 +282,7 @@ EQUAL = Part(
     ],
     figures={"equal_importance": equal_importance_branches},
     final=FINAL,
+    omit=("loss", *UNREAD, "final/features/norms"),
 )  # fmt: skip
 
 RARE = np.geomspace(0.15, 1.5, 13).tolist()
@@ -303,7 +305,7 @@ ONE_RARE = Part(
     ],
     figures={f"one_rare_{100 * others:.0f}_percent": partial(one_rare_branches, others=others) for others in PENTAGONS},
     final=FINAL,
-    omit=("final/arrangement/b", "final/features/dimensionality", "final/features/polysemanticity"),
+    omit=("loss", *UNREAD, "final/features/dims_per_feature"),
 )  # fmt: skip
 
 PARTS = {"n2_m1": diagram_part(2), "n3_m2": diagram_part(3), "equal_importance": EQUAL, "one_rare": ONE_RARE}

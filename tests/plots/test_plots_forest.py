@@ -1,4 +1,4 @@
-"""Forest plots: a line for each claim that has a ratio or a share."""
+"""Forest plots: a line for each claim that has a ratio, a share or a range to lie in."""
 
 import numpy as np
 import pytest
@@ -16,6 +16,8 @@ SHARE = {
 }
 NEITHER = {"name": "a median", "verdict": "agrees", "n": 20, "ratio": None, "share": None}
 
+MOST = {**NEITHER, "name": "no more than 3", "estimate": 2.0, "interval": [1.0, 5.0], "allowed": [None, 3.0]}
+
 
 def lines(axes):
     return [line for line in axes.lines if len(line.get_xdata()) == 2 and line.get_color() not in ("k", "#000000")]
@@ -28,6 +30,41 @@ def test_ratios_and_shares_have_a_panel_each_and_others_none(tmp_path):
     np.testing.assert_allclose(lines(above)[0].get_xdata(), [0.5, 1.6])
     assert [text.get_text() for text in below.texts] == ["A before B", "undecided, n = 6"]
     assert style.save(figure, tmp_path / "forest.png").stat().st_size > 5000
+
+
+def shade(axes):
+    """From where to where the first row is shaded."""
+    (band,) = axes.collections
+    across = band.get_paths()[0].vertices[:, 0]
+    return across.min(), across.max()
+
+
+def test_a_range_is_shaded_on_the_scale_of_its_row_and_its_end_is_named():
+    (axes,) = forest.forest([MOST]).axes
+    assert shade(axes) == pytest.approx((0, 0.1 + 0.8 * 0.5))  # up to 3, of 1 to 5
+    interval, mark = axes.lines[-2:]
+    np.testing.assert_allclose(interval.get_xdata(), [0.1, 0.9])
+    np.testing.assert_allclose(mark.get_xdata(), [0.1 + 0.8 * 0.25])
+    assert [text.get_text().strip() for text in axes.texts] == ["3", "no more than 3", "agrees, n = 20"]
+
+
+@pytest.mark.parametrize(
+    ("estimate", "interval", "allowed", "found"),
+    [
+        (100.0, [10.0, 1000.0], [10.0, None], (0.1, 1)),  # on a log scale: 100 is halfway
+        (0.5, [0.5, 0.5], [0.5, None], (0.5, 1)),  # all numbers are one
+        (2.0, [None, None], [1.0, 3.0], (0.1, 0.9)),  # no interval: it goes on at both sides
+        (0.0, [-1.0, 1.0], [0.0, 0.0], (0.5, 0.5)),  # a point
+    ],
+)
+def test_a_row_in_its_range_whatever_the_numbers(estimate, interval, allowed, found, tmp_path):
+    figure = forest.forest([{**MOST, "estimate": estimate, "interval": interval, "allowed": allowed}])
+    (axes,) = figure.axes
+    assert shade(axes) == pytest.approx(found)
+    (mark,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert mark.get_xdata()[0] == pytest.approx(0.5)
+    assert {line.get_marker() for line in axes.lines} >= ({"<", ">"} if interval[0] is None else {"o"})
+    assert style.save(figure, tmp_path / "forest.png").exists()
 
 
 def test_a_mark_of_development_seeds_is_hollow_and_an_interval_without_end_goes_on():

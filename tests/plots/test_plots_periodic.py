@@ -37,6 +37,20 @@ def test_pairs_are_printable_and_name_their_frequencies(pictures):
     assert told.count("(7, 7) 80 %\n(12, 0) 20 %") == pictures
 
 
+@pytest.mark.parametrize(
+    ("points", "found"),
+    [
+        ([], (0.98, 0.97)),
+        ([(0.1, 0.0), (0.0, 0.1)], (0.98, 0.97)),
+        ([(0.9, 0.9), (0.7, 0.7), (0.1, 0.1)], (0.02, 0.97)),
+        ([(0.9, 0.9), (0.0, 0.9)], (0.98, 0.03)),
+        ([(0.9, 0.9), (0.0, 0.9), (0.9, 0.0)], (0.98, 0.97)),  # none is free
+    ],
+)
+def test_the_text_lies_where_it_hides_no_point(points, found):
+    assert periodic.free_corner(points) == found
+
+
 def test_every_neuron_and_every_key_frequency_is_drawn():
     figure = single()
     assert_printable(figure)

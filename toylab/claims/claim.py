@@ -150,7 +150,8 @@ class Claim:
         early = self._at(values, 0.95)
         missing = f"{len(values)} of {self.looks[0]} planned values."
         kept = {
-            name: getattr(early, name) for name in ("estimate", "interval", "n", "shows", "ratio", "share", "details")
+            name: getattr(early, name)
+            for name in ("estimate", "interval", "n", "shows", "ratio", "share", "allowed", "details")
         }
         return Outcome("undecided", **kept, reason=missing, seeds=self.looks[0]), 0.95
 
@@ -218,6 +219,7 @@ def _numbers(outcome: Outcome, level: float, values: np.ndarray) -> dict[str, An
         "n": outcome.n,
         "ratio": rounded(outcome.ratio),
         "share": rounded(outcome.share),
+        "allowed": rounded(outcome.allowed),
         "p": rounded(outcome.p),
         "seeds": outcome.seeds,
         "details": rounded(outcome.details),

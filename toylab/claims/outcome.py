@@ -22,6 +22,7 @@ class Outcome:
     shows              what estimate and interval are of: "median", "one more run", …
     ratio              estimate and interval over the paper's value, None where there is no such ratio
     share              estimate and interval of the share of runs with the paper's sign or property, None for none
+    allowed            the range in which the estimate agrees, where the rule is one; its ends may be infinite
     p                  of the test that the rule makes, where it makes one
     reason             why it does not agree, in one sentence; "" if it does
     seeds              how many values would decide, about; None where that is not known
@@ -35,6 +36,7 @@ class Outcome:
     shows: str = "median"
     ratio: tuple[float, float, float] | None = None
     share: tuple[float, float, float] | None = None
+    allowed: Interval | None = None
     p: float | None = None
     reason: str = ""
     seeds: int | None = None

@@ -1,5 +1,6 @@
 """Forest plots: the claims of a page, a line each, with their intervals."""
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,21 +23,31 @@ COLOURS = {  # told apart in deuteranopia and in grey
 ROW = 0.27  # inches a claim
 NAME_WIDTH = 3.0  # inches for names
 LINES = ((48, 6.5, 1.0), (54, 6.0, 1.15), (62, 5.2, 1.05))  # letters a line, size, spacing of names of 1, 2, 3 lines
+BAND = 0.62  # height of the shade in a row
 SPANS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)  # factors at which the axis of ratios may end
 Claim = Mapping[str, Any]
 
 
 def drawable(claims: Sequence[Claim]) -> list[Claim]:
-    """The claims that a forest plot shows: with a ratio to the paper's value, or the share of runs with the effect."""
-    return [one for one in claims if not one.get("withdrawn") and (one.get("ratio") or one.get("share"))]
+    """The claims that a forest plot shows: with a ratio to the paper's value, the share of runs with the effect, or an
+    estimate and a range to lie in."""
+    return [one for one in claims if not one.get("withdrawn") and _key(one)]
+
+
+def _key(claim: Claim) -> str:
+    """Which of the blocks a claim is in; "" for none."""
+    if claim.get("ratio") or claim.get("share"):
+        return "ratio" if claim.get("ratio") else "share"
+    return "allowed" if claim.get("allowed") and claim.get("estimate") is not None else ""
 
 
 @house
 def forest(claims: Sequence[Claim]) -> Figure:
-    """A line a claim: the value over the paper's, and below those without one the share of runs that show the effect.
+    """A line a claim: the value over the paper's; below those without one the share of runs that show the effect; and
+    last, each on a scale of its own, values that have a range to lie in, which is shaded.
 
     Args:
-        claims: as claims.json has them; those without either are left out.
+        claims: as claims.json has them; those without any are left out.
 
     Returns:
         The figure.
@@ -46,10 +57,9 @@ def forest(claims: Sequence[Claim]) -> Figure:
     """
     shown = drawable(claims)
     if not shown:
-        raise ValueError("no claim has a ratio to a paper's value or a share of runs")
-    ratios = [one for one in shown if one.get("ratio")]
-    shares = [one for one in shown if not one.get("ratio")]
-    blocks = [(rows, key) for rows, key in ((ratios, "ratio"), (shares, "share")) if rows]
+        raise ValueError("no claim has a ratio to a paper's value, a share of runs or a range to lie in")
+    rows_of = {key: [one for one in shown if _key(one) == key] for key in ("ratio", "share", "allowed")}
+    blocks = [(rows, key) for key, rows in rows_of.items() if rows]
     margins = 0.55
     heights = [ROW * len(rows) for rows, _ in blocks]
     total = sum(heights) + margins * len(blocks) + 0.3
@@ -64,14 +74,15 @@ def forest(claims: Sequence[Claim]) -> Figure:
 
 
 def _block(axes: Axes, rows: Sequence[Claim], key: str) -> None:
-    ends = [_finite(one[key]) for one in rows]
-    if key == "ratio":
-        limits = _ratio_axis(axes, ends)
-        axes.set_xlabel("ours / paper's")
+    if key == "allowed":
+        limits = (0.0, 1.0)
+        ends = [_within(axes, y, one) for y, one in enumerate(rows)]
+        axes.set(xlim=limits, xticks=[], xlabel="each on a scale of its own; shaded: as claimed")
     else:
-        limits = (-0.02, 1.02)
-        axes.set(xlim=limits, xlabel="share of runs with the effect")
-    axes.axvline(1 if key == "ratio" else 0.5, color="#000000", linewidth=0.6, zorder=0)
+        ends = [_finite(one[key]) for one in rows]
+        limits = _ratio_axis(axes, ends) if key == "ratio" else (-0.02, 1.02)
+        axes.set(xlim=limits, xlabel="ours / paper's" if key == "ratio" else "share of runs with the effect")
+        axes.axvline(1 if key == "ratio" else 0.5, color="#000000", linewidth=0.6, zorder=0)
     for y, (one, (middle, low, high)) in enumerate(zip(rows, ends, strict=True)):
         colour = COLOURS.get(one["verdict"], "#999999")
         inside = np.clip([low, high], *limits)
@@ -91,6 +102,41 @@ def _block(axes: Axes, rows: Sequence[Claim], key: str) -> None:
     axes.set(ylim=(len(rows) - 0.4, -0.6), yticks=[])
     axes.spines["left"].set_visible(False)
     axes.tick_params(labelsize=7, width=HOUSE["axes.linewidth"], length=2.5)
+
+
+def _within(axes: Axes, y: int, claim: Claim) -> tuple[float, float, float]:
+    """Shades the range of a claim in its row, with its ends in numbers; estimate and interval on the row's scale of 0 to 1,
+    a tenth in from the edges. Numbers are on a log scale where all are positive and the largest is 30 times the least."""
+    estimate = float(claim["estimate"])
+    low, high = (math.nan if end is None else float(end) for end in claim["allowed"])
+    between = [math.nan if end is None else float(end) for end in claim["interval"]]
+    values = np.array([estimate, low, high, *between])
+    values = values[np.isfinite(values)]
+    to = np.log if values.min() > 0 and values.max() >= 30 * values.min() else np.asarray
+    first, last = float(to(values.min())), float(to(values.max()))
+
+    def at(value: float, without: float) -> float:
+        """On the row's scale; `without` where there is no number."""
+        if math.isnan(value):
+            return without
+        return 0.1 + 0.8 * (float(to(value)) - first) / (last - first) if last > first else 0.5
+
+    left, right = at(low, 0.0), at(high, 1.0)
+    axes.fill_betweenx([y - BAND / 2, y + BAND / 2], left, right, color="#E4E4E4", linewidth=0, zorder=0)
+    for end, where, side in ((low, left, "right"), (high, right, "left")):
+        if not math.isnan(end):
+            axes.plot([where] * 2, [y - BAND / 2, y + BAND / 2], color="#888888", linewidth=0.6, zorder=0)
+            if low != high or side == "left":
+                axes.text(
+                    where,
+                    y + 0.3,
+                    f" {end:,.0f} " if abs(end) >= 1000 else f" {end:.3g} ",
+                    ha=side,
+                    va="center",
+                    fontsize=5,
+                    color="#555555",
+                )
+    return at(estimate, math.nan), at(between[0], -np.inf), at(between[1], np.inf)
 
 
 def _lines(name: str) -> tuple[str, float, float]:

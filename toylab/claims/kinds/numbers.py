@@ -35,9 +35,9 @@ class Identity:
         found = float(np.median(values))
         reason = "" if same.all() else f"{(~same).sum()} of {len(values)} values are others."
         verdict: Verdict = "agrees" if same.all() else "differs"
-        return Outcome(
-            verdict, found, interval, len(values), "all", ratio_to(self.paper, found, interval), reason=reason
-        )
+        ratio = ratio_to(self.paper, found, interval)
+        allowed = None if ratio else (self.paper - self.slack, self.paper + self.slack)
+        return Outcome(verdict, found, interval, len(values), "all", ratio, allowed=allowed, reason=reason)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,10 @@ class Number:
         else:
             verdict = "agrees"
         ratio = ratio_to(self.paper, middle, interval)
-        return Outcome(verdict, middle, interval, len(values), "one more run", ratio, reason=reason, seeds=seeds)
+        allowed = None if ratio else (self.paper, self.paper)
+        return Outcome(
+            verdict, middle, interval, len(values), "one more run", ratio, None, allowed, None, reason, seeds
+        )
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,9 @@ class Median:
         verdict, reason, seeds = against(margin, inner, outer, scale, len(values), found)
         if verdict == "differs" and self.null is not None and beside(self.null, self.value, outer):
             verdict = "direction only"
-        return Outcome(
-            verdict, found, outer, len(values), "median", ratio_to(self.value, found, outer), reason=reason, seeds=seeds
-        )
+        ratio = ratio_to(self.value, found, outer)
+        allowed = None if ratio else margin
+        return Outcome(verdict, found, outer, len(values), "median", ratio, None, allowed, None, reason, seeds)
 
     def _interval(self, values: np.ndarray, level: float, scale: Scale) -> Interval:
         """Of our median, widened by what is not known of the paper's."""
@@ -221,4 +224,5 @@ class Within:
         verdict, reason, seeds = against(
             (self.low, self.high), interval, interval, SCALES[self.scale], len(values), found
         )
-        return Outcome(verdict, found, interval, len(values), "median", reason=reason, seeds=seeds)
+        allowed = (self.low, self.high)
+        return Outcome(verdict, found, interval, len(values), "median", allowed=allowed, reason=reason, seeds=seeds)

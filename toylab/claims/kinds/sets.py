@@ -88,11 +88,10 @@ class Law:
             n,
             "slope" if self.per == "power" else "factor",
             ratio,
-            None,
-            None,
-            reason,
-            seeds,
-            details,
+            allowed=None if ratio else self.prediction,
+            reason=reason,
+            seeds=seeds,
+            details=details,
         )
 
 
@@ -152,7 +151,7 @@ class Existence:
         details = {"gap": None if gap is None else gap / abs(rows[0, 0] or 1), "best_of": curve}
         share = (has.mean(), *claims.intervals.jeffreys(int(has.sum()), n, level))
         return Outcome(
-            verdict, float(rows[0, 0]), (float(rows[0, 0]),) * 2, n, "lowest loss", None, share, None, reason,
+            verdict, float(rows[0, 0]), (float(rows[0, 0]),) * 2, n, "lowest loss", None, share, None, None, reason,
             self.k if verdict == "undecided" and n < self.k else None, details,
         )  # fmt: skip
 
@@ -215,7 +214,8 @@ class Excess:
             verdict, reason = "agrees", ""
         elif interval[1] < self.least_excess:
             verdict = "differs"
-        return Outcome(verdict, counted / expected, interval, n, "counted / expected", None, None, p, reason)
+        above = (1.0, np.inf)
+        return Outcome(verdict, counted / expected, interval, n, "counted / expected", None, None, above, p, reason)
 
 
 @dataclass(frozen=True)
@@ -295,4 +295,7 @@ class Cells:
         interval: Interval = ends[0], ends[1]
         verdict, reason, _ = against((self.least_kappa, 1.0), interval, interval, SCALES["linear"], len(rows), found)
         same = float((rows[:, 0] == rows[:, 1]).mean())
-        return Outcome(verdict, found, interval, len(rows), "κ", None, None, None, reason, None, {"same": same})
+        allowed = (self.least_kappa, 1.0)
+        return Outcome(
+            verdict, found, interval, len(rows), "κ", None, None, allowed, None, reason, None, {"same": same}
+        )

@@ -140,4 +140,4 @@ class Proportion:
             else:
                 verdict = "agrees"
         ratio = None if not self.k or not self.n else ratio_to(self.k / self.n, found, interval)
-        return Outcome(verdict, found, interval, n, "share", ratio, (found, *interval), p, reason, seeds)
+        return Outcome(verdict, found, interval, n, "share", ratio, (found, *interval), None, p, reason, seeds)

@@ -1,6 +1,7 @@
 """What is periodic in a network that adds: its neurons, its logits, and what is lost without a frequency."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -121,11 +122,29 @@ def over_pairs(pictures: Mapping[str, np.ndarray], network: str = "") -> Figure:
         style.letter(top, "abcd"[i], name)
         found = sorted(((share[x, y], x, y) for x, y in np.argwhere(share > 0.05)), reverse=True)
         listed = [f"({x}, {y}) {100 * part:.0f} %" for part, x, y in found]
-        below.text(0.98, 0.97, "\n".join(listed), transform=below.transAxes, ha="right", va="top", color="white",
-                   fontsize=labels.SMALL)  # fmt: skip
+        x, y = free_corner([(x / p * 2, y / p * 2) for _, x, y in found])
+        at: dict[str, Any] = {"ha": "right" if x > 0.5 else "left", "va": "top" if y > 0.5 else "bottom"}
+        below.text(x, y, "\n".join(listed), transform=below.transAxes, color="white", fontsize=labels.SMALL, **at)
     told = "above: value less its mean; below: root of the share of energy at a pair of frequencies"
     style.note(figure, f"{network}; {told}" if network else told)
     return figure
+
+
+def free_corner(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The corner of a panel where a line of text for each point hides none of them, or the upper right one.
+
+    Args:
+        points: (x, y) in the panel, from 0 to 1. A line of text is a tenth of its height.
+
+    Returns:
+        (x, y) of the text's own corner, beside the edges.
+    """
+    high = 0.05 + 0.1 * len(points)
+    corners = {(0.98, 0.97): (True, True), (0.02, 0.97): (False, True), (0.98, 0.03): (True, False)}
+    for at, (right, top) in corners.items():
+        if not any((x > 0.45 if right else x < 0.55) and (y > 1 - high if top else y < high) for x, y in points):
+            return at
+    return 0.98, 0.97
 
 
 def spectrum(values: np.ndarray) -> np.ndarray:
