@@ -55,12 +55,22 @@ def configs(n, d_mlp=16):
     return [Config(ModularArithmetic(p=11, n_train=60), net, AdamW(), seed=seed) for seed in range(n)]
 
 
+@pytest.mark.parametrize(("least", "empty"), [timing.COMPARED, timing.ALONE])
 @pytest.mark.parametrize("width", STEP)
-def test_a_step_is_timed_without_the_cost_of_the_call(clock, width):
-    found = timing._seconds_a_step(configs(1), None, width, 1, (), None)
+def test_a_step_is_timed_without_the_cost_of_the_call(clock, width, least, empty):
+    found = timing._seconds_a_step(configs(1), None, width, 1, (), None, least, empty)
     assert found == pytest.approx(STEP[width], rel=1e-6)  # a sum of a few hundred roundings of 2⁻⁵³
-    steps = clock.calls[-1][2]
-    assert steps * STEP[width] >= 0.2 or steps == 4096
+    steps = [call[2] for call in clock.calls]
+    assert steps[-1] * STEP[width] >= least or steps[-1] == 4096
+    assert steps.count(0) == 1 + empty  # the first compiles
+
+
+def test_a_single_size_is_timed_roughly(clock):
+    choose_plan(configs(1), LONG, {}, None, None)
+    assert sum(call[2] == 0 for call in clock.calls) == 1 + timing.ALONE[1]
+    clock.calls.clear()
+    choose_plan(configs(20), SHORT, {}, None, None)
+    assert sum(call[2] == 0 for call in clock.calls) == 1 + timing.COMPARED[1]
 
 
 def test_the_wide_lane_wins_though_its_calls_cost_more(clock):

@@ -13,6 +13,7 @@ from toylab.sweep.lanes import Lane, Probes, first_states
 
 WIDTHS = (1, 4, 16, 64, 256)  # that are tried, for each device, besides the number of runs
 LARGE_STEP = 3e-3  # s on a CPU: runs with such a step fill a core each, so that a wider vmap only takes memory
+COMPARED, ALONE = (0.2, 3), (0.05, 1)  # s of steps that are timed and calls without any: of several sizes, of a single one
 TICK = 1e-6  # s: the least that a measurement gives
 GAIN = 0.1  # of the time of all steps: what a wider lane may be expected to save on a CPU
 
@@ -81,7 +82,8 @@ def seconds_by_size(
         try:
             if n_made < (n_needed := min(lane, len(configs))):
                 state, n_made = first_states(configs[:n_needed]), n_needed
-            step = _seconds_a_step(configs, state, lane, shards, tuple(probes.items()), keep)
+            exact = COMPARED if len(tried) > 1 else ALONE
+            step = _seconds_a_step(configs, state, lane, shards, tuple(probes.items()), keep, *exact)
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             if alone or not memory.is_out_of_memory(error):
                 raise
@@ -98,9 +100,10 @@ def seconds_by_size(
 
 
 def _seconds_a_step(
-    configs: Sequence[Config], state: State, width: int, shards: int, probes: Probes, keep: Any
+    configs: Sequence[Config], state: State, width: int, shards: int, probes: Probes, keep: Any, least: float, empty: int
 ) -> float:
-    """Seconds of one step of a whole lane: what a call takes longer with steps than without any, 0.2 s at least.
+    """Seconds of one step of a whole lane: what a call takes longer with steps than without any, `least` s at least. Of
+    so many calls without any the shortest counts.
 
     A call without steps makes the data, records the points and brings them to the host. Wide lanes have more of that, and a
     launch of about a second has it once.
@@ -114,9 +117,9 @@ def _seconds_a_step(
         return time.perf_counter() - start
 
     seconds(0)  # compiles
-    fixed = min(seconds(0) for _ in range(3))
+    fixed = min(seconds(0) for _ in range(empty))
     steps, more = 1, 0.0
-    while more < 0.2 and steps < 4096:
+    while more < least and steps < 4096:
         steps *= 2
         more = seconds(steps) - fixed
     return max(more, TICK) / steps
