@@ -81,7 +81,7 @@ def test_figures_follow_from_what_the_compiler_says(config, asked):
     chip = found.device.chip
     assert found.takes == 700 + 500 - 200 + 1000 + 400 and found.fits and not found.cached
     assert found.widest == 4 * chip.memory // 2400
-    assert found.estimate == memory.lane_bytes(config, 4, 1)
+    assert found.estimate == memory.lane_bytes(config, 4, 1, platform=chip.platform)
     assert found.products == {"float32": 4 * 5 * 2 * 8 * 4 * 2}
     assert found.times() == pytest.approx(
         {"memory": 5000 / chip.bandwidth, "arithmetic": 4 * 640 / chip.float32, "kernels": 7e-6}

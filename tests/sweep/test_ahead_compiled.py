@@ -47,10 +47,10 @@ def test_sixteen_transformers_of_grokking_on_an_h100():
 def test_superposition_on_an_h100_and_on_four():
     config = config_of("superposition_uniform")
     one = compiled.predict(config, device("h100"), 80, keep=())
-    assert one.takes < 1.2e9 and one.step.moved < 1.4e9 and one.collectives == ()
+    assert one.takes < 0.35e9 and one.step.moved < 1.4e9 and one.collectives == ()
     four = compiled.predict(config, device("h100-4"), 80, keep=())
     assert four.shards == 4 and four.collectives == ()
-    assert 4 * four.takes == pytest.approx(one.takes, rel=0.05)  # batches that all runs share are on each device
+    assert 4 * four.takes == pytest.approx(one.takes, rel=0.08)  # what all runs share is on each device: 5 MB of 294
     assert 4 * four.step.moved == pytest.approx(one.step.moved, rel=0.05)
 
 

@@ -87,10 +87,10 @@ def test_peak_is_the_most_that_lives_at_a_time():
         return x.sum()
 
     square = jax.ShapeDtypeStruct((64, 64), np.float32)
-    peak = memory.peak(jax.make_jaxpr(chain)(square).jaxpr)
+    peak = memory.peak(jax.make_jaxpr(chain)(square).jaxpr, "cpu")
     assert 2 * 64 * 64 * 4 <= peak < 3 * 64 * 64 * 4
     looped = jax.make_jaxpr(lambda x: jax.lax.fori_loop(0, 5, lambda _, y: jnp.tanh(y @ y), x))(square)
-    assert memory.peak(looped.jaxpr) >= 2 * 64 * 64 * 4  # inside the loop too
+    assert memory.peak(looped.jaxpr, "cpu") >= 2 * 64 * 64 * 4  # inside the loop too
 
 
 def test_the_budget_is_the_least_of_machine_and_control_groups(tmp_path, monkeypatch):

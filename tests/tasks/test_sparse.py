@@ -12,7 +12,7 @@ from toylab.models import Net, ToyModel
 from toylab.optim import AdamW
 from toylab.sweep import Spec
 from toylab.sweep.plan import Plan
-from toylab.tasks import OneHotFeatures, SparseFeatures
+from toylab.tasks import OneHotFeatures, SparseFeatures, sparse
 
 KEY = jax.random.key(3)
 MANY = 40_000  # points: a share of 0.3 has a standard error of 0.0023
@@ -34,6 +34,23 @@ def test_independent_features_are_on_with_their_density_and_then_uniform():
         values = x[x[:, feature] > 0, feature]
         np.testing.assert_allclose(np.quantile(values, [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.03)
     assert abs(np.corrcoef(x[:, 1], x[:, 0])[0, 1]) < 0.02
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"sets": "correlated", "set_size": 3}, {"sets": "anticorrelated", "set_size": 3}, {"target": "absolute"}],
+)
+def test_what_an_accelerator_measures_in_parts_is_the_same(fields, monkeypatch):
+    task = SparseFeatures(n_features=6, n_eval=4 * sparse.PART, density=0.3, importance=0.7, **fields)
+    net = Net.of(ToyModel, n_features=6, n_hidden=2)
+    params = net.init(KEY)
+    found = {}
+    for way in ("cpu", "others"):
+        monkeypatch.setattr(sparse, "by_platform", lambda *args, way=way, **ways: ways[way](*args))
+        found[way] = float(task.measure(net.apply, params, {})["loss"])
+    whole = task.error(net.apply, params, task.sample(jax.random.key(sparse.EVALUATION), task.n_eval))
+    assert found["cpu"] == float(whole)
+    assert found["others"] == pytest.approx(found["cpu"], rel=3e-7)  # a few roundings of 2⁻²⁴ of means
 
 
 def test_high_scales_the_values():

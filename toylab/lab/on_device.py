@@ -99,7 +99,7 @@ def planned(members: Sequence[Config], spec: sweep.Spec, device: Device) -> int:
     shards = min(device.count, len(members))
     widest = min(-(-len(members) // shards), WIDTHS[-1])
     segment = _segment(members[0], spec)
-    one = memory.lane_bytes(members[0], 1, segment, spec.probes, spec.keep)
+    one = memory.lane_bytes(members[0], 1, segment, spec.probes, spec.keep, device.chip.platform)
     fit = [width for width in (widest, *reversed(WIDTHS)) if width <= widest and width * one <= device.chip.memory]
     return shards * max(fit, default=1)
 

@@ -90,7 +90,9 @@ def _part(job: Job, configs: Sequence[Config], spec: sweep.Spec, folder: Path, d
     each = -(-width // (count if job.device else memory.of_their_own(count)))
     segment = min(MAX_SEGMENT, len(saves))
     try:
-        takes, recorded = memory.traced(largest[0], each, segment, spec.probes, spec.keep, cfg.own_draws(largest))
+        platform = job.device.chip.platform if job.device else None
+        own_draws = cfg.own_draws(largest)
+        takes, recorded = memory.traced(largest[0], each, segment, spec.probes, spec.keep, own_draws, platform)
         recording = [*_kept(recorded), f"  memory    {_memory(takes, each, job.device)}"]
     except Exception as error:  # its group will fail when it is trained, the others will not
         recording = [f"  memory    unknown: a run cannot be traced ({store.first_line(error)})"]

@@ -25,8 +25,9 @@ NEVER_MADE = ("broadcast_in_dim", "iota", "convert_element_type", "reshape", "sq
 
 
 def lane_bytes(
-    config: Config, width: int, segment: int, probes: Mapping[str, Analyzer] | None = None, keep: Any = None
-) -> int:
+    config: Config, width: int, segment: int, probes: Mapping[str, Analyzer] | None = None, keep: Any = None,
+    platform: str | None = None,
+) -> int:  # fmt: skip
     """Estimated bytes on the device for a lane.
 
     Args:
@@ -35,13 +36,14 @@ def lane_bytes(
         segment: points in a launch.
         probes: analyzers whose results are recorded at each point, as in `Spec`.
         keep: names of the params that are recorded at each point; None for all.
+        platform: of the device; None for this process's.
     """
-    return traced(config, width, segment, probes, keep)[0]
+    return traced(config, width, segment, probes, keep, platform=platform)[0]
 
 
 def traced(
     config: Config, width: int, segment: int, probes: Mapping[str, Analyzer] | None = None, keep: Any = None,
-    own_draws: bool = False,
+    own_draws: bool = False, platform: str | None = None,
 ) -> tuple[int, Trajectory]:  # fmt: skip
     """The same number, and the shapes of what a segment records, from one trace; with `own_draws` of runs that each draw
     their batches."""
@@ -49,7 +51,7 @@ def traced(
     program = function.trace(*arguments(config, width, segment, own_draws))  # JAX keeps it: the lane traces no more
     jaxpr, (_, trajectory) = program.jaxpr, program.out_info
     inputs = sum(_bytes(variable.aval) for variable in (*jaxpr.jaxpr.invars, *jaxpr.jaxpr.constvars))
-    return int(MARGIN * (inputs + peak(jaxpr.jaxpr))), trajectory
+    return int(MARGIN * (inputs + peak(jaxpr.jaxpr, platform or jax.default_backend()))), trajectory
 
 
 def arguments(config: Config, width: int, segment: int, own_draws: bool = False) -> tuple[Config, State, Any]:
@@ -106,8 +108,8 @@ def _cgroup_limits(mounted: Path, own: Path) -> list[int]:
     return found
 
 
-def peak(jaxpr: Jaxpr) -> int:
-    """The most bytes that arrays made in a jaxpr take at one time, without its inputs.
+def peak(jaxpr: Jaxpr, platform: str) -> int:
+    """The most bytes that arrays made in a jaxpr take at one time on a platform, without its inputs.
 
     The results of a loop and those of its body are both counted, because XLA may hold both.
     """
@@ -118,7 +120,7 @@ def peak(jaxpr: Jaxpr) -> int:
     live: dict[Any, int] = {}
     most = now = 0
     for i, equation in enumerate(jaxpr.eqns):
-        inner = max((peak(part) for part in parts(equation)), default=0)
+        inner = max((peak(part, platform) for part in parts(equation, platform)), default=0)
         for variable in equation.outvars:
             free = equation.primitive.name in NEVER_MADE and last.get(variable) != len(jaxpr.eqns)
             live[variable] = 0 if free else _bytes(variable.aval)
@@ -130,11 +132,11 @@ def peak(jaxpr: Jaxpr) -> int:
     return most
 
 
-def parts(equation: Any) -> Iterator[Jaxpr]:
-    """The jaxprs that an operation runs: bodies of loops, branches, calls; of branches by platform, this one's."""
+def parts(equation: Any, platform: str) -> Iterator[Jaxpr]:
+    """The jaxprs that an operation runs: bodies of loops, branches, calls; of branches by platform, that one's."""
     platforms = equation.params.get("branches_platforms")
     if platforms:
-        mine = [i for i, names in enumerate(platforms) if names is None or jax.default_backend() in names]
+        mine = [i for i, names in enumerate(platforms) if names is None or platform in names]
         yield equation.params["branches"][mine[0]].jaxpr
         return
     for parameter in equation.params.values():

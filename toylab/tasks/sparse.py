@@ -13,7 +13,9 @@ from flax import struct
 from jax import Array
 
 from toylab.base import Apply, Params, static
+from toylab.platforms import by_platform
 
+PART = 1024  # samples that an accelerator measures at once
 EVALUATION = 7919  # the key of the sample on which saved points are measured: the same for every run
 Sets = Literal["independent", "correlated", "anticorrelated"]
 
@@ -72,23 +74,32 @@ class SparseFeatures(struct.PyTreeNode):
 
     def sample(self, key: Array, n: int) -> Array:
         """x [n, n_features]."""
-        levels = self._levels(key, n)  # in [0, 1]; 0 where off
+        return self._points(self._drawn(key, n))
+
+    def _drawn(self, key: Array, n: int) -> tuple[Array, ...]:
+        """Uniform numbers, [..., n] each: what all runs have in common whose streams are shared."""
+        if self.sets == "independent":
+            return (jax.random.uniform(key, (self.n_features, n)),)
+        which, value = jax.random.split(key)
+        of_sets = jax.random.uniform(which, (self.n_features // self.set_size, 1, n))
+        return (of_sets, jax.random.uniform(value, (self.n_features, n))) if self.sets == "correlated" else (of_sets,)
+
+    def _points(self, drawn: tuple[Array, ...]) -> Array:
+        """x [n, n_features] of such numbers."""
+        levels = self._levels(*drawn)  # in [0, 1]; 0 where off
         if self.target == "identity":
             return self.high * levels.T
         return self.high * jnp.where(levels > 0, 2 * levels - 1, 0).T
 
-    def _levels(self, key: Array, n: int) -> Array:
+    def _levels(self, drawn: Array, values: Array | None = None) -> Array:
         """[n_features, n]: uniform in (0, 1] where a feature is on."""
         density = jnp.reshape(jnp.asarray(self.density), (-1, 1))
         if self.sets == "independent":
-            drawn = jax.random.uniform(key, (self.n_features, n))
             return jnp.where(drawn <= density, drawn / density, 0)
-        n_sets = self.n_features // self.set_size
-        which, value = jax.random.split(key)
-        drawn = jax.random.uniform(which, (n_sets, 1, n))
+        n_sets, _, n = drawn.shape
         if self.sets == "correlated":
             on = jnp.broadcast_to(drawn <= density, (n_sets, self.set_size, n)).reshape(self.n_features, n)
-            return jnp.where(on, jax.random.uniform(value, (self.n_features, n)), 0)
+            return jnp.where(on, values, 0)
         place = drawn / density * self.set_size  # which member is on, and after the point how strongly
         member = place - jnp.arange(self.set_size)[:, None]  # [sets, set_size, n]
         return jnp.where((member > 0) & (member <= 1), member, 0).reshape(self.n_features, n)
@@ -103,8 +114,23 @@ class SparseFeatures(struct.PyTreeNode):
         return self.error(apply, params, self.sample(key, self.batch))
 
     def measure(self, apply: Apply, params: Params, data: Any) -> dict[str, Array]:
-        """loss on `n_eval` points that are the same at every saved point and in every run of the same density."""
-        return {"loss": self.error(apply, params, self.sample(jax.random.key(EVALUATION), self.n_eval))}
+        """loss on `n_eval` points that are the same at every saved point and in every run of the same density.
+
+        An accelerator, which trains hundreds of runs at once, passes them in parts: all at once they would take most of
+        the program's memory.
+        """
+        drawn = self._drawn(jax.random.key(EVALUATION), self.n_eval)
+
+        def error(params: Params, *drawn: Array) -> Array:
+            return self.error(apply, params, self._points(drawn))
+
+        def in_parts(params: Params, *drawn: Array) -> Array:
+            split = [jnp.moveaxis(one.reshape(*one.shape[:-1], -1, PART), -2, 0) for one in drawn]
+            return jnp.mean(jax.lax.map(lambda part: error(params, *part), tuple(split)))
+
+        if self.n_eval % PART or self.n_eval == PART:
+            return {"loss": error(params, *drawn)}
+        return {"loss": by_platform(params, *drawn, cpu=error, others=in_parts)}
 
 
 class OneHotFeatures(struct.PyTreeNode):

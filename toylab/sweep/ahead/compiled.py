@@ -80,7 +80,7 @@ def predict(
         shards,
         segment,
         taken,
-        memory.traced(config, width // shards, segment, probes, keep, own_draws)[0],
+        memory.traced(config, width // shards, segment, probes, keep, own_draws, device.chip.platform)[0],
         found.get("error") or found.get("why") or "",
         Cost(**found["step"]) if found.get("step") else None,
         {dtype: width // shards * n for dtype, n in products(config).items()},

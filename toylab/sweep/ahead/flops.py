@@ -30,7 +30,7 @@ def counted(jaxpr: Jaxpr) -> Counter[str]:
     """The operations of the products in a jaxpr, by the dtype of their factors."""
     found: Counter[str] = Counter()
     for equation in jaxpr.eqns:
-        kind, inner = equation.primitive.name, [counted(part) for part in parts(equation)]
+        kind, inner = equation.primitive.name, [counted(part) for part in parts(equation, "cpu")]
         if kind == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
             _add(found, equation, prod(_shape(equation.invars[0])[axis] for axis in contracted))
