@@ -58,9 +58,10 @@ def programs() -> dict[str, tuple[list[Config], int]]:
     }
 
 
-def mlp_flops(n_train: int = 384, d_model: int = 16, d_mlp: int = 32, classes: int = 31) -> int:
-    """2·m·k·n each, three times, of two operands into the hidden layer, and of it into the classes."""
-    return 3 * 2 * n_train * (2 * d_model * d_mlp + d_mlp * classes)
+def mlp_flops(p: int = 31, n_train: int = 384, d_model: int = 16, d_mlp: int = 32) -> int:
+    """2·m·k·n each, three times: of p numbers as first and as second operand into the hidden layer, a table, and of each
+    pair's hidden layer into the classes."""
+    return 3 * 2 * (2 * p * d_model * d_mlp + n_train * d_mlp * p)
 
 
 def kinds_of(program: str) -> dict[str, str]:
