@@ -196,6 +196,16 @@ def test_a_figure_is_saved_in_a_palette_that_does_not_show(draw, tmp_path):
     assert (tmp_path / "figure.png").stat().st_size < 0.5 * (tmp_path / "true.png").stat().st_size
 
 
+def test_few_lines_have_few_colours_and_nearly_every_pixel_keeps_its_own(tmp_path):
+    figure = Figure(figsize=(3, 2))
+    figure.add_subplot().plot([0, 1, 3], [0, 2, 1], label="text")
+    true = style._picture(figure, 200).convert("RGB")
+    few = palette.reduced(true)
+    assert few.mode == "P" and len(few.getcolors()) <= palette.FEWER[-1]
+    changed = (np.asarray(few.convert("RGB")) != np.asarray(true)).any(axis=-1)
+    assert 0 < changed.mean() <= palette.CHANGED and palette.furthest(true, few) <= palette.MOST_OFF
+
+
 def test_smooth_colours_and_transparency_keep_true_colour():
     x, y = np.meshgrid(np.arange(256), np.arange(256))
     smooth = Image.fromarray(np.stack([x, y, 255 - x], axis=-1).astype(np.uint8))  # 65,536 colours on a plane

@@ -5,12 +5,8 @@ from PIL import Image
 
 COLORS = 256  # what a PNG with a palette may have
 LEVELS = 32  # of each channel, of a picture in true colour: 4 of 255 off at most, where 256 take up to twice the bytes
-FEWER = (
-    (16, 12),
-    (32, 12),
-    (64, 12),
-    (128, 12),
-)  # smaller palettes, and how far off of 255 one may be for a smaller file
+FEWER = (16, 32, 64, 128)  # smaller palettes, for a smaller file
+CHANGED = 0.05  # the most pixels that a smaller one may change
 MOST_OFF = 20  # of 255 in any channel: half the spacing 255 / ∛256 of a palette spread evenly over the colour cube
 
 
@@ -21,8 +17,8 @@ def reduced(picture: Image.Image) -> Image.Image:
     thin lines of other colours), moved to the means of its colours, so that backgrounds and large areas keep theirs.
     Nothing is dithered: text stays sharp and equal areas equal. A smooth picture has more colours than a palette can
     have, and shows bands. It is told by its worst pixel: where a channel is more than `MOST_OFF` from what was drawn, the
-    palette serves the picture no better than one that knows nothing of it. The smallest palette that is hardly off is
-    taken, for the size of the file.
+    palette serves the picture no better than one that knows nothing of it. Of lines, text and even areas the smallest
+    palette is taken that changes few pixels.
 
     Args:
         picture: RGB or RGBA. One with transparent pixels comes back as it is.
@@ -30,9 +26,9 @@ def reduced(picture: Image.Image) -> Image.Image:
     if picture.mode == "RGBA" and picture.getchannel("A").getextrema() != (255, 255):
         return picture
     true = picture.convert("RGB")
-    for colours, most_off in (*FEWER, (COLORS, MOST_OFF)):
+    for colours in (*FEWER, COLORS):
         few = true.quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
-        if furthest(true, few) <= most_off:
+        if furthest(true, few) <= MOST_OFF if colours == COLORS else hardly_off(true, few):
             return few
     return _coarse(true)
 
@@ -43,7 +39,18 @@ def _coarse(true: Image.Image) -> Image.Image:
     return true.point(np.rint(level * 255 / (LEVELS - 1)).astype(int).tolist() * 3)
 
 
+def hardly_off(one: Image.Image, other: Image.Image) -> bool:
+    """Whether few pixels of two pictures differ: edges of lines and letters may, shades of a map may not."""
+    off = _differences(one, other).max(axis=-1)
+    return int(off.max(initial=0)) <= MOST_OFF and float((off > 0).mean()) <= CHANGED
+
+
 def furthest(one: Image.Image, other: Image.Image) -> int:
     """The largest difference of two pictures of one size in any channel of any pixel, of 255."""
+    return int(_differences(one, other).max(initial=0))
+
+
+def _differences(one: Image.Image, other: Image.Image) -> np.ndarray:
+    """[height, width, 3], of 255."""
     a, b = (np.asarray(picture.convert("RGB"), np.int16) for picture in (one, other))
-    return int(np.abs(a - b).max(initial=0))
+    return np.abs(a - b)

@@ -13,10 +13,8 @@ from toylab.sweep.lanes import Lane, Probes, first_states
 
 WIDTHS = (1, 4, 16, 64, 256)  # that are tried, for each device, besides the number of runs
 LARGE_STEP = 3e-3  # s on a CPU: runs with such a step fill a core each, so that a wider vmap only takes memory
-COMPARED, ALONE = (
-    (0.2, 3),
-    (0.05, 1),
-)  # s of steps that are timed and calls without any: of several sizes, of a single one
+# s of steps that are timed, and calls without any: where sizes are compared, and of a single one
+COMPARED, ALONE = (0.2, 3), (0.05, 1)
 TICK = 1e-6  # s: the least that a measurement gives
 GAIN = 0.1  # of the time of all steps: what a wider lane may be expected to save on a CPU
 

@@ -91,7 +91,7 @@ class SparseFeatures(struct.PyTreeNode):
             return self.high * levels.T
         return self.high * jnp.where(levels > 0, 2 * levels - 1, 0).T
 
-    def _levels(self, drawn: Array, values: Array | None = None) -> Array:
+    def _levels(self, drawn: Array, *values: Array) -> Array:
         """[n_features, n]: uniform in (0, 1] where a feature is on."""
         density = jnp.reshape(jnp.asarray(self.density), (-1, 1))
         if self.sets == "independent":
@@ -99,7 +99,7 @@ class SparseFeatures(struct.PyTreeNode):
         n_sets, _, n = drawn.shape
         if self.sets == "correlated":
             on = jnp.broadcast_to(drawn <= density, (n_sets, self.set_size, n)).reshape(self.n_features, n)
-            return jnp.where(on, values, 0)
+            return jnp.where(on, values[0], 0)
         place = drawn / density * self.set_size  # which member is on, and after the point how strongly
         member = place - jnp.arange(self.set_size)[:, None]  # [sets, set_size, n]
         return jnp.where((member > 0) & (member <= 1), member, 0).reshape(self.n_features, n)
