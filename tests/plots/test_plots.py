@@ -196,8 +196,8 @@ def test_a_figure_is_saved_in_a_palette_that_does_not_show(draw, tmp_path):
     assert (tmp_path / "figure.png").stat().st_size < 0.5 * (tmp_path / "true.png").stat().st_size
 
 
-def test_few_lines_have_few_colours_and_nearly_every_pixel_keeps_its_own(tmp_path):
-    figure = Figure(figsize=(3, 2))
+def test_few_lines_have_few_colours_and_nearly_every_pixel_keeps_its_own():
+    figure = mpl.figure.Figure(figsize=(3, 2))
     figure.add_subplot().plot([0, 1, 3], [0, 2, 1], label="text")
     true = style._picture(figure, 200).convert("RGB")
     few = palette.reduced(true)
