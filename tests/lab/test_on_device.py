@@ -73,7 +73,7 @@ def test_each_program_is_told_once_and_nothing_is_created(said, tmp_path, capfd)
     told = printed([*DRY, "h100"], tmp_path, capfd)
     assert "16 runs at scale smoke" in told and "it has 63.7 GB\n" in told  # the preview, by the device's memory
     assert "program 1 of 1 of part pentagon: 16 runs, 2 runs wide" in told
-    assert "memory    2 kB for 2 runs on a device, 2 points a launch (estimated 4.1 MB)\n" in told
+    assert "memory    2 kB for 2 runs on a device, 2 points a launch (estimated 1.23 MB)\n" in told
     assert "room      63.7 GB on a device, for a lane of about 63,697,010 runs\n" in told
     assert "1 device, no communication; compiled in 2 s of CPU time\n" in told
     assert "3.35 GB to and from memory by 7 kernels" in told
