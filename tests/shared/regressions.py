@@ -54,7 +54,7 @@ def within_limits(
     assert seed not in [int(config.seed) for config in chosen], "the fresh seed is a committed one"
     committed = stages.read_measures(RESULTS / page).part(part)
     committed = committed.runs(rows(committed, chosen))
-    configs = list(fresh.values())
+    configs = [cfg.check(config) for config in fresh.values()]  # its numbers are in float32 then, as a sweep's are
     sweep.run(configs, stages.spec(own, scale), folder / "runs", report=None)
     now = Measures(measures_of(own, configs, folder / "runs", lambda text: None, 16))
     found = outside(quantities, committed, now)
