@@ -119,3 +119,10 @@ def test_the_same_is_drawn_alike(tmp_path):
     made = [by_field.curves(STEPS, "wd", DECAYS, Curve("loss", LOSS), Outcome("last", LOSS[:, -1])) for _ in range(2)]
     one, two = (style.save(figure, tmp_path / f"{i}.png").read_bytes() for i, figure in enumerate(made))
     assert one == two
+
+
+def test_an_outcome_of_the_end_has_a_mark_for_each_run_and_the_median():
+    (ax,) = by_field.at_the_end("weight decay", DECAYS, Outcome("loss", LOSS[:, -1])).axes
+    marks = sum(len(part.get_offsets()) for part in ax.collections)
+    assert marks + sum(len(line.get_xdata()) for line in ax.lines if line.get_ls() == "None") >= len(DECAYS)
+    assert ax.get_xlabel() == "weight decay" and ax.get_ylabel() == "loss"

@@ -106,7 +106,7 @@ def loops(jaxpr, depth=0):
     """The operations of a jaxpr and of all within it that this device runs, each with the number of loops around it."""
     for equation in jaxpr.eqns:
         yield equation, depth
-        for part in memory.parts(equation):
+        for part in memory.parts(equation, jax.default_backend()):
             yield from loops(part, depth + (equation.primitive.name in ("while", "scan")))
 
 

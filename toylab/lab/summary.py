@@ -22,6 +22,7 @@ from toylab.records.selection import class_names
 FILES = ("summary.json", "summary.csv", "summary.md")
 KEYS = {"fields", "with", "milestone", "until", "rows", "off"}  # of a part in summary.json
 FIRST = ("test_accuracy", "test_loss", "accuracy", "loss")  # measures that are shown before others, and drawn
+ONCE = "final/"  # what the names of measures that were taken once begin with
 Row = dict[str, Any]
 
 
@@ -163,13 +164,13 @@ def milestone(part: Part, measures: Measures) -> np.ndarray | None:
 
 
 def last_values(measures: Measures) -> dict[str, np.ndarray]:
-    """[R] by name: the last value of each number that was measured; those of the task where it measures any."""
-    scalars = {
-        name: value
-        for name, value in measures.items()
-        if value.ndim == 2 and value.dtype.kind in "fiub" and name != "valid" and not name.startswith(lab.PER_RUN)
-    }
-    of_task = [name for name in scalars if "/" not in name] or list(scalars)
+    """[R] by name: the last value of each number that was measured; those of the task where it measures any. Where none
+    was measured through training, the numbers that were measured once, at the end."""
+    numbers = {name: value for name, value in measures.items() if value.dtype.kind in "fiub" and name != "valid"}
+    scalars = [name for name, value in numbers.items() if value.ndim == 2 and not name.startswith(lab.PER_RUN)]
+    if not scalars:
+        return {name: v.astype(float) for name, v in numbers.items() if v.ndim == 1 and name.startswith(ONCE)}
+    of_task = [name for name in scalars if "/" not in name] or scalars
     names = [*(name for name in FIRST if name in of_task), *(name for name in of_task if name not in FIRST)]
     return {name: measures.last(name).astype(float) for name in names}
 

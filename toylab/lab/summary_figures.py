@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from toylab.lab import Measures, Part
-from toylab.lab.summary import columns_of, last_values, milestone
+from toylab.lab.summary import ONCE, columns_of, last_values, milestone
 from toylab.plots import by_field
 
 WIDE = 5  # the ratio of values from which on they are on a logarithmic axis
@@ -38,15 +38,18 @@ def figure(part: Part, measures: Measures, record: dict[str, Any]) -> Any:
     main = next(iter(last), None)
     if main is None:
         return None
-    outcomes.append(by_field.Outcome(f"last {_plain(main)}", last[main], log=_is_log(main, last[main])))
+    label = _plain(main.removeprefix(ONCE)) if main.startswith(ONCE) else f"last {_plain(main)}"
+    outcomes.append(by_field.Outcome(label, last[main], log=_is_log(main, last[main])))
     if len(names) > 1:
         return by_field.diagram(fields, outcomes)
+    ((label, values),) = fields.items()
+    if main.startswith(ONCE):
+        return by_field.at_the_end(label, values, outcomes[-1])
     curve = by_field.Curve(
         _plain(main), np.where(measures.valid, measures[main], np.nan), _is_log(main, measures[main])
     )
     if len(outcomes) > 1 and np.isfinite(outcomes[0].values).mean() < ENOUGH:
         outcomes.pop(0)
-    ((label, values),) = fields.items()
     gaps = np.diff(measures.steps)
     xscale: Any = "log" if len(gaps) > 2 and gaps[-1] > 4 * gaps[0] else "linear"
     return by_field.curves(measures.steps, label, values, curve, outcomes[0], xscale=xscale)

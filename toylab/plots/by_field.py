@@ -134,6 +134,22 @@ def curves(
     return figure
 
 
+@style.house
+def at_the_end(field: str, values: np.ndarray, outcome: Outcome) -> Figure:
+    """An outcome of each run over the value of a field, with its median.
+
+    Args:
+        field: The label of the field.
+        values: [R]: its values, numbers or words.
+        outcome: Drawn over the field.
+    """
+    known, place = np.unique(values, return_inverse=True)
+    colors = _colors(len(known))
+    figure, axes = style.panels(style.COLUMN, 2.6, columns=1)
+    _over_field(axes[0], field, values, outcome, [colors[i] for i in place])
+    return figure
+
+
 def _bundle(ax: Axes, steps: np.ndarray, values: np.ndarray, color: str) -> None:
     there = np.isfinite(values).any(axis=0)
     at, values = steps[there], values[:, there]
