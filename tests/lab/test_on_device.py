@@ -1,5 +1,6 @@
 """What a sweep takes on a device that is not there: the command line with --device, its lines, JSON and refusals."""
 
+import dataclasses
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from toylab import configs as cfg
 from toylab.lab import foretold, on_device
 from toylab.sweep import Spec, memory
 from toylab.sweep.ahead import compiled, devices
+from toylab.sweep.ahead.prediction import Prediction
 
 SAID = {
     "memory": {"argument": 700, "output": 500, "alias": 200, "temp": 1000, "generated_code": 0},
@@ -155,18 +157,39 @@ def test_sizes_are_held_to_the_devices_memory(said, tmp_path, capfd, monkeypatch
     assert run_sweep.main([*PENTAGON, "--set", "net.n_hidden=30", "--dry-run", "--out", str(tmp_path)]) == 2
 
 
-def test_the_planned_width_is_the_widest_whose_estimate_fits(monkeypatch):
+def test_the_planned_width_is_the_widest_that_may_fit(monkeypatch):
     members = [cfg.check(config) for config in small(2, seeds=100)]
     spec = Spec(saves=(0, 3))
     one, four = devices.device("h100"), devices.device("h100-4")
     assert on_device.planned(members, spec, one) == 100 and on_device.planned(members, spec, four) == 100
     assert on_device.planned(members[:3], spec, four) == 3  # a run a device
     for room, width in ((99, 64), (64, 64), (20, 16), (1, 1), (0, 1)):
-        monkeypatch.setattr(
-            memory, "lane_bytes", lambda *_, room=room: one.chip.memory // max(room, 1) + (room == 0) * 10**12
-        )
+        monkeypatch.setattr(memory, "lane_bytes", lambda *_, room=room: memory.OVER * one.chip.memory // (room or 1e-6))
         assert on_device.planned(members, spec, one) == width
         assert on_device.planned(members, spec, four) == 4 * min(width, 25 if room >= 25 else width)
+
+
+def test_a_planned_lane_that_is_too_large_gives_way_to_a_narrower_one(said, tmp_path, capfd):
+    """A width that was asked for stays."""
+    said["memory"]["temp"] = 2 * devices.device("h100").chip.memory
+    told = printed([*DRY, "h100"], tmp_path, capfd)
+    assert told.index("2 runs wide") < told.index("too large") < told.index("1 run wide")
+    (program,) = json.loads(printed([*DRY, "h100", "--json"], tmp_path, capfd))["programs"]
+    assert program["width"] == 1 and not program["fits"]
+    assert "1 run wide" not in printed([*DRY, "h100", "--lane", "2"], tmp_path, capfd)
+
+
+@pytest.mark.parametrize(("takes", "width"), [(None, 64), (2.0, 16), (1.5, 64), (6.0, 16), (300.0, 1), (1.0, None)])
+def test_the_next_lane_is_the_widest_that_has_room(takes, width):
+    """`takes`: bytes over the device's, of a lane of 100 that the plan chose."""
+    one = devices.device("h100")
+    members = [cfg.check(config) for config in small(2, seeds=100)]
+    program = on_device.Program("", (1, 1), [members], Spec(saves=(0, 3)), one, 100)
+    bytes_taken = None if takes is None else int(takes * one.chip.memory)
+    found = Prediction(one, 100, 1, 1, bytes_taken, 0, "", None, {}, (), 0.0, False)
+    narrower = program.narrower(found)
+    assert (narrower.width if narrower else None) == width
+    assert dataclasses.replace(program, given=True).narrower(found) is None
 
 
 def test_numbers_are_told_in_units_of_their_size():

@@ -16,7 +16,7 @@ from pathlib import Path
 import jax, numpy as np
 from rounding import same_training
 from toylab import configs as cfg
-from toylab.sweep import lanes
+from toylab.sweep import lanes, memory
 from toylab import sweep
 from toylab.base import Config
 from toylab.models import ModularMLP, Net
@@ -54,7 +54,10 @@ lane = lanes.Lane([tiny(seed) for seed in members], states, members, 16, (), Non
 program = lane.function.lower(lane.config, lane.state, np.zeros(2, np.int32)).compile().as_text()
 words = "all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|collective-broadcast"
 print("collectives:", re.findall(words, program))
-lane.advance(np.array([0, 3]), 2)
+asked = lanes.Lane([tiny(seed) for seed in members], states, members, 16, (), None, 8)
+takes = memory.compiled_bytes(asked.compile(2))
+both = [[one.advance(np.array([0, 3]), 2)["traj"] for _ in range(2)][1] for one in (lane, asked)]
+print("bits of a lane that was compiled to ask what it takes:", takes > 0, differing(*both))
 print("devices:", sorted({len(leaf.sharding.device_set) for leaf in jax.tree.leaves(lane.state.params)}))
 print("chosen:", choose_plan([tiny(seed) for seed in range(11)], (0, 5), {}, None, None))
 print("given:", choose_plan([tiny(seed) for seed in range(11)], (0, 5), {}, None, 12))
@@ -76,6 +79,7 @@ def test_lanes_over_devices(tmp_path):
         "bits whatever is launched ahead: []",
         "bits whatever the neighbours: []",
         "collectives: []",
+        "bits of a lane that was compiled to ask what it takes: True []",
         "devices: [8]",
         "chosen: Plan(lane=16, segment=2, chunk=2, shards=8)",
         "given: Plan(lane=12, segment=2, chunk=2, shards=6)",

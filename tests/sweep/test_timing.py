@@ -1,5 +1,7 @@
 """Sizes of lanes are compared by the time of a step, without what a call costs whatever its steps."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import pytest
 from toylab.base import Config
 from toylab.models import ModularMLP, Net
 from toylab.optim import AdamW
-from toylab.sweep import timing
+from toylab.sweep import memory, timing
+from toylab.sweep.lanes import Lane, first_states
 from toylab.sweep.plan import choose_plan
 from toylab.tasks import ModularArithmetic
 
@@ -17,11 +20,21 @@ CALL = {1: 1e-3, 2: 1e-3, 4: 4e-3, 8: 8e-3, 16: 0.3, 20: 0.4}  # what any call o
 LONG, SHORT = (0, 1000, 90_000), (0, 1000, 2000)  # saved steps: a training that pays for trials, and one that does not
 
 
+class Taking:
+    """A compiled program, of which the compiler says that it takes so many bytes."""
+
+    def __init__(self, temp):
+        self.parts = {"argument": 7, "output": 5, "alias": 5, "temp": temp - 7, "generated_code": 0}
+
+    def memory_analysis(self):
+        return SimpleNamespace(**{f"{name}_size_in_bytes": value for name, value in self.parts.items()})
+
+
 class Clock:
     """A clock that only the lanes advance."""
 
     def __init__(self):
-        self.now, self.calls = 0.0, []
+        self.now, self.calls, self.compiled, self.bytes_of_a_run = 0.0, [], [], 0
 
     def perf_counter(self):
         return self.now
@@ -30,6 +43,10 @@ class Clock:
         clock = self
 
         class Lane:
+            def compile(self, segment):
+                clock.compiled.append(width)
+                return Taking(clock.bytes_of_a_run * width)
+
             def advance(self, gaps, segment):
                 clock.now += CALL[width] + int(np.sum(gaps)) * STEP[width]
                 clock.calls.append((width, shards, int(np.sum(gaps))))
@@ -91,6 +108,24 @@ def test_on_an_accelerator_the_widest_lanes_are_tried_first(clock, monkeypatch):
     assert clock.tried() == [(1, 1), (20, 1), (16, 1)]
 
 
+@pytest.mark.parametrize(
+    ("room", "asked", "tried"),
+    [(20, [20, 16], [1, 20, 16]), (19, [20, 16, 4], [1, 16, 4]), (15, [20, 16, 4], [1, 4]), (3, [4], [1])],
+)
+def test_an_accelerator_s_compiler_says_which_lanes_fit(clock, monkeypatch, room, asked, tried):
+    """It is not asked of one run a device, nor where the estimate over OVER is too large, nor on a CPU."""
+    monkeypatch.setattr(timing.memory, "budget", lambda: room * 1000)
+    monkeypatch.setattr(timing.memory, "lane_bytes", lambda *_: 1000)
+    clock.bytes_of_a_run = 1000
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    choose_plan(configs(20), SHORT, {}, None, None)
+    assert [width for width, _ in clock.tried()] == tried and clock.compiled == asked
+    clock.compiled.clear()
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    choose_plan(configs(20), SHORT, {}, None, None)
+    assert not clock.compiled
+
+
 def test_the_cores_of_a_cpu_share_small_runs(clock, monkeypatch):
     monkeypatch.setattr(jax, "local_device_count", lambda: 2)
     plan = choose_plan(configs(16), LONG, {}, None, None)
@@ -137,3 +172,15 @@ def test_states_are_made_once_for_all_widths_and_no_more_than_are_tried(clock, m
     monkeypatch.setitem(CALL, 1, 1.0)
     assert choose_plan(configs(20, LARGE), LONG, {}, None, None).lane == 1
     assert made == [1]
+
+
+def test_a_lane_trains_on_the_program_of_which_the_compiler_was_asked():
+    """Bit for bit as one that was not compiled before; the states of its runs are among what it takes."""
+    members = list(range(3))
+    states = first_states(configs(3))
+    plain, asked = (Lane(configs(3), states, members, 3, (), None) for _ in range(2))
+    takes = memory.compiled_bytes(asked.compile(1))
+    assert takes > 3 * sum(leaf[0].nbytes for leaf in states.params.values())
+    for _ in range(2):
+        trained, other = (lane.advance(np.array([5]), 1) for lane in (plain, asked))
+        assert jax.tree.all(jax.tree.map(np.array_equal, trained["traj"], other["traj"]))

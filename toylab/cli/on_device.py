@@ -35,6 +35,11 @@ def tell(job: Any, as_json: bool) -> int:
             print(foretold.title(asked), flush=True)
         try:
             found = asked.predict()
+            while narrower := asked.narrower(found):
+                asked = narrower
+                if not as_json:
+                    print(f"{foretold.of_memory(found)}\n{foretold.title(asked)}", flush=True)
+                found = asked.predict()
             records.append(foretold.record(asked, found))
             told = foretold.lines(asked, found)
         except NotCompiled as error:

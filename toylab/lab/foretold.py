@@ -46,7 +46,7 @@ def lines(program: Program, found: Prediction) -> list[str]:
     """What is told of a program."""
     chip, times = found.device.chip, found.times()
     compiled = "from the cache" if found.cached else f"compiled in {found.seconds:.0f} s of CPU time"
-    told = [f"  memory    {_memory(found)}"]
+    told = [of_memory(found)]
     if found.takes is None:
         return told
     room = f"for a lane of about {_count(found.widest, 'run')}" if found.widest else "too little for 1 run on a device"
@@ -73,6 +73,11 @@ def lines(program: Program, found: Prediction) -> list[str]:
         f"  sweep     at least {_seconds(program.seconds(least))} for {program.spec.saves[-1]:,} steps of "
         f"{_count(program.runs, 'run')}",
     ]
+
+
+def of_memory(found: Prediction) -> str:
+    """The line on memory, which is all that is told of a lane in whose place a narrower one is compiled."""
+    return f"  memory    {_memory(found)}"
 
 
 def about(job: Job) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The programs of a job, each to be compiled for a device that is not there."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from toylab import configs as cfg
@@ -27,6 +27,7 @@ class Program:
     place   which of the part's programs it is, and of how many
     groups  the runs of each
     width   runs of a lane, on all devices together
+    given   whether the width is the user's, and not a plan's
     fields  in which its configs differ from those of the part's other programs, as FIELD=VALUE
     """
 
@@ -36,6 +37,7 @@ class Program:
     spec: sweep.Spec
     device: Device
     width: int
+    given: bool = False
     fields: str = ""
 
     @property
@@ -61,6 +63,15 @@ class Program:
         except Exception as error:  # of a net, task or probe: training would go on with the other groups
             raise compiled.NotCompiled(f"it cannot be traced or compiled ({first_line(error)}).") from error
 
+    def narrower(self, found: Prediction) -> "Program | None":
+        """The program with the next lane that a plan would try, where the compiler says that this one is too large; None
+        where it fits, its width is given, or it has one run a device."""
+        each = self.width // found.shards
+        if found.fits or self.given or each == 1:
+            return None
+        most = each - 1 if found.widest is None else min(found.widest // found.shards, each - 1)
+        return replace(self, width=found.shards * max(width for width in WIDTHS if width <= max(most, 1)))
+
     def seconds(self, step: float) -> float:
         """Seconds of all its runs to their last step, at so many for a step of a lane."""
         lanes = sum(-(-len(members) // self.width) for members in self.groups)
@@ -81,7 +92,7 @@ def programs(job: Job) -> Iterator[Program]:
                 width = job.lane or planned(max(groups, key=len), spec, job.device)
             except Exception:  # `predict` says why
                 width = 1
-            yield Program(part, (i, len(shared)), groups, spec, job.device, width, names[i - 1])
+            yield Program(part, (i, len(shared)), groups, spec, job.device, width, bool(job.lane), names[i - 1])
 
 
 def _fields(shared: Sequence[Sequence[Sequence[Config]]]) -> list[str]:
@@ -95,12 +106,13 @@ def _fields(shared: Sequence[Sequence[Sequence[Config]]]) -> list[str]:
 
 
 def planned(members: Sequence[Config], spec: sweep.Spec, device: Device) -> int:
-    """The widest lane that a plan would try on a device for a group: whose estimate fits into its memory."""
+    """The widest lane that a plan would try on a device for a group: of which the compiler may say that it fits."""
     shards = min(device.count, len(members))
     widest = min(-(-len(members) // shards), WIDTHS[-1])
     segment = _segment(members[0], spec)
     one = memory.lane_bytes(members[0], 1, segment, spec.probes, spec.keep, device.chip.platform)
-    fit = [width for width in (widest, *reversed(WIDTHS)) if width <= widest and width * one <= device.chip.memory]
+    room = memory.OVER * device.chip.memory
+    fit = [width for width in (widest, *reversed(WIDTHS)) if width <= widest and width * one <= room]
     return shards * max(fit, default=1)
 
 

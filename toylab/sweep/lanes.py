@@ -175,6 +175,12 @@ class Lane:
         self.config = configs[padded[0]] if width == 1 else cfg.stack([configs[i] for i in padded], own_draws)
         self.function = compiled(width, probes, keep, shards)
 
+    def compile(self, segment: int) -> Any:
+        """Compiles for launches of so many points, and for no others from then on, without computing anything; the program,
+        of which the compiler says what it takes."""
+        self.function = self.function.lower(self.config, self.state, np.zeros(segment, np.int32)).compile()
+        return self.function
+
     def launch(self, gaps: np.ndarray, segment: int) -> Trajectory:
         """Starts training through k ≤ segment gaps, and returns at once with the trajectory on the device.
 

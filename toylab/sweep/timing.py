@@ -63,8 +63,9 @@ def seconds_by_size(
     keep: Any,
     n_steps: int,
 ) -> dict[Size, float]:
-    """Seconds for one step of all runs, by size of a lane. Those that do not fit into memory are left out, and on a CPU
-    those whose trial would take longer than what is to be gained over `n_steps`.
+    """Seconds for one step of all runs, by size of a lane. Those that do not fit into memory are left out, on an
+    accelerator by what its compiler says, and on a CPU those whose trial would take longer than what is to be gained over
+    `n_steps`.
 
     `each`: estimated bytes of a run.
     """
@@ -78,7 +79,8 @@ def seconds_by_size(
         if is_large and not alone:
             break
         start = time.perf_counter()
-        if not alone and len(tried) > 1 and lane // memory.of_their_own(shards) * each > memory.budget():
+        least = lane // memory.of_their_own(shards) * each / (1 if on_cpu else memory.OVER)
+        if not alone and len(tried) > 1 and least > memory.budget():
             continue
         try:
             if n_made < (n_needed := min(lane, len(configs))):
@@ -118,6 +120,10 @@ def _seconds_a_step(
     """
     members = list(range(min(width, len(configs))))
     lane = Lane(configs, state, members, width, probes, keep, shards)
+    if jax.default_backend() != "cpu" and width > shards:
+        takes = memory.compiled_bytes(lane.compile(1))
+        if takes > memory.budget():
+            raise MemoryError(f"a lane of {width} runs takes {takes:,} bytes of a device, as its compiler says.")
 
     def seconds(steps: int) -> float:
         start = time.perf_counter()
