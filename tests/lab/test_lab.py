@@ -12,6 +12,7 @@ from small_pages import finding, part, small
 
 import run_sweep
 from toylab import store, sweep
+from toylab.cli import main as cli
 from toylab.lab import Measures, pages, verdicts
 from toylab.records import notes
 
@@ -111,6 +112,16 @@ def test_parts_have_their_runs_records_measures_claims_and_figures(page, tmp_pat
     assert np.isnan(mixed["final/weights/W"][:2, :, 2]).all() and np.isfinite(mixed["final/weights/W"][2]).all()
     assert mixed["config/net.n_hidden"].tolist() == [2, 2, 3] and narrow["config/seed"].tolist() == [0, 1]
     np.testing.assert_allclose(narrow["config/task.importance"], [[1, 0.5, 0.25, 0.1]] * 2)
+
+
+def test_a_page_s_manifest_and_report_say_how_long_training_took(page, tmp_path, capsys):
+    assert command(tmp_path) == 0
+    record = json.loads((tmp_path / "two" / "manifest.json").read_text())["parts"]
+    groups = [group for part in record.values() for group in part["groups"].values()]
+    assert len(groups) == 3 and all(group["seconds"] >= 0 for group in groups)
+    capsys.readouterr()
+    assert cli.main(["report", str(tmp_path / "two")]) == 0
+    assert "; training took 0:0" in capsys.readouterr().out
 
 
 def test_measures_that_a_part_omits_are_in_runs_alone(page, tmp_path):

@@ -25,19 +25,21 @@ def report(arguments: list[str], program: str) -> int:
     except (ValueError, store.StoreError) as error:
         print(error, file=sys.stderr)
         return 2
-    for name, (summary, claims) in found.items():
+    for name, (summary, claims, took) in found.items():
         print_summary(summary)
-        print(f"{name}: {held(claims)}")
+        print(f"{name}: {held(claims)}{f'; {took}' if took else ''}")
         print_claims(claims)
-    if len(found) > 1 and (total := headline([claims for _, claims in found.values()])):
+    if len(found) > 1 and (total := headline([claims for _, claims, _ in found.values()])):
         print(total)
     return 0
 
 
-def _records(folder: Path) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Page → its summary and its claims. ValueError or StoreError, in a sentence, where the folder has no claims."""
+def _records(folder: Path) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]]:
+    """Page → its summary, its claims, and how long its training took. ValueError or StoreError, in a sentence, where the
+    folder has no claims."""
     from toylab import store
-    from toylab.lab import summary
+    from toylab.lab import summary, wall
+    from toylab.records import notes
 
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: give a page's folder, as results/grokking, or a folder of pages.")
@@ -52,7 +54,9 @@ def _records(folder: Path) -> dict[str, tuple[dict[str, Any], list[dict[str, Any
         claims = record.get("claims") if isinstance(record, dict) else None
         if not isinstance(claims, list) or not all(isinstance(one, dict) and set(one) >= KEYS for one in claims):
             raise ValueError(f"{file} has no claims in it: run the stage analyze, which writes it anew.")
-        found[file.parent.resolve().name] = summary.read(file.parent), claims
+        made = notes.page_record(file.parent)
+        took = wall.told(made.get("parts", {"": made}).values())
+        found[file.parent.resolve().name] = summary.read(file.parent), claims, took
     return found
 
 

@@ -17,7 +17,7 @@ from toylab import configs as cfg
 from toylab import lab, store, sweep
 from toylab.base import Config
 from toylab.claims import table
-from toylab.lab import Measures, Page, Part, Scale, asked, code, pages, summary, unfinished, verdicts
+from toylab.lab import Measures, Page, Part, Scale, asked, code, pages, summary, unfinished, verdicts, wall
 from toylab.lab.measuring import measures_of
 from toylab.records import notes, passes
 
@@ -42,7 +42,8 @@ def write_manifest(
     """Writes a page's manifest.json: what was run, at which commit and in which environment, so that it can be run again.
 
     It has one record, or one for each part of a page of several. `config` is that of the first run, `runs` has each run's
-    differences from it, as numbers of `values` (`notes.changes_of`). The record of imported networks has the digests of
+    differences from it, as numbers of `values` (`notes.changes_of`). A group has the `seconds` of its training, where
+    log.txt has them. The record of imported networks has the digests of
     their files, not their place.
 
     Args:
@@ -55,7 +56,8 @@ def write_manifest(
     path = folder / "manifest.json"
     before = notes.page_record(folder)
     made = {"scale": scale, "command": command, "commit": commit}
-    records = {part: {**made, **_of_runs(folder / "runs" / part, members)} for part, members in configs.items()}
+    took = wall.seconds(folder / "log.txt")
+    records = {part: {**made, **_of_runs(folder / "runs" / part, members, took)} for part, members in configs.items()}
     for part, files in (imported or {}).items():
         old = before.get("parts", {}).get(part, {}) if part else before
         new = {**made, "command": _placeless(command), **_of_files(files)}
@@ -81,13 +83,14 @@ def check_folder(folder: Path, page: Page) -> None:
         )
 
 
-def _of_runs(runs: Path, members: Sequence[Config]) -> dict[str, Any]:
+def _of_runs(runs: Path, members: Sequence[Config], took: Mapping[str, float]) -> dict[str, Any]:
     groups = {group.name: group for group in sweep.load(runs, params=False)}
     return {
         "config": (first := cfg.canonical(members[0])),
         **notes.packed_changes({sweep.run_name(one): cfg.changes(first, cfg.canonical(one)) for one in members}),
         "groups": {
             name: {key: group.manifest[key] for key in ("plan", "environment", "stop", "started_from")}
+            | ({"seconds": took[name]} if name in took else {})
             | {"saves": passes.all_saves(group.manifest)}
             for name, group in groups.items()
         },
