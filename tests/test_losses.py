@@ -162,6 +162,14 @@ def test_labels_that_do_not_fit_are_refused_also_where_a_gradient_is_taken(of):
         of(cross_entropy)(jnp.ones((4, 5)), jnp.zeros(4))
 
 
+@pytest.mark.parametrize("values", [(0.0, 1.0), (-np.inf, 0.0, np.inf), (-1.5, 2.0, 7.0, 7.0)])
+def test_right_is_where_the_first_of_the_largest_logits_stands(values):
+    rng = np.random.default_rng(0)
+    logits = rng.choice(np.array(values, np.float32), (200, 5))
+    labels = rng.integers(0, 5, 200)
+    np.testing.assert_array_equal(right(logits, labels), np.argmax(logits, axis=-1) == labels)
+
+
 def test_what_is_right_is_reported_of_known_logits_alone():
     logits = jnp.array([[0.0, 1.0, 1.0], [2.0, 1.0, 0.0], [jnp.nan, 1.0, 0.0]])
     np.testing.assert_array_equal(right(logits, jnp.array([1, 1, 0])), [1, 0, jnp.nan])

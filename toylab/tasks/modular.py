@@ -12,6 +12,7 @@ from jax import Array
 
 from toylab.base import Apply, Params, static
 from toylab.losses import KINDS, LossKind, check_kind, check_outputs, measured, right
+from toylab.tasks.parts import in_parts
 
 Operation = Literal[
     "add", "subtract", "multiply", "divide", "x2+y", "x2+y2", "x2+xy+y2", "x2+xy+y2+x", "x3+xy", "x3+xy2", "x3+xy2+y",
@@ -106,8 +107,9 @@ class ModularArithmetic(struct.PyTreeNode):
         a, b = jnp.divmod(jnp.arange(p**2), p)
         labels = jax.random.randint(label_key, (p**2,), 0, p) if self.op == "random" else self._labels(a, b)
         order = jax.random.permutation(order_key, p**2) if self.order is None else jnp.asarray(self.order)
-        valid = jnp.asarray(self._valid())
-        order = order[jnp.argsort(~valid[order], stable=True)][: self.n_pairs]  # undefined pairs last, and cut
+        if (n_pairs := self.n_pairs) < p**2:
+            valid = jnp.asarray(self._valid())
+            order = order[jnp.argsort(~valid[order], stable=True)][:n_pairs]  # undefined pairs last, and cut
         train, test = order[:n_train], order[n_train:]
         which, drawn = jax.random.split(corrupt_key)
         rank = jax.random.permutation(which, n_train)
@@ -186,12 +188,13 @@ def both_sets(
     """train_loss, train_accuracy, test_loss, test_accuracy."""
     clean = data["labels"].reshape(-1)
     sets = {"train": (data["train"], data["train_labels"]), "test": (data["test"], clean[data["test"]])}
-    measures = {}
-    for name, (index, labels) in sets.items():
+
+    def each(index: Array, labels: Array) -> tuple[Array, Array]:
         logits, _ = apply(params, data["tokens"][index])
-        measures[f"{name}_loss"] = jnp.mean(measured(loss_kind)(logits, labels))
-        measures[f"{name}_accuracy"] = jnp.mean(right(logits, labels))
-    return measures
+        return measured(loss_kind)(logits, labels), right(logits, labels)
+
+    found = {name: [jnp.mean(values) for values in in_parts(each, *pairs)] for name, pairs in sets.items()}
+    return {f"{name}_{what}": found[name][i] for name in sets for i, what in enumerate(("loss", "accuracy"))}
 
 
 def check_net(net: Any, n: int, field: str, equals: bool = True) -> None:
