@@ -59,11 +59,18 @@ def attention_only(
 
 
 def with_mlp(
-    T: np.ndarray, steps: int, n_ctx: int = 10, d_model: int = 64, batch: int = 128, n_layers: int = 4
+    T: np.ndarray,
+    steps: int,
+    n_ctx: int = 10,
+    d_model: int = 64,
+    batch: int = 128,
+    n_layers: int = 4,
+    seeds: range = SEEDS,
 ) -> list[Config]:
     sizes: dict[str, Any] = {"n_layers": n_layers, "d_model": d_model, "d_mlp": 4 * d_model, "layer_norm": True}
     net = Net.of(Transformer, d_vocab=2, d_vocab_out=2, n_ctx=n_ctx, readout="all", **sizes)
-    return trained(T, net, n_ctx, steps, batch, DEVELOPMENT, warmup=min(100, steps // 2))
+    runs = trained(T, net, n_ctx, steps, batch, seeds, warmup=min(100, steps // 2))
+    return [one.replace(data_seed=one.seed) for one in runs]
 
 
 def trained(T: np.ndarray, net: Net, n_ctx: int, steps: int, batch: int, seeds: range, warmup: int = 0) -> list[Config]:
@@ -198,9 +205,9 @@ CONTROLS: dict[str, Analyzer] = {"untrained": beliefs.untrained, "held_out": pro
 
 
 SMALL = rules.scaled("2 layers of attention, Adam, 5e6 sequences; the paper has 4 layers with an MLP, SGD, many more")
-AS_PAPER = rules.scaled("Adam, 6e5 sequences; the paper has SGD and 5e8 tokens")
+AS_PAPER = rules.scaled("Adam, 5e6 sequences; the paper has SGD and 5e8 tokens")
 NOISIER = rules.analogue("another Mess3 (x = .15, a = .6) than the paper's; 2 layers of attention, Adam")
-LOOKS = {"mess3": (8, 20), "mess3_noisy": (8, 20), "rrxor": (6, 20)}
+LOOKS = {"mess3": (8, 20), "mess3_noisy": (8, 20), "rrxor": (8, 20)}
 SIMPLEX = "the belief simplex is an affine image of the residual stream, and emerges in training"
 
 
@@ -251,11 +258,11 @@ def mess3(name: str, T: np.ndarray, **figures: Callable[[Measures], Any]) -> Par
 
 RRXOR_PART = Part(
     configs={
-        "smoke": with_mlp(RRXOR, 20, n_ctx=3, d_model=8, batch=8, n_layers=1),
-        "cpu": with_mlp(RRXOR, 5000),
-        "paper": with_mlp(RRXOR, 20_000),
+        "smoke": with_mlp(RRXOR, 20, n_ctx=3, d_model=8, batch=8, n_layers=1, seeds=DEVELOPMENT),
+        "cpu": with_mlp(RRXOR, LONG),
+        "paper": with_mlp(RRXOR, LONG),
     },
-    saves={"smoke": (0, 10, 20), "cpu": (*EARLY, 5000), "paper": (*EARLY, *LATER)},
+    saves={"smoke": (0, 10, 20), "cpu": POINTS, "paper": POINTS},
     analyses=COMMON,
     final=CONTROLS | {"all_images": partial(beliefs.images_of_all, T=RRXOR)},
     claims=[
