@@ -11,7 +11,7 @@ Expect    Of the authors' table of 684 runs: GS at least 0.9886 for α ≤ 0.4, 
 Cost      cpu: 48 transformers 40 minutes and 18 linear models 40 minutes on two cores that other programs used too, the
           first look at the claims; 20 seeds, the second, three times that. Part pictures, two transformers of the
           paper's own size, 45 minutes of one busy core. paper: 200 and 60, for an accelerator; not run.
-Command   python run_sweep.py clock_pizza [--scale smoke|cpu|paper] [--part sweep|linear|pictures]
+Command   python run_sweep.py clock_pizza [--scale smoke|cpu|paper] [--part sweep|linear|width|pictures]
 Fails     Nothing is decided at the first look, of 6 seeds. At width 64 circularity stays below 0.99 in 20 of 48 runs,
           which then do not count, and so five claims of seeds have gaps. Where it does not, GS is 0.993 up to a rate of
           0.4 and 0.26 to 0.44 from 0.9 on, below the authors' 0.46; it falls 0.1 sooner in the rate than at width 128, and
@@ -70,6 +70,8 @@ TABLE_DI = {
 RATES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
 NARROW: dict[str, Any] = {"p": 59, "d_model": 64}
 STEPS = 20_000
+WIDTHS, BETWEEN = (128, 48), (0.5, 0.6)  # of part width, and attention rates where the pizza is given up
+BY_WIDTH = range(200, 212)  # seeds of it
 
 
 def transformer(p: int = 59, d_model: int = 128) -> Config:
@@ -247,6 +249,31 @@ LINEAR_CLAIMS = [
 ]  # fmt: skip
 
 
+def wider(m: Measures, at: float | None = None, least: float = 0.0) -> np.ndarray:
+    """[S], of each seed: GS of the widest network less that of the narrowest, a mean over attention rates or at one; nan
+    where one of its networks does not count."""
+    chosen = np.ones(len(m.valid), bool) if at is None else rate(m) == at
+    width, seed = m["config/net.d_model"], m["config/seed"]
+    values = np.where(counts(m, least), symmetricity(m), np.nan)
+
+    def mean(of: int, size: int) -> float:
+        own = values[chosen & (seed == of) & (width == size)]
+        return float(own.mean()) if own.size else np.nan
+
+    return np.array([mean(one, width.max()) - mean(one, width.min()) for one in np.unique(seed)])
+
+
+WIDTH_CLAIMS = [
+    Claim("attention rates 0.5 and 0.6: gradient symmetricity at width 128 less that at width 48",
+          Source(ZHONG, "table of runs of varied width", "wider networks keep the pizza up to larger attention rates: mean "
+                 "symmetricity for rates of 0.4 to 0.7 rises with the width", 608),
+          wider, Direction(), each="seed", looks=(12, 20),
+          fidelity=scaled("two widths of 32 to 512, 10,000 of 20,000 steps, all networks that solve the task"),
+          variants={"rate 0.5": partial(wider, at=0.5), "rate 0.6": partial(wider, at=0.6),
+                    "circularity ≥ 0.95": partial(wider, least=0.95)}),
+]  # fmt: skip
+
+
 # --- figures
 
 
@@ -258,6 +285,14 @@ def over_rate(m: Measures) -> Any:
     ]
     theirs = "the authors' runs of circularity ≥ 0.99, p = 59, width 128 (means of bins)"
     return plots.over_rate(rate(m), solves(m), shown, theirs, counts(m), f"circularity below {CIRCULAR}")
+
+
+def over_width(m: Measures) -> Any:
+    values = {
+        "gradient symmetricity": symmetricity(m),
+        "distance irrelevance\n(largest incorrect logit)": irrelevance(m),
+    }
+    return plots.over_width(m["config/net.d_model"], rate(m), m["config/seed"], solves(m), values)
 
 
 def forming(m: Measures) -> Any:
@@ -335,6 +370,25 @@ PARTS = {
         saves={"smoke": SHORT, "cpu": log_then_linear(10, STEPS, 20), "paper": log_then_linear(10, STEPS, 40)},
         claims=LINEAR_CLAIMS,
         figures={"linear_kinds": linear_kinds},
+        milestone=("solve it", lambda measures: measures["test_accuracy"][..., -1] >= SOLVED),
+        probes=PROBES,
+        keep=(),
+    ),
+    "width": Part(
+        configs={
+            "smoke": [one for size in (12, 8) for one in over_rates(transformer(p=7, d_model=size), BETWEEN, range(1))],
+            "cpu": [one for size in WIDTHS for one in over_rates(transformer(d_model=size), BETWEEN, BY_WIDTH)],
+            "paper": [
+                one for size in WIDTHS for one in over_rates(transformer(d_model=size), BETWEEN, range(200, 220))
+            ],
+        },
+        saves={
+            "smoke": SHORT,
+            "cpu": log_then_linear(10, STEPS // 2, 20),
+            "paper": log_then_linear(10, STEPS, 40),
+        },
+        claims=WIDTH_CLAIMS,
+        figures={"over_width": over_width},
         milestone=("solve it", lambda measures: measures["test_accuracy"][..., -1] >= SOLVED),
         probes=PROBES,
         keep=(),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -114,6 +115,44 @@ def over_training(steps: np.ndarray, rate: np.ndarray, shown: Mapping[str, np.nd
     bar = figure.colorbar(colours, ax=axes[-1], aspect=20, pad=0.03, ticks=[0, 0.5, 1])
     bar.set_label("attention rate")
     bar.ax.tick_params(**style.TICKS)
+    return figure
+
+
+@style.house
+def over_width(
+    width: np.ndarray, rate: np.ndarray, seed: np.ndarray, solves: np.ndarray, shown: Mapping[str, np.ndarray]
+) -> Figure:
+    """Measures over a network's width, coloured by attention rate: pale a line a seed, and the median at each width.
+
+    Args:
+        width: [R].
+        rate: [R].
+        seed: [R]: runs of one seed and rate are joined.
+        solves: [R].
+        shown: By name, [R].
+    """
+    figure, axes = style.panels(style.COLUMN * 1.5, 2.4, len(shown))
+    known, sizes = np.unique(rate), np.unique(width)
+    shades = matplotlib.colormaps[RATES](np.linspace(0.1, 0.75, len(known)))
+    inks = dict(zip(known.tolist(), shades, strict=True))
+    place = np.searchsorted(sizes, width).astype(float)
+    for ax, mark, (name, values) in zip(axes, "abcdef", shown.items(), strict=False):
+        for level, ink in inks.items():
+            for one in np.unique(seed):
+                own = np.flatnonzero((rate == level) & (seed == one))
+                own = own[np.argsort(width[own])]
+                ax.plot(place[own], values[own], lw=0.5, alpha=0.45, color=ink)
+            _runs(ax, place, np.where(rate == level, values, np.nan), solves, "o", ink)
+            of_size = [values[(rate == level) & (width == size) & solves] for size in sizes]
+            middle = [np.median(own) if own.size else np.nan for own in of_size]
+            ax.plot(range(len(sizes)), middle, lw=2, color=ink, zorder=5, label=f"{level:g}")
+        ax.set_xticks(range(len(sizes)), [f"{size:g}" for size in sizes])
+        ax.set(
+            xlabel="width", ylabel=name, xlim=(-0.25, len(sizes) - 0.75), ylim=(min(0, np.nanmin(values)) - 0.02, 1.04)
+        )
+        style.letter(ax, mark, lift=2)
+    handles = [Line2D([], [], color=ink, lw=2, label=f"attention rate {level:g}") for level, ink in inks.items()]
+    _legend(figure, [*handles, *_failures(solves)])
     return figure
 
 
