@@ -13,9 +13,9 @@ Cost      cpu: 8 seeds of Mess3 and of noisy Mess3, 17 minutes each on a core, a
           minutes of a core. paper: the same.
 Command   python run_sweep.py belief_states [--scale smoke|cpu|paper] [--part mess3|mess3_noisy|rrxor]
 Fails     Nothing. Noisy Mess3 (x = .15, a = .6) was slow with 4,000 steps: 1 − R² became 2.2 to 2.9 times smaller on
-          seeds 0 to 2, where sharp Mess3 had 6.9 to 9.9. The simplex is there to be had: the optimal predictor's logits alone
-          explain .9992. But all that the past tells of the next symbol is 0.0094 nats, and the 0.0002 nats to which 4
-          million symbols brought the network were 2 % of that, as much as the belief's variance that was missing. With
+          seeds 0 to 2, where sharp Mess3 had 6.9 to 9.9. The simplex is there to be had: the optimal predictor's logits
+          alone explain .9992. But all that the past tells of the next symbol is 0.0094 nats, and the 0.0002 nats to which
+          4 million symbols brought the network were 2 % of that, as much as the belief's variance that was missing. With
           40,000 steps it is 0.4 %, and 1 − R² 6.8 times smaller (5.2 to 9.1; sharp Mess3 9.1, 8.1 to 12.7).
 Changed   Mess3 and RRXOR train ten times as long on eight seeds that were never trained before, each with sequences of its
           own; images are kept of one run of Mess3. The last residual of RRXOR explains .70 to .77 now and all residuals
