@@ -20,6 +20,7 @@ from . import (
     unfinished as unfinished,
     unlearning as unlearning,
     verdicts as verdicts,
+    wall as wall,
     watch as watch,
     weights_and_biases as weights_and_biases,
 )
