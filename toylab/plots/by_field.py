@@ -190,7 +190,7 @@ def _over_field(ax: Axes, field: str, values: np.ndarray, outcome: Outcome, colo
         for i in np.flatnonzero(~there):
             ax.plot(x[i], 1.0, **NEVER, mec=colors[int(i)], transform=put, clip_on=False, zorder=4)
         ax.plot([], [], **NEVER, mec="#777777", label=outcome.none)
-    ax.legend(frameon=False, fontsize=labels.SMALL)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0, frameon=False, fontsize=labels.SMALL)
     if outcome.log:
         labels.log_numbers(ax.yaxis)
     _margin(ax, axis, known)
