@@ -54,7 +54,7 @@ def attention_only(
     net = Net.of(
         Transformer, d_vocab=3, d_vocab_out=3, n_ctx=n_ctx, n_layers=2, d_model=d_model, d_mlp=0, readout="all"
     )
-    return [one.replace(data_seed=one.seed) for one in trained(T, net, n_ctx, steps, batch, seeds)]
+    return trained(T, net, n_ctx, steps, batch, seeds)
 
 
 def with_mlp(
@@ -68,14 +68,13 @@ def with_mlp(
 ) -> list[Config]:
     sizes: dict[str, Any] = {"n_layers": n_layers, "d_model": d_model, "d_mlp": 4 * d_model, "layer_norm": True}
     net = Net.of(Transformer, d_vocab=2, d_vocab_out=2, n_ctx=n_ctx, readout="all", **sizes)
-    runs = trained(T, net, n_ctx, steps, batch, seeds, warmup=min(100, steps // 2))
-    return [one.replace(data_seed=one.seed) for one in runs]
+    return trained(T, net, n_ctx, steps, batch, seeds, warmup=min(100, steps // 2))
 
 
 def trained(T: np.ndarray, net: Net, n_ctx: int, steps: int, batch: int, seeds: range, warmup: int = 0) -> list[Config]:
     task = HiddenMarkov(T, n_ctx=n_ctx, batch_size=batch)
     optimizer = Adam(lr=3e-3, b2=0.999, schedule="cosine", steps=steps, warmup=warmup)
-    return [Config(task, net, optimizer, seed=seed) for seed in seeds]
+    return [Config(task, net, optimizer, seed=seed, data_seed=seed) for seed in seeds]
 
 
 # --- measures

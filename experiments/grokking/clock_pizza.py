@@ -28,7 +28,8 @@ Changed   The authors' numbers are of runs with a circularity of at least 0.99; 
           −0.11, with the filter −0.98. Linear models were asked whether a pizza explains more than a clock, also where
           neither explains anything; now one of them has to explain 90 %. That α and β have a GS of 1, as they add their
           embeddings first, is algebra and a test. Until this the transformers had 2,000 steps, the linear models p = 31,
-          width 64 and 4,000 steps, and δ embeddings of its whole width, where the released δ has half of it.
+          width 64 and 4,000 steps, and δ embeddings of its whole width, where the released δ has half of it. The narrow
+          one of part width was chosen on seeds 0 to 2: at 32 four of six networks do not solve the task, at 48 all do.
 """
 
 from collections.abc import Callable, Sequence

@@ -123,6 +123,7 @@ def test_the_same_is_drawn_alike(tmp_path):
 
 def test_an_outcome_of_the_end_has_a_mark_for_each_run_and_the_median():
     (ax,) = by_field.at_the_end("weight decay", DECAYS, Outcome("loss", LOSS[:, -1])).axes
-    marks = sum(len(part.get_offsets()) for part in ax.collections)
-    assert marks + sum(len(line.get_xdata()) for line in ax.lines if line.get_ls() == "None") >= len(DECAYS)
+    marks = [line for line in ax.lines if line.get_marker() == "o"]
+    (median,) = (line for line in ax.lines if line.get_label() == "median")
+    assert len(marks) == len(DECAYS) and len(median.get_xdata()) == len(set(DECAYS))
     assert ax.get_xlabel() == "weight decay" and ax.get_ylabel() == "loss"

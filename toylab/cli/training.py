@@ -25,7 +25,7 @@ def train(
         for name, members in job.configs.items():
             if name:
                 print(f"part {name}: {len(members)} runs", flush=True)
-            others: list[Any] = [watch.Log(job.folder / "log.txt")]
+            others: list[Any] = [watch.Log(job.folder / "log.txt", name)]
             if tensorboard:
                 others.append(events.Events(job.folder / "events" / name))
             if wandb:

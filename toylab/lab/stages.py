@@ -57,7 +57,10 @@ def write_manifest(
     before = notes.page_record(folder)
     made = {"scale": scale, "command": command, "commit": commit}
     took = wall.seconds(folder / "log.txt")
-    records = {part: {**made, **_of_runs(folder / "runs" / part, members, took)} for part, members in configs.items()}
+    of_part = {part: {group: s for (own, group), s in took.items() if own == part} for part in configs}
+    records = {
+        part: {**made, **_of_runs(folder / "runs" / part, members, of_part[part])} for part, members in configs.items()
+    }
     for part, files in (imported or {}).items():
         old = before.get("parts", {}).get(part, {}) if part else before
         new = {**made, "command": _placeless(command), **_of_files(files)}

@@ -11,14 +11,17 @@ from toylab.display import clock
 STARTS = ("begin", "resume")
 
 
-def seconds(log: Path) -> dict[str, float]:
-    """Seconds of the clock that each group was in training: over its stretches, each from a begin or resume to the last
-    line before the next. Of a stretch that was cut off what came after its last commit is not known, and not counted."""
+def seconds(log: Path) -> dict[tuple[str, str], float]:
+    """Seconds of the clock that each group was in training, by part ("" of a page that has none) and group.
+
+    They are those of its stretches, each from a begin or resume to the last line before the next. Of a stretch that was cut
+    off what came after its last commit is not known, and not counted.
+    """
     try:
         text = log.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return {}
-    return {group: sum(_stretches(events)) for group, events in _by_group(text.splitlines()).items()}
+    return {of: sum(_stretches(events)) for of, events in _by_group(text.splitlines()).items()}
 
 
 def told(parts: Iterable[Mapping[str, Any]]) -> str:
@@ -32,15 +35,15 @@ def told(parts: Iterable[Mapping[str, Any]]) -> str:
     return f"training{some} took {clock(total)}, {clock(by_cores)} of one core"
 
 
-def _by_group(lines: Iterable[str]) -> dict[str, list[tuple[datetime, str]]]:
-    found: dict[str, list[tuple[datetime, str]]] = {}
+def _by_group(lines: Iterable[str]) -> dict[tuple[str, str], list[tuple[datetime, str]]]:
+    found: dict[tuple[str, str], list[tuple[datetime, str]]] = {}
     for line in lines:
         try:
             pairs = dict(pair.split("=", 1) for pair in shlex.split(line))
             event = datetime.strptime(pairs["time"], "%Y-%m-%dT%H:%M:%S%z"), pairs["event"]
         except (KeyError, ValueError):  # a line that a full disk cut off
             continue
-        found.setdefault(pairs.get("group", ""), []).append(event)
+        found.setdefault((pairs.get("part", ""), pairs.get("group", "")), []).append(event)
     return found
 
 

@@ -145,10 +145,12 @@ class Watch:
 class Log:
     """A line an event, `key=value` with quotes where a value has spaces, appended: `grep event=diverged log.txt`.
 
-    Events: begin, resume, commit, ended and diverged (a run), damaged, note, stopped, failed, finished."""
+    A page of several parts has the part in each line; groups of two parts may have one name. Events: begin, resume,
+    commit, ended and diverged (a run), damaged, note, stopped, failed, finished."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, part: str = "") -> None:
         self.path, self.lines = path, list[str]()
+        self.of = {"part": part} if part else {}
         self.seen: dict[str, Progress] = {}  # the last report of each group that is not over and done with
 
     def __call__(self, progress: Progress) -> None:
@@ -189,7 +191,7 @@ class Log:
 
     def _write(self, progress: Progress, event: str, **values: object) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        pairs = {"time": now, "group": progress.group, "event": event, "step": progress.step, **values}
+        pairs = {"time": now, **self.of, "group": progress.group, "event": event, "step": progress.step, **values}
         self.lines.append(" ".join(f"{key}={_quoted(str(value))}" for key, value in pairs.items()) + "\n")
 
     def _to_disk(self) -> None:

@@ -14,8 +14,8 @@ from jax import Array
 
 from toylab.base import Apply, Params, static
 from toylab.platforms import by_platform
+from toylab.tasks.parts import PART
 
-PART = 1024  # samples that an accelerator measures at once
 EVALUATION = 7919  # the key of the sample on which saved points are measured: the same for every run
 Sets = Literal["independent", "correlated", "anticorrelated"]
 
