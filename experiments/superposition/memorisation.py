@@ -29,10 +29,12 @@ Changed   The pentagon is asked with the paper's n alone. At n = 1000 two of fiv
 from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from toylab.analysis import geometry, in_half
-from toylab.base import Config
+from toylab.base import Config, Params, Run
 from toylab.claims import Claim, Direction, Source, Within, scaled
 from toylab.claims.claim import Quantity
 from toylab.claims.kinds import Kind
@@ -44,7 +46,8 @@ from toylab.tasks import FixedSample
 
 PENTAGON = 5
 POLYGONS = (5, 6, 8, 10)
-SIZES = (3, 5, 6, 8, 10, 15, 30, 50, 100, 150, 200, 300, 500, 700, 1000, 2000, 3000)
+SIZES = (3, 5, 6, 8, 10, 15, 30, 50, 100, 150, 200, 300, 500, 700, 1000, 2000, 3000, 10_000)
+SAMPLES, FEATURES, RANKED = 200, 250, 100  # of a run, for figures: vectors of either, and dimensionalities of either
 
 
 def henighan(
@@ -82,9 +85,9 @@ def polygon(n_points: int, seed: int) -> Config:
 
 SMOKE = [henighan(n_points, seed, n=40, on=4, steps=60) for n_points in (5, 60) for seed in (0, 1)]
 SEEDS = range(2000, 2020)  # of polygons: none was trained before the claims were fixed
-JUDGED = range(4, 8)  # none of them had a part in the choice of the schedule
-CPU = [henighan(n_points, seed) for n_points in SIZES for seed in JUDGED] + [henighan(10_000, JUDGED[0])]
-PAPER = [large(n_points, seed) for n_points in (*SIZES, 5000, 10_000, 20_000, 50_000) for seed in range(4)]
+FRESH = range(100, 120)  # of samples: none was trained before the claims were fixed
+CPU = [henighan(n_points, seed) for n_points in SIZES for seed in FRESH]
+PAPER = [large(n_points, seed) for n_points in (*SIZES, 5000, 20_000, 50_000) for seed in range(4)]
 
 
 def size(m: Measures) -> np.ndarray:
@@ -135,8 +138,7 @@ def final_test_loss(m: Measures) -> np.ndarray:
 
 def feature_growth(m: Measures, of: int = 1) -> np.ndarray:
     """Mean D of the `of` features with the largest, at a seed's largest T over that at its bump."""
-    D = np.nan_to_num(m["final/features/dimensionality"])
-    largest = by_seed(m, np.sort(D, axis=1)[:, -of:].mean(axis=1))
+    largest = by_seed(m, m["final/features/largest"][:, :of].mean(axis=1))
     each = np.arange(len(largest))
     last = largest.shape[1] - 1 - np.isfinite(largest)[:, ::-1].argmax(axis=1)
     return largest[each, last] / largest[each, np.nanargmax(test_losses(m), axis=1)]
@@ -169,6 +171,25 @@ PENTAGONS = [
 ]  # fmt: skip
 
 
+def ranked(D: Array) -> Array:
+    """Dimensionalities in ascending order, at most RANKED at even distances in rank, with both ends."""
+    return jnp.sort(D)[np.linspace(0, len(D) - 1, min(len(D), RANKED)).astype(int)]
+
+
+def of_samples(params: Params, run: Run) -> dict[str, Array]:
+    """The hidden vectors of the first samples, and dimensionalities by rank."""
+    found = geometry.samples(params, run)
+    return {"hidden": found["hidden"][:SAMPLES], "dimensionality": ranked(found["dimensionality"])}
+
+
+def of_features(params: Params, run: Run) -> dict[str, Array]:
+    """The longest features, dimensionalities by rank and the ten largest of them, descending."""
+    found = geometry.dimensionalities(params, run)
+    longest = jnp.argsort(-geometry.feature_norms(found["W"]))[:FEATURES]
+    D = jnp.nan_to_num(found["dimensionality"])
+    return {"W": found["W"][longest], "dimensionality": ranked(D), "largest": -jnp.sort(-D)[:10]}
+
+
 def double_descent(m: Measures) -> object:
     return samples.double_descent(np.unique(size(m)), by_seed(m, m.last("train_loss")), test_losses(m))
 
@@ -179,13 +200,15 @@ def dimensionalities(m: Measures) -> object:
 
 
 def planes(m: Measures) -> object:
-    """Some sizes (more do not fit beside each other), of each the seed with the least test loss."""
+    """Some sizes (more do not fit beside each other), of each the seed with the least test loss. Features left out lie in
+    the middle."""
     shown = (3, 5, 6, 8, 10, 15, 100, 300, 10_000)
     sizes = [n for n in np.unique(size(m)) if n in (*shown, size(m).max())]
     losses = m.last("test_loss")
     chosen = m.runs(np.array([min(np.flatnonzero(size(m) == n), key=losses.__getitem__) for n in sizes]))
     drawn = chosen["final/samples/hidden"], chosen["final/features/W"]
-    return samples.planes(size(chosen), *drawn, said="of each size the seed with the least test loss")
+    said = f"of each size the seed with the least test loss; at most {SAMPLES} samples and {FEATURES} features"
+    return samples.planes(size(chosen), *drawn, said=said)
 
 
 def polygons(m: Measures) -> object:
@@ -206,7 +229,10 @@ PARTS = {
         saves={"smoke": saves(60), "cpu": saves(10_000), "paper": saves(50_000)},
         claims=CLAIMS,
         figures={"double_descent": double_descent, "dimensionalities": dimensionalities, "planes": planes},
-        final={"samples": in_half(geometry.samples), "features": in_half(geometry.dimensionalities)},
+        final={
+            "samples": in_half(in_half(of_samples, "hidden", decimals=2), "dimensionality"),
+            "features": in_half(in_half(of_features, "W", decimals=2), "dimensionality"),
+        },
     ),
     "polygons": Part(
         configs={
