@@ -9,7 +9,7 @@ Source    Shai et al. 2024, Transformers represent belief state geometry in thei
 Expect    Mess3: the variance of beliefs that the last residual leaves unexplained falls in training, below that of
           an untrained network, which explains 95 % already, so that R² alone says nothing. RRXOR: R² is higher from all
           residuals side by side than from the last. Shuffled beliefs are not explained.
-Cost      cpu: 8 seeds of Mess3 and of noisy Mess3, 17 minutes each on a core, and 4 for their analyses; 8 of RRXOR, 78
+Cost      cpu: 8 seeds of Mess3 and of noisy Mess3, 10 minutes each on a core, and 4 for their analyses; 8 of RRXOR, 78
           minutes of a core. paper: the same.
 Command   python run_sweep.py belief_states [--scale smoke|cpu|paper] [--part mess3|mess3_noisy|rrxor]
 Fails     Nothing. Noisy Mess3 (x = .15, a = .6) was slow with 4,000 steps: 1 − R² became 2.2 to 2.9 times smaller on
@@ -223,12 +223,13 @@ def controlled(part: str, T: np.ndarray, fidelity: rules.Fidelity) -> list[rules
                     partial(of_what_is_known, T=T), rules.Within(high=0.05), "finding", fidelity, each="seed",
                     looks=LOOKS[part]),
         stated(f"{part}: R² of beliefs from all residuals, less that of shuffled beliefs", "controls",
-               "no fit of shuffled beliefs", above_shuffled, fidelity=fidelity),
+               "no fit of shuffled beliefs", above_shuffled, fidelity=fidelity, event=f"{part}: beliefs"),
     ]  # fmt: skip
 
 
 def emerges(part: str, where: str, **more: Any) -> list[rules.Claim]:
     grown = rules.Direction(null=1)
+    more = {"event": f"{part}: beliefs"} | more
     return [
         stated(f"{part}: 1 − R², last residual, at the start over the end", where, SIMPLEX, left_over("final"), kind=grown,
                **more),
@@ -266,7 +267,7 @@ RRXOR_PART = Part(
     claims=[
         *controlled("rrxor", RRXOR, AS_PAPER),
         stated("rrxor: R² of all residuals less that of the last", "RRXOR, figure", "beliefs are spread over layers",
-               spread, fidelity=AS_PAPER),
+               spread, fidelity=AS_PAPER, event="rrxor: beliefs"),
     ],
     figures={
         "rrxor_layers": where_beliefs_are,

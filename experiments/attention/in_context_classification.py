@@ -58,7 +58,8 @@ def stated(paper: str, where: str, other: str, says: str, name: str, quantity: A
     return Claim(name, Source(paper, where, says), quantity, kind, fidelity=analogue(other), each="seed", **more)
 
 
-reddy = partial(stated, "Reddy 2023", "abstract", "AdamW lr 1e-3, not SGD; hundreds of steps, not 10,000s")
+BY_ADAM = "AdamW lr 1e-3, not SGD; hundreds of steps, not 10,000s"
+reddy, measured = (partial(stated, "Reddy 2023", where, BY_ADAM) for where in ("abstract", "results"))
 minegishi = partial(
     stated,
     "Minegishi et al. 2025",
@@ -145,11 +146,11 @@ COPYING = Part(
     analyses={"new": in_half(pairs.novel_classes, "example", decimals=2)},
     final={"toy": nested_logits.toy},
     claims=[
-        reddy("labels of new classes are copied", "new classes: accuracy at the end", last("icl_accuracy"),
+        measured("labels of new classes are copied", "new classes: accuracy at the end", last("icl_accuracy"),
               Within(low=0.9)),
-        reddy("what is in the context counts, not what is known", "swapped labels: accuracy at the end",
+        measured("what is in the context counts, not what is known", "swapped labels: accuracy at the end",
               last("swap_accuracy"), Within(low=0.9)),
-        reddy("at first any label of the context is picked, for long", "share of the way to .75 near 1/2, new classes",
+        measured("at first any label of the context is picked, for long", "share of the way to .75 near 1/2, new classes",
               picking, Within(low=0.5), variants={f"within {w} of it": partial(picking, width=w) for w in (0.05, 0.1)}),
         reddy("then abruptly the right one", "log of steps near 1/2 over those from .6 to .9", abrupt, Direction()),
         reddy("an induction head forms", "attention of labels to their items, layer 1: rise", rise("new/item_label", 0),

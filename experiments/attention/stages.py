@@ -23,7 +23,8 @@ Changed   Per-token losses were rounded to 0.001 nats once all was judged; no ve
           heads begin to form. That was the angle to the chord of the change, within which the turn lies: the sharpest
           turns are at steps 500 to 550 of changes from 300 to 700. It is retired; the turn from before to after remains.
           That induction heads become simpler was asked of the end over the peak, which cannot be above 1; now of the end
-          against the point where they have formed.
+          against the point where they have formed. That every head specialises is still asked of the peak over the
+          start: it fails only where a head never rises.
 """
 
 from collections.abc import Callable, Mapping

@@ -19,7 +19,8 @@ Fails     At equal decay Grokfast is slower: AdamW's steps over its own are 0.61
           Adam divides a gradient's scale out, so that the filter is left with more momentum. Without decay it reaches 95 %
           in none of 20 runs. Lee et al. train a transformer in batches; their factor of 50 is over a run without decay.
           Whether half the start is sooner is undecided: the whole one takes 0.92 (0.74 to 1.16) of its steps. Liu et
-          al. begin far above the standard start.
+          al. begin far above the standard start. The bound of Grokfast at equal decay, 0.3 to 1.5, was set on four
+          development seeds.
 """
 
 from collections.abc import Sequence

@@ -30,8 +30,8 @@ Fails     The critical size does depend on weight decay: with decay 3 a network 
           480 is undecided (0.36, 0.20 to 0.57, n = 20). The dip over the width stands at 480 pairs alone, where width 2 is
           better than width 4. Varma et al. train the circuits apart; here they are read off networks that memorise or
           generalise. At p = 113 test accuracy .7 is kept with 821 pairs (772 to 866, n = 20): undecided against their
-          800 to 1,000, of which the lower end lies within. There 700 and 800 pairs still rise after 1,500 steps; with 2,000
-          from scratch a development seed had .005 after 5,000, and theirs are trained far longer.
+          800 to 1,000, of which the lower end lies within. There 700 and 800 pairs still rise after 1,500 steps. 2,000
+          pairs from scratch say nothing: .003 after 1,500 steps, a development seed .005 after 5,000, theirs far more.
 """
 
 from collections.abc import Callable, Sequence
@@ -289,7 +289,8 @@ LINE_CLAIMS = [
 ]  # fmt: skip
 FRESH_113 = [
     varma_113(BOTH_WAYS, "from scratch that takes more than twice as many pairs",
-              "p = 113, 2,000 pairs from scratch, 1,500 steps: test accuracy", partial(last, n=2000), Within(high=0.7)),
+              "p = 113, 2,000 pairs from scratch, 1,500 steps: test accuracy", partial(last, n=2000), Within(high=0.7),
+              needs="In so few steps hardly any network generalises from scratch; theirs are trained far longer."),
 ]  # fmt: skip
 
 HELD, BOTH = 240, (192, 240)  # pairs between the two critical sizes: to stay, and to get there

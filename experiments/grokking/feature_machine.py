@@ -12,6 +12,7 @@ Cost      cpu: 20 runs, 8 minutes of one core, half of them analyses. paper: the
 Command   python run_sweep.py feature_machine [--scale smoke|cpu|paper]
 Fails     The alignment of the network's AGOP with that at the end falls before the test loss improves, by 0.038 (0.033 to
           0.052), in 8 of 8 runs. A first run of development had it rise, from 0.84 to 0.88, if epoch 30 is the end.
+Changed   That the machine has 95 % of the test pairs at iteration 14 to 20 is withdrawn: the bound was about one run.
 """
 
 from collections.abc import Callable, Sequence
@@ -207,8 +208,6 @@ CLAIMS = [
     stated("Figure 5B", "improves while the test loss does not", "network: rise of the AGOP alignment by then",
            lambda m: before(m, "alignment"), Direction(always=True), fidelity=LENGTH,
            variants=by_loss(before, "alignment")),
-    Claim("machine: iteration at which 95 % of the test pairs are right", None, partial(reached, level=0.95),
-          Within(14, 20), "finding", each="seed", looks=(8, 20)),
     Claim("network: the root's block at the end, Hankel less circulant share", None,
           lambda m: last(m, "root_hankel") - last(m, "root_circulant"), Direction(always=True), "finding", each="seed"),
 ]  # fmt: skip

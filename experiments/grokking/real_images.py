@@ -364,22 +364,22 @@ FIXED = [
                landscape(m, "train_loss")[1][:, 0] / landscape(m, "train_loss")[1].min(axis=1)),
            Within(low=30, scale="log")),
 ]  # fmt: skip
-AT_ONCE = (
-    "Networks with weights × 2 fit and generalise at once, so nothing marks a change: `python run_sweep.py real_images "
-    "--part deep --scale paper --set net.init_scale=8`, on a GPU."
-)
+AT_ONCE: dict[str, Any] = {
+    "needs": "Networks with weights × 2 fit and generalise at once, so nothing marks a change.",
+    "options": "--set net.init_scale=8",
+}
 DEEP = [
     stated(FAN, "depth", "deeper networks grok more: test accuracy gained after the fit",
            "test accuracy gained after the fit, 12 layers less 4", lambda m: rises(m, 12) - rises(m, 4), Direction(),
-           fidelity=NARROW, needs=AT_ONCE),
+           fidelity=NARROW, **AT_ONCE),
     *(stated(FAN, "feature rank", "the rank of the features falls as the test accuracy rises",
              f"{depth} layers: correlation of effective rank and test accuracy after the fit",
-             partial(together, name="size/rank", depth=depth), Within(high=-0.5), fidelity=NARROW, needs=AT_ONCE)
+             partial(together, name="size/rank", depth=depth), Within(high=-0.5), fidelity=NARROW, **AT_ONCE)
       for depth in DEPTHS),
     stated(FAN, "feature rank", "a better marker than the weight norm",
            "12 layers: correlation of norm with test accuracy less that of rank",
            lambda m: together(m, "size/norm", 12) - together(m, "size/rank", 12), Direction(), fidelity=NARROW,
-           needs=AT_ONCE),
+           **AT_ONCE),
 ]  # fmt: skip
 
 FAN_SET_UP = scaled(

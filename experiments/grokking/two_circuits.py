@@ -14,7 +14,8 @@ Cost      cpu: 20 runs of 9,600 steps, 4 minutes of one busy core. paper: the sa
 Command   python run_sweep.py two_circuits [--scale smoke|cpu|paper]
 Fails     Whether the network is sparse before it generalises is undecided: fewer than half of the neurons at the fit are
           left 656 steps (0 to 992) before 98 % of the test set, in 15 of 20 runs. The least number is noisy: it asks for
-          exactly the train accuracy of all.
+          exactly the train accuracy of all. What is called dense and sparse, 300 and 10 neurons of 1,000, is our reading,
+          set on three development seeds.
 """
 
 from collections.abc import Sequence
@@ -141,11 +142,12 @@ CLAIMS = [
     stated("grokking on sparse parity", "delayed", "steps to 98 % of the test set over those to 98 % of the training set",
            delay, Direction(null=1), variants={"95 %": partial(delay, least=0.95)}),
     stated("global sparsity", "dense while it memorises", "neurons of the least subnetwork when the training set is fitted",
-           partial(at_fit, name="subnetworks/least"), Within(low=300)),
+           partial(at_fit, name="subnetworks/least"), Within(low=300), event="sparsity"),
     stated("global sparsity", "sparse when it generalises", "neurons of the least subnetwork at the end",
-           lambda m: m.last("subnetworks/least").astype(float), Within(high=10)),
+           lambda m: m.last("subnetworks/least").astype(float), Within(high=10), event="sparsity"),
     stated("global sparsity", "it becomes sparse as it generalises",
-           "neurons of the least subnetwork, at the fit of the training set over at the end", fewer, Direction(null=1)),
+           "neurons of the least subnetwork, at the fit of the training set over at the end", fewer, Direction(null=1),
+           event="sparsity"),
     stated("faithfulness", "the sparse subnetwork is faithful",
            "share of test answers that the least subnetwork shares at the end",
            lambda m: m.last("subnetworks/faithful"), Within(low=0.99)),

@@ -37,6 +37,9 @@ Changed   The best tied model is that of the lowest expected loss: on/off patter
           models; those of today are the paper's words. A loss of at most 1e-4 for 3 in 6 was no claim of the paper. Fits
           of seeds 100 on saw the same batches; those from 2000 on have their own. Three verdicts changed: 6 in 4 at 0.12
           from agrees to differs, 8 in 5 at 0.05 from undecided to agrees, the share at 0.3 from agrees to undecided.
+          When that was known, the rule for the best of K was changed: an absence counts only where another draw of as
+          many fits would hardly have the pattern. By it 6 in 4 at 0.12 went from differs to undecided, on the same fits.
+          The asymmetric motif fails only where no model has it: that it is seen is all that the paper says.
 """
 
 from collections.abc import Callable, Mapping
@@ -300,8 +303,7 @@ def share_at(density: float, says: str, kind: Any, **more: Any) -> Claim:
 
 
 EMPTY = (
-    "At 0.001 a batch of 512 has half an example of a feature, and after 6,000 steps the loss is that of the output 0. On "
-    "an accelerator: python run_sweep.py computation --scale paper --part sparse."
+    "At 0.001 a batch of 512 has half an example of a feature, and after 6,000 steps the loss is that of the output 0."
 )
 SPARSE_CLAIMS = [
     *(share_at(density, "monosemantic for 1 − S ≥ 0.3", Within(high=0.05)) for density in (1.0, 0.3)),

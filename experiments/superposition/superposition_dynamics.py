@@ -14,8 +14,9 @@ Expect    Jumps (n = 60, m = 10, S = 0.7): losers die one after another until mo
           bias), and λ(4) < λ(5) < λ(6). Here a run rests on one level or two; none goes all the way from 4 to 6.
 Cost      cpu: some 7 minutes of one core. paper: more seeds.
 Command   python run_sweep.py superposition_dynamics [--scale smoke|cpu|paper] [--part jumps|regimes|polygons|path]
-Fails     Losers come back in 1 of 20 runs, whether in fewer than a fifth is undecided. Where a feature counts from a norm
-          of 0.7 on, more do.
+Fails     Losers come back in 1 of 20 runs, whether in fewer than a fifth is undecided. The window of steps in which they
+          die, and after which jumps are looked for, was read off one development training of four instances. Where a
+          feature counts from a norm of 0.7 on, more do.
 Changed   After a first run: energy-level jumps are followed for 16,000 steps, not 8,000 (one run of four had had its
           jump). A plateau must be a regular polygon, flat to 0.5 % over a doubling of steps (before, one was 2.015 % off
           4⁺⁺). γ and nβ of λ̂ were picked among seven settings: with γ = 100 only 4 < 5 < 6 is left. Paths were chosen by
@@ -68,7 +69,7 @@ def of_features(m: Measures) -> tuple[np.ndarray, np.ndarray]:
     return m["features/dimensionality"].astype(np.float32), m["features/norms"].astype(np.float32)
 
 
-LOSING = (1300, 3500)  # steps between which, in our reference training, the losers die
+LOSING = (1300, 3500)  # steps between which the losers die, by a development training of four instances
 WATCHED = np.union1d(
     log_spaced(1300, 20), np.concatenate([np.arange(*LOSING, 50), np.linspace(LOSING[1], 14_000, 90).round()])
 ).astype(int)

@@ -192,9 +192,7 @@ def most_of_m(m: Measures, alpha: float) -> np.ndarray:
 
 PAPER = "Liu et al. 2025"
 SMALL = scaled("n = 300, m = 6 to 48, 1,500 steps; not n = 1,000, m = 10 to 100, 20,000 steps")
-NEEDS = (
-    "The budget sets its exponent here; to test it, on a GPU: python run_sweep.py superposition_scaling --scale paper."
-)
+NEEDS = "The budget sets its exponent here."
 OVER_M = Law((-1.07, -1.0), widest=0.2)  # of random directions and, at n = 300, of tight frames
 
 

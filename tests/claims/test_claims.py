@@ -181,7 +181,8 @@ def test_claims_of_one_event_count_once_and_ledgers_are_apart():
     assert counts.counts(judged, "finding") == {"agrees": 1}
     assert counts.counted(counts.counts(judged)) == "1 agrees, 1 differs"
     assert counts.headline([judged, [], judged]) == (
-        "Of 4 findings that papers state 2 agree, 2 differ. Of 2 findings of our own 2 agree."
+        "Of 4 findings that papers state 2 agree, 2 differ. Of 2 findings of our own 2 agree. "
+        "Withdrawn after their runs and not counted: 2 agree."
     )
     assert counts.headline([[], []]) == ""
     assert counts.held(judged).endswith("; of our own findings 1 agrees; of checks on released weights 1 agrees")
@@ -303,3 +304,9 @@ def test_a_fixed_claim_that_is_gone_stays_struck_through():
 
 def test_seeds_that_confirm():
     assert frozen.confirming([100, 119]) and not frozen.confirming([9, 100]) and not frozen.confirming([])
+
+
+def test_values_beyond_the_last_look_are_told_not_dropped_in_silence():
+    more, planned = CLAIM.judge(of(*[1.0] * 30)), CLAIM.judge(UP)
+    assert more["n"] == 6 and more["given"] == 30 and table.ours(more).endswith("n = 6, the first of 30")
+    assert "given" not in planned and table.ours(planned).endswith("n = 6")

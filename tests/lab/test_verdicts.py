@@ -137,3 +137,18 @@ def test_a_replication_without_its_place_is_refused_when_the_page_is_loaded(page
     changed(page, source=Source("Elhage et al. 2022"))
     assert command(tmp_path) == 2
     assert "does not say where its source says it" in capfd.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_what_is_not_decided_at_this_scale_comes_with_the_command_that_trains_the_larger_one(page, tmp_path):
+    larger = of_all_scales(confirming()) | {"paper": confirming(width=2)}
+    needing = [replace(CLAIMS[0], needs="A GPU."), replace(CLAIMS[1], needs="A GPU.", options="--set net.n_hidden=3")]
+    page.PARTS["confirmed"] = Part(larger, of_all_scales((0, 3)), [*needing, CLAIMS[2]])
+    page.PARTS["developed"] = replace(page.PARTS["developed"], claims=[replace(needing[0], name="of one size")])
+    assert command(tmp_path) == 0
+    first, second, found, same = kept(tmp_path)["claims"]
+    assert first["command"] == "python run_sweep.py judged --scale paper --part confirmed"
+    assert second["command"] == f"{first['command']} --set net.n_hidden=3"
+    assert "command" not in found  # it is decided here
+    assert same["verdict"] == "not at this scale" and "command" not in same  # paper would train the same runs
+    text = (tmp_path / "judged" / "claims.md").read_text()
+    assert text.count("For an accelerator: `python run_sweep.py judged --scale paper --part confirmed") == 2

@@ -75,6 +75,7 @@ class Claim:
     event      claims of one event share it and are counted once
     family     claims tested together share it: their kind's tests (of `Excess`) are corrected for it (Holm)
     needs      what would test the claim, if this set-up cannot: the verdict is then "not at this scale", with this sentence
+    options    of the command that tests it at the page's scale paper, besides the scale and the part
     """
 
     name: str
@@ -90,6 +91,7 @@ class Claim:
     event: str = ""
     family: str = ""
     needs: str = ""
+    options: str = ""
 
     @property
     def rule(self) -> str:
@@ -124,6 +126,8 @@ class Claim:
         outcome, level = self.outcome(values)
         others = {name: self._variant(quantity, measures) for name, quantity in self.variants.items()}
         judged |= _numbers(outcome, level, values)
+        if self.sequential and len(values) > self.looks[-1]:
+            judged["given"] = len(values)
         judged |= {"verdict": self._verdict(outcome), "reason": self._reason(outcome, others), "variants": others}
         return judged
 

@@ -47,8 +47,9 @@ def held(claims: Sequence[Mapping[str, Any]]) -> str:
 def headline(pages: Iterable[Sequence[Mapping[str, Any]]]) -> str:
     """All claims of several pages in a sentence: "Of 120 findings that papers state 90 agree, 20 undecided, 10 differ."
 
-    Our own findings follow, never added to the papers'.
+    Our own findings follow, never added to the papers', and claims that were judged and then withdrawn.
     """
+    pages = list(pages)
     sums = {"replication": Counter[str](), "finding": Counter[str]()}
     for claims in pages:
         for ledger, found in sums.items():
@@ -58,4 +59,12 @@ def headline(pages: Iterable[Sequence[Mapping[str, Any]]]) -> str:
         ordered = {one: sums[ledger][one] for one in (*VERDICTS, NOT_APPLICABLE) if sums[ledger][one]}
         if ordered:
             sentences.append(f"Of {sum(ordered.values())} {what} {counted(ordered)}.")
+    if gone := Counter(
+        claim["verdict"]
+        for claims in pages
+        for claim in claims
+        if claim.get("withdrawn") and claim["verdict"] in VERDICTS
+    ):
+        ordered = {one: gone[one] for one in VERDICTS if gone[one]}
+        sentences.append(f"Withdrawn after their runs and not counted: {counted(ordered)}.")
     return " ".join(sentences)

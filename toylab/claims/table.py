@@ -38,6 +38,8 @@ def cells(claim: Mapping[str, Any], text: Callable[[str], str] = str) -> list[st
     source = claim["source"]
     where = f" ({', '.join(part for part in (source['paper'], source['where']) if part)})" if source else ""
     verdict = claim["verdict"] + (f". {claim['reason']}" if claim["reason"] else "")
+    if claim.get("command"):
+        verdict += f" For an accelerator: `{claim['command']}`."
     if not claim.get("confirmed", True) and claim["n"]:
         verdict += " Exploratory: development seeds."
     if claim.get("seeds"):
@@ -61,7 +63,8 @@ def ours(claim: Mapping[str, Any]) -> str:
         return "–" if not claim["n"] else f"n = {claim['n']}"
     unit = f" {claim['unit']}" if claim["unit"] else ""
     interval = "" if claim["shows"] in ("all", "lowest loss") else f" {between(claim['interval'])}"
-    return f"{claim['shows']} {number(claim['estimate'])}{interval}{unit}, n = {claim['n']}"
+    dropped = f", the first of {claim['given']}" if claim.get("given") else ""
+    return f"{claim['shows']} {number(claim['estimate'])}{interval}{unit}, n = {claim['n']}{dropped}"
 
 
 def effect(claim: Mapping[str, Any]) -> str:

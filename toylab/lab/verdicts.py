@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from toylab import lab, store
+from toylab import lab, store, sweep
 from toylab.claims import frozen
 from toylab.claims.counts import held
 from toylab.claims.page import corrected
 from toylab.lab import Measures, Page, Part, Scale
+from toylab.records import notes
 
 FILE = "frozen.json"
+NOT_HERE = "not at this scale"
 Judged = list[dict[str, Any]]
 
 
@@ -28,15 +30,34 @@ def judge(page: Page, measures: Measures, under: str = "", folder: Path | None =
     Returns:
         The claims as claims.json has them, also those that were fixed and are on the page no more.
     """
-    fixed = read(folder) if folder else {}
-    found = []
+    fixed, record = (read(folder), notes.page_record(folder)) if folder else ({}, {})
+    found: Judged = []
     names = [claim.name for part in lab.parts(page).values() for claim in part.claims]
-    for _, part, own in lab.present(page, measures):
+    for name, part, own in lab.present(page, measures):
         seeds = None if part.imported else np.unique(own.get("config/seed", [])).tolist()
-        for claim in part.claims:
-            confirmed = seeds is None or frozen.confirmed(fixed.get(claim.name), seeds)
-            found.append({**claim.judge(own, under), "confirmed": confirmed})
+        confirmed = [seeds is None or frozen.confirmed(fixed.get(claim.name), seeds) for claim in part.claims]
+        judged = [
+            {**claim.judge(own, under), "confirmed": one} for claim, one in zip(part.claims, confirmed, strict=True)
+        ]
+        if any(one["verdict"] == NOT_HERE for one in judged) and (larger := _larger(page, name, part, record)):
+            for claim, one in zip(part.claims, judged, strict=True):
+                if one["verdict"] == NOT_HERE:
+                    one["command"] = f"{larger} {claim.options}".rstrip()
+        found += judged
     return [*corrected(found), *frozen.withdrawn(names, fixed, _before(folder))]
+
+
+def _larger(page: Page, name: str, part: Part, record: Mapping[str, Any]) -> str:
+    """The command that trains a part at the page's scale paper; "" where that trains no other runs than those measured."""
+    scale = (record.get("parts", {}).get(name, {}) if name else record).get("scale", "")
+    here = part.configs.get(scale)
+    if (
+        part.imported
+        or here is None
+        or set(map(sweep.run_name, part.configs["paper"])) <= set(map(sweep.run_name, here))
+    ):
+        return ""
+    return f"python run_sweep.py {lab.name_of(page)} --scale paper{name and f' --part {name}'}"
 
 
 def fixed_of(page: Page, scale: Scale) -> dict[str, dict[str, str]]:

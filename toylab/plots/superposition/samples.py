@@ -76,7 +76,7 @@ def _losses(ax: Axes, sizes: np.ndarray, named: dict[str, np.ndarray]) -> None:
     if len(named) > 1:
         for name, end in zip(named, ends, strict=True):
             up = name == "train"  # the test loss has the title above it
-            put: dict[str, Any] = {"xytext": (3, 4 if up else -5), "va": "bottom" if up else "top"}
+            put: dict[str, Any] = {"xytext": (3, 4 if up else -9), "va": "bottom" if up else "top"}
             put |= {"textcoords": "offset points", "ha": "left"}
             ax.annotate(name, (sizes[0], end), color=inks[name], fontsize=labels.SMALL, **put)
 
