@@ -174,6 +174,7 @@ def best_fit(density: float, what: str, says: str, pattern: Pattern) -> Claim:
         Source(PAPER, "superposition in a privileged basis, the best of 1,000 models at each sparsity", says, 1000),
         here,
         Existence(1000),
+        fidelity=scaled("the optimizer is ours, the paper prints none; 100 or 500 fits where patterns compete less"),
         each="fit",
         variants={
             "a neuron's features from 0.4 of its largest weight": partial(here, least=0.4),
@@ -243,6 +244,7 @@ ABSOLUTE_CLAIMS = [
         Source(PAPER, "computation in superposition, n = 3, m = 6", "two neurons for each feature", 1),
         two_for_each,
         Existence(1),
+        fidelity=scaled("the optimizer is ours, the paper prints none; 96 fits"),
         each="fit",
         variants={f"weights above {least}": partial(two_for_each, least=least) for least in (0.2, 0.8)},
     ),

@@ -102,9 +102,12 @@ def arrangements(m: Measures, names: dict[str, tuple[str, int]]) -> Any:
     return plots.arrangement(W, list(names), groups=groups)
 
 
+OURS = rules.analogue("optimizer and number of fits are ours, and some densities: the paper prints none")
+
+
 def stated(name: str, says: str, quantity: Quantity, kind: Kind, **more: Any) -> rules.Claim:
     source = rules.Source("Elhage et al. 2022", "correlated and anticorrelated features", says)
-    return rules.Claim(name, source, quantity, kind, **more)
+    return rules.Claim(name, source, quantity, kind, fidelity=OURS, **more)
 
 
 FINAL = {"arrangement": geometry.arrangement, "population": population.population}

@@ -275,10 +275,14 @@ def test_a_claim_that_was_fixed_and_changed_is_refused():
         (replace(CLAIM, kind=Direction(always=True)), "kind"),
         (replace(CLAIM, quantity=doubled), "quantity"),
         (replace(CLAIM, looks=(20,)), "looks"),
-        (replace(CLAIM, fidelity=scaled("less")), "fidelity"),
         (replace(CLAIM, variants={"twice": doubled}), "variants"),
     ]:
         assert f"its {what} changed since" in frozen.changed({CLAIM.name: frozen.fixed(other, training)}, kept)
+    less = {CLAIM.name: frozen.fixed(replace(CLAIM, fidelity=scaled("less")), training)}
+    assert frozen.changed(less, kept) == ""  # farther from the paper's than was thought
+    reworded = {CLAIM.name: frozen.fixed(replace(CLAIM, fidelity=scaled("other")), training)}
+    for nearer in (fixed, reworded):
+        assert "its fidelity changed since" in frozen.changed(nearer, less)
     later = frozen.fixed(CLAIM, {**training, "last save": "2000"})
     assert "its last save changed since" in frozen.changed({CLAIM.name: later}, kept)
 

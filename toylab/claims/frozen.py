@@ -12,6 +12,7 @@ from toylab.claims.claim import Claim
 from toylab.claims.code import digest
 
 CONFIRMING = 100  # the first seed that confirms
+DEGREES = ("exact", "scaled", "analogue")  # of a set-up, ever farther from the paper's
 Frozen = dict[str, dict[str, str]]  # claim → what was fixed
 
 
@@ -47,6 +48,8 @@ def _plain(values: Mapping[str, Any]) -> str:
 def changed(claims: Mapping[str, dict[str, str]], frozen: Frozen) -> str:
     """A sentence on the first claim that is another than the one that was fixed under its name; "" if there is none.
 
+    A set-up may be said to be farther from the paper's than was thought: that makes no verdict stronger.
+
     Args:
         claims: what is fixed of the page's claims now, by name.
         frozen: what frozen.json has.
@@ -55,12 +58,20 @@ def changed(claims: Mapping[str, dict[str, str]], frozen: Frozen) -> str:
         before = frozen.get(name)
         if before is None:
             continue
-        if other := [what for what in now if what in before and now[what] != before[what]]:
+        if other := [
+            what for what in now if what in before and now[what] != before[what] and not farther(what, now, before)
+        ]:
             return (
                 f"the claim {name!r} was fixed before its confirming seeds were trained, and its {' and '.join(other)} "
                 f"changed since: give the changed claim another name; the old verdict stays, struck through"
             )
     return ""
+
+
+def farther(what: str, now: Mapping[str, str], before: Mapping[str, str]) -> bool:
+    """Whether what changed is the set-up, and it is now of a degree farther from the paper's."""
+    degrees = [DEGREES.index(one[what].split()[0]) for one in (before, now)] if what == "fidelity" else [0, 0]
+    return degrees[0] < degrees[1]
 
 
 def added(claims: Mapping[str, dict[str, str]], frozen: Frozen, seeds: Iterable[int]) -> Frozen:
