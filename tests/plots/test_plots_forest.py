@@ -99,3 +99,11 @@ def test_a_long_name_has_up_to_three_lines_within_its_row_and_is_cut_beyond(n):
     figure.canvas.draw()
     upper, lower = (text.get_window_extent() for text in (first, second))
     assert not upper.overlaps(lower) and upper.x0 >= 0
+
+
+def test_claims_of_the_best_fit_have_a_panel_without_a_line_at_one_half():
+    share = {**SHARE, "name": "the best is a pentagon", "shows": "lowest loss", "share": [0.1, 0.05, 0.2]}
+    runs, best = forest.forest([SHARE, share]).axes
+    assert runs.get_xlabel() == "share of runs with the effect" and "judged is the best" in best.get_xlabel()
+    halves = [[line for line in axes.lines if list(line.get_xdata()) == [0.5, 0.5]] for axes in (runs, best)]
+    assert [len(found) for found in halves] == [1, 0]

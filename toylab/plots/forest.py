@@ -25,6 +25,12 @@ NAME_WIDTH = 3.0  # inches for names
 LINES = ((48, 6.5, 1.0), (54, 6.0, 1.15), (62, 5.2, 1.05))  # letters a line, size, spacing of names of 1, 2, 3 lines
 BAND = 0.62  # height of the shade in a row
 SPANS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)  # factors at which the axis of ratios may end
+# of claims with a share, by block: what it is of
+SHARES = {
+    "share": "share of runs with the effect",
+    "best": "share of fits with the pattern; judged is the best",
+}
+NULLS = {"ratio": 1.0, "share": 0.5}
 Claim = Mapping[str, Any]
 
 
@@ -37,14 +43,16 @@ def drawable(claims: Sequence[Claim]) -> list[Claim]:
 def _key(claim: Claim) -> str:
     """Which of the blocks a claim is in; "" for none."""
     if claim.get("ratio") or claim.get("share"):
-        return "ratio" if claim.get("ratio") else "share"
+        of_best = claim.get("shows") == "lowest loss"
+        return "ratio" if claim.get("ratio") else "best" if of_best else "share"
     return "allowed" if claim.get("allowed") and claim.get("estimate") is not None else ""
 
 
 @house
 def forest(claims: Sequence[Claim]) -> Figure:
-    """A line a claim: the value over the paper's; below those without one the share of runs that show the effect; and
-    last, each on a scale of its own, values that have a range to lie in, which is shaded.
+    """A line a claim: the value over the paper's; below those without one the share of runs that show the effect; claims of
+    the best of all fits, with the share of fits that are like it; and last, each on a scale of its own, values that have a
+    range to lie in, which is shaded.
 
     Args:
         claims: as claims.json has them; those without any are left out.
@@ -58,7 +66,7 @@ def forest(claims: Sequence[Claim]) -> Figure:
     shown = drawable(claims)
     if not shown:
         raise ValueError("no claim has a ratio to a paper's value, a share of runs or a range to lie in")
-    rows_of = {key: [one for one in shown if _key(one) == key] for key in ("ratio", "share", "allowed")}
+    rows_of = {key: [one for one in shown if _key(one) == key] for key in ("ratio", *SHARES, "allowed")}
     blocks = [(rows, key) for key, rows in rows_of.items() if rows]
     margins = 0.55
     heights = [ROW * len(rows) for rows, _ in blocks]
@@ -79,10 +87,11 @@ def _block(axes: Axes, rows: Sequence[Claim], key: str) -> None:
         ends = [_within(axes, y, one) for y, one in enumerate(rows)]
         axes.set(xlim=limits, xticks=[], xlabel="each on a scale of its own; shaded: as claimed")
     else:
-        ends = [_finite(one[key]) for one in rows]
+        ends = [_finite(one["ratio" if key == "ratio" else "share"]) for one in rows]
         limits = _ratio_axis(axes, ends) if key == "ratio" else (-0.02, 1.02)
-        axes.set(xlim=limits, xlabel="ours / paper's" if key == "ratio" else "share of runs with the effect")
-        axes.axvline(1 if key == "ratio" else 0.5, color="#000000", linewidth=0.6, zorder=0)
+        axes.set(xlim=limits, xlabel=SHARES.get(key, "ours / paper's"))
+        if key in NULLS:
+            axes.axvline(NULLS[key], color="#000000", linewidth=0.6, zorder=0)
     for y, (one, (middle, low, high)) in enumerate(zip(rows, ends, strict=True)):
         colour = COLOURS.get(one["verdict"], "#999999")
         inside = np.clip([low, high], *limits)
