@@ -59,7 +59,7 @@ def stated(paper: str, where: str, other: str, says: str, name: str, quantity: A
 
 
 BY_ADAM = "AdamW lr 1e-3, not SGD; hundreds of steps, not 10,000s"
-reddy, measured = (partial(stated, "Reddy 2023", where, BY_ADAM) for where in ("abstract", "results"))
+reddy, measured = (partial(stated, "Reddy 2023", where, BY_ADAM) for where in ("abstract", "Figure 1"))
 minegishi = partial(
     stated,
     "Minegishi et al. 2025",
@@ -147,11 +147,11 @@ COPYING = Part(
     final={"toy": nested_logits.toy},
     claims=[
         measured("labels of new classes are copied", "new classes: accuracy at the end", last("icl_accuracy"),
-              Within(low=0.9)),
+                 Within(low=0.9)),
         measured("what is in the context counts, not what is known", "swapped labels: accuracy at the end",
-              last("swap_accuracy"), Within(low=0.9)),
+                 last("swap_accuracy"), Within(low=0.9)),
         measured("at first any label of the context is picked, for long", "share of the way to .75 near 1/2, new classes",
-              picking, Within(low=0.5), variants={f"within {w} of it": partial(picking, width=w) for w in (0.05, 0.1)}),
+                 picking, Within(low=0.5), variants={f"within {w} of it": partial(picking, width=w) for w in (0.05, 0.1)}),
         reddy("then abruptly the right one", "log of steps near 1/2 over those from .6 to .9", abrupt, Direction()),
         reddy("an induction head forms", "attention of labels to their items, layer 1: rise", rise("new/item_label", 0),
               Direction(), event="induction head"),

@@ -23,8 +23,8 @@ Changed   The pentagon is asked with the paper's n alone. At n = 1000 two of fiv
           hangs on the seed: of 4 to 7 one stayed within 0.02 of 2/5, two within 0.026, and one, three pairs of whose
           points share features, is no pentagon. That the bump is 1.2 times as high as the loss at T = 5 was no claim of
           the paper, nor that D of a feature grows threefold: signs are asked now. The schedule was chosen on seeds 0 to
-          3. Until seeds 100 to 119 were trained, the part sample was of seeds 4 to 7, with T = 10,000 of one. That the bump
-          lies at 100 to 1,000 is half a decade on either side of the 300 and 500 of those.
+          3. Until seeds 100 to 119 were trained, the part sample was of seeds 4 to 7, with T = 10,000 of one. The window
+          of the bump, 100 to 1,000, was older than those, and first of one sample: half a decade around their 300 and 500.
 """
 
 from functools import partial

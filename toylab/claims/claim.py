@@ -12,6 +12,7 @@ from toylab.claims.kinds import Kind
 from toylab.claims.outcome import Outcome, undecided
 
 Ledger = Literal["replication", "finding", "check"]
+Degree = Literal["exact", "scaled", "analogue"]  # of a set-up, ever farther from the paper's
 Quantity = Callable[[Any], np.ndarray]
 SPENT = {1: (0.05,), 2: (0.02, 0.03), 3: (0.01, 0.02, 0.02)}  # error probability at each look, by the number of looks
 MOST_LISTED = 200  # values that claims.json lists; of more it has the number
@@ -41,7 +42,7 @@ class Source:
 class Fidelity:
     """How near our set-up is to the paper's: exact, scaled (smaller), or analogue (another one), and what is different."""
 
-    degree: Literal["exact", "scaled", "analogue"]
+    degree: Degree
     different: str = ""
 
 

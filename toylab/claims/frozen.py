@@ -6,13 +6,12 @@ was fixed when its first confirming run was about to be trained, and the seeds. 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
-from toylab.claims.claim import Claim
+from toylab.claims.claim import Claim, Degree
 from toylab.claims.code import digest
 
 CONFIRMING = 100  # the first seed that confirms
-DEGREES = ("exact", "scaled", "analogue")  # of a set-up, ever farther from the paper's
 Frozen = dict[str, dict[str, str]]  # claim → what was fixed
 
 
@@ -58,9 +57,10 @@ def changed(claims: Mapping[str, dict[str, str]], frozen: Frozen) -> str:
         before = frozen.get(name)
         if before is None:
             continue
-        if other := [
-            what for what in now if what in before and now[what] != before[what] and not farther(what, now, before)
-        ]:
+        other = [what for what in now if what in before and now[what] != before[what]]
+        if "fidelity" in other and _degree(now) > _degree(before):
+            other.remove("fidelity")
+        if other:
             return (
                 f"the claim {name!r} was fixed before its confirming seeds were trained, and its {' and '.join(other)} "
                 f"changed since: give the changed claim another name; the old verdict stays, struck through"
@@ -68,10 +68,9 @@ def changed(claims: Mapping[str, dict[str, str]], frozen: Frozen) -> str:
     return ""
 
 
-def farther(what: str, now: Mapping[str, str], before: Mapping[str, str]) -> bool:
-    """Whether what changed is the set-up, and it is now of a degree farther from the paper's."""
-    degrees = [DEGREES.index(one[what].split()[0]) for one in (before, now)] if what == "fidelity" else [0, 0]
-    return degrees[0] < degrees[1]
+def _degree(fixed: Mapping[str, str]) -> int:
+    """How far the set-up is from the paper's."""
+    return get_args(Degree).index(fixed["fidelity"].split()[0])
 
 
 def added(claims: Mapping[str, dict[str, str]], frozen: Frozen, seeds: Iterable[int]) -> Frozen:
